@@ -1,0 +1,65 @@
+"""One small family of errors. A message gives what was wrong, the value, and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+class QdpemError(Exception):
+    """Anything a user of qdpem can cause and mend; `qdpem` prints it without a traceback."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with a scenario: the dotted path of the value and a sentence."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class ScenarioError(QdpemError):
+    """A scenario with one or more faults, all of them listed."""
+
+    def __init__(self, faults: Sequence[Fault], *, origin: str = "the scenario") -> None:
+        self.faults = tuple(faults)
+        self.origin = origin
+        count = "one fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        lines = "\n".join(f"  {fault}" for fault in self.faults)
+        super().__init__(f"{origin} has {count}:\n{lines}")
+
+
+class UnknownNameError(QdpemError):
+    """A name that nothing is registered under, answered with the nearest right one."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.kind, self.name, self.known = kind, name, tuple(sorted(known))
+        near = nearest(name, self.known)
+        hint = f"did you mean {near!r}? " if near else ""
+        super().__init__(f"no {kind} is called {name!r}; {hint}known: {', '.join(self.known)}")
+
+
+class PolicyError(QdpemError):
+    """A policy that said something the rules do not allow: names the policy, time and rule."""
+
+
+class RecordError(QdpemError):
+    """A record that cannot be written or read."""
+
+
+class StudyError(QdpemError):
+    """A study, training or command that cannot go on."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like `name`, or None when nothing is alike.
+
+    >>> nearest("local-minhops", ["local-minhop", "dpem"])
+    'local-minhop'
+    """
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return found[0] if found else None

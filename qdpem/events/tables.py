@@ -1,0 +1,243 @@
+"""The typed event tables: every column's name, type, unit and meaning, in one place.
+
+The simulation writes rows in column order; records, metrics and reward read columns by name. Codes are
+small integers whose words stand in the column's `words`. A node or id that does not exist is -1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OUTCOMES = ("open", "delivered", "expired", "rejected", "low_fidelity")
+"""Of a request: still open at the end, delivered, out of time, given up, or below its target."""
+
+PURPOSES = ("serve", "stock")
+
+CLAIM_KINDS = ("emission", "token", "memory")
+CLAIM_ENDS = ("open", "granted", "withdrawn", "refused")
+
+ALLOCATION_ENDS = ("open", "done", "refused", "expired", "failed_swap", "released")
+"""Of an allocation: "refused" names a conflict, whose `cause` says which."""
+
+CAUSES = ("none", "stale", "capacity", "memory", "outage", "pre-emption")
+
+PAIR_ENDS = ("live", "delivered", "swapped", "distilled", "expired", "lost")
+"""How a pair ended; born = the sum of all of these, at any moment."""
+
+MESSAGE_KINDS = (
+    "request", "reserve", "grant", "refuse", "release", "herald", "correction", "distillation",
+    "stock", "news",
+)  # fmt: skip
+
+REASONS = ("arrival", "refusal", "pair", "epoch")
+"""Why a site was asked."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: numpy type, unit ("" for a pure number), meaning, and the words of a code."""
+
+    name: str
+    dtype: str
+    unit: str
+    meaning: str
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table and the record level from which it is kept."""
+
+    name: str
+    columns: tuple[Column, ...]
+    level: str = "events"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Column names, in row order."""
+        return tuple(column.name for column in self.columns)
+
+
+def _id(name: str, meaning: str) -> Column:
+    return Column(name, "int64", "", meaning)
+
+
+def _node(name: str, meaning: str) -> Column:
+    return Column(name, "int32", "", meaning)
+
+
+def _time(name: str, meaning: str) -> Column:
+    return Column(name, "float64", "s", meaning)
+
+
+def _real(name: str, meaning: str, unit: str = "") -> Column:
+    return Column(name, "float64", unit, meaning)
+
+
+def _count(name: str, meaning: str) -> Column:
+    return Column(name, "int32", "", meaning)
+
+
+def _code(name: str, words: tuple[str, ...], meaning: str) -> Column:
+    return Column(name, "int8", "", meaning, words)
+
+
+NODES = Table(
+    "nodes",
+    (
+        _node("node", "index of the node"),
+        _real("x_km", "position, east", "km"),
+        _real("y_km", "position, north", "km"),
+        _real("source_rate_hz", "photon pairs its source emits, before loss", "Hz"),
+        _real("repeater_rate_hz", "swap tokens refilled", "Hz"),
+        _count("memories", "qubits"),
+    ),
+    level="requests",
+)
+
+LINKS = Table(
+    "links",
+    (
+        _id("link", "index of the link"),
+        _node("first", "the end with the lower index"),
+        _node("second", "the other end"),
+        _real("length_km", "fibre length", "km"),
+        _real("success_probability", "of one attempt, herald included"),
+        _real("fresh_fidelity", "of a pair just made"),
+        _time("delay_s", "one-way classical delay"),
+    ),
+    level="requests",
+)
+
+REQUESTS = Table(
+    "requests",
+    (
+        _id("request", "id"),
+        _time("time_s", "arrival at the source"),
+        _node("source", "who asks"),
+        _node("destination", "with whom"),
+        _real("target_fidelity", "least true fidelity"),
+        _count("pairs", "pairs asked"),
+        _time("deadline_s", "absolute"),
+        Column("application", "int8", "", "what for", ("teleportation", "computing", "qkd")),
+        _code("outcome", OUTCOMES, "how it ended"),
+        _time("end_s", "when it ended; the run's end if open"),
+        _real("fidelity", "mean true fidelity of its pairs; NaN without any"),
+        _count("pairs_delivered", "pairs that met the target in time"),
+        _count("attempts", "allocations made for it"),
+        _count(
+            "hops", "links of the path that served it; 0 from remote stock; -1 if not delivered"
+        ),
+    ),
+    level="requests",
+)
+
+ALLOCATIONS = Table(
+    "allocations",
+    (
+        _id("allocation", "id"),
+        _time("time_s", "when it was decided"),
+        _node("site", "who decided; -1 the controller"),
+        _id("request", "the request served, -1 for stock"),
+        _code("purpose", PURPOSES, "serve a request or stock for later"),
+        _node("source", "first node; owner of stock"),
+        _node("destination", "last node"),
+        _real("target_fidelity", "asked of the pair"),
+        _count("pairs", "pairs asked"),
+        _count("rounds_per_link", "distillation rounds on each link"),
+        _count("hops", "steps of its path"),
+        _time("expires_s", "when all it holds is released"),
+        _time("end_s", "when it ended"),
+        _code("end", ALLOCATION_ENDS, "how it ended"),
+        _code("cause", CAUSES, "why it was refused"),
+        _node("refused_at", "the node that refused, -1 if none"),
+    ),
+)
+
+PATH_STEPS = Table(
+    "path_steps",
+    (
+        _id("allocation", "id"),
+        _count("position", "0 at the source"),
+        _node("node", "the node there"),
+    ),
+)
+
+CLAIMS = Table(
+    "claims",
+    (
+        _id("claim", "id"),
+        _id("allocation", "whose claim"),
+        _code("kind", CLAIM_KINDS, "the resource wanted"),
+        _code("purpose", PURPOSES, "of its allocation"),
+        _node("site", "source node of its allocation"),
+        _node("node", "where the resource is; for emissions the link's first end"),
+        _id("link", "for emissions, else -1"),
+        _time("time_s", "when it was made"),
+        _time("end_s", "when it was granted, withdrawn or refused"),
+        _code("end", CLAIM_ENDS, "how it ended"),
+        Column("contended", "int8", "", "1 if the resource went to another claim", ("no", "yes")),
+        _time("contended_s", "from first losing the resource to its end"),
+        _node("rival", "site of the claim that first took the resource, -1 if none or unknown"),
+    ),
+)
+
+PAIRS = Table(
+    "pairs",
+    (
+        _id("pair", "id, never reused"),
+        _time("born_s", "herald at the far end, or end of the swap or distillation"),
+        _node("first", "one end"),
+        _node("second", "the other end"),
+        _id("link", "the link that made it, -1 if swapped"),
+        _id("first_parent", "pair it was made from, -1 for a fresh one"),
+        _id("second_parent", "the other one"),
+        _id("allocation", "that ordered it"),
+        _node("owner", "owner while in stock, -1 if never stocked"),
+        _time("end_s", "when it ended"),
+        _code("end", PAIR_ENDS, "how it ended"),
+        _real("fidelity", "true fidelity at its end"),
+    ),
+)
+
+MESSAGES = Table(
+    "messages",
+    (
+        _time("time_s", "end of the second counted"),
+        _code("kind", MESSAGE_KINDS, "what it says"),
+        _id("count", "messages sent, one per hop travelled"),
+        Column("bytes", "int64", "B", "their size"),
+    ),
+)
+
+FORECASTS = Table(
+    "forecasts",
+    (
+        _time("time_s", "when it was made"),
+        _node("site", "whose demand"),
+        _count("step", "steps ahead, 1 is the next"),
+        _real("mean", "expected requests in that step"),
+    ),
+)
+
+DECISIONS = Table(
+    "decisions",
+    (
+        _time("time_s", "when the site was asked"),
+        _node("site", "who was asked; -1 the controller"),
+        _code("reason", REASONS, "why"),
+        _count("waiting", "requests it saw waiting"),
+        _count("allocations", "allocations it made"),
+    ),
+)
+
+TABLES: tuple[Table, ...] = (
+    NODES, LINKS, REQUESTS, ALLOCATIONS, PATH_STEPS, CLAIMS, PAIRS, MESSAGES, FORECASTS, DECISIONS,
+)  # fmt: skip
+
+LEVELS = ("requests", "events", "full")
+
+
+def kept_at(level: str) -> tuple[Table, ...]:
+    """The tables a record of this level keeps."""
+    return tuple(table for table in TABLES if LEVELS.index(table.level) <= LEVELS.index(level))

@@ -1,0 +1,114 @@
+"""The network as values: who stands where, what joins them, how long light takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physics.interface import CompiledLink, NodeHardware
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Graph:
+    """A bare topology: positions and lengths in km, before hardware.
+
+    `link_ends` int64 [L, 2] with first < second, sorted, no doubles; `x_km`, `y_km`, float64 [N];
+    `length_km` float64 [L]; `demand_weights` float64 [N, N], symmetric with zero diagonal, or None.
+    """
+
+    name: str
+    node_names: tuple[str, ...]
+    x_km: NDArray[np.float64]
+    y_km: NDArray[np.float64]
+    link_ends: NDArray[np.int64]
+    length_km: NDArray[np.float64]
+    demand_weights: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Network:
+    """The map that every arm knows. N nodes, L links; arrays float64 unless said.
+
+    `source_rate_hz`, `repeater_rate_hz`, `memories` (int64): per node [N]. `delay_s` [L]: one way,
+    light and processing. `links` and `hardware`: what physics compiled, per link and per node.
+    """
+
+    graph: Graph
+    source_rate_hz: NDArray[np.float64]
+    repeater_rate_hz: NDArray[np.float64]
+    repeater_burst: float
+    swap_time_s: float
+    distillation_time_s: float
+    memories: NDArray[np.int64]
+    foreign_stock_share: float
+    delay_s: NDArray[np.float64]
+    links: tuple[CompiledLink, ...]
+    hardware: tuple[NodeHardware, ...]
+
+    @property
+    def node_count(self) -> int:
+        """N."""
+        return len(self.graph.node_names)
+
+    @property
+    def link_count(self) -> int:
+        """L."""
+        return len(self.graph.length_km)
+
+    @cached_property
+    def success_probability(self) -> NDArray[np.float64]:
+        """Of one attempt on each link, float64 [L]."""
+        return np.array([link.success_probability for link in self.links])
+
+    @cached_property
+    def link_rate_hz(self) -> NDArray[np.float64]:
+        """Pairs/s a link would get if both its sources worked for nothing else, float64 [L]."""
+        ends = self.graph.link_ends
+        return self.source_rate_hz[ends].sum(axis=1) * self.success_probability
+
+    @cached_property
+    def neighbours(self) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """For each node its (neighbour, link) pairs, ascending by neighbour."""
+        around: list[list[tuple[int, int]]] = [[] for _ in range(self.node_count)]
+        for link, (first, second) in enumerate(self.graph.link_ends.tolist()):
+            around[first].append((second, link))
+            around[second].append((first, link))
+        return tuple(tuple(sorted(pairs)) for pairs in around)
+
+    @cached_property
+    def link_between(self) -> dict[tuple[int, int], int]:
+        """Link index by its two ends, in either order; no entry where there is no link."""
+        found: dict[tuple[int, int], int] = {}
+        for link, (first, second) in enumerate(self.graph.link_ends.tolist()):
+            found[first, second] = found[second, first] = link
+        return found
+
+    @cached_property
+    def distance_s(self) -> NDArray[np.float64]:
+        """Least message delay between every two nodes along links, float64 [N, N]."""
+        from scipy.sparse import csr_matrix
+        from scipy.sparse.csgraph import dijkstra
+
+        ends = self.graph.link_ends
+        shape = (self.node_count, self.node_count)
+        weights = csr_matrix((self.delay_s, (ends[:, 0], ends[:, 1])), shape=shape)
+        return np.asarray(dijkstra(weights, directed=False))
+
+    @cached_property
+    def hop_distance(self) -> NDArray[np.int64]:
+        """Least number of hops between every two nodes, int64 [N, N]."""
+        from scipy.sparse import csr_matrix
+        from scipy.sparse.csgraph import dijkstra
+
+        ends = self.graph.link_ends
+        shape = (self.node_count, self.node_count)
+        ones = csr_matrix((np.ones(self.link_count), (ends[:, 0], ends[:, 1])), shape=shape)
+        return np.asarray(dijkstra(ones, directed=False, unweighted=True)).astype(np.int64)
+
+    @cached_property
+    def median_node(self) -> int:
+        """The node with the least summed delay to all others; the controller sits here."""
+        return int(self.distance_s.sum(axis=1).argmin())

@@ -1,0 +1,103 @@
+"""What planners may believe about paths: physics on nominal states, computed once and kept."""
+
+from __future__ import annotations
+
+import math
+
+from physics.interface import PhysicsModel, State
+from qdpem.network.graph import Network
+from qdpem.network.routing import Path
+
+_LIFE_STEPS = 40
+MAX_ROUNDS = 2
+
+
+class Estimates:
+    """Believed fidelity, cost and useful life of what a path or a stocked pair can give.
+
+    All are deterministic functions of the map and the physics model, so every arm believes the same.
+    """
+
+    def __init__(self, network: Network, physics: PhysicsModel) -> None:
+        self._network = network
+        self._physics = physics
+        self._fidelity: dict[tuple[tuple[int, ...], int, float], float] = {}
+        self._life: dict[tuple[tuple[int, ...], int, float], float] = {}
+        self._links: dict[tuple[int, int], tuple[State, float]] = {}
+
+    def fidelity(self, path: Path, *, rounds: int = 0, age_s: float = 0.0) -> float:
+        """Believed fidelity of a pair over `path` whose link pairs waited `age_s` at both ends, then were swapped."""
+        key = (path.nodes, rounds, age_s)
+        if key not in self._fidelity:
+            self._fidelity[key] = self._physics.fidelity(self._state(path, rounds, age_s))
+        return self._fidelity[key]
+
+    def rounds_for(self, path: Path, target_fidelity: float, *, age_s: float) -> int | None:
+        """Fewest distillation rounds per link that reach the target after `age_s`; None if none does."""
+        for rounds in range(MAX_ROUNDS + 1):
+            if self.fidelity(path, rounds=rounds, age_s=age_s) >= target_fidelity:
+                return rounds
+        return None
+
+    def pairs_per_link(self, link: int, *, rounds: int) -> float:
+        """Expected fresh pairs on `link` for one pair after `rounds` nested rounds: the product of 2/p."""
+        return self._distilled(link, rounds)[1]
+
+    def useful_life_s(self, path: Path, target_fidelity: float, *, rounds: int = 0) -> float:
+        """How long a pair over `path`, swapped fresh and then stored at both ends, meets the target.
+
+        0 if it never does; inf if it always does.
+        """
+        key = (path.nodes, rounds, target_fidelity)
+        if key not in self._life:
+            self._life[key] = self._find_life(path, target_fidelity, rounds)
+        return self._life[key]
+
+    def _find_life(self, path: Path, target_fidelity: float, rounds: int) -> float:
+        state = self._state(path, rounds, 0.0)
+        first = self._network.hardware[path.nodes[0]].memory
+        second = self._network.hardware[path.nodes[-1]].memory
+
+        def meets(age_s: float) -> bool:
+            aged = self._physics.age(state, first, second, age_s)
+            return self._physics.fidelity(aged) >= target_fidelity
+
+        if not meets(0.0):
+            return 0.0
+        low, high = 0.0, 1e-3
+        while meets(high):
+            low, high = high, 2.0 * high
+            if high > 1e9:
+                return math.inf
+        for _ in range(_LIFE_STEPS):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if meets(middle) else (low, middle)
+        return low
+
+    def _state(self, path: Path, rounds: int, age_s: float) -> State:
+        """Swap the aged link pairs of `path` from its source to its end, best outcome forced."""
+        joined: State = None
+        for position, link in enumerate(path.links):
+            first, second = path.nodes[position], path.nodes[position + 1]
+            fresh = self._distilled(link, rounds)[0]
+            if self._network.graph.link_ends[link, 0] != first:
+                fresh = self._physics.flip(fresh)
+            hardware = self._network.hardware
+            aged = self._physics.age(fresh, hardware[first].memory, hardware[second].memory, age_s)
+            if joined is None:
+                joined = aged
+            else:
+                joined = self._physics.swap(joined, aged, hardware[first], 0.0, outcome=0).state
+        return joined
+
+    def _distilled(self, link: int, rounds: int) -> tuple[State, float]:
+        """The state on `link` (first end = lower node) after `rounds`, and the fresh pairs it takes."""
+        if rounds == 0:
+            return self._network.links[link].fresh, 1.0
+        if (link, rounds) not in self._links:
+            state, cost = self._distilled(link, rounds - 1)
+            ends = self._network.graph.link_ends[link]
+            nodes = (self._network.hardware[ends[0]], self._network.hardware[ends[1]])
+            result = self._physics.distil(state, state, *nodes, "dejmps", 0.0)
+            self._links[link, rounds] = (result.state, cost * 2.0 / result.success_probability)
+        return self._links[link, rounds]

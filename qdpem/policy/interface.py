@@ -1,0 +1,224 @@
+"""The seams `Policy` and `Forecaster`: what may be asked of them, and what they may know.
+
+The VIEW sets what a policy knows, not trust: a local site sees itself and its neighbours' news as old
+as the link's delay; the controller sees its own book and every node's report as old as its delay.
+Letters: S sites asked now, W nodes a site knows of, R waiting requests, K stock, P peers, H steps ahead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.demand.requests import Arrivals
+from qdpem.network.graph import Network
+from qdpem.network.routing import Routes
+from qdpem.policy.estimates import Estimates
+from qdpem.scenario.schema import Control, ControlPlane, Forecasting, Rights
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+CONTROLLER = -1
+"""The site that is the central controller."""
+
+FREE_MEMORIES, TOKENS, EMISSION_BACKLOG, TOKEN_BACKLOG, ORDERED_PAIRS, ORDERED_SWAPS = range(6)
+STATUS_WIDTH = 6
+"""Columns of `Views.status`; a policy's own news follows them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a path makes its pair: `rounds_per_link` (0-2) of nested distillation on every link, then swaps."""
+
+    rounds_per_link: int = 0
+    protocol: str = "dejmps"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allocation:
+    """The one thing a policy says: make `pairs` pairs between two nodes, at this quality, along this path.
+
+    `path`: nodes from `source` to `destination`. Two that follow each other are neighbours, or are ends of
+    a stocked remote pair that the first of them owns (a whole path (s, d) over such a pair serves from
+    stock). `purpose` is "serve" with the id of a waiting `request`, or "stock" with request -1; the
+    source then owns the pair and keeps it until `expires_s`.
+    """
+
+    source: int
+    destination: int
+    target_fidelity: float
+    path: tuple[int, ...]
+    expires_s: float
+    plan: Plan = field(default_factory=Plan)
+    pairs: int = 1
+    purpose: str = "serve"
+    request: int = -1
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Views:
+    """What the sites asked now may know, one row each. Padding is -1 in ids and nodes, NaN in floats.
+
+    - `site` [S] node or CONTROLLER; `reason` [S] index into `events.tables.REASONS`.
+    - `known` [S, W] nodes this site has news of (itself first if local); `status` [S, W, 6 + news] what
+      they said, newest heard; `status_age_s` [S, W]. ORDERED_PAIRS and ORDERED_SWAPS are the site's own
+      book: pairs and swaps it ordered at that node and has not yet heard the end of.
+    - `forecast` [S, W, H] expected requests per step at `known` nodes, NaN where it has no forecast.
+    - `request_*` [S, R] waiting requests, oldest first.
+    - `stock_*` [S, K] pairs it owns (the controller: all it ordered) that are not locked: opaque id,
+      owner, partner, age; `stock_fidelity` believed now; `stock_ready` 0 while still being made (NaN age).
+    - `peer_*` [S, P] the pairs most asked for so far at this site, most first: source, destination and mean rate.
+    """
+
+    time_s: float
+    site: Ints
+    reason: Ints
+    known: Ints
+    status: Floats
+    status_age_s: Floats
+    forecast: Floats
+    request_id: Ints
+    request_source: Ints
+    request_destination: Ints
+    request_target_fidelity: Floats
+    request_pairs: Ints
+    request_deadline_s: Floats
+    request_application: Ints
+    request_attempts: Ints
+    stock_id: Ints
+    stock_owner: Ints
+    stock_partner: Ints
+    stock_age_s: Floats
+    stock_fidelity: Floats
+    stock_ready: Ints
+    peer_source: Ints
+    peer_destination: Ints
+    peer_rate_hz: Floats
+
+    def __len__(self) -> int:
+        return len(self.site)
+
+    def __getitem__(self, row: int) -> Views:
+        """The view of the one site in `row`, as `Views` of length 1."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        time_s = values.pop("time_s")
+        return Views(
+            time_s=time_s, **{name: array[row : row + 1] for name, array in values.items()}
+        )
+
+    def __iter__(self) -> Iterator[Views]:
+        return (self[row] for row in range(len(self)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """What a policy answers: allocations; ids of stocked pairs to drop; news; and notes for the record.
+
+    `news` float64 [S, policy.news_width] reaches neighbours (or the controller) with the delay.
+    `vectors`, name -> array with first axis S, is never read by the simulation and goes to the recorder.
+    """
+
+    allocations: tuple[Allocation, ...] = ()
+    drops: tuple[int, ...] = ()
+    news: Floats | None = None
+    vectors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Context:
+    """What every policy is given at the start of a run: the map, estimates, rights, a stream per site."""
+
+    network: Network
+    routes: Routes
+    estimates: Estimates
+    control: Control
+    rights: Rights
+    plane: ControlPlane
+    forecasting: Forecasting
+    site_stream: Callable[[int], np.random.Generator]
+
+    @property
+    def sites(self) -> tuple[int, ...]:
+        """Who will be asked: every node, or the controller alone."""
+        return tuple(range(self.network.node_count)) if self.control == "local" else (CONTROLLER,)
+
+
+class Policy(Protocol):
+    """An allocator. Built as `Factory(Factory.Parameters(...))`, `Parameters` a frozen dataclass.
+
+    A local policy MUST decide for each site from that site's row, its own memory of earlier rows and its
+    own stream alone: `conformance` changes all the rest and requires the same decisions.
+    """
+
+    Parameters: ClassVar[type]
+    name: str
+    control: Control
+    rights: Rights
+    """The rights it takes unless the arm says otherwise."""
+    knowledge: str
+    """The forecaster it takes unless the arm says otherwise."""
+    asks_at_epochs: bool
+    """Whether it wants to be asked at every epoch; serve-only rules need not."""
+    news_width: int
+
+    def reset(self, context: Context) -> None:
+        """Begin a run; forget the last one."""
+
+    def decide(self, views: Views) -> Decisions:
+        """Answer for all sites of `views.site`."""
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything learned or remembered, as arrays."""
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take up a saved state."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ForecastContext:
+    """What a forecaster is given: the clock, and for an oracle alone (`oracle = True`) the truth."""
+
+    node_count: int
+    step_s: float
+    horizon_steps: int
+    seed: int
+    truth: Arrivals | None = None
+
+
+class Forecaster(Protocol):
+    """Expected requests per step at every node, each node from its OWN counts alone."""
+
+    Parameters: ClassVar[type]
+    name: str
+    oracle: bool
+
+    def reset(self, context: ForecastContext) -> None:
+        """Begin a run."""
+
+    def fit(self, history: NDArray[np.int64]) -> None:
+        """Learn from counts before t = 0, int64 [T, N], the last row ending at t = 0."""
+
+    def update(self, counts: NDArray[np.int64]) -> None:
+        """Take in the counts [N] of the step that just ended."""
+
+    def forecast(self) -> Floats:
+        """Expected counts of the next steps, float64 [N, H]; NaN throughout means no forecast."""
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything learned, as arrays."""
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take up a saved state."""
+
+
+def per_site(
+    rule: Callable[[Views, Context], tuple[Allocation, ...]], views: Views, context: Context
+) -> Decisions:
+    """Lift a rule for one site (`Views` of length 1) to all sites asked."""
+    allocations = tuple(made for view in views for made in rule(view, context))
+    return Decisions(allocations=allocations)

@@ -1,0 +1,52 @@
+"""Names to factories, by entry points, loaded only when asked for.
+
+qdpem's own policies, forecasters and topologies are registered exactly like a stranger's, in the
+`pyproject.toml` of their package, so no lower room spells the name of an upper one.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from qdpem.errors import QdpemError, UnknownNameError
+
+KINDS = {
+    "policy": "qdpem.policies",
+    "forecaster": "qdpem.forecasters",
+    "topology": "qdpem.topologies",
+    "physics": "qdpem.physics",
+}
+
+
+def list_names(kind: str) -> list[str]:
+    """Sorted names registered under `kind`: policy, forecaster, topology or physics.
+
+    Raises UnknownNameError for another kind.
+
+    >>> "local-minhop" in list_names("policy")
+    True
+    """
+    return sorted(_found(kind))
+
+
+def load(kind: str, name: str) -> Any:
+    """The factory registered as `name`; its module is imported now, not before.
+
+    Raises UnknownNameError with the nearest right name, or QdpemError when its import fails.
+    """
+    found = _found(kind)
+    if name not in found:
+        raise UnknownNameError(kind, name, found)
+    try:
+        return found[name].load()
+    except (ImportError, AttributeError) as error:
+        raise QdpemError(
+            f"the {kind} {name!r} ({found[name].value}) cannot be loaded: {error}"
+        ) from error
+
+
+def _found(kind: str) -> dict[str, EntryPoint]:
+    if kind not in KINDS:
+        raise UnknownNameError("kind of plugin", kind, KINDS)
+    return {point.name: point for point in entry_points(group=KINDS[kind])}

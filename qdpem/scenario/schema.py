@@ -1,0 +1,256 @@
+"""The question, as typed values: frozen, checked when built, the unit in every name.
+
+A scenario file is TOML with these tables; unknown keys are faults. What a word means stands in
+`docs/model.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from physics.interface import NodeHardware
+
+_CHECKED = ConfigDict(extra="forbid", allow_inf_nan=True)
+
+Positive: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Probability: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+
+RIGHTS = ("serve", "elementary", "remote", "virtual")
+Rights: TypeAlias = Literal["serve", "elementary", "remote", "virtual"]
+Control: TypeAlias = Literal["local", "central"]
+APPLICATIONS = ("teleportation", "computing", "qkd")
+Application: TypeAlias = Literal["teleportation", "computing", "qkd"]
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class Uniform:
+    """A number drawn per node, uniform on [low, high)."""
+
+    low: NotNegative
+    high: NotNegative
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Uniform:
+        if self.low > self.high:
+            raise ValueError(f"low = {self.low:g} must not be above high = {self.high:g}")
+        return self
+
+
+PerNode: TypeAlias = NotNegative | Uniform
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class PhysicsChoice:
+    """Which physics model, by name, and its own parameters."""
+
+    model: str = "pauli"
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class Topology:
+    """Which graph: a registered generator or catalogue and its own parameters.
+
+    `length_scale` multiplies every length; links shorter than `minimum_length_km` get that length.
+    """
+
+    kind: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    length_scale: Positive = 1.0
+    minimum_length_km: Positive = 0.1
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class Nodes:
+    """What stands at every node; a `{ low, high }` table draws one number per node."""
+
+    source_rate_hz: PerNode
+    repeater_rate_hz: PerNode
+    hardware: NodeHardware
+    repeater_burst: Annotated[float, Field(ge=1)] = 1.0
+    swap_time_s: NotNegative = 1e-3
+    distillation_time_s: NotNegative = 1e-3
+    memories: Count = 16
+    foreign_stock_share: Probability = 0.25
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class Links:
+    """What every link is made of; its length comes from the topology."""
+
+    fixed_loss_db: NotNegative = 2.6
+    loss_db_per_km: NotNegative = 0.24
+    efficiency: Annotated[float, Field(gt=0, le=1)] = 1.0
+    fresh_fidelity: Annotated[float, Field(ge=0.25, le=1)] = 0.98
+    processing_delay_s: NotNegative = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class RequestClass:
+    """One kind of request and its share of all requests."""
+
+    application: Application
+    share: Positive
+    target_fidelity: Annotated[float, Field(gt=0.5, lt=1)]
+    patience_s: Positive
+    pairs: Count = 1
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class Bursts:
+    """Quasi-periodic spikes: each region's rate is multiplied by `peak` for `duration_s` about every `period_s`.
+
+    The start of each burst is displaced by a normal draw of standard deviation `jitter_s`. Outside
+    bursts the rate is lowered so that its long-run mean stays what the demand says.
+    """
+
+    regions: Count = 4
+    period_s: Positive = 32.0
+    duration_s: Positive = 8.0
+    jitter_s: NotNegative = 1.0
+    peak: Annotated[float, Field(ge=1)] = 3.0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Bursts:
+        if self.duration_s >= self.period_s:
+            raise ValueError(
+                f"duration_s = {self.duration_s:g} must be below period_s = {self.period_s:g}"
+            )
+        if self.peak * self.duration_s > self.period_s:
+            limit = self.period_s / self.duration_s
+            raise ValueError(
+                f"peak = {self.peak:g} leaves no demand outside bursts; it must be at most"
+                f" period_s / duration_s = {limit:g}"
+            )
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class Demand:
+    """Who asks for how much, and when: `rate_hz` is the mean of all requests of the network.
+
+    `weights`: "matrix" uses the topology's own demand matrix, "uniform" weighs all pairs alike.
+    Without `bursts` arrivals are stationary Poisson.
+    """
+
+    rate_hz: Positive
+    classes: Annotated[tuple[RequestClass, ...], Field(min_length=1)]
+    weights: Literal["matrix", "uniform"] = "uniform"
+    bursts: Bursts | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class Forecasting:
+    """The clock of forecasts: counts per `step_s`, `horizon_steps` ahead, `history_s` seen before t = 0."""
+
+    step_s: Positive = 1.0
+    horizon_steps: Count = 8
+    history_s: Positive = 600.0
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class ControlPlane:
+    """Decisions and messages: the epoch, back-off after a refusal, and the central controller's delays."""
+
+    decision_epoch_s: Positive = 0.1
+    back_off_s: Positive = 0.02
+    retries: Annotated[int, Field(ge=0)] = 4
+    service_time_s: NotNegative = 1e-3
+    zero_delay: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class Window:
+    """What is simulated: `warm_up_s` that no metric counts, then `measured_s` that all do."""
+
+    warm_up_s: NotNegative = 60.0
+    measured_s: Positive = 300.0
+
+    @property
+    def end_s(self) -> float:
+        """The simulated second at which the run ends."""
+        return self.warm_up_s + self.measured_s
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class Reward:
+    """Weights of the reward: per request delivered, per contended claim, per stocked pair expired unused."""
+
+    delivered: NotNegative = 1.0
+    contended: NotNegative = 0.02
+    expired: NotNegative = 0.02
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class Recording:
+    """How much a record keeps: requests only, all events, or also what every decision saw."""
+
+    level: Literal["requests", "events", "full"] = "events"
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class Training:
+    """How `qdpem train` learns; docs/learning.md says why each number is what it is."""
+
+    rounds: Count = 20
+    episodes_per_round: Count = 2
+    episode_s: Positive = 64.0
+    passes: Count = 4
+    learning_rate: Positive = 3e-3
+    clip_ratio: Positive = 0.2
+    entropy_weight: NotNegative = 0.01
+    discount_time_s: Positive = 4.0
+    trace_decay: Probability = 0.9
+    clip_norm: Positive = 0.5
+    epsilon: Annotated[float, Field(gt=0)] = 8.0
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class Arm:
+    """One contender: control x rights x knowledge x brain. Empty `policy` means the policy called `name`."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    policy: str = ""
+    control: Control | None = None
+    rights: Rights | None = None
+    knowledge: str | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class Study:
+    """Arms x seeds on an engine; `reference` is the arm all others are compared with."""
+
+    arms: Annotated[tuple[Arm, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    reference: str | None = None
+    engine: Literal["serial", "loky", "dask", "ray"] = "loky"
+    workers: Count | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class Scenario:
+    """Everything a run needs but its seed and its arm."""
+
+    name: str
+    topology: Topology
+    nodes: Nodes
+    demand: Demand
+    description: str = ""
+    physics: PhysicsChoice = field(default_factory=PhysicsChoice)
+    links: Links = field(default_factory=Links)
+    forecasting: Forecasting = field(default_factory=Forecasting)
+    control: ControlPlane = field(default_factory=ControlPlane)
+    window: Window = field(default_factory=Window)
+    reward: Reward = field(default_factory=Reward)
+    record: Recording = field(default_factory=Recording)
+    training: Training = field(default_factory=Training)
+    topology_seed: Annotated[int, Field(ge=0)] | None = None
+    study: Study | None = None
