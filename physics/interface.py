@@ -76,9 +76,7 @@ class RelaxingMemory:
             self.relaxation_s,
             "above 0 (inf: no relaxation)",
         )
-        _require(
-            self.dephasing_s > 0.0, "dephasing_s", self.dephasing_s, "above 0 (inf: no dephasing)"
-        )
+        _require(self.dephasing_s > 0.0, "dephasing_s", self.dephasing_s, "above 0 (inf: no dephasing)")
         limit = 2.0 * self.relaxation_s
         _require(
             self.dephasing_s <= limit,
@@ -111,9 +109,7 @@ class LinkHardware:
             value = getattr(self, name)
             _require(0.0 <= value < math.inf, name, value, "0 or more, and finite")
         _require_probability("efficiency", self.efficiency)
-        _require(
-            0.25 <= self.fresh_fidelity <= 1.0, "fresh_fidelity", self.fresh_fidelity, "in [1/4, 1]"
-        )
+        _require(0.25 <= self.fresh_fidelity <= 1.0, "fresh_fidelity", self.fresh_fidelity, "in [1/4, 1]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,9 +167,7 @@ class PhysicsModel(Protocol):
     def link(self, hardware: LinkHardware) -> CompiledLink:
         """Compile a link. Called once per link, may be slow."""
 
-    def age(
-        self, state: State, first: Memory | None, second: Memory | None, duration_s: float
-    ) -> State:
+    def age(self, state: State, first: Memory | None, second: Memory | None, duration_s: float) -> State:
         """Store both ends for `duration_s`; None for an end that does not decay. MUST be a semigroup in time."""
 
     def swap(

@@ -41,9 +41,7 @@ def load(kind: str, name: str) -> Any:
     try:
         return found[name].load()
     except (ImportError, AttributeError) as error:
-        raise QdpemError(
-            f"the {kind} {name!r} ({found[name].value}) cannot be loaded: {error}"
-        ) from error
+        raise QdpemError(f"the {kind} {name!r} ({found[name].value}) cannot be loaded: {error}") from error
 
 
 def _found(kind: str) -> dict[str, EntryPoint]:

@@ -32,9 +32,7 @@ class Requests:
     def between(self, start_s: float, end_s: float) -> Requests:
         """Those with start_s <= time_s < end_s."""
         first, last = np.searchsorted(self.time_s, [start_s, end_s])
-        return Requests(
-            **{item.name: getattr(self, item.name)[first:last] for item in fields(self)}
-        )
+        return Requests(**{item.name: getattr(self, item.name)[first:last] for item in fields(self)})
 
     def counts(self, *, nodes: int, start_s: float, step_s: float, steps: int) -> NDArray[np.int64]:
         """Requests per step and source node, int64 [steps, nodes], the first step beginning at `start_s`."""

@@ -125,9 +125,7 @@ REQUESTS = Table(
         _real("fidelity", "mean true fidelity of its pairs; NaN without any"),
         _count("pairs_delivered", "pairs that met the target in time"),
         _count("attempts", "allocations made for it"),
-        _count(
-            "hops", "links of the path that served it; 0 from remote stock; -1 if not delivered"
-        ),
+        _count("hops", "links of the path that served it; 0 from remote stock; -1 if not delivered"),
     ),
     level="requests",
 )

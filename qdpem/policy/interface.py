@@ -107,9 +107,7 @@ class Views:
         """The view of the one site in `row`, as `Views` of length 1."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         time_s = values.pop("time_s")
-        return Views(
-            time_s=time_s, **{name: array[row : row + 1] for name, array in values.items()}
-        )
+        return Views(time_s=time_s, **{name: array[row : row + 1] for name, array in values.items()})
 
     def __iter__(self) -> Iterator[Views]:
         return (self[row] for row in range(len(self)))

@@ -119,9 +119,7 @@ class Bursts:
     @model_validator(mode="after")
     def _fits(self) -> Bursts:
         if self.duration_s >= self.period_s:
-            raise ValueError(
-                f"duration_s = {self.duration_s:g} must be below period_s = {self.period_s:g}"
-            )
+            raise ValueError(f"duration_s = {self.duration_s:g} must be below period_s = {self.period_s:g}")
         if self.peak * self.duration_s > self.period_s:
             limit = self.period_s / self.duration_s
             raise ValueError(
