@@ -48,8 +48,14 @@ class Arrivals:
     """What one seed asks for: the run's requests, the history before it, and the truth behind both.
 
     `history` has time_s in [-history_s, 0), `requests` in [0, end_s). `bursts_s` float64 [B, 3]: region,
-    start and end of every burst, known to the oracles alone. `region` int64 [N]. `base_rate_hz` float64
-    [N]: a source's long-run mean rate. `low`, `high`: its multiplier outside and inside bursts.
+    start and end of every burst, sorted and disjoint within a region (bursts that overlap are joined, for
+    they count once), known to the oracles alone. `region` int64 [N]. `base_rate_hz` float64 [N]: a
+    source's long-run mean rate. `low`, `high`: its multiplier outside and inside bursts.
+
+    The nominal grid, which the filter oracle may know: bursts of region r nominally start at
+    `phase_s[r]` + k `period_s` for every whole k, last `duration_s`, and are each displaced by a normal of
+    standard deviation `jitter_s`. `phase_s` is float64 [regions], in [0, period_s). All four are zero or
+    empty when demand is stationary.
     """
 
     requests: Requests
@@ -60,6 +66,10 @@ class Arrivals:
     base_rate_hz: NDArray[np.float64]
     low: float
     high: float
+    phase_s: NDArray[np.float64]
+    period_s: float
+    duration_s: float
+    jitter_s: float
 
     def expected_counts(self, *, start_s: float, step_s: float, steps: int) -> NDArray[np.float64]:
         """The TRUE expectation of counts given the bursts: float64 [steps, N]."""
@@ -68,5 +78,5 @@ class Arrivals:
         for region, begin, end in self.bursts_s.tolist():
             covered = np.minimum(edges[1:], end) - np.maximum(edges[:-1], begin)
             inside[:, int(region)] += np.maximum(covered, 0.0) / step_s
-        factor = self.low + (self.high - self.low) * np.minimum(inside, 1.0)
+        factor = self.low + (self.high - self.low) * inside
         return np.asarray(factor[:, self.region] * self.base_rate_hz * step_s)

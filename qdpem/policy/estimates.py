@@ -9,6 +9,9 @@ from qdpem.network.graph import Network
 from qdpem.network.routing import Path
 
 _LIFE_STEPS = 40
+_AGE_DIGITS = 2
+"""Ages are rounded up to this many significant digits, so that few answers serve many questions."""
+
 MAX_ROUNDS = 2
 
 
@@ -27,6 +30,7 @@ class Estimates:
 
     def fidelity(self, path: Path, *, rounds: int = 0, age_s: float = 0.0) -> float:
         """Believed fidelity of a pair over `path` whose link pairs waited `age_s` at both ends, then were swapped."""
+        age_s = _rounded_up(age_s)
         key = (path.nodes, rounds, age_s)
         if key not in self._fidelity:
             self._fidelity[key] = self._physics.fidelity(self._state(path, rounds, age_s))
@@ -101,3 +105,11 @@ class Estimates:
             result = self._physics.distil(state, state, *nodes, "dejmps", 0.0)
             self._links[link, rounds] = (result.state, cost * 2.0 / result.success_probability)
         return self._links[link, rounds]
+
+
+def _rounded_up(age_s: float) -> float:
+    """The least number of two significant digits that is not below `age_s`."""
+    if age_s <= 0.0:
+        return 0.0
+    unit = 10.0 ** (math.floor(math.log10(age_s)) - (_AGE_DIGITS - 1))
+    return math.ceil(age_s / unit - 1e-9) * unit

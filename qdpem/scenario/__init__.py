@@ -1,0 +1,8 @@
+"""The question, as typed values."""
+
+from __future__ import annotations
+
+from qdpem.scenario.load import load_scenario, parse_scenario, scenario_hash, scenario_text
+from qdpem.scenario.schema import Scenario
+
+__all__ = ["Scenario", "load_scenario", "parse_scenario", "scenario_hash", "scenario_text"]

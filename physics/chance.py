@@ -1,0 +1,60 @@
+"""How a uniform becomes a result: the one rule by which every model makes the same choice from the same `u`.
+
+Probabilities that differ only by rounding must not lead two models apart, so thresholds are compared at
+twelve decimals: 1/4 stays 1/4 however it was summed up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+_DECIMALS = 12
+
+
+def succeeds(u: float, probability: float) -> bool:
+    """True when u < p."""
+    return u < round(probability, _DECIMALS)
+
+
+def choose(u: float, probabilities: Sequence[float]) -> int:
+    """The first index whose cumulated probability is above `u`, the last one if rounding leaves none.
+
+    >>> choose(0.3, [0.25, 0.25, 0.25, 0.25])
+    1
+    """
+    reached = 0.0
+    for index, probability in enumerate(probabilities):
+        reached += probability
+        if u < round(reached, _DECIMALS):
+            return index
+    return len(probabilities) - 1
+
+
+def after_success(u: float, success_probability: float) -> float | None:
+    """None when `u` means failure, else what is left of it: again uniform on [0, 1), for the next choice."""
+    return u / success_probability if u < success_probability else None
+
+
+def check_possible(outcome: int, probability: float) -> None:
+    """Raise ValueError for an outcome that cannot be forced: its probability is 0 for the given states."""
+    if not probability > 1e-15:
+        raise ValueError(f"outcome {outcome} has probability {probability:.3g} here; it cannot be forced")
+
+
+def check_outcome(outcome: int) -> None:
+    """Raise ValueError unless `outcome` is 0, 1, 2 or 3."""
+    if outcome not in (0, 1, 2, 3):
+        raise ValueError(f"outcome is {outcome!r}; it must be 0, 1, 2 or 3 (Phi+, Phi-, Psi+, Psi-)")
+
+
+def check_duration(duration_s: float) -> None:
+    """Raise ValueError unless `duration_s` is a finite number of 0 or more."""
+    if not 0.0 <= duration_s < math.inf:
+        raise ValueError(f"duration_s is {duration_s!r}; it must be 0 or more, and finite")
+
+
+def check_protocol(protocol: str) -> None:
+    """Raise ValueError unless `protocol` is one that this package knows."""
+    if protocol != "dejmps":
+        raise ValueError(f"protocol is {protocol!r}; it must be 'dejmps'")

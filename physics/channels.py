@@ -1,0 +1,121 @@
+"""Qubit channels as QuTiP Kraus operators, and their 4x4 Pauli transfer matrices.
+
+A channel is a tuple of Kraus operators: rho -> sum_k K_k rho K_k^dag.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+import numpy as np
+import qutip
+from numpy.typing import NDArray
+
+from physics.interface import DepolarisingMemory, Memory
+
+Operator: TypeAlias = qutip.Qobj
+Kraus: TypeAlias = tuple[Operator, ...]
+TransferMatrix: TypeAlias = NDArray[np.float64]
+"""T_ij = Tr(sigma_i N(sigma_j))/2, 4x4 float64: the Bloch vector (1, x, y, z) of N(rho) is T times rho's."""
+
+PAULIS: Final[tuple[Operator, ...]] = (qutip.qeye(2), qutip.sigmax(), qutip.sigmay(), qutip.sigmaz())
+HADAMARD: Final[Operator] = (qutip.sigmax() + qutip.sigmaz()) / math.sqrt(2.0)
+PROJECTORS: Final[tuple[Operator, ...]] = (qutip.ket2dm(qutip.basis(2, 0)), qutip.ket2dm(qutip.basis(2, 1)))
+CORRECTIONS: Final[tuple[Operator, ...]] = (PAULIS[0], PAULIS[3], PAULIS[1], PAULIS[3] * PAULIS[1])
+"""The Pauli that turns Bell state Phi+, Phi-, Psi+, Psi- into Phi+, on its second qubit."""
+
+
+def memory_kraus(memory: Memory | None, *, duration_s: float) -> Kraus:
+    """What `memory` does to one stored qubit in `duration_s`; the identity for None.
+
+    The maps form a semigroup in time. Raises ValueError for a duration below 0.
+    """
+    if not duration_s >= 0.0:
+        raise ValueError(f"duration_s is {duration_s!r}; it must be 0 or more")
+    if memory is None:
+        return (PAULIS[0],)
+    if isinstance(memory, DepolarisingMemory):
+        return depolarising_kraus(-math.expm1(-duration_s / memory.depolarising_s))
+    # 1/T2 = 1/(2 T1) + 1/T_phi; rounding may put T_phi's rate just below 0 when T2 = 2 T1.
+    pure_rate_hz = max(0.0, 1.0 / memory.dephasing_s - 0.5 / memory.relaxation_s)
+    damping = amplitude_damping_kraus(-math.expm1(-duration_s / memory.relaxation_s))
+    dephasing = dephasing_kraus(-0.5 * math.expm1(-duration_s * pure_rate_hz))
+    return tuple(outer * inner for outer in dephasing for inner in damping)
+
+
+def depolarising_kraus(probability: float) -> Kraus:
+    """rho -> (1-p) rho + p I/2 (Nielsen and Chuang 2000, eq. 8.100)."""
+    kept, lost = math.sqrt(1.0 - 0.75 * probability), 0.5 * math.sqrt(probability)
+    return (kept * PAULIS[0], *(lost * pauli for pauli in PAULIS[1:]))
+
+
+def dephasing_kraus(probability: float) -> Kraus:
+    """rho -> (1-p) rho + p Z rho Z (Nielsen and Chuang 2000, section 8.3.6)."""
+    return (math.sqrt(1.0 - probability) * PAULIS[0], math.sqrt(probability) * PAULIS[3])
+
+
+def amplitude_damping_kraus(probability: float) -> Kraus:
+    """|1> decays to |0> with probability gamma (Nielsen and Chuang 2000, eq. 8.108)."""
+    kept = qutip.Qobj([[1.0, 0.0], [0.0, math.sqrt(1.0 - probability)]])
+    decayed = qutip.Qobj([[0.0, math.sqrt(probability)], [0.0, 0.0]])
+    return (kept, decayed)
+
+
+def gate_noise_kraus(gate_fidelity: float) -> Kraus:
+    """Two qubits: rho -> g rho + (1-g) I/4, as 16 weighted Pauli products, after a gate of fidelity g.
+
+    Briegel et al. 1998, Phys. Rev. Lett. 81, 5932, eq. (3); Duer and Briegel 2007, Rep. Prog. Phys. 70, 1381.
+    """
+    share = (1.0 - gate_fidelity) / 16.0
+    weights = [gate_fidelity + share] + [share] * 15
+    products = [qutip.tensor(a, b) for a in PAULIS for b in PAULIS]
+    return tuple(math.sqrt(weight) * product for weight, product in zip(weights, products, strict=True))
+
+
+def apply(kraus: Kraus, state: Operator) -> Operator:
+    """sum_k K_k rho K_k^dag, for operators of the state's own dimensions."""
+    return sum(operator * state * operator.dag() for operator in kraus)
+
+
+def transfer_matrix(kraus: Kraus) -> TransferMatrix:
+    """The Pauli transfer matrix of a one-qubit channel, float64 (4, 4).
+
+    >>> [float(x) for x in transfer_matrix(dephasing_kraus(0.25)).diagonal().round(12)]
+    [1.0, 0.5, 0.5, 1.0]
+    """
+    images = [apply(kraus, pauli) for pauli in PAULIS]
+    return np.array([[0.5 * (pauli * image).tr().real for image in images] for pauli in PAULIS])
+
+
+def embed(operator: Operator, *, qubit: int, count: int) -> Operator:
+    """A one-qubit operator on `qubit` of `count`, identities on the others."""
+    return qutip.tensor([operator if place == qubit else PAULIS[0] for place in range(count)])
+
+
+def controlled_not(*, control: int, target: int, count: int) -> Operator:
+    """CNOT between two of `count` qubits."""
+    idle = embed(PROJECTORS[0], qubit=control, count=count)
+    return idle + embed(PROJECTORS[1], qubit=control, count=count) * embed(
+        PAULIS[1], qubit=target, count=count
+    )
+
+
+def quarter_turn(sign: int) -> Operator:
+    """exp(-i sign pi/4 X): the rotation before a DEJMPS round, +1 at the first end, -1 at the second.
+
+    Deutsch et al. 1996, Phys. Rev. Lett. 77, 2818, eqs. (3) and (4).
+    """
+    return (PAULIS[0] - 1j * sign * PAULIS[1]) / math.sqrt(2.0)
+
+
+def readings_of(count: int) -> Sequence[tuple[int, ...]]:
+    """All readings of `count` qubits, in rising binary order: (0, 0), (0, 1), (1, 0), (1, 1) for two."""
+    return [tuple(int(bit) for bit in f"{number:0{count}b}") for number in range(2**count)]
+
+
+def confusion(readout_fidelity: float) -> NDArray[np.float64]:
+    """P[reported, true] of one readout that is right with probability m, float64 (2, 2)."""
+    m = readout_fidelity
+    return np.array([[m, 1.0 - m], [1.0 - m, m]])

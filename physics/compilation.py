@@ -1,0 +1,97 @@
+"""Compiles noisy operations, built with QuTiP, into constants that act on Pauli tables.
+
+Both operations are linear in each pair, so it is enough to run them on products of Paulis. The constants
+of one node concern only the two qubits that lie there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import qutip
+from numpy.typing import NDArray
+
+from physics import channels
+from physics.interface import NodeHardware
+
+
+def swap_tables(node: NodeHardware) -> NDArray[np.float64]:
+    """A[m, k, l] = Tr(E_m sigma_k (x) sigma_l)/4, float64 (4, 4, 4), E_m the POVM of REPORTED outcome m.
+
+    R_left A_m R_right is then the uncorrected table of the outer ends, times the outcome's probability.
+    """
+    gate = channels.controlled_not(control=0, target=1, count=2)
+    hadamard = channels.embed(channels.HADAMARD, qubit=0, count=2)
+    noise = channels.gate_noise_kraus(node.gate_fidelity)
+    # Control reads the phase, target the parity: Bell state number = 2 x parity + phase.
+    readings = [
+        qutip.tensor(channels.PROJECTORS[phase], channels.PROJECTORS[parity])
+        for parity, phase in channels.readings_of(2)
+    ]
+    true = np.zeros((4, 4, 4))
+    for k, left in enumerate(channels.PAULIS):
+        for l, right in enumerate(channels.PAULIS):  # noqa: E741
+            after = channels.apply(noise, gate * qutip.tensor(left, right) * gate.dag())
+            turned = hadamard * after * hadamard.dag()
+            true[:, k, l] = [0.25 * (reading * turned).tr().real for reading in readings]
+    one = channels.confusion(node.readout_fidelity)
+    return _tidy(np.einsum("mt,tkl->mkl", np.kron(one, one), true))
+
+
+def correction_signs() -> NDArray[np.float64]:
+    """S[m, j] = +1 or -1: what the correction of outcome m does to column j of a table, float64 (4, 4)."""
+    return np.round([channels.transfer_matrix((pauli,)).diagonal() for pauli in channels.CORRECTIONS])
+
+
+def distillation_tables(node: NodeHardware, *, sign: int) -> NDArray[np.float64]:
+    """D[r, i, k, m]: one end's part in a DEJMPS round that reports reading r, float64 (2, 4, 4, 4).
+
+    k, m number the Paulis of the kept and the spent qubit before, i the kept one's after; `sign` is +1
+    at the first end of the pair and -1 at the second.
+    """
+    turn = channels.quarter_turn(sign)
+    gate = channels.controlled_not(control=0, target=1, count=2) * qutip.tensor(turn, turn)
+    noise = channels.gate_noise_kraus(node.gate_fidelity)
+    effects = [
+        [qutip.tensor(pauli, projector) for pauli in channels.PAULIS] for projector in channels.PROJECTORS
+    ]
+    true = np.zeros((2, 4, 4, 4))
+    for k, kept in enumerate(channels.PAULIS):
+        for m, spent in enumerate(channels.PAULIS):
+            after = channels.apply(noise, gate * qutip.tensor(kept, spent) * gate.dag())
+            true[:, :, k, m] = [[0.25 * (effect * after).tr().real for effect in row] for row in effects]
+    return _tidy(np.einsum("rt,tikm->rikm", channels.confusion(node.readout_fidelity), true))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BilinearMap:
+    """Table out[e] = sum_t coefficient[t, e] kept[kept_index[t, e]] spent[spent_index[t, e]], all flat 16.
+
+    Arrays have shape (terms, 16); entries with fewer terms are filled up with coefficient 0.
+    """
+
+    coefficient: NDArray[np.float64]
+    kept_index: NDArray[np.intp]
+    spent_index: NDArray[np.intp]
+
+
+def distillation_map(first: NodeHardware, second: NodeHardware) -> BilinearMap:
+    """DEJMPS between two nodes, kept when both REPORT the same reading; out[0] is the probability of that."""
+    ends = (distillation_tables(first, sign=1), distillation_tables(second, sign=-1))
+    full = np.einsum("rikm,rjln->ijklmn", *ends).reshape(16, 16, 16)
+    terms = [np.argwhere(np.abs(entry) > 1e-14) for entry in full]
+    most = max(len(found) for found in terms)
+    coefficient = np.zeros((most, 16))
+    kept_index = np.zeros((most, 16), dtype=np.intp)
+    spent_index = np.zeros((most, 16), dtype=np.intp)
+    for entry, found in enumerate(terms):
+        for term, (kept, spent) in enumerate(found):
+            coefficient[term, entry] = full[entry, kept, spent]
+            kept_index[term, entry], spent_index[term, entry] = kept, spent
+    return BilinearMap(coefficient=coefficient, kept_index=kept_index, spent_index=spent_index)
+
+
+def _tidy(tables: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round off what the square roots in Kraus operators leave in the sixteenth decimal; 1/4 is 1/4 again."""
+    return np.round(tables, 15) + 0.0

@@ -1,0 +1,187 @@
+"""The reference model: QuTiP density matrices, every gate, reading and correction carried out literally."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+import qutip
+
+from physics import channels, links, states
+from physics.chance import (
+    after_success,
+    check_duration,
+    check_outcome,
+    check_possible,
+    check_protocol,
+    choose,
+    succeeds,
+)
+from physics.channels import Operator
+from physics.interface import (
+    CompiledLink,
+    DensityMatrix,
+    Distilled,
+    LinkHardware,
+    Memory,
+    NodeHardware,
+    Swapped,
+)
+
+_PAIR = [[2, 2], [2, 2]]
+
+
+class DensityMatrixModel:
+    """Pairs as two-qubit `qutip.Qobj` density matrices: slow (milliseconds), plain, what others are held to.
+
+    >>> model = DensityMatrixModel()
+    >>> pair = model.from_density_matrix(states.werner(0.95))
+    >>> from physics.interface import DepolarisingMemory
+    >>> node = NodeHardware(memory=DepolarisingMemory(depolarising_s=1.0))
+    >>> round(model.fidelity(model.swap(pair, pair, node, 0.0).state), 6)
+    0.903333
+    """
+
+    name = "qutip"
+    exact: ClassVar[bool] = True
+
+    def link(self, hardware: LinkHardware) -> CompiledLink:
+        """Success probability of one attempt, its least period 2L/v, and a fresh Werner pair."""
+        return CompiledLink(
+            success_probability=links.success_probability(hardware),
+            attempt_period_s=links.attempt_period_s(hardware.length_km),
+            fresh=qutip.Qobj(links.fresh_state(hardware), dims=_PAIR),
+        )
+
+    def age(
+        self, state: Operator, first: Memory | None, second: Memory | None, duration_s: float
+    ) -> Operator:
+        """Apply both memories' Kraus operators for `duration_s`. Raises ValueError for a negative time."""
+        check_duration(duration_s)
+        at_first = channels.memory_kraus(first, duration_s=duration_s)
+        at_second = channels.memory_kraus(second, duration_s=duration_s)
+        return channels.apply(tuple(qutip.tensor(a, b) for a in at_first for b in at_second), state)
+
+    def swap(
+        self, left: Operator, right: Operator, node: NodeHardware, u: float, outcome: int | None = None
+    ) -> Swapped:
+        """Bell-measure the inner two of four qubits, correct the right end as REPORTED; outcome -1: failed.
+
+        `u` first decides success, what is left of it the outcome. Noise: Duer and Briegel 2007, section 3.3.
+        Raises ValueError for a forced outcome outside 0..3 or of probability 0.
+        """
+        if outcome is None:
+            remainder = after_success(u, node.swap_success_probability)
+            if remainder is None:
+                return Swapped(success=False, outcome=-1, state=None)
+            reported = _bell_measurement(qutip.tensor(left, right), node)
+            outcome = choose(remainder, [branch.tr().real for branch in reported])
+        else:
+            check_outcome(outcome)
+            reported = _bell_measurement(qutip.tensor(left, right), node)
+        branch = reported[outcome]
+        check_possible(outcome, branch.tr().real)
+        correction = channels.embed(channels.CORRECTIONS[outcome], qubit=1, count=2)
+        return Swapped(
+            success=True, outcome=outcome, state=_normalised(correction * branch * correction.dag())
+        )
+
+    def distil(
+        self,
+        kept: Operator,
+        spent: Operator,
+        first: NodeHardware,
+        second: NodeHardware,
+        protocol: str,
+        u: float,
+    ) -> Distilled:
+        """One DEJMPS round (Deutsch et al. 1996): turn, CNOT at both ends, read `spent`, keep on agreement.
+
+        Each node's gate and readout noise acts at its own end. Success when u < p. Raises ValueError for
+        another protocol.
+        """
+        check_protocol(protocol)
+        branch = _dejmps(qutip.tensor(kept, spent), first, second)
+        probability = float(branch.tr().real)
+        if not succeeds(u, probability):
+            return Distilled(success=False, success_probability=probability, state=None)
+        return Distilled(success=True, success_probability=probability, state=_normalised(branch))
+
+    def flip(self, state: Operator) -> Operator:
+        """The same pair with its ends exchanged."""
+        return state.permute([1, 0])
+
+    def fidelity(self, state: Operator) -> float:
+        """<Phi+| rho |Phi+>: the square of `qutip.fidelity` with Phi+."""
+        return float(qutip.expect(qutip.Qobj(states.bell_state(0), dims=_PAIR), state))
+
+    def density_matrix(self, state: Operator) -> DensityMatrix:
+        """The 4x4 complex128 density matrix, a copy."""
+        return np.array(state.full(), dtype=np.complex128)
+
+    def from_density_matrix(self, matrix: DensityMatrix) -> Operator:
+        """A `qutip.Qobj` of the matrix; raises ValueError unless Hermitian, positive, trace 1."""
+        return qutip.Qobj(states.checked_density_matrix(matrix), dims=_PAIR)
+
+
+def _normalised(branch: Operator) -> Operator:
+    return branch / branch.tr().real
+
+
+def _depolarised(state: Operator, qubits: tuple[int, int], probability: float) -> Operator:
+    """(1-p) rho + p Tr_qubits(rho) (x) I/4, for two of four qubits, traced out and put back literally."""
+    if probability == 0.0:
+        return state
+    others = [qubit for qubit in range(4) if qubit not in qubits]
+    emptied = qutip.tensor(state.ptrace(others), channels.PAULIS[0] / 2.0, channels.PAULIS[0] / 2.0)
+    places = [*others, *qubits]
+    return (1.0 - probability) * state + probability * emptied.permute(
+        [places.index(qubit) for qubit in range(4)]
+    )
+
+
+def _gate(state: Operator, control: int, target: int, gate_fidelity: float) -> Operator:
+    """A CNOT between two of four qubits that depolarises both with probability 1-g."""
+    gate = channels.controlled_not(control=control, target=target, count=4)
+    return _depolarised(gate * state * gate.dag(), (control, target), 1.0 - gate_fidelity)
+
+
+def _read(state: Operator, qubits: tuple[int, int]) -> list[tuple[tuple[int, ...], Operator]]:
+    """Each true reading of two of four qubits, with the unnormalised state it leaves of the other two."""
+    others = [qubit for qubit in range(4) if qubit not in qubits]
+    branches = []
+    for bits in channels.readings_of(2):
+        projector = math.prod(
+            channels.embed(channels.PROJECTORS[bit], qubit=qubit, count=4)
+            for qubit, bit in zip(qubits, bits, strict=True)
+        )
+        branches.append((bits, (projector * state * projector).ptrace(others)))
+    return branches
+
+
+def _bell_measurement(state: Operator, node: NodeHardware) -> list[Operator]:
+    """The outer pair's unnormalised, uncorrected states for each REPORTED outcome 2 x parity + phase."""
+    entangled = _gate(state, 1, 2, node.gate_fidelity)
+    hadamard = channels.embed(channels.HADAMARD, qubit=1, count=4)
+    branches = _read(hadamard * entangled * hadamard.dag(), (2, 1))
+    heard: Any = channels.confusion(node.readout_fidelity)
+    return [
+        sum(heard[parity, bits[0]] * heard[phase, bits[1]] * branch for bits, branch in branches)
+        for parity, phase in channels.readings_of(2)
+    ]
+
+
+def _dejmps(state: Operator, first: NodeHardware, second: NodeHardware) -> Operator:
+    """The kept pair's unnormalised state when both ends report the same bit; qubits are A, B, A', B'."""
+    for qubit, sign in enumerate((1, -1, 1, -1)):
+        turn = channels.embed(channels.quarter_turn(sign), qubit=qubit, count=4)
+        state = turn * state * turn.dag()
+    state = _gate(state, 0, 2, first.gate_fidelity)
+    state = _gate(state, 1, 3, second.gate_fidelity)
+    heard_first: Any = channels.confusion(first.readout_fidelity)
+    heard_second: Any = channels.confusion(second.readout_fidelity)
+    return sum(
+        sum(heard_first[bit, true[0]] * heard_second[bit, true[1]] for bit in (0, 1)) * branch
+        for true, branch in _read(state, (2, 3))
+    )

@@ -1,0 +1,79 @@
+"""Physics models by name, from the entry-point group `qdpem.physics` of any installed package."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+from typing import Any, Final, cast
+
+from physics.interface import PhysicsModel
+
+GROUP: Final = "qdpem.physics"
+_NO_PARAMETERS: Final[Mapping[str, object]] = MappingProxyType({})
+
+
+class UnknownPhysicsError(LookupError):
+    """A name that no physics model is registered under, answered with the nearest right one."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name, self.known = name, tuple(sorted(known))
+        near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        super().__init__(f"no physics model is called {name!r}; {hint}known: {', '.join(self.known)}")
+
+
+def physics_names() -> list[str]:
+    """Sorted names of the physics models that installed packages offer. Nothing is imported.
+
+    >>> [name for name in physics_names() if name in ("pauli", "qutip")]
+    ['pauli', 'qutip']
+    """
+    return sorted(_found())
+
+
+def load_physics(name: str, parameters: Mapping[str, object] = _NO_PARAMETERS) -> PhysicsModel:
+    """The model registered as `name`, built with its own `parameters`.
+
+    A factory is a class; one that takes parameters names them in a frozen dataclass `Parameters` and is
+    built as `Factory(Factory.Parameters(...))`, any other as `Factory()`. Raises UnknownPhysicsError for a
+    name that is not registered, ValueError for parameters it does not have, TypeError for a factory whose
+    product is not a physics model.
+
+    >>> load_physics("pauli").name
+    'pauli'
+    """
+    found = _found()
+    if name not in found:
+        raise UnknownPhysicsError(name, found)
+    model = _build(name, found[name].load(), parameters)
+    if not isinstance(model, PhysicsModel):
+        missing = [part for part in _members() if not hasattr(model, part)]
+        raise TypeError(f"physics model {name!r} ({found[name].value}) lacks {', '.join(missing)}")
+    return model
+
+
+def _found() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def _build(name: str, factory: Any, parameters: Mapping[str, object]) -> object:
+    kind = getattr(factory, "Parameters", None)
+    allowed = [] if kind is None else [field.name for field in fields(kind)]
+    unknown = sorted(set(parameters) - set(allowed))
+    if unknown:
+        right = f"it takes {', '.join(allowed)}" if allowed else "it takes none"
+        raise ValueError(f"physics model {name!r} has no parameter {', '.join(map(repr, unknown))}; {right}")
+    try:
+        return cast(object, factory() if kind is None else factory(kind(**parameters)))
+    except TypeError as error:
+        raise ValueError(
+            f"physics model {name!r} cannot be built with {dict(parameters)}: {error}"
+        ) from error
+
+
+def _members() -> list[str]:
+    public = [part for part in vars(PhysicsModel) if not part.startswith("_")]
+    return ["name", *public]

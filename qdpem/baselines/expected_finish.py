@@ -1,0 +1,256 @@
+"""When would a path deliver? The expected finish of every path and plan, from the map and aged reports.
+
+A link e = (u, v) is fed by both sources, at r_u = g_u eta_e and r_v = g_v eta_e pairs/s. With work ahead
+that holds u until T_u and v until T_v, its n-th pair is expected at the t at which
+r_u max(t - T_u, 0) + r_v max(t - T_v, 0) = n, the least of T_u + n/r_u, T_v + n/r_v and
+(n + r_u T_u + r_v T_v) / (r_u + r_v). A swap waits until its repeater has refilled a token for it and
+for the swaps ahead. All must have happened: the expected maximum of independent exponential times is,
+within 10 % for up to 8 of equal mean (harmonic number against square root), the root of their summed
+squares. Light travels the path three times: reservation, grant, correction.
+Work: O(K x plans x hops) array elements a request, about 0.1 ms; features of a pair's paths are kept.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.network.graph import Network
+from qdpem.network.routing import Path
+from qdpem.policy.estimates import MAX_ROUNDS
+from qdpem.policy.interface import (
+    EMISSION_BACKLOG,
+    ORDERED_PAIRS,
+    ORDERED_SWAPS,
+    TOKEN_BACKLOG,
+    TOKENS,
+    Context,
+    Views,
+)
+
+Floats = NDArray[np.float64]
+_TRIPS = 3.0
+_PLANS = MAX_ROUNDS + 1
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Options:
+    """What does not change of K paths x 3 plans between two nodes; H the most hops, padded.
+
+    `need` [3, K, H]: fresh pairs expected on each link for one pair delivered; `first`, `second` [K, H]
+    ends; `rate_first_hz`, `rate_second_hz`; `inner` [K, H] nodes that swap; `delay_s` [3, K].
+    """
+
+    paths: tuple[Path, ...]
+    need: Floats
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    is_link: NDArray[np.bool_]
+    rate_first_hz: Floats
+    rate_second_hz: Floats
+    inner: NDArray[np.int64]
+    is_inner: NDArray[np.bool_]
+    delay_s: Floats
+
+    def finish_s(self, load: Load, *, pairs: int = 1) -> Floats:
+        """Expected seconds from now until `pairs` pairs are delivered, [3, K]; inf over a dead link."""
+        return self.delay_s + self._waits(load.ready_s, load.token_wait_s(pairs), pairs)
+
+    def quiet(self, load: Load) -> NDArray[np.bool_]:
+        """Paths whose repeaters all have a token and nothing ahead, [K]."""
+        return np.asarray((load.repeaters_idle[self.inner] | ~self.is_inner).all(axis=1))
+
+    def _waits(self, ready_s: Floats, token_wait_s: Floats, pairs: int) -> Floats:
+        need = pairs * self.need
+        ready_first, ready_second = ready_s[self.first], ready_s[self.second]
+        both_hz = self.rate_first_hz + self.rate_second_hz
+        with np.errstate(divide="ignore", invalid="ignore"):
+            alone = np.minimum(
+                ready_first + need / self.rate_first_hz, ready_second + need / self.rate_second_hz
+            )
+            work = need + self.rate_first_hz * ready_first + self.rate_second_hz * ready_second
+            made_s = np.minimum(alone, work / both_hz)
+        made_s = np.where(self.is_link, np.where(both_hz > 0.0, made_s, np.inf), 0.0)
+        swapped_s = np.where(self.is_inner, token_wait_s[self.inner], 0.0)
+        return np.asarray(np.sqrt((made_s**2).sum(axis=-1) + (swapped_s**2).sum(axis=-1)))
+
+
+def options_over(paths: tuple[Path, ...], context: Context) -> Options:
+    """The features of these paths, all between the same two nodes."""
+    network, most = context.network, max(path.hops for path in paths)
+    shape = (len(paths), most)
+    first, second, inner = (np.zeros(shape, dtype=np.int64) for _ in range(3))
+    is_link, is_inner = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
+    probability, need = np.ones(shape), np.ones((_PLANS, *shape))
+    for row, path in enumerate(paths):
+        hops = path.hops
+        first[row, :hops], second[row, :hops] = path.nodes[:-1], path.nodes[1:]
+        inner[row, : hops - 1] = path.nodes[1:-1]
+        is_link[row, :hops], is_inner[row, : hops - 1] = True, True
+        probability[row, :hops] = network.success_probability[list(path.links)]
+        for rounds in range(_PLANS):
+            need[rounds, row, :hops] = [
+                context.estimates.pairs_per_link(link, rounds=rounds) for link in path.links
+            ]
+    return Options(
+        paths=paths,
+        need=need,
+        first=first,
+        second=second,
+        is_link=is_link,
+        rate_first_hz=network.source_rate_hz[first] * probability,
+        rate_second_hz=network.source_rate_hz[second] * probability,
+        inner=inner,
+        is_inner=is_inner,
+        delay_s=_delays(paths, network),
+    )
+
+
+def _delays(paths: tuple[Path, ...], network: Network) -> Floats:
+    """Messages, swaps and distillations with nothing to wait for, [3, K]."""
+    travel = _TRIPS * np.array([path.delay_s for path in paths])
+    swaps = network.swap_time_s * np.array([math.ceil(math.log2(path.hops)) for path in paths])
+    slowest = np.array([network.delay_s[list(path.links)].max() for path in paths])
+    rounds = np.arange(_PLANS)[:, None] * (network.distillation_time_s + slowest)
+    return np.asarray(travel + swaps + rounds)
+
+
+class Load:
+    """Work believed to be ahead at every node, from one site's view; what is decided now is added.
+
+    Reported backlogs and the site's own book of orders count the same work twice, so the larger of the
+    two is believed. Nodes it knows nothing of are taken as idle. A token bucket refills while its report
+    ages. `pairs`, `swaps`, `tokens`: float64 [N].
+    """
+
+    def __init__(self, network: Network, *, pairs: Floats, swaps: Floats, tokens: Floats) -> None:
+        self._network = network
+        self._pairs, self._swaps, self._tokens = pairs, swaps, tokens
+        self._seconds_per_pair = _seconds_per_pair(network)
+
+    @classmethod
+    def idle(cls, network: Network) -> Load:
+        """An empty network with full token buckets."""
+        nothing = np.zeros(network.node_count)
+        return cls(network, pairs=nothing, swaps=nothing, tokens=nothing + network.repeater_burst)
+
+    @classmethod
+    def of_view(cls, view: Views, network: Network) -> Load:
+        """What the one site of `view` believes."""
+        load = cls.idle(network)
+        known = view.known[0]
+        nodes = known[known >= 0]
+        status = view.status[0, known >= 0]
+        age_s = np.nan_to_num(view.status_age_s[0, known >= 0])
+        pairs, swaps = np.zeros(network.node_count), np.zeros(network.node_count)
+        pairs[nodes] = np.fmax(np.fmax(status[:, EMISSION_BACKLOG], status[:, ORDERED_PAIRS]), 0.0)
+        swaps[nodes] = np.fmax(np.fmax(status[:, TOKEN_BACKLOG], status[:, ORDERED_SWAPS]), 0.0)
+        tokens = load._tokens
+        refilled = status[:, TOKENS] + network.repeater_rate_hz[nodes] * age_s
+        tokens[nodes] = np.fmin(np.nan_to_num(refilled, nan=np.inf), network.repeater_burst)
+        return cls(network, pairs=pairs, swaps=swaps, tokens=tokens)
+
+    @property
+    def ready_s(self) -> Floats:
+        """Seconds until each source has worked off what is ahead, [N]."""
+        return self._pairs * self._seconds_per_pair
+
+    def token_wait_s(self, pairs: int = 1) -> Floats:
+        """Seconds until each repeater has tokens for `pairs` more swaps, [N]; inf where it never swaps."""
+        missing = np.maximum(self._swaps + pairs - self._tokens, 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(missing > 0.0, missing / self._network.repeater_rate_hz, 0.0)
+
+    @property
+    def repeaters_idle(self) -> NDArray[np.bool_]:
+        """Where a token lies ready and nothing is known to wait for it, [N]."""
+        return (self._tokens >= 1.0) & (self._swaps <= 0.0)
+
+    def source_idle(self, node: int, *, pairs: float) -> bool:
+        """Whether at most `pairs` pairs are ahead there."""
+        return bool(self._pairs[node] <= pairs)
+
+    def add(self, chosen: Choice, *, pairs: int = 1) -> None:
+        """Count the work of a path just chosen."""
+        np.add.at(self._pairs, list(chosen.path.nodes[:-1]), pairs * chosen.need)
+        np.add.at(self._pairs, list(chosen.path.nodes[1:]), pairs * chosen.need)
+        np.add.at(self._swaps, list(chosen.path.nodes[1:-1]), pairs)
+
+
+def _seconds_per_pair(network: Network) -> Floats:
+    """Mean time a pair holds each source, both ends working at it: 1 / mean rate of its links, [N]."""
+    total, count = np.zeros(network.node_count), np.zeros(network.node_count)
+    for ends in network.graph.link_ends.T:
+        np.add.at(total, ends, network.link_rate_hz)
+        np.add.at(count, ends, 1.0)
+    return np.divide(count, total, out=np.zeros(network.node_count), where=total > 0.0)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Choice:
+    """A path and plan, when it is expected to finish, and the fresh pairs each link makes for it."""
+
+    path: Path
+    rounds: int
+    finish_s: float
+    need: Floats
+
+
+class Planner:
+    """Chooses paths and plans by expected finish; keeps the options of every pair of nodes it met."""
+
+    def __init__(self, context: Context, *, wait_share: float) -> None:
+        self._context = context
+        self._wait_share = wait_share
+        self._idle = Load.idle(context.network)
+        self._options: dict[tuple[int, int], Options | None] = {}
+
+    def choose(
+        self,
+        source: int,
+        destination: int,
+        load: Load,
+        *,
+        target_fidelity: float,
+        within_s: float,
+        pairs: int = 1,
+        quiet: bool = False,
+    ) -> Choice | None:
+        """The path and plan of least expected finish that brings the pairs to the target; None if none does.
+
+        Believed age of the link pairs is `wait_share` of the expected finish. If no plan meets the target
+        at that age, the quickest that meets it with fresh pairs is taken. Options that even an idle
+        network is not expected to finish within `within_s` are left out; `quiet` also leaves out paths
+        over repeaters that are not idle.
+        """
+        options = self._between(source, destination)
+        if options is None:
+            return None
+        allowed = options.quiet(load) if quiet else np.ones(len(options.paths), dtype=np.bool_)
+        if not allowed.any():
+            return None
+        finish_s = options.finish_s(load, pairs=pairs)
+        allowed = allowed & (options.finish_s(self._idle, pairs=pairs) <= within_s)
+        ranked = np.where(allowed, finish_s, np.inf).ravel()
+        order = np.argsort(ranked, kind="stable")[: np.isfinite(ranked).sum()].tolist()
+        for share in (self._wait_share, 0.0):
+            for index in order:
+                rounds, row = divmod(index, len(options.paths))
+                path, wait_s = options.paths[row], float(ranked[index])
+                if self._fidelity(path, rounds, share * wait_s) >= target_fidelity:
+                    need = options.need[rounds, row, : path.hops]
+                    return Choice(path=path, rounds=rounds, finish_s=wait_s, need=need)
+        return None
+
+    def _between(self, source: int, destination: int) -> Options | None:
+        key = (source, destination)
+        if key not in self._options:
+            paths = self._context.routes.paths(source, destination)
+            self._options[key] = options_over(paths, self._context) if paths else None
+        return self._options[key]
+
+    def _fidelity(self, path: Path, rounds: int, age_s: float) -> float:
+        return self._context.estimates.fidelity(path, rounds=rounds, age_s=age_s)

@@ -1,0 +1,56 @@
+"""Waiting requests as plain numbers, and what serves them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from qdpem.policy.interface import Allocation, Plan, Views
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """One waiting request, as plain numbers."""
+
+    id: int
+    source: int
+    destination: int
+    target_fidelity: float
+    pairs: int
+    deadline_s: float
+
+    def allocation(self, path: tuple[int, ...], *, plan: Plan | None = None) -> Allocation:
+        """Serve it over `path` at its own target until its deadline."""
+        return Allocation(
+            source=self.source,
+            destination=self.destination,
+            target_fidelity=self.target_fidelity,
+            path=path,
+            expires_s=self.deadline_s,
+            plan=plan or Plan(),
+            pairs=self.pairs,
+            purpose="serve",
+            request=self.id,
+        )
+
+
+def waiting_requests(view: Views) -> Iterator[Waiting]:
+    """The waiting requests of a view of one site that can still be in time, oldest first."""
+    columns = (
+        view.request_id[0].tolist(),
+        view.request_source[0].tolist(),
+        view.request_destination[0].tolist(),
+        view.request_target_fidelity[0].tolist(),
+        view.request_pairs[0].tolist(),
+        view.request_deadline_s[0].tolist(),
+    )
+    for request, source, destination, target, pairs, deadline_s in zip(*columns, strict=True):
+        if request >= 0 and deadline_s > view.time_s:
+            yield Waiting(
+                id=request,
+                source=source,
+                destination=destination,
+                target_fidelity=target,
+                pairs=pairs,
+                deadline_s=deadline_s,
+            )

@@ -1,0 +1,57 @@
+"""`qdpem`: the one door for people. Commands load what they need when called, so `--help` is quick."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from qdpem.cli.check import check
+from qdpem.cli.export import export
+from qdpem.cli.guard import guarded
+from qdpem.cli.names import list_command
+from qdpem.cli.run import run
+from qdpem.cli.study import study
+from qdpem.cli.train import train
+
+app = typer.Typer(
+    name="qdpem",
+    help="A physics-grounded laboratory for entanglement allocation in quantum networks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("run")(
+    guarded(interrupted="The record written so far is readable and says that it is incomplete.")(run)
+)
+app.command("train")(guarded(interrupted="Checkpoints written so far are kept.")(train))
+app.command("study")(
+    guarded(interrupted="Give the same command again to go on: finished records are kept and skipped.")(study)
+)
+app.command("list")(guarded(interrupted="Nothing was changed.")(list_command))
+app.command("export")(guarded(interrupted="Files written so far are kept.")(export))
+app.command("check")(guarded(interrupted="Nothing was changed.")(check))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("qdpem"))
+        raise typer.Exit(0)
+
+
+@app.callback()
+def _door(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """A physics-grounded laboratory for entanglement allocation in quantum networks."""
+
+
+def main() -> None:
+    """The entry point of the `qdpem` command."""
+    app()

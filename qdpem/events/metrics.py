@@ -1,0 +1,359 @@
+"""Metrics: one definition each, from the event tables alone, the same counter for every arm.
+
+Windows. A rate or a "per request" counts what happened in [start_s, end_s) over the requests that
+ARRIVED in it; that number is the same for every arm of a seed, so idle padding cannot dilute it. Shares
+of requests (delivery, latency, fairness) count the MEASURED ones: arrived in the window with a deadline
+not after its end. A request still open only because the run ends is thus neither success nor failure.
+A metric whose table the record does not keep, or that would divide by zero, is NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physics.figures import key_fraction
+from qdpem.events.tables import (
+    ALLOCATION_ENDS,
+    CAUSES,
+    CLAIM_ENDS,
+    CLAIM_KINDS,
+    OUTCOMES,
+    PAIR_ENDS,
+    PURPOSES,
+    REQUESTS,
+)
+
+Columns = Mapping[str, NDArray[Any]]
+Tables = Mapping[str, Columns]
+Mask = NDArray[np.bool_]
+
+APPLICATIONS = next(column.words for column in REQUESTS.columns if column.name == "application")
+DELIVERED = OUTCOMES.index("delivered")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What one number of `measure` is: its unit ("" for a pure number), meaning, and which way is better."""
+
+    name: str
+    unit: str
+    meaning: str
+    better: Literal["higher", "lower", ""] = ""
+
+
+def _cause_name(cause: str) -> str:
+    return "other" if cause == "none" else cause.replace("-", "")
+
+
+def _split(stem: str, unit: str, meaning: str) -> tuple[Metric, ...]:
+    parts = [(word, f"{word} claims alone") for word in CLAIM_KINDS]
+    parts += [(word, f"claims made to {word} alone") for word in PURPOSES]
+    return tuple(
+        Metric(f"contended_{word}_{stem}_per_request", unit, f"{meaning}, {which}", "lower")
+        for word, which in parts
+    )
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric("delivery_ratio", "", "measured requests delivered / measured requests", "higher"),
+    Metric(
+        "pairs_ratio", "", "pairs that met target and deadline / pairs asked, measured requests", "higher"
+    ),
+    Metric(
+        "contended_claims_per_request",
+        "",
+        "claims made in the window whose resource went to another claim / requests arrived",
+        "lower",
+    ),
+    *_split("claims", "", "contended claims / requests arrived"),
+    Metric(
+        "contended_s_per_request",
+        "s",
+        "seconds from first losing the resource to the claim's end, summed / requests arrived",
+        "lower",
+    ),
+    *_split("s", "s", "contended seconds / requests arrived"),
+    Metric(
+        "conflicts_per_request",
+        "",
+        "allocations refused or undone by a failed swap in the window / requests arrived",
+        "lower",
+    ),
+    *(
+        Metric(
+            f"conflicts_{_cause_name(cause)}_per_request",
+            "",
+            f"allocations refused, cause {cause} / requests arrived",
+            "lower",
+        )
+        for cause in CAUSES
+    ),
+    Metric(
+        "conflicts_failed_swap_per_request",
+        "",
+        "allocations undone by a failed swap / requests arrived",
+        "lower",
+    ),
+    Metric(
+        "pairs_per_s", "1/s", "pairs delivered by requests that ended in the window / its length", "higher"
+    ),
+    Metric("latency_p50_s", "s", "median of arrival to delivery, measured requests delivered", "lower"),
+    Metric("latency_p95_s", "s", "95th percentile of arrival to delivery", "lower"),
+    Metric("delivered_fidelity", "", "mean true fidelity of measured requests delivered", "higher"),
+    Metric("key_fraction", "", "mean BBM92 key fraction of measured qkd requests delivered", "higher"),
+    Metric("jain_index", "", "Jain index of the delivery ratios of all sources that asked", "higher"),
+    Metric("pairs_wasted_share", "", "fresh pairs born in the window that expired or were lost", "lower"),
+    Metric("messages_per_request", "", "messages in the window, one per hop / requests arrived", "lower"),
+    Metric("bytes_per_request", "B", "their bytes / requests arrived", "lower"),
+    Metric("requests_arrived", "", "requests that arrived in the window"),
+    Metric("requests_measured", "", "those of them with a deadline inside the window"),
+)
+"""Every metric of `measure`, in its order."""
+
+
+def measure(tables: Tables, *, start_s: float, end_s: float) -> dict[str, float]:
+    """All METRICS of the window [start_s, end_s), by name, in the order of METRICS.
+
+    `tables`: table name -> column name -> array; missing tables give NaN for what they would say.
+    Row order does not matter. Raises ValueError for an empty window.
+    """
+    if not end_s > start_s:
+        raise ValueError(f"the window [{start_s:g}, {end_s:g}) is empty; end_s must be above start_s")
+    window = _Window(start_s, end_s)
+    requests = tables["requests"]
+    arrived = int(window.holds(requests["time_s"]).sum())
+    values = _requests(requests, window)
+    values |= _contention(tables.get("claims"), window, arrived)
+    values |= _conflicts(tables.get("allocations"), window, arrived)
+    values |= _waste(tables.get("pairs"), window)
+    values |= _messages(tables.get("messages"), window, arrived)
+    values["requests_arrived"] = float(arrived)
+    return {metric.name: values.get(metric.name, math.nan) for metric in METRICS}
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Measured requests of one kind and how many of them were delivered."""
+
+    requests: int
+    delivered: int
+
+    @property
+    def ratio(self) -> float:
+        """Delivered / requests; NaN without any."""
+        return _ratio(self.delivered, self.requests)
+
+
+def delivery_by(
+    tables: Tables, key: Literal["application", "source", "distance"], *, start_s: float, end_s: float
+) -> dict[str, Delivery]:
+    """Delivery of the measured requests by application, source node or hop distance of the two ends.
+
+    Keys are words: the application, the node's index, or the least number of links between the ends (from
+    the `links` table, so that it is the same for every arm). Only keys with a request occur, ascending.
+    """
+    requests = tables["requests"]
+    measured = measured_requests(requests, start_s=start_s, end_s=end_s)
+    if key == "application":
+        groups, words = requests["application"][measured], APPLICATIONS
+    elif key == "source":
+        groups, words = requests["source"][measured], None
+    elif key == "distance":
+        groups, words = _hop_distances(tables)[measured], None
+    else:
+        raise ValueError(f"requests cannot be told apart by {key!r}; by application, source or distance")
+    delivered = requests["outcome"][measured] == DELIVERED
+    return {
+        words[group] if words else str(group): Delivery(
+            int((groups == group).sum()), int(delivered[groups == group].sum())
+        )
+        for group in np.unique(groups).tolist()
+    }
+
+
+def series(tables: Tables, *, start_s: float, end_s: float, bin_s: float) -> dict[str, NDArray[Any]]:
+    """Curves over time, one value per bin of `bin_s` (the last may be shorter).
+
+    `time_s` float64: where each bin starts; int64 `arrivals`; `delivered`: how many of the requests that
+    ARRIVED in the bin were delivered, whenever; `contended`: contended claims made in it. Without a
+    `claims` table `contended` is left out.
+    """
+    if not bin_s > 0.0:
+        raise ValueError(f"bin_s is {bin_s:g}; it must be above 0")
+    starts = start_s + bin_s * np.arange(max(math.ceil((end_s - start_s) / bin_s - 1e-9), 1))
+
+    def count(times_s: NDArray[Any]) -> NDArray[np.int64]:
+        kept = times_s[(times_s >= start_s) & (times_s < end_s)]
+        places = np.searchsorted(starts, kept, side="right") - 1
+        return np.bincount(places, minlength=len(starts))
+
+    requests = tables["requests"]
+    curves: dict[str, NDArray[Any]] = {
+        "time_s": starts,
+        "arrivals": count(requests["time_s"]),
+        "delivered": count(requests["time_s"][requests["outcome"] == DELIVERED]),
+    }
+    if claims := tables.get("claims"):
+        curves["contended"] = count(claims["time_s"][claims["contended"] == 1])
+    return curves
+
+
+def repeater_use(
+    tables: Tables, nodes: int, *, start_s: float = 0.0, end_s: float = math.inf
+) -> dict[str, NDArray[Any]]:
+    """What each repeater did for token claims made in [start_s, end_s).
+
+    `tokens` int64 [nodes]: swap tokens granted; `claims` int64 [nodes]: asked; `wait_s` float64 [nodes]:
+    from asking to the claim's end, summed over all claims.
+    """
+    claims = tables["claims"]
+    chosen = (claims["kind"] == CLAIM_KINDS.index("token")) & _Window(start_s, end_s).holds(claims["time_s"])
+    node = claims["node"][chosen]
+    granted = claims["end"][chosen] == CLAIM_ENDS.index("granted")
+    wait_s = claims["end_s"][chosen] - claims["time_s"][chosen]
+    return {
+        "tokens": np.bincount(node[granted], minlength=nodes),
+        "claims": np.bincount(node, minlength=nodes),
+        "wait_s": np.bincount(node, weights=wait_s, minlength=nodes),
+    }
+
+
+def measured_requests(requests: Columns, *, start_s: float, end_s: float) -> Mask:
+    """Which rows of `requests` shares are taken over: arrived in [start_s, end_s), deadline <= end_s."""
+    times_s = requests["time_s"]
+    return np.asarray((times_s >= start_s) & (times_s < end_s) & (requests["deadline_s"] <= end_s))
+
+
+@dataclass(frozen=True)
+class _Window:
+    start_s: float
+    end_s: float
+
+    @property
+    def length_s(self) -> float:
+        return self.end_s - self.start_s
+
+    def holds(self, times_s: NDArray[Any]) -> Mask:
+        return np.asarray((times_s >= self.start_s) & (times_s < self.end_s))
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part) / float(whole) if whole else math.nan
+
+
+def _sum(values: NDArray[Any]) -> float:
+    """Exactly rounded, so that the order of rows changes nothing."""
+    return math.fsum(values.tolist())
+
+
+def _mean(values: NDArray[Any]) -> float:
+    return _ratio(_sum(values), len(values))
+
+
+def _percentile_s(times_s: NDArray[Any], share: float) -> float:
+    return float(np.percentile(times_s, share)) if len(times_s) else math.nan
+
+
+def _requests(requests: Columns, window: _Window) -> dict[str, float]:
+    measured = measured_requests(requests, start_s=window.start_s, end_s=window.end_s)
+    delivered = measured & (requests["outcome"] == DELIVERED)
+    latency_s = (requests["end_s"] - requests["time_s"])[delivered]
+    qkd = delivered & (requests["application"] == APPLICATIONS.index("qkd"))
+    ended = window.holds(requests["end_s"])
+    return {
+        "requests_measured": float(measured.sum()),
+        "delivery_ratio": _ratio(delivered.sum(), measured.sum()),
+        "pairs_ratio": _ratio(requests["pairs_delivered"][measured].sum(), requests["pairs"][measured].sum()),
+        "pairs_per_s": _ratio(requests["pairs_delivered"][ended].sum(), window.length_s),
+        "latency_p50_s": _percentile_s(latency_s, 50.0),
+        "latency_p95_s": _percentile_s(latency_s, 95.0),
+        "delivered_fidelity": _mean(requests["fidelity"][delivered]),
+        "key_fraction": _mean(np.asarray(key_fraction(requests["fidelity"][qkd]))),
+        "jain_index": _jain(requests["source"][measured], delivered[measured]),
+    }
+
+
+def _jain(sources: NDArray[Any], delivered: Mask) -> float:
+    """(sum x)^2 / (n sum x^2) of the delivery ratio x of each source (Jain, Chiu and Hawe, 1984)."""
+    _, place = np.unique(sources, return_inverse=True)
+    asked = np.bincount(place)
+    ratios = np.bincount(place[delivered], minlength=len(asked)) / asked
+    return _ratio(_sum(ratios) ** 2, len(ratios) * _sum(ratios**2))
+
+
+def _contention(claims: Columns | None, window: _Window, arrived: int) -> dict[str, float]:
+    if claims is None:
+        return {}
+    contended = (claims["contended"] == 1) & window.holds(claims["time_s"])
+    kind, purpose = claims["kind"][contended], claims["purpose"][contended]
+    seconds = claims["contended_s"][contended]
+    values = {
+        "contended_claims_per_request": _ratio(len(seconds), arrived),
+        "contended_s_per_request": _ratio(_sum(seconds), arrived),
+    }
+    for words, codes in ((CLAIM_KINDS, kind), (PURPOSES, purpose)):
+        for code, word in enumerate(words):
+            chosen = codes == code
+            values[f"contended_{word}_claims_per_request"] = _ratio(chosen.sum(), arrived)
+            values[f"contended_{word}_s_per_request"] = _ratio(_sum(seconds[chosen]), arrived)
+    return values
+
+
+def _conflicts(allocations: Columns | None, window: _Window, arrived: int) -> dict[str, float]:
+    if allocations is None:
+        return {}
+    ended = window.holds(allocations["end_s"])
+    refused = ended & (allocations["end"] == ALLOCATION_ENDS.index("refused"))
+    failed = int((ended & (allocations["end"] == ALLOCATION_ENDS.index("failed_swap"))).sum())
+    values = {
+        f"conflicts_{_cause_name(cause)}_per_request": _ratio(
+            (refused & (allocations["cause"] == code)).sum(), arrived
+        )
+        for code, cause in enumerate(CAUSES)
+    }
+    values["conflicts_failed_swap_per_request"] = _ratio(failed, arrived)
+    values["conflicts_per_request"] = _ratio(int(refused.sum()) + failed, arrived)
+    return values
+
+
+def _waste(pairs: Columns | None, window: _Window) -> dict[str, float]:
+    if pairs is None:
+        return {}
+    fresh = window.holds(pairs["born_s"]) & (pairs["link"] >= 0) & (pairs["first_parent"] < 0)
+    wasted = np.isin(pairs["end"], [PAIR_ENDS.index("expired"), PAIR_ENDS.index("lost")])
+    return {"pairs_wasted_share": _ratio((fresh & wasted).sum(), fresh.sum())}
+
+
+def _messages(messages: Columns | None, window: _Window, arrived: int) -> dict[str, float]:
+    """Rows carry the END of the second they count, hence the window (start, end]."""
+    if messages is None:
+        return {}
+    chosen = (messages["time_s"] > window.start_s) & (messages["time_s"] <= window.end_s)
+    return {
+        "messages_per_request": _ratio(messages["count"][chosen].sum(), arrived),
+        "bytes_per_request": _ratio(messages["bytes"][chosen].sum(), arrived),
+    }
+
+
+def _hop_distances(tables: Tables) -> NDArray[np.int64]:
+    """Least number of links between the ends of every request, -1 where there is no way."""
+    links, requests = tables["links"], tables["requests"]
+    ends = (links["first"], links["second"], requests["source"], requests["destination"])
+    nodes = 1 + max(int(nodes.max(initial=0)) for nodes in ends)
+    adjacent = np.zeros((nodes, nodes), dtype=np.float32)
+    adjacent[links["first"], links["second"]] = adjacent[links["second"], links["first"]] = 1.0
+    distance = np.where(np.eye(nodes, dtype=bool), 0, -1)
+    frontier = np.eye(nodes, dtype=np.float32)
+    for hops in range(1, nodes):
+        new = (frontier @ adjacent > 0.0) & (distance < 0)
+        if not new.any():
+            break
+        distance[new] = hops
+        frontier = new.astype(np.float32)
+    return np.asarray(distance[requests["source"], requests["destination"]])

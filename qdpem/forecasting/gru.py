@@ -1,0 +1,179 @@
+"""A recurrent forecaster: one gated recurrent unit per node, its own weights, its own history."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.errors import QdpemError
+from qdpem.forecasting.cell import WEIGHTS, CellStack
+from qdpem.forecasting.features import Calendar, step_features
+from qdpem.forecasting.fitting import Fitted, fit_nodes
+from qdpem.forecasting.start import digest, read_start
+from qdpem.policy.interface import Floats, ForecastContext
+
+
+class GruForecast:
+    """Expected counts of the next H steps from one local GRU per node.
+
+    A unit sees its node's count, mean and calendar (`features`), and says multiples of the mean. Every
+    node begins from one shipped start and fits its own copy on its own history; a node whose unit does
+    not beat its mean on the held-out part leans on the mean instead. Fitting is torch, forecasting NumPy.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Parameters:
+        """How each node fits.
+
+        - `epochs`: passes over the history; 0 keeps the start, and only the share is fitted.
+        - `learning_rate`: of Adam.
+        - `calendar`: whether a unit is shown the node's own period.
+        - `cache`: directory that keeps fitted weights by hash of history and parameters; "" keeps none.
+        """
+
+        epochs: int = 40
+        learning_rate: float = 1e-3
+        calendar: bool = True
+        cache: str = ""
+
+    name: ClassVar[str] = "gru"
+    oracle: ClassVar[bool] = False
+
+    def __init__(self, parameters: Parameters | None = None) -> None:
+        self.parameters = parameters or self.Parameters()
+        if self.parameters.epochs < 0 or not self.parameters.learning_rate > 0.0:
+            raise QdpemError(
+                f"epochs = {self.parameters.epochs} must be 0 or more and learning_rate ="
+                f" {self.parameters.learning_rate:g} above 0 in the GRU forecaster"
+            )
+
+    def reset(self, context: ForecastContext) -> None:
+        """Begin a run; before `fit` or `load_state` the forecast is that of an empty history."""
+        self._context = context
+        self.fit(np.zeros((0, context.node_count), dtype=np.int64))
+
+    def fit(self, history: NDArray[np.int64]) -> None:
+        """Fit every node on its column of history [T, N], or take the fit from the cache."""
+        history = np.ascontiguousarray(history, dtype=np.int64)
+        self._take(self._cached(history) if len(history) else self._fit(history))
+        self._total = history.sum(axis=0).astype(np.float64)
+        self._counted = len(history)
+        self._step = 0
+
+    def update(self, counts: NDArray[np.int64]) -> None:
+        """Take in the counts [N] of the step that just ended."""
+        row = step_features(counts[None], self._mean, self._calendar, first_step=self._step)[0]
+        self._hidden = self._cells.step(self._hidden, row)
+        self._total = self._total + counts
+        self._counted += 1
+        self._step += 1
+
+    def forecast(self) -> Floats:
+        """Expected counts of the next steps, float64 [N, H]."""
+        plain = self._total / max(self._counted, 1)
+        recurrent = self._cells.read(self._hidden) * (self._share * self._mean)[:, None]
+        return np.asarray(recurrent + ((1.0 - self._share) * plain)[:, None])
+
+    @property
+    def share(self) -> Floats:
+        """How much each node trusts its unit against its mean rate, float64 [N] in [0, 1]."""
+        return self._share.copy()
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Weights, hidden states, means, calendars and the clock."""
+        return {name: self._weights[name].copy() for name in WEIGHTS} | {
+            "hidden": self._hidden.copy(),
+            "share": self._share.copy(),
+            "mean": self._mean.copy(),
+            "turns_per_step": self._calendar.turns_per_step.copy(),
+            "offset_turns": self._calendar.offset_turns.copy(),
+            "total": self._total.copy(),
+            "counted": np.array(self._counted),
+            "step": np.array(self._step),
+        }
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take up a saved state; its horizon must be the run's."""
+        self._take(_fitted(state))
+        self._total = np.array(state["total"], dtype=np.float64)
+        self._counted, self._step = int(state["counted"]), int(state["step"])
+
+    def _take(self, fitted: Fitted) -> None:
+        steps_ahead = fitted.weights["head"].shape[-1]
+        if steps_ahead != self._context.horizon_steps:
+            raise QdpemError(
+                f"this GRU state looks {steps_ahead} steps ahead, but horizon_steps ="
+                f" {self._context.horizon_steps}"
+            )
+        self._weights, self._cells = fitted.weights, CellStack(fitted.weights)
+        self._hidden, self._share, self._mean = fitted.hidden, fitted.share, fitted.mean
+        self._calendar = fitted.calendar
+
+    def _fit(self, history: NDArray[np.int64]) -> Fitted:
+        return fit_nodes(
+            history,
+            read_start(),
+            horizon=self._context.horizon_steps,
+            epochs=self.parameters.epochs,
+            learning_rate=self.parameters.learning_rate,
+            use_calendar=self.parameters.calendar,
+        )
+
+    def _cached(self, history: NDArray[np.int64]) -> Fitted:
+        """The fit of this history, read from or written to the cache when there is one."""
+        if not self.parameters.cache:
+            return self._fit(history)
+        path = Path(self.parameters.cache) / f"gru-{self._key(history)}.npz"
+        # a file that a killed run left half written, or another version wrote, is made again
+        with contextlib.suppress(OSError, KeyError, ValueError, zipfile.BadZipFile), np.load(path) as file:
+            return _fitted(file)
+        fitted = self._fit(history)
+        self._write(path, fitted)
+        return fitted
+
+    def _key(self, history: NDArray[np.int64]) -> str:
+        p = self.parameters
+        said = (history.shape, self._context.horizon_steps, p.epochs, p.learning_rate, p.calendar)
+        sums = hashlib.blake2b(repr(said).encode(), digest_size=16)
+        sums.update(digest(read_start()).encode())
+        sums.update(history.tobytes())
+        return sums.hexdigest()
+
+    def _write(self, path: Path, fitted: Fitted) -> None:
+        arrays = dict(fitted.weights) | {
+            "hidden": fitted.hidden,
+            "share": fitted.share,
+            "mean": fitted.mean,
+            "turns_per_step": fitted.calendar.turns_per_step,
+            "offset_turns": fitted.calendar.offset_turns,
+        }
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f"{path.stem}.{os.getpid()}.npz")
+            np.savez(partial, **arrays)
+            partial.replace(path)
+        except OSError as error:
+            raise QdpemError(f"the forecaster cache {path.parent} cannot be written: {error}") from error
+
+
+def _fitted(arrays: Mapping[str, NDArray[Any]]) -> Fitted:
+    """A fit from named arrays."""
+    return Fitted(
+        weights={name: np.array(arrays[name], dtype=np.float32) for name in WEIGHTS},
+        hidden=np.array(arrays["hidden"], dtype=np.float32),
+        share=np.array(arrays["share"], dtype=np.float64),
+        mean=np.array(arrays["mean"], dtype=np.float64),
+        calendar=Calendar(
+            turns_per_step=np.array(arrays["turns_per_step"], dtype=np.float64),
+            offset_turns=np.array(arrays["offset_turns"], dtype=np.float64),
+        ),
+    )

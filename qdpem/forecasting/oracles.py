@@ -1,0 +1,156 @@
+"""Two oracles: one that knows how demand is made, and one that knows what it will be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from qdpem.demand.requests import Arrivals
+from qdpem.errors import QdpemError
+from qdpem.policy.interface import Floats, ForecastContext
+
+_REACH = 8.0
+_SHARPEST_S = 1e-9
+
+
+class _Oracle:
+    """What both oracles share: the truth, and a clock that counts updates from t = 0."""
+
+    name: ClassVar[str]
+    oracle: ClassVar[bool] = True
+
+    @dataclass(frozen=True, kw_only=True)
+    class Parameters:
+        """None."""
+
+    def __init__(self, parameters: Parameters | None = None) -> None:
+        self.parameters = parameters or self.Parameters()
+
+    def reset(self, context: ForecastContext) -> None:
+        """Begin a run at t = 0; raises QdpemError when the context holds no truth."""
+        if context.truth is None:
+            raise QdpemError(f"the forecaster {self.name!r} is an oracle and must be given the truth")
+        self._context = context
+        self._truth: Arrivals = context.truth
+        self._steps = 0
+
+    def fit(self, history: NDArray[np.int64]) -> None:
+        """Learn nothing: history ends at t = 0."""
+        self._steps = 0
+
+    def update(self, counts: NDArray[np.int64]) -> None:
+        """Note that one more step has passed."""
+        self._steps += 1
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The clock."""
+        return {"steps": np.array(self._steps)}
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take up a saved clock."""
+        self._steps = int(state["steps"])
+
+
+class ClairvoyantForecast(_Oracle):
+    """The actual counts to come; 0 after the last request of the run. A bound, not a target."""
+
+    name: ClassVar[str] = "clairvoyant"
+
+    def reset(self, context: ForecastContext) -> None:
+        """Begin a run and count what it will bring."""
+        super().reset(context)
+        times = self._truth.requests.time_s
+        steps = int(np.floor(times.max(initial=0.0) / context.step_s)) + 1 if len(times) else 0
+        self._counts = self._truth.requests.counts(
+            nodes=context.node_count, start_s=0.0, step_s=context.step_s, steps=steps
+        )
+
+    def forecast(self) -> Floats:
+        """The counts of the next steps, float64 [N, H]."""
+        ahead = np.zeros((self._context.node_count, self._context.horizon_steps))
+        known = self._counts[self._steps : self._steps + self._context.horizon_steps]
+        ahead[:, : len(known)] = known.T
+        return ahead
+
+
+class FilterForecast(_Oracle):
+    """The true expectation of the counts to come for one who knows the generator and its state now.
+
+    Known at time t: rates, regions, the nominal clock of bursts, and every burst that has started. A
+    started burst lasts to its known end. A burst k that has not, nominally at g = phase + k period, starts
+    at g + jitter Z, Z standard normal given that the start is after t. The share of [a, b) that it covers
+    has expectation, with F the law of its start and I an integral of F,
+
+        integral from a to b of F(x) - F(x - duration) dx = I(b) - I(a) - I(b - duration) + I(a - duration),
+        I(x) = [j (y Phi(y) + phi(y)) - j (y_t Phi(y_t) + phi(y_t)) - (x - t) Phi(y_t)] / (1 - Phi(y_t))
+
+    for x > t and 0 before, j = jitter, y = (x - g)/j, y_t = (t - g)/j. Exact while neighbouring bursts of a
+    region cannot overlap (period well above duration + 6 jitter); beyond that, shares are added and
+    capped at 1.
+    """
+
+    name: ClassVar[str] = "filter"
+
+    def forecast(self) -> Floats:
+        """Expected counts of the next steps, float64 [N, H]."""
+        context, truth = self._context, self._truth
+        now_s = self._steps * context.step_s
+        edges_s = now_s + context.step_s * np.arange(context.horizon_steps + 1)
+        share = np.zeros((max(int(truth.region.max(initial=0)) + 1, len(truth.phase_s)), len(edges_s) - 1))
+        for region in range(len(truth.phase_s)):
+            share[region] = self._share(region, now_s, edges_s)
+        factor = truth.low + (truth.high - truth.low) * np.minimum(share, 1.0)
+        return np.asarray(factor[truth.region] * truth.base_rate_hz[:, None] * context.step_s)
+
+    def _share(self, region: int, now_s: float, edges_s: Floats) -> Floats:
+        """Expected share of each step that bursts of `region` cover, float64 [H]."""
+        truth = self._truth
+        begin_s, end_s = truth.bursts_s[truth.bursts_s[:, 0] == region][:, 1:].T
+        begun = begin_s <= now_s
+        # a burst that will be joined by the next one is known to end only with its own duration until then
+        end_s = np.where(end_s - truth.duration_s <= now_s, end_s, begin_s + truth.duration_s)
+        seen = np.clip(edges_s[:, None] - begin_s[begun], 0.0, (end_s - begin_s)[begun]).sum(axis=1)
+        nominal_s = self._unstarted(region, now_s, float(edges_s[-1]), begin_s[begun], end_s[begun])
+        law = _start_integral(edges_s[:, None], nominal_s, now_s, truth.jitter_s)
+        late = _start_integral(edges_s[:, None] - truth.duration_s, nominal_s, now_s, truth.jitter_s)
+        covered = seen + (law - late).sum(axis=1)
+        return np.asarray(np.diff(covered) / np.diff(edges_s))
+
+    def _unstarted(
+        self, region: int, now_s: float, until_s: float, begin_s: Floats, end_s: Floats
+    ) -> NDArray[np.float64]:
+        """Nominal starts of the bursts of `region` that may yet start before `until_s`, float64 [K]."""
+        truth = self._truth
+        phase_s, period_s = float(truth.phase_s[region]), truth.period_s
+        reach_s = _REACH * truth.jitter_s
+        k = np.arange(
+            np.floor((now_s - reach_s - phase_s) / period_s),
+            np.ceil((until_s + reach_s - phase_s) / period_s) + 1.0,
+        )
+        first = np.round((begin_s - phase_s) / period_s)
+        last = np.round((end_s - truth.duration_s - phase_s) / period_s)
+        started = ((k[:, None] >= first) & (k[:, None] <= last)).any(axis=1)
+        return np.asarray(phase_s + period_s * k[~started])
+
+
+def _start_integral(x_s: Floats, nominal_s: Floats, now_s: float, jitter_s: float) -> Floats:
+    """Integral up to `x_s` of the law of a start that is after `now_s`; shapes broadcast, seconds.
+
+    0 for a start that should long have been: the burst that a chance in 10^12 made later than that was
+    rather left out, before the first one drawn.
+    """
+    j = max(jitter_s, _SHARPEST_S)
+
+    def integral(y: Floats) -> Floats:
+        return np.asarray(y * ndtr(y) + np.exp(-0.5 * y * y) / np.sqrt(2.0 * np.pi))
+
+    since_s = np.maximum(x_s - now_s, 0.0)
+    begun = (now_s - nominal_s) / j
+    left = ndtr(-begun)
+    area = j * (integral((now_s + since_s - nominal_s) / j) - integral(begun)) - since_s * ndtr(begun)
+    return np.asarray(np.where(left > 1e-12, area / np.maximum(left, 1e-12), 0.0))

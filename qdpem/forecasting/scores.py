@@ -1,0 +1,229 @@
+"""How good a forecaster is: rolling-origin scores, beside the floor that chance alone sets.
+
+All counts y and forecasts f are pooled over origins, nodes and steps ahead. A forecast is the mean of a
+Poisson count; its point is the Poisson median m(f), which is the best point for an absolute error. Of a
+mean below `LEAST_RATE` the score is that of `LEAST_RATE`, so that no count is impossible.
+
+- WAPE: sum |y - m(f)| / sum y.
+- Floor: sum E|X - median| / sum lambda, X Poisson of the TRUE rate lambda: the WAPE nobody can expect to beat.
+- Deviance: mean 2 (y ln(y/f) - y + f), per forecast.
+- MASE (Hyndman and Koehler 2006, pooled): sum |y - m(f)| over the sum of errors of repeating, at every node,
+  the counts of one season before.
+- Pinball at q: mean max(q (y - k), (q - 1)(y - k)), k the Poisson quantile q of f.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import pdtr, pdtrik, xlogy
+
+from qdpem.demand.requests import Arrivals
+from qdpem.errors import QdpemError
+from qdpem.forecasting.simple import LEAST_RATE
+from qdpem.policy.interface import Floats, ForecastContext, Forecaster
+from qdpem.registry import list_names, load
+from qdpem.scenario.schema import Forecasting
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecastScores:
+    """Scores of one forecaster; NaN where it made no forecast or a score has no meaning.
+
+    `floor` is the same for all forecasters of one stream. `fit_s` and `step_s` are wall seconds of the
+    fit and of one update and forecast, for people to read, never for records.
+    """
+
+    name: str
+    oracle: bool
+    origins: int
+    wape: float
+    floor: float
+    deviance: float
+    mase: float
+    pinball_50: float
+    pinball_90: float
+    fit_s: float
+    step_s: float
+
+
+def poisson_quantile(mean: Floats, *, q: float) -> Floats:
+    """The least k with P(X <= k) >= q for X Poisson of each `mean` > 0, as floats.
+
+    >>> poisson_quantile(np.array([0.5, 2.0, 10.0]), q=0.5).tolist()
+    [0.0, 2.0, 10.0]
+    """
+    k = np.ceil(pdtrik(q, mean))
+    below = np.maximum(k - 1.0, 0.0)
+    return np.asarray(np.where(pdtr(below, mean) >= q, below, k))
+
+
+def poisson_floor(rates: Floats) -> float:
+    """sum E|X - median| / sum lambda over Poisson counts X of these true mean counts, of any shape.
+
+    E|X - m| = lambda - m + 2 (m F(m) - lambda F(m - 1)), F the distribution function. Known rates alone: a
+    forecaster that must infer them does worse.
+
+    >>> round(poisson_floor(np.array([0.5])), 6)
+    1.0
+    """
+    lam = np.maximum(rates, LEAST_RATE)
+    m = poisson_quantile(lam, q=0.5)
+    before = np.where(m > 0.0, pdtr(np.maximum(m - 1.0, 0.0), lam), 0.0)
+    error = lam - m + 2.0 * (m * pdtr(m, lam) - lam * before)
+    return float(error.sum() / lam.sum())
+
+
+def poisson_deviance(counts: NDArray[Any], forecast: Floats) -> float:
+    """Mean Poisson deviance of counts under forecast means of the same shape."""
+    mean = np.maximum(forecast, LEAST_RATE)
+    return float(2.0 * np.mean(xlogy(counts, counts / mean) - counts + mean))
+
+
+def pinball(counts: NDArray[Any], forecast: Floats, *, q: float) -> float:
+    """Mean pinball loss of the Poisson quantile q of each forecast mean."""
+    short = counts - poisson_quantile(np.maximum(forecast, LEAST_RATE), q=q)
+    return float(np.mean(np.maximum(q * short, (q - 1.0) * short)))
+
+
+def roll(
+    forecaster: Forecaster, counts: NDArray[np.int64], *, history: NDArray[np.int64], context: ForecastContext
+) -> tuple[Floats, float, float]:
+    """Every forecast made along `counts` [T, N], float64 [T - H + 1, N, H], after a fit on `history`.
+
+    Row k is made before step k is known. Also the wall seconds of the fit and of one step.
+    """
+    origins = len(counts) - context.horizon_steps + 1
+    if origins < 1:
+        raise QdpemError(
+            f"{len(counts)} steps are too few to score forecasts of {context.horizon_steps} steps ahead"
+        )
+    forecaster.reset(context)
+    begun = time.perf_counter()
+    forecaster.fit(history)
+    fitted = time.perf_counter()
+    made = []
+    for row in counts[:origins]:
+        made.append(forecaster.forecast())
+        forecaster.update(row)
+    return np.stack(made), fitted - begun, (time.perf_counter() - fitted) / origins
+
+
+def score_forecaster(
+    forecaster: Forecaster,
+    counts: NDArray[np.int64],
+    *,
+    history: NDArray[np.int64],
+    context: ForecastContext,
+    rates: Floats | None = None,
+    season_steps: int = 1,
+) -> ForecastScores:
+    """Rolling-origin scores of a forecaster on counts int64 [T, N] from t = 0, after `history` [T', N].
+
+    `rates` float64 [T, N] are the true mean counts, for the floor; without them it is NaN. `season_steps`
+    is the season of the naive rival of MASE; it must reach at least to the horizon to be a forecast, so it
+    is taken as many times as that needs. Raises QdpemError when there are fewer steps than the horizon.
+    """
+    horizon = context.horizon_steps
+    made, fit_s, step_s = roll(forecaster, counts, history=history, context=context)
+    ahead = _windows(counts, horizon)
+    floor = np.nan if rates is None else poisson_floor(_windows(rates, horizon))
+    scores = ForecastScores(
+        name=forecaster.name,
+        oracle=forecaster.oracle,
+        origins=len(made),
+        wape=np.nan,
+        floor=floor,
+        deviance=np.nan,
+        mase=np.nan,
+        pinball_50=np.nan,
+        pinball_90=np.nan,
+        fit_s=fit_s,
+        step_s=step_s,
+    )
+    if np.isnan(made).any():
+        return scores
+    error = np.abs(ahead - poisson_quantile(np.maximum(made, LEAST_RATE), q=0.5)).sum()
+    return replace(
+        scores,
+        wape=_over(error, ahead.sum()),
+        deviance=poisson_deviance(ahead, made),
+        mase=_over(error, _naive_error(counts, history, horizon=horizon, season_steps=season_steps)),
+        pinball_50=pinball(ahead, made, q=0.5),
+        pinball_90=pinball(ahead, made, q=0.9),
+    )
+
+
+def compare(
+    arrivals: Arrivals,
+    *,
+    forecasting: Forecasting,
+    end_s: float,
+    seed: int,
+    names: Iterable[str] | None = None,
+    parameters: Mapping[str, Mapping[str, Any]] | None = None,
+) -> tuple[ForecastScores, ...]:
+    """Scores of every registered forecaster, or of `names`, on the requests of [0, end_s).
+
+    Each is built from `parameters[name]` or its defaults; only oracles are given the truth. None is left
+    out: one without a forecast stands in the table with NaN. Raises UnknownNameError for a wrong name.
+    """
+    step_s, horizon = forecasting.step_s, forecasting.horizon_steps
+    nodes = len(arrivals.base_rate_hz)
+    past, steps = int(arrivals.history_s / step_s), int(end_s / step_s)
+    history = arrivals.history.counts(nodes=nodes, start_s=-past * step_s, step_s=step_s, steps=past)
+    counts = arrivals.requests.counts(nodes=nodes, start_s=0.0, step_s=step_s, steps=steps)
+    rates = arrivals.expected_counts(start_s=0.0, step_s=step_s, steps=steps)
+    season_steps = max(1, round(arrivals.period_s / step_s))
+    table = []
+    for name in list_names("forecaster") if names is None else names:
+        factory = load("forecaster", name)
+        forecaster = factory(factory.Parameters(**(parameters or {}).get(name, {})))
+        context = ForecastContext(
+            node_count=nodes,
+            step_s=step_s,
+            horizon_steps=horizon,
+            seed=seed,
+            truth=arrivals if forecaster.oracle else None,
+        )
+        scores = score_forecaster(
+            forecaster, counts, history=history, context=context, rates=rates, season_steps=season_steps
+        )
+        table.append(scores)
+    return tuple(table)
+
+
+def format_table(table: Iterable[ForecastScores]) -> str:
+    """The scores as aligned text, best deviance first, the floor beside every one."""
+    shown = ("name", "oracle", "wape", "floor", "deviance", "mase", "pinball_50", "pinball_90", "fit_s")
+    lines = ["".join(f"{column:>12}" for column in shown)]
+    for scores in sorted(table, key=lambda one: (np.isnan(one.deviance), one.deviance)):
+        row = asdict(scores)
+        cells = [f"{row[column]:.4f}" if isinstance(row[column], float) else row[column] for column in shown]
+        lines.append("".join(f"{cell!s:>12}" for cell in cells))
+    return "\n".join(lines)
+
+
+def _windows(values: NDArray[Any], horizon: int) -> NDArray[Any]:
+    """[T - H + 1, N, H] from [T, N]: at row k the steps k ... k + H - 1."""
+    return np.lib.stride_tricks.sliding_window_view(values, horizon, axis=0)
+
+
+def _naive_error(
+    counts: NDArray[np.int64], history: NDArray[np.int64], *, horizon: int, season_steps: int
+) -> float:
+    """Summed absolute error of the counts one season before, over the same windows; NaN without them."""
+    lag = season_steps * -(-horizon // season_steps)
+    if len(history) < lag:
+        return float("nan")
+    joined = np.concatenate([history[len(history) - lag :], counts])
+    return float(_windows(np.abs(joined[lag:] - joined[:-lag]), horizon).sum())
+
+
+def _over(part: float, whole: float) -> float:
+    return float(part / whole) if whole > 0.0 else float("nan")

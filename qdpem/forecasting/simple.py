@@ -1,0 +1,162 @@
+"""Forecasters that need no training to speak of: none, constant, EWMA."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.errors import QdpemError
+from qdpem.policy.interface import Floats, ForecastContext
+
+LEAST_RATE = 1e-3
+"""Expected counts below this are scored and fitted as if they were this: no count is impossible."""
+
+GRID = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+"""Smoothing constants tried on the history when none is given."""
+
+
+class NoForecast:
+    """No forecast at all: NaN throughout."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Parameters:
+        """None."""
+
+    name: ClassVar[str] = "none"
+    oracle: ClassVar[bool] = False
+
+    def __init__(self, parameters: Parameters | None = None) -> None:
+        self.parameters = parameters or self.Parameters()
+
+    def reset(self, context: ForecastContext) -> None:
+        """Begin a run."""
+        self._shape = (context.node_count, context.horizon_steps)
+
+    def fit(self, history: NDArray[np.int64]) -> None:
+        """Learn nothing."""
+
+    def update(self, counts: NDArray[np.int64]) -> None:
+        """Take in nothing."""
+
+    def forecast(self) -> Floats:
+        """NaN, float64 [N, H]."""
+        return np.full(self._shape, np.nan)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Empty."""
+        return {}
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take up nothing."""
+
+
+class ConstantForecast:
+    """The long-run mean of each node: all counts of history and since, over all steps."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Parameters:
+        """None."""
+
+    name: ClassVar[str] = "constant"
+    oracle: ClassVar[bool] = False
+
+    def __init__(self, parameters: Parameters | None = None) -> None:
+        self.parameters = parameters or self.Parameters()
+
+    def reset(self, context: ForecastContext) -> None:
+        """Begin a run; before any counts the mean is 0."""
+        self._horizon = context.horizon_steps
+        self._total = np.zeros(context.node_count, dtype=np.int64)
+        self._steps = 0
+
+    def fit(self, history: NDArray[np.int64]) -> None:
+        """Sum the history [T, N]."""
+        self._total = history.sum(axis=0)
+        self._steps = len(history)
+
+    def update(self, counts: NDArray[np.int64]) -> None:
+        """Add the counts [N] of the step that just ended."""
+        self._total = self._total + counts
+        self._steps += 1
+
+    def forecast(self) -> Floats:
+        """The mean, the same for all steps ahead, float64 [N, H]."""
+        mean = self._total / max(self._steps, 1)
+        return np.repeat(mean[:, None], self._horizon, axis=1)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The sums so far."""
+        return {"total": self._total.copy(), "steps": np.array(self._steps)}
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take up saved sums."""
+        self._total = np.array(state["total"], dtype=np.int64)
+        self._steps = int(state["steps"])
+
+
+class EwmaForecast:
+    """Exponentially weighted moving average: level <- level + a (count - level), the same for all steps ahead.
+
+    Each node's a is the one of `GRID` with the least one-step Poisson deviance on its own history, or
+    `smoothing` for all when that is above 0. The level starts at the mean of the history, so that the
+    first steps do not decide.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Parameters:
+        """`smoothing`: a in (0, 1], or 0 to fit one per node."""
+
+        smoothing: float = 0.0
+
+    name: ClassVar[str] = "ewma"
+    oracle: ClassVar[bool] = False
+
+    def __init__(self, parameters: Parameters | None = None) -> None:
+        self.parameters = parameters or self.Parameters()
+        if not 0.0 <= self.parameters.smoothing <= 1.0:
+            raise QdpemError(
+                f"smoothing = {self.parameters.smoothing:g} of the EWMA forecaster must lie in (0, 1],"
+                " or be 0 to be fitted"
+            )
+
+    def reset(self, context: ForecastContext) -> None:
+        """Begin a run; before any counts the level is 0."""
+        self._horizon = context.horizon_steps
+        self._level = np.zeros(context.node_count)
+        self._smoothing = np.full(context.node_count, self.parameters.smoothing or GRID[0])
+
+    def fit(self, history: NDArray[np.int64]) -> None:
+        """Choose each node's smoothing on the history [T, N] and run through it."""
+        grid = (self.parameters.smoothing,) if self.parameters.smoothing else GRID
+        constants = np.array(grid)[:, None]
+        level = np.repeat(history.mean(axis=0)[None, :], len(grid), axis=0)
+        # deviance up to terms without the level: 2 sum (level - count log level)
+        deviance = np.zeros_like(level)
+        for counts in history:
+            safe = np.maximum(level, LEAST_RATE)
+            deviance += safe - counts * np.log(safe)
+            level = level + constants * (counts - level)
+        best = deviance.argmin(axis=0)
+        self._smoothing = np.array(grid)[best]
+        self._level = level[best, np.arange(level.shape[1])]
+
+    def update(self, counts: NDArray[np.int64]) -> None:
+        """Move each level towards the counts [N] of the step that just ended."""
+        self._level = self._level + self._smoothing * (counts - self._level)
+
+    def forecast(self) -> Floats:
+        """The level, the same for all steps ahead, float64 [N, H]."""
+        return np.repeat(self._level[:, None], self._horizon, axis=1)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Levels and smoothing constants."""
+        return {"level": self._level.copy(), "smoothing": self._smoothing.copy()}
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take up saved levels and constants."""
+        self._level = np.array(state["level"], dtype=np.float64)
+        self._smoothing = np.array(state["smoothing"], dtype=np.float64)

@@ -1,0 +1,199 @@
+"""From a scenario to its network: topology by name, rates from keyed streams, links compiled by physics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physics.interface import FIBRE_SPEED_KM_PER_S, CompiledLink, LinkHardware, PhysicsModel
+from qdpem import registry
+from qdpem.errors import Fault, ScenarioError
+from qdpem.network.checks import graph_faults
+from qdpem.network.graph import Graph, Network
+from qdpem.network.routing import Path, Routes
+from qdpem.rng import stream
+from qdpem.scenario.load import parameters_of
+from qdpem.scenario.schema import Links, PerNode, RequestClass, Scenario, Topology, Uniform
+
+_SHOWN = 5
+
+
+def build_network(scenario: Scenario, physics: PhysicsModel, *, seed: int) -> Network:
+    """The network of `scenario` under `seed`, or under the scenario's own `topology_seed` if it has one.
+
+    Raises UnknownNameError for an unknown kind of topology, ScenarioError for parameters it does not
+    take, a topology in more than one part, doubled or looping links, or a demand matrix that is
+    wanted and not there.
+    """
+    root = seed if scenario.topology_seed is None else scenario.topology_seed
+    graph = build_graph(scenario, seed=seed)
+    nodes = scenario.nodes
+    return Network(
+        graph=graph,
+        source_rate_hz=_per_node(nodes.source_rate_hz, graph.node_names, seed=root, key="source_rate"),
+        repeater_rate_hz=_per_node(nodes.repeater_rate_hz, graph.node_names, seed=root, key="repeater_rate"),
+        repeater_burst=nodes.repeater_burst,
+        swap_time_s=nodes.swap_time_s,
+        distillation_time_s=nodes.distillation_time_s,
+        memories=np.full(len(graph.node_names), nodes.memories, dtype=np.int64),
+        foreign_stock_share=nodes.foreign_stock_share,
+        delay_s=graph.length_km / FIBRE_SPEED_KM_PER_S + scenario.links.processing_delay_s,
+        links=_compile(graph.length_km, scenario.links, physics),
+        hardware=(nodes.hardware,) * len(graph.node_names),
+    )
+
+
+def build_graph(scenario: Scenario, *, seed: int) -> Graph:
+    """The scaled and checked topology alone, without hardware. Raises as `build_network` does."""
+    root = seed if scenario.topology_seed is None else scenario.topology_seed
+    topology = scenario.topology
+    factory = registry.load("topology", topology.kind)
+    parameters = parameters_of(factory, topology.parameters, path="topology.parameters")
+    graph: Graph = factory(parameters, stream=stream(root, "topology"))
+    faults = graph_faults(graph)
+    if scenario.demand.weights == "matrix" and (
+        graph.demand_weights is None or not graph.demand_weights.any()
+    ):
+        wrong = f"'matrix' is not possible: {graph.name} has no demand matrix; should be 'uniform'"
+        faults.append(Fault("demand.weights", wrong))
+    if faults:
+        raise ScenarioError(faults, origin=f"the scenario {scenario.name!r}")
+    return _scaled(graph, topology)
+
+
+def network_warnings(network: Network) -> tuple[str, ...]:
+    """Sentences about what is legal and probably not meant: links that never fire, nodes that never swap."""
+    names = network.graph.node_names
+    warnings = []
+    silent = np.flatnonzero(network.link_rate_hz <= 0.0)
+    if len(silent):
+        ends = network.graph.link_ends[silent[:_SHOWN]].tolist()
+        shown = _listed([f"{names[first]} - {names[second]}" for first, second in ends], len(silent))
+        warnings.append(
+            f"{len(silent)} of {network.link_count} links make no pairs (both sources at 0): {shown}"
+        )
+    idle = np.flatnonzero(network.repeater_rate_hz <= 0.0)
+    if len(idle) == network.node_count:
+        warnings.append("no node can swap (all repeater rates are 0): only neighbours can be served")
+    elif len(idle):
+        shown = _listed([names[node] for node in idle[:_SHOWN]], len(idle))
+        warnings.append(f"{len(idle)} of {network.node_count} nodes never swap (repeater rate 0): {shown}")
+    return tuple(warnings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unserved:
+    """What of one class nothing can serve: `share` of its demand, in `pairs` node pairs, one named."""
+
+    application: str
+    target_fidelity: float
+    share: float
+    pairs: int
+    example: tuple[str, str] | None
+
+    def __str__(self) -> str:
+        between = f" (for one, {self.example[0]} - {self.example[1]})" if self.example else ""
+        return (
+            f"nothing can serve {self.share:.1%} of the {self.application} demand at fidelity"
+            f" {self.target_fidelity:g}: {self.pairs} node pairs{between}"
+        )
+
+
+def unserved_demand(
+    network: Network,
+    *,
+    routes: Routes,
+    can_serve: Callable[[Path, RequestClass], bool],
+    weights: NDArray[np.float64],
+    classes: Sequence[RequestClass],
+) -> tuple[Unserved, ...]:
+    """For each class, the demand between pairs with no path that `can_serve` accepts.
+
+    `weights` float64 [N, N], the demand of each pair, any scale. A link that makes no pairs serves none.
+    """
+    demanded = np.argwhere(weights > 0.0).tolist()
+    working = network.link_rate_hz > 0.0
+    open_paths = {
+        (source, destination): [
+            path for path in routes.paths(source, destination) if working[list(path.links)].all()
+        ]
+        for source, destination in demanded
+    }
+    found = []
+    for kind in classes:
+        missed = [
+            pair for pair, paths in open_paths.items() if not any(can_serve(path, kind) for path in paths)
+        ]
+        lost = float(sum(weights[pair] for pair in missed))
+        names = network.graph.node_names
+        found.append(
+            Unserved(
+                application=kind.application,
+                target_fidelity=kind.target_fidelity,
+                share=lost / float(weights.sum()) if missed else 0.0,
+                pairs=len({frozenset(pair) for pair in missed}),
+                example=(names[missed[0][0]], names[missed[0][1]]) if missed else None,
+            )
+        )
+    return tuple(found)
+
+
+def unserved_share(
+    network: Network,
+    *,
+    routes: Routes,
+    can_serve: Callable[[Path, RequestClass], bool],
+    weights: NDArray[np.float64],
+    classes: Sequence[RequestClass],
+) -> float:
+    """Share of all demand, 0 to 1, that nothing can serve: `unserved_demand` weighed by class shares."""
+    found = unserved_demand(network, routes=routes, can_serve=can_serve, weights=weights, classes=classes)
+    shares = [kind.share for kind in classes]
+    return sum(part.share * share for part, share in zip(found, shares, strict=True)) / sum(shares)
+
+
+def _scaled(graph: Graph, topology: Topology) -> Graph:
+    """Lengths and positions times the scale, and no link shorter than the least length."""
+    scale = topology.length_scale
+    order = np.lexsort((graph.link_ends.max(axis=1), graph.link_ends.min(axis=1)))
+    length_km = np.maximum(graph.length_km[order] * scale, topology.minimum_length_km)
+    return replace(
+        graph,
+        x_km=graph.x_km * scale,
+        y_km=graph.y_km * scale,
+        link_ends=np.sort(graph.link_ends[order], axis=1),
+        length_km=length_km,
+    )
+
+
+def _per_node(value: PerNode, names: Sequence[str], *, seed: int, key: str) -> NDArray[np.float64]:
+    """One number per node, float64 [N], each from its own stream: a node more changes no other."""
+    if not isinstance(value, Uniform):
+        return np.full(len(names), float(value))
+    return np.array(
+        [stream(seed, f"node/{name}/{key}").uniform(value.low, value.high) for name in names],
+        dtype=np.float64,
+    )
+
+
+def _compile(length_km: NDArray[np.float64], links: Links, physics: PhysicsModel) -> tuple[CompiledLink, ...]:
+    compiled: dict[float, CompiledLink] = {}
+    for length in length_km.tolist():
+        if length not in compiled:
+            hardware = LinkHardware(
+                length_km=length,
+                fixed_loss_db=links.fixed_loss_db,
+                loss_db_per_km=links.loss_db_per_km,
+                efficiency=links.efficiency,
+                fresh_fidelity=links.fresh_fidelity,
+            )
+            compiled[length] = physics.link(hardware)
+    return tuple(compiled[length] for length in length_km.tolist())
+
+
+def _listed(shown: Sequence[str], count: int) -> str:
+    more = f" and {count - len(shown)} more" if count > len(shown) else ""
+    return ", ".join(shown) + more

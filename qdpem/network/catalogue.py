@@ -1,0 +1,237 @@
+"""Topologies that exist: those of the topohub package, and the user's own files."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.errors import Fault, QdpemError, ScenarioError, UnknownNameError
+from qdpem.network.generators import takes
+from qdpem.network.graph import Graph
+
+EARTH_RADIUS_KM = 6371.0088
+"""Mean radius of the Earth (IUGG)."""
+
+LENGTH_ATTRIBUTES = ("length_km", "dist")
+_LONGITUDE_LATITUDE = (("lon", "lat"), ("longitude", "latitude"), ("Longitude", "Latitude"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopohubParameters:
+    """`key`: "group/name" as topohub lists them, such as "sndlib/germany50"."""
+
+    key: str
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+
+@takes(TopohubParameters)
+def topohub_network(parameters: TopohubParameters, *, stream: np.random.Generator) -> Graph:  # noqa: ARG001
+    """The topology `key` of the topohub package.
+
+    Lengths are its `dist` (km, along great circles: fibre is longer, see `topology.length_scale`),
+    positions longitude and latitude projected on a plane, the demand matrix, where there is one, the
+    sum of both directions. Raises UnknownNameError with the nearest right key.
+    """
+    place = files("topohub") / "data"
+    found = place / f"{parameters.key}.json"
+    if not found.is_file():
+        raise UnknownNameError("topology of topohub", parameters.key, _near_keys(place, parameters.key))
+    joined = _joined(json.loads(found.read_text(encoding="utf-8")))
+    graph = _graph(joined, name=parameters.key)
+    if not _positions(joined)[1] and not _lengths_fit(graph):
+        wrong = (
+            f"{parameters.key!r} is not usable: its positions are drawing units, and topohub took them for"
+            " degrees to compute its lengths; should be a network with longitudes and latitudes"
+        )
+        raise ScenarioError([Fault("topology.parameters.key", wrong)])
+    return graph
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileParameters:
+    """`path`: a node-link JSON (.json) or GraphML (.graphml, .xml) file, seen from the working directory."""
+
+    path: str
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+
+@takes(FileParameters)
+def file_network(parameters: FileParameters, *, stream: np.random.Generator) -> Graph:  # noqa: ARG001
+    """The topology in a file of node-link JSON (as networkx writes it) or GraphML.
+
+    A link's length is its attribute `length_km`, else `dist`, both in km; where it has neither, the
+    distance between the positions of its ends. A node's position is `x_km` and `y_km`, or `lon` and
+    `lat` (also spelled `longitude`, `Longitude`), or `pos` = [lon, lat]; without any, nodes are set on
+    a circle, for pictures only. Its name is `name` or `label`, else its id. JSON may carry a demand matrix as
+    `graph.demands` = {source id: {destination id: weight}}; both directions are added.
+
+    Raises QdpemError for a file that cannot be read, ScenarioError for one that is no network.
+    """
+    import networkx as nx
+
+    path = Path(parameters.path)
+    try:
+        if path.suffix == ".json":
+            graph = _joined(json.loads(path.read_text(encoding="utf-8")))
+        elif path.suffix in (".graphml", ".xml"):
+            graph = nx.read_graphml(path)
+        else:
+            raise QdpemError(f"the topology file {path} is {path.suffix!r}; should be .json or .graphml")
+    except OSError as error:
+        raise QdpemError(f"the topology file {path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, SyntaxError, nx.NetworkXError) as error:
+        raise QdpemError(f"the topology file {path} is no node-link JSON or GraphML: {error}") from error
+    return _graph(graph, name=path.stem)
+
+
+def great_circle_km(
+    first_longitude: float, first_latitude: float, second_longitude: float, second_latitude: float
+) -> float:
+    """Distance in km between two points given in degrees, by the haversine formula (Sinnott 1984).
+
+    >>> round(great_circle_km(0.0, 0.0, 0.0, 90.0))
+    10008
+    """
+    low, high = math.radians(first_latitude), math.radians(second_latitude)
+    across = math.radians(second_longitude - first_longitude)
+    square = math.sin((high - low) / 2) ** 2 + math.cos(low) * math.cos(high) * math.sin(across / 2) ** 2
+    return 2.0 * EARTH_RADIUS_KM * math.asin(math.sqrt(min(square, 1.0)))
+
+
+def projected_km(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Longitude and latitude [N, 2] to x and y in km [N, 2], equirectangular about their mean.
+
+    True in length along parallels of the mean latitude and all meridians.
+    """
+    angles = np.radians(degrees[:, 0])
+    middle = math.degrees(math.atan2(float(np.sin(angles).mean()), float(np.cos(angles).mean())))
+    east = np.radians((degrees[:, 0] - middle + 180.0) % 360.0 - 180.0)
+    latitude = np.radians(degrees[:, 1])
+    mean = float(latitude.mean())
+    return EARTH_RADIUS_KM * np.stack([east * math.cos(mean), latitude - mean], axis=1)
+
+
+def _lengths_fit(graph: Graph) -> bool:
+    """Whether half of the lengths at least are within 5 % of the straight line between the ends."""
+    first, second = graph.link_ends.T
+    straight = np.hypot(graph.x_km[first] - graph.x_km[second], graph.y_km[first] - graph.y_km[second])
+    return bool(np.median(np.abs(straight - graph.length_km) - 0.05 * straight) <= 0.0)
+
+
+def _near_keys(place: Any, key: str) -> list[str]:
+    """All keys of the group that `key` names, else of every group but the hundreds of CAIDA's."""
+    groups = sorted(item.name for item in place.iterdir() if item.is_dir())
+    named = key.partition("/")[0]
+    chosen = [named] if named in groups else [group for group in groups if group not in ("caida", "gabriel")]
+    root = Path(str(place))
+    return [
+        str(found.relative_to(root).with_suffix("")).replace("\\", "/")
+        for group in chosen
+        for found in (root / group).rglob("*.json")
+    ]
+
+
+def _joined(values: Mapping[str, Any]) -> Any:
+    """The networkx graph of node-link `values`, whose links are called `edges` or `links`."""
+    import networkx as nx
+
+    return nx.node_link_graph(values, edges="edges" if "edges" in values else "links")
+
+
+def _graph(graph: Any, *, name: str) -> Graph:
+    """Our Graph of a networkx one; doubled links and loops are kept, for the checks to name."""
+    nodes = list(graph.nodes)
+    index: dict[Hashable, int] = {node: number for number, node in enumerate(nodes)}
+    names = _node_names(graph)
+    positions, degrees = _positions(graph)
+    ends, lengths, faults = [], [], []
+    for first, second, data in graph.edges(data=True):
+        pair = sorted((index[first], index[second]))
+        length = _length_km(data, pair, positions, degrees)
+        if length is None:
+            link = f"the link {names[pair[0]]} - {names[pair[1]]}"
+            wrong = f"{link} of {name} has no length: give it length_km, or its nodes positions"
+            faults.append(Fault("topology.parameters", wrong))
+        ends.append(pair)
+        lengths.append(0.0 if length is None else length)
+    if faults:
+        raise ScenarioError(faults)
+    if positions is None:
+        flat = _circle_km(len(nodes), float(np.mean(lengths)) if lengths else 1.0)
+    else:
+        flat = projected_km(positions) if degrees else positions
+    return Graph(
+        name=name,
+        node_names=tuple(names),
+        x_km=flat[:, 0],
+        y_km=flat[:, 1],
+        link_ends=np.array(ends, dtype=np.int64).reshape(-1, 2),
+        length_km=np.array(lengths, dtype=np.float64),
+        demand_weights=_demand(graph.graph.get("demands"), index),
+    )
+
+
+def _node_names(graph: Any) -> list[str]:
+    """One name per node; where two nodes share one, all of that name also get their id."""
+    plain = [str(data.get("name") or data.get("label") or node) for node, data in graph.nodes(data=True)]
+    nodes = list(graph.nodes)
+    return [
+        name if plain.count(name) == 1 else f"{name} ({node})"
+        for name, node in zip(plain, nodes, strict=True)
+    ]
+
+
+def _positions(graph: Any) -> tuple[NDArray[np.float64] | None, bool]:
+    """Positions [N, 2] in degrees (True) or km (False); None when any node has none."""
+    data = [attributes for _, attributes in graph.nodes(data=True)]
+    for keys in (("x_km", "y_km"), *_LONGITUDE_LATITUDE):
+        if data and all(key in attributes for attributes in data for key in keys):
+            table = [[float(attributes[key]) for key in keys] for attributes in data]
+            return np.array(table), keys[0] != "x_km"
+    if data and all("pos" in attributes for attributes in data):
+        table = [[float(value) for value in attributes["pos"]] for attributes in data]
+        found = np.array(table)
+        # topohub's synthetic (Gabriel) graphs lie on a plane in km, with no word that says so.
+        return found, bool(np.abs(found[:, 1]).max() <= 90.0 and np.abs(found[:, 0]).max() <= 180.0)
+    return None, False
+
+
+def _length_km(
+    data: Mapping[str, Any], pair: list[int], positions: NDArray[np.float64] | None, degrees: bool
+) -> float | None:
+    for key in LENGTH_ATTRIBUTES:
+        if key in data:
+            return float(data[key])
+    if positions is None:
+        return None
+    first, second = positions[pair[0]].tolist(), positions[pair[1]].tolist()
+    return great_circle_km(*first, *second) if degrees else math.dist(first, second)
+
+
+def _circle_km(nodes: int, link_km: float) -> NDArray[np.float64]:
+    """Places for `nodes` without positions: a circle with `link_km` from one to the next, [N, 2]."""
+    angle = 2.0 * np.pi * np.arange(nodes) / max(nodes, 1)
+    return max(nodes, 1) * link_km / (2.0 * np.pi) * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def _demand(
+    demands: Mapping[Any, Mapping[Any, float]] | None, index: Mapping[Hashable, int]
+) -> NDArray[np.float64] | None:
+    """float64 [N, N], symmetric, zero diagonal; ids of JSON keys are texts even where nodes' are numbers."""
+    if not demands:
+        return None
+    by_text = {str(node): number for node, number in index.items()}
+    weights = np.zeros((len(index), len(index)))
+    for source, row in demands.items():
+        for destination, weight in row.items():
+            weights[by_text[str(source)], by_text[str(destination)]] += float(weight)
+    np.fill_diagonal(weights, 0.0)
+    return weights + weights.T

@@ -1,0 +1,83 @@
+"""Is a topology one that can be simulated? Every fault found, as values."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.errors import Fault
+from qdpem.network.graph import Graph
+
+_SHOWN = 8
+
+
+def components(node_count: int, link_ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The number of the connected component each node is in, int64 [N]; `link_ends` int64 [L, 2].
+
+    >>> components(4, np.array([[0, 1], [1, 3]])).tolist()
+    [0, 0, 1, 0]
+    """
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    ones = np.ones(len(link_ends), dtype=np.int8)
+    joined = csr_matrix((ones, (link_ends[:, 0], link_ends[:, 1])), shape=(node_count, node_count))
+    return np.asarray(connected_components(joined, directed=False)[1]).astype(np.int64)
+
+
+def graph_faults(graph: Graph, *, path: str = "topology") -> list[Fault]:
+    """What makes `graph` unfit, each with dotted `path`: doubles, loops, bad lengths, a second component."""
+    faults = _node_faults(graph, path)
+    if not faults:
+        faults = _link_faults(graph, path) + _matrix_faults(graph, path)
+    if not faults:
+        faults = _connection_faults(graph, path)
+    return faults
+
+
+def _node_faults(graph: Graph, path: str) -> list[Fault]:
+    names = graph.node_names
+    if len(names) < 2:
+        return [Fault(path, f"{graph.name} has {len(names)} nodes; should be at least 2")]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    return [Fault(path, f"{graph.name} has more than one node called {name!r}") for name in twice[:_SHOWN]]
+
+
+def _link_faults(graph: Graph, path: str) -> list[Fault]:
+    names, faults = graph.node_names, []
+    seen: set[tuple[int, int]] = set()
+    for (first, second), length in zip(graph.link_ends.tolist(), graph.length_km.tolist(), strict=True):
+        link = f"the link {names[first]} - {names[second]}"
+        if first == second:
+            faults.append(Fault(path, f"{link} joins a node to itself; should join two nodes"))
+        elif (min(first, second), max(first, second)) in seen:
+            faults.append(Fault(path, f"{link} is there more than once; should be there once"))
+        elif not 0.0 <= length < np.inf:
+            faults.append(Fault(path, f"{link} is {length:g} km long; should be 0 or more, and finite"))
+        seen.add((min(first, second), max(first, second)))
+    return faults[:_SHOWN]
+
+
+def _matrix_faults(graph: Graph, path: str) -> list[Fault]:
+    weights = graph.demand_weights
+    if weights is None:
+        return []
+    if not np.isfinite(weights).all() or weights.min() < 0.0:
+        return [Fault(path, f"the demand matrix of {graph.name} has weights below 0 or not finite")]
+    return []
+
+
+def _connection_faults(graph: Graph, path: str) -> list[Fault]:
+    labels = components(len(graph.node_names), graph.link_ends)
+    sizes = np.bincount(labels)
+    if len(sizes) == 1:
+        return []
+    smallest = int(sizes.argmin())
+    node = graph.node_names[int((labels == smallest).argmax())]
+    shown = ", ".join(str(size) for size in sorted(sizes.tolist(), reverse=True)[:_SHOWN])
+    more = ", ..." if len(sizes) > _SHOWN else ""
+    apart = "has no link at all" if sizes[smallest] == 1 else f"is in a part of {sizes[smallest]} nodes"
+    message = (
+        f"{graph.name} falls into {len(sizes)} parts of {shown}{more} nodes ({node} {apart}); should be one"
+    )
+    return [Fault(path, message)]

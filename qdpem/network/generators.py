@@ -1,0 +1,174 @@
+"""Topologies made by rule: a random geometric mesh, a line, a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.errors import QdpemError
+from qdpem.network.checks import components
+from qdpem.network.graph import Graph
+from qdpem.scenario.schema import Count, Positive
+
+MOST_DRAWS = 200
+
+
+class TopologyFactory(Protocol):
+    """What is registered as a topology: a callable and the frozen dataclass of its parameters."""
+
+    Parameters: type
+
+    def __call__(self, parameters: Any, *, stream: np.random.Generator) -> Graph:
+        """The bare graph, lengths in km before `length_scale`; chance only from `stream`."""
+
+
+_Build = TypeVar("_Build", bound=Callable[..., Graph])
+
+
+def takes(parameters: type) -> Callable[[_Build], _Build]:
+    """Name the `Parameters` dataclass of a topology function."""
+
+    def mark(build: _Build) -> _Build:
+        cast(TopologyFactory, build).Parameters = parameters
+        return build
+
+    return mark
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeometricParameters:
+    """`nodes` on a square of `side_km`, with `mean_degree` links per node on average.
+
+    At a mean degree of 8 a connected mesh comes within some ten draws up to 1,000 nodes; at 6, one of
+    three is connected with 100 nodes and hardly any with 400.
+    """
+
+    nodes: Count
+    side_km: Positive
+    mean_degree: Positive = 8.0
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    def __post_init__(self) -> None:
+        if self.nodes < 2:
+            raise ValueError(f"nodes is {self.nodes}; it must be at least 2")
+        least, most = 2.0 * (self.nodes - 1) / self.nodes, self.nodes - 1.0
+        if not least <= self.mean_degree <= most:
+            raise ValueError(
+                f"mean_degree is {self.mean_degree:g}; it must be {least:g} to {most:g}"
+                f" for {self.nodes} nodes"
+            )
+
+
+@takes(GeometricParameters)
+def geometric(parameters: GeometricParameters, *, stream: np.random.Generator) -> Graph:
+    """Random geometric mesh: uniform positions, and the round(nodes x mean_degree / 2) shortest pairs joined.
+
+    The radius of each draw is thus the one that gives the wanted mean degree exactly, up to rounding
+    to whole links. Drawn again until connected; `name` says which draw it was. Raises QdpemError
+    after 200 draws.
+    """
+    links = round(parameters.nodes * parameters.mean_degree / 2.0)
+    positions = np.empty((0, 2))
+    for draw in range(1, MOST_DRAWS + 1):
+        positions = stream.uniform(0.0, parameters.side_km, size=(parameters.nodes, 2))
+        ends, length_km = _shortest_pairs(positions, links)
+        if components(parameters.nodes, ends).max() == 0:
+            return Graph(
+                name=f"geometric mesh of {parameters.nodes} nodes (draw {draw})",
+                node_names=tuple(f"n{node}" for node in range(parameters.nodes)),
+                x_km=positions[:, 0],
+                y_km=positions[:, 1],
+                link_ends=ends,
+                length_km=length_km,
+            )
+    raise QdpemError(
+        f"none of {MOST_DRAWS} geometric meshes of {parameters.nodes} nodes with mean degree"
+        f" {parameters.mean_degree:g} was connected; the last one would be with a"
+        f" topology.parameters.mean_degree of {_connecting_degree(positions):.1f}"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineParameters:
+    """A chain of `nodes` with `hop_km` between neighbours."""
+
+    nodes: Count
+    hop_km: Positive
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    def __post_init__(self) -> None:
+        if self.nodes < 2:
+            raise ValueError(f"nodes is {self.nodes}; it must be at least 2")
+
+
+@takes(LineParameters)
+def line(parameters: LineParameters, *, stream: np.random.Generator) -> Graph:  # noqa: ARG001
+    """Nodes n0, n1, ... in a row.
+
+    >>> line(LineParameters(nodes=3, hop_km=10.0), stream=np.random.default_rng(0)).link_ends.tolist()
+    [[0, 1], [1, 2]]
+    """
+    return _lattice(1, parameters.nodes, parameters.hop_km, name=f"line of {parameters.nodes} nodes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridParameters:
+    """`rows` x `columns` nodes with `hop_km` between neighbours."""
+
+    rows: Count
+    columns: Count
+    hop_km: Positive
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    def __post_init__(self) -> None:
+        if self.rows * self.columns < 2:
+            raise ValueError("rows x columns is 1; it must be at least 2")
+
+
+@takes(GridParameters)
+def grid(parameters: GridParameters, *, stream: np.random.Generator) -> Graph:  # noqa: ARG001
+    """A square lattice with open borders; node n0 is a corner, the columns of a row follow each other."""
+    rows, columns = parameters.rows, parameters.columns
+    return _lattice(rows, columns, parameters.hop_km, name=f"grid of {rows} x {columns} nodes")
+
+
+def _lattice(rows: int, columns: int, hop_km: float, *, name: str) -> Graph:
+    index = np.arange(rows * columns, dtype=np.int64).reshape(rows, columns)
+    along = np.stack([index[:, :-1].ravel(), index[:, 1:].ravel()], axis=1)
+    across = np.stack([index[:-1].ravel(), index[1:].ravel()], axis=1)
+    ends = np.concatenate([along, across])
+    ends = ends[np.lexsort((ends[:, 1], ends[:, 0]))]
+    return Graph(
+        name=name,
+        node_names=tuple(f"n{node}" for node in range(rows * columns)),
+        x_km=np.tile(np.arange(columns) * hop_km, rows),
+        y_km=np.repeat(np.arange(rows) * hop_km, columns),
+        link_ends=ends,
+        length_km=np.full(len(ends), hop_km),
+    )
+
+
+def _shortest_pairs(
+    positions: NDArray[np.float64], links: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The `links` closest pairs of `positions` [N, 2]: ends [L, 2], sorted, and distances [L]."""
+    from scipy.spatial.distance import pdist
+
+    distance = pdist(positions)
+    chosen = np.sort(np.argpartition(distance, links - 1)[:links])
+    first, second = np.triu_indices(len(positions), k=1)
+    return np.stack([first[chosen], second[chosen]], axis=1).astype(np.int64), distance[chosen]
+
+
+def _connecting_degree(positions: NDArray[np.float64]) -> float:
+    """The mean degree at which the geometric graph on `positions` [N, 2] is just connected."""
+    from scipy.sparse.csgraph import minimum_spanning_tree
+    from scipy.spatial.distance import pdist, squareform
+
+    distance = pdist(positions)
+    longest = minimum_spanning_tree(squareform(distance)).max()
+    return 2.0 * int((distance <= longest).sum()) / len(positions)

@@ -1,0 +1,241 @@
+"""Laws that any policy is put through, ours and a stranger's: `qdpem check policy NAME`.
+
+>>> from qdpem.policy.conformance import check_named_policy
+>>> all(check.passed for check in check_named_policy("local-minhop"))
+True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem import registry
+from qdpem.errors import QdpemError
+from qdpem.policy.interface import Allocation, Context, Decisions, Policy, Views
+from qdpem.policy.synthetic import small_context, synthetic_views
+from qdpem.policy.validation import validate
+from qdpem.rng import stream
+
+PolicyFactory: TypeAlias = Callable[[], Policy]
+_STEP_S = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One rule, whether the policy keeps it, and what was seen."""
+
+    rule: str
+    passed: bool
+    detail: str
+
+
+def check_named_policy(name: str, *, calls: int = 50, seed: int = 0) -> tuple[Check, ...]:
+    """Put the policy registered as `name`, with its default parameters and rights, through `check_policy`.
+
+    Raises UnknownNameError for a name nothing is registered under.
+    """
+    factory = registry.load("policy", name)
+    context = small_context(control=factory.control, rights=factory.rights, seed=seed)
+    return check_policy(lambda: factory(factory.Parameters()), context, calls=calls, seed=seed)
+
+
+def check_policy(
+    policy_factory: PolicyFactory, context: Context, *, calls: int = 50, seed: int = 0
+) -> tuple[Check, ...]:
+    """Run every rule on fresh policies of `policy_factory`; a rule that raises has failed.
+
+    - legal: every allocation and vector passes `validation.validate`;
+    - determinism: two copies side by side, and one reset and run again, say the same to the bit;
+    - locality (local control): over `calls` calls every other site's rows and draws are changed, and
+      what each tried site says is the same to the bit;
+    - one by one (local control): a site asked alone allocates as when all are asked together;
+    - state: what `state` gives and `load_state` takes is the same again, and decides the same.
+    """
+    trial = _Trial(policy_factory=policy_factory, context=context, calls=calls, seed=seed)
+    rules: dict[str, Callable[[], str]] = {"legal": trial.legal, "determinism": trial.determinism}
+    if context.control == "local":
+        rules |= {"locality": trial.locality, "one by one": trial.one_by_one}
+    rules["state"] = trial.state
+    return tuple(_run(rule, check) for rule, check in rules.items())
+
+
+def changed_elsewhere(views: Views, other: Views, *, row: int) -> Views:
+    """`views` with every row but `row` taken from `other`, which asks the same sites."""
+    columns = {}
+    for item in fields(views):
+        if item.name != "time_s":
+            column = getattr(other, item.name).copy()
+            column[row] = getattr(views, item.name)[row]
+            columns[item.name] = column
+    return Views(time_s=views.time_s, **columns)
+
+
+class _BrokenRuleError(Exception):
+    """What a rule saw that it must not see."""
+
+
+def _run(rule: str, check: Callable[[], str]) -> Check:
+    try:
+        return Check(rule=rule, passed=True, detail=check())
+    except (_BrokenRuleError, QdpemError) as error:
+        return Check(rule=rule, passed=False, detail=str(error))
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        return Check(rule=rule, passed=False, detail=f"raised {type(error).__name__}: {error}")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Trial:
+    policy_factory: PolicyFactory
+    context: Context
+    calls: int
+    seed: int
+
+    def begin(self, context: Context | None = None) -> Policy:
+        policy = self.policy_factory()
+        policy.reset(context or self.context)
+        return policy
+
+    def views(self, key: str, *, calls: int | None = None) -> list[Views]:
+        """A sequence of views of all sites, the same for the same key."""
+        draws = stream(self.seed, f"conformance/{key}")
+        width = self.policy_factory().news_width
+        return [
+            synthetic_views(self.context, draws, time_s=10.0 + _STEP_S * call, news_width=width)
+            for call in range(calls or self.calls)
+        ]
+
+    def legal(self) -> str:
+        policy, made = self.begin(), 0
+        for views in self.views("legal"):
+            decisions = policy.decide(views)
+            validate(decisions, views, self.context, policy_name=policy.name)
+            made += len(decisions.allocations)
+        return f"{made} allocations in {self.calls} calls, all legal"
+
+    def determinism(self) -> str:
+        sequence = self.views("determinism")
+        first, second = self.begin(), self.begin()
+        said = [_said(first.decide(views)) for views in sequence]
+        for call, views in enumerate(sequence):
+            _require_same(said[call], _said(second.decide(views)), f"call {call} of a second copy")
+        first.reset(self.context)
+        for call, views in enumerate(sequence):
+            _require_same(said[call], _said(first.decide(views)), f"call {call} after reset")
+        return f"{self.calls} calls, three runs, the same to the bit"
+
+    def locality(self) -> str:
+        sequence, others = self.views("locality"), self.views("elsewhere")
+        rows = _spread(len(sequence[0]), 3)
+        for row in rows:
+            site = int(sequence[0].site[row])
+            here, there = self.begin(), self.begin(self._other_draws(site))
+            for call, (views, other) in enumerate(zip(sequence, others, strict=True)):
+                changed = changed_elsewhere(views, other, row=row)
+                mine, theirs = here.decide(views), there.decide(changed)
+                what = f"what site {site} says in call {call} when only others' views and draws change"
+                _require_same(_said_by(mine, views, row), _said_by(theirs, changed, row), what)
+        return f"{self.calls} calls for each of {len(rows)} sites, the same to the bit"
+
+    def one_by_one(self) -> str:
+        together, alone = self.begin(), self.begin()
+        calls = min(self.calls, 10)
+        for call, views in enumerate(self.views("one by one", calls=calls)):
+            everyone = together.decide(views)
+            for row, view in enumerate(views):
+                expected = _allocations_by(everyone, int(views.site[row]))
+                if alone.decide(view).allocations != expected:
+                    raise _BrokenRuleError(
+                        f"site {int(views.site[row])} asked alone allocates otherwise in call {call}"
+                    )
+        return f"{calls} calls, each site allocates alone as with all others"
+
+    def state(self) -> str:
+        used, early, late = self.begin(), self.begin(), self.begin()
+        sequence = self.views("state", calls=min(self.calls, 10))
+        for views in sequence:
+            used.decide(views)
+        saved = {name: array.copy() for name, array in used.state().items()}
+        for copy in (early, late):
+            copy.load_state(saved)
+            _require_same_arrays(saved, copy.state(), "the state given back")
+        for call, views in enumerate(sequence):
+            said = _said(early.decide(views))
+            _require_same(said, _said(late.decide(views)), f"call {call} from the same state")
+        return f"{len(saved)} arrays, the same after a round trip"
+
+    def _other_draws(self, site: int) -> Context:
+        """The context with new streams for all sites but one."""
+
+        def changed(asked: int) -> np.random.Generator:
+            if asked == site:
+                return self.context.site_stream(asked)
+            return stream(self.seed + 1, f"conformance/draws/{asked}")
+
+        return replace(self.context, site_stream=changed)
+
+
+Said: TypeAlias = tuple[tuple[Allocation, ...], tuple[int, ...], dict[str, NDArray[Any]]]
+
+
+def _said(decisions: Decisions) -> Said:
+    arrays = dict(decisions.vectors)
+    if decisions.news is not None:
+        arrays["news"] = decisions.news
+    return decisions.allocations, decisions.drops, arrays
+
+
+def _said_by(decisions: Decisions, views: Views, row: int) -> Said:
+    """What the site of one row said: its allocations, drops of its stock, its rows of all arrays."""
+    _, drops, arrays = _said(decisions)
+    own = set(views.stock_id[row].tolist())
+    return (
+        _allocations_by(decisions, int(views.site[row])),
+        tuple(pair for pair in drops if pair in own),
+        {name: array[row] for name, array in arrays.items()},
+    )
+
+
+def _allocations_by(decisions: Decisions, site: int) -> tuple[Allocation, ...]:
+    return tuple(made for made in decisions.allocations if made.source == site)
+
+
+def _require_same(first: Said, second: Said, what: str) -> None:
+    if first[0] != second[0]:
+        raise _BrokenRuleError(f"{what} differs: {_difference(first[0], second[0])}")
+    if first[1] != second[1]:
+        raise _BrokenRuleError(f"{what} differs: drops {first[1]} and {second[1]}")
+    _require_same_arrays(first[2], second[2], what)
+
+
+def _require_same_arrays(
+    first: Mapping[str, NDArray[Any]], second: Mapping[str, NDArray[Any]], what: str
+) -> None:
+    if first.keys() != second.keys():
+        raise _BrokenRuleError(f"{what} differs: arrays {sorted(first)} and {sorted(second)}")
+    for name, array in first.items():
+        if array.dtype != second[name].dtype or not _equal(array, second[name]):
+            raise _BrokenRuleError(f"{what} differs in array {name!r}")
+
+
+def _equal(first: NDArray[Any], second: NDArray[Any]) -> bool:
+    return first.shape == second.shape and first.tobytes() == second.tobytes()
+
+
+def _difference(first: Sequence[Allocation], second: Sequence[Allocation]) -> str:
+    def unlike() -> Iterator[str]:
+        for mine, theirs in zip(first, second, strict=False):
+            if mine != theirs:
+                yield f"{mine} and {theirs}"
+        yield f"{len(first)} and {len(second)} allocations"
+
+    return next(unlike())
+
+
+def _spread(count: int, wanted: int) -> list[int]:
+    """`wanted` rows spread over `count`, first and last among them."""
+    return sorted(set(np.linspace(0, count - 1, min(wanted, count)).astype(int).tolist()))

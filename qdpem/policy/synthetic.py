@@ -1,0 +1,204 @@
+"""A small real network and made-up views of it, to put policies through without a simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physics.interface import DepolarisingMemory, LinkHardware, NodeHardware, PhysicsModel
+from qdpem import registry
+from qdpem.events.tables import REASONS
+from qdpem.network.graph import Graph, Network
+from qdpem.network.routing import Routes
+from qdpem.policy.estimates import Estimates
+from qdpem.policy.interface import CONTROLLER, STATUS_WIDTH, Context, Views
+from qdpem.rng import stream
+from qdpem.scenario.schema import APPLICATIONS, Control, ControlPlane, Forecasting, Rights
+
+_TARGETS = (0.6, 0.7, 0.8)
+_PATIENCE_S = (0.2, 2.0)
+_IDLE_SHARE = 0.6
+
+
+def small_network(physics: PhysicsModel, *, side: int = 3, length_km: float = 10.0) -> Network:
+    """A `side` x `side` grid with links of `length_km`; sources 40-80/s, repeaters 2-5/s, T = 60 s."""
+    nodes = side * side
+    index = np.arange(nodes).reshape(side, side)
+    across = np.stack([index[:, :-1].ravel(), index[:, 1:].ravel()], axis=1)
+    down = np.stack([index[:-1].ravel(), index[1:].ravel()], axis=1)
+    ends = np.concatenate([across, down])
+    ends = ends[np.lexsort((ends[:, 1], ends[:, 0]))]
+    hardware = NodeHardware(memory=DepolarisingMemory(depolarising_s=60.0), gate_fidelity=0.995)
+    compiled = physics.link(LinkHardware(length_km=length_km))
+    return Network(
+        graph=Graph(
+            name="grid",
+            node_names=tuple(f"node {node}" for node in range(nodes)),
+            x_km=length_km * (np.arange(nodes) % side).astype(np.float64),
+            y_km=length_km * (np.arange(nodes) // side).astype(np.float64),
+            link_ends=ends,
+            length_km=np.full(len(ends), length_km),
+        ),
+        source_rate_hz=np.linspace(40.0, 80.0, nodes),
+        repeater_rate_hz=np.linspace(5.0, 2.0, nodes),
+        repeater_burst=1.0,
+        swap_time_s=1e-3,
+        distillation_time_s=1e-3,
+        memories=np.full(nodes, 16),
+        foreign_stock_share=0.25,
+        delay_s=np.full(len(ends), length_km / 2e5 + 1e-5),
+        links=(compiled,) * len(ends),
+        hardware=(hardware,) * nodes,
+    )
+
+
+def small_context(
+    *,
+    control: Control = "local",
+    rights: Rights = "serve",
+    physics: PhysicsModel | None = None,
+    seed: int = 0,
+) -> Context:
+    """The context of a run on `small_network`; physics is the model registered as "pauli" unless given."""
+    model: PhysicsModel = physics if physics is not None else registry.load("physics", "pauli")()
+    network = small_network(model)
+    return Context(
+        network=network,
+        routes=Routes(network),
+        estimates=Estimates(network, model),
+        control=control,
+        rights=rights,
+        plane=ControlPlane(),
+        forecasting=Forecasting(),
+        site_stream=lambda site: stream(seed, f"policy/{site}"),
+    )
+
+
+def synthetic_views(
+    context: Context,
+    draws: np.random.Generator,
+    *,
+    sites: Sequence[int] | None = None,
+    time_s: float = 10.0,
+    waiting: int = 3,
+    stock: int = 4,
+    peers: int = 4,
+    news_width: int = 0,
+) -> Views:
+    """Made-up views of `sites` (all unless given) that keep every promise of `Views`.
+
+    A site sees what the rules let it see: a node its own requests and stock and its neighbours' status,
+    the controller all. Each row has `waiting` requests, `peers` peers and, if rights allow stock, `stock`
+    pairs, some not ready. With local control row i depends on the draws spent before it and on its site.
+    """
+    asked = tuple(context.sites if sites is None else sites)
+    width = 1 + max(len(around) for around in context.network.neighbours)
+    width = context.network.node_count if context.control == "central" else width
+    maker = _RowMaker(context, draws, time_s=time_s, width=width, news_width=news_width)
+    rows = [
+        maker.row(site, waiting=waiting, stock=stock, peers=peers, first_id=10_000 * row)
+        for row, site in enumerate(asked)
+    ]
+    columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    return Views(time_s=time_s, **columns)
+
+
+class _RowMaker:
+    def __init__(
+        self, context: Context, draws: np.random.Generator, *, time_s: float, width: int, news_width: int
+    ) -> None:
+        self._context = context
+        self._draws = draws
+        self._time_s = time_s
+        self._width = width
+        self._news_width = news_width
+
+    def row(
+        self, site: int, *, waiting: int, stock: int, peers: int, first_id: int
+    ) -> dict[str, NDArray[Any]]:
+        """One row of every column of `Views`."""
+        reason = self._draws.integers(len(REASONS))
+        row: dict[str, NDArray[Any]] = {"site": np.array(site), "reason": np.array(reason)}
+        return (
+            row
+            | self._news(site)
+            | self._requests(site, waiting, first_id)
+            | self._shelf(site, stock, first_id)
+            | self._peers(site, peers)
+        )
+
+    def _news(self, site: int) -> dict[str, NDArray[Any]]:
+        network, draws, width = self._context.network, self._draws, self._width
+        nodes = list(range(network.node_count))
+        if site != CONTROLLER:
+            nodes = [site, *(node for node, _ in network.neighbours[site])]
+        count = len(nodes)
+        known = np.full(width, -1)
+        known[:count] = nodes
+        status = np.full((width, STATUS_WIDTH + self._news_width), np.nan)
+        status[:count, 0] = draws.integers(0, 17, count)
+        idle = draws.random((count, 1)) < _IDLE_SHARE
+        status[:count, 1] = np.where(idle[:, 0], 1.0, draws.random(count)) * network.repeater_burst
+        status[:count, 2:6] = np.where(idle, 0, draws.poisson(1.0, (count, 4)))
+        status[:count, 6:] = draws.normal(size=(count, self._news_width))
+        age_s, forecast = (
+            np.full(width, np.nan),
+            np.full((width, self._context.forecasting.horizon_steps), np.nan),
+        )
+        age_s[:count] = draws.random(count) * 0.1
+        forecast[:count] = draws.random((count, forecast.shape[1]))
+        if site != CONTROLLER:
+            age_s[0] = 0.0
+        return {"known": known, "status": status, "status_age_s": age_s, "forecast": forecast}
+
+    def _ends(self, site: int, count: int, *, neighbours_only: bool = False) -> tuple[list[int], list[int]]:
+        network, draws = self._context.network, self._draws
+        sources, destinations = [], []
+        for _ in range(count):
+            source = int(draws.integers(network.node_count)) if site == CONTROLLER else site
+            others = [node for node in range(network.node_count) if node != source]
+            if neighbours_only:
+                others = [node for node, _ in network.neighbours[source]]
+            sources.append(source)
+            destinations.append(int(draws.choice(others)))
+        return sources, destinations
+
+    def _requests(self, site: int, count: int, first_id: int) -> dict[str, NDArray[Any]]:
+        draws = self._draws
+        sources, destinations = self._ends(site, count)
+        return {
+            "request_id": first_id + np.arange(count),
+            "request_source": np.array(sources, dtype=np.int64),
+            "request_destination": np.array(destinations, dtype=np.int64),
+            "request_target_fidelity": draws.choice(_TARGETS, count),
+            "request_pairs": draws.integers(1, 3, count),
+            "request_deadline_s": self._time_s + draws.uniform(*_PATIENCE_S, count),
+            "request_application": draws.integers(len(APPLICATIONS), size=count),
+            "request_attempts": draws.integers(0, 3, count),
+        }
+
+    def _shelf(self, site: int, count: int, first_id: int) -> dict[str, NDArray[Any]]:
+        rights, draws = self._context.rights, self._draws
+        count = 0 if rights == "serve" else count
+        owners, partners = self._ends(site, count, neighbours_only=rights == "elementary")
+        ready = draws.random(count) < 0.75
+        return {
+            "stock_id": first_id + np.arange(count),
+            "stock_owner": np.array(owners, dtype=np.int64),
+            "stock_partner": np.array(partners, dtype=np.int64),
+            "stock_age_s": np.where(ready, draws.random(count) * 5.0, np.nan),
+            "stock_fidelity": draws.uniform(0.55, 0.95, count),
+            "stock_ready": ready.astype(np.int64),
+        }
+
+    def _peers(self, site: int, count: int) -> dict[str, NDArray[Any]]:
+        sources, destinations = self._ends(site, count)
+        ends = list(dict.fromkeys(zip(sources, destinations, strict=True)))
+        found = np.full((2, count), -1)
+        found[:, : len(ends)] = np.array(ends, dtype=np.int64).reshape(-1, 2).T
+        rate_hz = np.full(count, np.nan)
+        rate_hz[: len(ends)] = np.sort(self._draws.random(len(ends)))[::-1]
+        return {"peer_source": found[0], "peer_destination": found[1], "peer_rate_hz": rate_hz}

@@ -1,0 +1,167 @@
+"""The one check of what a policy said: each rule a sentence, raised with the policy, time and value."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import NoReturn
+
+from qdpem.errors import PolicyError
+from qdpem.policy.estimates import MAX_ROUNDS
+from qdpem.policy.interface import CONTROLLER, Allocation, Context, Decisions, Views
+
+PROTOCOLS = ("dejmps",)
+_PURPOSES = ("serve", "stock")
+
+
+def validate(decisions: Decisions, views: Views, context: Context, *, policy_name: str) -> None:
+    """Raise PolicyError unless every allocation, drop, news row and vector is allowed by the rules.
+
+    Costs a few microseconds an allocation and nothing when there is none. `views` are those the policy
+    saw: a request is waiting, and a pair is in stock, if the row of the site that decided says so.
+    """
+    check = _Check(policy_name=policy_name, views=views, context=context)
+    check.shapes(decisions)
+    if decisions.drops:
+        check.drops(decisions.drops)
+    if not decisions.allocations:
+        return
+    asked: Counter[int] = Counter()
+    rows = {site: row for row, site in enumerate(views.site.tolist())}
+    for allocation in decisions.allocations:
+        row = check.deciding_row(allocation, rows)
+        check.path(allocation, row)
+        check.common(allocation)
+        if allocation.purpose == "serve":
+            asked[allocation.request] += allocation.pairs
+            check.serve(allocation, row, asked[allocation.request])
+        else:
+            check.stock(allocation)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Check:
+    policy_name: str
+    views: Views
+    context: Context
+
+    def fail(self, rule: str, said: object) -> NoReturn:
+        """Raise with what was said and what would be right."""
+        where = f"policy {self.policy_name!r} at {self.views.time_s:.6g} s"
+        raise PolicyError(f"{where} said {said}; {rule}")
+
+    def shapes(self, decisions: Decisions) -> None:
+        sites = len(self.views)
+        news = decisions.news
+        if news is not None and (news.ndim != 2 or len(news) != sites):
+            self.fail(f"news must be [S, news_width] with S = {sites}", f"news of shape {news.shape}")
+        for name, values in decisions.vectors.items():
+            if values.ndim == 0 or len(values) != sites:
+                self.fail(
+                    f"the first axis of a vector must be S = {sites}", f"{name!r} of shape {values.shape}"
+                )
+
+    def drops(self, ids: tuple[int, ...]) -> None:
+        seen = set(self.views.stock_id.ravel().tolist())
+        for pair in ids:
+            if pair < 0 or pair not in seen:
+                self.fail("a drop must name a pair in the stock of a site asked now", f"drop of pair {pair}")
+
+    def deciding_row(self, allocation: Allocation, rows: dict[int, int]) -> int:
+        site = allocation.source if self.context.control == "local" else CONTROLLER
+        if site not in rows:
+            rule = "the source of a local allocation must be a site asked now"
+            self.fail(
+                rule if site >= 0 else "only the controller decides, and it must be asked now", allocation
+            )
+        return rows[site]
+
+    def path(self, allocation: Allocation, row: int) -> None:
+        """Simple, from source to destination, over links or owned stock, through working repeaters."""
+        path, network = allocation.path, self.context.network
+        if len(path) < 2 or path[0] != allocation.source or path[-1] != allocation.destination:
+            self.fail("a path must begin at the source and end at the destination", allocation)
+        if not all(0 <= node < network.node_count for node in path):
+            self.fail(f"nodes are 0 to {network.node_count - 1}", f"path {path}")
+        if len(set(path)) != len(path):
+            self.fail("a path must visit no node twice", f"path {path}")
+        for node in path[1:-1]:
+            if network.repeater_rate_hz[node] <= 0.0:
+                self.fail("inner nodes must have a repeater that works", f"path {path} through node {node}")
+        for first, second in itertools.pairwise(path):
+            if (first, second) not in network.link_between:
+                self.over_stock(allocation, (first, second), row)
+
+    def over_stock(self, allocation: Allocation, step: tuple[int, int], row: int) -> None:
+        """A step that is no link must be a remote pair the first of the two owns, as far as rights go."""
+        rights = self.context.rights
+        if rights not in ("remote", "virtual"):
+            self.fail(f"with rights {rights!r} each step must be a link", f"path {allocation.path}")
+        if len(allocation.path) > 2 and rights != "virtual":
+            self.fail(
+                f"with rights {rights!r} stock serves only a whole path (s, d)", f"path {allocation.path}"
+            )
+        owned = (self.views.stock_owner[row] == step[0]) & (self.views.stock_partner[row] == step[1])
+        if not (owned & (self.views.stock_ready[row] == 1)).any():
+            self.fail(
+                "a step that is no link must be a ready stocked pair of its first node",
+                f"path {allocation.path}",
+            )
+
+    def common(self, allocation: Allocation) -> None:
+        now_s = self.views.time_s
+        if allocation.purpose not in _PURPOSES:
+            self.fail(f"a purpose is one of {_PURPOSES}", f"purpose {allocation.purpose!r}")
+        if not 0 <= allocation.plan.rounds_per_link <= MAX_ROUNDS:
+            self.fail(f"rounds_per_link is 0 to {MAX_ROUNDS}", allocation.plan)
+        if allocation.plan.protocol not in PROTOCOLS:
+            self.fail(f"a protocol is one of {PROTOCOLS}", allocation.plan)
+        if allocation.pairs < 1:
+            self.fail("pairs must be 1 or more", f"pairs {allocation.pairs}")
+        if not (allocation.expires_s > now_s and math.isfinite(allocation.expires_s)):
+            self.fail("expires_s must be later than now, and finite", f"expires_s {allocation.expires_s:g}")
+        if not 0.25 < allocation.target_fidelity <= 1.0:
+            self.fail(
+                "a target lies above 1/4 and is at most 1", f"target_fidelity {allocation.target_fidelity:g}"
+            )
+
+    def serve(self, allocation: Allocation, row: int, asked: int) -> None:
+        """For a waiting request, between its ends, no later, no worse and no more than it asks."""
+        views = self.views
+        found = (views.request_id[row] == allocation.request).nonzero()[0]
+        if allocation.request < 0 or not len(found):
+            self.fail("serve must name a request that waits at its site", f"request {allocation.request}")
+        column = int(found[0])
+        ends = (int(views.request_source[row, column]), int(views.request_destination[row, column]))
+        if (allocation.source, allocation.destination) != ends:
+            self.fail(f"request {allocation.request} is from {ends[0]} to {ends[1]}", allocation)
+        target = float(views.request_target_fidelity[row, column])
+        if allocation.target_fidelity < target:
+            self.fail(
+                f"the target must be at least the request's {target:g}",
+                f"target_fidelity {allocation.target_fidelity:g}",
+            )
+        deadline_s = float(views.request_deadline_s[row, column])
+        if allocation.expires_s > deadline_s:
+            self.fail(
+                f"a serve expires by the deadline {deadline_s:.9g} s",
+                f"expires_s {allocation.expires_s:.9g}",
+            )
+        pairs = int(views.request_pairs[row, column])
+        if asked > pairs:
+            self.fail(f"request {allocation.request} asks for {pairs} pairs", f"allocations of {asked} pairs")
+
+    def stock(self, allocation: Allocation) -> None:
+        """Stock is for no request, and only as far as rights go."""
+        if allocation.request != -1:
+            self.fail("stock is for no request: its request must be -1", f"request {allocation.request}")
+        rights = self.context.rights
+        if rights == "serve":
+            self.fail("rights 'serve' allow no stock", f"stock over path {allocation.path}")
+        link = (allocation.source, allocation.destination) in self.context.network.link_between
+        if len(allocation.path) > 2 and rights == "elementary":
+            self.fail("rights 'elementary' allow stock with neighbours alone", f"path {allocation.path}")
+        if len(allocation.path) == 2 and not link:
+            self.fail("stock is made over links, not out of one stocked pair", f"path {allocation.path}")

@@ -1,0 +1,106 @@
+"""Records as plain tables for other programs: CSV, or Parquet with units."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.errors import RecordError, UnknownNameError
+from qdpem.events.metrics import METRICS
+from qdpem.events.tables import TABLES, Column, Table
+from qdpem.records.reader import Record
+
+METRIC_COLUMNS = (
+    Column("metric", "object", "", "name"),
+    Column("value", "float64", "", "in its unit"),
+    Column("unit", "object", "", "empty for a pure number"),
+)
+_BLOCK_ROWS = 65536
+
+
+def export(
+    record: Record,
+    directory: str | Path,
+    *,
+    format: Literal["csv", "parquet"],  # noqa: A002
+    tables: Sequence[str] | None = None,
+) -> list[Path]:
+    """Write `<directory>/<table>.<format>` for every table of the record, and its metrics; returns the paths.
+
+    `tables` picks some by name ("metrics" among them). Codes become their words ("delivered"). CSV keeps
+    floats to the last bit; Parquet keeps types too, codes as dictionaries, and each column's unit and
+    meaning as field metadata, and needs the extra `report`. Raises UnknownNameError for a table the
+    record does not have and RecordError when a file cannot be written.
+    """
+    if format not in ("csv", "parquet"):
+        raise UnknownNameError("export format", format, ("csv", "parquet"))
+    known = [*record.tables, *(["metrics"] if record.metrics else [])]
+    for name in tables or ():
+        if name not in known:
+            raise UnknownNameError("table", name, known)
+    directory = Path(directory)
+    write = _write_csv if format == "csv" else _write_parquet
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        return [write(directory / f"{name}.{format}", *_content(record, name)) for name in (tables or known)]
+    except OSError as error:
+        raise RecordError(f"the export to {directory} stopped: {error}") from error
+
+
+def _content(record: Record, name: str) -> tuple[tuple[Column, ...], Mapping[str, NDArray[Any]]]:
+    if name != "metrics":
+        return _table(name).columns, record.tables[name]
+    units = {metric.name: metric.unit for metric in METRICS}
+    names = list(record.metrics)
+    values = {
+        "metric": np.array(names, dtype=object),
+        "value": np.array(list(record.metrics.values())),
+        "unit": np.array([units.get(metric, "") for metric in names], dtype=object),
+    }
+    return METRIC_COLUMNS, values
+
+
+def _table(name: str) -> Table:
+    return next(table for table in TABLES if table.name == name)
+
+
+def _write_csv(path: Path, columns: tuple[Column, ...], values: Mapping[str, NDArray[Any]]) -> Path:
+    rows = len(values[columns[0].name])
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(column.name for column in columns)
+        for first in range(0, rows, _BLOCK_ROWS):
+            block = (_words(column, values[column.name][first : first + _BLOCK_ROWS]) for column in columns)
+            writer.writerows(zip(*block, strict=True))
+    return path
+
+
+def _words(column: Column, values: NDArray[Any]) -> list[Any]:
+    numbers = values.tolist()
+    return [column.words[code] for code in numbers] if column.words else numbers
+
+
+def _write_parquet(path: Path, columns: tuple[Column, ...], values: Mapping[str, NDArray[Any]]) -> Path:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise RecordError(
+            "export to parquet needs pyarrow: install qdpem with its extra, pip install 'qdpem[report]',"
+            " or export to csv"
+        ) from error
+    arrays, fields = [], []
+    for column in columns:
+        array = pyarrow.array(values[column.name])
+        if column.words:
+            array = pyarrow.DictionaryArray.from_arrays(array, list(column.words))
+        arrays.append(array)
+        notes = {"units": column.unit, "meaning": column.meaning}
+        fields.append(pyarrow.field(column.name, array.type, metadata=notes))
+    pyarrow.parquet.write_table(pyarrow.Table.from_arrays(arrays, schema=pyarrow.schema(fields)), path)
+    return path

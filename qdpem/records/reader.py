@@ -1,0 +1,204 @@
+"""Reads a record back: the same tables, scenario and arm, columns only when somebody looks at them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.errors import QdpemError, RecordError
+from qdpem.events.tables import TABLES
+from qdpem.records.schema import (
+    CHOICES_GROUP,
+    FILES_GROUP,
+    METRICS_GROUP,
+    PROVENANCE_GROUP,
+    ROW,
+    SCHEMA_VERSION,
+)
+from qdpem.scenario.load import scenario_from_text
+from qdpem.scenario.schema import Arm, Scenario
+
+
+class LazyColumns(Mapping[str, NDArray[Any]]):
+    """Column name -> array, each read from the file the first time it is asked for.
+
+    `rows` cuts all columns to one length (None: whole): those of a run that was killed may differ.
+    """
+
+    def __init__(self, path: Path, group: str, names: tuple[str, ...], *, rows: int | None) -> None:
+        self._path, self._group, self._names, self.rows = path, group, names, rows
+        self._read: dict[str, NDArray[Any]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._read:
+            if name not in self._names:
+                raise KeyError(name)
+            self._read[name] = self._from_file(name)
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def _from_file(self, name: str) -> NDArray[Any]:
+        try:
+            with h5py.File(self._path, "r") as file:
+                return np.asarray(file[self._group][name][: self.rows])
+        except (OSError, KeyError, RuntimeError) as error:
+            raise RecordError(
+                f"column {self._group}/{name} of {self._path} cannot be read, the file is damaged: {error}"
+            ) from error
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Record:
+    """One run of one arm, as it was written.
+
+    `tables`: table name -> column name -> array; tables that the record's level leaves out are missing.
+    `metrics`: empty unless `complete`. `choices`: what the policy noted, one row per row of `decisions`.
+    `warning`: a sentence when the record is not complete, else "".
+    """
+
+    path: Path
+    schema_version: int
+    scenario: Scenario
+    scenario_hash: str
+    arm: Arm
+    seed: int
+    complete: bool
+    warning: str
+    metrics: Mapping[str, float]
+    provenance: Mapping[str, Any]
+    tables: Mapping[str, Mapping[str, NDArray[Any]]]
+    choices: Mapping[str, NDArray[Any]]
+    file_names: tuple[str, ...]
+
+    def file(self, name: str) -> bytes:
+        """The bytes of an embedded file. Raises RecordError when there is none of this name."""
+        if name not in self.file_names:
+            known = ", ".join(self.file_names) or "none"
+            raise RecordError(f"{self.path} embeds no file {name!r}; it has: {known}")
+        return LazyColumns(self.path, FILES_GROUP, (name,), rows=None)[name].tobytes()
+
+
+def open_record(path: str | Path) -> Record:
+    """The record at `path`.
+
+    Raises RecordError when there is no file, it is no HDF5 or no record, it is cut off or damaged, or a
+    newer qdpem wrote it. A record whose run did not finish opens, with `complete` False and a `warning`.
+    """
+    path = Path(path)
+    with open_file(path) as file:
+        try:
+            return _record(path, file)
+        except (OSError, KeyError, RuntimeError, ValueError) as error:
+            raise RecordError(f"{path} cannot be read, the record is damaged: {error}") from error
+
+
+def open_file(path: Path) -> Any:
+    """The open HDF5 file of a record that this version can read; RecordError otherwise."""
+    if not path.is_file():
+        raise RecordError(f"there is no record at {path}")
+    try:
+        if not h5py.is_hdf5(path):
+            raise RecordError(f"{path} is not an HDF5 file, so it is no record of qdpem")
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise RecordError(_why_not(path, error)) from error
+    version = file.attrs.get("schema_version")
+    if version is None:
+        file.close()
+        raise RecordError(f"{path} is an HDF5 file but no record of qdpem: it has no schema_version")
+    if int(version) > SCHEMA_VERSION:
+        file.close()
+        raise RecordError(
+            f"{path} has schema version {version}; this qdpem reads up to {SCHEMA_VERSION}: install a newer one"
+        )
+    return file
+
+
+def _why_not(path: Path, error: OSError) -> str:
+    text = str(error)
+    if "truncated" in text:
+        return f"{path} is cut off: part of the record is missing, and it cannot be read. Run it again."
+    if "lock" in text:
+        return f"{path} is being written by another process; try again when it is done"
+    return f"{path} cannot be opened: {text}"
+
+
+def _record(path: Path, file: Any) -> Record:
+    attributes = dict(file.attrs)
+    facts = {name: _plain(value) for name, value in file[PROVENANCE_GROUP].attrs.items()}
+    complete = bool(attributes["complete"])
+    return Record(
+        path=path,
+        schema_version=int(attributes["schema_version"]),
+        scenario=_scenario(path, attributes["scenario"]),
+        scenario_hash=attributes["scenario_hash"],
+        arm=_arm(attributes),
+        seed=int(attributes["seed"]),
+        complete=complete,
+        warning="" if complete else _unfinished(path, facts),
+        metrics={name: float(data[()]) for name, data in file.get(METRICS_GROUP, {}).items()},
+        provenance=facts,
+        tables=_tables(path, file),
+        choices=_choices(path, file),
+        file_names=tuple(name for name, data in file.get(FILES_GROUP, {}).items() if not data.is_scale),
+    )
+
+
+def _scenario(path: Path, text: str) -> Scenario:
+    try:
+        return scenario_from_text(text)
+    except QdpemError as error:
+        raise RecordError(f"the scenario inside {path} cannot be understood: {error}") from error
+
+
+def _arm(attributes: Mapping[str, Any]) -> Arm:
+    return Arm(
+        name=attributes["arm"],
+        policy=attributes["policy"],
+        control=attributes["control"] or None,
+        rights=attributes["rights"] or None,
+        knowledge=attributes["knowledge"] or None,
+        parameters=json.loads(attributes["arm_parameters"]),
+    )
+
+
+def _unfinished(path: Path, facts: Mapping[str, Any]) -> str:
+    until_s = facts.get("written_until_s", 0.0)
+    return (
+        f"{path} is incomplete: the run that wrote it did not finish. It holds the rows written until"
+        f" second {until_s:g} and no metrics."
+    )
+
+
+def _tables(path: Path, file: Any) -> dict[str, Mapping[str, NDArray[Any]]]:
+    found: dict[str, Mapping[str, NDArray[Any]]] = {}
+    for table in TABLES:
+        if group := file.get(table.name):
+            names = tuple(name for name in table.names if name in group)
+            rows = min(len(group[name]) for name in names)
+            found[table.name] = LazyColumns(path, table.name, names, rows=rows)
+    return found
+
+
+def _choices(path: Path, file: Any) -> Mapping[str, NDArray[Any]]:
+    group = file.get(CHOICES_GROUP)
+    if group is None:
+        return {}
+    names = tuple(name for name, data in group.items() if not data.is_scale)
+    return LazyColumns(path, CHOICES_GROUP, names, rows=min(len(group[name]) for name in (*names, ROW)))
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

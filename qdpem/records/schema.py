@@ -1,0 +1,97 @@
+"""The form of a record file: version, groups, data sets and their attributes.
+
+One group per event table and ONE data set per column, one-dimensional, with `units`, `meaning` and, for
+codes, `words`. Every axis has a dimension scale, so that netCDF readers (xarray, R, Julia) show names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.events.metrics import METRICS
+from qdpem.events.tables import Column, Table
+
+SCHEMA_VERSION = 1
+"""Raised when a reader of the old form could misread the new one."""
+
+TITLE = "qdpem record: one run of one arm"
+METRICS_GROUP = "metrics"
+CHOICES_GROUP = "choices"
+FILES_GROUP = "files"
+PROVENANCE_GROUP = "provenance"
+
+ROW = "row"
+"""The name of a table's only axis and of the data set that numbers it."""
+
+CHUNK_ROWS = 4096
+CHUNK_VALUES = 65536
+FILTERS: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
+
+
+def create_table(file: Any, table: Table) -> Any:
+    """A new group with the table's columns, all empty, in order; returns the group."""
+    group = file.create_group(table.name, track_order=True)
+    scale = create_axis(group, ROW, meaning="place in the table, in the order things were recorded")
+    for column in table.columns:
+        data = create_column(group, column.name, dtype=column.dtype)
+        data.dims[0].attach_scale(scale)
+        describe(data, column)
+    return group
+
+
+def create_axis(group: Any, name: str, *, length: int | None = None, meaning: str = "") -> Any:
+    """A dimension scale numbering an axis from 0: of fixed `length`, or empty and extendable when None."""
+    if length is None:
+        scale = create_column(group, name, dtype="int64")
+    else:
+        scale = group.create_dataset(name, data=np.arange(length), **(FILTERS if length else {}))
+    scale.make_scale(name)
+    scale.attrs["units"] = ""
+    scale.attrs["meaning"] = meaning
+    return scale
+
+
+def create_column(group: Any, name: str, *, dtype: Any, shape: tuple[int, ...] = ()) -> Any:
+    """An empty data set, extendable along its first axis; `shape` is that of one row."""
+    values = max(int(np.prod(shape)), 1)
+    rows = min(max(CHUNK_VALUES // values, 1), CHUNK_ROWS)
+    return group.create_dataset(
+        name,
+        shape=(0, *shape),
+        maxshape=(None, *shape),
+        chunks=(rows, *(max(size, 1) for size in shape)),
+        dtype=dtype,
+        **FILTERS,
+    )
+
+
+def describe(data: Any, column: Column) -> None:
+    """Write what a column means onto its data set."""
+    data.attrs["units"] = column.unit
+    data.attrs["meaning"] = column.meaning
+    if column.words:
+        data.attrs["words"] = list(column.words)
+
+
+def extend(group: Any, columns: Mapping[str, NDArray[Any]]) -> None:
+    """Put rows after the last of a group: all its columns, of one length, and its row numbers."""
+    first = len(group[ROW])
+    last = first + len(next(iter(columns.values())))
+    for name, values in (*columns.items(), (ROW, np.arange(first, last))):
+        data = group[name]
+        data.resize(last, axis=0)
+        data[first:last] = values
+
+
+def write_metrics(file: Any, metrics: Mapping[str, float]) -> None:
+    """Each metric as a scalar float64 with its unit and meaning, in the order given."""
+    known = {metric.name: metric for metric in METRICS}
+    group = file.create_group(METRICS_GROUP, track_order=True)
+    for name, value in metrics.items():
+        data = group.create_dataset(name, data=np.float64(value))
+        data.attrs["units"] = known[name].unit if name in known else ""
+        data.attrs["meaning"] = known[name].meaning if name in known else ""

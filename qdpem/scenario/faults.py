@@ -1,0 +1,314 @@
+"""From what pydantic found wrong to sentences: one per wrong value, with its path and what would be right."""
+
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails, to_json
+
+from qdpem.errors import Fault, ScenarioError, nearest
+
+Location: TypeAlias = tuple[str | int, ...]
+
+_SHOWN = 60
+_PLAIN = {
+    "float_type": "should be a number",
+    "float_parsing": "should be a number",
+    "int_type": "should be a whole number",
+    "int_from_float": "should be a whole number",
+    "string_type": "should be text in quotes",
+    "bool_type": "should be true or false",
+    "dict_type": "should be a table",
+    "tuple_type": "should be a list",
+    "list_type": "should be a list",
+    "finite_number": "should be finite",
+}
+_SCALARS = {float: "a number", int: "a whole number", str: "text in quotes", bool: "true or false"}
+
+
+def checked(kind: Any, values: Mapping[str, Any], *, origin: str, path: str = "") -> Any:
+    """`values` as an instance of the dataclass `kind`, each type taken strictly.
+
+    Raises ScenarioError with every fault, each at a dotted path that begins with `path`.
+    """
+    adapter = TypeAdapter(kind)
+    try:
+        # JSON is the mode in which pydantic is strict with scalars and still takes tables and lists.
+        return adapter.validate_json(to_json(values, inf_nan_mode="constants"), strict=True)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        raise ScenarioError(_Reading(kind, values, path).faults(details), origin=origin) from None
+
+
+def parameters_of(factory: Any, values: Mapping[str, Any], *, path: str) -> Any:
+    """`values` as an instance of `factory.Parameters`, the frozen dataclass a plugin names.
+
+    Unknown keys are faults whatever the dataclass itself says. A factory without `Parameters` takes
+    none and gets None. Raises ScenarioError with every fault under the dotted `path`.
+    """
+    kind = getattr(factory, "Parameters", None)
+    known = {item.name for item in fields(kind)} if kind is not None else set()
+    wrong = "is not a known key; it takes no parameters"
+    faults = [
+        Fault(f"{path}.{key}", _unknown_key(key, kind) if known else wrong)
+        for key in values
+        if key not in known
+    ]
+    found = None
+    try:
+        if kind is not None:
+            rest = {key: value for key, value in values.items() if key in known}
+            found = checked(kind, rest, origin="the scenario", path=path)
+    except ScenarioError as error:
+        faults.extend(error.faults)
+    if faults:
+        raise ScenarioError(faults)
+    return found
+
+
+def shown(value: Any) -> str:
+    """`value` much as it stands in the file, cut short when long.
+
+    >>> shown("fast"), shown(True), shown(0.5)
+    ("'fast'", 'true', '0.5')
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict | list | tuple):
+        text = json.dumps(value, default=str, ensure_ascii=False)
+        return text if len(text) <= _SHOWN else text[: _SHOWN - 4] + " ..."
+    return repr(value)
+
+
+def described(hint: Any) -> str:
+    """What a value of the type `hint` looks like in a file.
+
+    >>> described(float | None), described(Literal["local", "central"])
+    ('a number', "'local' or 'central'")
+    """
+    parts = []
+    for member in _members(hint):
+        if is_dataclass(member):
+            required = [item.name for item in fields(member) if _default(item) is MISSING]
+            parts.append(f"a table with {', '.join(required)}" if required else "a table")
+        elif get_origin(member) is Literal:
+            parts.extend(repr(value) for value in get_args(member))
+        else:
+            origin = get_origin(member) or member
+            parts.append(_SCALARS.get(origin, "a list" if origin in (tuple, list) else "a table"))
+    return " or ".join(dict.fromkeys(parts))
+
+
+class _Reading:
+    """One failed reading: the root type, the values given, and the path they stand under."""
+
+    def __init__(self, kind: Any, values: Mapping[str, Any], path: str) -> None:
+        self._kind, self._values, self._path = kind, values, path
+
+    def faults(self, details: Sequence[ErrorDetails]) -> list[Fault]:
+        """Every fault once, unions collapsed to one branch, in the order in which they were found."""
+        found: dict[Location, str] = {}
+        unions: dict[Location, list[tuple[Location, str, ErrorDetails]]] = {}
+        for detail in details:
+            place, union, tag = self._place(detail)
+            if union is None:
+                self._note(found, place, detail)
+            else:
+                unions.setdefault(union, []).append((place, tag, detail))
+        for union, branches in unions.items():
+            self._note_union(found, union, branches)
+        self._note_lonely(found)
+        return [Fault(self._dotted(place), message) for place, message in found.items()]
+
+    def _place(self, detail: ErrorDetails) -> tuple[Location, Location | None, str]:
+        """The path in the file, the path of the union around it, and pydantic's name of the branch."""
+        place: list[str | int] = []
+        union: Location | None = None
+        here: Any = self._values
+        tag = ""
+        location = detail["loc"]
+        for index, part in enumerate(location):
+            absent = detail["type"] == "missing" and index == len(location) - 1
+            inside = part in here if isinstance(here, Mapping) else isinstance(part, int)
+            if inside:
+                place.append(part)
+                here = here[part]
+            elif absent:
+                place.append(part)
+            else:
+                union, tag = tuple(place), str(part)
+        return tuple(place), union, tag
+
+    def _note(self, found: dict[Location, str], place: Location, detail: ErrorDetails) -> None:
+        if detail["type"] == "too_short" and len(self._at(place)) > 0:
+            return  # Its items were wrong and are reported; the list itself is long enough.
+        if detail["type"] == "value_error":
+            place = self._named(place, str(detail["ctx"]["error"]))
+        found.setdefault(place, self._sentence(place, detail))
+
+    def _note_union(
+        self,
+        found: dict[Location, str],
+        union: Location,
+        branches: list[tuple[Location, str, ErrorDetails]],
+    ) -> None:
+        value, hint = self._at(union), self._hint(union)
+        if isinstance(value, Mapping):
+            tables: list[Any] = [member for member in _members(hint) if is_dataclass(member)]
+            names = [item.default for table in tables for item in fields(table) if item.name == "kind"]
+            if "kind" in value and names and value["kind"] not in names:
+                found[(*union, "kind")] = _choice(value["kind"], names)
+                return
+            chosen = max(tables, key=lambda table: _likeness(table, value))
+            for place, tag, detail in branches:
+                if chosen.__name__ in tag:
+                    self._note(found, place, detail)
+            return
+        for _, _, detail in branches:
+            if _is_number(value) and detail["type"] not in ("dataclass_type", "float_type", "int_type"):
+                found[union] = f"{self._sentence(union, detail)}; or {_table_part(hint)}"
+                return
+        found[union] = f"{shown(value)} is not allowed; should be {described(hint)}"
+
+    def _note_lonely(self, found: dict[Location, str]) -> None:
+        """Faults of single values that a dataclass checks itself, hidden behind the first one it met."""
+        for table in {place[:length] for place in found for length in range(len(place) + 1)}:
+            value = self._at(table)
+            if not isinstance(value, Mapping):
+                continue
+            kind = self._table_kind(table)
+            for name, message in _lonely_faults(kind, value) if kind else ():
+                found.setdefault((*table, name), message)
+
+    def _sentence(self, place: Location, detail: ErrorDetails) -> str:
+        kind, value = detail["type"], self._at(place)
+        if kind == "missing":
+            return f"is missing; should be {described(self._hint(place))}"
+        if kind == "unexpected_keyword_argument":
+            return _unknown_key(str(place[-1]), self._table_kind(place[:-1]))
+        if kind == "value_error":
+            return _own_words(str(detail["ctx"]["error"]))
+        if kind == "literal_error":
+            return _choice(value, get_args(_members(self._hint(place))[0]))
+        if kind == "dataclass_type":
+            wanted = f"should be {described(self._hint(place))}"
+        elif kind == "too_short":
+            wanted = f"should have at least {detail['ctx']['min_length']} item"
+        elif kind == "string_pattern_mismatch":
+            wanted = f"should match the pattern {detail['ctx']['pattern']}"
+        else:
+            wanted = _PLAIN.get(kind, detail["msg"].removeprefix("Input "))
+        return f"{shown(value)} is not allowed; {wanted}"
+
+    def _table_kind(self, place: Location) -> Any:
+        """The dataclass that the table at `place` is most like, or None."""
+        kinds = [member for member in _members(self._hint(place)) if is_dataclass(member)]
+        return max(kinds, key=lambda kind: _likeness(kind, self._at(place)), default=None)
+
+    def _named(self, place: Location, message: str) -> Location:
+        """The path of the field that a dataclass' own message begins with, else of the dataclass."""
+        value, word = self._at(place), message.split(" ", 1)[0]
+        return (*place, word) if isinstance(value, Mapping) and word in value else place
+
+    def _at(self, place: Location) -> Any:
+        here: Any = self._values
+        for part in place:
+            if isinstance(here, Mapping):
+                here = here.get(str(part))
+            elif isinstance(here, list | tuple) and isinstance(part, int) and part < len(here):
+                here = here[part]
+            else:
+                return None
+        return here
+
+    def _hint(self, place: Location) -> Any:
+        """The type that stands at `place`; for a union, all of it."""
+        hint: Any = self._kind
+        for part in place:
+            inner = []
+            for member in _members(hint):
+                if is_dataclass(member):
+                    inner.append(get_type_hints(member, include_extras=True).get(str(part)))
+                elif get_origin(member) is tuple and isinstance(part, int):
+                    inner.append(get_args(member)[0])
+            known = [item for item in inner if item is not None]
+            if not known:
+                return Any
+            hint = Union[tuple(known)]  # noqa: UP007
+        return hint
+
+    def _dotted(self, place: Location) -> str:
+        return ".".join([*([self._path] if self._path else []), *(str(part) for part in place)])
+
+
+def _members(hint: Any) -> list[Any]:
+    """The types a hint allows, out of Annotated and unions, without None."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        return _members(get_args(hint)[0])
+    if origin in (Union, types.UnionType):
+        return [member for part in get_args(hint) for member in _members(part)]
+    return [] if hint is type(None) else [hint]
+
+
+def _default(item: Field[Any]) -> Any:
+    return item.default_factory if item.default is MISSING else item.default
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _likeness(table: Any, value: Mapping[str, Any]) -> tuple[bool, int]:
+    """How much `value` looks meant to be a `table`: its kind first, then how many keys fit."""
+    names = {item.name: item.default for item in fields(table)}
+    return ("kind" in value and names.get("kind") == value["kind"], sum(key in names for key in value))
+
+
+def _choice(value: Any, options: Sequence[Any]) -> str:
+    near = nearest(value, options) if isinstance(value, str) else None
+    hint = f" (did you mean {near!r}?)" if near else ""
+    return f"{shown(value)} is not allowed; should be {' or '.join(repr(name) for name in options)}{hint}"
+
+
+def _own_words(message: str) -> str:
+    """A dataclass' own message; "x is 2; it must be ..." loses the name, which the path gives already."""
+    given, _, wanted = message.partition("; it must be ")
+    value = given.partition(" is ")[2]
+    return f"{value} is not allowed; should be {wanted}" if wanted and value else message
+
+
+def _unknown_key(key: str, kind: Any) -> str:
+    known = [item.name for item in fields(kind)]
+    near = nearest(key, known)
+    hint = f"did you mean {near!r}? " if near else ""
+    return f"is not a known key; {hint}known: {', '.join(known)}"
+
+
+def _table_part(hint: Any) -> str:
+    return " or ".join(described(member) for member in _members(hint) if is_dataclass(member))
+
+
+def _lonely_faults(kind: Any, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a standard dataclass says to each value on its own, beside the defaults of all others."""
+    check = getattr(kind, "__post_init__", None)
+    defaults = {item.name: item.default for item in fields(kind) if item.default is not MISSING}
+    if check is None or hasattr(kind, "__pydantic_validator__"):
+        return
+    for name, value in values.items():
+        if name not in defaults or not _is_number(value):
+            continue
+        alone = object.__new__(kind)
+        for key, default in {**defaults, name: value}.items():
+            object.__setattr__(alone, key, default)
+        try:
+            check(alone)
+        except ValueError as error:
+            yield name, _own_words(str(error))
+        except (AttributeError, TypeError):
+            continue

@@ -1,0 +1,58 @@
+"""Arms: names made whole, and the policy and forecaster they name, built."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from qdpem import registry
+from qdpem.errors import Fault, ScenarioError
+from qdpem.policy.interface import Forecaster, Policy
+from qdpem.scenario.load import parameters_of
+from qdpem.scenario.schema import Arm, Scenario
+
+
+def find_arm(scenario: Scenario, name: str) -> Arm:
+    """The arm called `name` in the scenario's study, else the registered policy of that name.
+
+    Raises UnknownNameError with the nearest right name.
+    """
+    arms = scenario.study.arms if scenario.study else ()
+    for arm in arms:
+        if arm.name == name:
+            return resolve_arm(arm)
+    registry.load("policy", name)
+    return resolve_arm(Arm(name=name))
+
+
+def resolve_arm(arm: Arm) -> Arm:
+    """The arm with control, rights and knowledge taken from its policy where it leaves them open.
+
+    Raises UnknownNameError for an unknown policy or forecaster, ScenarioError when the policy cannot take
+    the arm's control.
+    """
+    policy = arm.policy or arm.name
+    factory = registry.load("policy", policy)
+    if arm.control not in (None, factory.control):
+        message = (
+            f"{arm.control!r} is not possible: the policy {policy!r} works under {factory.control!r} control"
+        )
+        raise ScenarioError([Fault(f"arm {arm.name}.control", message)])
+    knowledge = arm.knowledge or factory.knowledge
+    registry.load("forecaster", knowledge)
+    return replace(
+        arm, policy=policy, control=factory.control, rights=arm.rights or factory.rights, knowledge=knowledge
+    )
+
+
+def build_policy(arm: Arm) -> Policy:
+    """A new policy of a resolved arm, its parameters checked."""
+    factory = registry.load("policy", arm.policy)
+    policy: Policy = factory(parameters_of(factory, arm.parameters, path=f"arm {arm.name}.parameters"))
+    return policy
+
+
+def build_forecaster(name: str) -> Forecaster:
+    """A new forecaster with its default parameters."""
+    factory = registry.load("forecaster", name)
+    forecaster: Forecaster = factory(parameters_of(factory, {}, path=f"forecaster {name}"))
+    return forecaster

@@ -1,0 +1,90 @@
+"""The parts of one run, put together."""
+
+from __future__ import annotations
+
+from physics.interface import PhysicsModel
+from qdpem.events.recorder import Recorder
+from qdpem.events.tables import CLAIMS, MESSAGES, PAIRS, REQUESTS
+from qdpem.network.graph import Network
+from qdpem.policy.estimates import Estimates
+from qdpem.rng import Coins
+from qdpem.simulation.claims import Claim, ClaimBook
+from qdpem.simulation.clock import Clock
+from qdpem.simulation.memories import Memories
+from qdpem.simulation.messages import Mail
+from qdpem.simulation.pairs import Ledger
+from qdpem.simulation.repeaters import Repeater
+from qdpem.simulation.requests import RequestBook
+from qdpem.simulation.sources import Source
+from qdpem.simulation.stock import Stock
+from qdpem.simulation.world import World
+
+_STOCK_HEADROOM = 0.25
+"""Share of a node's qubits that stock leaves to live requests."""
+
+
+def assemble_world(
+    network: Network,
+    physics: PhysicsModel,
+    *,
+    seed: int,
+    end_s: float,
+    recorder: Recorder,
+    estimates: Estimates,
+) -> World:
+    """A world at t = 0 with nothing in it, its random streams keyed by names under `seed`."""
+    clock = Clock()
+    mail = Mail(recorder.appender(MESSAGES))
+    ledger = Ledger(network, physics, recorder.appender(PAIRS))
+    memories = Memories(network, headroom_share=_STOCK_HEADROOM)
+    names = network.graph.node_names
+    return World(
+        network=network,
+        physics=physics,
+        estimates=estimates,
+        clock=clock,
+        mail=mail,
+        ledger=ledger,
+        claims=ClaimBook(recorder.appender(CLAIMS)),
+        memories=memories,
+        requests=RequestBook(clock=clock, ledger=ledger, append=recorder.appender(REQUESTS)),
+        stock=Stock(network=network, clock=clock, ledger=ledger, memories=memories, mail=mail),
+        sources=[_source(network, node, seed=seed, end_s=end_s, clock=clock) for node in range(len(names))],
+        repeaters=[_repeater(network, node, clock=clock) for node in range(len(names))],
+        swap_coins=[Coins(seed, f"repeater/{name}") for name in names],
+        distillation_coins=[
+            Coins(seed, f"distillation/{names[first]}/{names[second]}")
+            for first, second in network.graph.link_ends.tolist()
+        ],
+    )
+
+
+def _source(network: Network, node: int, *, seed: int, end_s: float, clock: Clock) -> Source:
+    probability = {link: network.links[link].success_probability for _, link in network.neighbours[node]}
+    return Source(
+        name=network.graph.node_names[node],
+        seed=seed,
+        rate_hz=float(network.source_rate_hz[node]),
+        probability=probability,
+        end_s=end_s,
+        clock=clock,
+        succeed=_tell_owner,
+        node=node,
+    )
+
+
+def _repeater(network: Network, node: int, *, clock: Clock) -> Repeater:
+    return Repeater(
+        rate_hz=float(network.repeater_rate_hz[node]),
+        burst=network.repeater_burst,
+        clock=clock,
+        grant=_tell_lane,
+    )
+
+
+def _tell_owner(claim: Claim, node: int, _now_s: float) -> None:
+    claim.owner.emitted(claim, node)
+
+
+def _tell_lane(claim: Claim) -> None:
+    claim.owner.token_granted(claim)

@@ -1,0 +1,124 @@
+"""Claims: who waits for which resource, and whether it went to another meanwhile."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from qdpem.events.recorder import Row
+from qdpem.events.tables import CLAIM_ENDS, CLAIM_KINDS
+
+Key = tuple[float, int]
+
+_KIND_CODE = {word: code for code, word in enumerate(CLAIM_KINDS)}
+_END_CODE = {word: code for code, word in enumerate(CLAIM_ENDS)}
+
+
+class Claim:
+    """A wish for one emission, token or qubit of one allocation.
+
+    `key` orders claims at a resource: urgency (the deadline; infinite for stock, so that serve goes
+    first), then id. `owner` and `tag` say whom to tell when it is granted.
+    """
+
+    __slots__ = (
+        "allocation",
+        "contended_from_s",
+        "id",
+        "key",
+        "kind",
+        "link",
+        "made_s",
+        "node",
+        "open",
+        "owner",
+        "purpose",
+        "rival",
+        "site",
+        "tag",
+    )
+
+    def __init__(
+        self,
+        id: int,
+        *,
+        kind: str,
+        allocation: int,
+        purpose: int,
+        site: int,
+        node: int,
+        link: int,
+        deadline_s: float,
+        made_s: float,
+        owner: Any,
+        tag: Any,
+    ) -> None:
+        self.id = id
+        self.kind = kind
+        self.allocation = allocation
+        self.purpose = purpose
+        self.site = site
+        self.node = node
+        self.link = link
+        self.key: Key = (math.inf if purpose else deadline_s, id)
+        self.made_s = made_s
+        self.owner = owner
+        self.tag = tag
+        self.contended_from_s = math.nan
+        self.rival = -1
+        self.open = True
+
+    def lose(self, now_s: float, rival: int) -> None:
+        """The resource went to a claim of site `rival`; only the first time counts."""
+        if self.contended_from_s != self.contended_from_s:
+            self.contended_from_s = now_s
+            self.rival = rival
+
+
+class ClaimBook:
+    """Makes claims under ids that are never reused and writes each once, when it ends."""
+
+    def __init__(self, append: Callable[[Row], None]) -> None:
+        self._append = append
+        self.open: dict[int, Claim] = {}
+        self.made = 0
+
+    def make(self, **about: Any) -> Claim:
+        """A new open claim."""
+        claim = Claim(self.made, **about)
+        self.made += 1
+        self.open[claim.id] = claim
+        return claim
+
+    def end(self, claim: Claim, how: str, now_s: float) -> None:
+        """Close a claim: granted, withdrawn or refused."""
+        if claim.open:
+            claim.open = False
+            del self.open[claim.id]
+            self._write(claim, how, now_s)
+
+    def close(self, now_s: float) -> None:
+        """Write the claims still open at the end of the run."""
+        for claim in self.open.values():
+            self._write(claim, "open", now_s)
+
+    def _write(self, claim: Claim, how: str, now_s: float) -> None:
+        contended = claim.contended_from_s == claim.contended_from_s
+        self._append(
+            (
+                claim.id,
+                claim.allocation,
+                _KIND_CODE[claim.kind],
+                claim.purpose,
+                claim.site,
+                claim.node,
+                claim.link,
+                claim.made_s,
+                now_s,
+                _END_CODE[how],
+                int(contended),
+                now_s - claim.contended_from_s if contended else 0.0,
+                claim.rival,
+            )
+        )

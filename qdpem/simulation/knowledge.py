@@ -1,0 +1,186 @@
+"""What sites may know: news in a ring by epoch read as old as its delay, forecasts, and who asks for whom.
+
+Periodic news is no event: every epoch one row of status per node goes into a ring, and a reader finds
+there the newest row whose message has had time to reach it. Its messages are counted arithmetically.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.demand.requests import Arrivals
+from qdpem.policy.interface import ORDERED_PAIRS, STATUS_WIDTH, Context, Forecaster
+from qdpem.simulation.control import Desk
+from qdpem.simulation.requests import Request
+from qdpem.simulation.world import World
+
+_LOCAL_PEERS = 6
+
+
+class Knowledge:
+    """Status news, forecasts and demand counts, each only as far as a site may know them."""
+
+    def __init__(
+        self,
+        *,
+        world: World,
+        desk: Desk,
+        context: Context,
+        forecaster: Forecaster,
+        arrivals: Arrivals,
+        news_width: int,
+    ) -> None:
+        self._world = world
+        self._desk = desk
+        self._forecaster = forecaster
+        self._epoch_s = context.plane.decision_epoch_s
+        self._instant = context.plane.zero_delay and not desk.local
+        nodes = world.network.node_count
+        self.known, delay_s = _known(world, desk)
+        self._lag = np.ceil(delay_s / self._epoch_s - 1e-9).astype(np.int64)
+        self._delay_s = delay_s
+        depth = int(self._lag.max()) + 2
+        self._ring = np.zeros((depth, nodes, STATUS_WIDTH + news_width))
+        self._epoch = -1
+        self._said = np.zeros((nodes, news_width))
+        self._started_s = -arrivals.history_s
+        self._asked = np.zeros((nodes, nodes))
+        np.add.at(self._asked, (arrivals.history.source, arrivals.history.destination), 1.0)
+        self._step_counts = np.zeros(nodes, dtype=np.int64)
+        horizon = context.forecasting.horizon_steps
+        self._forecast = np.full((nodes, horizon), np.nan)
+        self._tell_peers(0.0)
+
+    def heard(self, request: Request) -> None:
+        """The site that decides on it has heard of a request."""
+        self._asked[request.source, request.destination] += 1.0
+        self._step_counts[request.source] += 1
+
+    def next_step(self) -> NDArray[np.float64]:
+        """A forecast step has ended: update the forecaster and return its forecast [N, H]."""
+        self._forecaster.update(self._step_counts.copy())
+        self._step_counts[:] = 0
+        return self.refresh_forecast()
+
+    def refresh_forecast(self) -> NDArray[np.float64]:
+        """Ask the forecaster now."""
+        self._forecast = np.asarray(self._forecaster.forecast(), dtype=np.float64)
+        self._tell_peers(self._world.clock.now_s)
+        return self._forecast
+
+    def next_epoch(self) -> None:
+        """Put every node's status of now into the ring, and count the messages that carry it."""
+        self._epoch += 1
+        row = self._ring[self._epoch % len(self._ring)]
+        row[:, :ORDERED_PAIRS] = self._status_now()
+        row[:, STATUS_WIDTH:] = self._said
+        self._world.mail.send("news", hops=self._news_hops, extra_bytes=8 * self._said.shape[1])
+
+    def say(self, sites: NDArray[np.int64], news: NDArray[np.float64]) -> None:
+        """What sites want known of them from the next epoch on."""
+        if self._desk.local:
+            self._said[sites] = news
+
+    def status(
+        self, rows: NDArray[np.int64], now_s: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Status [S, W, width] known at site `rows`, and its age in seconds [S, W]."""
+        known = self.known[rows]
+        if self._instant:
+            status = np.zeros((*known.shape, self._ring.shape[2]))
+            status[:, :, :ORDERED_PAIRS] = self._status_now()[known]
+            age_s = np.zeros(known.shape)
+        else:
+            delay_s = self._delay_s[rows]
+            newest = np.floor((now_s - delay_s) / self._epoch_s + 1e-9).astype(np.int64)
+            newest = np.clip(newest, max(self._epoch - len(self._ring) + 1, 0), max(self._epoch, 0))
+            status = self._ring[newest % len(self._ring), known]
+            age_s = np.maximum(now_s - newest * self._epoch_s, 0.0)
+            if self._desk.local:
+                status[:, 0, :ORDERED_PAIRS] = [self._status_of(int(node), now_s) for node in known[:, 0]]
+                age_s[:, 0] = 0.0
+        book = self._desk.ordered[rows]
+        status[:, :, ORDERED_PAIRS:STATUS_WIDTH] = np.take_along_axis(
+            book, np.maximum(known, 0)[:, :, None], axis=1
+        )
+        status[known < 0] = np.nan
+        age_s[known < 0] = np.nan
+        return status, age_s
+
+    def forecast(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Forecast [S, W, H]: a local site's own demand, the controller's of all nodes."""
+        known = self.known[rows]
+        forecast = np.full((*known.shape, self._forecast.shape[1]), np.nan)
+        if self._desk.local:
+            forecast[:, 0] = self._forecast[known[:, 0]]
+        else:
+            forecast[:] = self._forecast[known]
+        return forecast
+
+    def peers(
+        self, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """Source, destination and mean rate [S, P] of the pairs most asked for at site `rows`."""
+        return self._peer_source[rows], self._peer_destination[rows], self._peer_rate_hz[rows]
+
+    def _tell_peers(self, now_s: float) -> None:
+        rate_hz = self._asked / max(now_s - self._started_s, self._epoch_s)
+        nodes = len(rate_hz)
+        table = rate_hz if self._desk.local else rate_hz.reshape(1, -1)
+        width = min(_LOCAL_PEERS, nodes - 1) * (1 if self._desk.local else nodes)
+        order = np.argsort(-table, axis=1, kind="stable")[:, :width]
+        rate = np.take_along_axis(table, order, axis=1)
+        source = (
+            np.broadcast_to(np.arange(nodes)[:, None], order.shape) if self._desk.local else order // nodes
+        )
+        found = rate > 0.0
+        self._peer_source = np.where(found, source, -1)
+        self._peer_destination = np.where(found, order % nodes, -1)
+        self._peer_rate_hz = np.where(found, rate, np.nan)
+
+    @property
+    def _news_hops(self) -> int:
+        network = self._world.network
+        if self._desk.local:
+            return 2 * network.link_count
+        return int(network.hop_distance[self._desk.controller].sum())
+
+    def _status_now(self) -> NDArray[np.float64]:
+        now_s = self._world.clock.now_s
+        return np.array([self._status_of(node, now_s) for node in range(self._world.network.node_count)])
+
+    def _status_of(self, node: int, now_s: float) -> tuple[float, float, float, float]:
+        world = self._world
+        repeater = world.repeaters[node]
+        return (
+            world.memories.free[node],
+            repeater.tokens(now_s),
+            len(world.sources[node].claims),
+            len(repeater.waiting),
+        )
+
+
+def _known(world: World, desk: Desk) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Nodes each site has news of [sites, W], -1 where none, and the delay of that news in seconds."""
+    network = world.network
+    nodes = network.node_count
+    if not desk.local:
+        delays = np.array([desk.delay_to_controller_s(node) for node in range(nodes)])
+        return np.arange(nodes)[None, :], delays[None, :]
+    width = 1 + max((len(around) for around in network.neighbours), default=0)
+    known = np.full((nodes, width), -1, dtype=np.int64)
+    delay_s = np.zeros((nodes, width))
+    for node, around in enumerate(network.neighbours):
+        known[node, 0] = node
+        for place, (neighbour, link) in enumerate(around, start=1):
+            known[node, place] = neighbour
+            delay_s[node, place] = network.delay_s[link]
+    return known, delay_s
+
+
+def epochs_until(end_s: float, epoch_s: float) -> int:
+    """How many epochs begin before `end_s`, the one at 0 among them."""
+    return math.ceil(end_s / epoch_s - 1e-9)

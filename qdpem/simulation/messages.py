@@ -1,0 +1,45 @@
+"""Messages between nodes: counted and sized as they are sent, one per hop travelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdpem.events.recorder import Row
+from qdpem.events.tables import MESSAGE_KINDS
+
+_HEADER = 24
+"""Bytes of sender, receiver, kind and time."""
+
+_BODY = {
+    "request": 40,  # id, ends, target, pairs, deadline
+    "reserve": 48,  # allocation id, ends, target, slack of fidelity, plan, expiry; the path follows
+    "grant": 16,  # allocation id, hop
+    "refuse": 16,  # allocation id, cause
+    "release": 8,  # allocation id
+    "herald": 24,  # pair id, claim id, time
+    "correction": 24,  # pair ids, two bits
+    "distillation": 24,  # pair ids, reading
+    "stock": 24,  # pair id, order to lock or drop
+    "news": 32,  # four numbers of status
+}
+
+
+class Mail:
+    """Counts messages and bytes by kind; `flush` writes what came since the last flush."""
+
+    def __init__(self, append: Callable[[Row], None]) -> None:
+        self._append = append
+        self._count = dict.fromkeys(MESSAGE_KINDS, 0)
+        self._bytes = dict.fromkeys(MESSAGE_KINDS, 0)
+
+    def send(self, kind: str, *, hops: int = 1, extra_bytes: int = 0) -> None:
+        """Count one message of `kind` that travels `hops` links."""
+        self._count[kind] += hops
+        self._bytes[kind] += hops * (_HEADER + _BODY[kind] + extra_bytes)
+
+    def flush(self, time_s: float) -> None:
+        """Write one row per kind that was sent."""
+        for code, kind in enumerate(MESSAGE_KINDS):
+            if self._count[kind]:
+                self._append((time_s, code, self._count[kind], self._bytes[kind]))
+                self._count[kind] = self._bytes[kind] = 0

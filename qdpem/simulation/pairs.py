@@ -1,0 +1,183 @@
+"""The pair ledger: the one place where a pair is born, ages, is swapped, distilled and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from physics.interface import PhysicsModel, State
+from qdpem.events.recorder import Row
+from qdpem.events.tables import PAIR_ENDS
+from qdpem.network.graph import Network
+
+_END_CODE = {word: code for code, word in enumerate(PAIR_ENDS)}
+
+
+class Pair:
+    """A live pair: its ends in the order of its state, and the state as of `stamp_s`."""
+
+    __slots__ = (
+        "allocation",
+        "born_s",
+        "first",
+        "first_parent",
+        "id",
+        "link",
+        "owner",
+        "second",
+        "second_parent",
+        "stamp_s",
+        "state",
+    )
+
+    def __init__(
+        self,
+        id: int,
+        *,
+        ends: tuple[int, int],
+        state: State,
+        born_s: float,
+        link: int,
+        parents: tuple[int, int],
+        allocation: int,
+    ) -> None:
+        self.id = id
+        self.first, self.second = ends
+        self.state = state
+        self.born_s = self.stamp_s = born_s
+        self.link = link
+        self.first_parent, self.second_parent = parents
+        self.allocation = allocation
+        self.owner = -1
+
+
+class Ledger:
+    """Every pair under an id that is never reused. born = sum of all ends + live, at any moment."""
+
+    def __init__(self, network: Network, physics: PhysicsModel, append: Callable[[Row], None]) -> None:
+        self._network = network
+        self._physics = physics
+        self._append = append
+        self._memory = [hardware.memory for hardware in network.hardware]
+        self.live: dict[int, Pair] = {}
+        self.born = 0
+        self.ended = dict.fromkeys(PAIR_ENDS, 0)
+        self.latest_s = 0.0
+
+    def birth(self, link: int, *, sender: int, ends: tuple[int, int], now_s: float, allocation: int) -> Pair:
+        """A fresh pair heralded now at the far end; its sender's half has waited the light's way already."""
+        compiled, graph = self._network.links[link], self._network.graph
+        state = compiled.fresh
+        if int(graph.link_ends[link, 0]) != ends[0]:
+            state = self._physics.flip(state)
+        waited_s = float(self._network.delay_s[link])
+        first, second = (self._memory[end] if end == sender else None for end in ends)
+        state = self._physics.age(state, first, second, waited_s)
+        return self._enter(ends, state, now_s=now_s, link=link, parents=(-1, -1), allocation=allocation)
+
+    def advance(self, pair: Pair, now_s: float) -> State:
+        """Bring the pair's state to `now_s`, both halves stored meanwhile, and return it."""
+        if now_s > pair.stamp_s:
+            first, second = self._memory[pair.first], self._memory[pair.second]
+            pair.state = self._physics.age(pair.state, first, second, now_s - pair.stamp_s)
+            pair.stamp_s = now_s
+        return pair.state
+
+    def fidelity(self, pair: Pair, now_s: float) -> float:
+        """The true fidelity at `now_s`; the pair itself is not touched."""
+        first, second = self._memory[pair.first], self._memory[pair.second]
+        waited_s = max(now_s - pair.stamp_s, 0.0)
+        return self._physics.fidelity(self._physics.age(pair.state, first, second, waited_s))
+
+    def swap(self, left: Pair, right: Pair, *, now_s: float, u: float) -> Pair | None:
+        """Swap at the node where `left` ends and `right` begins; None when the measurement failed."""
+        node = self._network.hardware[left.second]
+        before = self.advance(left, now_s), self.advance(right, now_s)
+        result = self._physics.swap(*before, node, u)
+        self.end(left, "swapped", now_s)
+        self.end(right, "swapped", now_s)
+        if not result.success:
+            return None
+        return self._enter(
+            (left.first, right.second),
+            result.state,
+            now_s=now_s,
+            link=-1,
+            parents=(left.id, right.id),
+            allocation=left.allocation,
+        )
+
+    def distil(self, kept: Pair, spent: Pair, *, protocol: str, now_s: float, u: float) -> Pair | None:
+        """Two pairs between the same ends into one; None when the readings disagreed."""
+        first, second = self._network.hardware[kept.first], self._network.hardware[kept.second]
+        before = self.advance(kept, now_s), self.advance(spent, now_s)
+        result = self._physics.distil(*before, first, second, protocol, u)
+        self.end(kept, "distilled", now_s)
+        self.end(spent, "distilled", now_s)
+        if not result.success:
+            return None
+        return self._enter(
+            (kept.first, kept.second),
+            result.state,
+            now_s=now_s,
+            link=kept.link,
+            parents=(kept.id, spent.id),
+            allocation=kept.allocation,
+        )
+
+    def turn(self, pair: Pair) -> None:
+        """The same pair seen from its other end."""
+        pair.state = self._physics.flip(pair.state)
+        pair.first, pair.second = pair.second, pair.first
+
+    def end(self, pair: Pair, how: str, now_s: float, *, fidelity_at_s: float | None = None) -> float:
+        """End a live pair and return its true fidelity at `fidelity_at_s` (now unless given)."""
+        del self.live[pair.id]
+        self.ended[how] += 1
+        fidelity = self.fidelity(pair, now_s if fidelity_at_s is None else fidelity_at_s)
+        self._write(pair, end_s=now_s, code=_END_CODE[how], fidelity=fidelity)
+        return fidelity
+
+    def close(self, now_s: float) -> None:
+        """Write the pairs still live at the end of the run."""
+        for pair in list(self.live.values()):
+            self._write(pair, end_s=now_s, code=_END_CODE["live"], fidelity=self.fidelity(pair, now_s))
+
+    def check(self) -> None:
+        """Assert conservation: born = delivered + swapped + distilled + expired + lost + live."""
+        ended = sum(self.ended.values())
+        assert self.born == ended + len(self.live), (self.born, self.ended, len(self.live))
+
+    def _enter(
+        self,
+        ends: tuple[int, int],
+        state: State,
+        *,
+        now_s: float,
+        link: int,
+        parents: tuple[int, int],
+        allocation: int,
+    ) -> Pair:
+        pair = Pair(
+            self.born, ends=ends, state=state, born_s=now_s, link=link, parents=parents, allocation=allocation
+        )
+        self.born += 1
+        self.live[pair.id] = pair
+        return pair
+
+    def _write(self, pair: Pair, *, end_s: float, code: int, fidelity: float) -> None:
+        self._append(
+            (
+                pair.id,
+                pair.born_s,
+                pair.first,
+                pair.second,
+                pair.link,
+                pair.first_parent,
+                pair.second_parent,
+                pair.allocation,
+                pair.owner,
+                end_s,
+                code,
+                fidelity,
+            )
+        )

@@ -1,0 +1,320 @@
+"""A reservation: one allocation at work, from its first message to the release of its last qubit.
+
+Local control reserves hop by hop from the source: each node grants its qubits or refuses, and tells
+its upstream neighbour, whereupon the link between them generates. Central control commands all nodes at
+once. A refusal or a failed swap travels, and every node that hears of it releases what it holds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from physics.figures import werner_weight
+from qdpem.events.tables import ALLOCATION_ENDS, CAUSES, PURPOSES
+from qdpem.network.routing import Path
+from qdpem.policy.interface import Allocation
+from qdpem.simulation.lanes import Lane
+from qdpem.simulation.pairs import Pair
+from qdpem.simulation.requests import Request
+from qdpem.simulation.world import World
+
+_END_CODE = {word: code for code, word in enumerate(ALLOCATION_ENDS)}
+_CAUSE_CODE = {word: code for code, word in enumerate(CAUSES)}
+_WAITING_SHARE = 0.3
+"""Share of the time left that fresh link pairs are believed to wait, when aged stock is admitted."""
+
+
+class Reservation:
+    """Holds qubits per position of the path, the lanes that make the pairs, and how it all ends."""
+
+    def __init__(
+        self,
+        id: int,
+        *,
+        world: World,
+        allocation: Allocation,
+        request: Request | None,
+        site: int,
+        ended: Callable[[Reservation], None],
+        returned: Callable[[Reservation, int], None],
+        write: Callable[[tuple[object, ...]], None],
+    ) -> None:
+        self.id = id
+        self.allocation = allocation
+        self.request = request
+        self.site = site
+        self.path = allocation.path
+        self.purpose = PURPOSES.index(allocation.purpose)
+        self.made_s = world.clock.now_s
+        self.open = True
+        self._world = world
+        self._ended = ended
+        self._returned = returned
+        self._write = write
+        self._held = [0] * len(self.path)
+        self._granted = [False] * len(self.path)
+        self._released = [False] * len(self.path)
+        self._foreign = 0
+        self._slack: float | None = None
+        self.lanes = [Lane(world, self) for _ in range(allocation.pairs)]
+        self._lanes_left = len(self.lanes)
+        world.clock.at(allocation.expires_s, self._expire)
+
+    @property
+    def units(self) -> int:
+        """Qubits one lane needs at each end of a link."""
+        return int(2**self.allocation.plan.rounds_per_link)
+
+    @property
+    def held(self) -> list[int]:
+        """Qubits held at each position of the path."""
+        return list(self._held)
+
+    def reserve(self, position: int = 0) -> None:
+        """Local control: the reserve message is at `position`."""
+        if not self.open or self._released[position]:
+            return
+        cause = self._grant(position)
+        if cause:
+            self._refuse(position, cause)
+            return
+        if position > 0:
+            back_s = self.lanes[0].hops[position - 1].delay_s
+            self._world.mail.send("grant")
+            self._world.clock.after(back_s, self._generate, position - 1)
+        if position < len(self.path) - 1:
+            self._world.mail.send("reserve", extra_bytes=4 * len(self.path))
+            self._world.clock.after(self.lanes[0].hops[position].delay_s, self.reserve, position + 1)
+
+    def command(self, position: int) -> None:
+        """Central control: the controller's command is at `position`."""
+        if self._released[position]:
+            return
+        cause = self._grant(position)
+        if cause:
+            if self.open:
+                self._refuse(position, cause)
+            return
+        for hop in (position - 1, position):
+            if 0 <= hop < len(self.path) - 1 and self._granted[hop] and self._granted[hop + 1]:
+                self._generate(hop)
+
+    def delays_from(self, position: int) -> list[float]:
+        """Message delay along the path from `position` to every position, seconds."""
+        delays = [0.0] * len(self.path)
+        for left in range(position - 1, -1, -1):
+            delays[left] = delays[left + 1] + self.lanes[0].hops[left].delay_s
+        for right in range(position + 1, len(self.path)):
+            delays[right] = delays[right - 1] + self.lanes[0].hops[right - 1].delay_s
+        return delays
+
+    def free(self, position: int, count: int) -> None:
+        """Give back `count` qubits held at `position`."""
+        if not self._released[position]:
+            self._held[position] -= count
+            self._world.memories.give(self.path[position], count)
+
+    def completed(self, lane: Lane, pair: Pair, *, ready_s: float, operated_s: float) -> None:
+        """A lane's pair is known at both ends: it is delivered or stocked."""
+        if self.request is not None:
+            self._world.requests.receive(self.request, lane, pair, ready_s=ready_s, operated_s=operated_s)
+            return
+        self._held[0] -= 1
+        self._held[-1] -= 1
+        self._foreign -= 1
+        self._world.stock.keep(pair, owner=self.path[0], until_s=self.allocation.expires_s)
+        self.lane_done()
+
+    def lane_done(self) -> None:
+        """One lane needs nothing any more."""
+        self._lanes_left -= 1
+        if self._lanes_left == 0 and self.open:
+            self._finish("done")
+
+    def fail(self, position: int) -> None:
+        """A swap failed at `position`: all that hear of it release, and the site may try again."""
+        if self.open:
+            self._give_up(position, "failed_swap", "none")
+
+    def _refuse(self, position: int, cause: str) -> None:
+        self._world.mail.send("refuse", hops=position)
+        self._give_up(position, "refused", cause)
+
+    def _give_up(self, position: int, how: str, cause: str) -> None:
+        if self.request is not None:
+            self._world.requests.take_back(self.request, self)
+        self._finish(how, cause=cause, node=self.path[position])
+        self._returned(self, position)
+
+    def release_at(self, position: int, delay_s: float) -> None:
+        """The node at `position` hears in `delay_s` that all is over, and releases."""
+        if delay_s > 0.0:
+            self._world.clock.after(delay_s, self._release, position, "lost")
+        else:
+            self._release(position, "lost")
+
+    def _expire(self) -> None:
+        """Everyone on the path knows the expiry: all release at the same clock time."""
+        if self.open:
+            if self.request is not None:
+                self._world.requests.take_back(self.request, self)
+            for position in range(len(self.path)):
+                self._release(position, "expired")
+            self._finish("expired")
+
+    def _release(self, position: int, how: str) -> None:
+        if self._released[position]:
+            return
+        for lane in self.lanes:
+            lane.release(position, how)
+        node = self.path[position]
+        self._world.memories.give(node, self._held[position])
+        self._held[position] = 0
+        self._released[position] = True
+        if position == len(self.path) - 1:
+            self._world.memories.foreign[node] -= self._foreign
+            self._foreign = 0
+
+    def _finish(self, how: str, *, cause: str = "none", node: int = -1) -> None:
+        self.open = False
+        allocation = self.allocation
+        self._write(
+            (
+                self.id,
+                self.made_s,
+                self.site,
+                allocation.request,
+                self.purpose,
+                allocation.source,
+                allocation.destination,
+                allocation.target_fidelity,
+                allocation.pairs,
+                allocation.plan.rounds_per_link,
+                len(self.path) - 1,
+                allocation.expires_s,
+                self._world.clock.now_s,
+                _END_CODE[how],
+                _CAUSE_CODE[cause],
+                node,
+            )
+        )
+        self._ended(self)
+
+    def close(self) -> None:
+        """The run is over while this is still open."""
+        self._finish("open")
+
+    def _generate(self, position: int) -> None:
+        for lane in self.lanes:
+            lane.generate(position)
+
+    def _grant(self, position: int) -> str:
+        """Take what this node must give; "" or why it cannot."""
+        node, last = self.path[position], len(self.path) - 1
+        need = 0
+        for hop, side in ((position - 1, 1), (position, 0)):
+            if 0 <= hop < last:
+                missing = sum(not self._supplied(lane, hop, side) for lane in self.lanes)
+                if missing and self.lanes[0].hops[hop].link < 0:
+                    return "stale"
+                need += missing * self.units
+        if self.purpose and position == last:
+            if not self._world.memories.admit_foreign(node, len(self.lanes)):
+                return "capacity"
+            self._foreign = len(self.lanes)
+        if not self._take(node, need):
+            return "memory"
+        self._held[position] += need
+        self._granted[position] = True
+        return ""
+
+    def _take(self, node: int, need: int) -> bool:
+        """Qubits for this node's halves; a live request may have stock make room."""
+        memories, stock = self._world.memories, bool(self.purpose)
+        if memories.take(node, need, stock=stock):
+            return True
+        made_room = not stock and self._world.stock.make_room(node, need)
+        taken = made_room and memories.take(node, need, stock=stock)
+        self._note_memory(node, granted=taken)
+        return taken
+
+    def _note_memory(self, node: int, *, granted: bool) -> None:
+        """A memory claim that found the qubits with others; those never contended are not written."""
+        world, allocation = self._world, self.allocation
+        claim = world.claims.make(
+            kind="memory",
+            allocation=self.id,
+            purpose=self.purpose,
+            site=allocation.source,
+            node=node,
+            link=-1,
+            deadline_s=allocation.expires_s,
+            made_s=world.clock.now_s,
+            owner=self,
+            tag=None,
+        )
+        claim.lose(world.clock.now_s, -1)
+        world.claims.end(claim, "granted" if granted else "refused", world.clock.now_s)
+
+    def _supplied(self, lane: Lane, hop: int, side: int) -> bool:
+        """Whether stock stands in for the hop, taking the node's own stock for it if that will do."""
+        step = lane.hops[hop]
+        if step.supplied:
+            return True
+        if self.purpose or self.allocation.plan.rounds_per_link:
+            return False
+        owner, partner = self.path[hop + side], self.path[hop + 1 - side]
+        pair = self._world.stock.find(
+            owner, partner, lambda pair: self._admits(pair, step.link, step.delay_s)
+        )
+        if pair is None:
+            return False
+        self._world.stock.take(pair)
+        if side == 1:
+            self._world.ledger.turn(pair)
+            # The upstream node had set qubits aside for this hop; it hears that they are not needed.
+            if self._granted[hop]:
+                self._world.clock.after(step.delay_s, self.free, hop, self.units)
+        self._held[hop] += 1
+        self._held[hop + 1] += 1
+        lane.supply(hop, pair, side=side)
+        return True
+
+    def _admits(self, pair: Pair, link: int, delay_s: float) -> bool:
+        """Whether the path still meets its target with this aged pair in place of a fresh one."""
+        world = self._world
+        weight = werner_weight(world.ledger.fidelity(pair, world.clock.now_s + delay_s))
+        fresh = 1.0 if link < 0 else werner_weight(world.physics.fidelity(world.network.links[link].fresh))
+        if weight <= 0.0:
+            return False
+        cost = math.log(fresh / weight)
+        if self._slack is None:
+            self._slack = self._slack_at_start()
+        if cost > self._slack:
+            return False
+        self._slack -= max(cost, 0.0)
+        return True
+
+    def _slack_at_start(self) -> float:
+        """ln of believed path weight over target weight: what ageing may still cost."""
+        world, allocation = self._world, self.allocation
+        slack = -math.log(werner_weight(allocation.target_fidelity))
+        wait_s = _WAITING_SHARE * max(allocation.expires_s - world.clock.now_s, 0.0)
+        for path in self._stretches():
+            believed = werner_weight(world.estimates.fidelity(path, age_s=wait_s))
+            slack += math.log(believed) if believed > 0.0 else -math.inf
+        return slack
+
+    def _stretches(self) -> list[Path]:
+        """The stretches of the path that go over links, between steps over stocked remote pairs."""
+        stretches: list[Path] = []
+        first = 0
+        hops = self.lanes[0].hops
+        for position in range(len(hops) + 1):
+            if position == len(hops) or hops[position].link < 0:
+                if position > first:
+                    links = tuple(hop.link for hop in hops[first:position])
+                    stretches.append(Path(self.path[first : position + 1], links, 0.0, 0.0))
+                first = position + 1
+        return stretches

@@ -1,0 +1,345 @@
+"""A run: one scenario, one arm, one seed. Steppable, so that loops other than `simulate` can drive it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from physics.plugins import load_physics
+from qdpem.demand.requests import Arrivals
+from qdpem.demand.streams import generate_arrivals
+from qdpem.events.recorder import MemoryRecorder, Recorder, Tables
+from qdpem.events.tables import ALLOCATIONS, DECISIONS, FORECASTS, LINKS, NODES, PATH_STEPS
+from qdpem.network.build import build_network
+from qdpem.network.graph import Network
+from qdpem.network.routing import Routes
+from qdpem.policy.estimates import Estimates
+from qdpem.policy.interface import CONTROLLER, Context, Decisions, ForecastContext, Policy, Views
+from qdpem.policy.validation import validate
+from qdpem.rng import stream
+from qdpem.scenario.schema import Arm, Scenario
+from qdpem.simulation.arms import build_forecaster, build_policy, resolve_arm
+from qdpem.simulation.assemble import assemble_world
+from qdpem.simulation.control import EPOCH, Desk
+from qdpem.simulation.knowledge import Knowledge
+from qdpem.simulation.requests import Request
+from qdpem.simulation.views import build_views
+
+_TICK_S = 1.0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Run:
+    """What a run leaves: its arm made whole, its events if kept in memory, and what it cost.
+
+    `events` counts scheduler events, `asked` the sites asked, `decide_s` the wall seconds spent deciding.
+    """
+
+    arm: Arm
+    seed: int
+    network: Network
+    arrivals: Arrivals
+    tables: Tables | None
+    events: int
+    asked: int
+    decide_s: float
+
+
+def simulate(
+    scenario: Scenario,
+    arm: Arm,
+    *,
+    seed: int,
+    recorder: Recorder | None = None,
+    policy: Policy | None = None,
+    network: Network | None = None,
+    on_progress: Callable[[float], None] | None = None,
+) -> Run:
+    """Run one arm on one seed from t = 0 to the end of the scenario's window.
+
+    Without `recorder` the events stay in memory and come back as `Run.tables`; without `policy` it is built
+    from the arm. `network` may be one already built for this scenario and seed. `on_progress` is told the
+    simulated second, once each. Raises ScenarioError, UnknownNameError, PolicyError.
+    """
+    memory = MemoryRecorder() if recorder is None else None
+    simulation = Simulation(
+        scenario,
+        arm,
+        seed=seed,
+        recorder=recorder or memory or MemoryRecorder(),
+        policy=policy,
+        network=network,
+        on_progress=on_progress,
+    )
+    asked, decide_s = 0, 0.0
+    while (views := simulation.advance()) is not None:
+        began = time.perf_counter()
+        decisions = simulation.policy.decide(views)
+        decide_s += time.perf_counter() - began
+        asked += len(views)
+        simulation.apply(decisions)
+    return Run(
+        arm=simulation.arm,
+        seed=seed,
+        network=simulation.network,
+        arrivals=simulation.arrivals,
+        tables=memory.tables() if memory else None,
+        events=simulation.events,
+        asked=asked,
+        decide_s=decide_s,
+    )
+
+
+class Simulation:
+    """One run that stops whenever a site must decide.
+
+    `advance()` runs the clock to the next such moment and returns the views, None at the end;
+    `apply(decisions)` carries out what was decided. The two alternate.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        arm: Arm,
+        *,
+        seed: int,
+        recorder: Recorder,
+        policy: Policy | None = None,
+        network: Network | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> None:
+        self.scenario = scenario
+        self.arm = resolve_arm(arm)
+        self.policy = policy or build_policy(self.arm)
+        physics = load_physics(scenario.physics.model, scenario.physics.parameters)
+        self.network = network or build_network(scenario, physics, seed=seed)
+        self.arrivals = generate_arrivals(scenario, self.network, seed=seed)
+        self._recorder = recorder
+        self._on_progress = on_progress
+        self._end_s = scenario.window.end_s
+        self._world = assemble_world(
+            self.network,
+            physics,
+            seed=seed,
+            end_s=self._end_s,
+            recorder=recorder,
+            estimates=Estimates(self.network, physics),
+        )
+        self.context = self._context(seed)
+        self._desk = Desk(
+            world=self._world,
+            control=self.context.control,
+            plane=scenario.control,
+            seed=seed,
+            heard=lambda request: self._knowledge.heard(request),
+            write=recorder.appender(ALLOCATIONS),
+            write_step=recorder.appender(PATH_STEPS),
+        )
+        self._views: Views | None = None
+        self._finished = False
+        self._write_decision = recorder.appender(DECISIONS)
+        self._write_forecast = recorder.appender(FORECASTS)
+        self._write_map()
+        self.policy.reset(self.context)
+        self._knowledge = self._prepare_knowledge(seed)
+        self._schedule()
+
+    @property
+    def now_s(self) -> float:
+        """The present simulated second."""
+        return self._world.clock.now_s
+
+    @property
+    def events(self) -> int:
+        """Scheduler events so far."""
+        return self._world.clock.events
+
+    def advance(self) -> Views | None:
+        """Run to the next moment at which a site must decide; None when the run is over.
+
+        Raises RuntimeError when the last views were not answered by `apply`.
+        """
+        if self._views is not None:
+            raise RuntimeError("advance() was called before apply() answered the last views")
+        clock, awake = self._world.clock, self._desk.awake
+        while not awake:
+            if clock.next_s > self._end_s:
+                self._finish()
+                return None
+            clock.step()
+        self._views = build_views(world=self._world, desk=self._desk, knowledge=self._knowledge, awake=awake)
+        awake.clear()
+        return self._views
+
+    def apply(self, decisions: Decisions) -> None:
+        """Carry out decisions for the views last returned. Raises PolicyError when they break a rule."""
+        views = self._views
+        if views is None:
+            raise RuntimeError("apply() was called without views to answer: call advance() first")
+        validate(decisions, views, self.context, policy_name=self.arm.policy)
+        self._views = None
+        self._note(decisions, views)
+        for pair_id in decisions.drops:
+            for owner in range(self.network.node_count):
+                self._world.stock.drop(pair_id, owner)
+        for allocation in decisions.allocations:
+            self._desk.start(allocation)
+        if decisions.news is not None:
+            self._knowledge.say(views.site, decisions.news)
+
+    def check(self) -> None:
+        """Assert that nothing leaked: pairs are conserved, every qubit in use has a holder."""
+        world = self._world
+        world.ledger.check()
+        held = [0] * self.network.node_count
+        for shelf in world.stock.owned:
+            for pair in shelf.values():
+                held[pair.first] += 1
+                held[pair.second] += 1
+        for reservation in self._desk.holding():
+            for node, count in zip(reservation.path, reservation.held, strict=True):
+                held[node] += count
+        for node, count in enumerate(held):
+            in_use = world.memories.held(node) - world.stock.leaving[node]
+            assert in_use == count, (node, in_use, count, self.now_s)
+
+    def _context(self, seed: int) -> Context:
+        arm = self.arm
+        assert arm.control is not None
+        assert arm.rights is not None
+        return Context(
+            network=self.network,
+            routes=Routes(self.network),
+            estimates=self._world.estimates,
+            control=arm.control,
+            rights=arm.rights,
+            plane=self.scenario.control,
+            forecasting=self.scenario.forecasting,
+            site_stream=lambda site: stream(seed, f"policy/{self._site_name(site)}"),
+        )
+
+    def _site_name(self, site: int) -> str:
+        return "controller" if site == CONTROLLER else self.network.graph.node_names[site]
+
+    def _prepare_knowledge(self, seed: int) -> Knowledge:
+        scenario, arrivals = self.scenario, self.arrivals
+        forecaster = build_forecaster(self.arm.knowledge or "none")
+        settings = scenario.forecasting
+        nodes = self.network.node_count
+        forecaster.reset(
+            ForecastContext(
+                node_count=nodes,
+                step_s=settings.step_s,
+                horizon_steps=settings.horizon_steps,
+                seed=seed,
+                truth=arrivals if forecaster.oracle else None,
+            )
+        )
+        steps = int(arrivals.history_s / settings.step_s + 1e-9)
+        start_s = -steps * settings.step_s
+        forecaster.fit(
+            arrivals.history.counts(nodes=nodes, start_s=start_s, step_s=settings.step_s, steps=steps)
+        )
+        return Knowledge(
+            world=self._world,
+            desk=self._desk,
+            context=self.context,
+            forecaster=forecaster,
+            arrivals=arrivals,
+            news_width=self.policy.news_width,
+        )
+
+    def _schedule(self) -> None:
+        self._knowledge.refresh_forecast()
+        self._epoch(0)
+        clock = self._world.clock
+        clock.at(self.scenario.forecasting.step_s, self._forecast_step, 1)
+        clock.at(_TICK_S, self._tick, 1)
+        self._arrive(0)
+
+    def _arrive(self, row: int) -> None:
+        """Schedule request `row`; it schedules the next, so that only one waits in the queue of events."""
+        if row < len(self.arrivals.requests):
+            self._world.clock.at(float(self.arrivals.requests.time_s[row]), self._arrival, row)
+
+    def _arrival(self, row: int) -> None:
+        self._desk.submit(Request(self.arrivals.requests, row))
+        self._arrive(row + 1)
+
+    def _epoch(self, count: int) -> None:
+        self._knowledge.next_epoch()
+        if self.policy.asks_at_epochs:
+            for site in self.context.sites:
+                self._desk.wake(site, EPOCH)
+        self._world.clock.at((count + 1) * self.scenario.control.decision_epoch_s, self._epoch, count + 1)
+
+    def _forecast_step(self, count: int) -> None:
+        forecast = self._knowledge.next_step()
+        now_s = self.now_s
+        # No forecast (NaN) leaves no rows.
+        for site, means in enumerate(forecast.tolist()):
+            for step, mean in enumerate(means, start=1):
+                if mean == mean:
+                    self._write_forecast((now_s, site, step, mean))
+        self._world.clock.at((count + 1) * self.scenario.forecasting.step_s, self._forecast_step, count + 1)
+
+    def _tick(self, count: int) -> None:
+        self._world.mail.flush(self.now_s)
+        self._recorder.tick(self.now_s)
+        if self._on_progress is not None:
+            self._on_progress(self.now_s)
+        self._world.clock.at((count + 1) * _TICK_S, self._tick, count + 1)
+
+    def _note(self, decisions: Decisions, views: Views) -> None:
+        made = dict.fromkeys(views.site.tolist(), 0)
+        for allocation in decisions.allocations:
+            made[allocation.source if self._desk.local else CONTROLLER] += 1
+        waiting = (views.request_id >= 0).sum(axis=1).tolist()
+        reasons = views.reason.tolist()
+        for row, site in enumerate(views.site.tolist()):
+            self._write_decision((views.time_s, site, reasons[row], waiting[row], made[site]))
+        self._recorder.vectors(decisions.vectors)
+
+    def _write_map(self) -> None:
+        network = self.network
+        graph = network.graph
+        write = self._recorder.appender(NODES)
+        for node in range(network.node_count):
+            write(
+                (
+                    node,
+                    float(graph.x_km[node]),
+                    float(graph.y_km[node]),
+                    float(network.source_rate_hz[node]),
+                    float(network.repeater_rate_hz[node]),
+                    int(network.memories[node]),
+                )
+            )
+        write = self._recorder.appender(LINKS)
+        for link, (first, second) in enumerate(graph.link_ends.tolist()):
+            compiled = network.links[link]
+            write(
+                (
+                    link,
+                    first,
+                    second,
+                    float(graph.length_km[link]),
+                    compiled.success_probability,
+                    self._world.physics.fidelity(compiled.fresh),
+                    float(network.delay_s[link]),
+                )
+            )
+
+    def _finish(self) -> None:
+        """Write what is still open, once, and check that nothing leaked."""
+        if self._finished:
+            return
+        self._finished = True
+        self.check()
+        world = self._world
+        world.requests.close()
+        self._desk.close()
+        world.claims.close(world.clock.now_s)
+        world.ledger.close(world.clock.now_s)
+        world.mail.flush(world.clock.now_s)

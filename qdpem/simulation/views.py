@@ -1,0 +1,116 @@
+"""Views: what the sites asked now may know, as padded arrays, one row a site."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.policy.interface import CONTROLLER, Views
+from qdpem.simulation.control import Desk
+from qdpem.simulation.knowledge import Knowledge
+from qdpem.simulation.pairs import Pair
+from qdpem.simulation.requests import Request
+from qdpem.simulation.reservations import Reservation
+from qdpem.simulation.world import World
+
+_REQUEST = (
+    "id",
+    "source",
+    "destination",
+    "target_fidelity",
+    "pairs",
+    "deadline_s",
+    "application",
+    "attempts",
+)
+_STOCK = ("id", "owner", "partner", "age_s", "fidelity", "ready")
+_REAL = {"target_fidelity", "deadline_s", "age_s", "fidelity"}
+
+
+def build_views(*, world: World, desk: Desk, knowledge: Knowledge, awake: dict[int, int]) -> Views:
+    """The views of the sites in `awake` (site -> reason), in ascending order of site."""
+    sites = sorted(awake)
+    rows = np.array([0 if site == CONTROLLER else site for site in sites], dtype=np.int64)
+    now_s = world.clock.now_s
+    status, status_age_s = knowledge.status(rows, now_s)
+    peer_source, peer_destination, peer_rate_hz = knowledge.peers(rows)
+    waiting = [_waiting_rows(world, site) for site in sites]
+    ordered = _stock_in_the_making(desk)
+    stock = [_stock_rows(world, ordered, site, now_s) for site in sites]
+    return Views(
+        time_s=now_s,
+        site=np.array(sites, dtype=np.int64),
+        reason=np.array([awake[site] for site in sites], dtype=np.int64),
+        known=knowledge.known[rows],
+        status=status,
+        status_age_s=status_age_s,
+        forecast=knowledge.forecast(rows),
+        peer_source=peer_source,
+        peer_destination=peer_destination,
+        peer_rate_hz=peer_rate_hz,
+        **_padded("request", _REQUEST, waiting),
+        **_padded("stock", _STOCK, stock),
+    )
+
+
+def _waiting_rows(world: World, site: int) -> list[tuple[Any, ...]]:
+    waiting = world.requests.waiting.get(site)
+    return [_request_row(request) for request in waiting.values()] if waiting else []
+
+
+def _request_row(request: Request) -> tuple[Any, ...]:
+    missing = request.pairs - len(request.held) - len(request.fidelities)
+    return (
+        request.id,
+        request.source,
+        request.destination,
+        request.target_fidelity,
+        missing,
+        request.deadline_s,
+        request.application,
+        request.attempts,
+    )
+
+
+def _stock_in_the_making(desk: Desk) -> dict[int, list[Reservation]]:
+    """Stock reservations at work, by the site that ordered them."""
+    found: dict[int, list[Reservation]] = {}
+    for reservation in desk.working.values():
+        if reservation.purpose:
+            found.setdefault(reservation.site, []).append(reservation)
+    return found
+
+
+def _stock_rows(
+    world: World, ordered: dict[int, list[Reservation]], site: int, now_s: float
+) -> list[tuple[Any, ...]]:
+    shelves = world.stock.owned if site == CONTROLLER else [world.stock.owned[site]]
+    rows = [_pair_row(world, pair, now_s) for shelf in shelves for pair in shelf.values()]
+    for reservation in ordered.get(site, ()):
+        path = reservation.path
+        rows += [(-1, path[0], path[-1], np.nan, np.nan, 0)] * len(reservation.lanes)
+    return rows
+
+
+def _pair_row(world: World, pair: Pair, now_s: float) -> tuple[Any, ...]:
+    return pair.id, pair.first, pair.second, now_s - pair.born_s, world.ledger.fidelity(pair, now_s), 1
+
+
+def _padded(
+    prefix: str, names: tuple[str, ...], rows: Sequence[Sequence[tuple[Any, ...]]]
+) -> dict[str, NDArray[Any]]:
+    """One array [S, longest] per name, padded with -1 or NaN; at least one column wide."""
+    width = max(1, max(len(row) for row in rows))
+    shape = (len(rows), width)
+    arrays = {
+        name: np.full(shape, np.nan) if name in _REAL else np.full(shape, -1, dtype=np.int64)
+        for name in names
+    }
+    for line, row in enumerate(rows):
+        if row:
+            for name, values in zip(names, zip(*row, strict=True), strict=True):
+                arrays[name][line, : len(row)] = values
+    return {f"{prefix}_{name}": array for name, array in arrays.items()}

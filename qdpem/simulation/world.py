@@ -1,0 +1,51 @@
+"""What all parts of one running simulation share. Everything hangs on this object; nothing is global."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from physics.interface import PhysicsModel
+from qdpem.network.graph import Network
+from qdpem.policy.estimates import Estimates
+from qdpem.rng import Coins
+from qdpem.simulation.claims import Claim, ClaimBook
+from qdpem.simulation.clock import Clock
+from qdpem.simulation.memories import Memories
+from qdpem.simulation.messages import Mail
+from qdpem.simulation.pairs import Ledger
+from qdpem.simulation.repeaters import Repeater
+from qdpem.simulation.requests import RequestBook
+from qdpem.simulation.sources import Source
+from qdpem.simulation.stock import Stock
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class World:
+    """The clock, the books and the resources of one run."""
+
+    network: Network
+    physics: PhysicsModel
+    estimates: Estimates
+    clock: Clock
+    mail: Mail
+    ledger: Ledger
+    claims: ClaimBook
+    memories: Memories
+    requests: RequestBook
+    stock: Stock
+    sources: list[Source]
+    repeaters: list[Repeater]
+    swap_coins: list[Coins]
+    distillation_coins: list[Coins]
+
+    def seek_emission(self, claim: Claim) -> None:
+        """The claim waits at the sources of both ends of its link."""
+        first, second = self.network.graph.link_ends[claim.link].tolist()
+        self.sources[first].add(claim)
+        self.sources[second].add(claim)
+
+    def leave_sources(self, claim: Claim, how: str) -> None:
+        """The claim is granted or withdrawn; neither source works for it any more."""
+        for node in self.network.graph.link_ends[claim.link].tolist():
+            self.sources[node].remove(claim)
+        self.claims.end(claim, how, self.clock.now_s)

@@ -1,0 +1,372 @@
+"""Figures of a study as SVG text: the same bytes for the same data, legible on light and dark pages.
+
+Text and axes are drawn in one ink that becomes CSS `currentColor`; data use the Okabe-Ito palette (2008),
+which colour-blind readers can tell apart, with a marker and a dash for every arm besides. An arm looks
+the same in every figure.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.events.recorder import Tables
+from qdpem.events.tables import CLAIM_ENDS, CLAIM_KINDS, OUTCOMES
+from qdpem.study.statistics import Interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Floats = NDArray[np.float64]
+
+_INK = "#010203"
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_DASHES = ((0, ()), (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))
+_SETTINGS: Mapping[str, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "qdpem",
+    "font.family": "sans-serif",
+    "font.size": 10.0,
+    "axes.titlesize": 10.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#808080",
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "legend.frameon": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+
+@dataclass(frozen=True)
+class ArmStyle:
+    """How one arm looks everywhere."""
+
+    colour: str
+    marker: str
+    dash: tuple[int, tuple[float, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One arm on the frontier: both metrics with intervals, and every seed behind them."""
+
+    contention: Interval
+    delivery: Interval
+    seeds_contention: Floats
+    seeds_delivery: Floats
+
+
+def arm_styles(names: Sequence[str]) -> dict[str, ArmStyle]:
+    """One look per arm, by its place in the study."""
+    looks = zip(names, cycle(_COLOURS), cycle(_MARKERS), cycle(_DASHES), strict=False)
+    return {name: ArmStyle(colour, marker, dash) for name, colour, marker, dash in looks}
+
+
+def repeater_load(tables: Tables, *, start_s: float, end_s: float) -> Floats:
+    """Tokens used per second over the repeater's rate, float64 [N]; NaN where a node cannot swap.
+
+    Counts token claims granted in [start_s, end_s).
+    """
+    nodes, claims = tables["nodes"], tables["claims"]
+    used = (
+        (claims["kind"] == CLAIM_KINDS.index("token"))
+        & (claims["end"] == CLAIM_ENDS.index("granted"))
+        & (claims["end_s"] >= start_s)
+        & (claims["end_s"] < end_s)
+    )
+    counts = np.bincount(claims["node"][used], minlength=len(nodes["node"])).astype(np.float64)
+    rate = nodes["repeater_rate_hz"]
+    return np.divide(counts / (end_s - start_s), rate, out=np.full(len(rate), np.nan), where=rate > 0.0)
+
+
+def link_use(tables: Tables, *, start_s: float, end_s: float) -> Floats:
+    """Fresh pairs born per second on each link in [start_s, end_s), float64 [L]."""
+    pairs = tables["pairs"]
+    inside = (pairs["link"] >= 0) & (pairs["born_s"] >= start_s) & (pairs["born_s"] < end_s)
+    counts = np.bincount(pairs["link"][inside], minlength=len(tables["links"]["link"]))
+    return np.asarray(counts / (end_s - start_s))
+
+
+def network_map(
+    tables: Tables, *, names: Sequence[str], loads: Mapping[str, Floats], uses: Mapping[str, Floats]
+) -> str:
+    """The network once per arm: nodes coloured by repeater load, sized by rate; links as wide as their use."""
+    highest = max((float(np.nanmax(load, initial=0.0)) for load in loads.values()), default=0.0)
+    top = max(0.2, min(1.0, np.ceil(10.0 * highest) / 10.0))
+    busiest = max((float(use.max(initial=0.0)) for use in uses.values()), default=0.0)
+    columns = min(2, len(loads))
+    rows = -(-len(loads) // columns)
+    height = _map_height(tables, columns=columns)
+    with _canvas(columns=columns, rows=rows, width=9.2, height=rows * height) as (figure, axes):
+        drawn = None
+        for place, (arm, load) in zip(axes, loads.items(), strict=False):
+            drawn = _draw_map(place, tables, load=load, use=uses[arm] / max(busiest, 1e-12), top=top)
+            _name_busiest(place, tables, load=load, names=names)
+            place.set_title(arm)
+        for place in axes[len(loads) :]:
+            place.set_visible(False)
+        bar = figure.colorbar(drawn, ax=list(axes), shrink=0.6, pad=0.02)
+        bar.set_label("repeater load (swap tokens used / refilled)")
+        bar.outline.set_visible(False)
+        return _svg(figure, "map")
+
+
+def _map_height(tables: Tables, *, columns: int) -> float:
+    """Inches per row that show the network with true proportions."""
+    nodes = tables["nodes"]
+    wide, tall = (max(float(np.ptp(nodes[name])), 1e-9) for name in ("x_km", "y_km"))
+    return float(np.clip(8.0 / columns * tall / wide, 1.6, 5.4)) + 0.4
+
+
+def _draw_map(place: Axes, tables: Tables, *, load: Floats, use: Floats, top: float) -> Any:
+    nodes, links = tables["nodes"], tables["links"]
+    x_km, y_km, rate = nodes["x_km"], nodes["y_km"], nodes["repeater_rate_hz"]
+    for first, second, share in zip(links["first"], links["second"], use, strict=True):
+        place.plot(
+            x_km[[first, second]],
+            y_km[[first, second]],
+            color="#808080",
+            linewidth=0.6 + 3.4 * float(share),
+            alpha=0.65,
+            zorder=1,
+            solid_capstyle="round",
+        )
+    size = 22.0 + 70.0 * rate / max(float(rate.max(initial=0.0)), 1e-12)
+    place.set_aspect("equal", adjustable="datalim")
+    place.set_axis_off()
+    place.margins(0.08)
+    return place.scatter(
+        x_km,
+        y_km,
+        c=np.nan_to_num(load),
+        s=size,
+        cmap="viridis",
+        vmin=0.0,
+        vmax=top,
+        edgecolors=_INK,
+        linewidths=0.7,
+        zorder=2,
+    )
+
+
+def _name_busiest(place: Axes, tables: Tables, *, load: Floats, names: Sequence[str], count: int = 5) -> None:
+    nodes = tables["nodes"]
+    order = np.argsort(-np.nan_to_num(load, nan=-1.0), kind="stable")[:count]
+    for node in order.tolist():
+        place.annotate(
+            names[node],
+            (nodes["x_km"][node], nodes["y_km"][node]),
+            xytext=(6, 5),
+            textcoords="offset points",
+            fontsize=8,
+            zorder=3,
+        )
+
+
+def delivery_over_time(
+    requests: Mapping[str, Mapping[str, NDArray[Any]]],
+    *,
+    styles: Mapping[str, ArmStyle],
+    end_s: float,
+    warm_up_s: float,
+) -> str:
+    """One seed: requests that arrived per second (grey) and those of them delivered later, per arm."""
+    step_s = 0.25
+    times = np.arange(0.0, end_s, step_s) + 0.5 * step_s
+    delivered = OUTCOMES.index("delivered")
+    with _canvas(width=9.2, height=3.6) as (figure, (place,)):
+        first = next(iter(requests.values()))
+        arrived = _smooth_rate(first["time_s"], times=times)
+        place.fill_between(times, arrived, color="#808080", alpha=0.3, linewidth=0, label="arrived")
+        for arm, table in requests.items():
+            made = _smooth_rate(table["time_s"][table["outcome"] == delivered], times=times)
+            style = styles[arm]
+            place.plot(times, made, color=style.colour, linestyle=style.dash, linewidth=1.5, label=arm)
+        if warm_up_s > 0.0:
+            place.axvline(warm_up_s, color=_INK, linewidth=0.8, linestyle=":")
+            _note(place, "measured from here", x=warm_up_s)
+        place.set_xlim(0.0, end_s)
+        place.set_ylim(0.0)
+        place.set_xlabel("arrival time (s)")
+        place.set_ylabel("requests per second")
+        _legend_above(place, count=len(requests) + 1)
+        return _svg(figure, "time")
+
+
+def _note(place: Axes, text: str, *, x: float) -> None:
+    place.annotate(
+        text, (x, 1.0), xycoords=("data", "axes fraction"), xytext=(4, -9), textcoords="offset points", fontsize=8
+    )
+
+
+def _smooth_rate(events_s: Floats, *, times: Floats, width_s: float = 1.0) -> Floats:
+    """Events per second around each time, Gaussian window of standard deviation `width_s`."""
+    step_s = float(times[1] - times[0]) if len(times) > 1 else 1.0
+    counts = np.histogram(events_s, bins=np.append(times - 0.5 * step_s, times[-1] + 0.5 * step_s))[0]
+    reach = np.arange(-4.0 * width_s, 4.0 * width_s + step_s, step_s)
+    window = np.exp(-0.5 * (reach / width_s) ** 2)
+    covered = np.convolve(np.ones(len(times)), window)
+    middle = slice(len(window) // 2, len(window) // 2 + len(times))
+    return np.asarray(np.convolve(counts, window)[middle] / covered[middle] / step_s)
+
+
+def frontier(points: Mapping[str, Point], *, styles: Mapping[str, ArmStyle]) -> str:
+    """Delivery against contention: means with 95 % intervals, and every seed as a small mark."""
+    with _canvas(width=6.4, height=4.2) as (figure, (place,)):
+        for arm, point in points.items():
+            style = styles[arm]
+            place.plot(
+                point.seeds_contention,
+                point.seeds_delivery,
+                style.marker,
+                color=style.colour,
+                markersize=4,
+                alpha=0.45,
+                markeredgewidth=0,
+            )
+            place.errorbar(
+                point.contention.estimate,
+                point.delivery.estimate,
+                xerr=_whiskers(point.contention),
+                yerr=_whiskers(point.delivery),
+                fmt=style.marker,
+                color=style.colour,
+                markersize=9,
+                markeredgecolor=_INK,
+                markeredgewidth=0.8,
+                capsize=3,
+                label=arm,
+            )
+        place.set_xlabel("contended claims per arrived request")
+        place.set_ylabel("requests delivered / arrived")
+        place.annotate("better: up and left", (0.0, 1.0), xycoords="axes fraction", fontsize=8, va="bottom")
+        place.legend(loc="best")
+        place.margins(0.12)
+        return _svg(figure, "frontier")
+
+
+def _whiskers(interval: Interval) -> list[list[float]]:
+    below, above = interval.estimate - interval.low, interval.high - interval.estimate
+    return [[max(0.0, float(np.nan_to_num(below)))], [max(0.0, float(np.nan_to_num(above)))]]
+
+
+def distributions(
+    latencies_s: Mapping[str, Floats],
+    *,
+    margins: Mapping[str, Floats],
+    arrived: Mapping[str, int],
+    styles: Mapping[str, ArmStyle],
+) -> str:
+    """Two panels over ARRIVED requests, so curves end at the delivery ratio: latency, fidelity above target.
+
+    `latencies_s`, `margins`: of delivered requests, all seeds together; `arrived`: how many arrived.
+    """
+    with _canvas(columns=2, width=9.2, height=3.6) as (figure, (left, right)):
+        for arm, values in latencies_s.items():
+            _steps(left, values, total=arrived[arm], style=styles[arm], label=arm)
+        for arm, values in margins.items():
+            _steps(right, values, total=arrived[arm], style=styles[arm], label=arm)
+        left.set_xlabel("latency (s)")
+        left.set_ylabel("share of arrived requests delivered within")
+        left.set_xlim(0.0)
+        right.set_xlabel("fidelity above target")
+        right.set_ylabel("share of arrived requests up to")
+        for place in (left, right):
+            place.set_ylim(0.0, 1.0)
+        figure.legend(
+            *left.get_legend_handles_labels(), loc="outside upper center", ncols=max(1, min(4, len(arrived)))
+        )
+        return _svg(figure, "distributions")
+
+
+def _steps(place: Axes, values: Floats, *, total: int, style: ArmStyle, label: str) -> None:
+    """Cumulative share, thinned to at most 400 steps so that the file stays small."""
+    ordered = np.sort(values[np.isfinite(values)])
+    ranks = np.unique(np.linspace(0, max(len(ordered) - 1, 0), 400).astype(np.int64))
+    if len(ordered) == 0:
+        ranks = ranks[:0]
+    heights = (ranks + 1) / max(total, 1)
+    place.step(
+        ordered[ranks],
+        heights,
+        where="post",
+        color=style.colour,
+        linestyle=style.dash,
+        linewidth=1.5,
+        label=label,
+    )
+
+
+def learning_curve(curve: Mapping[str, Floats]) -> str:
+    """Delivery ratio by training round: every seed thin, their mean thick. Needs `round`, `delivery_ratio`."""
+    seeds = curve["seed"] if "seed" in curve else np.zeros(len(curve["round"]))
+    with _canvas(width=6.4, height=3.6) as (figure, (place,)):
+        for seed in np.unique(seeds):
+            chosen = seeds == seed
+            place.plot(
+                curve["round"][chosen],
+                curve["delivery_ratio"][chosen],
+                color=_COLOURS[0],
+                alpha=0.4,
+                linewidth=1.0,
+            )
+        rounds = np.unique(curve["round"])
+        means = np.array([curve["delivery_ratio"][curve["round"] == number].mean() for number in rounds])
+        label = f"mean of {len(np.unique(seeds))} trainings"
+        place.plot(rounds, means, color=_COLOURS[0], linewidth=2.2, label=label)
+        place.set_xlabel("training round")
+        place.set_ylabel("requests delivered / arrived")
+        place.legend(loc="lower right")
+        return _svg(figure, "learning")
+
+
+def _legend_above(place: Axes, *, count: int) -> None:
+    place.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(5, count), handlelength=2.6)
+
+
+@contextmanager
+def _canvas(
+    *, width: float, height: float, columns: int = 1, rows: int = 1
+) -> Iterator[tuple[Figure, Sequence[Axes]]]:
+    """A figure in our settings, drawn without any window and without touching pyplot's state."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(dict(_SETTINGS)):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        yield figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
+def _svg(figure: Figure, prefix: str) -> str:
+    """The figure as one <svg> element; ids carry `prefix`, so several can stand in one page."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    for pattern in (r'(\bid=")', r'(href="#)', r"(url\(#)"):
+        text = re.sub(pattern, rf"\g<1>{prefix}-", text)
+    return text
+
+

@@ -1,0 +1,73 @@
+"""What a network can do before anything runs: its size, its slowest links, its demand, what nobody can serve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from physics.interface import PhysicsModel
+from qdpem.demand.streams import pair_weights
+from qdpem.network.build import network_warnings, unserved_demand
+from qdpem.network.graph import Network
+from qdpem.network.routing import Path, Routes
+from qdpem.policy.estimates import Estimates
+from qdpem.scenario.schema import RequestClass, Scenario
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """A network in a few numbers. Pairs/s of a link: both its sources working for it alone."""
+
+    topology: str
+    nodes: int
+    links: int
+    weakest_link: tuple[str, str]
+    weakest_pairs_hz: float
+    median_pairs_hz: float
+    median_length_km: float
+    demand_hz: float
+    warnings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        first, second = self.weakest_link
+        return (
+            f"{self.topology}: {self.nodes} nodes, {self.links} links (median {self.median_length_km:.3g} km)\n"
+            f"pairs/s of a link: median {self.median_pairs_hz:.3g},"
+            f" weakest {self.weakest_pairs_hz:.3g} ({first} - {second})\n"
+            f"demand: {self.demand_hz:.3g} requests/s on average"
+        )
+
+
+def outlook(scenario: Scenario, *, network: Network, physics: PhysicsModel) -> Outlook:
+    """The outlook of `scenario` on `network`; demand that no path serves becomes a warning with its share."""
+    weakest = int(network.link_rate_hz.argmin())
+    names = network.graph.node_names
+    first, second = network.graph.link_ends[weakest].tolist()
+    return Outlook(
+        topology=network.graph.name,
+        nodes=network.node_count,
+        links=network.link_count,
+        weakest_link=(names[first], names[second]),
+        weakest_pairs_hz=float(network.link_rate_hz[weakest]),
+        median_pairs_hz=float(np.median(network.link_rate_hz)),
+        median_length_km=float(np.median(network.graph.length_km)),
+        demand_hz=scenario.demand.rate_hz,
+        warnings=network_warnings(network) + _unserved(scenario, network, physics),
+    )
+
+
+def _unserved(scenario: Scenario, network: Network, physics: PhysicsModel) -> tuple[str, ...]:
+    estimates = Estimates(network, physics)
+
+    def can_serve(path: Path, kind: RequestClass) -> bool:
+        return estimates.rounds_for(path, kind.target_fidelity, age_s=0.0) is not None
+
+    found = unserved_demand(
+        network,
+        routes=Routes(network),
+        can_serve=can_serve,
+        weights=pair_weights(scenario, network),
+        classes=scenario.demand.classes,
+    )
+    return tuple(str(part) for part in found if part.share > 0.0)

@@ -1,0 +1,88 @@
+"""Sentences computed from intervals: what a study shows, and what it does not."""
+
+from __future__ import annotations
+
+import math
+
+from qdpem.scenario.schema import Arm
+from qdpem.study.results import CONTENTION, DELIVERY, Measure, StudyResult
+from qdpem.study.statistics import PairedDifference
+
+FEW_SEEDS = 10
+
+
+def readings(result: StudyResult) -> list[str]:
+    """One sentence per arm and headline metric, then what the comparison mixes and how far to trust it.
+
+    A difference is called one only when BOTH the bootstrap and the paired t interval exclude zero.
+    """
+    sentences = []
+    for measure, verb in ((DELIVERY, "delivered"), (CONTENTION, "contended")):
+        adjusted = result.adjusted_p(measure.metric)
+        for arm, found in result.differences(measure.metric).items():
+            sentences.append(_compare(arm, verb, measure, found, reference=result.reference, p=adjusted[arm]))
+    sentences += [_confounded(arm, result) for arm in result.arms if arm.name != result.reference]
+    return [sentence for sentence in [*sentences, _few(result)] if sentence]
+
+
+def _compare(
+    arm: str, verb: str, measure: Measure, found: PairedDifference, *, reference: str, p: float
+) -> str:
+    seeds = f"{found.difference.seeds} seeds"
+    if found.difference.seeds < 2:
+        return f"{arm} and {reference} share {seeds}: nothing can be said about how much either {verb}."
+    if not math.isfinite(found.ratio.estimate):
+        return f"{reference} {verb} nothing, so no ratio with {arm} exists."
+    change = found.ratio.estimate - 1.0
+    amount = f"{abs(change):.1%} {'more' if change > 0.0 else 'less'}"
+    if not found.clear:
+        if found.equal:
+            return f"{arm} {verb} as much as {reference} to within 3 % ({_bounds(found)}, {seeds})."
+        return f"{arm} and {reference} cannot be told apart in what they {verb} ({_bounds(found)}, {seeds})."
+    gain = (change > 0.0) == (measure.better == "higher")
+    verdict = "" if gain else ": no gain here"
+    return f"{arm} {verb} {amount} than {reference} ({_bounds(found)}, {seeds}, Holm p {_p(p)}){verdict}."
+
+
+def _bounds(found: PairedDifference) -> str:
+    low, high = found.ratio.low - 1.0, found.ratio.high - 1.0
+    return f"95 % interval {low:+.1%} to {high:+.1%}"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _confounded(arm: Arm, result: StudyResult) -> str:
+    reference = next(other for other in result.arms if other.name == result.reference)
+    factors = ("control", "rights", "knowledge", "policy")
+    different = [name for name in factors if getattr(arm, name) != getattr(reference, name)]
+    if len(different) < 2:
+        return ""
+    listed = f"{', '.join(different[:-1])} and {different[-1]}"
+    return f"{arm.name} differs from {reference.name} in {listed} at once; no single one of them is shown to matter."
+
+
+def _few(result: StudyResult) -> str:
+    if len(result.seeds) >= FEW_SEEDS:
+        return ""
+    return (
+        f"With {len(result.seeds)} seeds every interval here is rough: bootstrap intervals of so few are too"
+        " narrow, and a missing difference is no proof of equality."
+    )
+
+
+def spread_reading(result: StudyResult) -> str:
+    """How much pairing by seed narrows the comparison of delivery, as measured."""
+    found = [
+        difference
+        for difference in result.differences(DELIVERY.metric).values()
+        if difference.paired_spread > 0.0 and math.isfinite(difference.unpaired_spread)
+    ]
+    if not found:
+        return ""
+    factors = sorted(difference.unpaired_spread / difference.paired_spread for difference in found)
+    middle = factors[len(factors) // 2]
+    effect = "narrower" if middle > 1.0 else "wider"
+    size = middle if middle > 1.0 else 1.0 / middle
+    return f"Pairing arms by seed makes the standard error of a delivery difference {size:.1f} times {effect} (median arm)."

@@ -1,0 +1,253 @@
+"""The report: one HTML file with everything inside it, made from a study's outcomes and records."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qdpem.provenance import provenance
+from qdpem.scenario.load import scenario_hash, scenario_text
+from qdpem.scenario.schema import Scenario, Uniform
+from qdpem.study.figures import arm_styles
+from qdpem.study.reading import readings, spread_reading
+from qdpem.study.results import CONTENTION, DELIVERY, MEASURES, Measure, StudyResult
+from qdpem.study.statistics import PairedDifference
+
+CAVEATS = (
+    "No public traces of requests for entanglement exist: the demand is a model, stated in the scenario.",
+    "Physics is pair by pair: correlations over more than one pair are out of scope.",
+    "Hardware numbers are stated choices, not measurements of a deployed network.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """One figure of the report: SVG text and what it shows."""
+
+    name: str
+    svg: str
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Appendix:
+    """What the outcomes alone do not say: figures, warnings about the network, the command that ran."""
+
+    drawings: tuple[Drawing, ...] = ()
+    warnings: tuple[str, ...] = ()
+    topology: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cell:
+    text: str
+    bounds: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    heading: str
+    unit: str
+    arrow: str
+    cells: tuple[_Cell, ...] = field(default_factory=tuple)
+
+
+def write_report(result: StudyResult, *, path: Path, appendix: Appendix) -> None:
+    """Write the report to `path`, whole or not at all."""
+    text = render_report(result, appendix=appendix)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
+def render_report(result: StudyResult, *, appendix: Appendix) -> str:
+    """The report as HTML text. It fetches nothing: style and figures are inside it."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("qdpem.study", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("report.html.jinja").render(
+        **_tables(result), **_setting(result, appendix), readings=readings(result)
+    )
+
+
+def _tables(result: StudyResult) -> dict[str, Any]:
+    styles = arm_styles([arm.name for arm in result.arms])
+    return {
+        "arms": result.arms,
+        "reference": result.reference,
+        "seeds": result.seeds,
+        "colours": {name: style.colour for name, style in styles.items()},
+        "results": [_result_row(result, measure) for measure in MEASURES],
+        "differences": [row for measure in MEASURES[:5] for row in _difference_rows(result, measure)],
+        "spread_reading": spread_reading(result),
+        "effects": [row for measure in (DELIVERY, CONTENTION) for row in _effect_rows(result, measure)],
+    }
+
+
+def _setting(result: StudyResult, appendix: Appendix) -> dict[str, Any]:
+    scenario = result.scenario
+    return {
+        "title": scenario.name,
+        "question": scenario.description
+        or "Which allocator delivers most pairs, at the wanted fidelity, in time?",
+        "faults": result.faults,
+        "task_count": len(result.outcomes),
+        "figures": appendix.drawings,
+        "warnings": appendix.warnings,
+        "facts": _facts(scenario, result.seeds, appendix.topology),
+        "scenario_text": json.dumps(json.loads(scenario_text(scenario)), indent=2, ensure_ascii=False),
+        "caveats": (*_few_seeds(result.seeds), *CAVEATS),
+        "commands": _commands(appendix.command),
+        "paths": [str(outcome.path) for outcome in result.outcomes if not outcome.fault],
+        "provenance": _provenance(result),
+    }
+
+
+def _result_row(result: StudyResult, measure: Measure) -> _Row:
+    means = result.means(measure.metric)
+    cells = []
+    for arm in result.arms:
+        interval = means[arm.name]
+        bounds = _range(measure, interval.low, interval.high)
+        cells.append(_Cell(text=measure.text(interval.estimate), bounds=bounds))
+    arrow = "↑" if measure.better == "higher" else "↓"
+    return _Row(heading=measure.heading, unit=measure.unit, arrow=arrow, cells=tuple(cells))
+
+
+def _range(measure: Measure, low: float, high: float) -> str:
+    return "" if math.isnan(low) or math.isnan(high) else f"{measure.text(low)} – {measure.text(high)}"
+
+
+def _difference_rows(result: StudyResult, measure: Measure) -> list[dict[str, Any]]:
+    adjusted = result.adjusted_p(measure.metric)
+    unit = f" ({measure.unit})" if measure.unit else ""
+    return [
+        {"heading": measure.heading + unit, "arm": arm, "clear": found.clear}
+        | _difference_texts(measure, found, p=adjusted[arm])
+        for arm, found in result.differences(measure.metric).items()
+    ]
+
+
+def _difference_texts(measure: Measure, found: PairedDifference, *, p: float) -> dict[str, str]:
+    def signed(value: float) -> str:
+        return "–" if math.isnan(value) else f"{value * measure.scale:+.{measure.decimals}f}"
+
+    ratio, low, high = found.ratio.estimate, found.ratio.low, found.ratio.high
+    return {
+        "difference": signed(found.difference.estimate),
+        "bounds": f"{signed(found.difference.low)} … {signed(found.difference.high)}",
+        "student": f"{signed(found.student_low)} … {signed(found.student_high)}",
+        "ratio": "–" if math.isnan(ratio) else f"{ratio:.3f}",
+        "ratio_bounds": "" if math.isnan(low) else f"{low:.3f} – {high:.3f}",
+        "p": _p_text(p),
+        "spread": f"{_short(found.paired_spread * measure.scale)} / {_short(found.unpaired_spread * measure.scale)}",
+    }
+
+
+def _effect_rows(result: StudyResult, measure: Measure) -> list[dict[str, Any]]:
+    return [
+        {
+            "heading": measure.heading,
+            "factor": effect.factor,
+            "squares": _short(effect.sum_squares),
+            "degrees": effect.degrees,
+            "f": _short(effect.f_value),
+            "p": _p_text(effect.p_value),
+            "eta": f"{effect.partial_eta_squared:.2f}",
+        }
+        for effect in result.effects(measure.metric)
+    ]
+
+
+def _short(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.2g}" if abs(value) < 100.0 else f"{value:.0f}"
+
+
+def _p_text(value: float) -> str:
+    return "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _facts(scenario: Scenario, seeds: Sequence[int], topology: str) -> list[tuple[str, str]]:
+    nodes, demand, window = scenario.nodes, scenario.demand, scenario.window
+    facts = [
+        ("topology", topology or scenario.topology.kind),
+        ("length scale", f"{scenario.topology.length_scale:g}"),
+        ("sources", f"{_rate(nodes.source_rate_hz)} photon pairs/s each, before loss"),
+        ("repeaters", f"{_rate(nodes.repeater_rate_hz)} swaps/s each"),
+        ("memories", f"{nodes.memories} qubits per node, {_memory(nodes.hardware.memory)}"),
+        (
+            "links",
+            f"{scenario.links.fixed_loss_db:g} dB + {scenario.links.loss_db_per_km:g} dB/km,"
+            f" fresh fidelity {scenario.links.fresh_fidelity:g}",
+        ),
+        ("physics model", scenario.physics.model),
+        ("demand", f"{demand.rate_hz:g} requests/s on average, pairs weighed by {demand.weights}"),
+    ]
+    facts += [
+        (
+            f"class: {kind.application}",
+            f"{kind.share:g} parts of the requests, {kind.pairs} pair{'s' if kind.pairs > 1 else ''} of fidelity"
+            f" {kind.target_fidelity:g} or more within {kind.patience_s:g} s",
+        )
+        for kind in demand.classes
+    ]
+    facts.append(("bursts", _bursts(scenario)))
+    facts.append(("window", f"{window.measured_s:g} s measured after {window.warm_up_s:g} s of warm-up"))
+    return [*facts, ("seeds", ", ".join(map(str, seeds)))]
+
+
+def _rate(value: float | Uniform) -> str:
+    return f"{value.low:g} to {value.high:g}" if isinstance(value, Uniform) else f"{value:g}"
+
+
+def _memory(memory: Any) -> str:
+    if memory.kind == "depolarising":
+        return f"depolarising time {memory.depolarising_s:g} s"
+    return f"T1 {memory.relaxation_s:g} s, T2 {memory.dephasing_s:g} s"
+
+
+def _bursts(scenario: Scenario) -> str:
+    bursts = scenario.demand.bursts
+    if bursts is None:
+        return "none: stationary Poisson arrivals"
+    return (
+        f"{bursts.regions} regions, each {bursts.peak:g} times its mean for {bursts.duration_s:g} s"
+        f" about every {bursts.period_s:g} s (jitter {bursts.jitter_s:g} s)"
+    )
+
+
+def _few_seeds(seeds: Sequence[int]) -> list[str]:
+    if len(seeds) >= 30:
+        return []
+    return [f"{len(seeds)} seeds are few; read small differences as unknown, not as zero."]
+
+
+def _commands(command: str) -> list[str]:
+    file = next((word for word in command.split() if word.endswith(".toml")), "SCENARIO.toml")
+    return [
+        command or "qdpem study SCENARIO.toml",
+        f"qdpem run {file} --arm ARM --seed SEED",
+        "qdpem export RECORD.h5 --format csv",
+    ]
+
+
+def _provenance(result: StudyResult) -> list[tuple[str, str]]:
+    facts: Mapping[str, str] = provenance(scenario_hash=scenario_hash(result.scenario))
+    shown = [(name.replace("_", " "), value) for name, value in facts.items() if value]
+    wall = [outcome.wall_s for outcome in result.outcomes if math.isfinite(outcome.wall_s)]
+    if wall:
+        length_s = result.scenario.window.end_s
+        shown.append(("wall time of a run", f"{sum(wall) / len(wall):.1f} s for {length_s:g} simulated s (mean)"))
+    return shown

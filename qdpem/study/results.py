@@ -1,0 +1,139 @@
+"""What a study found, as values: one outcome per arm and seed, and what they say together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.scenario.schema import Arm, Scenario
+from qdpem.study.statistics import (
+    Effect,
+    Interval,
+    PairedDifference,
+    holm,
+    mean_interval,
+    paired_difference,
+    two_way_anova,
+)
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A metric as tables print it: heading, unit, decimals; `better` is "higher" or "lower"."""
+
+    metric: str
+    heading: str
+    better: str
+    unit: str = ""
+    decimals: int = 3
+    scale: float = 1.0
+
+    def text(self, value: float) -> str:
+        """The number as tables print it, an en dash for NaN."""
+        return "–" if math.isnan(value) else f"{value * self.scale:.{self.decimals}f}"
+
+
+DELIVERY = Measure(metric="delivery_ratio", heading="delivered", better="higher")
+CONTENTION = Measure(
+    metric="contended_claims_per_request", heading="contended / request", better="lower", decimals=2
+)
+MEASURES: tuple[Measure, ...] = (
+    DELIVERY,
+    CONTENTION,
+    Measure(metric="delivered_fidelity", heading="fidelity", better="higher"),
+    Measure(
+        metric="latency_p50_s", heading="latency p50", better="lower", unit="ms", decimals=0, scale=1000.0
+    ),
+    Measure(
+        metric="latency_p95_s", heading="latency p95", better="lower", unit="ms", decimals=0, scale=1000.0
+    ),
+    Measure(metric="pairs_ratio", heading="pairs delivered / asked", better="higher"),
+    Measure(metric="conflicts_per_request", heading="conflicts / request", better="lower", decimals=2),
+    Measure(metric="pairs_wasted_share", heading="pairs wasted", better="lower", decimals=2),
+    Measure(metric="jain_index", heading="Jain fairness", better="higher"),
+    Measure(metric="messages_per_request", heading="messages / request", better="lower", decimals=1),
+)
+"""The first five make the terminal's table; the report shows all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One task's end. `fault` is a sentence when it failed, `note` one when a record was kept or redone."""
+
+    arm: str
+    seed: int
+    path: Path
+    metrics: Mapping[str, float] | None = None
+    fault: str = ""
+    note: str = ""
+    reused: bool = False
+    wall_s: float = math.nan
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StudyResult:
+    """A study's outcomes. `arms` are resolved: every one states policy, control, rights and knowledge."""
+
+    scenario: Scenario
+    directory: Path
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+    reference: str
+    outcomes: tuple[Outcome, ...]
+    wall_s: float = math.nan
+    report: Path | None = None
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """A sentence per task that failed."""
+        return tuple(outcome.fault for outcome in self.outcomes if outcome.fault)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about records that were redone, each once."""
+        return tuple(dict.fromkeys(outcome.note for outcome in self.outcomes if outcome.note))
+
+    @cached_property
+    def _by_task(self) -> dict[tuple[str, int], Outcome]:
+        return {(outcome.arm, outcome.seed): outcome for outcome in self.outcomes}
+
+    def outcome(self, arm: str, *, seed: int) -> Outcome:
+        """The outcome of one task."""
+        return self._by_task[arm, seed]
+
+    def scores(self, metric: str) -> dict[str, Floats]:
+        """Arm -> float64 [seeds] in the order of `seeds`, NaN where a task failed."""
+        return {arm.name: np.array([self._score(arm.name, seed, metric) for seed in self.seeds]) for arm in self.arms}
+
+    def _score(self, arm: str, seed: int, metric: str) -> float:
+        metrics = self._by_task[arm, seed].metrics
+        return math.nan if metrics is None else float(metrics[metric])
+
+    def means(self, metric: str) -> dict[str, Interval]:
+        """Arm -> mean over seeds with its interval."""
+        return {arm: mean_interval(values, key=f"{metric}/{arm}") for arm, values in self.scores(metric).items()}
+
+    def differences(self, metric: str) -> dict[str, PairedDifference]:
+        """Arm -> paired difference from the reference arm; the reference itself is left out."""
+        scores = self.scores(metric)
+        return {
+            arm: paired_difference(values, reference=scores[self.reference], key=f"{metric}/{arm}")
+            for arm, values in scores.items()
+            if arm != self.reference
+        }
+
+    def adjusted_p(self, metric: str) -> dict[str, float]:
+        """Arm -> Holm's p of the paired t tests of this metric."""
+        return holm({arm: found.p_value for arm, found in self.differences(metric).items()})
+
+    def effects(self, metric: str) -> tuple[Effect, ...]:
+        """Two-way analysis of variance of this metric; empty where there is too little to analyse."""
+        return two_way_anova(self.scores(metric))
