@@ -46,7 +46,7 @@ def memory_kraus(memory: Memory | None, *, duration_s: float) -> Kraus:
 
 
 def depolarising_kraus(probability: float) -> Kraus:
-    """rho -> (1-p) rho + p I/2 (Nielsen and Chuang 2000, eq. 8.100)."""
+    """rho -> (1-p) rho + p I/2 (Nielsen and Chuang 2000, section 8.3.4)."""
     kept, lost = math.sqrt(1.0 - 0.75 * probability), 0.5 * math.sqrt(probability)
     return (kept * PAULIS[0], *(lost * pauli for pauli in PAULIS[1:]))
 
@@ -57,7 +57,7 @@ def dephasing_kraus(probability: float) -> Kraus:
 
 
 def amplitude_damping_kraus(probability: float) -> Kraus:
-    """|1> decays to |0> with probability gamma (Nielsen and Chuang 2000, eq. 8.108)."""
+    """|1> decays to |0> with probability gamma (Nielsen and Chuang 2000, section 8.3.5)."""
     kept = qutip.Qobj([[1.0, 0.0], [0.0, math.sqrt(1.0 - probability)]])
     decayed = qutip.Qobj([[0.0, math.sqrt(probability)], [0.0, 0.0]])
     return (kept, decayed)
@@ -66,7 +66,7 @@ def amplitude_damping_kraus(probability: float) -> Kraus:
 def gate_noise_kraus(gate_fidelity: float) -> Kraus:
     """Two qubits: rho -> g rho + (1-g) I/4, as 16 weighted Pauli products, after a gate of fidelity g.
 
-    Briegel et al. 1998, Phys. Rev. Lett. 81, 5932, eq. (3); Duer and Briegel 2007, Rep. Prog. Phys. 70, 1381.
+    Briegel et al. 1998, Phys. Rev. Lett. 81, 5932; Duer and Briegel 2007, Rep. Prog. Phys. 70, 1381.
     """
     share = (1.0 - gate_fidelity) / 16.0
     weights = [gate_fidelity + share] + [share] * 15
@@ -105,7 +105,7 @@ def controlled_not(*, control: int, target: int, count: int) -> Operator:
 def quarter_turn(sign: int) -> Operator:
     """exp(-i sign pi/4 X): the rotation before a DEJMPS round, +1 at the first end, -1 at the second.
 
-    Deutsch et al. 1996, Phys. Rev. Lett. 77, 2818, eqs. (3) and (4).
+    Deutsch et al. 1996, Phys. Rev. Lett. 77, 2818.
     """
     return (PAULIS[0] - 1j * sign * PAULIS[1]) / math.sqrt(2.0)
 

@@ -68,7 +68,7 @@ class DensityMatrixModel:
     ) -> Swapped:
         """Bell-measure the inner two of four qubits, correct the right end as REPORTED; outcome -1: failed.
 
-        `u` first decides success, what is left of it the outcome. Noise: Duer and Briegel 2007, section 3.3.
+        `u` first decides success, what is left of it the outcome. Noise: Duer and Briegel 2007.
         Raises ValueError for a forced outcome outside 0..3 or of probability 0.
         """
         if outcome is None:

@@ -87,7 +87,7 @@ def key_fraction(fidelity: Number) -> Number:
 def teleportation_fidelity(fidelity: Number) -> Number:
     """(2F+1)/3: mean fidelity of a qubit teleported through a pair of fidelity F.
 
-    Horodecki, Horodecki and Horodecki 1999, Phys. Rev. A 60, 1888, eq. (14) with d = 2. Raises ValueError
+    Horodecki, Horodecki and Horodecki 1999, Phys. Rev. A 60, 1888, for d = 2. Raises ValueError
     unless 0 <= F <= 1.
 
     >>> teleportation_fidelity(1.0), teleportation_fidelity(0.25)

@@ -5,6 +5,8 @@ Conventions, everywhere:
 - Basis order of two qubits |00>, |01>, |10>, |11>, the FIRST qubit leftmost; |Phi+> = (|00>+|11>)/sqrt(2).
 - A pair has a first and a second end; `left` ends and `right` begins at the node that swaps.
 - Chance enters only through `u`, uniforms on [0, 1) given by the caller; a given `outcome` forces it.
+- Outcomes 0..3 of a swap name the Bell state REPORTED: Phi+, Phi-, Psi+, Psi- (2 x parity + phase). The
+  right end's qubit is corrected by I, Z, X, ZX; frames compose by exclusive or. A failed swap has -1.
 - States are opaque values: whoever holds one may keep it, nobody may change it in place.
 Pair level: correlations over more than one pair are out of scope.
 """
@@ -93,7 +95,8 @@ Memory: TypeAlias = DepolarisingMemory | RelaxingMemory
 class LinkHardware:
     """A fibre between two neighbours and the source that feeds it.
 
-    Success probability of one attempt: eta = efficiency x 10^(-(fixed_loss_db + loss_db_per_km x length_km)/10).
+    Success probability of one attempt:
+    eta = efficiency x 10^(-(fixed_loss_db + loss_db_per_km x length_km)/10).
     A fresh pair is a Werner state of fidelity `fresh_fidelity`.
     """
 
@@ -168,12 +171,12 @@ class PhysicsModel(Protocol):
         """Compile a link. Called once per link, may be slow."""
 
     def age(self, state: State, first: Memory | None, second: Memory | None, duration_s: float) -> State:
-        """Store both ends for `duration_s`; None for an end that does not decay. MUST be a semigroup in time."""
+        """Store both ends for `duration_s`; None: an end that does not decay. MUST be a semigroup in time."""
 
     def swap(
         self, left: State, right: State, node: NodeHardware, u: float, outcome: int | None = None
     ) -> Swapped:
-        """Bell-measure the middle qubits at `node` and correct; `outcome` in 0..3 forces a successful result."""
+        """Bell-measure the middle qubits at `node` and correct; `outcome` in 0..3 forces a success."""
 
     def distil(
         self,
@@ -184,7 +187,7 @@ class PhysicsModel(Protocol):
         protocol: str,
         u: float,
     ) -> Distilled:
-        """Two pairs between the same ends into one, by `protocol` ("dejmps"), failing with probability 1-p."""
+        """Two pairs between the same ends into one by `protocol` ("dejmps"); succeeds when u < p."""
 
     def flip(self, state: State) -> State:
         """The same pair with its ends exchanged."""

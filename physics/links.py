@@ -1,4 +1,4 @@
-"""What a fibre and its source give: how likely an attempt succeeds, how often it may be made, what is born."""
+"""What a fibre and its source give: success probability and period of an attempt, and what is born."""
 
 from __future__ import annotations
 

@@ -56,13 +56,14 @@ def bell_state(index: int) -> DensityMatrix:
 def bell_diagonal(weights: Sequence[float]) -> DensityMatrix:
     """The mixture of Phi+, Phi-, Psi+, Psi- with `weights`, four numbers of 0 or more that sum to 1.
 
-    Raises ValueError otherwise. (Bennett et al. 1996, Phys. Rev. A 54, 3824, section II.)
+    Raises ValueError otherwise. (Bennett et al. 1996, Phys. Rev. A 54, 3824.)
     """
     shares = np.asarray(weights, dtype=np.float64)
     right = shares.shape == (4,) and bool(np.all(shares >= 0.0)) and abs(shares.sum() - 1.0) <= TOLERANCE
     if not right:
         raise ValueError(f"weights are {weights!r}; they must be four numbers of 0 or more that sum to 1")
-    return np.einsum("k,ka,kb->ab", shares, _BELL_VECTORS, _BELL_VECTORS.conj())
+    state: DensityMatrix = np.einsum("k,ka,kb->ab", shares, _BELL_VECTORS, _BELL_VECTORS.conj())
+    return state
 
 
 def werner(fidelity: float) -> DensityMatrix:

@@ -12,11 +12,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from qdpem.baselines.expected_finish import Choice, Load, Planner
 from qdpem.baselines.waiting import Waiting
 from qdpem.policy.interface import FREE_MEMORIES, Allocation, Context, Plan, Views
 
 _LONGEST_LIFE_S = 3600.0
+_MANY = 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,8 @@ class BaseStockRule:
     """Pairs that may be ahead at the sources of the path's ends when stock is ordered."""
     free_memories: int = 4
     """Free qubits that the ends must have, known or believed."""
+    reorder_s: float = 1.0
+    """The same stock is ordered again no sooner than this, so that refusals do not flood the network."""
 
 
 def ready_stock(view: Views) -> dict[tuple[int, int], list[float]]:
@@ -65,52 +70,69 @@ def serve_from_stock(
     return request.allocation((request.source, request.destination))
 
 
-def replenish(
-    view: Views, load: Load, context: Context, planner: Planner, *, rule: BaseStockRule
-) -> Iterator[Allocation]:
-    """Orders that fill the stock of the top peers of a view of one site up to `rule.base`.
+class BaseStock:
+    """Orders what is missing; remembers when it last ordered for each pair of nodes.
 
-    Each goes over the path of least expected finish whose repeaters are all idle.
+    `ordered_s` float64 [N, N], owner by partner, -inf where nothing was ordered yet.
     """
-    on_hand = Counter(zip(view.stock_owner[0].tolist(), view.stock_partner[0].tolist(), strict=True))
-    free = _free_memories(view)
-    for source, destination in _top_peers(view, context, rule.peers):
-        short = rule.base - on_hand[source, destination]
-        if short <= 0 or min(free.get(source, 99), free.get(destination, 99)) < rule.free_memories:
-            continue
-        choice = _quiet_choice(source, destination, load, planner, rule)
-        if choice is None:
-            continue
-        order = _order(choice, view.time_s, context, rule)
-        if order is not None:
-            load.add(choice)
-            yield order
 
+    def __init__(self, context: Context, planner: Planner, *, rule: BaseStockRule) -> None:
+        self._context = context
+        self._planner = planner
+        self._rule = rule
+        network = context.network
+        self.ordered_s = np.full((network.node_count, network.node_count), -np.inf)
+        self._quota = np.floor(network.foreign_stock_share * network.memories)
 
-def _top_peers(view: Views, context: Context, peers: int) -> list[tuple[int, int]]:
-    count = peers if context.control == "local" else peers * context.network.node_count
-    ends = zip(view.peer_source[0, :count].tolist(), view.peer_destination[0, :count].tolist(), strict=True)
-    wanted = [(source, destination) for source, destination in ends if source >= 0]
-    if context.rights == "elementary":
-        return [pair for pair in wanted if pair in context.network.link_between]
-    return wanted
+    def replenish(self, view: Views, load: Load) -> Iterator[Allocation]:
+        """Orders that fill the stock of the top peers of a view of one site up to the base.
 
+        Each goes over the path of least expected finish whose repeaters are all idle.
+        """
+        rule = self._rule
+        partners = view.stock_partner[0].tolist()
+        on_hand = Counter(zip(view.stock_owner[0].tolist(), partners, strict=True))
+        foreign = Counter(partners)
+        free = _free_memories(view)
+        for source, destination in self._top_peers(view):
+            if (
+                on_hand[source, destination] >= rule.base
+                or view.time_s < self.ordered_s[source, destination] + rule.reorder_s
+                or foreign[destination] >= self._quota[destination]
+                or min(free.get(source, _MANY), free.get(destination, _MANY)) < rule.free_memories
+            ):
+                continue
+            choice = self._quiet_choice(source, destination, load)
+            order = _order(choice, view.time_s, self._context, rule) if choice else None
+            if choice is not None and order is not None:
+                self.ordered_s[source, destination] = view.time_s
+                foreign[destination] += 1
+                load.add(choice)
+                yield order
 
-def _quiet_choice(
-    source: int, destination: int, load: Load, planner: Planner, rule: BaseStockRule
-) -> Choice | None:
-    if not (
-        load.source_idle(source, pairs=rule.backlog) and load.source_idle(destination, pairs=rule.backlog)
-    ):
-        return None
-    return planner.choose(
-        source,
-        destination,
-        load,
-        target_fidelity=rule.target_fidelity,
-        within_s=float("inf"),
-        quiet=True,
-    )
+    def _top_peers(self, view: Views) -> list[tuple[int, int]]:
+        nodes = 1 if self._context.control == "local" else self._context.network.node_count
+        count = self._rule.peers * nodes
+        ends = zip(
+            view.peer_source[0, :count].tolist(), view.peer_destination[0, :count].tolist(), strict=True
+        )
+        wanted = [(source, destination) for source, destination in ends if source >= 0]
+        if self._context.rights == "elementary":
+            return [pair for pair in wanted if pair in self._context.network.link_between]
+        return wanted
+
+    def _quiet_choice(self, source: int, destination: int, load: Load) -> Choice | None:
+        backlog = self._rule.backlog
+        if not (load.source_idle(source, pairs=backlog) and load.source_idle(destination, pairs=backlog)):
+            return None
+        return self._planner.choose(
+            source,
+            destination,
+            load,
+            target_fidelity=self._rule.target_fidelity,
+            within_s=np.inf,
+            quiet=True,
+        )
 
 
 def _order(choice: Choice, now_s: float, context: Context, rule: BaseStockRule) -> Allocation | None:

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.baselines.base_stock import BaseStockRule, ready_stock, replenish, serve_from_stock
+from qdpem.baselines.base_stock import BaseStock, BaseStockRule, ready_stock, serve_from_stock
 from qdpem.baselines.expected_finish import Load, Planner
 from qdpem.baselines.waiting import Waiting, waiting_requests
 from qdpem.policy.interface import Allocation, Context, Decisions, Plan, Views, per_site
@@ -56,6 +57,7 @@ class CentralLive:
         """Begin a run; epochs are asked for only where stock may be kept."""
         self._context = context
         self._planner = Planner(context, wait_share=self._parameters.wait_share)
+        self._stock = BaseStock(context, self._planner, rule=self._parameters)
         self.asks_at_epochs = context.rights != "serve"
 
     def decide(self, views: Views) -> Decisions:
@@ -63,11 +65,12 @@ class CentralLive:
         return per_site(self._rule, views, self._context)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Empty: what it keeps between decisions follows from the map."""
-        return {}
+        """When stock was last ordered for each pair of nodes; all else follows from the map."""
+        return {"ordered_s": self._stock.ordered_s.copy()}
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Nothing to take up."""
+        """Take up a saved state."""
+        self._stock.ordered_s = np.array(state["ordered_s"], dtype=np.float64)
 
     def _rule(self, view: Views, context: Context) -> tuple[Allocation, ...]:
         waiting = sorted(waiting_requests(view), key=lambda request: (request.deadline_s, request.id))
@@ -78,7 +81,7 @@ class CentralLive:
         shelf = ready_stock(view) if stocks else {}
         made = [found for request in waiting if (found := self._serve(request, view.time_s, load, shelf))]
         if stocks:
-            made += replenish(view, load, context, self._planner, rule=self._parameters)
+            made += self._stock.replenish(view, load)
         return tuple(made)
 
     def _serve(

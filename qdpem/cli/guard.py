@@ -78,6 +78,7 @@ def _report() -> None:
 
     traceback.print_exc()
     typer.echo(
-        "This is a fault in qdpem, not in what you asked. Please report it with the lines above and your command.",
+        "This is a fault in qdpem, not in what you asked."
+        " Please report it with the lines above and your command.",
         err=True,
     )

@@ -7,7 +7,9 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-ScenarioFile: TypeAlias = Annotated[Path, typer.Argument(metavar="SCENARIO", help="The scenario file (TOML).")]
+ScenarioFile: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="SCENARIO", help="The scenario file (TOML).")
+]
 Overrides: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, like window.measured_s=30; repeatable."),

@@ -28,9 +28,7 @@ WEIGHTS = ("input", "recurrent", "input_bias", "recurrent_bias", "head", "head_b
 features of a step, H hidden units and A steps ahead."""
 
 
-def run_cells(
-    weights: Mapping[str, Tensor], features: Tensor, hidden: Tensor
-) -> tuple[Tensor, Tensor]:
+def run_cells(weights: Mapping[str, Tensor], features: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
     """All hidden states [T, N, B, H] and the last one [N, B, H], in torch.
 
     `features` is [T, N, B, F] (B windows of each node side by side), `hidden` [N, B, H]. Time leads
@@ -85,4 +83,4 @@ class CellStack:
     def read(self, hidden: NDArray[np.float32]) -> Floats:
         """Positive multiples of the mean rate [N, A] for the coming steps."""
         raw = np.matmul(hidden[:, None, :], self._w["head"])[:, 0] + self._w["head_bias"][:, 0]
-        return np.logaddexp(0.0, raw.astype(np.float64))
+        return np.asarray(np.logaddexp(0.0, raw.astype(np.float64)))

@@ -7,15 +7,16 @@ the hour, as any forecaster of daily traffic is, it can.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-FEATURES = 6
-"""Features of a step: count, mean, and two harmonics of the calendar."""
+HARMONICS = 3
+FEATURES = 4 + 2 * HARMONICS
+"""Features of a step: count, mean, strength and shape of the calendar, and its harmonics now."""
 
 LEAST_MEAN = 1e-3
 """Mean count per step below which a node is treated as having this one."""
@@ -28,19 +29,28 @@ _FALSE_ALARM = 1e-3
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Calendar:
-    """One clock per node, float64 [N] each: turns per step (0: none) and where in the turn step 0 stands.
+    """One clock per node, float64 [N] each; all 0 for a node without one.
 
-    Turn 0 is the middle of the busy part of the period.
+    `turns_per_step`: 1 over the period in steps. `offset_turns`: where in its turn step 0 stands; turn 0 is
+    the middle of the busy part. `strength`, `shape`: the amplitude of the first harmonic, and the part of
+    the second that is in phase with it, as multiples of the mean; both 2 for bursts short as can be.
     """
 
     turns_per_step: Floats
     offset_turns: Floats
+    strength: Floats
+    shape: Floats
+
+    @classmethod
+    def none(cls, nodes: int) -> Calendar:
+        """No clock at any node."""
+        return cls(**{item.name: np.zeros(nodes) for item in fields(cls)})
 
     def harmonics(self, steps: NDArray[np.int64]) -> NDArray[np.float32]:
-        """cos and sin of the turn and of twice the turn at `steps`, float32 [T, N, 4]; 0 without a clock."""
+        """cos and sin of 1, 2 and 3 times the turn at `steps`, float32 [T, N, 6]; 0 without a clock."""
         turn = self.offset_turns + np.asarray(steps)[:, None] * self.turns_per_step
-        angle = 2.0 * np.pi * (turn % 1.0)
-        waves = np.stack([np.cos(angle), np.sin(angle), np.cos(2 * angle), np.sin(2 * angle)], axis=-1)
+        angle = 2.0 * np.pi * (turn % 1.0)[..., None] * np.arange(1, HARMONICS + 1)
+        waves = np.concatenate([np.cos(angle), np.sin(angle)], axis=-1)
         return np.asarray(waves * (self.turns_per_step > 0.0)[:, None], dtype=np.float32)
 
 
@@ -53,11 +63,10 @@ def fit_calendar(counts: NDArray[np.int64]) -> Calendar:
     best one would be matched by chance in one of 1,000 such nodes.
     """
     steps, nodes = counts.shape
-    nothing = Calendar(turns_per_step=np.zeros(nodes), offset_turns=np.zeros(nodes))
     size = _OVERSAMPLING * steps
     first, last = int(np.ceil(_CYCLES * _OVERSAMPLING)), int(size / _SHORTEST)
     if last <= first:
-        return nothing
+        return Calendar.none(nodes)
     total = counts.sum(axis=0)
     waves = np.fft.rfft(counts - counts.mean(axis=0), n=size, axis=0)
     power = 2.0 * np.abs(waves) ** 2 / np.maximum(total, 1)
@@ -65,9 +74,17 @@ def fit_calendar(counts: NDArray[np.int64]) -> Calendar:
     statistic = power[tried] + power[2 * tried]
     best = tried[np.argmax(statistic, axis=0)]
     found = statistic.max(axis=0) > _threshold(len(tried) / _OVERSAMPLING)
-    turns = np.where(found, best / size, 0.0)
-    offset = np.angle(waves[best, np.arange(nodes)]) / (2.0 * np.pi)
-    return Calendar(turns_per_step=turns, offset_turns=np.where(found, offset, 0.0))
+    each = np.arange(nodes)
+    first_wave, second_wave = waves[best, each], waves[2 * best, each]
+    angle = np.angle(first_wave)
+    in_phase = (second_wave * np.exp(-2j * angle)).real
+    scale = np.where(found, 2.0 / np.maximum(total, 1), 0.0)
+    return Calendar(
+        turns_per_step=np.where(found, best / size, 0.0),
+        offset_turns=np.where(found, angle / (2.0 * np.pi), 0.0),
+        strength=scale * np.abs(first_wave),
+        shape=scale * in_phase,
+    )
 
 
 def _threshold(independent: float) -> float:
@@ -83,19 +100,17 @@ def _threshold(independent: float) -> float:
     return float(value)
 
 
-def count_features(counts: NDArray[np.int64], mean: Floats) -> NDArray[np.float32]:
-    """The count against its mean, and the mean itself, float32 [T, N, 2], from counts [T, N] and means [N]."""
-    surprise = (counts - mean) / (1.0 + mean)
-    level = np.broadcast_to(0.5 * np.log(mean), surprise.shape)
-    return np.stack([surprise, level], axis=-1).astype(np.float32)
-
-
 def step_features(
     counts: NDArray[np.int64], mean: Floats, calendar: Calendar, *, first_step: int
 ) -> NDArray[np.float32]:
-    """Features float32 [T, N, 6] of the steps first_step ... first_step + T - 1.
+    """Features float32 [T, N, 10] of the steps first_step ... first_step + T - 1, from counts int64 [T, N].
 
-    The calendar shown with a step's count is that of the step to come.
+    The harmonics shown with a step's count are those of the step to come.
     """
-    coming = first_step + 1 + np.arange(len(counts))
-    return np.concatenate([count_features(counts, mean), calendar.harmonics(coming)], axis=-1)
+    features = np.empty((*counts.shape, FEATURES), dtype=np.float32)
+    features[..., 0] = (counts - mean) / (1.0 + mean)
+    features[..., 1] = 0.5 * np.log(mean)
+    features[..., 2] = calendar.strength
+    features[..., 3] = calendar.shape
+    features[..., 4:] = calendar.harmonics(first_step + 1 + np.arange(len(counts)))
+    return features

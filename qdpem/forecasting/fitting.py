@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,12 +87,9 @@ def _calendar(counts: NDArray[np.int64], wanted: bool) -> Calendar:
     """The calendar of `counts`, its step 0 being the one after the last row."""
     steps, nodes = counts.shape
     if not wanted or not steps:
-        return Calendar(turns_per_step=np.zeros(nodes), offset_turns=np.zeros(nodes))
+        return Calendar.none(nodes)
     found = fit_calendar(counts)
-    return Calendar(
-        turns_per_step=found.turns_per_step,
-        offset_turns=(found.offset_turns + steps * found.turns_per_step) % 1.0,
-    )
+    return replace(found, offset_turns=(found.offset_turns + steps * found.turns_per_step) % 1.0)
 
 
 class _Fitting:

@@ -7,7 +7,7 @@ import hashlib
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -71,7 +71,8 @@ class GruForecast:
 
     def update(self, counts: NDArray[np.int64]) -> None:
         """Take in the counts [N] of the step that just ended."""
-        row = step_features(counts[None], self._mean, self._calendar, first_step=self._step)[0]
+        fitted = self._fitted
+        row = step_features(counts[None], fitted.mean, fitted.calendar, first_step=self._step)[0]
         self._hidden = self._cells.step(self._hidden, row)
         self._total = self._total + counts
         self._counted += 1
@@ -80,22 +81,19 @@ class GruForecast:
     def forecast(self) -> Floats:
         """Expected counts of the next steps, float64 [N, H]."""
         plain = self._total / max(self._counted, 1)
-        recurrent = self._cells.read(self._hidden) * (self._share * self._mean)[:, None]
-        return np.asarray(recurrent + ((1.0 - self._share) * plain)[:, None])
+        share = self._fitted.share
+        recurrent = self._cells.read(self._hidden) * (share * self._fitted.mean)[:, None]
+        return np.asarray(recurrent + ((1.0 - share) * plain)[:, None])
 
     @property
     def share(self) -> Floats:
         """How much each node trusts its unit against its mean rate, float64 [N] in [0, 1]."""
-        return self._share.copy()
+        return self._fitted.share.copy()
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Weights, hidden states, means, calendars and the clock."""
-        return {name: self._weights[name].copy() for name in WEIGHTS} | {
-            "hidden": self._hidden.copy(),
-            "share": self._share.copy(),
-            "mean": self._mean.copy(),
-            "turns_per_step": self._calendar.turns_per_step.copy(),
-            "offset_turns": self._calendar.offset_turns.copy(),
+        arrays = _arrays(replace(self._fitted, hidden=self._hidden))
+        return {name: value.copy() for name, value in arrays.items()} | {
             "total": self._total.copy(),
             "counted": np.array(self._counted),
             "step": np.array(self._step),
@@ -114,9 +112,8 @@ class GruForecast:
                 f"this GRU state looks {steps_ahead} steps ahead, but horizon_steps ="
                 f" {self._context.horizon_steps}"
             )
-        self._weights, self._cells = fitted.weights, CellStack(fitted.weights)
-        self._hidden, self._share, self._mean = fitted.hidden, fitted.share, fitted.mean
-        self._calendar = fitted.calendar
+        self._fitted, self._cells = fitted, CellStack(fitted.weights)
+        self._hidden: NDArray[np.float32] = fitted.hidden
 
     def _fit(self, history: NDArray[np.int64]) -> Fitted:
         return fit_nodes(
@@ -149,31 +146,31 @@ class GruForecast:
         return sums.hexdigest()
 
     def _write(self, path: Path, fitted: Fitted) -> None:
-        arrays = dict(fitted.weights) | {
-            "hidden": fitted.hidden,
-            "share": fitted.share,
-            "mean": fitted.mean,
-            "turns_per_step": fitted.calendar.turns_per_step,
-            "offset_turns": fitted.calendar.offset_turns,
-        }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_name(f"{path.stem}.{os.getpid()}.npz")
-            np.savez(partial, **arrays)
+            np.savez(partial, allow_pickle=False, **_arrays(fitted))
             partial.replace(path)
         except OSError as error:
             raise QdpemError(f"the forecaster cache {path.parent} cannot be written: {error}") from error
 
 
+_CLOCK = tuple(item.name for item in fields(Calendar))
+
+
+def _arrays(fitted: Fitted) -> dict[str, NDArray[Any]]:
+    """A fit as named arrays."""
+    plain = {"hidden": fitted.hidden, "share": fitted.share, "mean": fitted.mean}
+    clock = {name: getattr(fitted.calendar, name) for name in _CLOCK}
+    return {**fitted.weights, **plain, **clock}
+
+
 def _fitted(arrays: Mapping[str, NDArray[Any]]) -> Fitted:
-    """A fit from named arrays."""
+    """A fit from named arrays, copied."""
     return Fitted(
         weights={name: np.array(arrays[name], dtype=np.float32) for name in WEIGHTS},
         hidden=np.array(arrays["hidden"], dtype=np.float32),
         share=np.array(arrays["share"], dtype=np.float64),
         mean=np.array(arrays["mean"], dtype=np.float64),
-        calendar=Calendar(
-            turns_per_step=np.array(arrays["turns_per_step"], dtype=np.float64),
-            offset_turns=np.array(arrays["offset_turns"], dtype=np.float64),
-        ),
+        calendar=Calendar(**{name: np.array(arrays[name], dtype=np.float64) for name in _CLOCK}),
     )

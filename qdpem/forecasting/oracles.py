@@ -39,11 +39,11 @@ class _Oracle:
         self._truth: Arrivals = context.truth
         self._steps = 0
 
-    def fit(self, history: NDArray[np.int64]) -> None:
+    def fit(self, history: NDArray[np.int64]) -> None:  # noqa: ARG002
         """Learn nothing: history ends at t = 0."""
         self._steps = 0
 
-    def update(self, counts: NDArray[np.int64]) -> None:
+    def update(self, counts: NDArray[np.int64]) -> None:  # noqa: ARG002
         """Note that one more step has passed."""
         self._steps += 1
 
@@ -100,7 +100,7 @@ class FilterForecast(_Oracle):
         """Expected counts of the next steps, float64 [N, H]."""
         context, truth = self._context, self._truth
         now_s = self._steps * context.step_s
-        edges_s = now_s + context.step_s * np.arange(context.horizon_steps + 1)
+        edges_s: Floats = now_s + context.step_s * np.arange(context.horizon_steps + 1, dtype=np.float64)
         share = np.zeros((max(int(truth.region.max(initial=0)) + 1, len(truth.phase_s)), len(edges_s) - 1))
         for region in range(len(truth.phase_s)):
             share[region] = self._share(region, now_s, edges_s)
@@ -141,8 +141,7 @@ class FilterForecast(_Oracle):
 def _start_integral(x_s: Floats, nominal_s: Floats, now_s: float, jitter_s: float) -> Floats:
     """Integral up to `x_s` of the law of a start that is after `now_s`; shapes broadcast, seconds.
 
-    0 for a start that should long have been: the burst that a chance in 10^12 made later than that was
-    rather left out, before the first one drawn.
+    0 for a start that is overdue beyond a chance in 10^12: the generator drew no such burst.
     """
     j = max(jitter_s, _SHARPEST_S)
 

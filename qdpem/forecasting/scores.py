@@ -5,7 +5,7 @@ Poisson count; its point is the Poisson median m(f), which is the best point for
 mean below `LEAST_RATE` the score is that of `LEAST_RATE`, so that no count is impossible.
 
 - WAPE: sum |y - m(f)| / sum y.
-- Floor: sum E|X - median| / sum lambda, X Poisson of the TRUE rate lambda: the WAPE nobody can expect to beat.
+- Floor: sum E|X - median| / sum lambda, X Poisson of the TRUE mean count lambda: the least WAPE to expect.
 - Deviance: mean 2 (y ln(y/f) - y + f), per forecast.
 - MASE (Hyndman and Koehler 2006, pooled): sum |y - m(f)| over the sum of errors of repeating, at every node,
   the counts of one season before.

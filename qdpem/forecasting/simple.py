@@ -99,7 +99,7 @@ class ConstantForecast:
 
 
 class EwmaForecast:
-    """Exponentially weighted moving average: level <- level + a (count - level), the same for all steps ahead.
+    """Exponentially weighted moving average: level <- level + a (count - level), for all steps ahead alike.
 
     Each node's a is the one of `GRID` with the least one-step Poisson deviance on its own history, or
     `smoothing` for all when that is above 0. The level starts at the mean of the history, so that the

@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ from qdpem.errors import QdpemError
 from qdpem.forecasting.cell import WEIGHTS, read_heads, run_cells
 from qdpem.forecasting.features import FEATURES, LEAST_MEAN, fit_calendar, step_features
 from qdpem.rng import stream
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RELEASED = Path(__file__).parent / "released" / "gru_start.npz"
 UNITS = 16
@@ -35,7 +39,7 @@ class Recipe:
     """How the start is made: `batches` of `series` synthetic series each, learning rate falling to zero."""
 
     seed: int = 20_000
-    batches: int = 500
+    batches: int = 1200
     series: int = 256
     learning_rate: float = 4e-3
 
@@ -88,7 +92,7 @@ def _covered(
         lengths = np.full(count, length)
     edges = np.arange(steps + 1)[:, None]
     covered = np.clip(edges - begin, 0.0, lengths).sum(axis=1)
-    return np.minimum(np.diff(covered), 1.0)
+    return np.asarray(np.minimum(np.diff(covered), 1.0))
 
 
 def untrained(generator: np.random.Generator) -> dict[str, NDArray[np.float32]]:
@@ -124,7 +128,7 @@ def make_start(
             ahead = read_heads(weights, states)
             loss = ((ahead - 1.0) * mean - counts * torch.log(ahead)).mul(mean.rsqrt()).mean()
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(weights.values(), 0.5)
             optimiser.step()
             losses.append(loss.item())
@@ -134,7 +138,7 @@ def make_start(
     return {name: value.detach().numpy() for name, value in weights.items()}
 
 
-def _windows(generator: np.random.Generator, series: int) -> Iterator[tuple]:  # type: ignore[type-arg]
+def _windows(generator: np.random.Generator, series: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Torch windows of one batch: features [W, 1, B, F], counts ahead [W, 1, B, A], means [1, 1, B, 1]."""
     import torch
 
@@ -168,7 +172,7 @@ def main() -> None:
             print(f"batch {batch:4d}  loss over the mean rate {loss:+.4f}", flush=True)
 
     weights = make_start(Recipe(seed=given.seed, batches=given.batches), on_batch=say)
-    np.savez(given.out, **weights)
+    np.savez(given.out, allow_pickle=False, **weights)
     print(f"{given.out}: {sum(value.size for value in weights.values())} numbers, {digest(weights)}")
 
 

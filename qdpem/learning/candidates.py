@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from qdpem.learning.features import FEATURES, LONGEST_STOCK_S, OPTIONS, Describer
 from qdpem.learning.paths import COLUMNS, PATHS, PathTable
-from qdpem.learning.slots import BASE_STOCK, SLOTS, Slot, SlotFinder
+from qdpem.learning.slots import SLOTS, Slot, SlotFinder
 from qdpem.policy.interface import FREE_MEMORIES, Allocation, Context, Floats, Ints, Plan, Views
 from qdpem.scenario.schema import RIGHTS
 
@@ -49,7 +49,7 @@ class Builder:
 
     def build(self, views: Views) -> Candidates:
         """The options of every site in `views`; each row depends on that row and its own past alone."""
-        slots = [slot for row in range(len(views)) for slot in self._finder.slots(views, row)]
+        slots = self._finder.slots(views)
         features = np.zeros((len(views), SLOTS, OPTIONS, len(FEATURES)), dtype=np.float32)
         mask = np.zeros((len(views), SLOTS, OPTIONS), dtype=np.bool_)
         static = np.zeros((0, PATHS + 1, len(COLUMNS)))
@@ -77,6 +77,7 @@ class Builder:
         path = self._paths.nodes(slot.source, slot.destination, position)
         if serves:
             return self._serve(slot, path=path, rounds=int(rounds))
+        self._finder.ordered(path[0], path[-1], now_s=now_s)
         return Allocation(
             source=path[0],
             destination=path[-1],
@@ -107,7 +108,7 @@ class Builder:
         hops = static[:, :, COLUMNS["hops"]]
         feasible = (static[:, :, COLUMNS["feasible"]] > 0) & free[:, None]
         elementary, remote = (self._rights >= RIGHTS.index(name) for name in ("elementary", "remote"))
-        room = np.array([slot.held < BASE_STOCK for slot in slots])
+        room = np.array([slot.may_order for slot in slots])
         lasting = static[:, :, COLUMNS["life_s"]] >= LEAST_LIFE_S
         right = np.where(hops > 1, remote, elementary)
         stockable = feasible & lasting & right & room[:, None]

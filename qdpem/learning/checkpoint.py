@@ -18,7 +18,7 @@ from qdpem.errors import StudyError
 from qdpem.learning.actor_critic import CRITIC, Weights
 from qdpem.learning.privacy import Budget
 from qdpem.learning.transitions import ReturnScale
-from qdpem.scenario.schema import Scenario, Window
+from qdpem.scenario.schema import Arm, Scenario, Window
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +57,10 @@ class State:
     curve: tuple[CurveRow, ...] = ()
 
 
-def mark_of(scenario: Scenario, seed: int) -> str:
+def mark_of(scenario: Scenario, arm: Arm, seed: int) -> str:
     """What a checkpoint belongs to: everything but the study and the number of the window."""
     kept = replace(scenario, study=None, window=Window())
-    return hashlib.blake2b(f"{kept!r} seed {seed}".encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(f"{kept!r} {arm!r} seed {seed}".encode(), digest_size=16).hexdigest()
 
 
 def save(path: Path, state: State, mark: str) -> None:

@@ -117,7 +117,7 @@ class Describer:
 
     def _expected(self, views: Views, rows: Ints, slots: list[Slot], span_s: Floats) -> Floats:
         """Forecast requests of each slot's pair over the steps that `span_s` covers, at least one, [M]."""
-        ahead = np.cumsum(np.nan_to_num(views.forecast[rows, 0]), axis=1)
+        ahead = np.cumsum(np.nan_to_num(views.forecast[:, 0])[rows], axis=1)
         if not ahead.shape[1]:
             return np.zeros(len(slots))
         steps = np.ceil(span_s / self._context.forecasting.step_s).astype(np.int64)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-
-import numpy as np
 
 from qdpem.events.tables import REASONS
 from qdpem.learning.paths import PathTable
-from qdpem.policy.interface import Context, Floats, Views
+from qdpem.policy.interface import Context, Views
 from qdpem.scenario.schema import RIGHTS
 
 REQUEST_SLOTS = 4
@@ -27,8 +26,9 @@ class Slot:
     """One slot in use: the row of its site, its place there, and whom it is about.
 
     `request` is -1 for a peer. `held`: pairs stocked or ordered with the destination; `on_hand`: ready
-    ones good enough for the request, not promised to an older one; `way_free`: whether an elementary pair
-    with the next hop may be ordered. `margin`: of the worst pair on hand that would be used.
+    ones good enough for the request, not promised to an older one, and `margin` the spare fidelity of the
+    worst of them. `way_free`, `may_order`: whether a pair with the next hop, or with the destination, may
+    be ordered for stock.
     """
 
     row: int
@@ -44,74 +44,97 @@ class Slot:
     on_hand: int
     margin: float
     way_free: bool
+    may_order: bool
 
 
 class SlotFinder:
-    """Finds the slots in use; remembers per site only which targets were asked of that site."""
+    """Finds the slots in use; remembers per site which targets were asked there and when it ordered stock.
+
+    A site orders stock with one partner at most once per forecast step, for that is how often what it
+    knows of demand changes; without this rest a refused order comes back at every epoch.
+    """
 
     def __init__(self, context: Context, paths: PathTable) -> None:
         self._paths = paths
         self._may_stock = RIGHTS.index(context.rights) >= RIGHTS.index("elementary")
+        self._rest_s = context.forecasting.step_s
         self._asked: dict[int, dict[float, int]] = {}
+        self._ordered_s: dict[tuple[int, int], float] = {}
 
-    def slots(self, views: Views, row: int) -> list[Slot]:
-        """Slots in use at one site: oldest deadlines first, then at an epoch its peers."""
-        found = self._request_slots(views, row)
-        if views.reason[row] == _EPOCH and self._may_stock:
-            found += self._peer_slots(views, row)
+    def ordered(self, site: int, partner: int, *, now_s: float) -> None:
+        """Remember that `site` orders stock with `partner` now."""
+        self._ordered_s[site, partner] = now_s
+
+    def _may_order(self, site: int, partner: int, shelf: _Shelf, now_s: float) -> bool:
+        rested = now_s - self._ordered_s.get((site, partner), -math.inf) >= self._rest_s
+        return rested and shelf.partners.count(partner) < BASE_STOCK
+
+    def slots(self, views: Views) -> list[Slot]:
+        """Slots in use at every site asked: oldest deadlines first, then at an epoch its peers."""
+        waits = (views.request_id >= 0).any(axis=1).tolist()
+        at_epoch = (views.reason == _EPOCH).tolist()
+        found: list[Slot] = []
+        for row, waiting in enumerate(waits):
+            peers = self._may_stock and at_epoch[row]
+            if not (waiting or peers):
+                continue
+            shelf = _Shelf.of(views, row)
+            if waiting:
+                found += self._request_slots(views, row, shelf)
+            if peers:
+                found += self._peer_slots(views, row, shelf)
         return found
 
-    def _request_slots(self, views: Views, row: int) -> list[Slot]:
-        ids = views.request_id[row]
-        waiting = np.flatnonzero((ids >= 0) & (views.request_deadline_s[row] > views.time_s))
-        if not len(waiting):
-            return []
-        site = int(views.site[row])
+    def _request_slots(self, views: Views, row: int, shelf: _Shelf) -> list[Slot]:
+        ids, deadlines = views.request_id[row].tolist(), views.request_deadline_s[row].tolist()
+        partners, targets = (
+            views.request_destination[row].tolist(),
+            views.request_target_fidelity[row].tolist(),
+        )
+        asked, sources = views.request_pairs[row].tolist(), views.request_source[row].tolist()
+        waiting = [column for column, name in enumerate(ids) if name >= 0]
         if views.reason[row] == _ARRIVAL:
-            counts = self._asked.setdefault(site, {})
-            target = float(views.request_target_fidelity[row, waiting[-1]])
-            counts[target] = counts.get(target, 0) + 1
-        order = waiting[np.argsort(views.request_deadline_s[row, waiting], kind="stable")]
+            counts = self._asked.setdefault(int(views.site[row]), {})
+            counts[targets[waiting[-1]]] = counts.get(targets[waiting[-1]], 0) + 1
+        timely = [column for column in waiting if deadlines[column] > views.time_s]
+        timely.sort(key=deadlines.__getitem__)
         promised: dict[int, int] = {}
         found = []
-        for place, column in enumerate(order[:REQUEST_SLOTS].tolist()):
-            partner = int(views.request_destination[row, column])
-            target = float(views.request_target_fidelity[row, column])
-            pairs = int(views.request_pairs[row, column])
-            fidelities = _ready(views, row, partner, target)[promised.get(partner, 0) :]
-            margin = 0.0
-            if len(fidelities) >= pairs:
+        for place, column in enumerate(timely[:REQUEST_SLOTS]):
+            partner, target, pairs = partners[column], targets[column], asked[column]
+            good = shelf.ready(partner, target)[promised.get(partner, 0) :]
+            if len(good) >= pairs:
                 promised[partner] = promised.get(partner, 0) + pairs
-                margin = float(fidelities[0]) - target
             found.append(
                 Slot(
                     row=row,
                     place=place,
-                    source=int(views.request_source[row, column]),
+                    source=sources[column],
                     destination=partner,
-                    request=int(ids[column]),
+                    request=ids[column],
                     target_fidelity=target,
                     pairs=pairs,
-                    expires_s=float(views.request_deadline_s[row, column]),
-                    share=_peer_share(views, row, partner),
-                    held=_held(views, row, partner),
-                    on_hand=len(fidelities),
-                    margin=margin,
+                    expires_s=deadlines[column],
+                    share=shelf.share(partner),
+                    held=shelf.partners.count(partner),
+                    on_hand=len(good),
+                    margin=good[0] - target if len(good) >= pairs else 0.0,
                     way_free=False,
+                    may_order=False,
                 )
             )
         return found
 
-    def _peer_slots(self, views: Views, row: int) -> list[Slot]:
+    def _peer_slots(self, views: Views, row: int, shelf: _Shelf) -> list[Slot]:
         target = self._typical_target(int(views.site[row]))
+        sources = views.peer_source[row].tolist()
         ways: set[int] = set()
         found = []
-        for place in range(min(PEER_SLOTS, views.peer_source.shape[1])):
-            source, partner = int(views.peer_source[row, place]), int(views.peer_destination[row, place])
-            if source < 0:
+        for place, (source, partner) in enumerate(zip(sources, shelf.peers, strict=True)):
+            if source < 0 or place == PEER_SLOTS:
                 break
             way = self._paths.next_hop(source, partner)
-            way_free = way not in ways and _held(views, row, way) < BASE_STOCK
+            way_free = way not in ways and self._may_order(source, way, shelf, views.time_s)
             ways.add(way)
             found.append(
                 Slot(
@@ -122,12 +145,13 @@ class SlotFinder:
                     request=-1,
                     target_fidelity=target,
                     pairs=1,
-                    expires_s=np.inf,
-                    share=_peer_share(views, row, partner),
-                    held=_held(views, row, partner),
+                    expires_s=math.inf,
+                    share=shelf.share(partner),
+                    held=shelf.partners.count(partner),
                     on_hand=0,
                     margin=0.0,
                     way_free=way_free,
+                    may_order=self._may_order(source, partner, shelf, views.time_s),
                 )
             )
         return found
@@ -138,21 +162,37 @@ class SlotFinder:
         return max(counts, key=lambda target: (counts[target], target)) if counts else 0.8
 
 
-def _held(views: Views, row: int, partner: int) -> int:
-    """Pairs this site keeps or has on order with `partner`."""
-    return int(np.count_nonzero(views.stock_partner[row] == partner))
+@dataclass(frozen=True)
+class _Shelf:
+    """One site's stock and peers as plain lists, which beat small arrays."""
 
+    partners: list[int]
+    is_ready: list[int]
+    fidelities: list[float]
+    peers: list[int]
+    rates_hz: list[float]
 
-def _ready(views: Views, row: int, partner: int, target: float) -> Floats:
-    """Believed fidelities of ready pairs with `partner` that meet the target, worst first: as used."""
-    good = (views.stock_partner[row] == partner) & (views.stock_ready[row] > 0)
-    fidelities = views.stock_fidelity[row, good]
-    return np.sort(fidelities[fidelities >= target])
+    @classmethod
+    def of(cls, views: Views, row: int) -> _Shelf:
+        return cls(
+            views.stock_partner[row].tolist(),
+            views.stock_ready[row].tolist(),
+            views.stock_fidelity[row].tolist(),
+            views.peer_destination[row].tolist(),
+            [rate if rate > 0.0 else 0.0 for rate in views.peer_rate_hz[row].tolist()],
+        )
 
+    def ready(self, partner: int, target: float) -> list[float]:
+        """Believed fidelities of ready pairs with `partner` that meet the target, worst first: as used."""
+        shelf = zip(self.partners, self.is_ready, self.fidelities, strict=True)
+        return sorted(
+            fidelity
+            for who, is_ready, fidelity in shelf
+            if who == partner and is_ready > 0 and fidelity >= target
+        )
 
-def _peer_share(views: Views, row: int, partner: int) -> float:
-    """The part of this site's requests so far that asked for `partner`; 0 if it is not among its peers."""
-    rates = np.nan_to_num(views.peer_rate_hz[row])
-    total = float(rates.sum())
-    mine = float(rates[views.peer_destination[row] == partner].sum())
-    return mine / total if total > 0.0 else 0.0
+    def share(self, partner: int) -> float:
+        """The part of this site's requests so far that asked for `partner`; 0 if not among its peers."""
+        total = math.fsum(self.rates_hz)
+        mine = math.fsum(rate for who, rate in zip(self.peers, self.rates_hz, strict=True) if who == partner)
+        return mine / total if total > 0.0 else 0.0

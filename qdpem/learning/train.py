@@ -24,6 +24,7 @@ from qdpem.learning.privacy import Budget
 from qdpem.learning.transitions import ReturnScale, Transitions, collect, to_batch
 from qdpem.parallel import run_tasks
 from qdpem.scenario.schema import Arm, Scenario, Window
+from qdpem.simulation.arms import resolve_arm
 from qdpem.simulation.run import simulate
 
 FIRST_SEED = 10_000
@@ -49,6 +50,7 @@ Progress = Callable[[CurveRow, int], None]
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Task:
     scenario: Scenario
+    arm: Arm
     seed: int
     weights: Weights
 
@@ -68,12 +70,15 @@ def train(
     *,
     seed: int,
     directory: Path,
+    arm: Arm | None = None,
     progress: Progress | None = None,
     resume: bool = True,
     engine: str = "loky",
     workers: int | None = 1,
 ) -> Training:
-    """Train the shared network of `dpem` on `scenario.training`, from random weights of `seed`.
+    """Train the shared network of `dpem` as `scenario.training` says, from random weights of `seed`.
+
+    `arm` gives the rights and the knowledge to train with; those of `dpem` unless it says otherwise.
 
     Writes `policy.npz`, `curve.csv` and `checkpoint.npz` into `directory` after every round. With
     `resume`, goes on from a checkpoint of the same scenario and seed. The last round's weights are the
@@ -83,13 +88,14 @@ def train(
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     checkpoint = directory / "checkpoint.npz"
-    mark = mark_of(scenario, seed)
+    arm = resolve_arm(arm or Arm(name="dpem"))
+    mark = mark_of(scenario, arm, seed)
     state = load(checkpoint, mark) if resume and checkpoint.exists() else None
     if state is None:
         state = _initial(scenario, seed)
     total = scenario.training.rounds
     while state.budget.spent < total:
-        state = _round(scenario, state, seed=seed, engine=engine, workers=workers)
+        state = _round(scenario, arm, state, seed=seed, engine=engine, workers=workers)
         save(checkpoint, state, mark)
         write_curve(directory / "curve.csv", state.curve)
         if progress is not None:
@@ -113,11 +119,13 @@ def _initial(scenario: Scenario, seed: int) -> State:
     )
 
 
-def _round(scenario: Scenario, state: State, *, seed: int, engine: str, workers: int | None) -> State:
+def _round(
+    scenario: Scenario, arm: Arm, state: State, *, seed: int, engine: str, workers: int | None
+) -> State:
     settings = scenario.training
     number, nodes = state.budget.spent, len(state.scale.mean)
     weights = {**stacked(unflat(state.actor), nodes=nodes), **state.critics}
-    episodes = _play(scenario, weights, seed=seed, number=number, engine=engine, workers=workers)
+    episodes = _play(scenario, arm, weights, seed=seed, number=number, engine=engine, workers=workers)
     batch, scale = to_batch(
         [episode.transitions for episode in episodes],
         nodes=nodes,
@@ -176,12 +184,19 @@ def _settings(scenario: Scenario) -> Settings:
 
 
 def _play(
-    scenario: Scenario, weights: Weights, *, seed: int, number: int, engine: str, workers: int | None
+    scenario: Scenario,
+    arm: Arm,
+    weights: Weights,
+    *,
+    seed: int,
+    number: int,
+    engine: str,
+    workers: int | None,
 ) -> list[_Episode]:
     """This round's episodes, in order of their seeds whatever the order they finish in."""
     first = number * scenario.training.episodes_per_round
     seeds = [episode_seed(seed, first + place) for place in range(scenario.training.episodes_per_round)]
-    tasks = [_Task(scenario=scenario, seed=one, weights=weights) for one in seeds]
+    tasks = [_Task(scenario=scenario, arm=arm, seed=one, weights=weights) for one in seeds]
     found = dict(run_tasks(_episode, tasks, engine=engine, workers=workers))
     return [found[one] for one in seeds]
 
@@ -200,7 +215,8 @@ def _episode(task: _Task) -> tuple[int, _Episode]:
     settings = task.scenario.training
     scenario = replace(task.scenario, window=Window(warm_up_s=0.0, measured_s=settings.episode_s), study=None)
     recorder = MemoryRecorder()
-    simulate(scenario, Arm(name="dpem"), seed=task.seed, recorder=recorder, policy=Dpem(weights=task.weights))
+    policy = Dpem(weights=task.weights)
+    simulate(scenario, task.arm, seed=task.seed, recorder=recorder, policy=policy)
     tables = recorder.tables()
     earned = rewards(tables, weights=scenario.reward)
     figures = measure(tables, start_s=0.0, end_s=settings.episode_s)

@@ -186,7 +186,7 @@ class _RowMaker:
         owners, partners = self._ends(site, count, neighbours_only=rights == "elementary")
         ready = draws.random(count) < 0.75
         return {
-            "stock_id": first_id + np.arange(count),
+            "stock_id": np.where(ready, first_id + np.arange(count), -1),
             "stock_owner": np.array(owners, dtype=np.int64),
             "stock_partner": np.array(partners, dtype=np.int64),
             "stock_age_s": np.where(ready, draws.random(count) * 5.0, np.nan),

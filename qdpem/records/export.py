@@ -27,7 +27,7 @@ def export(
     record: Record,
     directory: str | Path,
     *,
-    format: Literal["csv", "parquet"],  # noqa: A002
+    format: Literal["csv", "parquet"],
     tables: Sequence[str] | None = None,
 ) -> list[Path]:
     """Write `<directory>/<table>.<format>` for every table of the record, and its metrics; returns the paths.

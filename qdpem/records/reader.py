@@ -121,7 +121,7 @@ def open_file(path: Path) -> Any:
     if int(version) > SCHEMA_VERSION:
         file.close()
         raise RecordError(
-            f"{path} has schema version {version}; this qdpem reads up to {SCHEMA_VERSION}: install a newer one"
+            f"{path} has schema version {version}, this qdpem reads up to {SCHEMA_VERSION}: update it"
         )
     return file
 

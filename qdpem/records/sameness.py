@@ -41,7 +41,7 @@ def _same(one: Any, other: Any) -> bool:
         return False
     if one.ndim == 0:
         return bool(one[()].tobytes() == other[()].tobytes())
-    step = 16 * CHUNK_ROWS
+    step = 16 * (one.chunks[0] if one.chunks else CHUNK_ROWS)
     return all(
         one[first : first + step].tobytes() == other[first : first + step].tobytes()
         for first in range(0, len(one), step)

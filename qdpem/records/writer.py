@@ -40,7 +40,8 @@ FLUSH_EVERY_S = 10.0
 """Wall time after which even few rows are written out."""
 
 _MARGIN_BYTES = 1 << 20
-_COLUMN_BYTES = 3 * CHUNK_ROWS * 8
+_COLUMN_BYTES = 2 * CHUNK_ROWS * 8 + 4096
+"""More than a column's last chunk, written anew, and its share of the index can take."""
 _CHOICE_BLOCK_BYTES = 16 << 20
 
 
@@ -63,6 +64,7 @@ class RecordWriter:
             table.name: [] for table in TABLES if table not in self._kept
         }
         self._counts = dict.fromkeys(self._rows, 0)
+        self._kept_rows = 0
         self._failed = self._closed = False
         self._time_s = 0.0
         self._flushed_at_s = time.monotonic()
@@ -113,6 +115,7 @@ class RecordWriter:
         sizes = [column.nbytes + _COLUMN_BYTES for block in blocks.values() for column in block.values()]
         self._claim_room(sum(sizes) + 2 * self._choices.waiting_bytes)
         self._guarded(lambda: self._write(blocks))
+        self._kept_rows = sum(self._counts[table.name] for table in self._kept)
         self._flushed_at_s = time.monotonic()
 
     def tables(self) -> Tables:
@@ -168,10 +171,8 @@ class RecordWriter:
             return
         self._closed = True
         try:
-            size_bytes = self._file.id.get_filesize()
+            self._give_back_room()
             self._file.close()
-            if self.path.stat().st_size > size_bytes:
-                os.truncate(self.path, size_bytes)
         except (OSError, RuntimeError) as error:
             if not self._failed:
                 raise RecordError(f"the record {self.path} was not closed cleanly: {error}") from error
@@ -179,12 +180,16 @@ class RecordWriter:
     def _create(self, scenario: Scenario, arm: Arm, seed: int) -> Any:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            _reserve(self.path, _MARGIN_BYTES + _COLUMN_BYTES, mode="wb")
+            _reserve(self.path, _MARGIN_BYTES + _COLUMN_BYTES, mode="ab")
             self._file = h5py.File(self.path, "w")
         except OSError as error:
             raise RecordError(f"the record {self.path} cannot be created: {_reason(error)}") from error
-        self._claim_room(_COLUMN_BYTES)
-        self._guarded(lambda: self._write_head(scenario, arm, seed))
+        try:
+            self._claim_room(_COLUMN_BYTES)
+            self._guarded(lambda: self._write_head(scenario, arm, seed))
+        except RecordError:
+            self.close()
+            raise
         return self._file
 
     def _write_head(self, scenario: Scenario, arm: Arm, seed: int) -> None:
@@ -238,18 +243,23 @@ class RecordWriter:
         except OSError as error:
             self._fail(error)
 
+    def _give_back_room(self) -> None:
+        size_bytes = self._file.id.get_filesize()
+        if self.path.stat().st_size > size_bytes:
+            os.truncate(self.path, size_bytes)
+
     def _guarded(self, write: Callable[[], None]) -> None:
         try:
             write()
+            self._give_back_room()
         except (OSError, RuntimeError) as error:
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         self._failed = True
-        kept = sum(self._counts[table.name] for table in self._kept)
         raise RecordError(
             f"the record {self.path} cannot be written any further: {_reason(error)}; it keeps the first"
-            f" {kept} rows and is marked incomplete. Free some space or choose another place and run again."
+            f" {self._kept_rows} rows and is marked incomplete. Free some space or choose another place and run again."
         ) from error
 
 

@@ -1,7 +1,7 @@
-"""Arms x seeds on an engine, statistics, report. The module itself can be called: `qdpem.study(scenario, ...)`.
+"""Arms x seeds on an engine, statistics, report.
 
-A package and a function of one name meet here: `qdpem.study(...)` runs a study (see `qdpem.study.run.study`),
-and `qdpem.study.run` is still the module it was.
+A package and a function of one name meet here: the module can be called, and `qdpem.study(scenario, ...)`
+is `qdpem.study.run.study(scenario, ...)`.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.events.recorder import Tables
-from qdpem.events.tables import CLAIM_ENDS, CLAIM_KINDS, OUTCOMES
+from qdpem.events.metrics import Tables, repeater_use
+from qdpem.events.tables import OUTCOMES
 from qdpem.study.statistics import Interval
 
 if TYPE_CHECKING:
@@ -85,18 +85,11 @@ def arm_styles(names: Sequence[str]) -> dict[str, ArmStyle]:
 def repeater_load(tables: Tables, *, start_s: float, end_s: float) -> Floats:
     """Tokens used per second over the repeater's rate, float64 [N]; NaN where a node cannot swap.
 
-    Counts token claims granted in [start_s, end_s).
+    Counts tokens granted to claims made in [start_s, end_s).
     """
-    nodes, claims = tables["nodes"], tables["claims"]
-    used = (
-        (claims["kind"] == CLAIM_KINDS.index("token"))
-        & (claims["end"] == CLAIM_ENDS.index("granted"))
-        & (claims["end_s"] >= start_s)
-        & (claims["end_s"] < end_s)
-    )
-    counts = np.bincount(claims["node"][used], minlength=len(nodes["node"])).astype(np.float64)
-    rate = nodes["repeater_rate_hz"]
-    return np.divide(counts / (end_s - start_s), rate, out=np.full(len(rate), np.nan), where=rate > 0.0)
+    rate = tables["nodes"]["repeater_rate_hz"]
+    tokens = repeater_use(tables, len(rate), start_s=start_s, end_s=end_s)["tokens"]
+    return np.divide(tokens / (end_s - start_s), rate, out=np.full(len(rate), np.nan), where=rate > 0.0)
 
 
 def link_use(tables: Tables, *, start_s: float, end_s: float) -> Floats:
@@ -110,7 +103,7 @@ def link_use(tables: Tables, *, start_s: float, end_s: float) -> Floats:
 def network_map(
     tables: Tables, *, names: Sequence[str], loads: Mapping[str, Floats], uses: Mapping[str, Floats]
 ) -> str:
-    """The network once per arm: nodes coloured by repeater load, sized by rate; links as wide as their use."""
+    """The network once per arm: nodes coloured by load, sized by rate; links as wide as their use."""
     highest = max((float(np.nanmax(load, initial=0.0)) for load in loads.values()), default=0.0)
     top = max(0.2, min(1.0, np.ceil(10.0 * highest) / 10.0))
     busiest = max((float(use.max(initial=0.0)) for use in uses.values()), default=0.0)
@@ -135,7 +128,7 @@ def _map_height(tables: Tables, *, columns: int) -> float:
     """Inches per row that show the network with true proportions."""
     nodes = tables["nodes"]
     wide, tall = (max(float(np.ptp(nodes[name])), 1e-9) for name in ("x_km", "y_km"))
-    return float(np.clip(8.0 / columns * tall / wide, 1.6, 5.4)) + 0.4
+    return float(np.clip(8.0 / columns * tall / wide, 1.6, 4.6)) + 0.4
 
 
 def _draw_map(place: Axes, tables: Tables, *, load: Floats, use: Floats, top: float) -> Any:
@@ -215,7 +208,12 @@ def delivery_over_time(
 
 def _note(place: Axes, text: str, *, x: float) -> None:
     place.annotate(
-        text, (x, 1.0), xycoords=("data", "axes fraction"), xytext=(4, -9), textcoords="offset points", fontsize=8
+        text,
+        (x, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(4, -9),
+        textcoords="offset points",
+        fontsize=8,
     )
 
 
@@ -258,7 +256,7 @@ def frontier(points: Mapping[str, Point], *, styles: Mapping[str, ArmStyle]) -> 
                 label=arm,
             )
         place.set_xlabel("contended claims per arrived request")
-        place.set_ylabel("requests delivered / arrived")
+        place.set_ylabel("requests delivered / requests")
         place.annotate("better: up and left", (0.0, 1.0), xycoords="axes fraction", fontsize=8, va="bottom")
         place.legend(loc="best")
         place.margins(0.12)
@@ -274,27 +272,27 @@ def distributions(
     latencies_s: Mapping[str, Floats],
     *,
     margins: Mapping[str, Floats],
-    arrived: Mapping[str, int],
+    counts: Mapping[str, int],
     styles: Mapping[str, ArmStyle],
 ) -> str:
-    """Two panels over ARRIVED requests, so curves end at the delivery ratio: latency, fidelity above target.
+    """Latency and fidelity above target, over ALL measured requests: curves end at the delivery ratio.
 
-    `latencies_s`, `margins`: of delivered requests, all seeds together; `arrived`: how many arrived.
+    `latencies_s`, `margins`: of delivered requests, all seeds together; `counts`: how many were measured.
     """
     with _canvas(columns=2, width=9.2, height=3.6) as (figure, (left, right)):
         for arm, values in latencies_s.items():
-            _steps(left, values, total=arrived[arm], style=styles[arm], label=arm)
+            _steps(left, values, total=counts[arm], style=styles[arm], label=arm)
         for arm, values in margins.items():
-            _steps(right, values, total=arrived[arm], style=styles[arm], label=arm)
+            _steps(right, values, total=counts[arm], style=styles[arm], label=arm)
         left.set_xlabel("latency (s)")
-        left.set_ylabel("share of arrived requests delivered within")
+        left.set_ylabel("share of requests delivered within")
         left.set_xlim(0.0)
         right.set_xlabel("fidelity above target")
-        right.set_ylabel("share of arrived requests up to")
+        right.set_ylabel("share of requests up to")
         for place in (left, right):
             place.set_ylim(0.0, 1.0)
         figure.legend(
-            *left.get_legend_handles_labels(), loc="outside upper center", ncols=max(1, min(4, len(arrived)))
+            *left.get_legend_handles_labels(), loc="outside upper center", ncols=max(1, min(4, len(counts)))
         )
         return _svg(figure, "distributions")
 
@@ -318,7 +316,10 @@ def _steps(place: Axes, values: Floats, *, total: int, style: ArmStyle, label: s
 
 
 def learning_curve(curve: Mapping[str, Floats]) -> str:
-    """Delivery ratio by training round: every seed thin, their mean thick. Needs `round`, `delivery_ratio`."""
+    """Delivery ratio by training round: every seed thin, their mean thick.
+
+    `curve`: columns `round` and `delivery_ratio`, and `seed` when there is more than one training.
+    """
     seeds = curve["seed"] if "seed" in curve else np.zeros(len(curve["round"]))
     with _canvas(width=6.4, height=3.6) as (figure, (place,)):
         for seed in np.unique(seeds):
@@ -335,7 +336,7 @@ def learning_curve(curve: Mapping[str, Floats]) -> str:
         label = f"mean of {len(np.unique(seeds))} trainings"
         place.plot(rounds, means, color=_COLOURS[0], linewidth=2.2, label=label)
         place.set_xlabel("training round")
-        place.set_ylabel("requests delivered / arrived")
+        place.set_ylabel("requests delivered / requests")
         place.legend(loc="lower right")
         return _svg(figure, "learning")
 
@@ -368,5 +369,3 @@ def _svg(figure: Figure, prefix: str) -> str:
     for pattern in (r'(\bid=")', r'(href="#)', r"(url\(#)"):
         text = re.sub(pattern, rf"\g<1>{prefix}-", text)
     return text
-
-

@@ -1,4 +1,4 @@
-"""What a network can do before anything runs: its size, its slowest links, its demand, what nobody can serve."""
+"""What a network can do, before anything runs: size, slowest links, demand, and what nobody can serve."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from physics.interface import PhysicsModel
+from physics.plugins import load_physics
 from qdpem.demand.streams import pair_weights
+from qdpem.errors import Fault, ScenarioError
 from qdpem.network.build import network_warnings, unserved_demand
 from qdpem.network.graph import Network
 from qdpem.network.routing import Path, Routes
@@ -32,11 +34,21 @@ class Outlook:
     def __str__(self) -> str:
         first, second = self.weakest_link
         return (
-            f"{self.topology}: {self.nodes} nodes, {self.links} links (median {self.median_length_km:.3g} km)\n"
+            f"{self.topology}: {self.nodes} nodes, {self.links} links"
+            f" (median {self.median_length_km:.3g} km)\n"
             f"pairs/s of a link: median {self.median_pairs_hz:.3g},"
             f" weakest {self.weakest_pairs_hz:.3g} ({first} - {second})\n"
             f"demand: {self.demand_hz:.3g} requests/s on average"
         )
+
+
+def scenario_physics(scenario: Scenario) -> PhysicsModel:
+    """The physics model a scenario names. Raises ScenarioError for parameters it does not take."""
+    try:
+        return load_physics(scenario.physics.model, scenario.physics.parameters)
+    except (LookupError, TypeError, ValueError) as error:
+        fault = Fault("physics", str(error))
+        raise ScenarioError([fault], origin=f"the scenario {scenario.name!r}") from error
 
 
 def outlook(scenario: Scenario, *, network: Network, physics: PhysicsModel) -> Outlook:

@@ -60,7 +60,10 @@ def _confounded(arm: Arm, result: StudyResult) -> str:
     if len(different) < 2:
         return ""
     listed = f"{', '.join(different[:-1])} and {different[-1]}"
-    return f"{arm.name} differs from {reference.name} in {listed} at once; no single one of them is shown to matter."
+    return (
+        f"{arm.name} differs from {reference.name} in {listed} at once;"
+        " no single one of them is shown to matter."
+    )
 
 
 def _few(result: StudyResult) -> str:
@@ -85,4 +88,7 @@ def spread_reading(result: StudyResult) -> str:
     middle = factors[len(factors) // 2]
     effect = "narrower" if middle > 1.0 else "wider"
     size = middle if middle > 1.0 else 1.0 / middle
-    return f"Pairing arms by seed makes the standard error of a delivery difference {size:.1f} times {effect} (median arm)."
+    return (
+        "Pairing arms by seed makes the standard error of a delivery difference"
+        f" {size:.1f} times {effect} (median arm)."
+    )

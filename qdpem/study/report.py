@@ -152,7 +152,9 @@ def _difference_texts(measure: Measure, found: PairedDifference, *, p: float) ->
         "ratio": "–" if math.isnan(ratio) else f"{ratio:.3f}",
         "ratio_bounds": "" if math.isnan(low) else f"{low:.3f} – {high:.3f}",
         "p": _p_text(p),
-        "spread": f"{_short(found.paired_spread * measure.scale)} / {_short(found.unpaired_spread * measure.scale)}",
+        "spread": " / ".join(
+            _short(spread * measure.scale) for spread in (found.paired_spread, found.unpaired_spread)
+        ),
     }
 
 
@@ -195,11 +197,12 @@ def _facts(scenario: Scenario, seeds: Sequence[int], topology: str) -> list[tupl
         ("physics model", scenario.physics.model),
         ("demand", f"{demand.rate_hz:g} requests/s on average, pairs weighed by {demand.weights}"),
     ]
+    shares = sum(kind.share for kind in demand.classes)
     facts += [
         (
             f"class: {kind.application}",
-            f"{kind.share:g} parts of the requests, {kind.pairs} pair{'s' if kind.pairs > 1 else ''} of fidelity"
-            f" {kind.target_fidelity:g} or more within {kind.patience_s:g} s",
+            f"{kind.share / shares:.0%} of the requests, {kind.pairs} pair{'s' if kind.pairs > 1 else ''}"
+            f" of fidelity {kind.target_fidelity:g} or more within {kind.patience_s:g} s",
         )
         for kind in demand.classes
     ]
@@ -249,5 +252,7 @@ def _provenance(result: StudyResult) -> list[tuple[str, str]]:
     wall = [outcome.wall_s for outcome in result.outcomes if math.isfinite(outcome.wall_s)]
     if wall:
         length_s = result.scenario.window.end_s
-        shown.append(("wall time of a run", f"{sum(wall) / len(wall):.1f} s for {length_s:g} simulated s (mean)"))
+        shown.append(
+            ("wall time of a run", f"{sum(wall) / len(wall):.1f} s for {length_s:g} simulated s (mean)")
+        )
     return shown

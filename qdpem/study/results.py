@@ -111,7 +111,10 @@ class StudyResult:
 
     def scores(self, metric: str) -> dict[str, Floats]:
         """Arm -> float64 [seeds] in the order of `seeds`, NaN where a task failed."""
-        return {arm.name: np.array([self._score(arm.name, seed, metric) for seed in self.seeds]) for arm in self.arms}
+        return {
+            arm.name: np.array([self._score(arm.name, seed, metric) for seed in self.seeds])
+            for arm in self.arms
+        }
 
     def _score(self, arm: str, seed: int, metric: str) -> float:
         metrics = self._by_task[arm, seed].metrics
@@ -119,7 +122,9 @@ class StudyResult:
 
     def means(self, metric: str) -> dict[str, Interval]:
         """Arm -> mean over seeds with its interval."""
-        return {arm: mean_interval(values, key=f"{metric}/{arm}") for arm, values in self.scores(metric).items()}
+        return {
+            arm: mean_interval(values, key=f"{metric}/{arm}") for arm, values in self.scores(metric).items()
+        }
 
     def differences(self, metric: str) -> dict[str, PairedDifference]:
         """Arm -> paired difference from the reference arm; the reference itself is left out."""

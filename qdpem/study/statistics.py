@@ -90,7 +90,7 @@ def bootstrap_interval(
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """BCa bootstrap interval of `statistic` over seeds (Efron 1987; Efron and Tibshirani 1993, eq. 14.9-14.15).
+    """BCa bootstrap interval of `statistic` over seeds (Efron 1987; Efron and Tibshirani 1993, section 14.3).
 
     `samples` float64 [n, c]: one row per seed, rows are resampled whole, so columns stay paired.
     `statistic` maps [..., n, c] to [...]. `key` names the random stream, so the same data give the same

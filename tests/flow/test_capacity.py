@@ -173,6 +173,16 @@ def test_a_single_link_is_not_charged_for_failing_swaps():
     assert flow_bound(network, [asks(0, 1, 99.0)]).delivered_hz == pytest.approx(3.0)
 
 
+def test_a_single_link_is_found_beside_a_swapped_way_that_looks_cheaper():
+    """At 2/3 a pair the link costs less than 1; were it charged for swaps, the way round would hide it."""
+    triangle = flow_network(
+        [(0, 1), (0, 2), (1, 2)], source_hz=(8, 8, 100), repeater_hz=(0, 0, 2), swap_success=0.5
+    )
+    options = (Option(1, 1.5), Option(2, 1.0))
+    asked = FlowClass(source=0, destination=1, rate_hz=99.0, options=options)
+    assert flow_bound(triangle, [asked]).delivered_hz == pytest.approx(17.0)
+
+
 def test_hop_limit_shuts_out_the_long_way():
     ring = [(0, 1), (0, 3), (1, 2), (2, 3)]
     network = flow_network(ring, source_hz=(4, 0, 0, 4), repeater_hz=(0, 9, 9, 0))

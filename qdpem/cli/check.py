@@ -1,0 +1,91 @@
+"""`qdpem check`: is a scenario sound, does a physics model or a policy keep the rules?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qdpem.cli.console import console
+
+
+class Subject(StrEnum):
+    """What can be checked."""
+
+    PHYSICS = "physics"
+    POLICY = "policy"
+    SCENARIO = "scenario"
+
+
+def check(
+    subject: Annotated[Subject, typer.Argument(metavar="WHAT", help="physics, policy or scenario.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A registered name, or a scenario file.")],
+) -> None:
+    """Check a physics model's laws, a policy's rules or a scenario file; exit 1 if something fails."""
+    if subject is Subject.SCENARIO:
+        _check_scenario(Path(name))
+        return
+    rows = _check_physics(name) if subject is Subject.PHYSICS else _check_policy(name)
+    if not _print(f"{subject.value} {name}", rows):
+        raise typer.Exit(1)
+
+
+def _check_physics(name: str) -> list[tuple[str, bool, str]]:
+    from physics.conformance import check_model
+    from physics.plugins import load_physics
+    from qdpem.errors import UnknownNameError
+    from qdpem.registry import list_names
+
+    known = list_names("physics")
+    if name not in known:
+        raise UnknownNameError("physics model", name, known)
+    found = check_model(load_physics(name))
+    return [
+        (one.law, one.passed, f"worst deviation {one.worst:.1e}" if one.passed else one.detail)
+        for one in found
+    ]
+
+
+def _check_policy(name: str) -> list[tuple[str, bool, str]]:
+    from qdpem.policy.conformance import check_named_policy
+
+    return [(one.rule, one.passed, one.detail) for one in check_named_policy(name)]
+
+
+def _check_scenario(path: Path) -> None:
+    """Load it, build its network and say what it can do; the faults of either are raised."""
+    from qdpem.network.build import build_network
+    from qdpem.scenario.load import load_scenario
+    from qdpem.study.outlook import outlook, scenario_physics
+
+    scenario = load_scenario(path)
+    physics = scenario_physics(scenario)
+    seed = scenario.study.seeds[0] if scenario.study else 0
+    network = build_network(scenario, physics, seed=seed)
+    found = outlook(scenario, network=network, physics=physics)
+    shown = console()
+    shown.print(f"{path} is sound (network of seed {seed})", markup=False)
+    shown.print(str(found), markup=False)
+    for warning in found.warnings:
+        shown.print(f"warning: {warning}", style="yellow", markup=False)
+
+
+def _print(title: str, rows: Iterable[tuple[str, bool, str]]) -> bool:
+    """Print what was checked; whether all of it held."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
+    for heading in ("rule", "", "seen"):
+        table.add_column(heading)
+    held = True
+    for rule, passed, detail in rows:
+        verdict = Text("holds", style="green") if passed else Text("BROKEN", style="bold red")
+        table.add_row(Text(rule), verdict, Text(detail))
+        held = held and passed
+    console().print(table)
+    return held

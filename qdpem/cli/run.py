@@ -1,0 +1,114 @@
+"""`qdpem run`: one arm on one seed, into one record."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qdpem.cli.console import console, progress_bars
+from qdpem.cli.options import OUTPUT, Json, Overrides, ScenarioFile
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from qdpem.network.graph import Network
+    from qdpem.study.plan import Task
+    from qdpem.study.results import Outcome
+
+
+def run(
+    scenario: ScenarioFile,
+    arm: Annotated[
+        str, typer.Option("--arm", metavar="NAME", help="An arm of the scenario, or a registered policy.")
+    ] = "local-minhop",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The root of all chance.")] = 1000,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE.h5", help="The record; output/<scenario>/<arm>/<seed>.h5 otherwise."
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Simulate one arm on one seed and record it."""
+    from qdpem.network.build import build_network
+    from qdpem.scenario.load import load_scenario
+    from qdpem.simulation.arms import find_arm
+    from qdpem.study.outlook import outlook, scenario_physics
+    from qdpem.study.plan import Task, without_study
+
+    question = load_scenario(scenario, overrides or ())
+    chosen = find_arm(question, arm)
+    physics = scenario_physics(question)
+    network = build_network(question, physics, seed=seed)
+    shown = console(stderr=as_json)
+    before = outlook(question, network=network, physics=physics)
+    shown.print(str(before), markup=False)
+    for warning in before.warnings:
+        shown.print(f"warning: {warning}", style="yellow", markup=False)
+    path = out or OUTPUT / scenario.stem / chosen.name / f"{seed}.h5"
+    task = Task(scenario=without_study(question), arm=chosen, seed=seed, path=path)
+    outcome = _simulate(task, network)
+    shown.print(_table(task, outcome))
+    shown.print(f"record: {path}", markup=False, soft_wrap=True)
+    if as_json:
+        typer.echo(_json_line(task, outcome))
+
+
+def _simulate(task: Task, network: Network) -> Outcome:
+    from qdpem.study.run import record_run
+
+    with progress_bars() as bars:
+        length_s = task.scenario.window.end_s
+        bar = bars.add_task(task.label, total=length_s, detail=f"0 of {length_s:g} s")
+
+        def tell(time_s: float) -> None:
+            bars.update(bar, completed=time_s, detail=f"{time_s:.0f} of {length_s:g} s")
+
+        return record_run(task, network=network, on_progress=tell)
+
+
+def _table(task: Task, outcome: Outcome) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from qdpem.study.results import MEASURES
+    from qdpem.study.terminal import arm_factors
+
+    table = Table(title=task.label, caption=arm_factors(task.arm), box=SIMPLE_HEAD, title_justify="left")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    table.add_column("unit")
+    metrics = outcome.metrics or {}
+    for measure in MEASURES:
+        table.add_row(measure.heading, measure.text(metrics[measure.metric]), measure.unit)
+    table.add_row("requests measured", f"{metrics['requests_measured']:.0f}", "")
+    table.add_row("wall time", f"{outcome.wall_s:.1f}", "s")
+    return table
+
+
+def _json_line(task: Task, outcome: Outcome) -> str:
+    arm = task.arm
+    values = {
+        "scenario": task.scenario.name,
+        "arm": arm.name,
+        "control": arm.control,
+        "rights": arm.rights,
+        "knowledge": arm.knowledge,
+        "policy": arm.policy,
+        "seed": task.seed,
+        "record": str(task.path),
+        "wall_s": outcome.wall_s,
+        "metrics": _finite(outcome.metrics or {}),
+    }
+    return json.dumps(values, allow_nan=False)
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}

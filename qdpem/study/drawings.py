@@ -1,0 +1,193 @@
+"""From records to the report's figures: reads what each needs, and leaves out what no record holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.errors import QdpemError
+from qdpem.events.metrics import measured_requests
+from qdpem.events.tables import OUTCOMES
+from qdpem.network.graph import Network
+from qdpem.records.reader import Record, open_record
+from qdpem.study import figures
+from qdpem.study.figures import ArmStyle
+from qdpem.study.outlook import outlook, scenario_physics
+from qdpem.study.report import Appendix, Drawing
+from qdpem.study.results import CONTENTION, DELIVERY, StudyResult
+
+Floats = NDArray[np.float64]
+
+
+def draw_appendix(result: StudyResult, *, command: str = "") -> Appendix:
+    """Every figure that the study's records can give, the network's warnings, and the command."""
+    styles = figures.arm_styles([arm.name for arm in result.arms])
+    seed = _shown_seed(result)
+    shown = {arm.name: open_record(result.outcome(arm.name, seed=seed).path) for arm in _done(result, seed)}
+    network, warnings = _network(result, seed)
+    found = [
+        _map(result, shown, network, seed=seed),
+        _time(result, shown, styles, seed=seed),
+        _frontier(result, styles),
+        _distributions(result, styles),
+        _learning(),
+    ]
+    return Appendix(
+        drawings=tuple(drawing for drawing in found if drawing is not None),
+        warnings=warnings,
+        topology=f"{network.graph.name}: {network.node_count} nodes, {network.link_count} links",
+        command=command,
+    )
+
+
+def _shown_seed(result: StudyResult) -> int:
+    """The first seed at which most arms finished."""
+    return max(result.seeds, key=lambda seed: len(_done(result, seed)))
+
+
+def _done(result: StudyResult, seed: int) -> list[Any]:
+    return [arm for arm in result.arms if not result.outcome(arm.name, seed=seed).fault]
+
+
+def _network(result: StudyResult, seed: int) -> tuple[Network, tuple[str, ...]]:
+    from qdpem.network.build import build_network
+
+    scenario = result.scenario
+    physics = scenario_physics(scenario)
+    network = build_network(scenario, physics, seed=seed)
+    return network, outlook(scenario, network=network, physics=physics).warnings
+
+
+def _map(result: StudyResult, shown: Mapping[str, Record], network: Network, *, seed: int) -> Drawing | None:
+    records = {arm: record for arm, record in shown.items() if {"claims", "pairs"} <= set(record.tables)}
+    if not records:
+        return None
+    start_s, end_s = result.scenario.window.warm_up_s, result.scenario.window.end_s
+    svg = figures.network_map(
+        dict(next(iter(records.values())).tables),
+        names=network.graph.node_names,
+        loads={
+            arm: figures.repeater_load(record.tables, start_s=start_s, end_s=end_s)
+            for arm, record in records.items()
+        },
+        uses={
+            arm: figures.link_use(record.tables, start_s=start_s, end_s=end_s)
+            for arm, record in records.items()
+        },
+    )
+    caption = (
+        f"The network, once per arm (seed {seed}). Colour: share of a repeater's swap tokens used in the"
+        " measured window. Area of a node: its repeater rate. Width of a link: fresh pairs per second. The"
+        " five busiest repeaters are named."
+    )
+    return Drawing(name="map", svg=svg, caption=caption)
+
+
+def _time(
+    result: StudyResult, shown: Mapping[str, Record], styles: Mapping[str, ArmStyle], *, seed: int
+) -> Drawing:
+    window = result.scenario.window
+    svg = figures.delivery_over_time(
+        {arm: record.tables["requests"] for arm, record in shown.items()},
+        styles=styles,
+        end_s=window.end_s,
+        warm_up_s=window.warm_up_s,
+    )
+    caption = (
+        f"Seed {seed}: requests by the time they arrived, all of them (grey) and those that were delivered,"
+        " smoothed over about a second. The gap to the grey is what an arm failed."
+    )
+    return Drawing(name="time", svg=svg, caption=caption)
+
+
+def _frontier(result: StudyResult, styles: Mapping[str, ArmStyle]) -> Drawing | None:
+    delivery, contention = result.means(DELIVERY.metric), result.means(CONTENTION.metric)
+    seeds_delivery, seeds_contention = result.scores(DELIVERY.metric), result.scores(CONTENTION.metric)
+    points = {
+        arm: figures.Point(
+            contention=contention[arm],
+            delivery=delivery[arm],
+            seeds_contention=seeds_contention[arm],
+            seeds_delivery=seeds_delivery[arm],
+        )
+        for arm in styles
+        if contention[arm].seeds and delivery[arm].seeds
+    }
+    if not points:
+        return None
+    caption = (
+        "Delivery against contention: means with 95 % BCa intervals, every seed a small mark. Stock raises"
+        " contention unless it is built when repeaters are idle, so arms lie on a frontier."
+    )
+    return Drawing(name="frontier", svg=figures.frontier(points, styles=styles), caption=caption)
+
+
+def _distributions(result: StudyResult, styles: Mapping[str, ArmStyle]) -> Drawing:
+    latencies: dict[str, Floats] = {}
+    margins: dict[str, Floats] = {}
+    measured: dict[str, int] = {}
+    for arm in styles:
+        parts = [_requests(result, arm, seed) for seed in result.seeds]
+        kept = [part for part in parts if part is not None]
+        if not kept:
+            continue
+        latencies[arm] = np.concatenate([latency for latency, _, _ in kept])
+        margins[arm] = np.concatenate([margin for _, margin, _ in kept])
+        measured[arm] = sum(count for _, _, count in kept)
+    svg = figures.distributions(latencies, margins=margins, counts=measured, styles=styles)
+    caption = (
+        f"All {len(result.seeds)} seeds together, as shares of ALL measured requests, so every curve ends at"
+        " the arm's delivery ratio. Left: how soon requests are delivered. Right: by how much true fidelity"
+        " exceeds the target."
+    )
+    return Drawing(name="distributions", svg=svg, caption=caption)
+
+
+def _requests(result: StudyResult, arm: str, seed: int) -> tuple[Floats, Floats, int] | None:
+    """Latencies and fidelity margins of the measured requests delivered, and how many were measured."""
+    outcome = result.outcome(arm, seed=seed)
+    if outcome.fault:
+        return None
+    table = open_record(outcome.path).tables["requests"]
+    window = result.scenario.window
+    measured = measured_requests(table, start_s=window.warm_up_s, end_s=window.end_s)
+    delivered = measured & (table["outcome"] == OUTCOMES.index("delivered"))
+    latency_s = (table["end_s"] - table["time_s"])[delivered]
+    margin = (table["fidelity"] - table["target_fidelity"])[delivered]
+    return latency_s, margin, int(measured.sum())
+
+
+def _learning() -> Drawing | None:
+    """The curve of the training whose network ships with qdpem, when it ships."""
+    curve = read_curve()
+    if curve is None:
+        return None
+    caption = (
+        "How the shipped dpem network was learned: delivery ratio in the episodes of each round of training,"
+        " every training seed thin, their mean thick."
+    )
+    return Drawing(name="learning", svg=figures.learning_curve(curve), caption=caption)
+
+
+def read_curve() -> dict[str, Floats] | None:
+    """Columns of the shipped learning curve; None without one that has `round` and `delivery_ratio`."""
+    import csv
+
+    shipped = files("qdpem") / "learning" / "released" / "curve.csv"
+    if not shipped.is_file():
+        return None
+    rows = list(csv.DictReader(shipped.read_text(encoding="utf-8").splitlines()))
+    if not rows or not {"round", "delivery_ratio"} <= set(rows[0]):
+        return None
+    try:
+        return {
+            name: np.array([float(row[name]) for row in rows])
+            for name in ("round", "delivery_ratio", "seed")
+            if name in rows[0]
+        }
+    except ValueError as error:
+        raise QdpemError(f"the learning curve {shipped} has a value that is no number: {error}") from error

@@ -1,0 +1,117 @@
+"""From a scenario to tasks: arms x seeds, each with its file, and which of them are done already."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from qdpem.errors import RecordError, StudyError, UnknownNameError
+from qdpem.scenario.load import scenario_hash
+from qdpem.scenario.schema import Arm, Scenario, Study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One run: `scenario` without its [study] table, a resolved arm, a seed and the record's path."""
+
+    scenario: Scenario
+    arm: Arm
+    seed: int
+    path: Path
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return f"{self.arm.name}, seed {self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A task, and whether its finished record is kept; `note` is a sentence when it is made again."""
+
+    task: Task
+    keep: bool
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyPlan:
+    """Everything a study will do, in the order arms vary fastest, so that seeds complete early."""
+
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+    reference: str
+    planned: tuple[Planned, ...]
+
+
+def plan_study(scenario: Scenario, *, directory: Path, fresh: bool = False) -> StudyPlan:
+    """The plan of `scenario`'s [study] table, records under `directory`/<arm>/<seed>.h5.
+
+    A complete record of the same scenario and arm, made by this version, is kept; `fresh` keeps none.
+    Raises StudyError without a [study] table, UnknownNameError for a reference that is no arm, and what
+    `resolve_arm` raises.
+    """
+    from qdpem.simulation.arms import resolve_arm
+
+    table = _study_of(scenario)
+    alone = without_study(scenario)
+    arms = tuple(resolve_arm(arm) for arm in table.arms)
+    names = [arm.name for arm in arms]
+    reference = table.reference or names[0]
+    if reference not in names:
+        raise UnknownNameError("arm of this study", reference, names)
+    tasks = [
+        Task(scenario=alone, arm=arm, seed=seed, path=directory / arm.name / f"{seed}.h5")
+        for seed in table.seeds
+        for arm in arms
+    ]
+    planned = tuple(_look(task, fresh=fresh) for task in tasks)
+    return StudyPlan(arms=arms, seeds=tuple(table.seeds), reference=reference, planned=planned)
+
+
+def without_study(scenario: Scenario) -> Scenario:
+    """The same question without its [study] table: what a single run depends on."""
+    return replace(scenario, study=None)
+
+
+def _study_of(scenario: Scenario) -> Study:
+    if scenario.study is None:
+        raise StudyError(
+            f"the scenario {scenario.name!r} has no [study] table; add one with arms and seeds,"
+            " or use `qdpem run`"
+        )
+    return scenario.study
+
+
+def _look(task: Task, *, fresh: bool) -> Planned:
+    if fresh or not task.path.exists():
+        return Planned(task=task, keep=False)
+    reason = _why_not(task)
+    note = f"{task.path} is made again: {reason}" if reason else ""
+    return Planned(task=task, keep=not reason, note=note)
+
+
+def _why_not(task: Task) -> str:
+    """Why the record at the task's path cannot be kept, "" if it can."""
+    from qdpem.provenance import provenance
+    from qdpem.records.reader import open_record
+
+    try:
+        record = open_record(task.path)
+    except RecordError:
+        return "it cannot be read"
+    if not record.complete:
+        return "its run did not finish"
+    if record.scenario_hash != scenario_hash(task.scenario) or record.seed != task.seed:
+        return "its scenario is another"
+    if _identity(record.arm) != _identity(task.arm):
+        return "its arm is another"
+    if record.provenance.get("qdpem_version") != provenance()["qdpem_version"]:
+        return "another version of qdpem made it"
+    return ""
+
+
+def _identity(arm: Arm) -> tuple[str, ...]:
+    parameters = json.dumps(arm.parameters, sort_keys=True)
+    return (arm.name, arm.policy, str(arm.control), str(arm.rights), str(arm.knowledge), parameters)

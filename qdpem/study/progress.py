@@ -1,0 +1,88 @@
+"""How far a study is, told by its workers through one small file of numbers."""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_NUMBER = struct.Struct("<d")
+_PERIOD_S = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """How far a study is: simulated seconds done of all, and the labels of the tasks now running."""
+
+    simulated_s: float
+    total_s: float
+    finished: int
+    tasks: int
+    running: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ticker:
+    """A worker's pen: writes the simulated second of its task into its place of the board.
+
+    The file may be gone, or on another machine: then nobody watches, and nothing is said.
+    """
+
+    board: Path
+    place: int
+
+    def __call__(self, time_s: float) -> None:
+        try:
+            with self.board.open("r+b") as file:
+                file.seek(self.place * _NUMBER.size)
+                file.write(_NUMBER.pack(time_s))
+        except OSError:
+            return
+
+
+@contextmanager
+def watched(
+    labels: Sequence[str], *, length_s: float, progress: Callable[[Moment], None] | None
+) -> Iterator[list[Ticker]]:
+    """Tickers for tasks of `length_s` simulated seconds each; `progress` hears four times a second.
+
+    `progress` is called from a thread of its own, and once more at the end.
+    """
+    with tempfile.TemporaryDirectory(prefix="qdpem-") as directory:
+        board = Path(directory) / "progress"
+        board.write_bytes(_NUMBER.pack(0.0) * len(labels))
+        tickers = [Ticker(board, place) for place in range(len(labels))]
+        if progress is None:
+            yield tickers
+            return
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(_PERIOD_S):
+                progress(_read(board, labels, length_s=length_s))
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield tickers
+        finally:
+            done.set()
+            watcher.join()
+            progress(_read(board, labels, length_s=length_s))
+
+
+def _read(board: Path, labels: Sequence[str], *, length_s: float) -> Moment:
+    times_s = [time_s for (time_s,) in _NUMBER.iter_unpack(board.read_bytes())]
+    reached = [min(time_s, length_s) for time_s in times_s]
+    running = [label for label, time_s in zip(labels, reached, strict=True) if 0.0 < time_s < length_s]
+    return Moment(
+        simulated_s=sum(reached),
+        total_s=length_s * len(labels),
+        finished=sum(time_s >= length_s for time_s in reached),
+        tasks=len(labels),
+        running=tuple(running),
+    )

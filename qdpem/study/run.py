@@ -1,0 +1,189 @@
+"""Running a study: every task in its own file, on an engine, with nothing lost when one of them fails."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from qdpem.errors import QdpemError, StudyError
+from qdpem.network.graph import Network
+from qdpem.parallel import run_tasks
+from qdpem.scenario.schema import Scenario
+from qdpem.study.drawings import draw_appendix
+from qdpem.study.plan import Planned, StudyPlan, Task, plan_study
+from qdpem.study.progress import Moment, Ticker, watched
+from qdpem.study.report import write_report
+from qdpem.study.results import Outcome, StudyResult
+
+_REPORT_PACKAGES = ("jinja2", "matplotlib", "pandas", "statsmodels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """A task and where its worker tells how far it is."""
+
+    task: Task
+    tick: Ticker
+
+
+def study(
+    scenario: Scenario,
+    *,
+    directory: str | Path,
+    fresh: bool = False,
+    engine: str | None = None,
+    workers: int | None = None,
+    progress: Callable[[Moment], None] | None = None,
+    command: str = "",
+) -> StudyResult:
+    """Run the arms and seeds of `scenario`'s [study] table and write `directory`/report.html.
+
+    Finished records of the same scenario and arm are kept unless `fresh`. A task that fails becomes a
+    sentence in `StudyResult.faults`; the others go on. `engine` and `workers` override the scenario's.
+    `command` is what the report prints under "how to reproduce". Raises StudyError when there is nothing
+    to run, every task failed, or the packages of the report are not installed.
+    """
+    _require_report_packages()
+    began_s = time.monotonic()
+    directory = Path(directory)
+    plan = plan_study(scenario, directory=directory, fresh=fresh)
+    kept = [_reuse(planned) for planned in plan.planned if planned.keep]
+    jobs = [planned for planned in plan.planned if not planned.keep]
+    table = scenario.study
+    made = _run_jobs(
+        jobs,
+        length_s=scenario.window.end_s,
+        engine=engine or (table.engine if table else "loky"),
+        workers=workers or (table.workers if table else None),
+        progress=progress,
+    )
+    result = _gather(scenario, directory, plan, [*kept, *made], wall_s=time.monotonic() - began_s)
+    if all(outcome.fault for outcome in result.outcomes):
+        raise StudyError("every task of the study failed:\n  " + "\n  ".join(dict.fromkeys(result.faults)))
+    report = directory / "report.html"
+    write_report(result, path=report, appendix=draw_appendix(result, command=command))
+    return replace(result, report=report)
+
+
+def record_run(
+    task: Task, *, network: Network | None = None, on_progress: Callable[[float], None] | None = None
+) -> Outcome:
+    """Simulate one task into its record and measure it. The record stays, marked incomplete, if it fails.
+
+    Raises whatever the simulation or the record raises.
+    """
+    from qdpem.events.metrics import measure
+    from qdpem.records.writer import RecordWriter
+    from qdpem.simulation.run import simulate
+
+    began_s = time.perf_counter()
+    window = task.scenario.window
+    with RecordWriter(task.path, scenario=task.scenario, arm=task.arm, seed=task.seed) as writer:
+        run = simulate(
+            task.scenario,
+            task.arm,
+            seed=task.seed,
+            recorder=writer,
+            network=network,
+            on_progress=on_progress,
+        )
+        metrics = measure(writer.tables(), start_s=window.warm_up_s, end_s=window.end_s)
+        wall_s = time.perf_counter() - began_s
+        wall = {"wall_s": wall_s, "decide_s": run.decide_s, "sites_asked": run.asked, "events": run.events}
+        writer.close_complete(metrics, wall)
+    return Outcome(arm=task.arm.name, seed=task.seed, path=task.path, metrics=metrics, wall_s=wall_s)
+
+
+def run_task(job: _Job) -> Outcome:
+    """`record_run` for a worker: whatever goes wrong comes back as a sentence."""
+    task = job.task
+    failed = partial(Outcome, arm=task.arm.name, seed=task.seed, path=task.path)
+    errors = task.path.with_suffix(".error.txt")
+    try:
+        outcome = record_run(task, on_progress=job.tick)
+        errors.unlink(missing_ok=True)
+    except (QdpemError, OSError) as error:
+        return failed(fault=f"{task.label}: {error}")
+    except Exception as error:
+        try:
+            errors.write_text(traceback.format_exc(), encoding="utf-8")
+        except OSError:
+            return failed(fault=f"{task.label}: {type(error).__name__}: {error}")
+        return failed(
+            fault=f"{task.label}: {type(error).__name__}: {error}"
+            f" (a fault in qdpem; the traceback is in {errors})"
+        )
+    finally:
+        job.tick(task.scenario.window.end_s)
+    return outcome
+
+
+def _run_jobs(
+    planned: Sequence[Planned],
+    *,
+    length_s: float,
+    engine: str,
+    workers: int | None,
+    progress: Callable[[Moment], None] | None,
+) -> list[Outcome]:
+    if not planned:
+        return []
+    outcomes: list[Outcome] = []
+    notes = {(one.task.arm.name, one.task.seed): one.note for one in planned}
+    labels = [f"{one.task.arm.name} {one.task.seed}" for one in planned]
+    with watched(labels, length_s=length_s, progress=progress) as tickers:
+        jobs = [_Job(task=one.task, tick=tick) for one, tick in zip(planned, tickers, strict=True)]
+        try:
+            for outcome in run_tasks(run_task, jobs, engine=engine, workers=workers):
+                outcomes.append(replace(outcome, note=notes[outcome.arm, outcome.seed]))
+        except BrokenExecutor as error:
+            raise StudyError(
+                f"a worker process died, perhaps for want of memory ({error}); finished records are kept,"
+                " so the same command goes on from here; --workers 1 needs the least memory"
+            ) from error
+    return outcomes
+
+
+def _reuse(planned: Planned) -> Outcome:
+    from qdpem.records.reader import open_record
+
+    task = planned.task
+    record = open_record(task.path)
+    return Outcome(
+        arm=task.arm.name,
+        seed=task.seed,
+        path=task.path,
+        metrics=record.metrics,
+        reused=True,
+        wall_s=float(record.provenance.get("wall_s", float("nan"))),
+    )
+
+
+def _gather(
+    scenario: Scenario, directory: Path, plan: StudyPlan, outcomes: Sequence[Outcome], *, wall_s: float
+) -> StudyResult:
+    order = {(one.task.arm.name, one.task.seed): place for place, one in enumerate(plan.planned)}
+    return StudyResult(
+        scenario=scenario,
+        directory=directory,
+        arms=plan.arms,
+        seeds=plan.seeds,
+        reference=plan.reference,
+        outcomes=tuple(sorted(outcomes, key=lambda outcome: order[outcome.arm, outcome.seed])),
+        wall_s=wall_s,
+    )
+
+
+def _require_report_packages() -> None:
+    missing = [name for name in _REPORT_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise StudyError(
+            f"a study needs {', '.join(missing)} for its report;"
+            " install them with: pip install 'qdpem[report]'"
+        )

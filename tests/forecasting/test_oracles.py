@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from qdpem.errors import QdpemError
+from qdpem.forecasting.oracles import ClairvoyantForecast, FilterForecast
+from qdpem.policy.interface import ForecastContext
+
+RATES_HZ = np.array([0.3, 1.0, 2.0, 0.0, 4.0])
+
+
+def context_of(arrivals, *, horizon=8, step_s=1.0):
+    return ForecastContext(
+        node_count=len(arrivals.region), step_s=step_s, horizon_steps=horizon, seed=1, truth=arrivals
+    )
+
+
+def forecast_at(factory, arrivals, steps, **given):
+    oracle = factory()
+    oracle.reset(context_of(arrivals, **given))
+    oracle.fit(np.zeros((10, len(arrivals.region)), dtype=np.int64))
+    for _ in range(steps):
+        oracle.update(np.zeros(len(arrivals.region), dtype=np.int64))
+    return oracle.forecast()
+
+
+def simulated_shares(arrivals, region, now_s, *, horizon, draws, generator):
+    """Shares [draws, H] of coming steps inside bursts, unstarted ones drawn anew given that they are later."""
+    own = arrivals.bursts_s[arrivals.bursts_s[:, 0] == region]
+    begun = own[own[:, 1] <= now_s, 1]
+    k = np.arange(np.floor((now_s - 60.0) / arrivals.period_s), np.ceil((now_s + 60.0) / arrivals.period_s))
+    edges = now_s + np.arange(horizon + 1)
+    covered = np.zeros((draws, horizon + 1))
+    for nominal in arrivals.phase_s[region] + k * arrivals.period_s:
+        near = begun[np.abs(begun - nominal) < arrivals.period_s / 2]
+        if len(near):
+            start = np.full(draws, near[0])
+        else:
+            start = nominal + arrivals.jitter_s * generator.standard_normal(draws)
+            while (start <= now_s).any():
+                again = start <= now_s
+                start[again] = nominal + arrivals.jitter_s * generator.standard_normal(again.sum())
+        covered += np.clip(edges - start[:, None], 0.0, arrivals.duration_s)
+    return np.diff(covered, axis=1)
+
+
+def test_filter_is_the_mean_over_all_ways_the_bursts_may_go_on(make_arrivals):
+    """Two-sided z tests at 4.9 on 4 regions x 20 times x 8 steps: false alarm below 640 x 1e-6 = 0.0007."""
+    arrivals = make_arrivals(seed=3, rates_hz=np.ones(4), jitter_s=2.0)
+    generator, draws = np.random.default_rng(4), 3000
+    worst, varied = 0.0, 0
+    for steps in range(0, 40, 2):
+        made = forecast_at(FilterForecast, arrivals, steps)
+        share = (made - arrivals.low) / (arrivals.high - arrivals.low)
+        for region in range(4):
+            drawn = simulated_shares(
+                arrivals, region, float(steps), horizon=8, draws=draws, generator=generator
+            )
+            error = drawn.std(axis=0) / np.sqrt(draws)
+            exact = error < 1e-4
+            assert np.allclose(share[region][exact], drawn.mean(axis=0)[exact], atol=2e-3)
+            z = np.abs(share[region] - drawn.mean(axis=0))[~exact] / error[~exact]
+            worst, varied = max(worst, z.max(initial=0.0)), varied + int((~exact).sum())
+    assert varied > 150
+    assert worst < 4.9
+
+
+def test_filter_without_jitter_is_the_true_expectation(make_arrivals):
+    arrivals = make_arrivals(seed=5, rates_hz=RATES_HZ, jitter_s=0.0)
+    for steps in (0, 1, 17, 100):
+        truth = arrivals.expected_counts(start_s=0.5 * steps, step_s=0.5, steps=6).T
+        made = forecast_at(FilterForecast, arrivals, steps, horizon=6, step_s=0.5)
+        assert made == pytest.approx(truth, abs=1e-8)
+
+
+def test_filter_is_unbiased_over_a_long_run(make_arrivals):
+    """Mean of forecast minus truth over 180 origins and 40 regions: |z| < 4.5 by regions, false alarm 6e-5."""
+    arrivals = make_arrivals(seed=6, rates_hz=np.ones(40), regions=40, history_s=64.0, end_s=1264.0)
+    oracle = FilterForecast()
+    oracle.reset(context_of(arrivals, horizon=4))
+    truth = arrivals.expected_counts(start_s=0.0, step_s=1.0, steps=1264)
+    gaps = []
+    for step in range(0, 1260, 7):
+        oracle.load_state({"steps": np.array(step)})
+        gaps.append(oracle.forecast() - truth[step : step + 4].T)
+    per_region = np.mean(gaps, axis=(0, 2))
+    assert abs(per_region.mean()) < 4.5 * per_region.std(ddof=1) / np.sqrt(40)
+
+
+def test_filter_does_not_see_bursts_that_have_not_begun(make_arrivals):
+    arrivals = make_arrivals(seed=7, rates_hz=RATES_HZ)
+    for steps in (3, 20, 40):
+        later = arrivals.bursts_s[:, 1] > steps
+        moved = arrivals.bursts_s.copy()
+        moved[later, 1:] += 0.7
+        blind = replace(arrivals, bursts_s=moved, requests=arrivals.history)
+        assert np.array_equal(
+            forecast_at(FilterForecast, arrivals, steps), forecast_at(FilterForecast, blind, steps)
+        )
+
+
+def test_filter_does_not_see_that_a_running_burst_will_be_joined_by_the_next(make_arrivals):
+    arrivals = make_arrivals(seed=7, rates_hz=np.ones(1), regions=1, history_s=1.0, end_s=40.0)
+    alone = replace(arrivals, phase_s=np.zeros(1), bursts_s=np.array([[0.0, -1.0, 7.0]]))
+    joined = replace(alone, bursts_s=np.array([[0.0, -1.0, 14.0]]))
+    assert np.array_equal(forecast_at(FilterForecast, alone, 2), forecast_at(FilterForecast, joined, 2))
+    assert forecast_at(FilterForecast, joined, 9)[0, 3] > forecast_at(FilterForecast, alone, 9)[0, 3] * (
+        1.0 + 1e-9
+    )
+
+
+def test_filter_of_steady_demand_is_its_rate(make_arrivals):
+    arrivals = make_arrivals(seed=8, rates_hz=RATES_HZ)
+    steady = replace(
+        arrivals,
+        bursts_s=np.zeros((0, 3)),
+        phase_s=np.zeros(0),
+        period_s=0.0,
+        duration_s=0.0,
+        jitter_s=0.0,
+        low=1.0,
+        high=1.0,
+        region=np.zeros(5, dtype=np.int64),
+    )
+    assert np.array_equal(forecast_at(FilterForecast, steady, 3), np.repeat(RATES_HZ[:, None], 8, axis=1))
+
+
+def test_clairvoyant_is_exact(make_arrivals):
+    arrivals = make_arrivals(seed=9, rates_hz=RATES_HZ, end_s=60.0)
+    time_s, source = arrivals.requests.time_s, arrivals.requests.source
+    for steps in (0, 11, 50, 80):
+        made = forecast_at(ClairvoyantForecast, arrivals, steps, horizon=7, step_s=2.0)
+        for node in range(5):
+            for ahead in range(7):
+                begin = 2.0 * (steps + ahead)
+                inside = (source == node) & (time_s >= begin) & (time_s < begin + 2.0)
+                assert made[node, ahead] == inside.sum()
+
+
+@pytest.mark.parametrize("factory", [FilterForecast, ClairvoyantForecast])
+def test_an_oracle_needs_the_truth_and_keeps_its_clock(factory, make_arrivals):
+    with pytest.raises(QdpemError, match="must be given the truth"):
+        factory().reset(ForecastContext(node_count=2, step_s=1.0, horizon_steps=3, seed=1))
+    arrivals = make_arrivals(seed=10, rates_hz=RATES_HZ, end_s=60.0)
+    first, second = factory(), factory()
+    for oracle in (first, second):
+        oracle.reset(context_of(arrivals))
+    for _ in range(13):
+        first.update(np.zeros(5, dtype=np.int64))
+    second.load_state(first.state())
+    assert np.array_equal(first.forecast(), second.forecast())

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import time
+
+import networkx as nx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qdpem.network.generators import (
+    GeometricParameters,
+    GridParameters,
+    LineParameters,
+    geometric,
+    grid,
+    line,
+)
+from qdpem.network.graph import Graph, Network
+from qdpem.network.routing import Path, Routes
+
+
+def bare_network(graph: Graph, *, repeater_rate_hz: list[float] | None = None) -> Network:
+    nodes = len(graph.node_names)
+    return Network(
+        graph=graph,
+        source_rate_hz=np.ones(nodes),
+        repeater_rate_hz=np.ones(nodes) if repeater_rate_hz is None else np.array(repeater_rate_hz),
+        repeater_burst=1.0,
+        swap_time_s=0.0,
+        distillation_time_s=0.0,
+        memories=np.ones(nodes, dtype=np.int64),
+        foreign_stock_share=0.25,
+        delay_s=graph.length_km / 2e5 + 1e-5,
+        links=(),
+        hardware=(),
+    )
+
+
+def graph_of(nodes: int, ends: list[tuple[int, int]], length_km: list[float]) -> Graph:
+    return Graph(
+        name="drawn",
+        node_names=tuple(str(node) for node in range(nodes)),
+        x_km=np.zeros(nodes),
+        y_km=np.zeros(nodes),
+        link_ends=np.array(ends, dtype=np.int64).reshape(-1, 2),
+        length_km=np.array(length_km),
+    )
+
+
+def by_brute_force(
+    network: Network, source: int, destination: int, *, count: int, extra_hops: int
+) -> list[tuple[int, ...]]:
+    """The same by networkx (Yen 1971): all simple paths by hops, sorted by what Routes promises."""
+    whole = nx.Graph()
+    whole.add_nodes_from(range(network.node_count))
+    for (first, second), length in zip(
+        network.graph.link_ends.tolist(), network.graph.length_km.tolist(), strict=True
+    ):
+        whole.add_edge(first, second, length=length)
+    kept = [node for node in whole if network.repeater_rate_hz[node] > 0 or node in (source, destination)]
+    usable = whole.subgraph(kept)
+    if not nx.has_path(usable, source, destination):
+        return []
+    least, found = None, []
+    for nodes in nx.shortest_simple_paths(usable, source, destination):
+        least = len(nodes) if least is None else least
+        if len(nodes) > least + extra_hops:
+            break
+        found.append((len(nodes), round(nx.path_weight(usable, nodes, "length"), 9), tuple(nodes)))
+    return [nodes for _, _, nodes in sorted(found)[:count]]
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> Network:
+    nodes = draw(st.integers(2, 9))
+    pairs = [(first, second) for first in range(nodes) for second in range(first + 1, nodes)]
+    ends = sorted(draw(st.lists(st.sampled_from(pairs), unique=True, max_size=18)))
+    # A few equal lengths, so that ties are tried; 0.1 does not add up exactly in binary.
+    lengths = draw(st.lists(st.sampled_from([0.1, 0.2, 0.3, 7.0]), min_size=len(ends), max_size=len(ends)))
+    rates = draw(st.lists(st.sampled_from([0.0, 1.0, 1.0, 1.0]), min_size=nodes, max_size=nodes))
+    return bare_network(graph_of(nodes, ends, lengths), repeater_rate_hz=rates)
+
+
+@settings(max_examples=150, deadline=None)
+@given(network=networks(), count=st.integers(1, 9), extra_hops=st.integers(0, 4))
+def test_exactly_the_shortest_paths_of_networkx(network: Network, count: int, extra_hops: int) -> None:
+    routes = Routes(network, count=count, extra_hops=extra_hops)
+    for source in range(network.node_count):
+        for destination in range(source + 1, network.node_count):
+            found = [path.nodes for path in routes.paths(source, destination)]
+            wanted = by_brute_force(network, source, destination, count=count, extra_hops=extra_hops)
+            assert found == wanted
+
+
+def small_mesh() -> Network:
+    parameters = GeometricParameters(nodes=50, side_km=100.0, mean_degree=4.8)
+    graph = geometric(parameters, stream=np.random.default_rng(5))
+    return bare_network(graph)
+
+
+def test_a_mesh_agrees_with_networkx() -> None:
+    network = small_mesh()
+    routes = Routes(network)
+    for source, destination in np.random.default_rng(2).integers(0, 50, size=(20, 2)).tolist():
+        if source == destination:
+            continue
+        low, high = min(source, destination), max(source, destination)
+        found = [path.nodes for path in routes.paths(low, high)]
+        assert found == by_brute_force(network, low, high, count=8, extra_hops=3)
+
+
+def test_a_path_knows_its_links_length_and_delay() -> None:
+    network = bare_network(graph_of(4, [(0, 1), (1, 2), (2, 3)], [1.0, 2.0, 4.0]))
+    (path,) = Routes(network).paths(0, 3)
+    assert path == Path((0, 1, 2, 3), (0, 1, 2), 7.0, path.delay_s)
+    assert path.delay_s == pytest.approx(7.0 / 2e5 + 3e-5, rel=1e-12)
+    assert path.hops == 3
+
+
+def test_the_way_back_is_the_way_there_reversed_and_found_once() -> None:
+    routes = Routes(small_mesh())
+    there, back = routes.paths(40, 3), routes.paths(3, 40)
+    assert there == tuple(path.reversed() for path in back)
+    assert routes.paths(40, 3) is there
+
+
+def test_inner_nodes_need_a_repeater_and_ends_do_not() -> None:
+    square = graph_of(4, [(0, 1), (0, 3), (1, 2), (2, 3)], [1.0, 5.0, 1.0, 5.0])
+    routes = Routes(bare_network(square, repeater_rate_hz=[0.0, 0.0, 0.0, 1.0]))
+    assert [path.nodes for path in routes.paths(0, 2)] == [(0, 3, 2)]
+    assert [path.nodes for path in routes.paths(1, 3)] == []
+    assert [path.nodes for path in routes.paths(0, 1)] == [(0, 1)]
+
+
+def test_no_path_to_itself_and_no_strange_nodes() -> None:
+    routes = Routes(small_mesh())
+    assert routes.paths(3, 3) == ()
+    with pytest.raises(ValueError, match="nodes are 0 to 49"):
+        routes.paths(-1, 3)
+    with pytest.raises(ValueError, match="count = 0"):
+        Routes(routes.network, count=0)
+
+
+def test_a_large_lattice_has_a_hundred_quintillion_shortest_paths_and_gives_eight() -> None:
+    # Corner to corner of 30 x 30 there are 58! / 29!^2, about 3e16, paths of 58 hops.
+    network = bare_network(grid(GridParameters(rows=30, columns=30, hop_km=10 / 3), stream=stream_of_none()))
+    found = Routes(network).paths(0, 899)
+    assert [path.hops for path in found] == [58] * 8
+    assert len({path.nodes for path in found}) == 8
+    first = (*range(30), *range(59, 900, 30))
+    assert found[0].nodes == first
+
+
+def test_the_ends_of_a_long_line() -> None:
+    network = bare_network(line(LineParameters(nodes=1000, hop_km=1.0), stream=stream_of_none()))
+    (path,) = Routes(network).paths(0, 999)
+    assert path.hops == 999
+
+
+def stream_of_none() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_search_is_fast_enough_to_be_found_on_first_use() -> None:
+    network = small_mesh()
+    pairs = [(source, destination) for source in range(50) for destination in range(source + 1, 50)]
+    routes = Routes(network)
+    network.neighbours, network.link_between  # noqa: B018
+    started = time.process_time()
+    for source, destination in pairs:
+        routes.paths(source, destination)
+    # 0.1 ms is usual; ten times that is the promise.
+    assert (time.process_time() - started) / len(pairs) < 1e-3

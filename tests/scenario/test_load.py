@@ -1,0 +1,339 @@
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from physics.interface import DepolarisingMemory, RelaxingMemory
+from qdpem.errors import ScenarioError
+from qdpem.scenario.faults import described, shown
+from qdpem.scenario.load import (
+    load_scenario,
+    parse_scenario,
+    scenario_from_text,
+    scenario_hash,
+    scenario_text,
+)
+from qdpem.scenario.schema import Bursts, Scenario, Uniform
+
+QUICKSTART = Path(__file__).parents[2] / "scenarios" / "quickstart.toml"
+
+SMALL = """
+name = "small"
+[topology]
+kind = "line"
+parameters = { nodes = 3, hop_km = 10.0 }
+[nodes]
+source_rate_hz = 50
+repeater_rate_hz = { low = 2.0, high = 10.0 }
+hardware = { memory = { kind = "depolarising", depolarising_s = inf } }
+[demand]
+rate_hz = 5.0
+classes = [{ application = "teleportation", share = 1.0, target_fidelity = 0.7, patience_s = 1.0 }]
+"""
+
+
+def faults_of(text: str, *overrides: str) -> dict[str, str]:
+    with pytest.raises(ScenarioError) as caught:
+        parse_scenario(text, overrides=overrides)
+    found = {fault.path: fault.message for fault in caught.value.faults}
+    assert len(found) == len(caught.value.faults)
+    return found
+
+
+def test_a_small_scenario_is_read_with_its_types() -> None:
+    scenario = parse_scenario(SMALL)
+    assert scenario.nodes.source_rate_hz == 50.0
+    assert isinstance(scenario.nodes.source_rate_hz, float)
+    assert scenario.nodes.repeater_rate_hz == Uniform(low=2.0, high=10.0)
+    assert scenario.nodes.hardware.memory == DepolarisingMemory(depolarising_s=math.inf)
+    assert scenario.links.fixed_loss_db == 2.6
+    assert scenario.window.end_s == 360.0
+
+
+def test_five_mistakes_give_five_faults_with_their_paths() -> None:
+    found = faults_of(
+        SMALL,
+        "nodes.memories=0",
+        "nodes.source_rate_hz=fast",
+        "links.fresh_fidelity=1.2",
+        "nodes.hardware.memory.kind=depolarizing",
+        "demand.wieghts=uniform",
+    )
+    assert found == {
+        "nodes.memories": "0 is not allowed; should be greater than or equal to 1",
+        "nodes.source_rate_hz": "'fast' is not allowed; should be a number or a table with low, high",
+        "links.fresh_fidelity": "1.2 is not allowed; should be less than or equal to 1",
+        "nodes.hardware.memory.kind": "'depolarizing' is not allowed; should be 'depolarising' or 'relaxing'"
+        " (did you mean 'depolarising'?)",
+        "demand.wieghts": "is not a known key; did you mean 'weights'?"
+        " known: rate_hz, classes, weights, bursts",
+    }
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "message"),
+    [
+        ("nodes.memories=4.0", "nodes.memories", "4.0 is not allowed; should be a whole number"),
+        ("nodes.memories=true", "nodes.memories", "true is not allowed; should be a whole number"),
+        ('nodes.memories="4"', "nodes.memories", "'4' is not allowed; should be a whole number"),
+        ("window.measured_s=inf", "window.measured_s", "inf is not allowed; should be finite"),
+        (
+            "nodes.source_rate_hz=-1",
+            "nodes.source_rate_hz",
+            "-1 is not allowed; should be greater than or equal to 0; or a table with low, high",
+        ),
+        (
+            "nodes.source_rate_hz={low=-1,high=2}",
+            "nodes.source_rate_hz.low",
+            "-1 is not allowed; should be greater than or equal to 0",
+        ),
+        ("nodes.source_rate_hz={low=1}", "nodes.source_rate_hz.high", "is missing; should be a number"),
+        (
+            "nodes.source_rate_hz={low=3,high=2}",
+            "nodes.source_rate_hz.low",
+            "low = 3 must not be above high = 2",
+        ),
+        (
+            "nodes.hardware.memory=60",
+            "nodes.hardware.memory",
+            "60 is not allowed; should be a table with depolarising_s"
+            " or a table with relaxation_s, dephasing_s",
+        ),
+        (
+            "nodes.hardware.memory={relaxation_s=1.0}",
+            "nodes.hardware.memory.dephasing_s",
+            "is missing; should be a number",
+        ),
+        (
+            "nodes.hardware.memory={relaxation_s=1.0,dephasing_s=3.0}",
+            "nodes.hardware.memory.dephasing_s",
+            "3.0 is not allowed; should be at most 2 relaxation_s = 2",
+        ),
+        (
+            "demand.bursts={period_s=8.0,duration_s=4.0,peak=3.0}",
+            "demand.bursts.peak",
+            "peak = 3 leaves no demand outside bursts; it must be at most period_s / duration_s = 2",
+        ),
+        (
+            "demand.weights=matrx",
+            "demand.weights",
+            "'matrx' is not allowed; should be 'matrix' or 'uniform' (did you mean 'matrix'?)",
+        ),
+        ("demand.classes=[]", "demand.classes", "[] is not allowed; should have at least 1 item"),
+        ("nodes=3", "nodes", "3 is not allowed; should be a table with"),
+        ("demand.classes.0.share=0.5", "demand.classes", "the shares sum to 0.5; should sum to 1"),
+        (
+            "topology.parameters.nods=4",
+            "topology.parameters.nods",
+            "is not a known key; did you mean 'nodes'?",
+        ),
+        (
+            "topology.parameters.hop_km=0",
+            "topology.parameters.hop_km",
+            "0 is not allowed; should be greater than 0",
+        ),
+        ("topology.kind=lin", "topology.kind", "no topology is called 'lin'; did you mean 'line'?"),
+        ("physics.model=pauly", "physics.model", "no physics model is called 'pauly'; did you mean 'pauli'?"),
+    ],
+)
+def test_one_wrong_value_gives_one_sentence(override: str, path: str, message: str) -> None:
+    found = faults_of(SMALL, override)
+    assert list(found) == [path]
+    assert found[path].startswith(message)
+
+
+def test_what_a_dataclass_checks_itself_is_reported_beside_other_faults() -> None:
+    found = faults_of(
+        SMALL,
+        "nodes.hardware.gate_fidelity=1.5",
+        "nodes.hardware.readout_fidelity=-2",
+        "nodes.hardware.memory.depolarising_s=long",
+    )
+    assert found["nodes.hardware.gate_fidelity"] == "1.5 is not allowed; should be between 0 and 1"
+    assert found["nodes.hardware.readout_fidelity"] == "-2 is not allowed; should be between 0 and 1"
+    assert found["nodes.hardware.memory.depolarising_s"] == "'long' is not allowed; should be a number"
+    assert len(found) == 3
+
+
+def test_missing_tables_are_all_named() -> None:
+    assert set(faults_of("")) == {"name", "topology", "nodes", "demand"}
+
+
+def test_bad_toml_names_the_line() -> None:
+    found = faults_of('name = "a"\nnodes = = 3\n')
+    assert "line 2" in found[""]
+
+
+def test_missing_folder_and_binary_files_are_sentences(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="there is no such file"):
+        load_scenario(tmp_path / "none.toml")
+    with pytest.raises(ScenarioError, match="cannot be read"):
+        load_scenario(tmp_path)
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ScenarioError, match="not UTF-8 text"):
+        load_scenario(tmp_path / "binary.toml")
+
+
+def test_overrides_set_any_key() -> None:
+    scenario = parse_scenario(
+        SMALL,
+        overrides=[
+            "nodes.memories=4",
+            "demand.classes.0.target_fidelity = 0.6",
+            "demand.bursts.peak=2",
+            "name=other",
+            "nodes.hardware.memory={kind='relaxing',relaxation_s=1.0,dephasing_s=1.5}",
+            "topology.parameters.nodes=5",
+        ],
+    )
+    assert scenario.nodes.memories == 4
+    assert scenario.demand.classes[0].target_fidelity == 0.6
+    assert scenario.demand.bursts == Bursts(peak=2.0)
+    assert scenario.name == "other"
+    assert scenario.nodes.hardware.memory == RelaxingMemory(relaxation_s=1.0, dephasing_s=1.5)
+    assert scenario.topology.parameters["nodes"] == 5
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "message"),
+    [
+        ("nodes.memories", "", "'nodes.memories' is not an override"),
+        ("nodes..memories=3", "", "'nodes..memories=3' is not an override"),
+        ("demand.classes.1.share=1", "demand.classes", "has 1 items; '1' is not one of 0 to 0"),
+        ("demand.rate_hz.low=1", "demand.rate_hz", "is 5.0, which has no 'low'"),
+    ],
+)
+def test_overrides_that_cannot_be_set(override: str, path: str, message: str) -> None:
+    assert faults_of(SMALL, override)[path].startswith(message)
+
+
+def study(**changes: str) -> str:
+    keys = {"seeds": "[1000, 1001]", "arms": '[{ name = "dpem" }]', "reference": '"dpem"'} | changes
+    return SMALL + "[study]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "message"),
+    [
+        (
+            {"arms": '[{ name = "depm" }]', "reference": '"depm"'},
+            "study.arms.0.name",
+            "no policy is called 'depm'; did you mean 'dpem'?",
+        ),
+        (
+            {"arms": '[{ name = "dpem", policy = "local-minhops" }]'},
+            "study.arms.0.policy",
+            "no policy is called 'local-minhops'; did you mean 'local-minhop'?",
+        ),
+        (
+            {"arms": '[{ name = "dpem", knowledge = "clairvoyance" }]'},
+            "study.arms.0.knowledge",
+            "no forecaster is called 'clairvoyance'; did you mean 'clairvoyant'?",
+        ),
+        (
+            {"arms": '[{ name = "dpem" }, { name = "dpem" }]'},
+            "study.arms.1.name",
+            "'dpem' is the name of an arm above",
+        ),
+        ({"reference": '"dpm"'}, "study.reference", "no arm is called 'dpm'; did you mean 'dpem'?"),
+        ({"seeds": "[1000, 1000]"}, "study.seeds", "1000 is given more than once"),
+        ({"seeds": "[3, 1000]"}, "study.seeds", "tuning and test seeds are mixed"),
+        ({"seeds": "[1000, 10000]"}, "study.seeds", "test and training seeds are mixed"),
+        ({"arms": '[{ name = "A b" }]'}, "study.arms.0.name", "'A b' is not allowed; should match"),
+    ],
+)
+def test_study_faults(changes: dict[str, str], path: str, message: str) -> None:
+    found = faults_of(study(**changes))
+    assert list(found) == [path]
+    assert found[path].startswith(message)
+
+
+def test_all_that_makes_no_sense_is_reported_at_once() -> None:
+    text = study(arms='[{ name = "depm" }]', seeds="[1, 1001]")
+    found = faults_of(
+        text,
+        "physics.model=quantum",
+        "topology.kind=ring",
+        "demand.classes.0.application=qkd",
+        "demand.classes.0.share=0.9",
+    )
+    assert set(found) == {
+        "physics.model",
+        "topology.kind",
+        "demand.classes.0.target_fidelity",
+        "demand.classes",
+        "study.arms.0.name",
+        "study.reference",
+        "study.seeds",
+    }
+
+
+def test_seeds_beside_the_named_ranges_are_free() -> None:
+    assert parse_scenario(study(seeds="[1000, 5000]")).study is not None
+
+
+def test_quickstart_is_a_fair_study() -> None:
+    scenario = load_scenario(QUICKSTART)
+    assert scenario.study is not None
+    assert {arm.name for arm in scenario.study.arms} >= {
+        "central-fcfs",
+        "central-live",
+        "local-minhop",
+        "dpem",
+    }
+    assert len(scenario.study.seeds) >= 5
+
+
+def test_text_and_hash_ignore_order_and_comments_and_see_every_value() -> None:
+    tables = tomllib.loads(SMALL)
+    assert list(tables) == ["name", "topology", "nodes", "demand"]
+    head, *sections = SMALL.split("\n[")
+    shuffled = "# a comment\n" + head + "".join("\n[" + part for part in reversed(sections))
+    first, second = parse_scenario(SMALL), parse_scenario(shuffled)
+    assert scenario_text(first) == scenario_text(second)
+    assert scenario_hash(first) == scenario_hash(second)
+    assert len(scenario_hash(first)) == 16
+    changed = parse_scenario(SMALL, overrides=["window.warm_up_s=61"])
+    assert scenario_hash(changed) != scenario_hash(first)
+
+
+positive = st.floats(min_value=1e-6, max_value=1e6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    rate=positive,
+    scale=positive,
+    memory=st.one_of(
+        st.builds(DepolarisingMemory, depolarising_s=positive | st.just(math.inf)),
+        positive.map(lambda value: RelaxingMemory(relaxation_s=value, dephasing_s=2.0 * value)),
+    ),
+    seed=st.none() | st.integers(0, 2**60),
+    words=st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+)
+def test_text_read_back_is_the_same_scenario(
+    rate: float, scale: float, memory: Any, seed: int | None, words: str
+) -> None:
+    base = load_scenario(QUICKSTART)
+    scenario: Scenario = replace(
+        base,
+        description=words,
+        topology_seed=seed,
+        topology=replace(base.topology, length_scale=scale),
+        demand=replace(base.demand, rate_hz=rate),
+        nodes=replace(base.nodes, hardware=replace(base.nodes.hardware, memory=memory)),
+    )
+    assert scenario_from_text(scenario_text(scenario)) == scenario
+
+
+def test_values_and_types_are_shown_as_people_write_them() -> None:
+    assert shown([1, "a"]) == '[1, "a"]'
+    assert len(shown(list(range(100)))) == 60
+    assert described(int | None) == "a whole number"
