@@ -76,7 +76,7 @@ class Dpem:
         if self._given is None:
             self._weights = stacked(load_actor(self.parameters.policy_file), nodes=nodes)
         else:
-            self.load_state(self._given)
+            self._take(self._given)
             have = len(self._weights[ACTOR[0]])
             if have != nodes:
                 raise PolicyError(f"policy 'dpem' has weights for {have} nodes; the network has {nodes}")
@@ -104,11 +104,15 @@ class Dpem:
         return Decisions(allocations=tuple(made), vectors=vectors)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """The stacked weights."""
-        return dict(self._weights)
+        """The stacked weights and what every site remembers of this run."""
+        return {**self._weights, **self._builder.finder.state()}
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take up stacked weights. Raises PolicyError for a missing or misshapen array."""
+        """Take up what `state` gave, after `reset`. Raises PolicyError for a missing or misshapen array."""
+        self._take(state)
+        self._builder.finder.load_state(state)
+
+    def _take(self, state: Mapping[str, NDArray[Any]]) -> None:
         _check({name: state[name][0] if name in state else None for name in ACTOR}, origin="the given state")
         self._weights = {name: np.asarray(state[name]) for name in (*ACTOR, *CRITIC) if name in state}
 

@@ -39,17 +39,17 @@ class Candidates:
 
 
 class Builder:
-    """Builds candidates for one run."""
+    """Builds candidates for one run; `finder` holds all it remembers."""
 
     def __init__(self, context: Context) -> None:
         self._paths = PathTable(context)
-        self._finder = SlotFinder(context, self._paths)
+        self.finder = SlotFinder(context, self._paths)
         self._describer = Describer(context)
         self._rights = RIGHTS.index(context.rights)
 
     def build(self, views: Views) -> Candidates:
         """The options of every site in `views`; each row depends on that row and its own past alone."""
-        slots = self._finder.slots(views)
+        slots = self.finder.slots(views)
         features = np.zeros((len(views), SLOTS, OPTIONS, len(FEATURES)), dtype=np.float32)
         mask = np.zeros((len(views), SLOTS, OPTIONS), dtype=np.bool_)
         static = np.zeros((0, PATHS + 1, len(COLUMNS)))
@@ -77,7 +77,7 @@ class Builder:
         path = self._paths.nodes(slot.source, slot.destination, position)
         if serves:
             return self._serve(slot, path=path, rounds=int(rounds))
-        self._finder.ordered(path[0], path[-1], now_s=now_s)
+        self.finder.ordered(path[0], path[-1], now_s=now_s)
         return Allocation(
             source=path[0],
             destination=path[-1],

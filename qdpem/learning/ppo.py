@@ -31,7 +31,7 @@ class Settings:
     """Numbers of the algorithm; `passes` over the batch in minibatches of `minibatch` decisions a node."""
 
     passes: int = 4
-    minibatch: int = 256
+    minibatch: int = 64
     learning_rate: float = 3e-3
     clip_ratio: float = 0.2
     entropy_weight: float = 0.01

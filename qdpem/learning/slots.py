@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+import numpy as np
 
 from qdpem.events.tables import REASONS
 from qdpem.learning.paths import PathTable
-from qdpem.policy.interface import Context, Views
+from qdpem.policy.interface import Context, Floats, Views
 from qdpem.scenario.schema import RIGHTS
 
 REQUEST_SLOTS = 4
@@ -65,6 +68,23 @@ class SlotFinder:
         """Remember that `site` orders stock with `partner` now."""
         self._ordered_s[site, partner] = now_s
 
+    def state(self) -> dict[str, Floats]:
+        """What is remembered: `asked` [n, 3], site, target, count; `ordered` [m, 3], site, partner, time."""
+        asked = [(site, *pair) for site, counts in self._asked.items() for pair in counts.items()]
+        ordered = [(*pair, time_s) for pair, time_s in self._ordered_s.items()]
+        return {
+            "asked": np.array(asked, dtype=np.float64).reshape(-1, 3),
+            "ordered": np.array(ordered, dtype=np.float64).reshape(-1, 3),
+        }
+
+    def load_state(self, state: Mapping[str, Floats]) -> None:
+        """Take up what `state` gave."""
+        self._asked, self._ordered_s = {}, {}
+        for site, target, count in state["asked"].tolist():
+            self._asked.setdefault(int(site), {})[target] = int(count)
+        for site, partner, time_s in state["ordered"].tolist():
+            self._ordered_s[int(site), int(partner)] = time_s
+
     def _may_order(self, site: int, partner: int, shelf: _Shelf, now_s: float) -> bool:
         rested = now_s - self._ordered_s.get((site, partner), -math.inf) >= self._rest_s
         return rested and shelf.partners.count(partner) < BASE_STOCK
@@ -96,7 +116,7 @@ class SlotFinder:
         if views.reason[row] == _ARRIVAL:
             counts = self._asked.setdefault(int(views.site[row]), {})
             counts[targets[waiting[-1]]] = counts.get(targets[waiting[-1]], 0) + 1
-        timely = [column for column in waiting if deadlines[column] > views.time_s]
+        timely = [column for column in waiting if deadlines[column] > views.time_s and asked[column] > 0]
         timely.sort(key=deadlines.__getitem__)
         promised: dict[int, int] = {}
         found = []

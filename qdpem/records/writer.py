@@ -259,7 +259,8 @@ class RecordWriter:
         self._failed = True
         raise RecordError(
             f"the record {self.path} cannot be written any further: {_reason(error)}; it keeps the first"
-            f" {self._kept_rows} rows and is marked incomplete. Free some space or choose another place and run again."
+            f" {self._kept_rows} rows and is marked incomplete. Free some space or choose another place"
+            " and run again."
         ) from error
 
 

@@ -50,7 +50,7 @@ def gap(ours, theirs):
     return np.abs(PAULI.density_matrix(ours) - REFERENCE.density_matrix(theirs)).max()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(seed=seeds, first=memories, second=memories, duration_s=st.floats(0.0, 10.0))
 def test_age_agrees(seed, first, second, duration_s):
     ours, theirs = both(seed)
@@ -58,7 +58,7 @@ def test_age_agrees(seed, first, second, duration_s):
     assert gap(*aged) < EXACT
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(left=seeds, right=seeds, node=nodes, outcome=st.integers(0, 3))
 def test_forced_swap_agrees(left, right, node, outcome):
     (a, x), (b, y) = both(left), both(right)
@@ -67,7 +67,7 @@ def test_forced_swap_agrees(left, right, node, outcome):
     assert gap(ours.state, theirs.state) < EXACT
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(left=seeds, right=seeds, node=nodes, u=uniforms)
 def test_drawn_swap_agrees(left, right, node, u):
     (a, x), (b, y) = both(left), both(right)
@@ -91,7 +91,7 @@ def test_choices_agree_on_the_very_edge(u):
     assert ours.outcome == (math.floor(8 * u) if u < 0.5 else -1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(kept=seeds, spent=seeds, first=nodes, second=nodes, u=uniforms)
 def test_distillation_agrees(kept, spent, first, second, u):
     (a, x), (b, y) = both(kept), both(spent)
@@ -103,7 +103,7 @@ def test_distillation_agrees(kept, spent, first, second, u):
         assert gap(ours.state, theirs.state) < EXACT
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=seeds)
 def test_the_rest_agrees(seed):
     ours, theirs = both(seed)
@@ -156,7 +156,7 @@ def test_perfect_swap_is_a_bell_projection(model, left, right, outcome):
     assert np.allclose(model.density_matrix(swapped.state), expected, atol=EXACT)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     one=st.lists(st.floats(0.01, 1.0), min_size=4, max_size=4),
     other=st.lists(st.floats(0.01, 1.0), min_size=4, max_size=4),

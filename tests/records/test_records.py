@@ -65,8 +65,11 @@ def fill(recorder: Recorder, *, seconds: int = 10, rows_each: int = 50, seed: in
     for second in range(1, seconds + 1):
         for table in TABLES:
             append = recorder.appender(table)
-            for _ in range(rows_each if table.level == "events" or second == 1 else 1):
-                append(tuple(draw_value(draw, column, second) for column in table.columns))
+            rows = rows_each if table.level == "events" or second == 1 else 1
+            for row in zip(
+                *(draw_values(draw, column, second, rows) for column in table.columns), strict=True
+            ):
+                append(row)
         recorder.vectors(
             {
                 "value": draw.random(7),
@@ -77,12 +80,13 @@ def fill(recorder: Recorder, *, seconds: int = 10, rows_each: int = 50, seed: in
         recorder.tick(float(second))
 
 
-def draw_value(draw: np.random.Generator, column: Any, second: int) -> Any:
+def draw_values(draw: np.random.Generator, column: Any, second: int, rows: int) -> list[Any]:
     if column.words:
-        return int(draw.integers(0, len(column.words)))
+        return draw.integers(0, len(column.words), rows).tolist()
     if column.dtype == "float64":
-        return math.nan if draw.random() < 0.1 and column.unit == "" else second - 1 + draw.random()
-    return int(draw.integers(-1, 100))
+        values = second - 1 + draw.random(rows)
+        return np.where((draw.random(rows) < 0.1) & (column.unit == ""), math.nan, values).tolist()
+    return draw.integers(-1, 100, rows).tolist()
 
 
 def write_record(path: Path, *, level: str = "events", seconds: int = 10, seed: int = 3) -> MemoryRecorder:
