@@ -47,6 +47,7 @@ class GruForecast:
 
     name: ClassVar[str] = "gru"
     oracle: ClassVar[bool] = False
+    _hidden: NDArray[np.float32]
 
     def __init__(self, parameters: Parameters | None = None) -> None:
         self.parameters = parameters or self.Parameters()
@@ -113,7 +114,7 @@ class GruForecast:
                 f" {self._context.horizon_steps}"
             )
         self._fitted, self._cells = fitted, CellStack(fitted.weights)
-        self._hidden: NDArray[np.float32] = fitted.hidden
+        self._hidden = fitted.hidden
 
     def _fit(self, history: NDArray[np.int64]) -> Fitted:
         return fit_nodes(

@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 RELEASED = Path(__file__).parent / "released" / "gru_start.npz"
 UNITS = 16
 STEPS_AHEAD = 10
+_SHAPES = {
+    "input": (1, FEATURES, 3 * UNITS),
+    "recurrent": (1, UNITS, 3 * UNITS),
+    "input_bias": (1, 1, 3 * UNITS),
+    "recurrent_bias": (1, 1, 3 * UNITS),
+    "head": (1, UNITS, STEPS_AHEAD),
+    "head_bias": (1, 1, STEPS_AHEAD),
+}
 _HISTORY = 400
 _STEPS = 576
 _WINDOW = 48
@@ -48,9 +56,13 @@ def read_start(path: Path = RELEASED) -> dict[str, NDArray[np.float32]]:
     """The start's weights, each with a first axis of 1; raises QdpemError when the file is not one."""
     try:
         with np.load(path) as file:
-            return {name: file[name] for name in WEIGHTS}
+            weights = {name: file[name] for name in WEIGHTS}
     except (OSError, KeyError, ValueError) as error:
         raise QdpemError(f"{path} is not a start for the GRU forecaster: {error}") from error
+    found = {name: value.shape for name, value in weights.items()}
+    if found != _SHAPES:
+        raise QdpemError(f"{path} holds weights of shapes {found}; the GRU forecaster needs {_SHAPES}")
+    return weights
 
 
 def digest(weights: dict[str, NDArray[np.float32]]) -> str:
@@ -98,11 +110,11 @@ def _covered(
 def untrained(generator: np.random.Generator) -> dict[str, NDArray[np.float32]]:
     """Uniform weights within 1/sqrt(units), as torch.nn.GRU begins, with a head that says the mean rate."""
     bound = UNITS**-0.5
-    shapes = {"input": (FEATURES, 3 * UNITS), "recurrent": (UNITS, 3 * UNITS), "head": (UNITS, STEPS_AHEAD)}
-    weights = {name: generator.uniform(-bound, bound, (1, *shape)) for name, shape in shapes.items()}
-    weights |= {name: np.zeros((1, 1, 3 * UNITS)) for name in ("input_bias", "recurrent_bias")}
-    weights["head_bias"] = np.full((1, 1, STEPS_AHEAD), np.log(np.expm1(1.0)))
-    return {name: weights[name].astype(np.float32) for name in WEIGHTS}
+    weights = {name: np.zeros(shape, dtype=np.float32) for name, shape in _SHAPES.items()}
+    for name in ("input", "recurrent", "head"):
+        weights[name] = generator.uniform(-bound, bound, _SHAPES[name]).astype(np.float32)
+    weights["head_bias"] += np.float32(np.log(np.expm1(1.0)))
+    return weights
 
 
 def make_start(
