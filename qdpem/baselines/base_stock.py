@@ -40,6 +40,8 @@ class BaseStockRule:
     """Pairs that may be ahead at the sources of the path's ends when stock is ordered."""
     free_memories: int = 4
     """Free qubits that the ends must have, known or believed."""
+    least_use: float = 0.3
+    """Stock is kept only for peers expected to ask this often within its useful life."""
     reorder_s: float = 1.0
     """The same stock is ordered again no sooner than this, so that refusals do not flood the network."""
 
@@ -94,7 +96,7 @@ class BaseStock:
         on_hand = Counter(zip(view.stock_owner[0].tolist(), partners, strict=True))
         foreign = Counter(partners)
         free = _free_memories(view)
-        for source, destination in self._top_peers(view):
+        for source, destination, rate_hz in self._top_peers(view):
             if (
                 on_hand[source, destination] >= rule.base
                 or view.time_s < self.ordered_s[source, destination] + rule.reorder_s
@@ -103,23 +105,24 @@ class BaseStock:
             ):
                 continue
             choice = self._quiet_choice(source, destination, load)
-            order = _order(choice, view.time_s, self._context, rule) if choice else None
-            if choice is not None and order is not None:
+            if choice is None:
+                continue
+            order = self._order(choice, view.time_s, rate_hz)
+            if order is not None:
                 self.ordered_s[source, destination] = view.time_s
                 foreign[destination] += 1
                 load.add(choice)
                 yield order
 
-    def _top_peers(self, view: Views) -> list[tuple[int, int]]:
+    def _top_peers(self, view: Views) -> Iterator[tuple[int, int, float]]:
         nodes = 1 if self._context.control == "local" else self._context.network.node_count
-        count = self._rule.peers * nodes
-        ends = zip(
-            view.peer_source[0, :count].tolist(), view.peer_destination[0, :count].tolist(), strict=True
-        )
-        wanted = [(source, destination) for source, destination in ends if source >= 0]
-        if self._context.rights == "elementary":
-            return [pair for pair in wanted if pair in self._context.network.link_between]
-        return wanted
+        columns = (view.peer_source[0], view.peer_destination[0], view.peer_rate_hz[0])
+        rows = zip(*(column[: self._rule.peers * nodes].tolist() for column in columns), strict=True)
+        near_only = self._context.rights == "elementary"
+        for source, destination, rate_hz in rows:
+            if source < 0 or (near_only and (source, destination) not in self._context.network.link_between):
+                continue
+            yield source, destination, rate_hz
 
     def _quiet_choice(self, source: int, destination: int, load: Load) -> Choice | None:
         backlog = self._rule.backlog
@@ -134,21 +137,23 @@ class BaseStock:
             quiet=True,
         )
 
-
-def _order(choice: Choice, now_s: float, context: Context, rule: BaseStockRule) -> Allocation | None:
-    path = choice.path
-    life_s = context.estimates.useful_life_s(path, rule.target_fidelity, rounds=choice.rounds)
-    if life_s < rule.least_life_s or (context.rights == "elementary" and path.hops > 1):
-        return None
-    return Allocation(
-        source=path.nodes[0],
-        destination=path.nodes[-1],
-        target_fidelity=rule.target_fidelity,
-        path=path.nodes,
-        expires_s=now_s + choice.finish_s + min(life_s, _LONGEST_LIFE_S),
-        plan=Plan(rounds_per_link=choice.rounds),
-        purpose="stock",
-    )
+    def _order(self, choice: Choice, now_s: float, rate_hz: float) -> Allocation | None:
+        path, rule = choice.path, self._rule
+        if self._context.rights == "elementary" and path.hops > 1:
+            return None
+        life_s = self._context.estimates.useful_life_s(path, rule.target_fidelity, rounds=choice.rounds)
+        life_s = min(life_s, _LONGEST_LIFE_S)
+        if life_s < rule.least_life_s or rate_hz * life_s < rule.least_use:
+            return None
+        return Allocation(
+            source=path.nodes[0],
+            destination=path.nodes[-1],
+            target_fidelity=rule.target_fidelity,
+            path=path.nodes,
+            expires_s=now_s + choice.finish_s + life_s,
+            plan=Plan(rounds_per_link=choice.rounds),
+            purpose="stock",
+        )
 
 
 def _free_memories(view: Views) -> dict[int, float]:

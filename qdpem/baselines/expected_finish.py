@@ -122,12 +122,20 @@ class Load:
     """Work believed to be ahead at every node, from one site's view; what is decided now is added.
 
     Reported backlogs and the site's own book of orders count the same work twice, so the larger of the
-    two is believed. Nodes it knows nothing of are taken as idle. A token bucket refills while its report
-    ages. `pairs`, `swaps`, `tokens`: float64 [N].
+    two is believed. A token bucket refills while its report ages. `pairs`, `swaps`, `tokens`: float64 [N].
     """
 
-    def __init__(self, network: Network, *, pairs: Floats, swaps: Floats, tokens: Floats) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        pairs: Floats,
+        swaps: Floats,
+        tokens: Floats,
+        unseen: NDArray[np.bool_] | None = None,
+    ) -> None:
         self._network = network
+        self._unseen = np.zeros(network.node_count, dtype=np.bool_) if unseen is None else unseen
         self._pairs, self._swaps, self._tokens = pairs, swaps, tokens
         self._seconds_per_pair = _seconds_per_pair(network)
 
@@ -138,20 +146,23 @@ class Load:
         return cls(network, pairs=nothing, swaps=nothing, tokens=nothing + network.repeater_burst)
 
     @classmethod
-    def of_view(cls, view: Views, network: Network) -> Load:
-        """What the one site of `view` believes."""
-        load = cls.idle(network)
+    def of_view(
+        cls, view: Views, network: Network, *, unseen_pairs: float = 0.0, unseen_tokens: float = 1.0
+    ) -> Load:
+        """What the one site of `view` believes; `unseen` is believed of nodes it has no news of."""
         known = view.known[0]
         nodes = known[known >= 0]
         status = view.status[0, known >= 0]
         age_s = np.nan_to_num(view.status_age_s[0, known >= 0])
-        pairs, swaps = np.zeros(network.node_count), np.zeros(network.node_count)
+        pairs, swaps = np.full(network.node_count, unseen_pairs), np.zeros(network.node_count)
         pairs[nodes] = np.fmax(np.fmax(status[:, EMISSION_BACKLOG], status[:, ORDERED_PAIRS]), 0.0)
         swaps[nodes] = np.fmax(np.fmax(status[:, TOKEN_BACKLOG], status[:, ORDERED_SWAPS]), 0.0)
-        tokens = load._tokens
+        tokens = np.full(network.node_count, min(unseen_tokens, network.repeater_burst))
         refilled = status[:, TOKENS] + network.repeater_rate_hz[nodes] * age_s
         tokens[nodes] = np.fmin(np.nan_to_num(refilled, nan=np.inf), network.repeater_burst)
-        return cls(network, pairs=pairs, swaps=swaps, tokens=tokens)
+        unseen = np.ones(network.node_count, dtype=np.bool_)
+        unseen[nodes] = False
+        return cls(network, pairs=pairs, swaps=swaps, tokens=tokens, unseen=unseen)
 
     @property
     def ready_s(self) -> Floats:
@@ -166,12 +177,12 @@ class Load:
 
     @property
     def repeaters_idle(self) -> NDArray[np.bool_]:
-        """Where a token lies ready and nothing is known to wait for it, [N]."""
-        return (self._tokens >= 1.0) & (self._swaps <= 0.0)
+        """Where a token lies ready and nothing waits for it, or nothing is known, [N]."""
+        return ((self._tokens >= 1.0) & (self._swaps <= 0.0)) | self._unseen
 
     def source_idle(self, node: int, *, pairs: float) -> bool:
-        """Whether at most `pairs` pairs are ahead there."""
-        return bool(self._pairs[node] <= pairs)
+        """Whether at most `pairs` pairs are ahead there, or nothing is known."""
+        return bool(self._pairs[node] <= pairs or self._unseen[node])
 
     def add(self, chosen: Choice, *, pairs: int = 1) -> None:
         """Count the work of a path just chosen."""

@@ -32,6 +32,11 @@ class LiveParameters(BaseStockRule):
     hope: float = 1.0
     """A request is left if even an idle network needs this many times its slack, as expected."""
 
+    unseen_pairs: float = 1.0
+    """Pairs believed ahead at sources a site has no news of; central: there are none."""
+    unseen_tokens: float = 0.0
+    """Tokens believed ready at repeaters a site has no news of."""
+
     def __post_init__(self) -> None:
         if not 0.0 <= self.wait_share <= 1.0:
             raise ValueError(f"wait_share is {self.wait_share!r}; it must be between 0 and 1")
@@ -77,7 +82,12 @@ class CentralLive:
         stocks = context.rights != "serve"
         if not waiting and not stocks:
             return ()
-        load = Load.of_view(view, context.network)
+        load = Load.of_view(
+            view,
+            context.network,
+            unseen_pairs=self._parameters.unseen_pairs,
+            unseen_tokens=self._parameters.unseen_tokens,
+        )
         shelf = ready_stock(view) if stocks else {}
         made = [found for request in waiting if (found := self._serve(request, view.time_s, load, shelf))]
         if stocks:

@@ -1,7 +1,7 @@
 """The queue-aware rule on its own knowledge, with a constant base stock for each of its top peers.
 
 Source, knowledge and work are those of `live` and `base_stock`: a node sees itself, its neighbours' news
-as old as the link's delay, and its own book; repeaters beyond its neighbours are taken as idle.
+as old as the link's delay, and its own book; of repeaters beyond its neighbours it believes a constant.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ class SlotFinder:
     def _peer_slots(self, views: Views, row: int, shelf: _Shelf) -> list[Slot]:
         target = self._typical_target(int(views.site[row]))
         sources = views.peer_source[row].tolist()
-        ways: set[int] = set()
+        ways = set(shelf.peers[:PEER_SLOTS])
         found = []
         for place, (source, partner) in enumerate(zip(sources, shelf.peers, strict=True)):
             if source < 0 or place == PEER_SLOTS:

@@ -98,7 +98,7 @@ class Unserved:
         between = f" (for one, {self.example[0]} - {self.example[1]})" if self.example else ""
         return (
             f"nothing can serve {self.share:.1%} of the {self.application} demand at fidelity"
-            f" {self.target_fidelity:g}: {self.pairs} node pairs{between}"
+            f" {self.target_fidelity:g}: {self.pairs} node {'pair' if self.pairs == 1 else 'pairs'}{between}"
         )
 
 

@@ -26,12 +26,12 @@ class Clock:
         """When the next call is due; inf when there is none."""
         return float(self._environment.peek())
 
-    def after(self, delay_s: float, function: Callable[..., object], *arguments: Any) -> None:
+    def after(self, delay_s: float, function: Callable[..., Any], *arguments: Any) -> None:
         """Call `function(*arguments)` in `delay_s` seconds."""
         timeout = Timeout(self._environment, delay_s)
         timeout.callbacks.append(lambda _: function(*arguments))
 
-    def at(self, time_s: float, function: Callable[..., object], *arguments: Any) -> None:
+    def at(self, time_s: float, function: Callable[..., Any], *arguments: Any) -> None:
         """Call `function(*arguments)` at `time_s`, or now if that is past."""
         self.after(max(time_s - self._environment.now, 0.0), function, *arguments)
 

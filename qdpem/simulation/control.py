@@ -137,6 +137,8 @@ class Desk:
     def _ended(self, reservation: Reservation) -> None:
         del self.working[reservation.id]
         source = reservation.path[0]
+        if reservation.end in ("refused", "failed_swap"):
+            return
         if self.local:
             self._book(reservation, -1)
         else:
@@ -162,6 +164,7 @@ class Desk:
             reservation.release_at(place, delay_s)
         self._leaving[reservation.id] = reservation
         self._world.clock.after(max(delays), self._leaving.pop, reservation.id)
+        self._after(back_s, self._book, reservation, -1)
         if reservation.request is not None:
             self._after(back_s, self._try_again, reservation.request)
 

@@ -48,6 +48,7 @@ class Reservation:
         self.purpose = PURPOSES.index(allocation.purpose)
         self.made_s = world.clock.now_s
         self.open = True
+        self.end = "open"
         self._world = world
         self._ended = ended
         self._returned = returned
@@ -117,14 +118,28 @@ class Reservation:
 
     def completed(self, lane: Lane, pair: Pair, *, ready_s: float, operated_s: float) -> None:
         """A lane's pair is known at both ends: it is delivered or stocked."""
+        if not self.open:
+            # Another lane failed and word of it has not reached the ends yet: they release this one too.
+            self._world.ledger.end(pair, "lost", self._world.clock.now_s)
+            return
         if self.request is not None:
-            self._world.requests.receive(self.request, lane, pair, ready_s=ready_s, operated_s=operated_s)
+            self._hand_over(self.request, lane, pair, ready_s=ready_s, operated_s=operated_s)
             return
         self._held[0] -= 1
         self._held[-1] -= 1
         self._foreign -= 1
         self._world.stock.keep(pair, owner=self.path[0], until_s=self.allocation.expires_s)
         self.lane_done()
+
+    def _hand_over(
+        self, request: Request, lane: Lane, pair: Pair, *, ready_s: float, operated_s: float
+    ) -> None:
+        if request.open:
+            self._world.requests.receive(request, lane, pair, ready_s=ready_s, operated_s=operated_s)
+        else:
+            # Served already, by another allocation: a duplicate is waste.
+            self._world.ledger.end(pair, "lost", self._world.clock.now_s)
+            lane.consumed()
 
     def lane_done(self) -> None:
         """One lane needs nothing any more."""
@@ -178,6 +193,7 @@ class Reservation:
 
     def _finish(self, how: str, *, cause: str = "none", node: int = -1) -> None:
         self.open = False
+        self.end = how
         allocation = self.allocation
         self._write(
             (

@@ -256,6 +256,8 @@ class Simulation:
         clock = self._world.clock
         clock.at(self.scenario.forecasting.step_s, self._forecast_step, 1)
         clock.at(_TICK_S, self._tick, 1)
+        # The last event of all, so that what is still open ends at the run's end.
+        clock.at(self._end_s, lambda: None)
         self._arrive(0)
 
     def _arrive(self, row: int) -> None:

@@ -165,15 +165,24 @@ def _draw_map(place: Axes, tables: Tables, *, load: Floats, use: Floats, top: fl
 def _name_busiest(place: Axes, tables: Tables, *, load: Floats, names: Sequence[str], count: int = 5) -> None:
     nodes = tables["nodes"]
     order = np.argsort(-np.nan_to_num(load, nan=-1.0), kind="stable")[:count]
+    spots = np.stack([nodes["x_km"], nodes["y_km"]], axis=1)
+    km_per_point = max(float(np.ptp(spots[:, 1])), 1e-9) / 270.0
+    taken = spots
     for node in order.tolist():
-        place.annotate(
-            names[node],
-            (nodes["x_km"][node], nodes["y_km"][node]),
-            xytext=(6, 5),
-            textcoords="offset points",
-            fontsize=8,
-            zorder=3,
-        )
+        size = np.array([4.8 * len(names[node]), 8.0]) * km_per_point
+        corners = [spots[node] + np.array(shift) * km_per_point for shift in ((7, 2), (7, -10))]
+        corners += [
+            spots[node] + np.array([-7.0 * km_per_point - size[0], dy * km_per_point]) for dy in (2, -10)
+        ]
+        reach = 4.0 * km_per_point
+        crowd = [
+            int(((taken > corner - reach) & (taken < corner + size + reach)).all(axis=1).sum())
+            for corner in corners
+        ]
+        corner = corners[int(np.argmin(crowd))]
+        covered = corner + size * np.linspace(0.05, 0.95, 8)[:, np.newaxis] * (1.0, 0.0) + size * (0.0, 0.5)
+        taken = np.concatenate([taken, covered])
+        place.text(*corner, names[node], fontsize=8, zorder=3)
 
 
 def delivery_over_time(

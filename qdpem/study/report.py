@@ -14,7 +14,7 @@ from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Scenario, Uniform
 from qdpem.study.figures import arm_styles
 from qdpem.study.reading import readings, spread_reading
-from qdpem.study.results import CONTENTION, DELIVERY, MEASURES, Measure, StudyResult
+from qdpem.study.results import CONTENTION, DELIVERY, MEASURES, Measure, StudyResult, p_text
 from qdpem.study.statistics import PairedDifference
 
 CAVEATS = (
@@ -103,6 +103,7 @@ def _setting(result: StudyResult, appendix: Appendix) -> dict[str, Any]:
         "question": scenario.description
         or "Which allocator delivers most pairs, at the wanted fidelity, in time?",
         "faults": result.faults,
+        "failed_count": sum(bool(outcome.fault) for outcome in result.outcomes),
         "task_count": len(result.outcomes),
         "figures": appendix.drawings,
         "warnings": appendix.warnings,
@@ -134,7 +135,7 @@ def _difference_rows(result: StudyResult, measure: Measure) -> list[dict[str, An
     adjusted = result.adjusted_p(measure.metric)
     unit = f" ({measure.unit})" if measure.unit else ""
     return [
-        {"heading": measure.heading + unit, "arm": arm, "clear": found.clear}
+        {"heading": measure.heading + unit, "arm": arm, "decided": found.clear}
         | _difference_texts(measure, found, p=adjusted[arm])
         for arm, found in result.differences(measure.metric).items()
     ]
@@ -144,14 +145,17 @@ def _difference_texts(measure: Measure, found: PairedDifference, *, p: float) ->
     def signed(value: float) -> str:
         return "–" if math.isnan(value) else f"{value * measure.scale:+.{measure.decimals}f}"
 
+    def between(low: float, high: float) -> str:
+        return "–" if math.isnan(low) else f"{signed(low)} … {signed(high)}"
+
     ratio, low, high = found.ratio.estimate, found.ratio.low, found.ratio.high
     return {
         "difference": signed(found.difference.estimate),
-        "bounds": f"{signed(found.difference.low)} … {signed(found.difference.high)}",
-        "student": f"{signed(found.student_low)} … {signed(found.student_high)}",
+        "bounds": between(found.difference.low, found.difference.high),
+        "student": between(found.student_low, found.student_high),
         "ratio": "–" if math.isnan(ratio) else f"{ratio:.3f}",
         "ratio_bounds": "" if math.isnan(low) else f"{low:.3f} – {high:.3f}",
-        "p": _p_text(p),
+        "p": p_text(p),
         "spread": " / ".join(
             _short(spread * measure.scale) for spread in (found.paired_spread, found.unpaired_spread)
         ),
@@ -166,7 +170,7 @@ def _effect_rows(result: StudyResult, measure: Measure) -> list[dict[str, Any]]:
             "squares": _short(effect.sum_squares),
             "degrees": effect.degrees,
             "f": _short(effect.f_value),
-            "p": _p_text(effect.p_value),
+            "p": p_text(effect.p_value),
             "eta": f"{effect.partial_eta_squared:.2f}",
         }
         for effect in result.effects(measure.metric)
@@ -175,10 +179,6 @@ def _effect_rows(result: StudyResult, measure: Measure) -> list[dict[str, Any]]:
 
 def _short(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.2g}" if abs(value) < 100.0 else f"{value:.0f}"
-
-
-def _p_text(value: float) -> str:
-    return "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _facts(scenario: Scenario, seeds: Sequence[int], topology: str) -> list[tuple[str, str]]:

@@ -64,6 +64,15 @@ MEASURES: tuple[Measure, ...] = (
 """The first five make the terminal's table; the report shows all."""
 
 
+def p_text(value: float) -> str:
+    """A p-value as tables and sentences print it.
+
+    >>> p_text(0.0002), p_text(0.04)
+    ('< 0.001', '0.040')
+    """
+    return "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """One task's end. `fault` is a sentence when it failed, `note` one when a record was kept or redone."""
@@ -93,8 +102,15 @@ class StudyResult:
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """A sentence per task that failed."""
-        return tuple(outcome.fault for outcome in self.outcomes if outcome.fault)
+        """A sentence per arm and fault, with the seeds it befell."""
+        seeds: dict[tuple[str, str], list[str]] = {}
+        for outcome in self.outcomes:
+            if outcome.fault:
+                seeds.setdefault((outcome.arm, outcome.fault), []).append(str(outcome.seed))
+        return tuple(
+            f"{arm}, seed{'s' if len(befallen) > 1 else ''} {', '.join(befallen)}: {fault}"
+            for (arm, fault), befallen in seeds.items()
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -141,4 +157,5 @@ class StudyResult:
 
     def effects(self, metric: str) -> tuple[Effect, ...]:
         """Two-way analysis of variance of this metric; empty where there is too little to analyse."""
-        return two_way_anova(self.scores(metric))
+        scores = self.scores(metric).items()
+        return two_way_anova({arm: values for arm, values in scores if np.isfinite(values).any()})

@@ -65,7 +65,7 @@ def study(
     )
     result = _gather(scenario, directory, plan, [*kept, *made], wall_s=time.monotonic() - began_s)
     if all(outcome.fault for outcome in result.outcomes):
-        raise StudyError("every task of the study failed:\n  " + "\n  ".join(dict.fromkeys(result.faults)))
+        raise StudyError("every task of the study failed:\n  " + "\n  ".join(result.faults))
     report = directory / "report.html"
     write_report(result, path=report, appendix=draw_appendix(result, command=command))
     return replace(result, report=report)
@@ -109,15 +109,14 @@ def run_task(job: _Job) -> Outcome:
         outcome = record_run(task, on_progress=job.tick)
         errors.unlink(missing_ok=True)
     except (QdpemError, OSError) as error:
-        return failed(fault=f"{task.label}: {error}")
+        return failed(fault=str(error))
     except Exception as error:
         try:
             errors.write_text(traceback.format_exc(), encoding="utf-8")
         except OSError:
-            return failed(fault=f"{task.label}: {type(error).__name__}: {error}")
+            return failed(fault=f"{type(error).__name__}: {error}")
         return failed(
-            fault=f"{task.label}: {type(error).__name__}: {error}"
-            f" (a fault in qdpem; the traceback is in {errors})"
+            fault=f"{type(error).__name__}: {error} (a fault in qdpem; the traceback is in {errors})"
         )
     finally:
         job.tick(task.scenario.window.end_s)

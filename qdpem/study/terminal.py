@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qdpem.scenario.schema import Arm
 from qdpem.study.reading import readings
-from qdpem.study.results import CONTENTION, DELIVERY, MEASURES, Measure, StudyResult
+from qdpem.study.results import CONTENTION, DELIVERY, MEASURES, Measure, StudyResult, p_text
 from qdpem.study.statistics import Interval, PairedDifference
 
 if TYPE_CHECKING:
@@ -91,10 +91,12 @@ def _with_bounds(measure: Measure, interval: Interval) -> str:
 def _difference(measure: Measure, found: PairedDifference, p: float) -> tuple[str, str, str]:
     digits = measure.decimals
     bounds = found.difference
+    if math.isnan(bounds.estimate):
+        return "–", "–", "–"
     if math.isnan(bounds.low):
         return f"{bounds.estimate:+.{digits}f}", _percent(found.ratio), "–"
     text = f"{bounds.estimate:+.{digits}f} \\[{bounds.low:+.{digits}f}, {bounds.high:+.{digits}f}]"
-    return text, _percent(found.ratio), "–" if math.isnan(p) else f"{p:.3f}"
+    return text, _percent(found.ratio), p_text(p)
 
 
 def _percent(ratio: Interval) -> str:

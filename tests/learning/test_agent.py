@@ -12,9 +12,9 @@ from qdpem.learning.actor_critic import initial_actor, initial_critics, probabil
 from qdpem.learning.agent import Dpem, load_actor, save_actor
 from qdpem.learning.candidates import Builder
 from qdpem.learning.features import FEATURES, OPTIONS, PoissonQuantile
-from qdpem.learning.slots import BASE_STOCK, REQUEST_SLOTS, SLOTS
+from qdpem.learning.slots import REQUEST_SLOTS, SLOTS
 from qdpem.policy.conformance import check_policy
-from qdpem.policy.interface import FREE_MEMORIES, Context
+from qdpem.policy.interface import FREE_MEMORIES, Context, Views
 from qdpem.policy.synthetic import small_context, synthetic_views
 from qdpem.rng import stream
 from qdpem.scenario.schema import RIGHTS
@@ -30,19 +30,19 @@ def opinionated(*, seed: int = 0, greedy: bool = False) -> Dpem:
     return Dpem(Dpem.Parameters(greedy=greedy), weights=weights)
 
 
-def views_of(context: Context, key: str, **choices: int):  # noqa: ANN201
+def views_of(context: Context, key: str, **choices: int) -> Views:
     return synthetic_views(context, stream(3, f"test/{key}"), **choices)
 
 
 @pytest.mark.parametrize("rights", RIGHTS)
 def test_dpem_keeps_the_laws_of_every_policy(rights: str) -> None:
-    checks = check_policy(opinionated, small_context(rights=rights), calls=20)
+    checks = check_policy(opinionated, small_context(rights=rights), calls=12)
     assert [check.rule for check in checks] == ["legal", "determinism", "locality", "one by one", "state"]
     assert [check.detail for check in checks if not check.passed] == []
 
 
 def test_greedy_dpem_keeps_the_laws_too() -> None:
-    checks = check_policy(lambda: opinionated(greedy=True), small_context(rights="remote"), calls=10)
+    checks = check_policy(lambda: opinionated(greedy=True), small_context(rights="remote"), calls=6)
     assert all(check.passed for check in checks)
 
 
@@ -121,7 +121,6 @@ def test_a_site_orders_each_peer_once_per_forecast_step() -> None:
     gaps = [gap for times in orders.values() for gap in np.diff(times)]
     assert len(gaps) > 10
     assert min(gaps) >= context.forecasting.step_s - 1e-9
-    assert BASE_STOCK >= 1
 
 
 def test_poisson_quantile_equals_scipy() -> None:

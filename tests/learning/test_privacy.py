@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -47,7 +48,7 @@ def test_the_noise_found_spends_the_budget_and_no_more(epsilon: float, rounds: i
 def test_more_rounds_cost_more_and_none_cost_nothing() -> None:
     spent = [epsilon_of(4.0, rounds=rounds, delta=1e-3) for rounds in range(30)]
     assert spent[0] == 0.0
-    assert all(later >= earlier for earlier, later in zip(spent, spent[1:], strict=False))
+    assert all(later >= earlier for earlier, later in itertools.pairwise(spent))
     assert noise_multiplier(epsilon=math.inf, delta=1e-3, rounds=5) == 0.0
     assert epsilon_of(0.0, rounds=3, delta=1e-3) == math.inf
 

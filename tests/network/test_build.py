@@ -68,7 +68,7 @@ def test_rates_belong_to_seed_and_name_alone() -> None:
     other = build_network(of_line(), LossOnly(), seed=4)  # type: ignore[arg-type]
     assert np.array_equal(four.repeater_rate_hz, same.repeater_rate_hz)
     assert np.array_equal(four.repeater_rate_hz, more.repeater_rate_hz[:4])
-    assert len(set([*four.repeater_rate_hz.tolist(), *other.repeater_rate_hz.tolist()])) == 8
+    assert len({*four.repeater_rate_hz.tolist(), *other.repeater_rate_hz.tolist()}) == 8
 
 
 def test_a_topology_seed_fixes_the_network() -> None:
@@ -130,7 +130,7 @@ def test_a_disconnected_file_names_its_parts(tmp_path: FilePath) -> None:
 
 
 def test_a_wanted_matrix_must_be_there() -> None:
-    with pytest.raises(ScenarioError, match="demand.weights: 'matrix' is not possible"):
+    with pytest.raises(ScenarioError, match=r"demand\.weights: 'matrix' is not possible"):
         build_graph(of_line("demand.weights=matrix"), seed=0)
 
 
@@ -181,7 +181,7 @@ def test_demand_that_nothing_can_serve_has_a_share() -> None:
     assert (first.share, first.pairs, first.example) == (pytest.approx(2 / 12), 1, ("n0", "n3"))
     assert (second.share, second.pairs) == (pytest.approx(6 / 12), 3)
     assert str(first) == (
-        "nothing can serve 16.7% of the teleportation demand at fidelity 0.7: 1 node pairs (for one, n0 - n3)"
+        "nothing can serve 16.7% of the teleportation demand at fidelity 0.7: 1 node pair (for one, n0 - n3)"
     )
     share = unserved_share(
         network,

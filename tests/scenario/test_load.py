@@ -333,6 +333,38 @@ def test_text_read_back_is_the_same_scenario(
     assert scenario_from_text(scenario_text(scenario)) == scenario
 
 
+def places_of(values: Any, path: str = "") -> list[str]:
+    """Every dotted path in `values`, tables and lists included."""
+    items = values.items() if isinstance(values, dict) else enumerate(values)
+    found = []
+    for key, value in items:
+        found.append(f"{path}{key}")
+        if isinstance(value, dict | list):
+            found.extend(places_of(value, f"{path}{key}."))
+    return found
+
+
+@pytest.mark.parametrize("junk", ["junk", "-7", "[]", "[1, 'a']", "{}", "{ kind = 3 }", "1979-05-27", "nan"])
+def test_junk_anywhere_is_one_fault_at_or_below_its_place(junk: str) -> None:
+    places = places_of(tomllib.loads(QUICKSTART.read_text(encoding="utf-8")))
+    text = {"name", "description", "study.engine"}
+    survived = set()
+    for place in places:
+        try:
+            load_scenario(QUICKSTART, [f"{place}={junk}"])
+        except ScenarioError as error:
+            for fault in error.faults:
+                # An arm renamed is also an arm that `reference` no longer finds.
+                aside = fault.path == "study.reference" and place.startswith("study.arms")
+                assert aside or fault.path.startswith(place) or place.startswith(fault.path)
+                assert "Input" not in fault.message
+                assert "function-" not in str(fault)
+        else:
+            survived.add(place)
+    optional = {"forecasting", "control", "window", "record", "links", "demand.bursts"}
+    assert survived <= text | (optional if junk == "{}" else set())
+
+
 def test_values_and_types_are_shown_as_people_write_them() -> None:
     assert shown([1, "a"]) == '[1, "a"]'
     assert len(shown(list(range(100)))) == 60

@@ -1,0 +1,178 @@
+"""Expected finish against roots found numerically, known waiting times, and laws."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import brentq
+
+from qdpem.baselines.expected_finish import Load, Options, Planner, options_over
+from qdpem.policy.interface import Context, Views
+from qdpem.policy.synthetic import small_context, synthetic_views
+from qdpem.rng import stream
+
+CONTEXT = small_context()
+NETWORK = CONTEXT.network
+
+
+def load_of(*, context: Context = CONTEXT, **changes: Any) -> Load:
+    nodes = context.network.node_count
+    values: dict[str, Any] = {"pairs": np.zeros(nodes), "swaps": np.zeros(nodes), "tokens": np.ones(nodes)}
+    return Load(context.network, **(values | changes))
+
+
+def one_link(first: int = 0, second: int = 1) -> Options:
+    return options_over(CONTEXT.routes.paths(first, second)[:1], CONTEXT)
+
+
+def fixed_delay_s(options: Options) -> float:
+    return float(options.delay_s[0, 0])
+
+
+@given(first=st.floats(0.0, 20.0), second=st.floats(0.0, 20.0), pairs=st.integers(1, 3))
+def test_a_link_with_work_ahead_solves_the_fluid_law(first: float, second: float, pairs: int) -> None:
+    ahead = np.zeros(NETWORK.node_count)
+    ahead[0], ahead[1] = first, second
+    load = load_of(pairs=ahead)
+    options = one_link()
+    ready = load.ready_s[:2]
+    rates = NETWORK.source_rate_hz[:2] * NETWORK.success_probability[NETWORK.link_between[0, 1]]
+
+    def made(time_s: float) -> float:
+        return float((rates * np.maximum(time_s - ready, 0.0)).sum()) - pairs
+
+    expected = brentq(made, 0.0, 1e4, xtol=1e-12)
+    found = options.finish_s(load, pairs=pairs)[0, 0] - fixed_delay_s(options)
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_an_idle_link_takes_the_mean_of_its_two_poisson_streams() -> None:
+    options = one_link()
+    rate_hz = NETWORK.link_rate_hz[NETWORK.link_between[0, 1]]
+    found = options.finish_s(Load.idle(NETWORK))[0, 0] - fixed_delay_s(options)
+    assert found == pytest.approx(1.0 / rate_hz, rel=1e-12)
+
+
+@pytest.mark.parametrize("hops", [2, 4, 8])
+def test_equal_links_come_within_a_tenth_of_the_expected_maximum(hops: int) -> None:
+    # The maximum of n exponentials of mean m has mean m H_n (Feller 1971, I.6).
+    network = replace(NETWORK, source_rate_hz=np.full(9, 10.0), repeater_burst=2.0)
+    context = replace(CONTEXT, network=network)
+    snake = next(path for path in all_paths(context, 0, 8) if path.hops == 4)
+    options = options_over((snake,), context)
+    mean_s = 1.0 / float(network.link_rate_hz[0])
+    waits = np.full(hops, mean_s)
+    harmonic = mean_s * sum(1.0 / k for k in range(1, hops + 1))
+    assert np.sqrt((waits**2).sum()) == pytest.approx(harmonic, rel=0.1)
+    found = options.finish_s(Load.idle(network))[0, 0] - options.delay_s[0, 0]
+    assert found == pytest.approx(mean_s * math.sqrt(4), rel=1e-9)
+
+
+def all_paths(context: Context, source: int, destination: int) -> Any:
+    return context.routes.paths(source, destination)
+
+
+def test_a_swap_waits_for_the_tokens_that_are_missing() -> None:
+    tokens, swaps = np.ones(9), np.zeros(9)
+    tokens[1], swaps[1] = 0.25, 2.0
+    load = load_of(tokens=tokens, swaps=swaps)
+    # Two swaps ahead and its own need 3 tokens; 0.25 lie ready; the rest refills at c.
+    assert load.token_wait_s()[1] == pytest.approx(2.75 / NETWORK.repeater_rate_hz[1])
+    assert load.token_wait_s(2)[1] == pytest.approx(3.75 / NETWORK.repeater_rate_hz[1])
+    assert load.token_wait_s()[0] == 0.0
+
+
+def test_a_view_is_believed_as_it_was_said() -> None:
+    views = idle_views(CONTEXT)
+    view = views[4]
+    view.status[0, 0] = (3.0, 0.5, 7.0, 1.0, 2.0, 4.0)
+    view.status_age_s[0, 0] = 0.1
+    load = Load.of_view(view, NETWORK, unseen_pairs=5.0, unseen_tokens=0.0)
+    rate_hz = NETWORK.repeater_rate_hz[4]
+    assert load.token_wait_s()[4] == pytest.approx((4.0 + 1.0 - 0.5 - 0.1 * rate_hz) / rate_hz)
+    # Node 0 is no neighbour of node 4: what is unseen is what was told to be believed of it.
+    assert load.token_wait_s()[0] == pytest.approx(1.0 / NETWORK.repeater_rate_hz[0])
+    assert load.ready_s[4] / load.ready_s[0] == pytest.approx(
+        7.0 / 5.0 * mean_rate(0) / mean_rate(4), rel=1e-12
+    )
+    assert not load.repeaters_idle[4]
+    assert load.repeaters_idle[0]
+
+
+def mean_rate(node: int) -> float:
+    return float(np.mean([NETWORK.link_rate_hz[link] for _, link in NETWORK.neighbours[node]]))
+
+
+def idle_views(context: Context) -> Views:
+    views = synthetic_views(context, stream(3, "idle"))
+    known = views.known >= 0
+    views.status[known] = (16.0, 1.0, 0.0, 0.0, 0.0, 0.0)
+    return views
+
+
+@given(node=st.integers(0, 8), pairs=st.floats(0.0, 50.0), swaps=st.floats(0.0, 10.0))
+def test_more_work_never_ends_sooner(node: int, pairs: float, swaps: float) -> None:
+    options = options_over(CONTEXT.routes.paths(0, 8), CONTEXT)
+    ahead, waiting = np.zeros(9), np.zeros(9)
+    ahead[node], waiting[node] = pairs, swaps
+    busy = options.finish_s(load_of(pairs=ahead, swaps=waiting))
+    assert np.all(busy >= options.finish_s(Load.idle(NETWORK)) - 1e-12)
+
+
+def test_the_choice_avoids_a_busy_repeater_and_counts_its_own_work() -> None:
+    planner = Planner(CONTEXT, wait_share=0.3)
+    load = Load.idle(NETWORK)
+    ask = {"target_fidelity": 0.7, "within_s": 10.0}
+    first = planner.choose(0, 4, load, **ask)  # type: ignore[arg-type]
+    assert first is not None
+    assert first.path.hops == 2
+    for _ in range(3):
+        load.add(first)
+    second = planner.choose(0, 4, load, **ask)  # type: ignore[arg-type]
+    assert second is not None
+    assert second.path.nodes[1] != first.path.nodes[1]
+    assert second.path.hops == 2
+
+
+def test_a_hard_target_is_met_by_distillation_or_not_at_all() -> None:
+    planner = Planner(CONTEXT, wait_share=0.0)
+    load = Load.idle(NETWORK)
+    easy = planner.choose(0, 1, load, target_fidelity=0.9, within_s=10.0)
+    hard = planner.choose(0, 1, load, target_fidelity=0.983, within_s=10.0)
+    assert easy is not None
+    assert hard is not None
+    assert (easy.rounds, hard.rounds > 0) == (0, True)
+    assert hard.finish_s > easy.finish_s
+    assert planner.choose(0, 1, load, target_fidelity=0.9999, within_s=10.0) is None
+
+
+def test_what_an_idle_network_cannot_do_in_time_is_refused() -> None:
+    planner = Planner(CONTEXT, wait_share=0.3)
+    load = Load.idle(NETWORK)
+    quick = planner.choose(0, 8, load, target_fidelity=0.6, within_s=10.0)
+    assert quick is not None
+    assert planner.choose(0, 8, load, target_fidelity=0.6, within_s=0.5 * quick.finish_s) is None
+
+
+def test_quiet_paths_go_only_over_idle_repeaters() -> None:
+    planner = Planner(CONTEXT, wait_share=0.3)
+    tokens = np.ones(9)
+    tokens[[1, 3]] = 0.5
+    load = load_of(tokens=tokens)
+    for destination in (4, 8):
+        assert planner.choose(0, destination, load, target_fidelity=0.6, within_s=9.0, quiet=True) is None
+        assert planner.choose(0, destination, load, target_fidelity=0.6, within_s=9.0) is not None
+    assert planner.choose(0, 1, load, target_fidelity=0.6, within_s=9.0, quiet=True) is not None
+
+
+def test_no_path_and_dead_links_give_no_choice() -> None:
+    silent = replace(NETWORK, source_rate_hz=np.zeros(9))
+    planner = Planner(replace(CONTEXT, network=silent), wait_share=0.3)
+    assert planner.choose(0, 1, Load.idle(silent), target_fidelity=0.6, within_s=10.0) is None
+    assert planner.choose(0, 0, Load.idle(silent), target_fidelity=0.6, within_s=10.0) is None

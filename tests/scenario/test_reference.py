@@ -1,0 +1,68 @@
+"""docs/scenario.md names every key of the schema with its default, and no other."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+from qdpem.network.catalogue import FileParameters, TopohubParameters
+from qdpem.network.generators import GeometricParameters, GridParameters, LineParameters
+from qdpem.scenario.schema import Scenario
+
+PAGE = (Path(__file__).parents[2] / "docs" / "scenario.md").read_text(encoding="utf-8")
+ROW = re.compile(r"^\| `(?P<key>\w+)`(?P<must> \*)? \| (?P<default>[^|]*)\|", re.MULTILINE)
+
+
+def keys_of(kind: Any, *, path: str = "") -> dict[str, Any]:
+    """Dotted keys and defaults; tables inside are walked, memory kinds are one key."""
+    found: dict[str, Any] = {}
+    hints = get_type_hints(kind)
+    for item in fields(kind):
+        inner = [part for part in (hints[item.name], *get_args(hints[item.name])) if is_dataclass(part)]
+        if len(inner) == 1 and inner[0].__name__ != "Uniform":
+            found.update(keys_of(inner[0], path=f"{path}{item.name}."))
+        else:
+            found[path + item.name] = item.default
+    return found
+
+
+def keys_of_page() -> dict[str, tuple[bool, str]]:
+    found, section = {}, ""
+    for text in PAGE.splitlines():
+        heading = re.match(r"^(?:## )?`\[+([\w.]+)\]+`", text)
+        if heading:
+            section = heading[1] + "."
+        row = ROW.match(text)
+        if row and not text.startswith("| `topohub`"):
+            found[section + row["key"]] = (row["must"] is not None, row["default"].strip().strip('"'))
+    return found
+
+
+def test_the_page_names_every_key_and_no_other() -> None:
+    named = {key for key in keys_of_page() if not key.startswith("topology.") or key in keys_of(Scenario)}
+    kinds = {"topology.file", "topology.geometric", "topology.line", "topology.grid"}
+    assert set(keys_of_page()) - named == kinds
+    assert named == set(keys_of(Scenario))
+
+
+@pytest.mark.parametrize("key", sorted(keys_of(Scenario)))
+def test_the_page_has_the_default(key: str) -> None:
+    must, said = keys_of_page()[key]
+    default = keys_of(Scenario)[key]
+    if isinstance(default, bool):
+        assert said == str(default).lower()
+    elif isinstance(default, int | float):
+        assert float(said) == default
+    elif isinstance(default, str) and default and not must:
+        assert said == default
+
+
+def test_the_page_names_topology_parameters() -> None:
+    for kind in (FileParameters, TopohubParameters, GeometricParameters, GridParameters, LineParameters):
+        for item in fields(kind):
+            star = " *" if item.default is MISSING else ""
+            assert f"`{item.name}`{star}" in PAGE
