@@ -40,10 +40,11 @@ def clip(updates: Floats, *, norm: float) -> Floats:
     """Each row scaled down to Euclidean norm `norm` if it is longer; a zero row stays zero.
 
     >>> clip(np.array([[3.0, 4.0], [0.0, 0.0]]), norm=1.0).tolist()
-    [[0.6..., 0.8], [0.0, 0.0]]
+    [[0.6, 0.8], [0.0, 0.0]]
     """
-    lengths = np.linalg.norm(updates, axis=1, keepdims=True)
-    return updates * np.minimum(1.0, norm / np.maximum(lengths, np.finfo(np.float64).tiny))
+    lengths: Floats = np.linalg.norm(updates, axis=1, keepdims=True)
+    clipped: Floats = updates * (norm / np.maximum(lengths, norm))
+    return clipped
 
 
 def share(updates: Floats, *, clip_norm: float, budget: Budget, seed: int) -> Shared:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import types
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, to_json
 
-from qdpem.errors import Fault, ScenarioError, nearest
+from qdpem.errors import Fault, ScenarioError
+from qdpem.scenario.wording import choice, described, members, own_words, shown, unknown_key
 
 Location: TypeAlias = tuple[str | int, ...]
 
-_SHOWN = 60
 _PLAIN = {
     "float_type": "should be a number",
     "float_parsing": "should be a number",
@@ -28,7 +26,6 @@ _PLAIN = {
     "list_type": "should be a list",
     "finite_number": "should be finite",
 }
-_SCALARS = {float: "a number", int: "a whole number", str: "text in quotes", bool: "true or false"}
 
 
 def checked(kind: Any, values: Mapping[str, Any], *, origin: str, path: str = "") -> Any:
@@ -55,7 +52,7 @@ def parameters_of(factory: Any, values: Mapping[str, Any], *, path: str) -> Any:
     known = {item.name for item in fields(kind)} if kind is not None else set()
     wrong = "is not a known key; it takes no parameters"
     faults = [
-        Fault(f"{path}.{key}", _unknown_key(key, kind) if known else wrong)
+        Fault(f"{path}.{key}", unknown_key(key, kind) if known else wrong)
         for key in values
         if key not in known
     ]
@@ -69,39 +66,6 @@ def parameters_of(factory: Any, values: Mapping[str, Any], *, path: str) -> Any:
     if faults:
         raise ScenarioError(faults)
     return found
-
-
-def shown(value: Any) -> str:
-    """`value` much as it stands in the file, cut short when long.
-
-    >>> shown("fast"), shown(True), shown(0.5)
-    ("'fast'", 'true', '0.5')
-    """
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, dict | list | tuple):
-        text = json.dumps(value, default=str, ensure_ascii=False)
-        return text if len(text) <= _SHOWN else text[: _SHOWN - 4] + " ..."
-    return repr(value)
-
-
-def described(hint: Any) -> str:
-    """What a value of the type `hint` looks like in a file.
-
-    >>> described(float | None), described(Literal["local", "central"])
-    ('a number', "'local' or 'central'")
-    """
-    parts = []
-    for member in _members(hint):
-        if is_dataclass(member):
-            required = [item.name for item in fields(member) if _default(item) is MISSING]
-            parts.append(f"a table with {', '.join(required)}" if required else "a table")
-        elif get_origin(member) is Literal:
-            parts.extend(repr(value) for value in get_args(member))
-        else:
-            origin = get_origin(member) or member
-            parts.append(_SCALARS.get(origin, "a list" if origin in (tuple, list) else "a table"))
-    return " or ".join(dict.fromkeys(parts))
 
 
 class _Reading:
@@ -159,10 +123,10 @@ class _Reading:
     ) -> None:
         value, hint = self._at(union), self._hint(union)
         if isinstance(value, Mapping):
-            tables: list[Any] = [member for member in _members(hint) if is_dataclass(member)]
+            tables: list[Any] = [member for member in members(hint) if is_dataclass(member)]
             names = [item.default for table in tables for item in fields(table) if item.name == "kind"]
             if "kind" in value and names and value["kind"] not in names:
-                found[(*union, "kind")] = _choice(value["kind"], names)
+                found[(*union, "kind")] = choice(value["kind"], names)
                 return
             chosen = max(tables, key=lambda table: _likeness(table, value))
             for place, tag, detail in branches:
@@ -190,11 +154,11 @@ class _Reading:
         if kind == "missing":
             return f"is missing; should be {described(self._hint(place))}"
         if kind == "unexpected_keyword_argument":
-            return _unknown_key(str(place[-1]), self._table_kind(place[:-1]))
+            return unknown_key(str(place[-1]), self._table_kind(place[:-1]))
         if kind == "value_error":
-            return _own_words(str(detail["ctx"]["error"]))
+            return own_words(str(detail["ctx"]["error"]))
         if kind == "literal_error":
-            return _choice(value, get_args(_members(self._hint(place))[0]))
+            return choice(value, get_args(members(self._hint(place))[0]))
         if kind == "dataclass_type":
             wanted = f"should be {described(self._hint(place))}"
         elif kind == "too_short":
@@ -207,7 +171,7 @@ class _Reading:
 
     def _table_kind(self, place: Location) -> Any:
         """The dataclass that the table at `place` is most like, or None."""
-        kinds = [member for member in _members(self._hint(place)) if is_dataclass(member)]
+        kinds = [member for member in members(self._hint(place)) if is_dataclass(member)]
         return max(kinds, key=lambda kind: _likeness(kind, self._at(place)), default=None)
 
     def _named(self, place: Location, message: str) -> Location:
@@ -231,7 +195,7 @@ class _Reading:
         hint: Any = self._kind
         for part in place:
             inner = []
-            for member in _members(hint):
+            for member in members(hint):
                 if is_dataclass(member):
                     inner.append(get_type_hints(member, include_extras=True).get(str(part)))
                 elif get_origin(member) is tuple and isinstance(part, int):
@@ -246,20 +210,6 @@ class _Reading:
         return ".".join([*([self._path] if self._path else []), *(str(part) for part in place)])
 
 
-def _members(hint: Any) -> list[Any]:
-    """The types a hint allows, out of Annotated and unions, without None."""
-    origin = get_origin(hint)
-    if origin is Annotated:
-        return _members(get_args(hint)[0])
-    if origin in (Union, types.UnionType):
-        return [member for part in get_args(hint) for member in _members(part)]
-    return [] if hint is type(None) else [hint]
-
-
-def _default(item: Field[Any]) -> Any:
-    return item.default_factory if item.default is MISSING else item.default
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -270,28 +220,8 @@ def _likeness(table: Any, value: Mapping[str, Any]) -> tuple[bool, int]:
     return ("kind" in value and names.get("kind") == value["kind"], sum(key in names for key in value))
 
 
-def _choice(value: Any, options: Sequence[Any]) -> str:
-    near = nearest(value, options) if isinstance(value, str) else None
-    hint = f" (did you mean {near!r}?)" if near else ""
-    return f"{shown(value)} is not allowed; should be {' or '.join(repr(name) for name in options)}{hint}"
-
-
-def _own_words(message: str) -> str:
-    """A dataclass' own message; "x is 2; it must be ..." loses the name, which the path gives already."""
-    given, _, wanted = message.partition("; it must be ")
-    value = given.partition(" is ")[2]
-    return f"{value} is not allowed; should be {wanted}" if wanted and value else message
-
-
-def _unknown_key(key: str, kind: Any) -> str:
-    known = [item.name for item in fields(kind)]
-    near = nearest(key, known)
-    hint = f"did you mean {near!r}? " if near else ""
-    return f"is not a known key; {hint}known: {', '.join(known)}"
-
-
 def _table_part(hint: Any) -> str:
-    return " or ".join(described(member) for member in _members(hint) if is_dataclass(member))
+    return " or ".join(described(member) for member in members(hint) if is_dataclass(member))
 
 
 def _lonely_faults(kind: Any, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -309,6 +239,6 @@ def _lonely_faults(kind: Any, values: Mapping[str, Any]) -> Iterator[tuple[str, 
         try:
             check(alone)
         except ValueError as error:
-            yield name, _own_words(str(error))
+            yield name, own_words(str(error))
         except (AttributeError, TypeError):
             continue

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from qdpem.errors import Fault, ScenarioError
-from qdpem.scenario.faults import checked, parameters_of, shown
+from qdpem.scenario.faults import checked, parameters_of
 from qdpem.scenario.schema import Scenario
 from qdpem.scenario.sense import sense_faults
+from qdpem.scenario.wording import shown
 
 __all__ = [
     "load_scenario",

@@ -33,7 +33,7 @@ def _compare(
 ) -> str:
     seeds = f"{found.difference.seeds} seeds"
     if found.difference.seeds < 2:
-        return f"{arm} and {reference} finished fewer than 2 seeds in common: too few to compare what they {verb}."
+        return f"{arm} and {reference} have too few seeds in common to compare what they {verb}."
     if not math.isfinite(found.ratio.estimate):
         return f"{reference} {verb} nothing, so no ratio with {arm} exists."
     change = found.ratio.estimate - 1.0
@@ -68,8 +68,8 @@ def _claims(result: StudyResult) -> list[str]:
         if more != less:
             reached = "reached for delivery alone" if more else "reached for contention alone"
         sentences.append(
-            f"The claim of {CLAIMED_GAIN:.0%} more delivered and {CLAIMED_RELIEF:.0%} less contended than central"
-            f" allocation is {reached} by {arm.name} here (bounds of the 95 % intervals decide)."
+            f"The claim of {CLAIMED_GAIN:.0%} more delivered and {CLAIMED_RELIEF:.0%} less contended than"
+            f" central allocation is {reached} by {arm.name} here (the bounds of the 95 % intervals decide)."
         )
     return sentences
 

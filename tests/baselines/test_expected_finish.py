@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
@@ -35,6 +35,7 @@ def fixed_delay_s(options: Options) -> float:
     return float(options.delay_s[0, 0])
 
 
+@settings(deadline=None)
 @given(first=st.floats(0.0, 20.0), second=st.floats(0.0, 20.0), pairs=st.integers(1, 3))
 def test_a_link_with_work_ahead_solves_the_fluid_law(first: float, second: float, pairs: int) -> None:
     ahead = np.zeros(NETWORK.node_count)
@@ -59,23 +60,19 @@ def test_an_idle_link_takes_the_mean_of_its_two_poisson_streams() -> None:
     assert found == pytest.approx(1.0 / rate_hz, rel=1e-12)
 
 
-@pytest.mark.parametrize("hops", [2, 4, 8])
-def test_equal_links_come_within_a_tenth_of_the_expected_maximum(hops: int) -> None:
+@pytest.mark.parametrize("count", [2, 4, 8])
+def test_the_root_of_summed_squares_is_within_a_tenth_of_the_expected_maximum(count: int) -> None:
     # The maximum of n exponentials of mean m has mean m H_n (Feller 1971, I.6).
-    network = replace(NETWORK, source_rate_hz=np.full(9, 10.0), repeater_burst=2.0)
-    context = replace(CONTEXT, network=network)
-    snake = next(path for path in all_paths(context, 0, 8) if path.hops == 4)
-    options = options_over((snake,), context)
-    mean_s = 1.0 / float(network.link_rate_hz[0])
-    waits = np.full(hops, mean_s)
-    harmonic = mean_s * sum(1.0 / k for k in range(1, hops + 1))
-    assert np.sqrt((waits**2).sum()) == pytest.approx(harmonic, rel=0.1)
-    found = options.finish_s(Load.idle(network))[0, 0] - options.delay_s[0, 0]
-    assert found == pytest.approx(mean_s * math.sqrt(4), rel=1e-9)
+    harmonic = sum(1.0 / k for k in range(1, count + 1))
+    assert math.sqrt(count) == pytest.approx(harmonic, rel=0.1)
 
 
-def all_paths(context: Context, source: int, destination: int) -> Any:
-    return context.routes.paths(source, destination)
+def test_equal_links_of_a_path_combine_as_the_root_of_summed_squares() -> None:
+    network = replace(NETWORK, source_rate_hz=np.full(9, 10.0))
+    options = options_over(CONTEXT.routes.paths(0, 8)[:1], replace(CONTEXT, network=network))
+    found = options.finish_s(Load.idle(network))[0, 0] - fixed_delay_s(options)
+    assert options.paths[0].hops == 4
+    assert found == pytest.approx(math.sqrt(4) / float(network.link_rate_hz[0]), rel=1e-9)
 
 
 def test_a_swap_waits_for_the_tokens_that_are_missing() -> None:
@@ -116,6 +113,7 @@ def idle_views(context: Context) -> Views:
     return views
 
 
+@settings(deadline=None)
 @given(node=st.integers(0, 8), pairs=st.floats(0.0, 50.0), swaps=st.floats(0.0, 10.0))
 def test_more_work_never_ends_sooner(node: int, pairs: float, swaps: float) -> None:
     options = options_over(CONTEXT.routes.paths(0, 8), CONTEXT)
@@ -136,8 +134,7 @@ def test_the_choice_avoids_a_busy_repeater_and_counts_its_own_work() -> None:
         load.add(first)
     second = planner.choose(0, 4, load, **ask)  # type: ignore[arg-type]
     assert second is not None
-    assert second.path.nodes[1] != first.path.nodes[1]
-    assert second.path.hops == 2
+    assert first.path.nodes[1] not in second.path.nodes
 
 
 def test_a_hard_target_is_met_by_distillation_or_not_at_all() -> None:

@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physics.interface import DepolarisingMemory, LinkHardware, NodeHardware
@@ -43,6 +43,7 @@ def path_of_hops(network: Network, hops: int) -> Path:
 IDEAL = network_with()
 
 
+@settings(deadline=None)
 @given(hops=st.integers(1, 8), digits=st.integers(0, 99), scale=st.sampled_from([0.001, 0.1, 1.0]))
 def test_werner_weights_multiply_and_each_pair_ages_at_both_ends(
     hops: int, digits: int, scale: float
@@ -54,6 +55,7 @@ def test_werner_weights_multiply_and_each_pair_ages_at_both_ends(
     assert found == pytest.approx((3.0 * weight + 1.0) / 4.0, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(age_s=st.floats(1e-6, 100.0))
 def test_ages_are_rounded_up_by_less_than_a_tenth(age_s: float) -> None:
     def law(seconds: float) -> float:

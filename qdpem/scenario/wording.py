@@ -1,0 +1,81 @@
+"""The sentences of faults: how a value is shown, what would be right, which name is near."""
+
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Sequence
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from qdpem.errors import nearest
+
+_SHOWN = 60
+_SCALARS = {float: "a number", int: "a whole number", str: "text in quotes", bool: "true or false"}
+
+
+def shown(value: Any) -> str:
+    """`value` much as it stands in the file, cut short when long.
+
+    >>> shown("fast"), shown(True), shown(0.5)
+    ("'fast'", 'true', '0.5')
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict | list | tuple):
+        text = json.dumps(value, default=str, ensure_ascii=False)
+        return text if len(text) <= _SHOWN else text[: _SHOWN - 4] + " ..."
+    return repr(value)
+
+
+def described(hint: Any) -> str:
+    """What a value of the type `hint` looks like in a file.
+
+    >>> described(float | None), described(Literal["local", "central"])
+    ('a number', "'local' or 'central'")
+    """
+    parts = []
+    for member in members(hint):
+        if is_dataclass(member):
+            required = [item.name for item in fields(member) if _default(item) is MISSING]
+            parts.append(f"a table with {', '.join(required)}" if required else "a table")
+        elif get_origin(member) is Literal:
+            parts.extend(repr(value) for value in get_args(member))
+        else:
+            origin = get_origin(member) or member
+            parts.append(_SCALARS.get(origin, "a list" if origin in (tuple, list) else "a table"))
+    return " or ".join(dict.fromkeys(parts))
+
+
+def members(hint: Any) -> list[Any]:
+    """The types a hint allows, out of Annotated and unions, without None."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        return members(get_args(hint)[0])
+    if origin in (Union, types.UnionType):
+        return [member for part in get_args(hint) for member in members(part)]
+    return [] if hint is type(None) else [hint]
+
+
+def _default(item: Field[Any]) -> Any:
+    return item.default_factory if item.default is MISSING else item.default
+
+
+def choice(value: Any, options: Sequence[Any]) -> str:
+    near = nearest(value, options) if isinstance(value, str) else None
+    hint = f" (did you mean {near!r}?)" if near else ""
+    return f"{shown(value)} is not allowed; should be {' or '.join(repr(name) for name in options)}{hint}"
+
+
+def own_words(message: str) -> str:
+    """A dataclass' own message; "x is 2; it must be ..." loses the name, which the path gives already."""
+    given, _, wanted = message.partition("; it must be ")
+    value = given.partition(" is ")[2]
+    return f"{value} is not allowed; should be {wanted}" if wanted and value else message
+
+
+def unknown_key(key: str, kind: Any) -> str:
+    known = [item.name for item in fields(kind)]
+    near = nearest(key, known)
+    hint = f"did you mean {near!r}? " if near else ""
+    return f"is not a known key; {hint}known: {', '.join(known)}"
