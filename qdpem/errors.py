@@ -61,5 +61,5 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     >>> nearest("local-minhops", ["local-minhop", "dpem"])
     'local-minhop'
     """
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return found[0] if found else None

@@ -36,7 +36,7 @@ class BaseStockRule:
     """A stocked pair serves a request if believed this much above its target."""
     least_life_s: float = 1.0
     """No pair is stocked that would be useful for less."""
-    backlog: float = 0.0
+    backlog: float = 1.0
     """Pairs that may be ahead at the sources of the path's ends when stock is ordered."""
     free_memories: int = 4
     """Free qubits that the ends must have, known or believed."""
@@ -86,33 +86,39 @@ class BaseStock:
         self.ordered_s = np.full((network.node_count, network.node_count), -np.inf)
         self._quota = np.floor(network.foreign_stock_share * network.memories)
 
-    def replenish(self, view: Views, load: Load) -> Iterator[Allocation]:
-        """Orders that fill the stock of the top peers of a view of one site up to the base.
-
-        Each goes over the path of least expected finish whose repeaters are all idle.
-        """
+    def missing(self, view: Views) -> list[tuple[int, int]]:
+        """Peers whose stock is below the base and worth an order now, most asked for first."""
         rule = self._rule
         partners = view.stock_partner[0].tolist()
         on_hand = Counter(zip(view.stock_owner[0].tolist(), partners, strict=True))
         foreign = Counter(partners)
         free = _free_memories(view)
-        for source, destination, rate_hz in self._top_peers(view):
-            if (
-                on_hand[source, destination] >= rule.base
-                or view.time_s < self.ordered_s[source, destination] + rule.reorder_s
-                or foreign[destination] >= self._quota[destination]
-                or min(free.get(source, _MANY), free.get(destination, _MANY)) < rule.free_memories
-            ):
-                continue
+        return [
+            (source, destination)
+            for source, destination, rate_hz in self._top_peers(view)
+            if on_hand[source, destination] < rule.base
+            and view.time_s >= self.ordered_s[source, destination] + rule.reorder_s
+            and foreign[destination] < self._quota[destination]
+            and min(free.get(source, _MANY), free.get(destination, _MANY)) >= rule.free_memories
+            and rate_hz * self._life_s(source, destination) >= rule.least_use
+        ]
+
+    def replenish(self, missing: list[tuple[int, int]], load: Load, *, now_s: float) -> Iterator[Allocation]:
+        """Orders for what is missing, each over the quickest path whose repeaters are idle."""
+        for source, destination in missing:
             choice = self._quiet_choice(source, destination, load)
-            if choice is None:
-                continue
-            order = self._order(choice, view.time_s, rate_hz)
-            if order is not None:
-                self.ordered_s[source, destination] = view.time_s
-                foreign[destination] += 1
+            order = self._order(choice, now_s) if choice else None
+            if choice is not None and order is not None:
+                self.ordered_s[source, destination] = now_s
                 load.add(choice)
                 yield order
+
+    def _life_s(self, source: int, destination: int) -> float:
+        """Useful life of stock over the path with fewest hops; 0 without a path."""
+        paths = self._context.routes.paths(source, destination)
+        if not paths:
+            return 0.0
+        return self._context.estimates.useful_life_s(paths[0], self._rule.target_fidelity)
 
     def _top_peers(self, view: Views) -> Iterator[tuple[int, int, float]]:
         nodes = 1 if self._context.control == "local" else self._context.network.node_count
@@ -137,13 +143,13 @@ class BaseStock:
             quiet=True,
         )
 
-    def _order(self, choice: Choice, now_s: float, rate_hz: float) -> Allocation | None:
+    def _order(self, choice: Choice, now_s: float) -> Allocation | None:
         path, rule = choice.path, self._rule
         if self._context.rights == "elementary" and path.hops > 1:
             return None
         life_s = self._context.estimates.useful_life_s(path, rule.target_fidelity, rounds=choice.rounds)
         life_s = min(life_s, _LONGEST_LIFE_S)
-        if life_s < rule.least_life_s or rate_hz * life_s < rule.least_use:
+        if life_s < rule.least_life_s:
             return None
         return Allocation(
             source=path.nodes[0],

@@ -41,7 +41,8 @@ class Options:
     """What does not change of K paths x 3 plans between two nodes; H the most hops, padded.
 
     `need` [3, K, H]: fresh pairs expected on each link for one pair delivered; `first`, `second` [K, H]
-    ends; `rate_first_hz`, `rate_second_hz`; `inner` [K, H] nodes that swap; `delay_s` [3, K].
+    ends; `rate_first_hz`, `rate_second_hz`; `inner` [K, H] nodes that swap; `delay_s` [3, K]; `work_s`
+    [3, K]: time of sources and repeaters that one pair takes from others.
     """
 
     paths: tuple[Path, ...]
@@ -54,6 +55,7 @@ class Options:
     inner: NDArray[np.int64]
     is_inner: NDArray[np.bool_]
     delay_s: Floats
+    work_s: Floats
 
     def finish_s(self, load: Load, *, pairs: int = 1) -> Floats:
         """Expected seconds from now until `pairs` pairs are delivered, [3, K]; inf over a dead link."""
@@ -95,17 +97,23 @@ def options_over(paths: tuple[Path, ...], context: Context) -> Options:
             need[rounds, row, :hops] = [
                 context.estimates.pairs_per_link(link, rounds=rounds) for link in path.links
             ]
+    rate_first_hz = network.source_rate_hz[first] * probability
+    rate_second_hz = network.source_rate_hz[second] * probability
+    with np.errstate(divide="ignore"):
+        emissions_s = np.where(is_link, need / (rate_first_hz + rate_second_hz), 0.0).sum(axis=-1)
+        swaps_s = np.where(is_inner, 1.0 / network.repeater_rate_hz[inner], 0.0).sum(axis=-1)
     return Options(
         paths=paths,
         need=need,
         first=first,
         second=second,
         is_link=is_link,
-        rate_first_hz=network.source_rate_hz[first] * probability,
-        rate_second_hz=network.source_rate_hz[second] * probability,
+        rate_first_hz=rate_first_hz,
+        rate_second_hz=rate_second_hz,
         inner=inner,
         is_inner=is_inner,
         delay_s=_delays(paths, network),
+        work_s=np.nan_to_num(emissions_s + swaps_s, posinf=0.0),
     )
 
 
@@ -213,8 +221,9 @@ class Choice:
 class Planner:
     """Chooses paths and plans by expected finish; keeps the options of every pair of nodes it met."""
 
-    def __init__(self, context: Context, *, wait_share: float) -> None:
+    def __init__(self, context: Context, *, wait_share: float, thrift: float = 0.0) -> None:
         self._context = context
+        self._thrift = thrift
         self._wait_share = wait_share
         self._idle = Load.idle(context.network)
         self._options: dict[tuple[int, int], Options | None] = {}
@@ -230,7 +239,7 @@ class Planner:
         pairs: int = 1,
         quiet: bool = False,
     ) -> Choice | None:
-        """The path and plan of least expected finish that brings the pairs to the target; None if none does.
+        """The path and plan of least expected finish + `thrift` x work that reach the target; None if none.
 
         Believed age of the link pairs is `wait_share` of the expected finish. If no plan meets the target
         at that age, the quickest that meets it with fresh pairs is taken. Options that even an idle
@@ -245,12 +254,12 @@ class Planner:
             return None
         finish_s = options.finish_s(load, pairs=pairs)
         allowed = allowed & (options.finish_s(self._idle, pairs=pairs) <= within_s)
-        ranked = np.where(allowed, finish_s, np.inf).ravel()
+        ranked = np.where(allowed, finish_s + self._thrift * pairs * options.work_s, np.inf).ravel()
         order = np.argsort(ranked, kind="stable")[: np.isfinite(ranked).sum()].tolist()
         for share in (self._wait_share, 0.0):
             for index in order:
                 rounds, row = divmod(index, len(options.paths))
-                path, wait_s = options.paths[row], float(ranked[index])
+                path, wait_s = options.paths[row], float(finish_s[rounds, row])
                 if self._fidelity(path, rounds, share * wait_s) >= target_fidelity:
                     need = options.need[rounds, row, : path.hops]
                     return Choice(path=path, rounds=rounds, finish_s=wait_s, need=need)

@@ -24,8 +24,9 @@ from qdpem.scenario.schema import Control, Rights
 class MinimumHopParameters:
     """What can be set of the minimum-hop rule."""
 
-    wait_share: float = 0.3
-    """Believed age of link pairs when they are swapped, as a share of the time left to the deadline."""
+    wait_share: float = 0.15
+    """Believed age of link pairs when they are swapped, as a share of the time left to the deadline.
+    Tried on seeds 0-4 of the quickstart: 0.3 delivers 0.889, 0.15 and 0.1 0.891 with less contention."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.wait_share <= 1.0:

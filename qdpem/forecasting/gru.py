@@ -132,7 +132,8 @@ class GruForecast:
             return self._fit(history)
         path = Path(self.parameters.cache) / f"gru-{self._key(history)}.npz"
         # a file that a killed run left half written, or another version wrote, is made again
-        with contextlib.suppress(OSError, KeyError, ValueError, zipfile.BadZipFile), np.load(path) as file:
+        broken = (OSError, KeyError, ValueError, zipfile.BadZipFile)
+        with contextlib.suppress(*broken), path.open("rb") as raw, np.load(raw) as file:
             return _fitted(file)
         fitted = self._fit(history)
         self._write(path, fitted)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,9 +56,9 @@ class Recipe:
 def read_start(path: Path = RELEASED) -> dict[str, NDArray[np.float32]]:
     """The start's weights, each with a first axis of 1; raises QdpemError when the file is not one."""
     try:
-        with np.load(path) as file:
+        with path.open("rb") as raw, np.load(raw) as file:
             weights = {name: file[name] for name in WEIGHTS}
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise QdpemError(f"{path} is not a start for the GRU forecaster: {error}") from error
     found = {name: value.shape for name, value in weights.items()}
     if found != _SHAPES:

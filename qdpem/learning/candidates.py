@@ -50,6 +50,7 @@ class Builder:
     def build(self, views: Views) -> Candidates:
         """The options of every site in `views`; each row depends on that row and its own past alone."""
         slots = self.finder.slots(views)
+        own = self._describer.own(views)
         features = np.zeros((len(views), SLOTS, OPTIONS, len(FEATURES)), dtype=np.float32)
         mask = np.zeros((len(views), SLOTS, OPTIONS), dtype=np.bool_)
         static = np.zeros((0, PATHS + 1, len(COLUMNS)))
@@ -61,8 +62,8 @@ class Builder:
             places = np.array([slot.place for slot in slots])
             allowed = self._allowed(views, rows, slots, static)
             mask[rows, places] = allowed & allowed[:, 1:].any(axis=1)[:, None]
-            features[rows, places] = self._describer.options(views, rows, slots, static)
-        return Candidates(features, mask, self._describer.sites(views), tuple(slots), static)
+            features[rows, places] = self._describer.options(views, rows, slots, static, own)
+        return Candidates(features, mask, self._describer.sites(views, own), tuple(slots), static)
 
     def allocation(self, candidates: Candidates, index: int, option: int, now_s: float) -> Allocation | None:
         """What option `option` (>= 0) of the slot `candidates.slots[index]` says; None for nothing."""
@@ -104,7 +105,7 @@ class Builder:
         """Which options the rules, the physics and the site's free memory leave, bool [M, O]."""
         serves = np.array([slot.request >= 0 for slot in slots])
         pairs = np.array([slot.pairs for slot in slots])
-        free = np.nan_to_num(views.status[rows, 0, FREE_MEMORIES]) >= pairs
+        free = views.status[rows, 0, FREE_MEMORIES] >= pairs
         hops = static[:, :, COLUMNS["hops"]]
         feasible = (static[:, :, COLUMNS["feasible"]] > 0) & free[:, None]
         elementary, remote = (self._rights >= RIGHTS.index(name) for name in ("elementary", "remote"))

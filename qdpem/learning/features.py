@@ -46,6 +46,11 @@ def share(value: Floats) -> Floats:
     return bounded
 
 
+def known(value: Floats) -> Floats:
+    """The value, or 0 where nothing is known (NaN)."""
+    return np.where(np.isnan(value), 0.0, value)
+
+
 class PoissonQuantile:
     """Upper quantile of a Poisson count from its mean, by table.
 
@@ -70,7 +75,7 @@ class Describer:
         self._context = context
         self._upper = PoissonQuantile(QUANTILE)
 
-    def options(self, views: Views, rows: Ints, slots: list[Slot], static: Floats) -> Floats:
+    def options(self, views: Views, rows: Ints, slots: list[Slot], static: Floats, own: Floats) -> Floats:
         """Feature rows of slots in use, float64 [M, O, F]; column meanings stand in docs/learning.md."""
         table = np.zeros((len(slots), OPTIONS, len(FEATURES)))
         table[:, 0, _NAMED["nothing"]] = 1.0
@@ -98,14 +103,13 @@ class Describer:
         tokens, backlog = self._next_hop(views, rows, static)
         options[:, :, _NAMED["next_tokens"]] = np.where(made, tokens, 1.0)
         options[:, :, _NAMED["next_backlog"]] = np.where(made, backlog, 0.0)
-        self._describe_slot(table, views, rows, slots, slack)
-        return np.clip(np.nan_to_num(table), -1.0, 2.0)
+        self._describe_slot(table, views, rows, slots, slack, own[rows])
+        return np.clip(table, -1.0, 2.0)
 
     def _describe_slot(
-        self, table: Floats, views: Views, rows: Ints, slots: list[Slot], slack: Floats
+        self, table: Floats, views: Views, rows: Ints, slots: list[Slot], slack: Floats, own: Floats
     ) -> None:
         """Fill in what all options of a slot share; nothing has the slack of the best path."""
-        own = self._own(views)[rows]
         for name, column in (("own_tokens", 0), ("own_memories", 1), ("own_backlog", 2)):
             table[:, :, _NAMED[name]] = own[:, column, None]
         table[:, :, _NAMED["stock_held"]] = np.array([slot.held / BASE_STOCK for slot in slots])[:, None]
@@ -117,7 +121,7 @@ class Describer:
 
     def _expected(self, views: Views, rows: Ints, slots: list[Slot], span_s: Floats) -> Floats:
         """Forecast requests of each slot's pair over the steps that `span_s` covers, at least one, [M]."""
-        ahead = np.cumsum(np.nan_to_num(views.forecast[:, 0])[rows], axis=1)
+        ahead = np.cumsum(known(views.forecast[:, 0])[rows], axis=1)
         if not ahead.shape[1]:
             return np.zeros(len(slots))
         steps = np.ceil(span_s / self._context.forecasting.step_s).astype(np.int64)
@@ -125,10 +129,10 @@ class Describer:
         shares = np.array([slot.share for slot in slots])
         return np.maximum(ahead[np.arange(len(slots)), last] * shares, 0.0)
 
-    def _own(self, views: Views) -> Floats:
+    def own(self, views: Views) -> Floats:
         """Token share, free memory share and emission backlog of every site asked, [S, 3]."""
         network = self._context.network
-        status = np.nan_to_num(views.status[:, 0])
+        status = known(views.status[:, 0])
         memories = np.maximum(network.memories[views.site], 1)
         return np.stack(
             [
@@ -145,7 +149,7 @@ class Describer:
         match = views.known[rows][:, None, :] == hop[:, :, None]
         column = match.argmax(axis=2)
         heard = match.any(axis=2)
-        status = np.nan_to_num(views.status[rows[:, None], column]) * heard[:, :, None]
+        status = known(views.status[rows[:, None], column]) * heard[:, :, None]
         tokens = np.clip(status[:, :, TOKENS] / self._context.network.repeater_burst, -1.0, 1.0)
         swaps = np.maximum(status[:, :, TOKEN_BACKLOG] + status[:, :, ORDERED_SWAPS], 0.0)
         last = static[:, :, COLUMNS["hops"]] <= 1
@@ -153,10 +157,9 @@ class Describer:
         backlog = np.maximum(status[:, :, EMISSION_BACKLOG], 0.0) + np.where(last, 0.0, swaps)
         return tokens, share(backlog)
 
-    def sites(self, views: Views) -> NDArray[np.float32]:
+    def sites(self, views: Views, own: Floats) -> NDArray[np.float32]:
         """What the critic sees of each site, float32 [S, len(SITE_FEATURES)]."""
-        own = self._own(views)
-        status = np.maximum(np.nan_to_num(views.status), 0.0)
+        status = np.maximum(known(views.status), 0.0)
         others = (views.known >= 0).sum(axis=1) - 1
         around = status[:, 1:, TOKEN_BACKLOG].sum(axis=1) / np.maximum(others, 1)
         waiting = views.request_id >= 0
@@ -164,7 +167,7 @@ class Describer:
         slack = np.where(np.isfinite(deadlines), np.maximum(deadlines - views.time_s, 0.0), 1e9)
         stocked = views.stock_partner >= 0
         ready = stocked & (views.stock_ready > 0)
-        ahead = np.maximum(np.nan_to_num(views.forecast[:, 0]), 0.0)
+        ahead = np.maximum(known(views.forecast[:, 0]), 0.0)
         columns = (
             own[:, 0],
             own[:, 1],

@@ -156,6 +156,9 @@ class SlotFinder:
             way = self._paths.next_hop(source, partner)
             way_free = way not in ways and self._may_order(source, way, shelf, views.time_s)
             ways.add(way)
+            may_order = self._may_order(source, partner, shelf, views.time_s)
+            if not (way_free or may_order):
+                continue
             found.append(
                 Slot(
                     row=row,
@@ -171,7 +174,7 @@ class SlotFinder:
                     on_hand=0,
                     margin=0.0,
                     way_free=way_free,
-                    may_order=self._may_order(source, partner, shelf, views.time_s),
+                    may_order=may_order,
                 )
             )
         return found
@@ -191,15 +194,18 @@ class _Shelf:
     fidelities: list[float]
     peers: list[int]
     rates_hz: list[float]
+    total_hz: float
 
     @classmethod
     def of(cls, views: Views, row: int) -> _Shelf:
+        rates_hz = [rate if rate > 0.0 else 0.0 for rate in views.peer_rate_hz[row].tolist()]
         return cls(
             views.stock_partner[row].tolist(),
             views.stock_ready[row].tolist(),
             views.stock_fidelity[row].tolist(),
             views.peer_destination[row].tolist(),
-            [rate if rate > 0.0 else 0.0 for rate in views.peer_rate_hz[row].tolist()],
+            rates_hz,
+            math.fsum(rates_hz),
         )
 
     def ready(self, partner: int, target: float) -> list[float]:
@@ -213,6 +219,6 @@ class _Shelf:
 
     def share(self, partner: int) -> float:
         """The part of this site's requests so far that asked for `partner`; 0 if not among its peers."""
-        total = math.fsum(self.rates_hz)
-        mine = math.fsum(rate for who, rate in zip(self.peers, self.rates_hz, strict=True) if who == partner)
-        return mine / total if total > 0.0 else 0.0
+        if partner not in self.peers or self.total_hz <= 0.0:
+            return 0.0
+        return self.rates_hz[self.peers.index(partner)] / self.total_hz

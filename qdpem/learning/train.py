@@ -144,7 +144,7 @@ def _round(
         bytes=shared.bytes,
     )
     return State(
-        actor=state.actor + shared.average,
+        actor=state.actor + settings.server_rate * shared.average,
         critics={name: learned[name] for name in CRITIC},
         scale=scale,
         budget=shared.budget,

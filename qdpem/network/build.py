@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics.interface import FIBRE_SPEED_KM_PER_S, CompiledLink, LinkHardware, PhysicsModel
+from physics.plugins import load_physics
 from qdpem import registry
 from qdpem.errors import Fault, ScenarioError
 from qdpem.network.checks import graph_faults
@@ -19,6 +20,18 @@ from qdpem.scenario.load import parameters_of
 from qdpem.scenario.schema import Links, PerNode, RequestClass, Scenario, Topology, Uniform
 
 _SHOWN = 5
+
+
+def build_physics(scenario: Scenario) -> PhysicsModel:
+    """The physics model a scenario names.
+
+    Raises ScenarioError for an unknown model, with the nearest right name, or parameters it does not take.
+    """
+    try:
+        return load_physics(scenario.physics.model, scenario.physics.parameters)
+    except (LookupError, TypeError, ValueError) as error:
+        fault = Fault("physics", str(error))
+        raise ScenarioError([fault], origin=f"the scenario {scenario.name!r}") from error
 
 
 def build_network(scenario: Scenario, physics: PhysicsModel, *, seed: int) -> Network:

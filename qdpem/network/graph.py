@@ -67,7 +67,7 @@ class Network:
     def link_rate_hz(self) -> NDArray[np.float64]:
         """Pairs/s a link would get if both its sources worked for nothing else, float64 [L]."""
         ends = self.graph.link_ends
-        return self.source_rate_hz[ends].sum(axis=1) * self.success_probability
+        return np.asarray(self.source_rate_hz[ends].sum(axis=1) * self.success_probability)
 
     @cached_property
     def neighbours(self) -> tuple[tuple[tuple[int, int], ...], ...]:

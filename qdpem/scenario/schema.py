@@ -104,7 +104,7 @@ class RequestClass:
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)
 class Bursts:
-    """Quasi-periodic spikes: each region's rate is multiplied by `peak` for `duration_s` about every `period_s`.
+    """Quasi-periodic spikes: each region's rate is `peak` times as high for `duration_s` every `period_s`.
 
     The start of each burst is displaced by a normal draw of standard deviation `jitter_s`. Outside
     bursts the rate is lowered so that its long-run mean stays what the demand says.
@@ -204,8 +204,9 @@ class Training:
     clip_ratio: Positive = 0.2
     entropy_weight: NotNegative = 0.01
     discount_time_s: Positive = 4.0
-    trace_decay: Probability = 0.9
+    trace_decay: Probability = 0.5
     clip_norm: Positive = 0.5
+    server_rate: Positive = 3.0
     epsilon: Annotated[float, Field(gt=0)] = 8.0
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-3
 

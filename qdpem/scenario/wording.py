@@ -62,6 +62,7 @@ def _default(item: Field[Any]) -> Any:
 
 
 def choice(value: Any, options: Sequence[Any]) -> str:
+    """The sentence for a `value` that is none of `options`, with the nearest of them."""
     near = nearest(value, options) if isinstance(value, str) else None
     hint = f" (did you mean {near!r}?)" if near else ""
     return f"{shown(value)} is not allowed; should be {' or '.join(repr(name) for name in options)}{hint}"
@@ -75,6 +76,7 @@ def own_words(message: str) -> str:
 
 
 def unknown_key(key: str, kind: Any) -> str:
+    """The sentence for a `key` that the dataclass `kind` does not have, with the nearest it has."""
     known = [item.name for item in fields(kind)]
     near = nearest(key, known)
     hint = f"did you mean {near!r}? " if near else ""

@@ -6,12 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from physics.plugins import load_physics
 from qdpem.demand.requests import Arrivals
 from qdpem.demand.streams import generate_arrivals
 from qdpem.events.recorder import MemoryRecorder, Recorder, Tables
 from qdpem.events.tables import ALLOCATIONS, DECISIONS, FORECASTS, LINKS, NODES, PATH_STEPS
-from qdpem.network.build import build_network
+from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
 from qdpem.network.routing import Routes
 from qdpem.policy.estimates import Estimates
@@ -112,7 +111,7 @@ class Simulation:
         self.scenario = scenario
         self.arm = resolve_arm(arm)
         self.policy = policy or build_policy(self.arm)
-        physics = load_physics(scenario.physics.model, scenario.physics.parameters)
+        physics = build_physics(scenario)
         self.network = network or build_network(scenario, physics, seed=seed)
         self.arrivals = generate_arrivals(scenario, self.network, seed=seed)
         self._recorder = recorder

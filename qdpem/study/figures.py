@@ -89,7 +89,9 @@ def repeater_load(tables: Tables, *, start_s: float, end_s: float) -> Floats:
     """
     rate = tables["nodes"]["repeater_rate_hz"]
     tokens = repeater_use(tables, len(rate), start_s=start_s, end_s=end_s)["tokens"]
-    return np.divide(tokens / (end_s - start_s), rate, out=np.full(len(rate), np.nan), where=rate > 0.0)
+    load = np.full(len(rate), np.nan)
+    np.divide(tokens / (end_s - start_s), rate, out=load, where=rate > 0.0)
+    return load
 
 
 def link_use(tables: Tables, *, start_s: float, end_s: float) -> Floats:
@@ -182,7 +184,7 @@ def _name_busiest(place: Axes, tables: Tables, *, load: Floats, names: Sequence[
         corner = corners[int(np.argmin(crowd))]
         covered = corner + size * np.linspace(0.05, 0.95, 8)[:, np.newaxis] * (1.0, 0.0) + size * (0.0, 0.5)
         taken = np.concatenate([taken, covered])
-        place.text(*corner, names[node], fontsize=8, zorder=3)
+        place.text(corner[0], corner[1], names[node], fontsize=8, zorder=3)
 
 
 def delivery_over_time(
@@ -375,6 +377,7 @@ def _svg(figure: Figure, prefix: str) -> str:
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     for pattern in (r'(\bid=")', r'(href="#)', r"(url\(#)"):
         text = re.sub(pattern, rf"\g<1>{prefix}-", text)
     return text

@@ -10,7 +10,7 @@ from qdpem.study.statistics import PairedDifference
 
 FEW_SEEDS = 10
 CLAIMED_GAIN, CLAIMED_RELIEF = 0.25, 0.17
-"""What predictive decentralised allocation is said to gain over central allocation; docs/experiment.md."""
+"""What predictive decentralised allocation is said to gain over central allocation."""
 
 
 def readings(result: StudyResult) -> list[str]:
@@ -49,6 +49,8 @@ def _compare(
 
 def _bounds(found: PairedDifference) -> str:
     low, high = found.ratio.low - 1.0, found.ratio.high - 1.0
+    if math.isnan(low):
+        return "no interval of the ratio exists"
     return f"95 % interval {low:+.1%} to {high:+.1%}"
 
 

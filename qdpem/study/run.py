@@ -116,7 +116,8 @@ def run_task(job: _Job) -> Outcome:
         except OSError:
             return failed(fault=f"{type(error).__name__}: {error}")
         return failed(
-            fault=f"{type(error).__name__}: {error} (a fault in qdpem; the traceback is in {errors})"
+            fault=f"{type(error).__name__}: {error} (a fault in qdpem;"
+            " its traceback stands beside the record, in SEED.error.txt)"
         )
     finally:
         job.tick(task.scenario.window.end_s)

@@ -94,7 +94,8 @@ def bootstrap_interval(
 
     `samples` float64 [n, c]: one row per seed, rows are resampled whole, so columns stay paired.
     `statistic` maps [..., n, c] to [...]. `key` names the random stream, so the same data give the same
-    interval. With fewer than two rows, or rows all alike, the bounds are NaN or the estimate itself.
+    interval. Bounds are NaN with fewer than two rows or where a resample has no finite statistic, and the
+    estimate itself where resamples do not vary.
 
     >>> interval = bootstrap_interval(np.arange(20.0)[:, None], statistic=mean_of, key="example")
     >>> interval.low < interval.estimate == 9.5 < interval.high
@@ -106,6 +107,8 @@ def bootstrap_interval(
         return Interval(estimate=estimate, low=math.nan, high=math.nan, seeds=count)
     picks = stream(0, f"bootstrap/{key}").integers(0, count, size=(resamples, count))
     replicates = np.sort(statistic(samples[picks]))
+    if not np.isfinite(replicates).all():
+        return Interval(estimate=estimate, low=math.nan, high=math.nan, seeds=count)
     left_out = np.array([statistic(np.delete(samples, row, axis=0)) for row in range(count)])
     quantiles = _bca_quantiles(estimate, replicates, left_out, confidence)
     if quantiles is None:
@@ -175,7 +178,8 @@ def paired_difference(values: Floats, *, reference: Floats, key: str) -> PairedD
 def _ratio_of_means(samples: Floats) -> Floats:
     means = samples.mean(axis=-2)
     safe = np.where(means[..., 1] == 0.0, np.nan, means[..., 1])
-    return np.asarray(means[..., 0] / safe)
+    with np.errstate(over="ignore"):
+        return np.asarray(means[..., 0] / safe)
 
 
 def _standard_error(values: Floats) -> float:

@@ -25,7 +25,7 @@ def print_study(result: StudyResult, *, console: Console) -> None:
     for sentence in readings(result):
         console.print(f"- {sentence}", highlight=False)
     for fault in result.faults:
-        console.print(f"failed: {fault}", style="bold red", highlight=False, markup=False)
+        console.print(f"failed: {fault}", style="bold red", highlight=False, markup=False, soft_wrap=True)
 
 
 def results_table(result: StudyResult) -> Table:

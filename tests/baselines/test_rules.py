@@ -156,7 +156,8 @@ def test_stock_serves_first_and_the_worst_good_pair_goes() -> None:
 def orders(context: Context, views: Views, **changes: Any) -> list[Allocation]:
     rule = LiveParameters(**changes)
     stock = BaseStock(context, Planner(context, wait_share=0.3), rule=rule)
-    return list(stock.replenish(views[0], Load.of_view(views[0], context.network)))
+    load = Load.of_view(views[0], context.network)
+    return list(stock.replenish(stock.missing(views[0]), load, now_s=views.time_s))
 
 
 def test_base_stock_orders_what_is_missing_for_its_useful_life() -> None:
@@ -166,7 +167,7 @@ def test_base_stock_orders_what_is_missing_for_its_useful_life() -> None:
     made = orders(context, views, backlog=9.0)
     assert [(order.source, order.destination) for order in made] == [(0, 8), (0, 1)]
     # An order is itself work ahead: without leave to queue, a node orders one pair at a time.
-    assert [order.destination for order in orders(context, views)] == [8]
+    assert [order.destination for order in orders(context, views, backlog=0.0)] == [8]
     for order in made:
         path = next(p for p in context.routes.paths(0, order.destination) if p.nodes == order.path)
         life_s = context.estimates.useful_life_s(path, 0.7)
@@ -174,6 +175,7 @@ def test_base_stock_orders_what_is_missing_for_its_useful_life() -> None:
         assert (order.purpose, order.request) == ("stock", -1)
     shelve(views, (0, 8, 0.9))
     assert [order.destination for order in orders(context, views)] == [1]
+    assert orders(context, views, least_use=1e9) == []
     assert [order.destination for order in orders(context, views, base=2, backlog=9.0)] == [8, 1]
     assert orders(small_context(rights="elementary"), views)[0].path == (0, 1)
 
@@ -187,9 +189,9 @@ def test_base_stock_yields() -> None:
     views.status[0, :, TOKENS] = 0.5
     assert orders(context, views) == []
     views.status[0, :, TOKENS] = 1.0
-    views.status[0, 0, EMISSION_BACKLOG] = 1.0
+    views.status[0, 0, EMISSION_BACKLOG] = 2.0
     assert orders(context, views) == []
-    assert len(orders(context, views, backlog=1.0)) == 1
+    assert len(orders(context, views, backlog=2.0)) == 1
 
 
 def test_a_refused_order_is_not_repeated_at_once() -> None:

@@ -133,13 +133,14 @@ def test_it_leads_the_bursts_where_others_follow(make_arrivals):
     assert scores["gru"].wape < min(scores["constant"].wape, scores["ewma"].wape)
 
 
-def test_it_leads_without_its_calendar_too(make_arrivals):
+def test_it_learns_the_bursts_on_its_own_without_its_calendar(make_arrivals):
+    """The start knows no clock but the calendar; the fit finds the return of bursts in the counts."""
     arrivals = make_arrivals(seed=22, rates_hz=np.linspace(1.0, 4.0, 8))
     history, counts = history_and_run(arrivals, steps=300)
-    plain = GruForecast(GruForecast.Parameters(calendar=False, epochs=10))
+    plain = GruForecast(GruForecast.Parameters(calendar=False))
     made = score_forecaster(plain, counts, history=history, context=context_of(8)).deviance
     constant = score_forecaster(ConstantForecast(), counts, history=history, context=context_of(8)).deviance
-    assert made < 0.85 * constant
+    assert made < 0.65 * constant
 
 
 def test_steady_demand_teaches_it_nothing(make_arrivals):

@@ -142,6 +142,15 @@ def test_degenerate_samples_give_no_false_width(values: list[float]) -> None:
     assert not found.low < found.high
 
 
+def test_a_reference_that_may_be_zero_gives_a_ratio_without_bounds() -> None:
+    found = statistics.paired_difference(
+        np.array([1.0, 2.0, 3.0]), reference=np.array([0.0, 0.0, 2.0]), key="x"
+    )
+    assert found.ratio.estimate == pytest.approx(3.0)
+    assert math.isnan(found.ratio.low)
+    assert found.difference.low > 0.0
+
+
 def test_anova_of_too_little_is_empty() -> None:
     assert statistics.two_way_anova({"a": np.array([1.0, 2.0])}) == ()
     assert statistics.two_way_anova({"a": np.ones(3), "b": np.ones(3)}) == ()

@@ -1,0 +1,146 @@
+"""Every command does what it says, with files and words that can be looked at."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from qdpem.records.reader import open_record
+
+HEAVY = ("torch", "numpy", "scipy", "qutip", "h5py", "pydantic", "matplotlib", "pandas", "networkx")
+
+
+def loaded_after(code: str) -> set[str]:
+    """Which heavy modules a fresh Python has loaded after `code`."""
+    script = f"{code}\nimport sys\nprint([name for name in {HEAVY!r} if name in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(eval(answer.stdout.splitlines()[-1]))
+
+
+def test_the_command_line_loads_nothing_heavy_before_a_command_runs() -> None:
+    assert loaded_after("import qdpem.cli.app") == set()
+
+
+def test_help_loads_nothing_that_computes() -> None:
+    code = (
+        "import sys\nfrom qdpem.cli.app import main\nsys.argv = ['qdpem', 'run', '--help']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass"
+    )
+    assert loaded_after(code) <= {"pydantic"}
+
+
+def test_importing_the_package_loads_nothing_heavy_and_offers_its_names() -> None:
+    assert loaded_after("import qdpem") == set()
+    import qdpem
+
+    assert set(dir(qdpem)) == set(qdpem.__all__)
+    assert all(callable(getattr(qdpem, name)) for name in qdpem.__all__ if name != "__version__")
+    assert qdpem.__version__[0].isdigit()
+    with pytest.raises(AttributeError, match="it offers"):
+        _ = qdpem.simulated
+
+
+def test_run_prints_the_network_records_and_measures(ask, row_file) -> None:
+    answer = ask("run", row_file, "--arm", "near", "--seed", 1001)
+    assert answer.exit_code == 0, answer.stderr
+    assert "5 nodes, 4 links" in answer.stdout
+    assert "pairs/s of a link: median" in answer.stdout
+    assert "local · serve · none · local-minhop" in answer.stdout
+    record = open_record(row_file.parent / "output/row/near/1001.h5")
+    assert record.complete
+    assert (record.arm.name, record.seed) == ("near", 1001)
+    assert f"{record.metrics['delivery_ratio']:.3f}" in answer.stdout
+    assert record.provenance["wall_s"] > 0.0
+
+
+def test_run_json_is_one_line_that_agrees_with_the_record(ask, row_file, tmp_path) -> None:
+    out = tmp_path / "deep" / "one.h5"
+    answer = ask("run", row_file, "--json", "--out", out, "--set", "window.measured_s=2.0")
+    assert answer.exit_code == 0, answer.stderr
+    assert answer.stdout.count("\n") == 1
+    said = json.loads(answer.stdout)
+    assert (said["arm"], said["control"], said["rights"], said["knowledge"], said["policy"]) == (
+        "local-minhop",
+        "local",
+        "serve",
+        "none",
+        "local-minhop",
+    )
+    record = open_record(out)
+    assert record.scenario.window.measured_s == 2.0
+    measured = {name: None if np.isnan(value) else value for name, value in record.metrics.items()}
+    assert said["metrics"] == measured
+
+
+def test_run_warns_of_demand_nothing_can_serve(ask, row_file) -> None:
+    answer = ask("run", row_file, "--set", "links.fresh_fidelity=0.6")
+    assert answer.exit_code == 0, answer.stderr
+    assert "warning: nothing can serve 100.0% of the teleportation demand at fidelity 0.7" in answer.stdout
+
+
+def test_study_prints_both_tables_and_the_report(ask, row_file) -> None:
+    answer = ask("study", row_file, "--workers", 1)
+    assert answer.exit_code == 0, answer.stderr
+    assert "central · serve · none · central-fcfs" in answer.stdout
+    assert "paired difference from central-fcfs" in answer.stdout
+    assert "report: output/row/report.html" in answer.stdout
+    page = (row_file.parent / "output/row/report.html").read_text(encoding="utf-8")
+    assert f"qdpem study {row_file}" in page
+    again = ask("study", row_file)
+    assert "4 of them kept from before" in again.stdout
+
+
+def test_export_writes_the_tables_of_a_record(ask, row_file, tmp_path) -> None:
+    out = tmp_path / "one.h5"
+    assert ask("run", row_file, "--out", out).exit_code == 0
+    answer = ask("export", out, "--table", "requests", "--table", "metrics")
+    assert answer.exit_code == 0, answer.stderr
+    names = [str(tmp_path / "one" / f"{name}.csv") for name in ("requests", "metrics")]
+    assert answer.stdout.split() == names
+    with (tmp_path / "one" / "requests.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["time_s"]) for row in rows] == open_record(out).tables["requests"]["time_s"].tolist()
+    assert ask("export", out, "--format", "parquet", "--out", tmp_path / "p").exit_code == 0
+    assert (tmp_path / "p" / "requests.parquet").exists()
+
+
+def test_list_names_what_is_registered_and_the_scenarios_here(ask, row_file) -> None:
+    folder = row_file.parent / "scenarios"
+    folder.mkdir()
+    row_file.rename(folder / "row.toml")
+    answer = ask("list")
+    for name in ("local-minhop", "ewma", "pauli", "topohub", "scenarios/row.toml", "Five nodes in a row"):
+        assert name in answer.stdout
+    assert ask("list", "physics").stdout.splitlines()[0].startswith("pauli")
+    wrong = ask("list", "policy")
+    assert (wrong.exit_code, "did you mean 'policies'" in wrong.stderr) == (2, True)
+
+
+def test_check_judges_physics_policies_and_scenarios(ask, row_file) -> None:
+    physics = ask("check", "physics", "pauli")
+    assert physics.exit_code == 0
+    assert "trace is 1" in physics.stdout
+    assert "BROKEN" not in physics.stdout
+    policy = ask("check", "policy", "local-minhop")
+    assert policy.exit_code == 0, policy.stdout
+    assert "is sound" in ask("check", "scenario", row_file).stdout
+
+
+def test_check_exits_1_when_a_law_is_broken(ask, monkeypatch) -> None:
+    from physics.pauli import PauliModel
+
+    monkeypatch.setattr(PauliModel, "fidelity", lambda self, state: 1.5)
+    answer = ask("check", "physics", "pauli")
+    assert answer.exit_code == 1
+    assert "BROKEN" in answer.stdout
+
+
+def test_version(ask) -> None:
+    import qdpem
+
+    assert ask("--version").stdout.strip() == qdpem.__version__

@@ -1,0 +1,144 @@
+"""Training: what a node is credited with, that killed trainings go on, and that the network learns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qdpem.errors import StudyError
+from qdpem.events.reward import Rewards
+from qdpem.learning.agent import load_actor
+from qdpem.learning.checkpoint import CurveRow
+from qdpem.learning.features import FEATURES, OPTIONS, SITE_FEATURES
+from qdpem.learning.slots import SLOTS
+from qdpem.learning.train import FIRST_SEED, episode_seed, train
+from qdpem.learning.transitions import ReturnScale, Transitions, collect, to_batch
+from qdpem.scenario.load import parse_scenario
+from qdpem.scenario.schema import Arm, Scenario
+
+EWMA = Arm(name="dpem", knowledge="ewma")
+
+
+@pytest.fixture
+def tiny() -> Scenario:
+    return parse_scenario("""
+name = "tiny"
+[topology]
+kind = "line"
+parameters = { nodes = 4, hop_km = 20.0 }
+[nodes]
+source_rate_hz = 60
+repeater_rate_hz = 6
+memories = 8
+hardware = { memory = { kind = "depolarising", depolarising_s = 60.0 } }
+[demand]
+rate_hz = 6
+[[demand.classes]]
+application = "teleportation"
+share = 1.0
+target_fidelity = 0.7
+patience_s = 1.0
+[forecasting]
+history_s = 20
+[training]
+rounds = 3
+episodes_per_round = 2
+episode_s = 6
+passes = 2
+""")
+
+
+def notes(decisions: int, *, chose: list[bool]) -> dict[str, np.ndarray]:
+    mask = np.zeros((decisions, SLOTS, OPTIONS), dtype=bool)
+    mask[np.array(chose), 0, :2] = True
+    return {
+        "features": np.zeros((*mask.shape, len(FEATURES)), dtype=np.float32),
+        "mask": mask,
+        "option": np.zeros((decisions, SLOTS), dtype=np.int64),
+        "site_features": np.zeros((decisions, len(SITE_FEATURES)), dtype=np.float32),
+        "log_probability": np.zeros(decisions),
+        "value": np.zeros(decisions),
+    }
+
+
+def made_by_hand() -> Transitions:
+    """Site 0 chooses at 1, 2 and 4 s (not at 3), site 5 at 1 s alone; tau = 2 s."""
+    decisions = {"time_s": np.array([1.0, 1.0, 2.0, 3.0, 4.0]), "site": np.array([0, 5, 0, 0, 0])}
+    noted = [notes(2, chose=[True, True]), notes(3, chose=[True, False, True])]
+    earned = Rewards(
+        time_s=np.array([0.5, 1.5, 2.0, 3.5, 3.5, 5.0]),
+        site=np.array([0, 0, 0, 0, 5, 0]),
+        amount=np.array([9.0, 1.0, 10.0, 100.0, 7.0, 9.0]),
+    )
+    return collect(noted, decisions, earned, discount_time_s=2.0)
+
+
+def test_rewards_go_to_the_last_choice_before_them_discounted_from_it() -> None:
+    found = made_by_hand()
+    assert found.site.tolist() == [0, 0, 0, 5]
+    first = 1.0 * math.exp(-0.25) + 10.0 * math.exp(-0.5)
+    assert found.reward == pytest.approx([first, 100.0 * math.exp(-0.75), 0.0, 0.0])
+    assert found.discount == pytest.approx([math.exp(-0.5), math.exp(-1.0), 0.0, 0.0])
+
+
+def test_notes_and_rows_must_be_one_to_one() -> None:
+    decisions = {"time_s": np.zeros(3), "site": np.zeros(3, dtype=int)}
+    empty = Rewards(np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros(0))
+    with pytest.raises(ValueError, match="one to one"):
+        collect([notes(2, chose=[True, True])], decisions, empty, discount_time_s=1.0)
+
+
+def test_a_batch_leaves_out_each_last_decision_and_normalises_returns() -> None:
+    batch, scale = to_batch([made_by_hand()], nodes=6, scale=ReturnScale.initial(6), trace_decay=1.0)
+    assert batch.valid.sum(axis=1).tolist() == [2, 0, 0, 0, 0, 0]
+    returns = [made_by_hand().reward[0] + math.exp(-0.5) * made_by_hand().reward[1], made_by_hand().reward[1]]
+    assert scale.mean[0] == pytest.approx(np.mean(returns))
+    assert scale.deviation[0] == pytest.approx(np.std(returns))
+    assert batch.target[0, :2] == pytest.approx((np.array(returns) - scale.mean[0]) / scale.deviation[0])
+    assert not scale.seen[1:].any()
+    assert np.array_equal(scale.deviation[1:], np.ones(5))
+
+
+def test_episode_seeds_never_meet_those_of_tuning_or_testing() -> None:
+    seeds = [episode_seed(seed, episode) for seed in (0, 1, 7, FIRST_SEED) for episode in range(200)]
+    assert len(set(seeds)) == len(seeds)
+    assert min(seeds) >= 10_000
+
+
+class _KilledError(Exception):
+    pass
+
+
+@pytest.mark.slow
+def test_a_killed_training_ends_as_one_that_was_not(tiny: Scenario, tmp_path: Path) -> None:
+    whole = train(tiny, seed=0, directory=tmp_path / "whole", arm=EWMA)
+
+    def kill(row: CurveRow, total: int) -> None:
+        raise _KilledError
+
+    for _ in range(2):
+        with pytest.raises(_KilledError):
+            train(tiny, seed=0, directory=tmp_path / "killed", arm=EWMA, progress=kill)
+    resumed = train(tiny, seed=0, directory=tmp_path / "killed", arm=EWMA)
+    assert resumed.policy_file.read_bytes() == whole.policy_file.read_bytes()
+    assert resumed.curve_file.read_bytes() == whole.curve_file.read_bytes()
+    assert [row.round for row in whole.curve] == [0, 1, 2]
+    assert whole.curve[-1].epsilon == pytest.approx(8.0, rel=1e-6)
+    assert "(8, 0.001)" in whole.statement
+    load_actor(str(whole.policy_file))
+    with pytest.raises(StudyError, match="another scenario"):
+        train(replace(tiny, name="other"), seed=0, directory=tmp_path / "whole", arm=EWMA)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_network_learns_from_random_weights(tiny: Scenario, tmp_path: Path, seed: int) -> None:
+    """The mean reward of the last quarter of the rounds beats that of the first, on every seed tried."""
+    settings = replace(tiny.training, rounds=16, epsilon=math.inf, episode_s=16.0, passes=4, trace_decay=0.5)
+    rows = train(replace(tiny, training=settings), seed=seed, directory=tmp_path, arm=EWMA).curve
+    reward = [row.mean_reward for row in rows]
+    assert np.mean(reward[-4:]) > np.mean(reward[:4])

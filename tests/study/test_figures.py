@@ -1,0 +1,114 @@
+"""Figures: what they are computed from, and that their files are sound and stable."""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+
+from qdpem.study import figures
+from qdpem.study.statistics import mean_interval
+
+
+@pytest.fixture
+def small_tables():
+    """Three nodes in a row, the middle one swaps twice a second; five claims for its tokens."""
+    return {
+        "nodes": {
+            "node": np.arange(3),
+            "x_km": np.array([0.0, 5.0, 10.0]),
+            "y_km": np.array([0.0, 1.0, 0.0]),
+            "repeater_rate_hz": np.array([0.0, 2.0, 4.0]),
+        },
+        "links": {"link": np.arange(2), "first": np.array([0, 1]), "second": np.array([1, 2])},
+        "claims": {
+            # kind 1 is a token, end 1 is granted.
+            "kind": np.array([1, 1, 1, 1, 0]),
+            "end": np.array([1, 1, 1, 2, 1]),
+            "node": np.array([1, 1, 1, 1, 1]),
+            "time_s": np.array([0.5, 1.5, 5.0, 2.0, 2.0]),
+            "end_s": np.array([0.6, 1.6, 5.1, 2.1, 2.1]),
+        },
+        "pairs": {"link": np.array([0, 0, 1, -1]), "born_s": np.array([1.0, 2.0, 9.0, 1.0])},
+    }
+
+
+def test_repeater_load_is_tokens_used_over_tokens_refilled(small_tables) -> None:
+    # In [1, 6) node 1 was granted 2 tokens of the 2/s x 5 s = 10 refilled; node 0 cannot swap.
+    load = figures.repeater_load(small_tables, start_s=1.0, end_s=6.0)
+    assert math.isnan(load[0])
+    assert load[1:].tolist() == pytest.approx([0.2, 0.0])
+
+
+def test_link_use_counts_fresh_pairs_of_the_window(small_tables) -> None:
+    assert figures.link_use(small_tables, start_s=1.0, end_s=5.0).tolist() == [0.5, 0.0]
+
+
+def test_smoothing_keeps_the_rate_of_a_steady_stream() -> None:
+    times = np.arange(0.125, 20.0, 0.25)
+    rate = figures._smooth_rate(np.arange(0.05, 20.0, 0.1), times=times)
+    assert rate.tolist() == pytest.approx([10.0] * len(times), rel=0.08)
+
+
+def test_an_arm_looks_the_same_whatever_else_is_drawn() -> None:
+    styles = figures.arm_styles(["a", "b", "c"])
+    assert styles["a"] == figures.arm_styles(["a"])["a"]
+    assert (
+        len({(style.colour, style.marker) for style in figures.arm_styles(map(str, range(7))).values()}) == 7
+    )
+
+
+def drawn(small_tables) -> dict[str, str]:
+    styles = figures.arm_styles(["a", "b"])
+    times = np.linspace(0.0, 9.0, 40)
+    table = {"time_s": times, "outcome": (np.arange(40) % 2).astype(np.int8)}
+    values = np.array([0.4, 0.5, 0.6])
+    point = figures.Point(
+        contention=mean_interval(values, key="c"),
+        delivery=mean_interval(values, key="d"),
+        seeds_contention=values,
+        seeds_delivery=values,
+    )
+    loads = {arm: np.array([math.nan, 0.2, 0.4]) for arm in styles}
+    uses = {arm: np.array([0.5, 0.0]) for arm in styles}
+    return {
+        "map": figures.network_map(small_tables, names=("x", "middle", "z"), loads=loads, uses=uses),
+        "time": figures.delivery_over_time(
+            {"a": table, "b": table}, styles=styles, end_s=10.0, warm_up_s=2.0
+        ),
+        "frontier": figures.frontier({"a": point, "b": point}, styles=styles),
+        "distributions": figures.distributions(
+            {"a": values, "b": np.empty(0)},
+            margins={"a": values, "b": np.empty(0)},
+            counts={"a": 6, "b": 0},
+            styles=styles,
+        ),
+        "learning": figures.learning_curve(
+            {"round": np.arange(4.0), "delivery_ratio": np.linspace(0.1, 0.4, 4)}
+        ),
+    }
+
+
+def test_figures_are_valid_stable_and_take_the_page_ink(small_tables) -> None:
+    first, again = drawn(small_tables), drawn(small_tables)
+    assert first == again
+    for name, svg in first.items():
+        root = ElementTree.fromstring(svg)
+        assert root.tag.endswith("svg"), name
+        assert "currentColor" in svg
+        assert figures._INK not in svg
+    assert "middle" in first["map"]
+    assert "arrival time (s)" in first["time"]
+    styles = figures.arm_styles(["a", "b"])
+    for name in ("time", "frontier", "distributions"):
+        assert styles["a"].colour.lower() in first[name].lower()
+
+
+def test_drawing_leaves_the_settings_of_matplotlib_alone(small_tables) -> None:
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    drawn(small_tables)
+    assert dict(matplotlib.rcParams) == before
