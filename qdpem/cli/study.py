@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,8 @@ from qdpem.cli.console import console, progress_bars
 from qdpem.cli.options import OUTPUT, Fresh, Overrides, ScenarioFile, Workers
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from qdpem.scenario.schema import Scenario
     from qdpem.study.progress import Moment
     from qdpem.study.results import StudyResult
@@ -64,26 +67,36 @@ def _study(
     from qdpem.study.run import study as run_study
 
     with progress_bars() as bars:
-        bar = bars.add_task(question.name, total=None, detail="preparing")
-
-        def tell(moment: Moment) -> None:
-            running = ", ".join(moment.running)
-            bars.update(
-                bar,
-                total=moment.total_s,
-                completed=moment.simulated_s,
-                detail=f"{moment.finished} of {moment.tasks} runs  {running}",
-            )
-
         return run_study(
             question,
             directory=directory,
             fresh=fresh,
             engine=engine,
             workers=workers,
-            progress=tell,
+            progress=_teller(bars, question),
             command=command,
         )
+
+
+def _teller(bars: Progress, question: Scenario) -> Callable[[Moment], None]:
+    """Draws a study's moments: one bar for all of it, one for every run on its way."""
+    length_s = question.window.end_s
+    overall = bars.add_task(question.name, total=None, detail="preparing")
+    shown: dict[str, TaskID] = {}
+
+    def tell(moment: Moment) -> None:
+        done = moment.finished == moment.tasks
+        detail = "writing the report" if done else f"{moment.finished} of {moment.tasks} runs"
+        bars.update(overall, total=moment.total_s, completed=moment.simulated_s, detail=detail)
+        running = dict(moment.running)
+        for label in shown.keys() - running.keys():
+            bars.remove_task(shown.pop(label))
+        for label, time_s in running.items():
+            if label not in shown:
+                shown[label] = bars.add_task(f"  {label}", total=length_s, detail="")
+            bars.update(shown[label], completed=time_s, detail=f"{time_s:.0f} of {length_s:g} s")
+
+    return tell
 
 
 def _command(scenario: Path, *, out: Path | None, overrides: list[str]) -> str:

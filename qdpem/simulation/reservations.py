@@ -231,6 +231,9 @@ class Reservation:
         need = 0
         for hop, side in ((position - 1, 1), (position, 0)):
             if 0 <= hop < last:
+                if side == 1 and self.lanes[0].hops[hop].link < 0:
+                    # Only the owner, the first of the two, knows whether the stocked pair is still there.
+                    continue
                 missing = sum(not self._supplied(lane, hop, side) for lane in self.lanes)
                 if missing and self.lanes[0].hops[hop].link < 0:
                     return "stale"
@@ -280,7 +283,10 @@ class Reservation:
             return True
         if self.purpose or self.allocation.plan.rounds_per_link:
             return False
-        owner, partner = self.path[hop + side], self.path[hop + 1 - side]
+        other = hop + 1 - side
+        if self._released[other]:
+            return False
+        owner, partner = self.path[hop + side], self.path[other]
         pair = self._world.stock.find(
             owner, partner, lambda pair: self._admits(pair, step.link, step.delay_s)
         )
@@ -289,9 +295,9 @@ class Reservation:
         self._world.stock.take(pair)
         if side == 1:
             self._world.ledger.turn(pair)
-            # The upstream node had set qubits aside for this hop; it hears that they are not needed.
-            if self._granted[hop]:
-                self._world.clock.after(step.delay_s, self.free, hop, self.units)
+        # The other end may have set qubits aside for this hop; it hears that they are not needed.
+        if step.link >= 0 and self._granted[other]:
+            self._world.clock.after(step.delay_s, self.free, other, self.units)
         self._held[hop] += 1
         self._held[hop + 1] += 1
         lane.supply(hop, pair, side=side)

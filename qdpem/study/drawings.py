@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from physics.interface import PhysicsModel
 from qdpem.errors import QdpemError
 from qdpem.events.metrics import measured_requests
 from qdpem.events.tables import OUTCOMES
+from qdpem.network.build import build_network
 from qdpem.network.graph import Network
 from qdpem.records.reader import Record, open_record
 from qdpem.study import figures
+from qdpem.study.capacity import mean_capacity
 from qdpem.study.figures import ArmStyle
 from qdpem.study.outlook import outlook, scenario_physics
 from qdpem.study.report import Appendix, Drawing
@@ -22,13 +25,16 @@ from qdpem.study.results import CONTENTION, DELIVERY, StudyResult
 
 Floats = NDArray[np.float64]
 
+_LARGE = 120
+"""Nodes above which the flow bound is not worked out for a report."""
+
 
 def draw_appendix(result: StudyResult, *, command: str = "") -> Appendix:
     """Every figure that the study's records can give, the network's warnings, and the command."""
     styles = figures.arm_styles([arm.name for arm in result.arms])
     seed = _shown_seed(result)
     shown = {arm.name: open_record(result.outcome(arm.name, seed=seed).path) for arm in _done(result, seed)}
-    network, warnings = _network(result, seed)
+    network, physics = _network(result, seed)
     found = [
         _map(result, shown, network, seed=seed),
         _time(result, shown, styles, seed=seed),
@@ -38,8 +44,9 @@ def draw_appendix(result: StudyResult, *, command: str = "") -> Appendix:
     ]
     return Appendix(
         drawings=tuple(drawing for drawing in found if drawing is not None),
-        warnings=warnings,
+        warnings=outlook(result.scenario, network=network, physics=physics).warnings,
         topology=f"{network.graph.name}: {network.node_count} nodes, {network.link_count} links",
+        capacity=_capacity(result, network, physics),
         command=command,
     )
 
@@ -53,13 +60,22 @@ def _done(result: StudyResult, seed: int) -> list[Any]:
     return [arm for arm in result.arms if not result.outcome(arm.name, seed=seed).fault]
 
 
-def _network(result: StudyResult, seed: int) -> tuple[Network, tuple[str, ...]]:
-    from qdpem.network.build import build_network
+def _network(result: StudyResult, seed: int) -> tuple[Network, PhysicsModel]:
+    physics = scenario_physics(result.scenario)
+    return build_network(result.scenario, physics, seed=seed), physics
 
-    scenario = result.scenario
-    physics = scenario_physics(scenario)
-    network = build_network(scenario, physics, seed=seed)
-    return network, outlook(scenario, network=network, physics=physics).warnings
+
+def _capacity(result: StudyResult, network: Network, physics: PhysicsModel) -> str:
+    """The flow bound in words; on large networks, where it takes long, nothing."""
+    if network.node_count > _LARGE:
+        return ""
+    bound = mean_capacity(result.scenario, network=network, physics=physics)
+    busiest = int(bound.repeater_load.argmax())
+    return (
+        f"at most {bound.share:.1%} of the mean demand can be delivered in the long run, deadlines, bursts"
+        f" and decay left aside; in the best flow {network.graph.node_names[busiest]} uses"
+        f" {bound.repeater_load[busiest]:.0%} of its swaps"
+    )
 
 
 def _map(result: StudyResult, shown: Mapping[str, Record], network: Network, *, seed: int) -> Drawing | None:

@@ -16,13 +16,13 @@ _PERIOD_S = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """How far a study is: simulated seconds done of all, and the labels of the tasks now running."""
+    """How far a study is: simulated seconds done of all, and label and second of the tasks now running."""
 
     simulated_s: float
     total_s: float
     finished: int
     tasks: int
-    running: tuple[str, ...]
+    running: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def watched(
 def _read(board: Path, labels: Sequence[str], *, length_s: float) -> Moment:
     times_s = [time_s for (time_s,) in _NUMBER.iter_unpack(board.read_bytes())]
     reached = [min(time_s, length_s) for time_s in times_s]
-    running = [label for label, time_s in zip(labels, reached, strict=True) if 0.0 < time_s < length_s]
+    running = [one for one in zip(labels, reached, strict=True) if 0.0 < one[1] < length_s]
     return Moment(
         simulated_s=sum(reached),
         total_s=length_s * len(labels),

@@ -6,7 +6,7 @@ import math
 
 from qdpem.scenario.schema import Arm
 from qdpem.study.results import CONTENTION, DELIVERY, Measure, StudyResult, p_text
-from qdpem.study.statistics import PairedDifference
+from qdpem.study.statistics import CONFIDENCE, PairedDifference
 
 FEW_SEEDS = 10
 CLAIMED_GAIN, CLAIMED_RELIEF = 0.25, 0.17
@@ -16,7 +16,7 @@ CLAIMED_GAIN, CLAIMED_RELIEF = 0.25, 0.17
 def readings(result: StudyResult) -> list[str]:
     """One sentence per arm and headline metric, then what the comparison mixes and how far to trust it.
 
-    A difference is called one only when BOTH the bootstrap and the paired t interval exclude zero.
+    A difference is called one only when it is `PairedDifference.clear` and Holm's p is below 0.05.
     """
     sentences = []
     for measure, verb in ((DELIVERY, "delivered"), (CONTENTION, "contended")):
@@ -26,6 +26,11 @@ def readings(result: StudyResult) -> list[str]:
     sentences += _claims(result)
     sentences += [_confounded(arm, result) for arm in result.arms if arm.name != result.reference]
     return [sentence for sentence in [*sentences, _few(result)] if sentence]
+
+
+def decided(found: PairedDifference, *, p: float) -> bool:
+    """Whether a difference may be called one: both intervals exclude zero, and so does Holm's test."""
+    return found.clear and p < 1.0 - CONFIDENCE
 
 
 def _compare(
@@ -38,7 +43,7 @@ def _compare(
         return f"{reference} {verb} nothing, so no ratio with {arm} exists."
     change = found.ratio.estimate - 1.0
     amount = f"{abs(change):.1%} {'more' if change > 0.0 else 'less'}"
-    if not found.clear:
+    if not decided(found, p=p):
         if found.equal:
             return f"{arm} {verb} as much as {reference} to within 3 % ({_bounds(found)}, {seeds})."
         return f"{arm} and {reference} cannot be told apart by what they {verb} ({_bounds(found)}, {seeds})."

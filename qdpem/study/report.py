@@ -13,7 +13,7 @@ from qdpem.provenance import provenance
 from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Scenario, Uniform
 from qdpem.study.figures import arm_styles
-from qdpem.study.reading import readings, spread_reading
+from qdpem.study.reading import decided, readings, spread_reading
 from qdpem.study.results import CONTENTION, DELIVERY, MEASURES, Measure, StudyResult, p_text
 from qdpem.study.statistics import PairedDifference
 
@@ -35,11 +35,12 @@ class Drawing:
 
 @dataclass(frozen=True, kw_only=True)
 class Appendix:
-    """What the outcomes alone do not say: figures, warnings about the network, the command that ran."""
+    """What outcomes alone do not say: figures, the network in words, its warnings, the command that ran."""
 
     drawings: tuple[Drawing, ...] = ()
     warnings: tuple[str, ...] = ()
     topology: str = ""
+    capacity: str = ""
     command: str = ""
 
 
@@ -107,7 +108,7 @@ def _setting(result: StudyResult, appendix: Appendix) -> dict[str, Any]:
         "task_count": len(result.outcomes),
         "figures": appendix.drawings,
         "warnings": appendix.warnings,
-        "facts": _facts(scenario, result.seeds, appendix.topology),
+        "facts": _facts(scenario, result.seeds, appendix),
         "scenario_text": json.dumps(json.loads(scenario_text(scenario)), indent=2, ensure_ascii=False),
         "caveats": (*_few_seeds(result.seeds), *CAVEATS),
         "commands": _commands(appendix.command),
@@ -135,7 +136,7 @@ def _difference_rows(result: StudyResult, measure: Measure) -> list[dict[str, An
     adjusted = result.adjusted_p(measure.metric)
     unit = f" ({measure.unit})" if measure.unit else ""
     return [
-        {"heading": measure.heading + unit, "arm": arm, "decided": found.clear}
+        {"heading": measure.heading + unit, "arm": arm, "decided": decided(found, p=adjusted[arm])}
         | _difference_texts(measure, found, p=adjusted[arm])
         for arm, found in result.differences(measure.metric).items()
     ]
@@ -181,10 +182,10 @@ def _short(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.2g}" if abs(value) < 100.0 else f"{value:.0f}"
 
 
-def _facts(scenario: Scenario, seeds: Sequence[int], topology: str) -> list[tuple[str, str]]:
+def _facts(scenario: Scenario, seeds: Sequence[int], appendix: Appendix) -> list[tuple[str, str]]:
     nodes, demand, window = scenario.nodes, scenario.demand, scenario.window
     facts = [
-        ("topology", topology or scenario.topology.kind),
+        ("topology", appendix.topology or scenario.topology.kind),
         ("length scale", f"{scenario.topology.length_scale:g}"),
         ("sources", f"{_rate(nodes.source_rate_hz)} photon pairs/s each, before loss"),
         ("repeaters", f"{_rate(nodes.repeater_rate_hz)} swaps/s each"),
@@ -207,6 +208,7 @@ def _facts(scenario: Scenario, seeds: Sequence[int], topology: str) -> list[tupl
         for kind in demand.classes
     ]
     facts.append(("bursts", _bursts(scenario)))
+    facts += [("flow bound", appendix.capacity)] if appendix.capacity else []
     facts.append(("window", f"{window.measured_s:g} s measured after {window.warm_up_s:g} s of warm-up"))
     return [*facts, ("seeds", ", ".join(map(str, seeds)))]
 

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _COLUMNS = 5
+_WIDE = 100
+"""Columns of a terminal from which an arm's four factors fit on one line."""
 
 
 def print_study(result: StudyResult, *, console: Console) -> None:
     """Print both tables, the reading in sentences, and every fault."""
-    console.print(results_table(result))
+    console.print(results_table(result, wide=console.width >= _WIDE))
     if len(result.arms) > 1:
         console.print(differences_table(result))
     for sentence in readings(result):
@@ -28,18 +30,19 @@ def print_study(result: StudyResult, *, console: Console) -> None:
         console.print(f"failed: {fault}", style="bold red", highlight=False, markup=False, soft_wrap=True)
 
 
-def results_table(result: StudyResult) -> Table:
+def results_table(result: StudyResult, *, wide: bool = True) -> Table:
     """One row per arm with all four factors; means over seeds, with intervals for the two headlines."""
+    between = " · " if wide else "\n"
     table = _table(f"{result.scenario.name}: mean of {len(result.seeds)} seeds [95 % interval]")
-    table.add_column("arm\ncontrol · rights · knowledge · policy", no_wrap=True)
+    table.add_column(f"arm\ncontrol · rights{between}knowledge · policy", no_wrap=True)
     measures = MEASURES[:_COLUMNS]
     for measure in measures:
-        unit = f" ({measure.unit})" if measure.unit else ""
+        unit = f"\n({measure.unit})" if measure.unit else ""
         table.add_column(measure.heading.replace(" ", "\n", 1) + unit, justify="right")
     means = {measure.metric: result.means(measure.metric) for measure in measures}
     for arm in result.arms:
         cells = [_with_bounds(measure, means[measure.metric][arm.name]) for measure in measures]
-        table.add_row(_arm_cell(arm, reference=result.reference), *cells)
+        table.add_row(_arm_cell(arm, between), *cells)
     return table
 
 
@@ -49,7 +52,6 @@ def differences_table(result: StudyResult) -> Table:
     table.add_column("arm", no_wrap=True)
     for measure in (DELIVERY, CONTENTION):
         table.add_column(measure.heading, justify="right", no_wrap=True)
-        table.add_column("relative", justify="right", no_wrap=True)
         table.add_column("Holm p", justify="right", no_wrap=True)
     columns = [(result.differences(m.metric), result.adjusted_p(m.metric), m) for m in (DELIVERY, CONTENTION)]
     for arm in columns[0][0]:
@@ -58,27 +60,33 @@ def differences_table(result: StudyResult) -> Table:
     return table
 
 
-def arm_factors(arm: Arm) -> str:
-    """An arm's four factors in one fixed order.
+def arm_factors(arm: Arm, between: str = " · ") -> str:
+    """An arm's four factors in one fixed order, with `between` in their middle.
 
     >>> arm_factors(Arm(name="a", policy="dpem", control="local", rights="remote", knowledge="gru"))
     'local · remote · gru · dpem'
     """
-    return f"{arm.control} · {arm.rights} · {arm.knowledge} · {arm.policy}"
+    return f"{arm.control} · {arm.rights}{between}{arm.knowledge} · {arm.policy}"
 
 
 def _table(title: str) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    return Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    return Table(
+        title=title,
+        box=SIMPLE_HEAD,
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+        collapse_padding=True,
+    )
 
 
-def _arm_cell(arm: Arm, *, reference: str) -> RenderableType:
+def _arm_cell(arm: Arm, between: str) -> RenderableType:
     from rich.text import Text
 
-    mark = " (reference)" if arm.name == reference else ""
-    return Text.assemble((arm.name, "bold"), mark, "\n", (arm_factors(arm), "dim"))
+    return Text.assemble((arm.name, "bold"), "\n", (arm_factors(arm, between), "dim"))
 
 
 def _with_bounds(measure: Measure, interval: Interval) -> str:
@@ -88,16 +96,14 @@ def _with_bounds(measure: Measure, interval: Interval) -> str:
     return f"{text}\n\\[{measure.text(interval.low)}, {measure.text(interval.high)}]"
 
 
-def _difference(measure: Measure, found: PairedDifference, p: float) -> tuple[str, str, str]:
-    digits = measure.decimals
-    bounds = found.difference
+def _difference(measure: Measure, found: PairedDifference, p: float) -> tuple[str, str]:
+    """The difference, relative too, with its bounds below; and p."""
+    digits, bounds = measure.decimals, found.difference
     if math.isnan(bounds.estimate):
-        return "–", "–", "–"
-    if math.isnan(bounds.low):
-        return f"{bounds.estimate:+.{digits}f}", _percent(found.ratio), "–"
-    text = f"{bounds.estimate:+.{digits}f} \\[{bounds.low:+.{digits}f}, {bounds.high:+.{digits}f}]"
-    return text, _percent(found.ratio), p_text(p)
-
-
-def _percent(ratio: Interval) -> str:
-    return "–" if math.isnan(ratio.estimate) else f"{ratio.estimate - 1.0:+.1%}"
+        return "–", "–"
+    ratio = found.ratio.estimate
+    relative = "" if math.isnan(ratio) else f" ({ratio - 1.0:+.1%})"
+    text = f"{bounds.estimate:+.{digits}f}{relative}"
+    if not math.isnan(bounds.low):
+        text += f"\n\\[{bounds.low:+.{digits}f}, {bounds.high:+.{digits}f}]"
+    return text, p_text(p)

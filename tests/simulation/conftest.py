@@ -18,7 +18,9 @@ parameters = {{ nodes = {nodes}, hop_km = {hop_km} }}
 source_rate_hz = {source_rate_hz}
 repeater_rate_hz = {repeater_rate_hz}
 memories = {memories}
-hardware = {{ memory = {{ kind = "depolarising", depolarising_s = {depolarising_s} }}, swap_success_probability = {swap_success_probability} }}
+[nodes.hardware]
+memory = {{ kind = "depolarising", depolarising_s = {depolarising_s} }}
+swap_success_probability = {swap_success_probability}
 [links]
 fresh_fidelity = 0.98
 [demand]

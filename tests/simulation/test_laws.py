@@ -10,19 +10,26 @@ from qdpem.events.tables import OUTCOMES, PAIR_ENDS, TABLES
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.run import Simulation, simulate
 
-ARMS = ("local-minhop", "local-stock", "central-fcfs", "central-live")
+ARMS = (
+    Arm(name="local-minhop"),
+    Arm(name="local-stock"),
+    Arm(name="central-fcfs"),
+    Arm(name="central-live"),
+    Arm(name="central-stock", policy="central-live", rights="remote", knowledge="constant"),
+)
+arms = pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@arms
 def test_same_seed_same_bytes(line, arm):
     scenario = line(nodes=5, measured_s=8.0)
-    first, second = (simulate(scenario, Arm(name=arm), seed=11).tables for _ in range(2))
+    first, second = (simulate(scenario, arm, seed=11).tables for _ in range(2))
     for table in TABLES:
         for column in table.names:
             assert first[table.name][column].tobytes() == second[table.name][column].tobytes()
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@arms
 @pytest.mark.parametrize(
     "changes",
     [
@@ -36,7 +43,7 @@ def test_same_seed_same_bytes(line, arm):
 def test_nothing_leaks_at_any_decision(line, arm, changes):
     """Conservation of pairs and qubits, asserted between all events at which a site is asked."""
     simulation = Simulation(
-        line(nodes=5, measured_s=6.0, **changes), Arm(name=arm), seed=12, recorder=MemoryRecorder()
+        line(nodes=5, measured_s=6.0, **changes), arm, seed=12, recorder=MemoryRecorder()
     )
     steps = 0
     while (views := simulation.advance()) is not None:
@@ -46,9 +53,9 @@ def test_nothing_leaks_at_any_decision(line, arm, changes):
     assert steps > 20
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@arms
 def test_every_pair_and_request_is_written_once_and_times_run_forward(line, arm):
-    tables = simulate(line(nodes=5, rate_hz=20.0, memories=6), Arm(name=arm), seed=13).tables
+    tables = simulate(line(nodes=5, rate_hz=20.0, memories=6), arm, seed=13).tables
     pairs, requests, claims = tables["pairs"], tables["requests"], tables["claims"]
     assert np.array_equal(np.sort(pairs["pair"]), np.arange(len(pairs["pair"])))
     assert np.array_equal(np.sort(requests["request"]), np.arange(len(requests["request"])))
@@ -66,7 +73,7 @@ def test_every_pair_and_request_is_written_once_and_times_run_forward(line, arm)
 
 def test_arms_see_the_same_arrivals_and_emissions(line):
     """One seed: requests are the same in all arms, and an undisturbed first claim gets the same emission."""
-    runs = {arm: simulate(line(nodes=5, measured_s=10.0), Arm(name=arm), seed=14) for arm in ARMS}
+    runs = {arm.name: simulate(line(nodes=5, measured_s=10.0), arm, seed=14) for arm in ARMS}
     first = runs["local-minhop"].tables["requests"]
     order = np.argsort(first["request"])
     for run in runs.values():

@@ -98,6 +98,19 @@ def test_the_terminal_states_all_four_factors_and_intervals(made_result) -> None
     assert "central · serve · none · central-fcfs" in text
     assert "local · serve · none · local-minhop" in text
     assert "0.600" in text
-    assert "-0.100 [-0.100, -0.100]" in text
+    assert "-0.100 (-16.7%)" in text
+    assert "[-0.100, -0.100]" in text
     assert "nan" not in text
-    assert max(map(len, text.splitlines())) <= 110
+
+
+def test_the_terminal_fits_80_columns_without_losing_a_word(made_result) -> None:
+    shown = io.StringIO()
+    names = ("central-fcfs", "central-live", "local-minhop", "dpem-no-forecast")
+    result = made_result({name: scores(BASE) for name in names})
+    print_study(result, console=Console(file=shown, width=80))
+    interval = result.means(DELIVERY.metric)["central-live"]
+    bounds = f"[{interval.low:.3f}, {interval.high:.3f}]"
+    text = shown.getvalue()
+    assert "…" not in text
+    for words in (*names, "central · serve", "none · local-minhop", "p95", bounds):
+        assert words in text

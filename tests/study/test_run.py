@@ -186,7 +186,7 @@ def test_progress_is_read_from_what_workers_wrote() -> None:
         tickers[1](4.0)
     last = moments[-1]
     assert (last.simulated_s, last.total_s) == (14.0, 30.0)
-    assert (last.finished, last.tasks, last.running) == (1, 3, ("b",))
+    assert (last.finished, last.tasks, last.running) == (1, 3, (("b", 4.0),))
 
 
 def test_a_ticker_without_a_board_says_nothing(tmp_path) -> None:
