@@ -57,12 +57,12 @@ def _check_policy(name: str) -> list[tuple[str, bool, str]]:
 
 def _check_scenario(path: Path) -> None:
     """Load it, build its network and say what it can do; the faults of either are raised."""
-    from qdpem.network.build import build_network
+    from qdpem.network.build import build_network, build_physics
     from qdpem.scenario.load import load_scenario
-    from qdpem.study.outlook import outlook, scenario_physics
+    from qdpem.study.outlook import outlook
 
     scenario = load_scenario(path)
-    physics = scenario_physics(scenario)
+    physics = build_physics(scenario)
     seed = scenario.study.seeds[0] if scenario.study else 0
     network = build_network(scenario, physics, seed=seed)
     found = outlook(scenario, network=network, physics=physics)

@@ -37,15 +37,15 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Simulate one arm on one seed and record it."""
-    from qdpem.network.build import build_network
+    from qdpem.network.build import build_network, build_physics
     from qdpem.scenario.load import load_scenario
     from qdpem.simulation.arms import find_arm
-    from qdpem.study.outlook import outlook, scenario_physics
+    from qdpem.study.outlook import outlook
     from qdpem.study.plan import Task, without_study
 
     question = load_scenario(scenario, overrides or ())
     chosen = find_arm(question, arm)
-    physics = scenario_physics(question)
+    physics = build_physics(question)
     network = build_network(question, physics, seed=seed)
     shown = console(stderr=as_json)
     before = outlook(question, network=network, physics=physics)

@@ -76,7 +76,8 @@ def orthogonal(shape: tuple[int, ...], *, gain: float, generator: np.random.Gene
     draw = generator.standard_normal((max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(draw)
     q = q * np.sign(np.diagonal(r))
-    return gain * (q if rows >= columns else q.T)
+    matrix: Floats = gain * (q if rows >= columns else q.T)
+    return matrix
 
 
 def stacked(weights: Mapping[str, Floats], *, nodes: int) -> Weights:
@@ -131,7 +132,8 @@ def probabilities(score: Floats, mask: NDArray[np.bool_]) -> Floats:
     total = weight[..., 0].copy()
     for column in range(1, weight.shape[-1]):
         total += weight[..., column]
-    return weight / np.where(total > 0.0, total, 1.0)[..., None]
+    probability: Floats = weight / np.where(total > 0.0, total, 1.0)[..., None]
+    return probability
 
 
 def sample(probability: Floats, u: Floats) -> NDArray[np.int64]:

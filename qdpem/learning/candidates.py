@@ -61,7 +61,7 @@ class Builder:
             rows = np.array([slot.row for slot in slots])
             places = np.array([slot.place for slot in slots])
             allowed = self._allowed(views, rows, slots, static)
-            mask[rows, places] = allowed & allowed[:, 1:].any(axis=1)[:, None]
+            mask[rows, places] = allowed & np.any(allowed[:, 1:], axis=1, keepdims=True)
             features[rows, places] = self._describer.options(views, rows, slots, static, own)
         return Candidates(features, mask, self._describer.sites(views, own), tuple(slots), static)
 

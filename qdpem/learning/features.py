@@ -127,7 +127,8 @@ class Describer:
         steps = np.ceil(span_s / self._context.forecasting.step_s).astype(np.int64)
         last = np.clip(steps, 1, ahead.shape[1]) - 1
         shares = np.array([slot.share for slot in slots])
-        return np.maximum(ahead[np.arange(len(slots)), last] * shares, 0.0)
+        expected: Floats = np.maximum(ahead[np.arange(len(slots)), last] * shares, 0.0)
+        return expected
 
     def own(self, views: Views) -> Floats:
         """Token share, free memory share and emission backlog of every site asked, [S, 3]."""

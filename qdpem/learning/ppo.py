@@ -93,7 +93,8 @@ def normalise(advantage: Floats, valid: NDArray[np.bool_]) -> Floats:
     mean = (advantage * valid).sum(axis=1, keepdims=True) / count
     centred = (advantage - mean) * valid
     deviation = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
-    return centred / (deviation + 1e-8)
+    normal: Floats = centred / (deviation + 1e-8)
+    return normal
 
 
 def loss(
@@ -160,7 +161,7 @@ def improve(
                 parameters, {name: value[rows, part] for name, value in tensors.items()}, settings
             )
             optimiser.zero_grad()
-            total.sum().backward()
+            torch.autograd.backward(total.sum())
             _clip_gradients(parameters, norm=settings.gradient_norm)
             optimiser.step()
     learned = {name: value.detach().numpy().astype(np.float64) for name, value in parameters.items()}

@@ -91,8 +91,8 @@ class SlotFinder:
 
     def slots(self, views: Views) -> list[Slot]:
         """Slots in use at every site asked: oldest deadlines first, then at an epoch its peers."""
-        waits = (views.request_id >= 0).any(axis=1).tolist()
-        at_epoch = (views.reason == _EPOCH).tolist()
+        waits: list[bool] = np.asarray((views.request_id >= 0).any(axis=1)).tolist()
+        at_epoch: list[bool] = np.asarray(views.reason == _EPOCH).tolist()
         found: list[Slot] = []
         for row, waiting in enumerate(waits):
             peers = self._may_stock and at_epoch[row]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from qdpem.learning.ppo import Report, Settings, improve
 from qdpem.learning.privacy import Budget
 from qdpem.learning.transitions import ReturnScale, Transitions, collect, to_batch
 from qdpem.parallel import run_tasks
+from qdpem.policy.interface import Policy
 from qdpem.scenario.schema import Arm, Scenario, Window
 from qdpem.simulation.arms import resolve_arm
 from qdpem.simulation.run import simulate
@@ -215,7 +217,7 @@ def _episode(task: _Task) -> tuple[int, _Episode]:
     settings = task.scenario.training
     scenario = replace(task.scenario, window=Window(warm_up_s=0.0, measured_s=settings.episode_s), study=None)
     recorder = MemoryRecorder()
-    policy = Dpem(weights=task.weights)
+    policy = cast(Policy, Dpem(weights=task.weights))
     simulate(scenario, task.arm, seed=task.seed, recorder=recorder, policy=policy)
     tables = recorder.tables()
     earned = rewards(tables, weights=scenario.reward)

@@ -13,13 +13,13 @@ from physics.interface import PhysicsModel
 from qdpem.errors import QdpemError
 from qdpem.events.metrics import measured_requests
 from qdpem.events.tables import OUTCOMES
-from qdpem.network.build import build_network
+from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
 from qdpem.records.reader import Record, open_record
 from qdpem.study import figures
 from qdpem.study.capacity import mean_capacity
 from qdpem.study.figures import ArmStyle
-from qdpem.study.outlook import outlook, scenario_physics
+from qdpem.study.outlook import outlook
 from qdpem.study.report import Appendix, Drawing
 from qdpem.study.results import CONTENTION, DELIVERY, StudyResult
 
@@ -61,7 +61,7 @@ def _done(result: StudyResult, seed: int) -> list[Any]:
 
 
 def _network(result: StudyResult, seed: int) -> tuple[Network, PhysicsModel]:
-    physics = scenario_physics(result.scenario)
+    physics = build_physics(result.scenario)
     return build_network(result.scenario, physics, seed=seed), physics
 
 

@@ -1,8 +1,8 @@
 """Figures of a study as SVG text: the same bytes for the same data, legible on light and dark pages.
 
-Text and axes are drawn in one ink that becomes CSS `currentColor`; data use the Okabe-Ito palette (2008),
-which colour-blind readers can tell apart, with a marker and a dash for every arm besides. An arm looks
-the same in every figure.
+Text and axes are drawn in one ink that becomes CSS `currentColor`; data use the palette of Okabe and Ito
+(2008), which colour-blind readers can tell apart, its blue a little lighter for dark pages, with a marker
+and a dash for every arm besides. An arm looks the same in every figure.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 _INK = "#010203"
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999")
+_COLOURS = ("#1C86CC", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _DASHES = ((0, ()), (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))
 _SETTINGS: Mapping[str, Any] = {

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from physics.interface import PhysicsModel
-from physics.plugins import load_physics
 from qdpem.demand.streams import pair_weights
-from qdpem.errors import Fault, ScenarioError
 from qdpem.network.build import network_warnings, unserved_demand
 from qdpem.network.graph import Network
 from qdpem.network.routing import Path, Routes
@@ -40,15 +38,6 @@ class Outlook:
             f" weakest {self.weakest_pairs_hz:.3g} ({first} - {second})\n"
             f"demand: {self.demand_hz:.3g} requests/s on average"
         )
-
-
-def scenario_physics(scenario: Scenario) -> PhysicsModel:
-    """The physics model a scenario names. Raises ScenarioError for parameters it does not take."""
-    try:
-        return load_physics(scenario.physics.model, scenario.physics.parameters)
-    except (LookupError, TypeError, ValueError) as error:
-        fault = Fault("physics", str(error))
-        raise ScenarioError([fault], origin=f"the scenario {scenario.name!r}") from error
 
 
 def outlook(scenario: Scenario, *, network: Network, physics: PhysicsModel) -> Outlook:

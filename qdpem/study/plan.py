@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdpem.errors import RecordError, StudyError, UnknownNameError
+from qdpem.policy.interface import Policy
 from qdpem.scenario.load import scenario_hash
 from qdpem.scenario.schema import Arm, Scenario, Study
 
@@ -96,6 +98,7 @@ def _why_not(task: Task) -> str:
     """Why the record at the task's path cannot be kept, "" if it can."""
     from qdpem.provenance import provenance
     from qdpem.records.reader import open_record
+    from qdpem.simulation.arms import build_policy
 
     try:
         record = open_record(task.path)
@@ -107,9 +110,21 @@ def _why_not(task: Task) -> str:
         return "its scenario is another"
     if _identity(record.arm) != _identity(task.arm):
         return "its arm is another"
+    files = policy_files(build_policy(task.arm))
+    if {name: record.file(name) for name in record.file_names} != files:
+        return "its policy has learned files that are others now"
     if record.provenance.get("qdpem_version") != provenance()["qdpem_version"]:
         return "another version of qdpem made it"
     return ""
+
+
+def policy_files(policy: Policy) -> dict[str, bytes]:
+    """The learned files a policy acts with, by name, for its record; none unless it has a method `files`.
+
+    `files()` gives names and paths, such as {"policy.npz": path}; a path without a file is left out.
+    """
+    paths: Mapping[str, Path] = getattr(policy, "files", dict)()
+    return {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
 
 
 def _identity(arm: Arm) -> tuple[str, ...]:

@@ -157,9 +157,8 @@ def _difference_texts(measure: Measure, found: PairedDifference, *, p: float) ->
         "ratio": "–" if math.isnan(ratio) else f"{ratio:.3f}",
         "ratio_bounds": "" if math.isnan(low) else f"{low:.3f} – {high:.3f}",
         "p": p_text(p),
-        "spread": " / ".join(
-            _short(spread * measure.scale) for spread in (found.paired_spread, found.unpaired_spread)
-        ),
+        "spread": _short(found.paired_spread * measure.scale),
+        "unpaired": _short(found.unpaired_spread * measure.scale),
     }
 
 

@@ -128,9 +128,7 @@ def _bca_quantiles(
     ties = 0.5 * (np.mean(replicates < estimate) + np.mean(replicates <= estimate))
     smallest = 0.5 / len(replicates)
     bias = ndtri(np.clip(ties, smallest, 1.0 - smallest))
-    deviation = left_out.mean() - left_out
-    spread = float(np.sum(deviation**2)) ** 1.5
-    acceleration = float(np.sum(deviation**3)) / (6.0 * spread) if spread > 0.0 else 0.0
+    acceleration = _acceleration(left_out)
     tail = 0.5 * (1.0 - confidence)
 
     def level(normal: float) -> float:
@@ -138,6 +136,16 @@ def _bca_quantiles(
         return float(ndtr(bias + shifted / (1.0 - acceleration * shifted)))
 
     return level(ndtri(tail)), level(ndtri(1.0 - tail))
+
+
+def _acceleration(left_out: Floats) -> float:
+    """From the jackknife: sum d^3 / (6 (sum d^2)^1.5), d taken in units of its largest; 0 when all agree."""
+    deviation = left_out.mean() - left_out
+    largest = float(np.abs(deviation).max())
+    if not (0.0 < largest < math.inf):
+        return 0.0
+    deviation = deviation / largest
+    return float(np.sum(deviation**3) / (6.0 * np.sum(deviation**2) ** 1.5))
 
 
 def mean_of(samples: Floats) -> Floats:

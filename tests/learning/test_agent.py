@@ -9,7 +9,7 @@ import pytest
 
 from qdpem.errors import PolicyError
 from qdpem.learning.actor_critic import initial_actor, initial_critics, probabilities, sample, scores, stacked
-from qdpem.learning.agent import Dpem, load_actor, save_actor
+from qdpem.learning.agent import RELEASED, Dpem, load_actor, save_actor
 from qdpem.learning.candidates import Builder
 from qdpem.learning.features import FEATURES, OPTIONS, PoissonQuantile
 from qdpem.learning.slots import REQUEST_SLOTS, SLOTS
@@ -138,6 +138,15 @@ def test_a_policy_file_comes_back_as_it_was(tmp_path: Path) -> None:
     held = load_actor(str(tmp_path / "one.npz"))
     for name, value in held.items():
         assert np.allclose(value, actor[name], atol=1e-7)
+
+
+def test_the_released_policy_is_whole_and_says_what_it_promises() -> None:
+    policy = Dpem()
+    policy.reset(small_context(rights="remote"))
+    assert all(np.isfinite(value).all() for value in load_actor("").values())
+    with np.load(RELEASED) as file:
+        assert "differential privacy at client level" in str(file["statement"])
+        assert not any(name.startswith("critic") for name in file.files)
 
 
 def test_wrong_policy_files_are_answered_with_a_sentence(tmp_path: Path) -> None:

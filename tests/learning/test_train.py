@@ -16,6 +16,7 @@ from qdpem.learning.actor_critic import Weights, initial_actor, stacked
 from qdpem.learning.agent import Dpem, load_actor
 from qdpem.learning.checkpoint import CurveRow
 from qdpem.learning.features import FEATURES, OPTIONS, SITE_FEATURES
+from qdpem.learning.release import release
 from qdpem.learning.slots import SLOTS
 from qdpem.learning.train import FIRST_SEED, episode_seed, train
 from qdpem.learning.transitions import ReturnScale, Transitions, collect, to_batch
@@ -110,6 +111,20 @@ def test_episode_seeds_never_meet_those_of_tuning_or_testing() -> None:
     seeds = [episode_seed(seed, episode) for seed in (0, 1, 7, FIRST_SEED) for episode in range(200)]
     assert len(set(seeds)) == len(seeds)
     assert min(seeds) >= 10_000
+
+
+def test_a_release_is_the_first_network_and_all_curves(tmp_path: Path) -> None:
+    for seed in ("10000", "10001"):
+        (tmp_path / seed).mkdir()
+        (tmp_path / seed / "policy.npz").write_bytes(seed.encode())
+        (tmp_path / seed / "curve.csv").write_text("round,delivery_ratio\n0,0.5\n")
+    (tmp_path / "released").mkdir()
+    target = tmp_path / "released" / "dpem.npz"
+    joined = release([tmp_path / "10000", tmp_path / "10001"], target=target)
+    assert target.read_bytes() == b"10000"
+    assert joined.read_text() == "seed,round,delivery_ratio\n10000,0,0.5\n10001,0,0.5\n"
+    with pytest.raises(StudyError, match="no finished training"):
+        release([tmp_path / "released"], target=target)
 
 
 class _KilledError(Exception):

@@ -42,9 +42,7 @@ def test_same_seed_same_bytes(line, arm):
 )
 def test_nothing_leaks_at_any_decision(line, arm, changes):
     """Conservation of pairs and qubits, asserted between all events at which a site is asked."""
-    simulation = Simulation(
-        line(nodes=5, measured_s=6.0, **changes), arm, seed=12, recorder=MemoryRecorder()
-    )
+    simulation = Simulation(line(nodes=5, measured_s=6.0, **changes), arm, seed=12, recorder=MemoryRecorder())
     steps = 0
     while (views := simulation.advance()) is not None:
         simulation.check()

@@ -83,6 +83,25 @@ def test_another_scenario_arm_or_fresh_makes_records_again(small_scenario, tmp_p
     assert kept(replace(scenario, study=more)) == [True, True, False, False]
 
 
+def test_learned_files_are_embedded_and_a_new_one_makes_the_record_again(
+    small_scenario, tmp_path, monkeypatch
+) -> None:
+    from qdpem.baselines.minimum_hop import LocalMinimumHop
+
+    learned = tmp_path / "weights"
+    learned.write_bytes(b"one")
+    monkeypatch.setattr(LocalMinimumHop, "files", lambda self: {"weights": learned}, raising=False)
+    scenario = replace(small_scenario, study=replace(small_scenario.study, seeds=(1000,)))
+    study(scenario, directory=tmp_path)
+    record = open_record(tmp_path / "near" / "1000.h5")
+    assert record.file("weights") == b"one"
+    assert [one.keep for one in plan_study(scenario, directory=tmp_path).planned] == [True, True]
+    learned.write_bytes(b"two")
+    planned = plan_study(scenario, directory=tmp_path).planned
+    assert not planned[1].keep
+    assert planned[1].note.endswith("its policy has learned files that are others now")
+
+
 def test_a_task_that_fails_is_a_sentence_and_the_others_go_on(small_scenario, tmp_path, monkeypatch) -> None:
     from qdpem.simulation import run as simulation
 
