@@ -39,8 +39,8 @@ class Shared:
 def clip(updates: Floats, *, norm: float) -> Floats:
     """Each row scaled down to Euclidean norm `norm` if it is longer; a zero row stays zero.
 
-    >>> clip(np.array([[3.0, 4.0], [0.0, 0.0]]), norm=1.0).tolist()
-    [[0.6, 0.8], [0.0, 0.0]]
+    >>> clip(np.array([[3.0, 4.0], [0.0, 0.0]]), norm=2.5).tolist()
+    [[1.5, 2.0], [0.0, 0.0]]
     """
     lengths: Floats = np.linalg.norm(updates, axis=1, keepdims=True)
     clipped: Floats = updates * (norm / np.maximum(lengths, norm))

@@ -29,7 +29,7 @@ class Estimates:
         self._links: dict[tuple[int, int], tuple[State, float]] = {}
 
     def fidelity(self, path: Path, *, rounds: int = 0, age_s: float = 0.0) -> float:
-        """Believed fidelity over `path` if its link pairs waited `age_s` at both ends and were then swapped."""
+        """Believed fidelity over `path` whose link pairs wait `age_s` at both ends before the swaps."""
         age_s = _rounded_up(age_s)
         key = (path.nodes, rounds, age_s)
         if key not in self._fidelity:

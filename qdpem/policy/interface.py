@@ -72,7 +72,7 @@ class Views:
     - `request_*` [S, R] waiting requests, oldest first.
     - `stock_*` [S, K] pairs it owns (the controller: all it ordered) that are not locked: opaque id,
       owner, partner, age; `stock_fidelity` believed now; `stock_ready` 0 while still being made (NaN age).
-    - `peer_*` [S, P] the pairs most asked for so far at this site, most first: source, destination, mean rate.
+    - `peer_*` [S, P] the pairs most asked for here so far, most first: source, destination, mean rate.
     """
 
     time_s: float
