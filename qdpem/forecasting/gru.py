@@ -18,7 +18,7 @@ from qdpem.errors import QdpemError
 from qdpem.forecasting.cell import WEIGHTS, CellStack
 from qdpem.forecasting.features import Calendar, step_features
 from qdpem.forecasting.fitting import Fitted, fit_nodes
-from qdpem.forecasting.start import digest, read_start
+from qdpem.forecasting.start import RELEASED, digest, read_start
 from qdpem.policy.interface import Floats, ForecastContext
 
 
@@ -90,6 +90,10 @@ class GruForecast:
     def share(self) -> Floats:
         """How much each node trusts its unit against its mean rate, float64 [N] in [0, 1]."""
         return self._fitted.share.copy()
+
+    def files(self) -> dict[str, Path]:
+        """The file of the shared start, embedded in every record of it."""
+        return {"gru_start.npz": RELEASED}
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Weights, hidden states, means, calendars and the clock."""

@@ -103,6 +103,10 @@ class Dpem:
         }
         return Decisions(allocations=tuple(made), vectors=vectors)
 
+    def files(self) -> dict[str, Path]:
+        """The files that say how it acts, embedded in every record of it."""
+        return {"policy.npz": Path(self.parameters.policy_file or RELEASED)}
+
     def state(self) -> dict[str, NDArray[Any]]:
         """The stacked weights and what every site remembers of this run."""
         return {**self._weights, **self._builder.finder.state()}

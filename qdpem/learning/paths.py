@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from qdpem.network.routing import Path
 from qdpem.policy.interface import Context, Floats
 
-PATHS = 4
+PATHS = 6
 WAITING_AGE_S = 0.25
 """How old link pairs are taken to be when they are swapped; one that holds only at age 0 is a last resort."""
 
 _NAMES = (
-    "feasible", "hops", "rounds", "margin", "wait_s", "repeater", "next_hop", "life_s", "target_fidelity",
+    "feasible", "hops", "rounds", "margin", "wait_s", "token_s", "next_hop", "life_s", "target_fidelity",
 )  # fmt: skip
 COLUMNS = {name: column for column, name in enumerate(_NAMES)}
 
@@ -27,9 +29,10 @@ class PathTable:
     def block(self, source: int, destination: int, target_fidelity: float) -> Floats:
         """Float64 [PATHS + 1, len(COLUMNS)]; rows of paths that do not exist or never reach it: feasible 0.
 
-        `margin` is believed fidelity minus target; `wait_s` the mean time the slowest link needs for one
-        pair, 1 / rate times the fresh pairs its distillation eats; `repeater` c / (1 + c) of the slowest
-        inner node, 1 without any; `life_s` how long a stocked pair stays useful.
+        `margin` is believed fidelity minus target; `wait_s` the root of the summed squares of the mean time
+        each link needs for one pair, 1 / rate times the fresh pairs its distillation eats (between the
+        slowest and the sum, as the expected maximum is); `token_s` the seconds that one token of each
+        inner node takes to refill, summed; `life_s` how long a stocked pair stays useful.
         """
         key = (source, destination, target_fidelity)
         if key not in self._blocks:
@@ -66,7 +69,7 @@ class PathTable:
         row[COLUMNS["next_hop"]] = path.nodes[1]
         row[COLUMNS["target_fidelity"]] = target_fidelity
         inner = network.repeater_rate_hz[list(path.nodes[1:-1])]
-        row[COLUMNS["repeater"]] = float(inner.min() / (1.0 + inner.min())) if len(inner) else 1.0
+        row[COLUMNS["token_s"]] = float((1.0 / inner).sum())
         rounds = estimates.rounds_for(path, target_fidelity, age_s=WAITING_AGE_S)
         if rounds is None:
             rounds = estimates.rounds_for(path, target_fidelity, age_s=0.0)
@@ -74,7 +77,7 @@ class PathTable:
             estimates.pairs_per_link(link, rounds=rounds or 0) / max(float(network.link_rate_hz[link]), 1e-9)
             for link in path.links
         ]
-        row[COLUMNS["wait_s"]] = max(waits)
+        row[COLUMNS["wait_s"]] = math.hypot(*waits)
         if rounds is None or min(network.link_rate_hz[list(path.links)]) <= 0.0:
             return row
         row[COLUMNS["feasible"]] = 1.0

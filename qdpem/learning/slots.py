@@ -7,17 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qdpem.events.tables import REASONS
 from qdpem.learning.paths import PathTable
-from qdpem.policy.interface import Context, Floats, Views
+from qdpem.policy.interface import EMISSION_BACKLOG, TOKEN_BACKLOG, TOKENS, Context, Floats, Views
 from qdpem.scenario.schema import RIGHTS
 
 REQUEST_SLOTS = 4
 PEER_SLOTS = 3
 SLOTS = REQUEST_SLOTS + PEER_SLOTS
 
-BASE_STOCK = 2
+BASE_STOCK = 1
 """Pairs kept or ordered per peer before a site may order no more."""
 
 _EPOCH = REASONS.index("epoch")
@@ -53,8 +54,9 @@ class Slot:
 class SlotFinder:
     """Finds the slots in use; remembers per site which targets were asked there and when it ordered stock.
 
-    A site orders stock with one partner at most once per forecast step, for that is how often what it
-    knows of demand changes; without this rest a refused order comes back at every epoch.
+    A site orders stock only while it is idle itself: a whole token in hand, and nothing waits for its
+    source or its tokens. It does so with one partner at most once per forecast step, for that is
+    how often what it knows of demand changes; without this rest a refused order comes back at every epoch.
     """
 
     def __init__(self, context: Context, paths: PathTable) -> None:
@@ -92,7 +94,7 @@ class SlotFinder:
     def slots(self, views: Views) -> list[Slot]:
         """Slots in use at every site asked: oldest deadlines first, then at an epoch its peers."""
         waits: list[bool] = np.asarray((views.request_id >= 0).any(axis=1)).tolist()
-        at_epoch: list[bool] = np.asarray(views.reason == _EPOCH).tolist()
+        at_epoch: list[bool] = np.asarray((views.reason == _EPOCH) & _idle(views)).tolist()
         found: list[Slot] = []
         for row, waiting in enumerate(waits):
             peers = self._may_stock and at_epoch[row]
@@ -183,6 +185,15 @@ class SlotFinder:
         """The target most often asked at this site so far, the higher of equals; 0.8 before any."""
         counts = self._asked.get(site)
         return max(counts, key=lambda target: (counts[target], target)) if counts else 0.8
+
+
+def _idle(views: Views) -> NDArray[np.bool_]:
+    """Sites [S] with a whole token in hand and nothing waiting for their source or their tokens."""
+    own = views.status[:, 0]
+    idle: NDArray[np.bool_] = (
+        (own[:, TOKENS] >= 1.0) & (own[:, EMISSION_BACKLOG] == 0.0) & (own[:, TOKEN_BACKLOG] == 0.0)
+    )
+    return idle
 
 
 @dataclass(frozen=True)

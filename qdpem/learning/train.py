@@ -134,7 +134,9 @@ def _round(
         scale=state.scale,
         trace_decay=settings.trace_decay,
     )
-    learned, report = improve(weights, batch, _settings(scenario), seed=seed, key=f"learning/round/{number}")
+    learned, report = improve(
+        weights, batch, _settings(scenario, number), seed=seed, key=f"learning/round/{number}"
+    )
     shared = share(flat(learned) - state.actor, clip_norm=settings.clip_norm, budget=state.budget, seed=seed)
     row = _row(scenario, state, episodes, report)
     row = replace(
@@ -175,13 +177,14 @@ def _row(scenario: Scenario, state: State, episodes: list[_Episode], report: Rep
     )
 
 
-def _settings(scenario: Scenario) -> Settings:
+def _settings(scenario: Scenario, number: int) -> Settings:
+    """Those of round `number`: the entropy bonus falls linearly to nothing, so that late rounds settle."""
     chosen = scenario.training
     return Settings(
         passes=chosen.passes,
         learning_rate=chosen.learning_rate,
         clip_ratio=chosen.clip_ratio,
-        entropy_weight=chosen.entropy_weight,
+        entropy_weight=chosen.entropy_weight * (1.0 - number / chosen.rounds),
     )
 
 

@@ -69,10 +69,13 @@ class Claim:
         self.rival = -1
         self.open = True
 
-    def lose(self, now_s: float, rival: int) -> None:
-        """The resource went to a claim of site `rival`; only the first time counts."""
-        if self.contended_from_s != self.contended_from_s:
-            self.contended_from_s = now_s
+    def lose(self, lost_s: float, rival: int) -> None:
+        """The resource went to a claim of site `rival` at `lost_s`; the earliest loss counts.
+
+        A claim that waits at two sources may be told of their losses in any order.
+        """
+        if not self.contended_from_s <= lost_s:
+            self.contended_from_s = lost_s
             self.rival = rival
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -33,7 +34,14 @@ class Clock:
 
     def at(self, time_s: float, function: Callable[..., Any], *arguments: Any) -> None:
         """Call `function(*arguments)` at `time_s`, or now if that is past."""
-        self.after(max(time_s - self._environment.now, 0.0), function, *arguments)
+        now_s = self._environment.now
+        delay_s = max(time_s - now_s, 0.0)
+        # now + (time - now) may miss the time by a rounding; what is due at one time must meet there.
+        while now_s + delay_s < time_s:
+            delay_s = math.nextafter(delay_s, math.inf)
+        while now_s + delay_s > max(time_s, now_s):
+            delay_s = math.nextafter(delay_s, 0.0)
+        self.after(delay_s, function, *arguments)
 
     def step(self) -> None:
         """Serve the next call."""

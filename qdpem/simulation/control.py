@@ -26,7 +26,8 @@ class Desk:
     """Sites to be asked, reservations at work, and each site's own book of what it has ordered.
 
     `ordered` int64 [sites, N, 2]: pairs and swaps a site ordered at each node and has not yet heard the
-    end of. `heard` is called with each request when the site that decides on it first hears of it.
+    end of; `stocking`: the stock reservations among them, by site. `heard` is called with each request
+    when the site that decides on it first hears of it.
     """
 
     def __init__(
@@ -52,9 +53,11 @@ class Desk:
         self.working: dict[int, Reservation] = {}
         self._leaving: dict[int, Reservation] = {}
         self.ordered = np.zeros((nodes if self.local else 1, nodes, 2), dtype=np.int64)
+        self.stocking: dict[int, dict[int, Reservation]] = {}
         self._busy_until_s = 0.0
         self._back_off = [Coins(seed, f"back-off/{name}") for name in world.network.graph.node_names]
         self._made = 0
+        world.stock.word_s = self._word_s
 
     def delay_to_controller_s(self, node: int) -> float:
         """Message delay between a node and the controller, either way."""
@@ -79,8 +82,11 @@ class Desk:
     def start(self, allocation: Allocation) -> None:
         """Carry out one allocation."""
         world = self._world
-        request = world.requests.open[allocation.request] if allocation.purpose == "serve" else None
-        if request is not None:
+        request = world.requests.open.get(allocation.request)
+        if allocation.purpose == "serve":
+            if request is None:
+                # Refused at its own site, an allocation made just before this one was its last attempt.
+                return
             world.requests.commit(request)
         reservation = Reservation(
             self._made,
@@ -105,13 +111,21 @@ class Desk:
             world.mail.send("grant", hops=hops, extra_bytes=4 * len(allocation.path))
             self._after(self.delay_to_controller_s(node), reservation.command, position)
 
+    def drop(self, pair_id: int, owner: int) -> None:
+        """Carry out the wish to drop a stocked pair of `owner`, where it is heard."""
+        delay_s = 0.0 if self.local else self.delay_to_controller_s(owner)
+        if not self.local:
+            hops = int(self._world.network.hop_distance[self.controller, owner])
+            self._world.mail.send("stock", hops=hops)
+        self._after(delay_s, self._world.stock.drop, pair_id, owner)
+
     def holding(self) -> list[Reservation]:
         """Reservations that may still hold qubits: at work, or with nodes that have not heard of the end."""
         return [*self.working.values(), *self._leaving.values()]
 
     def close(self) -> None:
         """The run is over: write what is still at work."""
-        for reservation in list(self.working.values()):
+        for reservation in self.working.values():
             reservation.close()
 
     def _hear(self, request: Request, site: int) -> None:
@@ -121,6 +135,8 @@ class Desk:
 
     def _enqueue(self, request: Request, reason: int) -> None:
         """One server at the controller: decisions leave it in order, `service_time_s` each."""
+        if reason == _ARRIVAL:
+            self._heard(request)
         now_s = self._world.clock.now_s
         service_s = 0.0 if self._plane.zero_delay else self._plane.service_time_s
         self._busy_until_s = max(self._busy_until_s, now_s) + service_s
@@ -129,8 +145,6 @@ class Desk:
     def _serve(self, request: Request, reason: int) -> None:
         if not request.open:
             return
-        if reason == _ARRIVAL:
-            self._heard(request)
         self._world.requests.wait(request, CONTROLLER)
         self.wake(CONTROLLER, reason)
 
@@ -140,11 +154,15 @@ class Desk:
         if reservation.end in ("refused", "failed_swap"):
             return
         if self.local:
-            self._book(reservation, -1)
+            self._hear_end(reservation)
         else:
             hops = int(self._world.network.hop_distance[source, self.controller])
             self._world.mail.send("news", hops=hops)
-            self._after(self.delay_to_controller_s(source), self._book, reservation, -1)
+            self._after(self.delay_to_controller_s(source), self._hear_end, reservation)
+
+    def _hear_end(self, reservation: Reservation) -> None:
+        """The site that ordered it hears that it is done or has expired."""
+        self._book(reservation, -1)
         site = reservation.site
         if reservation.purpose and self._world.requests.waiting.get(site):
             self.wake(site, _PAIR)
@@ -174,19 +192,27 @@ class Desk:
             return
         if request.attempts > self._plane.retries:
             self._world.requests.reject(request)
-        elif self.local:
+        else:
             limit_s = self._plane.back_off_s * 2.0 ** (request.attempts - 1)
             wait_s = limit_s * self._back_off[request.source].next()
             self._world.clock.after(wait_s, self._ask_again, request)
-        else:
-            self._enqueue(request, _REFUSAL)
 
     def _ask_again(self, request: Request) -> None:
-        if request.open:
+        if not request.open:
+            return
+        if not self.local:
+            self._enqueue(request, _REFUSAL)
+        else:
             self._world.requests.wait(request, request.source)
             self.wake(request.source, _REFUSAL)
 
     def _book(self, reservation: Reservation, sign: int) -> None:
+        if reservation.purpose:
+            orders = self.stocking.setdefault(reservation.site, {})
+            if sign > 0:
+                orders[reservation.id] = reservation
+            else:
+                del orders[reservation.id]
         book = self.ordered[reservation.path[0] if self.local else 0]
         path, lanes = reservation.path, len(reservation.lanes)
         pairs = sign * lanes * reservation.units
@@ -195,6 +221,12 @@ class Desk:
             book[path[hop + 1], 0] += pairs
         for node in path[1:-1]:
             book[node, 1] += sign * lanes
+
+    def _word_s(self, node: int, owner: int) -> float:
+        """How long word of stock travels from `node` to the site that decides for `owner`."""
+        if not self.local:
+            return self.delay_to_controller_s(node)
+        return float(self._world.network.distance_s[node, owner])
 
     def _after(self, delay_s: float, function: Callable[..., None], *arguments: object) -> None:
         """Like the clock's `after`, but at once when there is no delay."""

@@ -6,8 +6,6 @@ there the newest row whose message has had time to reach it. Its messages are co
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -179,8 +177,3 @@ def _known(world: World, desk: Desk) -> tuple[NDArray[np.int64], NDArray[np.floa
             known[node, place] = neighbour
             delay_s[node, place] = network.delay_s[link]
     return known, delay_s
-
-
-def epochs_until(end_s: float, epoch_s: float) -> int:
-    """How many epochs begin before `end_s`, the one at 0 among them."""
-    return math.ceil(end_s / epoch_s - 1e-9)

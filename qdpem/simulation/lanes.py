@@ -192,7 +192,9 @@ class Lane:
         hop.live.remove(pair)
         self._starting[position] = (pair, position + 1)
         self._ending[position + 1] = (pair, position)
-        self._operated_s = self._world.clock.now_s
+        # A stocked pair is measured for a key when both ends know which one; a fresh one when it is made.
+        ready_s = max(known_s) if hop.supplied else self._world.clock.now_s
+        self._operated_s = max(self._operated_s, ready_s)
         for side in (0, 1):
             if known_s[side] <= self._world.clock.now_s:
                 self._know(hop, side)
@@ -251,7 +253,8 @@ class Lane:
             return
         world, node = self._world, self._path[position]
         now_s = world.clock.now_s
-        pair = world.ledger.swap(left[0], right[0], now_s=now_s, u=world.swap_coins[node].next())
+        u = world.swap_coins[node].next()
+        pair = world.ledger.swap(left[0], right[0], now_s=now_s, u=u, allocation=self.reservation.id)
         self._starting[position] = self._ending[position] = None
         self._starting[left[1]] = self._ending[right[1]] = None
         world.mail.send("correction", hops=self._last)
@@ -262,7 +265,7 @@ class Lane:
         self._starting[left[1]] = (pair, right[1])
         self._ending[right[1]] = (pair, left[1])
         self._swaps_left -= 1
-        self._operated_s = now_s
+        self._operated_s = max(self._operated_s, now_s)
         delays = self.reservation.delays_from(position)
         self._source_s = max(self._source_s, now_s + delays[0])
         self._destination_s = max(self._destination_s, now_s + delays[-1])

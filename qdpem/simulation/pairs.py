@@ -61,7 +61,6 @@ class Ledger:
         self.live: dict[int, Pair] = {}
         self.born = 0
         self.ended = dict.fromkeys(PAIR_ENDS, 0)
-        self.latest_s = 0.0
 
     def birth(self, link: int, *, sender: int, ends: tuple[int, int], now_s: float, allocation: int) -> Pair:
         """A fresh pair heralded now at the far end; its sender's half has waited the light's way already."""
@@ -88,7 +87,7 @@ class Ledger:
         waited_s = max(now_s - pair.stamp_s, 0.0)
         return self._physics.fidelity(self._physics.age(pair.state, first, second, waited_s))
 
-    def swap(self, left: Pair, right: Pair, *, now_s: float, u: float) -> Pair | None:
+    def swap(self, left: Pair, right: Pair, *, now_s: float, u: float, allocation: int) -> Pair | None:
         """Swap at the node where `left` ends and `right` begins; None when the measurement failed."""
         node = self._network.hardware[left.second]
         before = self.advance(left, now_s), self.advance(right, now_s)
@@ -103,7 +102,7 @@ class Ledger:
             now_s=now_s,
             link=-1,
             parents=(left.id, right.id),
-            allocation=left.allocation,
+            allocation=allocation,
         )
 
     def distil(self, kept: Pair, spent: Pair, *, protocol: str, now_s: float, u: float) -> Pair | None:

@@ -35,6 +35,7 @@ class Request:
         "id",
         "open",
         "pairs",
+        "ready_s",
         "site",
         "source",
         "target_fidelity",
@@ -53,6 +54,7 @@ class Request:
         self.site = self.source
         self.attempts = 0
         self.hops = -1
+        self.ready_s = 0.0
         self.open = True
         self.fidelities: list[float] = []
         self.held: list[tuple[Lane, Pair]] = []
@@ -93,12 +95,13 @@ class RequestBook:
             request.fidelities.append(self._deliver(lane, pair, operated_s))
         else:
             request.held.append((lane, pair))
+            request.ready_s = max(request.ready_s, ready_s)
         request.hops = max(request.hops, lane.link_hops)
         if len(request.fidelities) + len(request.held) < request.pairs:
             return
         # Pairs that waited for the last one have aged until it was there.
         for kept_lane, kept in request.held:
-            request.fidelities.append(self._deliver(kept_lane, kept, ready_s))
+            request.fidelities.append(self._deliver(kept_lane, kept, request.ready_s))
         request.held.clear()
         met = all(fidelity >= request.target_fidelity for fidelity in request.fidelities)
         self._end(request, "delivered" if met else "low_fidelity")

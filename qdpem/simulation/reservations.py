@@ -68,17 +68,23 @@ class Reservation:
         return int(2**self.allocation.plan.rounds_per_link)
 
     @property
+    def lanes_left(self) -> int:
+        """Lanes whose pair is neither delivered nor stocked yet."""
+        return self._lanes_left
+
+    @property
     def held(self) -> list[int]:
         """Qubits held at each position of the path."""
         return list(self._held)
 
     def reserve(self, position: int = 0) -> None:
         """Local control: the reserve message is at `position`."""
-        if not self.open or self._released[position]:
+        if self._released[position] or self.end == "done":
             return
         cause = self._grant(position)
         if cause:
-            self._refuse(position, cause)
+            if self.open:
+                self._refuse(position, cause)
             return
         if position > 0:
             back_s = self.lanes[0].hops[position - 1].delay_s
@@ -171,11 +177,14 @@ class Reservation:
 
     def _expire(self) -> None:
         """Everyone on the path knows the expiry: all release at the same clock time."""
+        if self.end == "done":
+            return
+        if self.open and self.request is not None:
+            self._world.requests.take_back(self.request, self)
+        # Nodes that have not heard yet of a refusal or a failed swap release as well.
+        for position in range(len(self.path)):
+            self._release(position, "expired")
         if self.open:
-            if self.request is not None:
-                self._world.requests.take_back(self.request, self)
-            for position in range(len(self.path)):
-                self._release(position, "expired")
             self._finish("expired")
 
     def _release(self, position: int, how: str) -> None:
@@ -194,6 +203,14 @@ class Reservation:
     def _finish(self, how: str, *, cause: str = "none", node: int = -1) -> None:
         self.open = False
         self.end = how
+        self._note_end(how, cause=cause, node=node)
+        self._ended(self)
+
+    def close(self) -> None:
+        """The run is over while this is still open."""
+        self._note_end("open")
+
+    def _note_end(self, how: str, *, cause: str = "none", node: int = -1) -> None:
         allocation = self.allocation
         self._write(
             (
@@ -215,37 +232,46 @@ class Reservation:
                 node,
             )
         )
-        self._ended(self)
-
-    def close(self) -> None:
-        """The run is over while this is still open."""
-        self._finish("open")
 
     def _generate(self, position: int) -> None:
         for lane in self.lanes:
             lane.generate(position)
 
     def _grant(self, position: int) -> str:
-        """Take what this node must give; "" or why it cannot."""
+        """Take what this node must give; "" or why it cannot, and then nothing is taken."""
+        chosen: list[tuple[Lane, int, int, Pair]] = []
+        cause = self._take_all(position, chosen)
+        for lane, hop, side, pair in chosen:
+            if cause:
+                self._world.stock.put_back(pair)
+            else:
+                self._supply(lane, hop, side, pair)
+        self._granted[position] = not cause
+        return cause
+
+    def _take_all(self, position: int, chosen: list[tuple[Lane, int, int, Pair]]) -> str:
+        """Stocked pairs go to `chosen`, for the rest qubits are set aside; "" or why that is not possible."""
         node, last = self.path[position], len(self.path) - 1
         need = 0
         for hop, side in ((position - 1, 1), (position, 0)):
-            if 0 <= hop < last:
-                if side == 1 and self.lanes[0].hops[hop].link < 0:
-                    # Only the owner, the first of the two, knows whether the stocked pair is still there.
-                    continue
-                missing = sum(not self._supplied(lane, hop, side) for lane in self.lanes)
-                if missing and self.lanes[0].hops[hop].link < 0:
+            # Of a step over a stocked remote pair only its owner, the first of the two, knows the pair.
+            if not 0 <= hop < last or (side == 1 and self.lanes[0].hops[hop].link < 0):
+                continue
+            for lane in self.lanes:
+                pair = self._from_stock(lane, hop, side)
+                if pair is not None:
+                    chosen.append((lane, hop, side, pair))
+                elif lane.hops[hop].link < 0:
                     return "stale"
-                need += missing * self.units
+                elif not lane.hops[hop].supplied:
+                    need += self.units
         if self.purpose and position == last:
             if not self._world.memories.admit_foreign(node, len(self.lanes)):
                 return "capacity"
             self._foreign = len(self.lanes)
-        if not self._take(node, need):
+        if need and not self._take(node, need):
             return "memory"
         self._held[position] += need
-        self._granted[position] = True
         return ""
 
     def _take(self, node: int, need: int) -> bool:
@@ -276,23 +302,25 @@ class Reservation:
         claim.lose(world.clock.now_s, -1)
         world.claims.end(claim, "granted" if granted else "refused", world.clock.now_s)
 
-    def _supplied(self, lane: Lane, hop: int, side: int) -> bool:
-        """Whether stock stands in for the hop, taking the node's own stock for it if that will do."""
-        step = lane.hops[hop]
-        if step.supplied:
-            return True
-        if self.purpose or self.allocation.plan.rounds_per_link:
-            return False
-        other = hop + 1 - side
-        if self._released[other]:
-            return False
+    def _from_stock(self, lane: Lane, hop: int, side: int) -> Pair | None:
+        """A pair of the node's own stock that can stand in for the hop, taken off the shelf."""
+        step, other = lane.hops[hop], hop + 1 - side
+        if step.supplied or self._released[other]:
+            return None
+        # Stock is not made of the stock of its links, and what is to be distilled is made fresh.
+        if step.link >= 0 and (self.purpose or self.allocation.plan.rounds_per_link):
+            return None
         owner, partner = self.path[hop + side], self.path[other]
         pair = self._world.stock.find(
             owner, partner, lambda pair: self._admits(pair, step.link, step.delay_s)
         )
-        if pair is None:
-            return False
-        self._world.stock.take(pair)
+        if pair is not None:
+            self._world.stock.take(pair)
+        return pair
+
+    def _supply(self, lane: Lane, hop: int, side: int, pair: Pair) -> None:
+        """The pair stands in for the hop; its two qubits are now this reservation's."""
+        step, other = lane.hops[hop], hop + 1 - side
         if side == 1:
             self._world.ledger.turn(pair)
         # The other end may have set qubits aside for this hop; it hears that they are not needed.
@@ -301,7 +329,6 @@ class Reservation:
         self._held[hop] += 1
         self._held[hop + 1] += 1
         lane.supply(hop, pair, side=side)
-        return True
 
     def _admits(self, pair: Pair, link: int, delay_s: float) -> bool:
         """Whether the path still meets its target with this aged pair in place of a fresh one."""

@@ -161,6 +161,8 @@ class Simulation:
         """
         if self._views is not None:
             raise RuntimeError("advance() was called before apply() answered the last views")
+        if self._finished:
+            return None
         clock, awake = self._world.clock, self._desk.awake
         while not awake:
             if clock.next_s > self._end_s:
@@ -179,9 +181,7 @@ class Simulation:
         validate(decisions, views, self.context, policy_name=self.arm.policy)
         self._views = None
         self._note(decisions, views)
-        for pair_id in decisions.drops:
-            for owner in range(self.network.node_count):
-                self._world.stock.drop(pair_id, owner)
+        self._drop(decisions.drops, views)
         for allocation in decisions.allocations:
             self._desk.start(allocation)
         if decisions.news is not None:
@@ -292,6 +292,13 @@ class Simulation:
             self._on_progress(self.now_s)
         self._world.clock.at((count + 1) * _TICK_S, self._tick, count + 1)
 
+    def _drop(self, drops: tuple[int, ...], views: Views) -> None:
+        if drops:
+            ids, owners = views.stock_id.ravel().tolist(), views.stock_owner.ravel().tolist()
+            owner_of = dict(zip(ids, owners, strict=True))
+            for pair_id in drops:
+                self._desk.drop(pair_id, owner_of[pair_id])
+
     def _note(self, decisions: Decisions, views: Views) -> None:
         made = dict.fromkeys(views.site.tolist(), 0)
         for allocation in decisions.allocations:
@@ -333,14 +340,14 @@ class Simulation:
             )
 
     def _finish(self) -> None:
-        """Write what is still open, once, and check that nothing leaked."""
-        if self._finished:
-            return
+        """Write what is still open, and check that nothing leaked."""
         self._finished = True
         self.check()
         world = self._world
         world.requests.close()
         self._desk.close()
+        for source in world.sources:
+            source.account()
         world.claims.close(world.clock.now_s)
         world.ledger.close(world.clock.now_s)
         world.mail.flush(world.clock.now_s)

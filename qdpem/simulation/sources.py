@@ -89,20 +89,20 @@ class Source:
 
     def add(self, claim: Claim) -> None:
         """A claim joins; it is served at once if it is the most urgent."""
-        self._account()
+        self.account()
         insort(self.claims, claim, key=_by_key)
         if self.claims[0] is claim:
             self._aim()
 
     def remove(self, claim: Claim) -> None:
         """A claim leaves, served or not."""
-        self._account()
+        self.account()
         served = self.claims[0] is claim
         self.claims.remove(claim)
         if served:
             self._aim()
 
-    def _account(self) -> None:
+    def account(self) -> None:
         """Emissions since the last change went to the first claim: all others lost them to it."""
         emissions, now_s = self._emissions, self._clock.now_s
         passed = emissions.first_after(self._passed, now_s)
@@ -125,7 +125,7 @@ class Source:
         if version != self._version:
             return
         # Marked as passed by index, not by time: the clock may differ from the drawn time by a rounding.
-        self._account()
+        self.account()
         claim = self.claims[0]
         if index >= self._passed and len(self.claims) > 1:
             for other in self.claims[1:]:

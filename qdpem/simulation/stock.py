@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 
 from qdpem.network.graph import Network
 from qdpem.simulation.clock import Clock
 from qdpem.simulation.memories import Memories
 from qdpem.simulation.messages import Mail
 from qdpem.simulation.pairs import Ledger, Pair
+
+_by_birth = attrgetter("born_s", "id")
 
 
 class Stock:
@@ -17,6 +20,8 @@ class Stock:
     A pair leaves by being taken (locked at both ends by id), by expiry, by its owner's word or by
     yielding its qubit to a live request. A late message about a pair that has left does nothing.
     `leaving` counts the qubits per node that still hold half of a pair given up at its other end.
+    `seen` is what the site that decides for an owner has heard of: word of a pair from one of its ends
+    takes `word_s(end, owner)`; expiry needs no word.
     """
 
     def __init__(
@@ -27,28 +32,34 @@ class Stock:
         self._ledger = ledger
         self._memories = memories
         self._mail = mail
+        self.word_s: Callable[[int, int], float] = lambda end, owner: float(network.distance_s[end, owner])
         self.owned: list[dict[int, Pair]] = [{} for _ in range(network.node_count)]
+        self.seen: list[dict[int, Pair]] = [{} for _ in range(network.node_count)]
+        self._gone_unseen: set[int] = set()
         self._held: list[dict[int, Pair]] = [{} for _ in range(network.node_count)]
         self.leaving = [0] * network.node_count
 
     def keep(self, pair: Pair, *, owner: int, until_s: float) -> None:
         """Put a pair on the shelf of `owner`, its first end; its qubits now belong to the stock."""
         pair.owner = owner
-        self.owned[owner][pair.id] = pair
-        for end in (pair.first, pair.second):
-            self._held[end][pair.id] = pair
+        self._shelve(pair)
         self._clock.at(until_s, self._expire, pair)
 
     def find(self, owner: int, partner: int, accepts: Callable[[Pair], bool]) -> Pair | None:
         """The oldest pair `owner` keeps with `partner` that `accepts` allows: the one that just does."""
-        for pair in self.owned[owner].values():
-            if pair.second == partner and accepts(pair):
-                return pair
-        return None
+        kept = [pair for pair in self.owned[owner].values() if pair.second == partner]
+        return next(filter(accepts, sorted(kept, key=_by_birth)), None)
 
     def take(self, pair: Pair) -> None:
         """Take a pair off the shelf to use it; its two qubits pass to the user."""
         self._leave(pair)
+        self._memories.foreign[pair.second] -= 1
+        self._spread(pair, pair.owner, self._forget)
+
+    def put_back(self, pair: Pair) -> None:
+        """Undo `take` at the moment it was done: the user was refused."""
+        self._shelve(pair)
+        self._memories.foreign[pair.second] += 1
 
     def drop(self, pair_id: int, owner: int) -> None:
         """The owner no longer wants a pair; the partner hears of it by message."""
@@ -57,10 +68,16 @@ class Stock:
             self._discard(pair, at=owner)
 
     def make_room(self, node: int, count: int) -> bool:
-        """Stock yields to live requests: discard the oldest halves at `node` until `count` are free."""
-        while self._memories.free[node] < count and self._held[node]:
-            self._discard(next(iter(self._held[node].values())), at=node)
-        return self._memories.free[node] >= count
+        """Stock yields to live requests: discard the oldest halves at `node` until `count` are free.
+
+        Where all of them would not be enough, none is discarded.
+        """
+        short = count - self._memories.free[node]
+        if short > len(self._held[node]):
+            return False
+        for pair in sorted(self._held[node].values(), key=_by_birth)[: max(short, 0)]:
+            self._discard(pair, at=node)
+        return True
 
     def _discard(self, pair: Pair, *, at: int) -> None:
         """End a pair at one end's wish; the other end frees its qubit when the message arrives."""
@@ -69,24 +86,55 @@ class Stock:
         other = pair.second if at == pair.first else pair.first
         hops = int(self._network.hop_distance[at, other])
         self._mail.send("stock", hops=hops)
-        self._memories.give(at, 1)
+        self._free(pair, at)
         self.leaving[other] += 1
-        self._clock.after(float(self._network.distance_s[at, other]), self._heard_of, other)
+        self._clock.after(float(self._network.distance_s[at, other]), self._heard_of, pair, other)
+        self._spread(pair, at, self._forget)
 
-    def _heard_of(self, node: int) -> None:
+    def _heard_of(self, pair: Pair, end: int) -> None:
         """The message that a pair is gone has arrived at its other end."""
-        self.leaving[node] -= 1
-        self._memories.give(node, 1)
+        self.leaving[end] -= 1
+        self._free(pair, end)
 
     def _expire(self, pair: Pair) -> None:
         if pair.id in self.owned[pair.owner]:
             self._leave(pair)
             self._ledger.end(pair, "expired", self._clock.now_s)
-            self._memories.give(pair.first, 1)
-            self._memories.give(pair.second, 1)
+            self._free(pair, pair.first)
+            self._free(pair, pair.second)
+            self._forget(pair)
+
+    def _free(self, pair: Pair, end: int) -> None:
+        self._memories.give(end, 1)
+        if end == pair.second:
+            self._memories.foreign[end] -= 1
+
+    def _shelve(self, pair: Pair) -> None:
+        self.owned[pair.owner][pair.id] = pair
+        for end in (pair.first, pair.second):
+            self._held[end][pair.id] = pair
+        self._spread(pair, pair.owner, self._appear)
 
     def _leave(self, pair: Pair) -> None:
         del self.owned[pair.owner][pair.id]
         for end in (pair.first, pair.second):
             del self._held[end][pair.id]
-        self._memories.foreign[pair.second] -= 1
+
+    def _spread(self, pair: Pair, end: int, change: Callable[[Pair], None]) -> None:
+        """Word of what happened at `end` travels to the site that decides for the owner."""
+        delay_s = self.word_s(end, pair.owner)
+        if delay_s > 0.0:
+            self._clock.after(delay_s, change, pair)
+        else:
+            change(pair)
+
+    def _appear(self, pair: Pair) -> None:
+        # Word from the partner that it is gone may have come before word from the owner that it is there.
+        if pair.id in self._gone_unseen:
+            self._gone_unseen.remove(pair.id)
+        else:
+            self.seen[pair.owner][pair.id] = pair
+
+    def _forget(self, pair: Pair) -> None:
+        if self.seen[pair.owner].pop(pair.id, None) is None:
+            self._gone_unseen.add(pair.id)

@@ -13,7 +13,6 @@ from qdpem.simulation.control import Desk
 from qdpem.simulation.knowledge import Knowledge
 from qdpem.simulation.pairs import Pair
 from qdpem.simulation.requests import Request
-from qdpem.simulation.reservations import Reservation
 from qdpem.simulation.world import World
 
 _REQUEST = (
@@ -38,8 +37,7 @@ def build_views(*, world: World, desk: Desk, knowledge: Knowledge, awake: dict[i
     status, status_age_s = knowledge.status(rows, now_s)
     peer_source, peer_destination, peer_rate_hz = knowledge.peers(rows)
     waiting = [_waiting_rows(world, site) for site in sites]
-    ordered = _stock_in_the_making(desk)
-    stock = [_stock_rows(world, ordered, site, now_s) for site in sites]
+    stock = [_stock_rows(world, desk, site, now_s) for site in sites]
     return Views(
         time_s=now_s,
         site=np.array(sites, dtype=np.int64),
@@ -75,28 +73,18 @@ def _request_row(request: Request) -> tuple[Any, ...]:
     )
 
 
-def _stock_in_the_making(desk: Desk) -> dict[int, list[Reservation]]:
-    """Stock reservations at work, by the site that ordered them."""
-    found: dict[int, list[Reservation]] = {}
-    for reservation in desk.working.values():
-        if reservation.purpose:
-            found.setdefault(reservation.site, []).append(reservation)
-    return found
-
-
-def _stock_rows(
-    world: World, ordered: dict[int, list[Reservation]], site: int, now_s: float
-) -> list[tuple[Any, ...]]:
-    shelves = world.stock.owned if site == CONTROLLER else [world.stock.owned[site]]
+def _stock_rows(world: World, desk: Desk, site: int, now_s: float) -> list[tuple[Any, ...]]:
+    shelves = world.stock.seen if site == CONTROLLER else [world.stock.seen[site]]
     rows = [_pair_row(world, pair, now_s) for shelf in shelves for pair in shelf.values()]
-    for reservation in ordered.get(site, ()):
+    for reservation in desk.stocking.get(site, {}).values():
         path = reservation.path
-        rows += [(-1, path[0], path[-1], np.nan, np.nan, 0)] * len(reservation.lanes)
+        rows += [(-1, path[0], path[-1], np.nan, np.nan, 0)] * reservation.lanes_left
     return rows
 
 
 def _pair_row(world: World, pair: Pair, now_s: float) -> tuple[Any, ...]:
-    return pair.id, pair.first, pair.second, now_s - pair.born_s, world.ledger.fidelity(pair, now_s), 1
+    partner = pair.first + pair.second - pair.owner
+    return pair.id, pair.owner, partner, now_s - pair.born_s, world.ledger.fidelity(pair, now_s), 1
 
 
 def _padded(

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdpem.errors import RecordError, StudyError, UnknownNameError
-from qdpem.policy.interface import Policy
 from qdpem.scenario.load import scenario_hash
 from qdpem.scenario.schema import Arm, Scenario, Study
 
@@ -98,7 +97,6 @@ def _why_not(task: Task) -> str:
     """Why the record at the task's path cannot be kept, "" if it can."""
     from qdpem.provenance import provenance
     from qdpem.records.reader import open_record
-    from qdpem.simulation.arms import build_policy
 
     try:
         record = open_record(task.path)
@@ -110,21 +108,27 @@ def _why_not(task: Task) -> str:
         return "its scenario is another"
     if _identity(record.arm) != _identity(task.arm):
         return "its arm is another"
-    files = policy_files(build_policy(task.arm))
+    files = learned_files(task.arm)
     if {name: record.file(name) for name in record.file_names} != files:
-        return "its policy has learned files that are others now"
+        return "its policy or forecaster has learned files that are others now"
     if record.provenance.get("qdpem_version") != provenance()["qdpem_version"]:
         return "another version of qdpem made it"
     return ""
 
 
-def policy_files(policy: Policy) -> dict[str, bytes]:
-    """The learned files a policy acts with, by name, for its record; none unless it has a method `files`.
+def learned_files(arm: Arm) -> dict[str, bytes]:
+    """The learned files that the policy and the forecaster of a resolved arm act with, by name.
 
-    `files()` gives names and paths, such as {"policy.npz": path}; a path without a file is left out.
+    Whoever has some says so in a method `files()` of names and paths, such as {"policy.npz": path}; a path
+    without a file is left out.
     """
-    paths: Mapping[str, Path] = getattr(policy, "files", dict)()
-    return {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
+    from qdpem.simulation.arms import build_forecaster, build_policy
+
+    found: dict[str, bytes] = {}
+    for maker in (build_policy(arm), build_forecaster(arm.knowledge or "none")):
+        paths: Mapping[str, Path] = getattr(maker, "files", dict)()
+        found |= {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
+    return found
 
 
 def _identity(arm: Arm) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from qdpem.network.graph import Network
 from qdpem.parallel import run_tasks
 from qdpem.scenario.schema import Scenario
 from qdpem.study.drawings import draw_appendix
-from qdpem.study.plan import Planned, StudyPlan, Task, plan_study, policy_files
+from qdpem.study.plan import Planned, StudyPlan, Task, learned_files, plan_study
 from qdpem.study.progress import Moment, Ticker, watched
 from qdpem.study.report import write_report
 from qdpem.study.results import Outcome, StudyResult
@@ -80,21 +80,18 @@ def record_run(
     """
     from qdpem.events.metrics import measure
     from qdpem.records.writer import RecordWriter
-    from qdpem.simulation.arms import build_policy
     from qdpem.simulation.run import simulate
 
     began_s = time.perf_counter()
     window = task.scenario.window
     with RecordWriter(task.path, scenario=task.scenario, arm=task.arm, seed=task.seed) as writer:
-        policy = build_policy(task.arm)
-        for name, data in policy_files(policy).items():
+        for name, data in learned_files(task.arm).items():
             writer.embed(name, data)
         run = simulate(
             task.scenario,
             task.arm,
             seed=task.seed,
             recorder=writer,
-            policy=policy,
             network=network,
             on_progress=on_progress,
         )

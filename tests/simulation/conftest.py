@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 
+from qdpem.demand.requests import Requests
+from qdpem.policy.interface import Decisions, Views
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Scenario
+from qdpem.simulation import run
 
 _LINE = """
 name = "line"
@@ -67,3 +73,59 @@ def line() -> Callable[..., Scenario]:
         return parse_scenario(_LINE.format(**{**_DEFAULTS, **changes}))
 
     return build
+
+
+class Script:
+    """A policy that answers with `rule(views)` and keeps the views it saw."""
+
+    asks_at_epochs = False
+    news_width = 0
+
+    def __init__(self, rule: Callable[[Views], Decisions]) -> None:
+        self._rule = rule
+        self.seen: list[Views] = []
+
+    def reset(self, context: Any) -> None:
+        self.context = context
+
+    def decide(self, views: Views) -> Decisions:
+        self.seen.append(views)
+        return self._rule(views)
+
+
+@pytest.fixture
+def script() -> Callable[[Callable[[Views], Decisions]], Script]:
+    """A policy from a rule."""
+    return Script
+
+
+@pytest.fixture
+def arrive(monkeypatch) -> Callable[..., None]:
+    """Replace the run's requests by given ones: (time_s, source, destination) and common numbers."""
+
+    def at(
+        rows: Sequence[tuple[float, int, int]],
+        *,
+        patience_s: float = 5.0,
+        target_fidelity: float = 0.7,
+        pairs: int = 1,
+        application: int = 0,
+    ) -> None:
+        time_s, source, destination = zip(*rows, strict=True)
+        count = len(rows)
+        requests = Requests(
+            id=np.arange(count),
+            time_s=np.array(time_s),
+            source=np.array(source),
+            destination=np.array(destination),
+            target_fidelity=np.full(count, target_fidelity),
+            pairs=np.full(count, pairs),
+            deadline_s=np.array(time_s) + patience_s,
+            application=np.full(count, application),
+        )
+        drawn = run.generate_arrivals
+        monkeypatch.setattr(
+            run, "generate_arrivals", lambda *args, **keys: replace(drawn(*args, **keys), requests=requests)
+        )
+
+    return at

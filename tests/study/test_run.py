@@ -99,7 +99,7 @@ def test_learned_files_are_embedded_and_a_new_one_makes_the_record_again(
     learned.write_bytes(b"two")
     planned = plan_study(scenario, directory=tmp_path).planned
     assert not planned[1].keep
-    assert planned[1].note.endswith("its policy has learned files that are others now")
+    assert planned[1].note.endswith("its policy or forecaster has learned files that are others now")
 
 
 def test_a_task_that_fails_is_a_sentence_and_the_others_go_on(small_scenario, tmp_path, monkeypatch) -> None:

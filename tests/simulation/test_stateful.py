@@ -1,0 +1,187 @@
+"""Random legal decisions under both controls: nothing leaks, time runs forward, all is written once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from qdpem.events.recorder import MemoryRecorder
+from qdpem.events.tables import PAIR_ENDS
+from qdpem.policy.interface import Allocation, Decisions, Plan
+from qdpem.scenario.schema import Arm
+from qdpem.simulation.run import Simulation
+
+
+class Gambler:
+    """Serves, stocks and drops at random, within the rules, with every plan, expiry and kind of path."""
+
+    asks_at_epochs = True
+    news_width = 1
+
+    def __init__(self, seed: int) -> None:
+        self._draws = np.random.default_rng(seed)
+        self.counts = {"serve": 0, "stock": 0, "drop": 0, "virtual": 0}
+
+    def reset(self, context) -> None:
+        self._context = context
+
+    def decide(self, views) -> Decisions:
+        made, drops = [], []
+        for view in views:
+            made += [*self._serve(view), *self._stock(view)]
+            ready = view.stock_id[0][view.stock_ready[0] == 1].tolist()
+            drops += [pair for pair in ready if self._draws.random() < 0.03]
+        self.counts["drop"] += len(drops)
+        news = self._draws.random((len(views), 1))
+        return Decisions(allocations=tuple(made), drops=tuple(drops), news=news)
+
+    def _serve(self, view):
+        for place, request in enumerate(view.request_id[0].tolist()):
+            deadline_s = float(view.request_deadline_s[0, place])
+            if request < 0 or deadline_s <= view.time_s or self._draws.random() < 0.2:
+                continue
+            ends = int(view.request_source[0, place]), int(view.request_destination[0, place])
+            # Sometimes split over several allocations, sometimes fewer pairs than asked for.
+            left = int(view.request_pairs[0, place])
+            while left > 0 and self._draws.random() < 0.9:
+                pairs = int(self._draws.integers(1, left + 1))
+                left -= pairs
+                self.counts["serve"] += 1
+                share = self._draws.uniform(0.1, 1.0) if self._draws.random() < 0.3 else 1.0
+                yield Allocation(
+                    source=ends[0],
+                    destination=ends[1],
+                    target_fidelity=float(view.request_target_fidelity[0, place]),
+                    path=self._path(view, *ends),
+                    expires_s=min(deadline_s, view.time_s + share * (deadline_s - view.time_s)),
+                    plan=Plan(rounds_per_link=int(self._draws.choice(3, p=(0.7, 0.2, 0.1)))),
+                    pairs=pairs,
+                    request=request,
+                )
+
+    def _stock(self, view):
+        if self._draws.random() < 0.7:
+            return
+        nodes = self._context.network.node_count
+        source = int(view.site[0]) if view.site[0] >= 0 else int(self._draws.integers(nodes))
+        destination = int(self._draws.choice([node for node in range(nodes) if node != source]))
+        path = self._path(view, source, destination)
+        if len(path) == 2 and path not in self._context.network.link_between:
+            return
+        self.counts["stock"] += 1
+        yield Allocation(
+            source=source,
+            destination=destination,
+            target_fidelity=0.7,
+            path=path,
+            expires_s=view.time_s + float(self._draws.exponential(1.5)) + 1e-6,
+            plan=Plan(rounds_per_link=int(self._draws.choice(3, p=(0.8, 0.1, 0.1)))),
+            pairs=int(self._draws.integers(1, 4)),
+            purpose="stock",
+        )
+
+    def _path(self, view, source: int, destination: int) -> tuple[int, ...]:
+        """A path over links, or over one stocked pair where there is one that shortens it."""
+        paths = self._context.routes.paths(source, destination)
+        path = paths[int(self._draws.integers(len(paths)))].nodes
+        owned = view.stock_ready[0] == 1
+        rows = zip(view.stock_owner[0][owned].tolist(), view.stock_partner[0][owned].tolist(), strict=True)
+        for owner, partner in rows:
+            if owner in path and partner in path and self._draws.random() < 0.7:
+                first, second = path.index(owner), path.index(partner)
+                if first + 1 < second:
+                    self.counts["virtual"] += 1
+                    return path[: first + 1] + path[second:]
+        return path
+
+
+_CHANGES = st.fixed_dictionaries(
+    {
+        "nodes": st.integers(2, 6),
+        "memories": st.sampled_from((1, 2, 4, 9, 16)),
+        "pairs": st.integers(1, 3),
+        "swap_success_probability": st.sampled_from((0.3, 0.8, 1.0)),
+        "hop_km": st.sampled_from((1.0, 20.0, 3000.0)),
+        "application": st.sampled_from(("teleportation", "qkd")),
+        "repeater_rate_hz": st.sampled_from((3.0, 100.0)),
+        "patience_s": st.sampled_from((0.05, 1.0)),
+    }
+)
+
+
+def _play(scenario, arm, seed):
+    policy, recorder = Gambler(seed), MemoryRecorder()
+    # Long links lose nearly all; a source that makes up for it keeps things happening.
+    loss_db = 0.24 * scenario.topology.parameters["hop_km"]
+    if loss_db > 100.0:
+        scenario = replace(scenario, links=replace(scenario.links, loss_db_per_km=0.001))
+    simulation = Simulation(scenario, arm, seed=seed, recorder=recorder, policy=policy)
+    last_s = 0.0
+    while (views := simulation.advance()) is not None:
+        assert views.time_s >= last_s
+        last_s = views.time_s
+        simulation.check()
+        simulation.apply(policy.decide(views))
+        simulation.check()
+    assert simulation.advance() is None
+    return policy, recorder.tables(), simulation
+
+
+def _check_books(tables, simulation):
+    """Every id once, no time before its cause, no pair in two hands, no claim after its allocation."""
+    pairs, claims, allocations = tables["pairs"], tables["claims"], tables["allocations"]
+    for table, key in ((pairs, "pair"), (claims, "claim"), (allocations, "allocation")):
+        assert np.array_equal(np.sort(table[key]), np.arange(len(table[key])))
+    assert (pairs["end_s"] >= pairs["born_s"]).all()
+    assert (claims["end_s"] >= claims["time_s"]).all()
+    assert (
+        (claims["contended_s"] >= 0.0) & (claims["contended_s"] <= claims["end_s"] - claims["time_s"])
+    ).all()
+    # Nobody outlives its expiry.
+    assert (allocations["end_s"] <= allocations["expires_s"]).all()
+    parents = np.concatenate([pairs["first_parent"], pairs["second_parent"]])
+    parents = parents[parents >= 0]
+    assert len(np.unique(parents)) == len(parents)
+    used = np.isin(pairs["end"], [PAIR_ENDS.index("swapped"), PAIR_ENDS.index("distilled")])
+    assert used[np.isin(pairs["pair"], parents)].all()
+    claims_end_s = dict(zip(allocations["allocation"], allocations["expires_s"], strict=True))
+    ends_s = np.array([claims_end_s[allocation] for allocation in claims["allocation"].tolist()])
+    assert (claims["end_s"] <= ends_s).all()
+    for node in range(simulation.network.node_count):
+        assert 0 <= simulation._world.memories.foreign[node] <= simulation.network.memories[node] / 4
+
+
+@pytest.mark.parametrize("arm", ["local-minhop", "central-fcfs"])
+@settings(
+    max_examples=15,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.generate,),
+)
+@given(changes=_CHANGES, seed=st.integers(0, 10**6), zero_delay=st.booleans())
+def test_random_legal_decisions_leak_nothing(line, arm, changes, seed, zero_delay):
+    if changes["application"] == "qkd":
+        changes["target_fidelity"] = 0.85
+    scenario = line(rate_hz=40.0, measured_s=1.0, **changes)
+    scenario = replace(scenario, control=replace(scenario.control, zero_delay=zero_delay))
+    _, tables, simulation = _play(scenario, Arm(name=arm, rights="virtual"), seed)
+    _check_books(tables, simulation)
+
+
+@pytest.mark.parametrize("arm", ["local-minhop", "central-fcfs"])
+def test_the_gambler_reaches_what_it_is_meant_to_reach(line, arm):
+    """All kinds of decision occur, and all the ways a pair can end."""
+    policy, tables, simulation = _play(
+        line(nodes=5, rate_hz=4.0, pairs=2, swap_success_probability=0.8, measured_s=20.0),
+        Arm(name=arm, rights="virtual"),
+        3,
+    )
+    assert min(policy.counts.values()) > 0
+    ends = {PAIR_ENDS[code] for code in np.unique(tables["pairs"]["end"]).tolist()}
+    assert ends >= {"delivered", "swapped", "distilled", "expired", "lost"}
+    _check_books(tables, simulation)
