@@ -7,13 +7,11 @@ once. A refusal or a failed swap travels, and every node that hears of it releas
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
-from physics.figures import werner_weight
 from qdpem.events.tables import ALLOCATION_ENDS, CAUSES, PURPOSES
-from qdpem.network.routing import Path
 from qdpem.policy.interface import Allocation
+from qdpem.simulation.budget import FidelityBudget
 from qdpem.simulation.lanes import Lane
 from qdpem.simulation.pairs import Pair
 from qdpem.simulation.requests import Request
@@ -21,8 +19,6 @@ from qdpem.simulation.world import World
 
 _END_CODE = {word: code for code, word in enumerate(ALLOCATION_ENDS)}
 _CAUSE_CODE = {word: code for code, word in enumerate(CAUSES)}
-_WAITING_SHARE = 0.3
-"""Share of the time left that fresh link pairs are believed to wait, when aged stock is admitted."""
 
 
 class Reservation:
@@ -57,7 +53,7 @@ class Reservation:
         self._granted = [False] * len(self.path)
         self._released = [False] * len(self.path)
         self._foreign = 0
-        self._slack: float | None = None
+        self._budgets: dict[Lane, FidelityBudget] = {}
         self.lanes = [Lane(world, self) for _ in range(allocation.pairs)]
         self._lanes_left = len(self.lanes)
         world.clock.at(allocation.expires_s, self._expire)
@@ -311,12 +307,15 @@ class Reservation:
         if step.link >= 0 and (self.purpose or self.allocation.plan.rounds_per_link):
             return None
         owner, partner = self.path[hop + side], self.path[other]
-        pair = self._world.stock.find(
-            owner, partner, lambda pair: self._admits(pair, step.link, step.delay_s)
-        )
+        pair = self._world.stock.find(owner, partner, lambda pair: self._budget_of(lane).admits(pair, step))
         if pair is not None:
             self._world.stock.take(pair)
         return pair
+
+    def _budget_of(self, lane: Lane) -> FidelityBudget:
+        if lane not in self._budgets:
+            self._budgets[lane] = FidelityBudget(self._world, self.allocation, lane.hops)
+        return self._budgets[lane]
 
     def _supply(self, lane: Lane, hop: int, side: int, pair: Pair) -> None:
         """The pair stands in for the hop; its two qubits are now this reservation's."""
@@ -329,41 +328,3 @@ class Reservation:
         self._held[hop] += 1
         self._held[hop + 1] += 1
         lane.supply(hop, pair, side=side)
-
-    def _admits(self, pair: Pair, link: int, delay_s: float) -> bool:
-        """Whether the path still meets its target with this aged pair in place of a fresh one."""
-        world = self._world
-        weight = werner_weight(world.ledger.fidelity(pair, world.clock.now_s + delay_s))
-        fresh = 1.0 if link < 0 else werner_weight(world.physics.fidelity(world.network.links[link].fresh))
-        if weight <= 0.0:
-            return False
-        cost = math.log(fresh / weight)
-        if self._slack is None:
-            self._slack = self._slack_at_start()
-        if cost > self._slack:
-            return False
-        self._slack -= max(cost, 0.0)
-        return True
-
-    def _slack_at_start(self) -> float:
-        """ln of believed path weight over target weight: what ageing may still cost."""
-        world, allocation = self._world, self.allocation
-        slack = -math.log(werner_weight(allocation.target_fidelity))
-        wait_s = _WAITING_SHARE * max(allocation.expires_s - world.clock.now_s, 0.0)
-        for path in self._stretches():
-            believed = werner_weight(world.estimates.fidelity(path, age_s=wait_s))
-            slack += math.log(believed) if believed > 0.0 else -math.inf
-        return slack
-
-    def _stretches(self) -> list[Path]:
-        """The stretches of the path that go over links, between steps over stocked remote pairs."""
-        stretches: list[Path] = []
-        first = 0
-        hops = self.lanes[0].hops
-        for position in range(len(hops) + 1):
-            if position == len(hops) or hops[position].link < 0:
-                if position > first:
-                    links = tuple(hop.link for hop in hops[first:position])
-                    stretches.append(Path(self.path[first : position + 1], links, 0.0, 0.0))
-                first = position + 1
-        return stretches

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from qdpem.demand.requests import Arrivals
 from qdpem.demand.streams import generate_arrivals
 from qdpem.events.recorder import MemoryRecorder, Recorder, Tables
-from qdpem.events.tables import ALLOCATIONS, DECISIONS, FORECASTS, LINKS, NODES, PATH_STEPS
+from qdpem.events.tables import ALLOCATIONS, DECISIONS, FORECASTS, PATH_STEPS
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
 from qdpem.network.routing import Routes
@@ -22,6 +22,7 @@ from qdpem.simulation.arms import build_forecaster, build_policy, resolve_arm
 from qdpem.simulation.assemble import assemble_world
 from qdpem.simulation.control import EPOCH, Desk
 from qdpem.simulation.knowledge import Knowledge
+from qdpem.simulation.map import write_map
 from qdpem.simulation.requests import Request
 from qdpem.simulation.views import build_views
 
@@ -139,7 +140,7 @@ class Simulation:
         self._finished = False
         self._write_decision = recorder.appender(DECISIONS)
         self._write_forecast = recorder.appender(FORECASTS)
-        self._write_map()
+        write_map(self.network, physics, recorder)
         self.policy.reset(self.context)
         self._knowledge = self._prepare_knowledge(seed)
         self._schedule()
@@ -308,36 +309,6 @@ class Simulation:
         for row, site in enumerate(views.site.tolist()):
             self._write_decision((views.time_s, site, reasons[row], waiting[row], made[site]))
         self._recorder.vectors(decisions.vectors)
-
-    def _write_map(self) -> None:
-        network = self.network
-        graph = network.graph
-        write = self._recorder.appender(NODES)
-        for node in range(network.node_count):
-            write(
-                (
-                    node,
-                    float(graph.x_km[node]),
-                    float(graph.y_km[node]),
-                    float(network.source_rate_hz[node]),
-                    float(network.repeater_rate_hz[node]),
-                    int(network.memories[node]),
-                )
-            )
-        write = self._recorder.appender(LINKS)
-        for link, (first, second) in enumerate(graph.link_ends.tolist()):
-            compiled = network.links[link]
-            write(
-                (
-                    link,
-                    first,
-                    second,
-                    float(graph.length_km[link]),
-                    compiled.success_probability,
-                    self._world.physics.fidelity(compiled.fresh),
-                    float(network.delay_s[link]),
-                )
-            )
 
     def _finish(self) -> None:
         """Write what is still open, and check that nothing leaked."""
