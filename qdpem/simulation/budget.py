@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from qdpem.network.routing import Path
 from qdpem.policy.interface import Allocation
+from qdpem.simulation.hops import Hop
 from qdpem.simulation.pairs import Pair
 from qdpem.simulation.world import World
-
-if TYPE_CHECKING:
-    from qdpem.simulation.lanes import Hop
 
 _WAITING_SHARE = 0.3
 """Share of the time left that fresh link pairs are believed to wait."""

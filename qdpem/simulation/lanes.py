@@ -8,49 +8,43 @@ link delay later.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from qdpem.policy.interface import Allocation
 from qdpem.simulation.claims import Claim
+from qdpem.simulation.hops import Hop
 from qdpem.simulation.pairs import Pair
 from qdpem.simulation.world import World
 
-if TYPE_CHECKING:
-    from qdpem.simulation.reservations import Reservation
 
-_NEVER = -1.0
+class Principal(Protocol):
+    """What a lane needs of the reservation it works for."""
 
+    id: int
+    allocation: Allocation
+    path: tuple[int, ...]
+    purpose: int
 
-class Hop:
-    """One step of a lane: a link that generates, or a stocked pair that stands in for it."""
+    def delays_from(self, position: int) -> list[float]:
+        """Message delay along the path from `position` to every position, seconds."""
 
-    __slots__ = (
-        "cancelled",
-        "claims",
-        "delay_s",
-        "known",
-        "levels",
-        "link",
-        "live",
-        "position",
-        "supplied",
-    )
+    def free(self, position: int, count: int) -> None:
+        """Give back `count` qubits held at `position`."""
 
-    def __init__(self, position: int, *, link: int, delay_s: float, rounds: int) -> None:
-        self.position = position
-        self.link = link
-        self.delay_s = delay_s
-        self.known = [False, False]
-        self.supplied = False
-        self.cancelled = False
-        self.claims: list[Claim] = []
-        self.live: list[Pair] = []
-        self.levels: list[list[Pair]] = [[] for _ in range(rounds)]
+    def completed(self, lane: Lane, pair: Pair, *, ready_s: float, operated_s: float) -> None:
+        """The lane's pair is known at both ends."""
+
+    def lane_done(self) -> None:
+        """One lane needs nothing any more."""
+
+    def fail(self, position: int) -> None:
+        """A swap failed at `position`."""
 
 
 class Lane:
     """Makes one pair from position 0 to the last of its reservation's path."""
 
-    def __init__(self, world: World, reservation: Reservation) -> None:
+    def __init__(self, world: World, reservation: Principal) -> None:
         self._world = world
         self.reservation = reservation
         self._path = reservation.path

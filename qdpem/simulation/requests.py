@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from qdpem.demand.requests import Requests
 from qdpem.events.recorder import Row
@@ -13,12 +13,23 @@ from qdpem.scenario.schema import APPLICATIONS
 from qdpem.simulation.clock import Clock
 from qdpem.simulation.pairs import Ledger, Pair
 
-if TYPE_CHECKING:
-    from qdpem.simulation.lanes import Lane
-    from qdpem.simulation.reservations import Reservation
-
 _OUTCOME_CODE = {word: code for code, word in enumerate(OUTCOMES)}
 _MEASURED_AT_ONCE = APPLICATIONS.index("qkd")
+
+
+class Supplier(Protocol):
+    """What a request needs of the lane that brought it a pair."""
+
+    @property
+    def reservation(self) -> object:
+        """Whose lane it is."""
+
+    @property
+    def link_hops(self) -> int:
+        """Links of its path; 0 for a stocked remote pair."""
+
+    def consumed(self) -> None:
+        """The pair was delivered or given up: its two qubits are free."""
 
 
 class Request:
@@ -57,7 +68,7 @@ class Request:
         self.ready_s = 0.0
         self.open = True
         self.fidelities: list[float] = []
-        self.held: list[tuple[Lane, Pair]] = []
+        self.held: list[tuple[Supplier, Pair]] = []
 
 
 class RequestBook:
@@ -85,7 +96,9 @@ class RequestBook:
         request.attempts += 1
         self._forget(request)
 
-    def receive(self, request: Request, lane: Lane, pair: Pair, *, ready_s: float, operated_s: float) -> None:
+    def receive(
+        self, request: Request, lane: Supplier, pair: Pair, *, ready_s: float, operated_s: float
+    ) -> None:
         """Both ends know of one more pair for the request.
 
         Its ageing ended at `ready_s`, when the last correction reached the destination; a pair for key
@@ -106,7 +119,7 @@ class RequestBook:
         met = all(fidelity >= request.target_fidelity for fidelity in request.fidelities)
         self._end(request, "delivered" if met else "low_fidelity")
 
-    def take_back(self, request: Request, reservation: Reservation) -> None:
+    def take_back(self, request: Request, reservation: object) -> None:
         """The reservation is released: pairs of it that waited for others are gone."""
         for lane, pair in request.held:
             if lane.reservation is reservation:
@@ -129,7 +142,7 @@ class RequestBook:
         for request in list(self.open.values()):
             self._write(request, "open")
 
-    def _deliver(self, lane: Lane, pair: Pair, ready_s: float) -> float:
+    def _deliver(self, lane: Supplier, pair: Pair, ready_s: float) -> float:
         fidelity = self._ledger.end(pair, "delivered", self._clock.now_s, fidelity_at_s=ready_s)
         lane.consumed()
         return fidelity
