@@ -43,11 +43,14 @@ class Dpem:
 
     @dataclass(frozen=True, kw_only=True)
     class Parameters:
-        """`policy_file`: an .npz that `qdpem train` wrote; empty means the released one."""
+        """`policy_file`: an .npz that `qdpem train` wrote; empty means the released one.
+
+        Training samples at temperature 1; 0.5 delivered as much and contended less on tuning seeds.
+        """
 
         policy_file: str = ""
         greedy: bool = False
-        temperature: float = 1.0
+        temperature: float = 0.5
 
         def __post_init__(self) -> None:
             if not self.temperature > 0.0:

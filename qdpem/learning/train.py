@@ -220,7 +220,7 @@ def _episode(task: _Task) -> tuple[int, _Episode]:
     settings = task.scenario.training
     scenario = replace(task.scenario, window=Window(warm_up_s=0.0, measured_s=settings.episode_s), study=None)
     recorder = MemoryRecorder()
-    policy = cast(Policy, Dpem(weights=task.weights))
+    policy = cast(Policy, Dpem(Dpem.Parameters(temperature=1.0), weights=task.weights))
     simulate(scenario, task.arm, seed=task.seed, recorder=recorder, policy=policy)
     tables = recorder.tables()
     earned = rewards(tables, weights=scenario.reward)
