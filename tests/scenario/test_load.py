@@ -362,7 +362,7 @@ def test_junk_anywhere_is_one_fault_at_or_below_its_place(junk: str) -> None:
                 assert "function-" not in str(fault)
         else:
             survived.add(place)
-    optional = {"forecasting", "control", "window", "record", "links", "demand.bursts"}
+    optional = {"forecasting", "control", "window", "record", "links", "training", "demand.bursts"}
     assert survived <= text | (optional if junk == "{}" else set())
 
 
