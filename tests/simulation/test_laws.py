@@ -16,6 +16,7 @@ ARMS = (
     Arm(name="central-fcfs"),
     Arm(name="central-live"),
     Arm(name="central-stock", policy="central-live", rights="remote", knowledge="constant"),
+    Arm(name="dpem"),
 )
 arms = pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
 
