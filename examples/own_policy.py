@@ -1,4 +1,4 @@
-"""A policy of your own in 40 lines: serve each request over a path drawn at random, and measure it.
+"""A policy of your own: serve each request over a path drawn at random, and measure it.
 
     python examples/own_policy.py
 

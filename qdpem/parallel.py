@@ -11,7 +11,7 @@ from qdpem.errors import UnknownNameError
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-ENGINES = ("serial", "loky", "dask", "ray")
+ENGINES = ("serial", "loky")
 
 
 def cores() -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import NoReturn, ParamSpec
 
 import typer
 
@@ -31,6 +32,7 @@ def guarded(*, interrupted: str) -> Callable[[Callable[Given, None]], Callable[G
     def wrap(command: Callable[Given, None]) -> Callable[Given, None]:
         @functools.wraps(command)
         def call(*arguments: Given.args, **options: Given.kwargs) -> None:
+            signal.signal(signal.SIGTERM, _interrupt)
             try:
                 command(*arguments, **options)
             except typer.Exit:
@@ -51,6 +53,11 @@ def guarded(*, interrupted: str) -> Callable[[Callable[Given, None]], Callable[G
         return call
 
     return wrap
+
+
+def _interrupt(_number: int, _frame: object) -> NoReturn:
+    """A batch system's order to end is taken like Ctrl-C: workers stop and the way to go on is told."""
+    raise KeyboardInterrupt
 
 
 def _leave(sentence: str, code: int) -> None:

@@ -31,7 +31,7 @@ def study(
     ] = None,
     workers: Workers = None,
     engine: Annotated[
-        str | None, typer.Option("--engine", help="serial, loky, dask or ray; the scenario's otherwise.")
+        str | None, typer.Option("--engine", help="serial or loky; the scenario's otherwise.")
     ] = None,
     overrides: Overrides = None,
 ) -> None:

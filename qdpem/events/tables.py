@@ -91,6 +91,7 @@ NODES = Table(
         _real("source_rate_hz", "photon pairs its source emits, before loss", "Hz"),
         _real("repeater_rate_hz", "swap tokens refilled", "Hz"),
         _count("memories", "qubits"),
+        Column("name", "S64", "", "name in the topology, UTF-8"),
     ),
     level="requests",
 )

@@ -81,6 +81,8 @@ def network_warnings(network: Network) -> tuple[str, ...]:
     """Sentences about what is legal and probably not meant: links that never fire, nodes that never swap."""
     names = network.graph.node_names
     warnings = []
+    if not network.source_rate_hz.any():
+        warnings.append("no source emits (every source_rate_hz is 0): nothing can be served at all")
     silent = np.flatnonzero(network.link_rate_hz <= 0.0)
     if len(silent):
         ends = network.graph.link_ends[silent[:_SHOWN]].tolist()

@@ -81,6 +81,8 @@ def _write_csv(path: Path, columns: tuple[Column, ...], values: Mapping[str, NDA
 
 
 def _words(column: Column, values: NDArray[Any]) -> list[Any]:
+    if values.dtype.kind == "S":
+        return [name.decode(errors="replace") for name in values.tolist()]
     numbers = values.tolist()
     return [column.words[code] for code in numbers] if column.words else numbers
 
@@ -96,7 +98,8 @@ def _write_parquet(path: Path, columns: tuple[Column, ...], values: Mapping[str,
         ) from error
     arrays, fields = [], []
     for column in columns:
-        array = pyarrow.array(values[column.name])
+        taken = values[column.name]
+        array = pyarrow.array(_words(column, taken) if taken.dtype.kind == "S" else taken)
         if column.words:
             array = pyarrow.DictionaryArray.from_arrays(array, list(column.words))
         arrays.append(array)

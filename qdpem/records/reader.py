@@ -100,7 +100,7 @@ def open_record(path: str | Path) -> Record:
     with open_file(path) as file:
         try:
             return _record(path, file)
-        except (OSError, KeyError, RuntimeError, ValueError) as error:
+        except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise RecordError(f"{path} cannot be read, the record is damaged: {error}") from error
 
 

@@ -230,7 +230,7 @@ class Study:
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     reference: str | None = None
-    engine: Literal["serial", "loky", "dask", "ray"] = "loky"
+    engine: Literal["serial", "loky"] = "loky"
     workers: Count | None = None
 
 

@@ -21,6 +21,7 @@ def write_map(network: Network, physics: PhysicsModel, recorder: Recorder) -> No
                 float(network.source_rate_hz[node]),
                 float(network.repeater_rate_hz[node]),
                 int(network.memories[node]),
+                graph.node_names[node].encode(),
             )
         )
     write = recorder.appender(LINKS)

@@ -179,7 +179,7 @@ class Simulation:
         views = self._views
         if views is None:
             raise RuntimeError("apply() was called without views to answer: call advance() first")
-        validate(decisions, views, self.context, policy_name=self.arm.policy)
+        validate(decisions, views, self.context, policy_name=self.policy.name)
         self._views = None
         self._note(decisions, views)
         self._drop(decisions.drops, views)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from physics.interface import PhysicsModel
 from qdpem.errors import QdpemError
 from qdpem.events.metrics import measured_requests
+from qdpem.events.recorder import Columns
 from qdpem.events.tables import OUTCOMES
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
@@ -108,16 +109,22 @@ def _time(
 ) -> Drawing:
     window = result.scenario.window
     svg = figures.delivery_over_time(
-        {arm: record.tables["requests"] for arm, record in shown.items()},
+        {arm: _due(record.tables["requests"], end_s=window.end_s) for arm, record in shown.items()},
         styles=styles,
         end_s=window.end_s,
         warm_up_s=window.warm_up_s,
     )
     caption = (
-        f"Seed {seed}: requests by the time they arrived, all of them (grey) and those that were delivered,"
-        " smoothed over about a second. The gap to the grey is what an arm failed."
+        f"Seed {seed}: requests by the time they arrived, all whose deadline lies in the run (grey) and those"
+        " that were delivered, smoothed over about a second. The gap to the grey is what an arm failed."
     )
     return Drawing(name="time", svg=svg, caption=caption)
+
+
+def _due(requests: Columns, *, end_s: float) -> Columns:
+    """The requests whose deadline lies in the run: the others count neither way."""
+    due = requests["deadline_s"] <= end_s
+    return {name: values[due] for name, values in requests.items()}
 
 
 def _frontier(result: StudyResult, styles: Mapping[str, ArmStyle]) -> Drawing | None:
@@ -135,10 +142,7 @@ def _frontier(result: StudyResult, styles: Mapping[str, ArmStyle]) -> Drawing | 
     }
     if not points:
         return None
-    caption = (
-        "Delivery against contention: means with 95 % BCa intervals, every seed a small mark. Stock raises"
-        " contention unless it is built when repeaters are idle, so arms lie on a frontier."
-    )
+    caption = "Delivery against contention: means with 95 % BCa intervals, every seed a small mark."
     return Drawing(name="frontier", svg=figures.frontier(points, styles=styles), caption=caption)
 
 

@@ -46,7 +46,10 @@ def _compare(
     if not decided(found, p=p):
         if found.equal:
             return f"{arm} {verb} as much as {reference} to within 3 % ({_bounds(found)}, {seeds})."
-        return f"{arm} and {reference} cannot be told apart by what they {verb} ({_bounds(found)}, {seeds})."
+        return (
+            f"{arm} and {reference} cannot be told apart by what they {verb}: bootstrap interval, Student's t"
+            f" interval and Holm's p {p_text(p)} do not all show a difference ({_bounds(found)}, {seeds})."
+        )
     gain = (change > 0.0) == (measure.better == "higher")
     verdict = "" if gain else ": no gain here"
     return f"{arm} {verb} {amount} than {reference} ({_bounds(found)}, {seeds}, Holm p {p_text(p)}){verdict}."
@@ -69,14 +72,17 @@ def _claims(result: StudyResult) -> list[str]:
     for arm in result.arms:
         if arm.policy != "dpem" or arm.name == result.reference or delivered[arm.name].difference.seeds < 2:
             continue
+        if not math.isfinite(delivered[arm.name].ratio.estimate):
+            continue
         more = delivered[arm.name].ratio.low >= 1.0 + CLAIMED_GAIN
         less = contended[arm.name].ratio.high <= 1.0 - CLAIMED_RELIEF
         reached = "both reached" if more and less else "not reached"
         if more != less:
             reached = "reached for delivery alone" if more else "reached for contention alone"
         sentences.append(
-            f"The claim of {CLAIMED_GAIN:.0%} more delivered and {CLAIMED_RELIEF:.0%} less contended than"
-            f" central allocation is {reached} by {arm.name} here (the bounds of the 95 % intervals decide)."
+            f"The claim under test, {CLAIMED_GAIN:.0%} more delivered and {CLAIMED_RELIEF:.0%} less contended"
+            f" than central allocation, is {reached} by {arm.name} here (the bounds of the 95 % intervals"
+            " decide)."
         )
     return sentences
 

@@ -153,7 +153,8 @@ def test_quickstart_link_rates_are_what_its_comment_says() -> None:
 
 def test_silence_is_legal_and_warned_of() -> None:
     silent = build_network(of_line("nodes.source_rate_hz=0"), LossOnly(), seed=0)  # type: ignore[arg-type]
-    (warning,) = network_warnings(silent)
+    nothing, warning = network_warnings(silent)
+    assert nothing == "no source emits (every source_rate_hz is 0): nothing can be served at all"
     assert warning == ("3 of 3 links make no pairs (both sources at 0): n0 - n1, n1 - n2, n2 - n3")
     idle = build_network(of_line("nodes.repeater_rate_hz=0"), LossOnly(), seed=0)  # type: ignore[arg-type]
     assert network_warnings(idle) == (

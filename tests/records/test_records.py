@@ -83,8 +83,10 @@ def fill(recorder: Recorder, *, seconds: int = 10, rows_each: int = 50, seed: in
 def draw_values(draw: np.random.Generator, column: Any, second: int, rows: int) -> list[Any]:
     if column.words:
         return draw.integers(0, len(column.words), rows).tolist()
+    if column.dtype == "S64":
+        return [f"Köln {number}".encode() for number in draw.integers(0, 100, rows)]
     if column.dtype == "float64":
-        values = second - 1 + draw.random(rows)
+        values = (column.name != "fidelity") * (second - 1) + draw.random(rows)
         return np.where((draw.random(rows) < 0.1) & (column.unit == ""), math.nan, values).tolist()
     return draw.integers(-1, 100, rows).tolist()
 
@@ -418,7 +420,7 @@ def test_the_examples_of_the_page_on_records_run(tmp_path: Path, monkeypatch: py
     page = Path(__file__).parents[2] / "docs" / "records.md"
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert len(blocks) == 4
-    write_record(tmp_path / "output" / "quickstart" / "dpem" / "0.h5")
+    write_record(tmp_path / "output" / "quickstart" / "dpem" / "1000.h5")
     monkeypatch.chdir(tmp_path)
     for block in blocks:
         exec(compile(block, str(page), "exec"), {})

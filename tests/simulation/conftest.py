@@ -78,6 +78,7 @@ def line() -> Callable[..., Scenario]:
 class Script:
     """A policy that answers with `rule(views)` and keeps the views it saw."""
 
+    name = "script"
     asks_at_epochs = False
     news_width = 0
 

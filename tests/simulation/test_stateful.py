@@ -19,6 +19,7 @@ from qdpem.simulation.run import Simulation
 class Gambler:
     """Serves, stocks and drops at random, within the rules, with every plan, expiry and kind of path."""
 
+    name = "gambler"
     asks_at_epochs = True
     news_width = 1
 

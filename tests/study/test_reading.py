@@ -62,7 +62,7 @@ def test_the_claim_is_judged_by_bounds_alone(made_result) -> None:
     }
     for verdict, found in cases.items():
         said = readings(made_result({"central": scores(BASE), "dpem": found}, policy="dpem"))
-        claim = next(sentence for sentence in said if sentence.startswith("The claim of 25%"))
+        claim = next(sentence for sentence in said if sentence.startswith("The claim under test, 25%"))
         assert f"is {verdict} by dpem" in claim
 
 
