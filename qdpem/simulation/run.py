@@ -62,12 +62,12 @@ def simulate(
     from the arm. `network` may be one already built for this scenario and seed. `on_progress` is told the
     simulated second, once each. Raises ScenarioError, UnknownNameError, PolicyError.
     """
-    memory = MemoryRecorder() if recorder is None else None
+    memory = MemoryRecorder()
     simulation = Simulation(
         scenario,
         arm,
         seed=seed,
-        recorder=recorder or memory or MemoryRecorder(),
+        recorder=memory if recorder is None else recorder,
         policy=policy,
         network=network,
         on_progress=on_progress,
@@ -84,7 +84,7 @@ def simulate(
         seed=seed,
         network=simulation.network,
         arrivals=simulation.arrivals,
-        tables=memory.tables() if memory else None,
+        tables=memory.tables() if recorder is None else None,
         events=simulation.events,
         asked=asked,
         decide_s=decide_s,
