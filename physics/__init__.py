@@ -4,44 +4,79 @@ Names are offered lazily, so `import physics` loads neither NumPy nor QuTiP.
 
 >>> import physics
 >>> model = physics.load_physics("pauli")
->>> round(model.fidelity(model.link(physics.LinkHardware(length_km=20.0)).fresh), 6)
+>>> round(model.fidelity(model.link(physics.SourceLink(), 20.0).fresh), 6)
 0.98
 """
 
 from __future__ import annotations
 
 from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from physics.conformance import Check, check_model
     from physics.density_matrix import DensityMatrixModel
-    from physics.interface import (
-        CompiledLink,
+    from physics.hardware import (
         DepolarisingMemory,
-        Distilled,
+        Detector,
+        DirectLink,
+        DoubleClickLink,
+        Fibre,
         LinkHardware,
         Memory,
+        MidpointSourceLink,
         NodeHardware,
-        PhysicsModel,
         RelaxingMemory,
-        Swapped,
+        SingleClickLink,
+        SourceLink,
     )
+    from physics.interface import CompiledLink, Distilled, PhysicsModel, Swapped
     from physics.pauli import PauliModel
     from physics.plugins import UnknownPhysicsError, load_physics, physics_names
+
+_ROOMS = {
+    "conformance": ("Check", "check_model"),
+    "density_matrix": ("DensityMatrixModel",),
+    "hardware": (
+        "DepolarisingMemory",
+        "Detector",
+        "DirectLink",
+        "DoubleClickLink",
+        "Fibre",
+        "LinkHardware",
+        "Memory",
+        "MidpointSourceLink",
+        "NodeHardware",
+        "RelaxingMemory",
+        "SingleClickLink",
+        "SourceLink",
+    ),
+    "interface": ("CompiledLink", "Distilled", "PhysicsModel", "Swapped"),
+    "pauli": ("PauliModel",),
+    "plugins": ("UnknownPhysicsError", "load_physics", "physics_names"),
+}
+_ROOM_OF = MappingProxyType({name: room for room, names in _ROOMS.items() for name in names})
 
 __all__ = [
     "Check",
     "CompiledLink",
     "DensityMatrixModel",
     "DepolarisingMemory",
+    "Detector",
+    "DirectLink",
     "Distilled",
+    "DoubleClickLink",
+    "Fibre",
     "LinkHardware",
     "Memory",
+    "MidpointSourceLink",
     "NodeHardware",
     "PauliModel",
     "PhysicsModel",
     "RelaxingMemory",
+    "SingleClickLink",
+    "SourceLink",
     "Swapped",
     "UnknownPhysicsError",
     "check_model",
@@ -51,15 +86,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _ROOM_OF:
         raise AttributeError(f"module 'physics' has no attribute {name!r}; it offers {', '.join(__all__)}")
-    if name in ("Check", "check_model"):
-        room = "conformance"
-    elif name in ("UnknownPhysicsError", "load_physics", "physics_names"):
-        room = "plugins"
-    else:
-        room = {"DensityMatrixModel": "density_matrix", "PauliModel": "pauli"}.get(name, "interface")
-    return getattr(import_module(f"physics.{room}"), name)
+    return getattr(import_module(f"physics.{_ROOM_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:

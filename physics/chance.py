@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from physics.interface import PROTOCOLS
+
 _DECIMALS = 12
 
 
@@ -17,8 +19,10 @@ def succeeds(u: float, probability: float) -> bool:
     return u < round(probability, _DECIMALS)
 
 
-def choose(u: float, probabilities: Sequence[float]) -> int:
-    """The first index whose cumulated probability is above `u`, the last one if rounding leaves none.
+def choose(u: float, probabilities: Sequence[float]) -> int | None:
+    """The first index whose cumulated probability is above `u`; None when `u` lies above their sum.
+
+    Probabilities that sum to 1 leave no `u` out, whatever their rounding.
 
     >>> choose(0.3, [0.25, 0.25, 0.25, 0.25])
     1
@@ -28,7 +32,7 @@ def choose(u: float, probabilities: Sequence[float]) -> int:
         reached += probability
         if u < round(reached, _DECIMALS):
             return index
-    return len(probabilities) - 1
+    return len(probabilities) - 1 if round(reached, _DECIMALS) >= 1.0 else None
 
 
 def after_success(u: float, success_probability: float) -> float | None:
@@ -54,7 +58,14 @@ def check_duration(duration_s: float) -> None:
         raise ValueError(f"duration_s is {duration_s!r}; it must be 0 or more, and finite")
 
 
+def check_attempts(attempts: tuple[float, float]) -> None:
+    """Raise ValueError unless both counts are finite numbers of 0 or more."""
+    if not (len(attempts) == 2 and all(0.0 <= count < math.inf for count in attempts)):
+        raise ValueError(f"attempts are {attempts!r}; they must be two numbers of 0 or more, and finite")
+
+
 def check_protocol(protocol: str) -> None:
     """Raise ValueError unless `protocol` is one that this package knows."""
-    if protocol != "dejmps":
-        raise ValueError(f"protocol is {protocol!r}; it must be 'dejmps'")
+    if protocol not in PROTOCOLS:
+        known = " or ".join(map(repr, PROTOCOLS))
+        raise ValueError(f"protocol is {protocol!r}; it must be {known}")

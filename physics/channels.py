@@ -13,7 +13,7 @@ import numpy as np
 import qutip
 from numpy.typing import NDArray
 
-from physics.interface import DepolarisingMemory, Memory
+from physics.hardware import DepolarisingMemory, Memory
 
 Operator: TypeAlias = qutip.Qobj
 Kraus: TypeAlias = tuple[Operator, ...]
@@ -27,21 +27,23 @@ CORRECTIONS: Final[tuple[Operator, ...]] = (PAULIS[0], PAULIS[3], PAULIS[1], PAU
 """The Pauli that turns Bell state Phi+, Phi-, Psi+, Psi- into Phi+, on its second qubit."""
 
 
-def memory_kraus(memory: Memory | None, *, duration_s: float) -> Kraus:
-    """What `memory` does to one stored qubit in `duration_s`; the identity for None.
+def memory_kraus(memory: Memory | None, *, duration_s: float, attempts: float = 0.0) -> Kraus:
+    """What `memory` does to one stored qubit in `duration_s` and `attempts`; the identity for None.
 
-    The maps form a semigroup in time. Raises ValueError for a duration below 0.
+    The maps form a semigroup in both. Raises ValueError for a duration or attempts below 0.
     """
-    if not duration_s >= 0.0:
-        raise ValueError(f"duration_s is {duration_s!r}; it must be 0 or more")
+    for name, value in (("duration_s", duration_s), ("attempts", attempts)):
+        if not value >= 0.0:
+            raise ValueError(f"{name} is {value!r}; it must be 0 or more")
     if memory is None:
         return (PAULIS[0],)
+    worn = attempts / memory.coherence_attempts
     if isinstance(memory, DepolarisingMemory):
-        return depolarising_kraus(-math.expm1(-duration_s / memory.depolarising_s))
+        return depolarising_kraus(-math.expm1(-duration_s / memory.depolarising_s - worn))
     # 1/T2 = 1/(2 T1) + 1/T_phi; rounding may put T_phi's rate just below 0 when T2 = 2 T1.
     pure_rate_hz = max(0.0, 1.0 / memory.dephasing_s - 0.5 / memory.relaxation_s)
     damping = amplitude_damping_kraus(-math.expm1(-duration_s / memory.relaxation_s))
-    dephasing = dephasing_kraus(-0.5 * math.expm1(-duration_s * pure_rate_hz))
+    dephasing = dephasing_kraus(-0.5 * math.expm1(-duration_s * pure_rate_hz - worn))
     return tuple(outer * inner for outer in dephasing for inner in damping)
 
 
@@ -102,11 +104,15 @@ def controlled_not(*, control: int, target: int, count: int) -> Operator:
     )
 
 
-def quarter_turn(sign: int) -> Operator:
-    """exp(-i sign pi/4 X): the rotation before a DEJMPS round, +1 at the first end, -1 at the second.
+def rotation_before(protocol: str, *, sign: int) -> Operator:
+    """What turns both qubits of an end before a round: nothing in BBPSSW, exp(-i sign pi/4 X) in DEJMPS.
+
+    `sign` is +1 at the first end of the pairs and -1 at the second.
 
     Deutsch et al. 1996, Phys. Rev. Lett. 77, 2818.
     """
+    if protocol == "bbpssw":
+        return PAULIS[0]
     return (PAULIS[0] - 1j * sign * PAULIS[1]) / math.sqrt(2.0)
 
 

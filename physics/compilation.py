@@ -13,13 +13,14 @@ import qutip
 from numpy.typing import NDArray
 
 from physics import channels
-from physics.interface import NodeHardware
+from physics.hardware import HERALDED_SHARES, NodeHardware
 
 
 def swap_tables(node: NodeHardware) -> NDArray[np.float64]:
     """A[m, k, l] = Tr(E_m sigma_k (x) sigma_l)/4, float64 (4, 4, 4), E_m the POVM of REPORTED outcome m.
 
-    R_left A_m R_right is then the uncorrected table of the outer ends, times the outcome's probability.
+    R_left A_m R_right is then the uncorrected table of the outer ends, times the outcome's probability. An
+    outcome that the node's Bell measurement does not always herald has its share of it.
     """
     gate = channels.controlled_not(control=0, target=1, count=2)
     hadamard = channels.embed(channels.HADAMARD, qubit=0, count=2)
@@ -36,7 +37,8 @@ def swap_tables(node: NodeHardware) -> NDArray[np.float64]:
             turned = hadamard * after * hadamard.dag()
             true[:, k, l] = [0.25 * (reading * turned).tr().real for reading in readings]
     one = channels.confusion(node.readout_fidelity)
-    return _tidy(np.einsum("mt,tkl->mkl", np.kron(one, one), true))
+    shares = np.array(HERALDED_SHARES[node.bell_measurement])
+    return _tidy(np.einsum("m,mt,tkl->mkl", shares, np.kron(one, one), true))
 
 
 def correction_signs() -> NDArray[np.float64]:
@@ -44,13 +46,13 @@ def correction_signs() -> NDArray[np.float64]:
     return np.round([channels.transfer_matrix((pauli,)).diagonal() for pauli in channels.CORRECTIONS])
 
 
-def distillation_tables(node: NodeHardware, *, sign: int) -> NDArray[np.float64]:
-    """D[r, i, k, m]: one end's part in a DEJMPS round that reports reading r, float64 (2, 4, 4, 4).
+def distillation_tables(node: NodeHardware, protocol: str, *, sign: int) -> NDArray[np.float64]:
+    """D[r, i, k, m]: one end's part in a round of `protocol` that reports reading r, float64 (2, 4, 4, 4).
 
     k, m number the Paulis of the kept and the spent qubit before, i the kept one's after; `sign` is +1
     at the first end of the pair and -1 at the second.
     """
-    turn = channels.quarter_turn(sign)
+    turn = channels.rotation_before(protocol, sign=sign)
     gate = channels.controlled_not(control=0, target=1, count=2) * qutip.tensor(turn, turn)
     noise = channels.gate_noise_kraus(node.gate_fidelity)
     effects = [
@@ -78,8 +80,7 @@ class BilinearMap:
 
 def distillation_map(first: NodeHardware, second: NodeHardware) -> BilinearMap:
     """DEJMPS between two nodes, kept when both REPORT the same reading; out[0] is the probability of that."""
-    ends = (distillation_tables(first, sign=1), distillation_tables(second, sign=-1))
-    full = np.einsum("rikm,rjln->ijklmn", *ends).reshape(16, 16, 16)
+    full = _both_ends(first, second, "dejmps")
     terms = [np.argwhere(np.abs(entry) > 1e-14) for entry in full]
     most = max(len(found) for found in terms)
     coefficient = np.zeros((most, 16))
@@ -90,6 +91,26 @@ def distillation_map(first: NodeHardware, second: NodeHardware) -> BilinearMap:
             coefficient[term, entry] = full[entry, kept, spent]
             kept_index[term, entry], spent_index[term, entry] = kept, spent
     return BilinearMap(coefficient=coefficient, kept_index=kept_index, spent_index=spent_index)
+
+
+def werner_distillation_map(first: NodeHardware, second: NodeHardware, protocol: str) -> NDArray[np.float64]:
+    """A round on pairs of Werner weights w (kept) and v: out = (1, w, v, w v) A, float64 (4, 16).
+
+    `out` is the flat table of the kept pair times the probability out[0] that both REPORT the same reading.
+    """
+    full = _both_ends(first, second, protocol)
+    noise, bell = np.zeros(16), np.zeros(16)
+    noise[0] = 1.0
+    bell[[5, 10, 15]] = 1.0, -1.0, 1.0
+    pairs = ((noise, noise), (bell, noise), (noise, bell), (bell, bell))
+    return _tidy(np.array([full @ spent @ kept for kept, spent in pairs]))
+
+
+def _both_ends(first: NodeHardware, second: NodeHardware, protocol: str) -> NDArray[np.float64]:
+    """out[e] = sum full[e, kept, spent] for flat tables, kept when both ends report the same reading."""
+    ends = (distillation_tables(first, protocol, sign=1), distillation_tables(second, protocol, sign=-1))
+    full: NDArray[np.float64] = np.einsum("rikm,rjln->ijklmn", *ends).reshape(16, 16, 16)
+    return full
 
 
 def _tidy(tables: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,16 +14,8 @@ from itertools import pairwise, product
 import numpy as np
 
 from physics import links, states
-from physics.interface import (
-    DensityMatrix,
-    DepolarisingMemory,
-    LinkHardware,
-    Memory,
-    NodeHardware,
-    PhysicsModel,
-    RelaxingMemory,
-    State,
-)
+from physics.hardware import DepolarisingMemory, Memory, NodeHardware, RelaxingMemory, SourceLink
+from physics.interface import DensityMatrix, PhysicsModel, State
 
 TOLERANCE = 1e-9
 """What a law may be missed by."""
@@ -40,7 +32,7 @@ _LOSSY = NodeHardware(
     memory=_RELAXING, swap_success_probability=0.5, gate_fidelity=0.9, readout_fidelity=0.95
 )
 _NODES = (_PERFECT, _NOISY, _LOSSY)
-_LINK = LinkHardware(length_km=25.0, efficiency=0.7, fresh_fidelity=0.93)
+_LINK = SourceLink(efficiency=0.7, fresh_fidelity=0.93)
 
 Deviation = tuple[float, str]
 """How far something is from what the law says, and where."""
@@ -73,7 +65,7 @@ class _Bench:
     def results(self) -> Iterator[tuple[str, State]]:
         """A state out of every operation, over states and hardware."""
         model, own = self.model, self.states()
-        yield "link", model.link(_LINK).fresh
+        yield "link", model.link(_LINK, 25.0).fresh
         for number, (state, other) in enumerate(pairwise(own)):
             yield f"from_density_matrix, state {number}", state
             yield f"flip, state {number}", model.flip(state)
@@ -152,8 +144,7 @@ def _fidelity(bench: _Bench) -> Iterator[Deviation]:
 
 def _link(bench: _Bench) -> Iterator[Deviation]:
     for length_km in (0.0, 10.0, 100.0):
-        hardware = LinkHardware(length_km=length_km, efficiency=0.5, fresh_fidelity=0.9)
-        compiled = bench.model.link(hardware)
+        compiled = bench.model.link(_LINK, length_km)
         place = f"length {length_km:g} km"
         probability = compiled.success_probability
         yield max(0.0, -probability, probability - 1.0), f"probability {probability!r}: {place}"
@@ -290,8 +281,8 @@ def _agreement(bench: _Bench) -> Iterator[Deviation]:
     for (place, ours), (_, theirs) in zip(bench.results(), reference.results(), strict=True):
         difference = bench.model.density_matrix(ours) - reference.model.density_matrix(theirs)
         yield float(np.abs(difference).max()), place
-    probability = bench.model.link(_LINK).success_probability
-    yield abs(probability - links.success_probability(_LINK)), "link success probability"
+    probability = bench.model.link(_LINK, 25.0).success_probability
+    yield abs(probability - links.compile_link(_LINK, 25.0).success_probability), "link success probability"
     for (a, b), (x, y) in zip(pairwise(bench.states()), pairwise(reference.states()), strict=True):
         for u in (0.0, 0.1, 0.25, 0.375, 0.49, 0.5, 0.9):
             ours, theirs = bench.model.swap(a, b, _LOSSY, u), reference.model.swap(x, y, _LOSSY, u)

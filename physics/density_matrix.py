@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ import qutip
 from physics import channels, links, states
 from physics.chance import (
     after_success,
+    check_attempts,
     check_duration,
     check_outcome,
     check_possible,
@@ -19,15 +21,8 @@ from physics.chance import (
     succeeds,
 )
 from physics.channels import Operator
-from physics.interface import (
-    CompiledLink,
-    DensityMatrix,
-    Distilled,
-    LinkHardware,
-    Memory,
-    NodeHardware,
-    Swapped,
-)
+from physics.hardware import HERALDED_SHARES, LinkHardware, Memory, NodeHardware
+from physics.interface import NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
 
 _PAIR = [[2, 2], [2, 2]]
 
@@ -37,7 +32,7 @@ class DensityMatrixModel:
 
     >>> model = DensityMatrixModel()
     >>> pair = model.from_density_matrix(states.werner(0.95))
-    >>> from physics.interface import DepolarisingMemory
+    >>> from physics.hardware import DepolarisingMemory
     >>> node = NodeHardware(memory=DepolarisingMemory(depolarising_s=1.0))
     >>> round(model.fidelity(model.swap(pair, pair, node, 0.0).state), 6)
     0.903333
@@ -46,21 +41,24 @@ class DensityMatrixModel:
     name = "qutip"
     exact: ClassVar[bool] = True
 
-    def link(self, hardware: LinkHardware) -> CompiledLink:
-        """Success probability of one attempt, its least period 2L/v, and a fresh Werner pair."""
-        return CompiledLink(
-            success_probability=links.success_probability(hardware),
-            attempt_period_s=links.attempt_period_s(hardware.length_km),
-            fresh=qutip.Qobj(links.fresh_state(hardware), dims=_PAIR),
-        )
+    def link(self, hardware: LinkHardware, length_km: float) -> CompiledLink:
+        """Success probability, timing and the heralded state; ValueError for a wrong length."""
+        found = links.compile_link(hardware, length_km)
+        return replace(found, fresh=qutip.Qobj(found.fresh, dims=_PAIR))
 
     def age(
-        self, state: Operator, first: Memory | None, second: Memory | None, duration_s: float
+        self,
+        state: Operator,
+        first: Memory | None,
+        second: Memory | None,
+        duration_s: float,
+        attempts: tuple[float, float] = NO_ATTEMPTS,
     ) -> Operator:
-        """Apply both memories' Kraus operators for `duration_s`. Raises ValueError for a negative time."""
+        """Apply both memories' Kraus operators. Raises ValueError for a time or attempts below 0."""
         check_duration(duration_s)
-        at_first = channels.memory_kraus(first, duration_s=duration_s)
-        at_second = channels.memory_kraus(second, duration_s=duration_s)
+        check_attempts(attempts)
+        at_first = channels.memory_kraus(first, duration_s=duration_s, attempts=attempts[0])
+        at_second = channels.memory_kraus(second, duration_s=duration_s, attempts=attempts[1])
         return channels.apply(tuple(qutip.tensor(a, b) for a in at_first for b in at_second), state)
 
     def swap(
@@ -68,8 +66,9 @@ class DensityMatrixModel:
     ) -> Swapped:
         """Bell-measure the inner two of four qubits, correct the right end as REPORTED; outcome -1: failed.
 
-        `u` first decides success, what is left of it the outcome. Noise: Duer and Briegel 2007.
-        Raises ValueError for a forced outcome outside 0..3 or of probability 0.
+        `u` first decides success, what is left of it the outcome; one that the node's Bell measurement cannot
+        tell from others fails. Noise: Duer and Briegel 2007. Raises ValueError for a forced outcome outside
+        0..3 or of probability 0.
         """
         if outcome is None:
             remainder = after_success(u, node.swap_success_probability)
@@ -77,6 +76,8 @@ class DensityMatrixModel:
                 return Swapped(success=False, outcome=-1, state=None)
             reported = _bell_measurement(qutip.tensor(left, right), node)
             outcome = choose(remainder, [branch.tr().real for branch in reported])
+            if outcome is None:
+                return Swapped(success=False, outcome=-1, state=None)
         else:
             check_outcome(outcome)
             reported = _bell_measurement(qutip.tensor(left, right), node)
@@ -96,13 +97,16 @@ class DensityMatrixModel:
         protocol: str,
         u: float,
     ) -> Distilled:
-        """One DEJMPS round (Deutsch et al. 1996): turn, CNOT at both ends, read `spent`, keep on agreement.
+        """One round: prepare, CNOT at both ends, read `spent`, keep on agreement. Success when u < p.
 
-        Each node's gate and readout noise acts at its own end. Success when u < p. Raises ValueError for
-        another protocol.
+        "bbpssw" prepares by twirling both pairs (Bennett et al. 1996), "dejmps" by turning both qubits of
+        each end (Deutsch et al. 1996). Each node's gate and readout noise acts at its own end. Raises
+        ValueError for another protocol.
         """
         check_protocol(protocol)
-        branch = _dejmps(qutip.tensor(kept, spent), first, second)
+        if protocol == "bbpssw":
+            kept, spent = _twirled(kept), _twirled(spent)
+        branch = _round(qutip.tensor(kept, spent), first, second, protocol)
         probability = float(branch.tr().real)
         if not succeeds(u, probability):
             return Distilled(success=False, success_probability=probability, state=None)
@@ -166,16 +170,29 @@ def _bell_measurement(state: Operator, node: NodeHardware) -> list[Operator]:
     hadamard = channels.embed(channels.HADAMARD, qubit=1, count=4)
     branches = _read(hadamard * entangled * hadamard.dag(), (2, 1))
     heard: Any = channels.confusion(node.readout_fidelity)
+    shares = HERALDED_SHARES[node.bell_measurement]
     return [
-        sum(heard[parity, bits[0]] * heard[phase, bits[1]] * branch for bits, branch in branches)
-        for parity, phase in channels.readings_of(2)
+        share * sum(heard[parity, bits[0]] * heard[phase, bits[1]] * branch for bits, branch in branches)
+        for share, (parity, phase) in zip(shares, channels.readings_of(2), strict=True)
     ]
 
 
-def _dejmps(state: Operator, first: NodeHardware, second: NodeHardware) -> Operator:
+def _twirled(state: Operator) -> Operator:
+    """The Werner state of the same fidelity: the mean over U (x) U* on both ends (Bennett et al. 1996).
+
+    The twelve rotations of the tetrahedron average as all unitaries do.
+    """
+    spin = (channels.PAULIS[1] + channels.PAULIS[2] + channels.PAULIS[3]) / math.sqrt(3.0)
+    thirds = [(-1j * math.pi / 3.0 * number * spin).expm() for number in range(3)]
+    turns = [pauli * third for pauli in channels.PAULIS for third in thirds]
+    both = [qutip.tensor(turn, turn.conj()) for turn in turns]
+    return sum(turn * state * turn.dag() for turn in both) / len(both)
+
+
+def _round(state: Operator, first: NodeHardware, second: NodeHardware, protocol: str) -> Operator:
     """The kept pair's unnormalised state when both ends report the same bit; qubits are A, B, A', B'."""
     for qubit, sign in enumerate((1, -1, 1, -1)):
-        turn = channels.embed(channels.quarter_turn(sign), qubit=qubit, count=4)
+        turn = channels.embed(channels.rotation_before(protocol, sign=sign), qubit=qubit, count=4)
         state = turn * state * turn.dag()
     state = _gate(state, 0, 2, first.gate_fidelity)
     state = _gate(state, 1, 3, second.gate_fidelity)

@@ -13,12 +13,13 @@ Pair level: correlations over more than one pair are out of scope.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from physics.hardware import LinkHardware, Memory, NodeHardware
 
 State: TypeAlias = Any
 """A two-qubit state in the model's own form."""
@@ -26,121 +27,27 @@ State: TypeAlias = Any
 DensityMatrix: TypeAlias = NDArray[np.complex128]
 """A 4x4 complex128 density matrix in the basis order above."""
 
-FIBRE_SPEED_KM_PER_S = 2.0e5
-"""Light in fibre."""
+NO_ATTEMPTS = (0.0, 0.0)
 
-
-def _require(holds: bool, name: str, value: object, allowed: str) -> None:
-    if not holds:
-        raise ValueError(f"{name} is {value!r}; it must be {allowed}")
-
-
-def _require_probability(name: str, value: float) -> None:
-    _require(0.0 <= value <= 1.0, name, value, "between 0 and 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DepolarisingMemory:
-    """A qubit that depolarises: rho -> e^(-t/T) rho + (1 - e^(-t/T)) I/2, T = `depolarising_s`.
-
-    T belongs to EACH stored qubit, so a pair stored at both ends loses its Werner weight as e^(-2t/T).
-    """
-
-    depolarising_s: float
-    kind: Literal["depolarising"] = "depolarising"
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
-
-    def __post_init__(self) -> None:
-        _require(
-            self.depolarising_s > 0.0,
-            "depolarising_s",
-            self.depolarising_s,
-            "above 0 (inf: no decay)",
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class RelaxingMemory:
-    """A qubit with relaxation time T1 and dephasing time T2 <= 2 T1.
-
-    Populations relax to |0> as e^(-t/T1), coherences shrink as e^(-t/T2).
-    """
-
-    relaxation_s: float
-    dephasing_s: float
-    kind: Literal["relaxing"] = "relaxing"
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
-
-    def __post_init__(self) -> None:
-        _require(
-            self.relaxation_s > 0.0,
-            "relaxation_s",
-            self.relaxation_s,
-            "above 0 (inf: no relaxation)",
-        )
-        _require(self.dephasing_s > 0.0, "dephasing_s", self.dephasing_s, "above 0 (inf: no dephasing)")
-        limit = 2.0 * self.relaxation_s
-        _require(
-            self.dephasing_s <= limit,
-            "dephasing_s",
-            self.dephasing_s,
-            f"at most 2 relaxation_s = {limit:g}",
-        )
-
-
-Memory: TypeAlias = DepolarisingMemory | RelaxingMemory
-
-
-@dataclass(frozen=True, kw_only=True)
-class LinkHardware:
-    """A fibre between two neighbours and the source that feeds it.
-
-    Success probability of one attempt:
-    eta = efficiency x 10^(-(fixed_loss_db + loss_db_per_km x length_km)/10).
-    A fresh pair is a Werner state of fidelity `fresh_fidelity`.
-    """
-
-    length_km: float
-    fixed_loss_db: float = 2.6
-    loss_db_per_km: float = 0.24
-    efficiency: float = 1.0
-    fresh_fidelity: float = 0.98
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
-
-    def __post_init__(self) -> None:
-        for name in ("length_km", "fixed_loss_db", "loss_db_per_km"):
-            value = getattr(self, name)
-            _require(0.0 <= value < math.inf, name, value, "0 or more, and finite")
-        _require_probability("efficiency", self.efficiency)
-        _require(0.25 <= self.fresh_fidelity <= 1.0, "fresh_fidelity", self.fresh_fidelity, "in [1/4, 1]")
-
-
-@dataclass(frozen=True, kw_only=True)
-class NodeHardware:
-    """A repeater's Bell measurement and the memory of its qubits.
-
-    `gate_fidelity` g: the CNOT depolarises both qubits with probability 1-g (Duer and Briegel 2007).
-    `readout_fidelity` m: each of the two readouts is right with probability m.
-    """
-
-    memory: Memory
-    swap_success_probability: float = 1.0
-    gate_fidelity: float = 1.0
-    readout_fidelity: float = 1.0
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
-
-    def __post_init__(self) -> None:
-        for name in ("swap_success_probability", "gate_fidelity", "readout_fidelity"):
-            _require_probability(name, getattr(self, name))
+PROTOCOLS = ("bbpssw", "dejmps")
+"""Distillation protocols: Bennett et al. 1996 (twirls both pairs first), Deutsch et al. 1996."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledLink:
-    """What a link does, ready for use: one attempt's success probability, its least period, a fresh state."""
+    """What a link does, ready for use. Times are seconds from the start of an attempt, one per end.
+
+    `success_probability` is one mode's in one attempt; `modes` run in parallel, all of them again after
+    `attempt_period_s`. `fresh` is the heralded state corrected to Phi+, before any storage: an end's memory
+    holds its half from `stored_from_s` on, and knows of it at `known_s`.
+    """
 
     success_probability: float
     attempt_period_s: float
     fresh: State
+    modes: int = 1
+    stored_from_s: tuple[float, float] = (0.0, 0.0)
+    known_s: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,16 +74,30 @@ class PhysicsModel(Protocol):
 
     name: str
 
-    def link(self, hardware: LinkHardware) -> CompiledLink:
-        """Compile a link. Called once per link, may be slow."""
+    def link(self, hardware: LinkHardware, length_km: float) -> CompiledLink:
+        """Compile a link of this length. Called once per link, may be slow."""
 
-    def age(self, state: State, first: Memory | None, second: Memory | None, duration_s: float) -> State:
-        """Store both ends for `duration_s`; None: an end that does not decay. MUST be a semigroup in time."""
+    def age(
+        self,
+        state: State,
+        first: Memory | None,
+        second: Memory | None,
+        duration_s: float,
+        attempts: tuple[float, float] = NO_ATTEMPTS,
+    ) -> State:
+        """Store both ends for `duration_s`; None: an end that does not decay.
+
+        `attempts` counts the entangling attempts made meanwhile at either end's node. MUST be a semigroup:
+        durations and attempts of successive calls add up.
+        """
 
     def swap(
         self, left: State, right: State, node: NodeHardware, u: float, outcome: int | None = None
     ) -> Swapped:
-        """Bell-measure the middle qubits at `node` and correct; `outcome` in 0..3 forces a success."""
+        """Bell-measure the middle qubits at `node` and correct; `outcome` in 0..3 forces a success.
+
+        Raises ValueError for a forced outcome that has probability 0.
+        """
 
     def distil(
         self,
@@ -187,7 +108,7 @@ class PhysicsModel(Protocol):
         protocol: str,
         u: float,
     ) -> Distilled:
-        """Two pairs between the same ends into one by `protocol` ("dejmps"); succeeds when u < p."""
+        """Two pairs between the same ends into one by `protocol`, one of PROTOCOLS; succeeds when u < p."""
 
     def flip(self, state: State) -> State:
         """The same pair with its ends exchanged."""

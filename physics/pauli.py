@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from physics import links, states
 from physics.chance import (
     after_success,
+    check_attempts,
     check_duration,
     check_outcome,
     check_possible,
@@ -19,17 +20,10 @@ from physics.chance import (
     choose,
     succeeds,
 )
-from physics.interface import (
-    CompiledLink,
-    DensityMatrix,
-    DepolarisingMemory,
-    Distilled,
-    LinkHardware,
-    Memory,
-    NodeHardware,
-    Swapped,
-)
+from physics.hardware import LinkHardware, Memory, NodeHardware
+from physics.interface import NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
 from physics.states import PauliTable
+from physics.storage import Storage, compile_storage
 
 _FAILED_SWAP = Swapped(success=False, outcome=-1, state=None)
 
@@ -44,15 +38,6 @@ class _CompiledSwap:
     success_probability: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class _CompiledAge:
-    """Two memories: entry (i, j) of a table decays at -exponents[i, j] per second, then relaxes to |0>."""
-
-    exponents: NDArray[np.float64]
-    first_rate_hz: float
-    second_rate_hz: float
-
-
 class PauliModel:
     """Pairs as read-only float64 tables R_ij = Tr(rho sigma_i (x) sigma_j): exact for every two-qubit state.
 
@@ -62,6 +47,7 @@ class PauliModel:
 
     >>> model = PauliModel()
     >>> pair = model.from_density_matrix(states.werner(0.95))
+    >>> from physics.hardware import DepolarisingMemory
     >>> node = NodeHardware(memory=DepolarisingMemory(depolarising_s=1.0))
     >>> round(model.fidelity(model.swap(pair, pair, node, 0.0).state), 6)
     0.903333
@@ -71,47 +57,46 @@ class PauliModel:
     exact: ClassVar[bool] = True
 
     def __init__(self) -> None:
-        self._ages: dict[tuple[Memory | None, Memory | None], _CompiledAge] = {}
+        self._storages: dict[tuple[Memory | None, Memory | None], Storage] = {}
         self._swaps: dict[NodeHardware, _CompiledSwap] = {}
-        self._maps: dict[
+        self._dejmps_maps: dict[
             tuple[NodeHardware, NodeHardware],
             tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]],
         ] = {}
+        self._bbpssw_maps: dict[tuple[NodeHardware, NodeHardware], NDArray[np.float64]] = {}
 
-    def link(self, hardware: LinkHardware) -> CompiledLink:
-        """Success probability of one attempt, its least period 2L/v, and a fresh Werner pair."""
-        return CompiledLink(
-            success_probability=links.success_probability(hardware),
-            attempt_period_s=links.attempt_period_s(hardware.length_km),
-            fresh=_table(links.fresh_state(hardware)),
-        )
+    def link(self, hardware: LinkHardware, length_km: float) -> CompiledLink:
+        """Success probability, timing and the heralded state; ValueError for a wrong length."""
+        found = links.compile_link(hardware, length_km)
+        return replace(found, fresh=_table(found.fresh))
 
     def age(
-        self, state: PauliTable, first: Memory | None, second: Memory | None, duration_s: float
+        self,
+        state: PauliTable,
+        first: Memory | None,
+        second: Memory | None,
+        duration_s: float,
+        attempts: tuple[float, float] = NO_ATTEMPTS,
     ) -> PauliTable:
-        """Store both ends for `duration_s`. Raises ValueError for a time below 0 or not finite."""
+        """Store both ends. Raises ValueError for a time or attempts below 0 or not finite."""
         if not 0.0 < duration_s < math.inf:
             check_duration(duration_s)
-            return state
-        compiled = self._ages.get((first, second)) or self._compile_age(first, second)
-        aged: PauliTable = np.multiply(compiled.exponents, duration_s)
-        np.exp(aged, out=aged)
-        np.multiply(aged, state, out=aged)
-        # T = decay + (1 - e^(-t/T1)) |z><1|: the second part adds to Z what the identity row or column holds.
-        if compiled.first_rate_hz:
-            aged[3] -= math.expm1(-duration_s * compiled.first_rate_hz) * aged[0]
-        if compiled.second_rate_hz:
-            aged[:, 3] -= math.expm1(-duration_s * compiled.second_rate_hz) * aged[:, 0]
-        aged.setflags(write=False)
-        return aged
+            if attempts is NO_ATTEMPTS:
+                return state
+        if attempts is not NO_ATTEMPTS:
+            check_attempts(attempts)
+        storage = self._storages.get((first, second))
+        if storage is None:
+            storage = self._storages[first, second] = compile_storage(first, second)
+        return storage.after(state, duration_s, attempts)
 
     def swap(
         self, left: PauliTable, right: PauliTable, node: NodeHardware, u: float, outcome: int | None = None
     ) -> Swapped:
         """Bell-measure the middle qubits at `node` and correct the right end; outcome -1 when it failed.
 
-        `u` first decides success, what is left of it the outcome. Raises ValueError for a forced outcome
-        outside 0..3 or of probability 0.
+        `u` first decides success, what is left of it the outcome; one that the node's Bell measurement cannot
+        tell from others fails. Raises ValueError for a forced outcome outside 0..3 or of probability 0.
         """
         compiled = self._swaps.get(node) or self._compile_swap(node)
         if outcome is None:
@@ -120,6 +105,8 @@ class PauliModel:
                 return _FAILED_SWAP
             corner = np.multiply.outer(left[0], right[:, 0]).ravel()
             outcome = choose(remainder, compiled.weights.dot(corner).tolist())
+            if outcome is None:
+                return _FAILED_SWAP
         else:
             check_outcome(outcome)
         joined: PauliTable = left.dot(compiled.middles[outcome]).dot(right)
@@ -138,17 +125,15 @@ class PauliModel:
         protocol: str,
         u: float,
     ) -> Distilled:
-        """One DEJMPS round (Deutsch et al. 1996) with each node's own noise; success when u < p.
+        """One round of BBPSSW (Bennett et al. 1996) or DEJMPS (Deutsch et al. 1996); success when u < p.
 
-        Raises ValueError for another protocol.
+        Each node has its own noise. BBPSSW twirls both pairs first. Raises ValueError for another protocol.
         """
-        check_protocol(protocol)
-        compiled = self._maps.get((first, second)) or self._compile_distillation(first, second)
-        coefficient, kept_index, spent_index = compiled
-        terms = kept.take(kept_index)
-        terms *= spent.take(spent_index)
-        terms *= coefficient
-        flat = np.add.reduce(terms)
+        if protocol == "dejmps":
+            flat = self._dejmps(kept, spent, first, second)
+        else:
+            check_protocol(protocol)
+            flat = self._bbpssw(kept, spent, first, second)
         probability = flat.item(0)
         if not succeeds(u, probability):
             return Distilled(success=False, success_probability=probability, state=None)
@@ -176,16 +161,6 @@ class PauliModel:
         """The table of a density matrix; raises ValueError unless Hermitian, positive, trace 1."""
         return _table(states.checked_density_matrix(matrix))
 
-    def _compile_age(self, first: Memory | None, second: Memory | None) -> _CompiledAge:
-        exponents = -np.add.outer(_decay_rates_hz(first), _decay_rates_hz(second))
-        compiled = _CompiledAge(
-            exponents=exponents,
-            first_rate_hz=_relaxation_rate_hz(first),
-            second_rate_hz=_relaxation_rate_hz(second),
-        )
-        self._ages[first, second] = compiled
-        return compiled
-
     def _compile_swap(self, node: NodeHardware) -> _CompiledSwap:
         from physics import compilation
 
@@ -199,14 +174,42 @@ class PauliModel:
         self._swaps[node] = compiled
         return compiled
 
-    def _compile_distillation(
+    def _dejmps(
+        self, kept: PauliTable, spent: PauliTable, first: NodeHardware, second: NodeHardware
+    ) -> NDArray[np.float64]:
+        compiled = self._dejmps_maps.get((first, second)) or self._compile_dejmps(first, second)
+        coefficient, kept_index, spent_index = compiled
+        terms = kept.take(kept_index)
+        terms *= spent.take(spent_index)
+        terms *= coefficient
+        flat: NDArray[np.float64] = np.add.reduce(terms)
+        return flat
+
+    def _bbpssw(
+        self, kept: PauliTable, spent: PauliTable, first: NodeHardware, second: NodeHardware
+    ) -> NDArray[np.float64]:
+        compiled = self._bbpssw_maps.get((first, second))
+        if compiled is None:
+            compiled = self._compile_bbpssw(first, second)
+        w, v = _twirled_weight(kept), _twirled_weight(spent)
+        flat: NDArray[np.float64] = np.array((1.0, w, v, w * v)).dot(compiled)
+        return flat
+
+    def _compile_bbpssw(self, first: NodeHardware, second: NodeHardware) -> NDArray[np.float64]:
+        from physics import compilation
+
+        compiled = compilation.werner_distillation_map(first, second, "bbpssw")
+        self._bbpssw_maps[first, second] = compiled
+        return compiled
+
+    def _compile_dejmps(
         self, first: NodeHardware, second: NodeHardware
     ) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]:
         from physics import compilation
 
         found = compilation.distillation_map(first, second)
         compiled = (found.coefficient, found.kept_index, found.spent_index)
-        self._maps[first, second] = compiled
+        self._dejmps_maps[first, second] = compiled
         return compiled
 
 
@@ -216,16 +219,6 @@ def _table(matrix: DensityMatrix) -> PauliTable:
     return table
 
 
-def _decay_rates_hz(memory: Memory | None) -> NDArray[np.float64]:
-    """How fast I, X, Y, Z of one stored qubit decay, per second."""
-    if memory is None:
-        return np.zeros(4)
-    if isinstance(memory, DepolarisingMemory):
-        return np.array([0.0, 1.0, 1.0, 1.0]) / memory.depolarising_s
-    coherence = 1.0 / memory.dephasing_s
-    return np.array([0.0, coherence, coherence, 1.0 / memory.relaxation_s])
-
-
-def _relaxation_rate_hz(memory: Memory | None) -> float:
-    """How fast one stored qubit relaxes to |0>, per second; 0 when its fixed point is I/2."""
-    return 0.0 if memory is None or isinstance(memory, DepolarisingMemory) else 1.0 / memory.relaxation_s
+def _twirled_weight(table: PauliTable) -> float:
+    """The weight of the Werner state of the same fidelity."""
+    return (table.item(5) - table.item(10) + table.item(15)) / 3.0

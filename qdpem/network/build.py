@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from physics.interface import FIBRE_SPEED_KM_PER_S, CompiledLink, LinkHardware, PhysicsModel
+from physics.hardware import FIBRE_SPEED_KM_PER_S, LinkHardware
+from physics.interface import CompiledLink, PhysicsModel
 from physics.plugins import load_physics
 from qdpem import registry
 from qdpem.errors import Fault, ScenarioError
@@ -17,7 +18,7 @@ from qdpem.network.graph import Graph, Network
 from qdpem.network.routing import Path, Routes
 from qdpem.rng import stream
 from qdpem.scenario.load import parameters_of
-from qdpem.scenario.schema import Links, PerNode, RequestClass, Scenario, Topology, Uniform
+from qdpem.scenario.schema import PerNode, RequestClass, Scenario, Topology, Uniform
 
 _SHOWN = 5
 
@@ -54,7 +55,7 @@ def build_network(scenario: Scenario, physics: PhysicsModel, *, seed: int) -> Ne
         memories=np.full(len(graph.node_names), nodes.memories, dtype=np.int64),
         foreign_stock_share=nodes.foreign_stock_share,
         delay_s=graph.length_km / FIBRE_SPEED_KM_PER_S + scenario.links.processing_delay_s,
-        links=_compile(graph.length_km, scenario.links, physics),
+        links=_compile(graph.length_km, scenario.links.hardware, physics),
         hardware=(nodes.hardware,) * len(graph.node_names),
     )
 
@@ -194,18 +195,13 @@ def _per_node(value: PerNode, names: Sequence[str], *, seed: int, key: str) -> N
     )
 
 
-def _compile(length_km: NDArray[np.float64], links: Links, physics: PhysicsModel) -> tuple[CompiledLink, ...]:
+def _compile(
+    length_km: NDArray[np.float64], hardware: LinkHardware, physics: PhysicsModel
+) -> tuple[CompiledLink, ...]:
     compiled: dict[float, CompiledLink] = {}
     for length in length_km.tolist():
         if length not in compiled:
-            hardware = LinkHardware(
-                length_km=length,
-                fixed_loss_db=links.fixed_loss_db,
-                loss_db_per_km=links.loss_db_per_km,
-                efficiency=links.efficiency,
-                fresh_fidelity=links.fresh_fidelity,
-            )
-            compiled[length] = physics.link(hardware)
+            compiled[length] = physics.link(hardware, length)
     return tuple(compiled[length] for length in length_km.tolist())
 
 

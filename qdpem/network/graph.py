@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from physics.interface import CompiledLink, NodeHardware
+from physics.hardware import NodeHardware
+from physics.interface import CompiledLink
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

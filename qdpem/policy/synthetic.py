@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics.interface import DepolarisingMemory, LinkHardware, NodeHardware, PhysicsModel
+from physics.hardware import DepolarisingMemory, NodeHardware, SourceLink
+from physics.interface import PhysicsModel
 from qdpem import registry
 from qdpem.events.tables import REASONS
 from qdpem.network.graph import Graph, Network
@@ -32,7 +33,7 @@ def small_network(physics: PhysicsModel, *, side: int = 3, length_km: float = 10
     ends = np.concatenate([across, down])
     ends = ends[np.lexsort((ends[:, 1], ends[:, 0]))]
     hardware = NodeHardware(memory=DepolarisingMemory(depolarising_s=60.0), gate_fidelity=0.995)
-    compiled = physics.link(LinkHardware(length_km=length_km))
+    compiled = physics.link(SourceLink(), length_km)
     return Network(
         graph=Graph(
             name="grid",

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from physics.interface import NodeHardware
+from physics.hardware import NodeHardware, SourceLink
 
 _CHECKED = ConfigDict(extra="forbid", allow_inf_nan=True)
 
@@ -84,10 +84,7 @@ class Nodes:
 class Links:
     """What every link is made of; its length comes from the topology."""
 
-    fixed_loss_db: NotNegative = 2.6
-    loss_db_per_km: NotNegative = 0.24
-    efficiency: Annotated[float, Field(gt=0, le=1)] = 1.0
-    fresh_fidelity: Annotated[float, Field(ge=0.25, le=1)] = 0.98
+    hardware: SourceLink = field(default_factory=SourceLink)
     processing_delay_s: NotNegative = 1e-5
 
 

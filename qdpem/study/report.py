@@ -183,6 +183,7 @@ def _short(value: float) -> str:
 
 def _facts(scenario: Scenario, seeds: Sequence[int], appendix: Appendix) -> list[tuple[str, str]]:
     nodes, demand, window = scenario.nodes, scenario.demand, scenario.window
+    link = scenario.links.hardware
     facts = [
         ("topology", appendix.topology or scenario.topology.kind),
         ("length scale", f"{scenario.topology.length_scale:g}"),
@@ -191,8 +192,8 @@ def _facts(scenario: Scenario, seeds: Sequence[int], appendix: Appendix) -> list
         ("memories", f"{nodes.memories} qubits per node, {_memory(nodes.hardware.memory)}"),
         (
             "links",
-            f"{scenario.links.fixed_loss_db:g} dB + {scenario.links.loss_db_per_km:g} dB/km,"
-            f" fresh fidelity {scenario.links.fresh_fidelity:g}",
+            f"{link.fibre.fixed_loss_db:g} dB + {link.fibre.loss_db_per_km:g} dB/km,"
+            f" fresh fidelity {link.fresh_fidelity:g}",
         ),
         ("physics model", scenario.physics.model),
         ("demand", f"{demand.rate_hz:g} requests/s on average, pairs weighed by {demand.weights}"),

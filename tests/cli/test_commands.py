@@ -78,7 +78,7 @@ def test_run_json_is_one_line_that_agrees_with_the_record(ask, row_file, tmp_pat
 
 
 def test_run_warns_of_demand_nothing_can_serve(ask, row_file) -> None:
-    answer = ask("run", row_file, "--set", "links.fresh_fidelity=0.6")
+    answer = ask("run", row_file, "--set", "links.hardware.fresh_fidelity=0.6")
     assert answer.exit_code == 0, answer.stderr
     assert "warning: nothing can serve 100.0% of the teleportation demand at fidelity 0.7" in answer.stdout
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from physics.interface import CompiledLink, DepolarisingMemory, NodeHardware
+from physics.hardware import DepolarisingMemory, NodeHardware
+from physics.interface import CompiledLink
 from qdpem.demand.bursts import covered_share, draw_bursts, draw_phases, inside, regions
 from qdpem.demand.requests import Arrivals, Requests
 from qdpem.demand.streams import generate_arrivals, pair_weights

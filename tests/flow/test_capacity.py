@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from physics.interface import CompiledLink, DepolarisingMemory, NodeHardware
+from physics.hardware import DepolarisingMemory, NodeHardware
+from physics.interface import CompiledLink
 from qdpem.errors import QdpemError
 from qdpem.flow.capacity import flow_bound
 from qdpem.flow.classes import FlowClass, LinkPlan, Option, best_link_fidelity, hops_within, mean_classes

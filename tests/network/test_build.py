@@ -6,7 +6,8 @@ from pathlib import Path as FilePath
 import numpy as np
 import pytest
 
-from physics.interface import CompiledLink, LinkHardware
+from physics.hardware import SourceLink
+from physics.interface import CompiledLink
 from qdpem.errors import ScenarioError
 from qdpem.network.build import (
     build_graph,
@@ -25,8 +26,8 @@ QUICKSTART = FilePath(__file__).parents[2] / "scenarios" / "quickstart.toml"
 class LossOnly:
     """Compiles a link to nothing but its success probability."""
 
-    def link(self, hardware: LinkHardware) -> CompiledLink:
-        loss_db = hardware.fixed_loss_db + hardware.loss_db_per_km * hardware.length_km
+    def link(self, hardware: SourceLink, length_km: float) -> CompiledLink:
+        loss_db = hardware.fibre.fixed_loss_db + hardware.fibre.loss_db_per_km * length_km
         success = hardware.efficiency * 10 ** (-loss_db / 10)
         return CompiledLink(success_probability=success, attempt_period_s=0.0, fresh=hardware.fresh_fidelity)
 
@@ -50,7 +51,7 @@ def of_line(*overrides: str) -> Scenario:
 
 
 def test_a_network_has_what_the_scenario_says() -> None:
-    network = build_network(of_line("links.fresh_fidelity=0.9"), LossOnly(), seed=3)  # type: ignore[arg-type]
+    network = build_network(of_line("links.hardware.fresh_fidelity=0.9"), LossOnly(), seed=3)  # type: ignore[arg-type]
     assert (network.node_count, network.link_count) == (4, 3)
     # 2.6 dB + 0.24 dB/km x 10 km = 5 dB, and two sources of 50/s.
     assert network.link_rate_hz == pytest.approx([100 * 10**-0.5] * 3, rel=1e-12)

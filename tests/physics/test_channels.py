@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physics import channels, states
-from physics.interface import DepolarisingMemory, RelaxingMemory
+from physics.hardware import DepolarisingMemory, RelaxingMemory
 from physics.pauli import PauliModel
 
 PAULI_MODEL = PauliModel()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from physics import states
 from physics.density_matrix import DensityMatrixModel
-from physics.interface import DepolarisingMemory, LinkHardware, NodeHardware, RelaxingMemory
+from physics.hardware import DepolarisingMemory, NodeHardware, RelaxingMemory, SourceLink
 from physics.pauli import PauliModel
 
 PAULI, REFERENCE = PauliModel(), DensityMatrixModel()
@@ -113,8 +113,8 @@ def test_the_rest_agrees(seed):
 
 @pytest.mark.parametrize("length_km", [0.0, 1.0, 35.0, 100.0])
 def test_links_agree(length_km):
-    hardware = LinkHardware(length_km=length_km, efficiency=0.8, fresh_fidelity=0.91)
-    ours, theirs = PAULI.link(hardware), REFERENCE.link(hardware)
+    hardware = SourceLink(efficiency=0.8, fresh_fidelity=0.91)
+    ours, theirs = PAULI.link(hardware, length_km), REFERENCE.link(hardware, length_km)
     assert gap(ours.fresh, theirs.fresh) < EXACT
     assert (ours.success_probability, ours.attempt_period_s) == (
         theirs.success_probability,

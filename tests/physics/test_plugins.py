@@ -11,7 +11,7 @@ import pytest
 
 import physics
 from physics import plugins, states
-from physics.interface import DepolarisingMemory, NodeHardware
+from physics.hardware import DepolarisingMemory, NodeHardware
 from physics.pauli import PauliModel
 
 NODE = NodeHardware(memory=DepolarisingMemory(depolarising_s=1.0))
@@ -95,8 +95,8 @@ def test_everything_offered_is_there():
 
 def test_wrong_calls_are_named(model):
     pair = model.from_density_matrix(states.werner(0.9))
-    with pytest.raises(ValueError, match="protocol is 'bbpssw'; it must be 'dejmps'"):
-        model.distil(pair, pair, NODE, NODE, "bbpssw", 0.0)
+    with pytest.raises(ValueError, match="protocol is 'oxford'; it must be 'bbpssw' or 'dejmps'"):
+        model.distil(pair, pair, NODE, NODE, "oxford", 0.0)
     with pytest.raises(ValueError, match="outcome is 4; it must be 0, 1, 2 or 3"):
         model.swap(pair, pair, NODE, 0.0, 4)
 

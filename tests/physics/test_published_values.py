@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from physics import channels, states
-from physics.interface import DepolarisingMemory, NodeHardware, RelaxingMemory
+from physics.hardware import DepolarisingMemory, NodeHardware, RelaxingMemory
 
 STILL = DepolarisingMemory(depolarising_s=math.inf)
 PERFECT = NodeHardware(memory=STILL)

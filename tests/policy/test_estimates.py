@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physics.interface import DepolarisingMemory, LinkHardware, NodeHardware
+from physics.hardware import DepolarisingMemory, NodeHardware, SourceLink
 from physics.pauli import PauliModel
 from qdpem.network.graph import Network
 from qdpem.network.routing import Path, Routes
@@ -25,7 +25,7 @@ MEMORY_S = 60.0
 def network_with(*, gate_fidelity: float = 1.0, memory_s: float = MEMORY_S) -> Network:
     network = small_network(PauliModel())
     hardware = NodeHardware(memory=DepolarisingMemory(depolarising_s=memory_s), gate_fidelity=gate_fidelity)
-    link = PauliModel().link(LinkHardware(length_km=10.0, fresh_fidelity=FRESH))
+    link = PauliModel().link(SourceLink(fresh_fidelity=FRESH), 10.0)
     return replace(
         network,
         hardware=(hardware,) * network.node_count,

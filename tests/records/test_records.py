@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from physics.interface import DepolarisingMemory, NodeHardware
+from physics.hardware import DepolarisingMemory, NodeHardware
 from qdpem.errors import PolicyError, RecordError, UnknownNameError
 from qdpem.events.metrics import METRICS, measure
 from qdpem.events.recorder import MemoryRecorder, Recorder

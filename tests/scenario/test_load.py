@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physics.interface import DepolarisingMemory, RelaxingMemory
+from physics.hardware import DepolarisingMemory, RelaxingMemory
 from qdpem.errors import ScenarioError
 from qdpem.scenario.load import (
     load_scenario,
@@ -53,7 +53,7 @@ def test_a_small_scenario_is_read_with_its_types() -> None:
     assert isinstance(scenario.nodes.source_rate_hz, float)
     assert scenario.nodes.repeater_rate_hz == Uniform(low=2.0, high=10.0)
     assert scenario.nodes.hardware.memory == DepolarisingMemory(depolarising_s=math.inf)
-    assert scenario.links.fixed_loss_db == 2.6
+    assert scenario.links.hardware.fibre.fixed_loss_db == 2.6
     assert scenario.window.end_s == 360.0
 
 
@@ -62,14 +62,14 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
         SMALL,
         "nodes.memories=0",
         "nodes.source_rate_hz=fast",
-        "links.fresh_fidelity=1.2",
+        "links.hardware.fresh_fidelity=1.2",
         "nodes.hardware.memory.kind=depolarizing",
         "demand.wieghts=uniform",
     )
     assert found == {
         "nodes.memories": "0 is not allowed; should be greater than or equal to 1",
         "nodes.source_rate_hz": "'fast' is not allowed; should be a number or a table with low, high",
-        "links.fresh_fidelity": "1.2 is not allowed; should be less than or equal to 1",
+        "links.hardware.fresh_fidelity": "1.2 is not allowed; should be in [1/4, 1]",
         "nodes.hardware.memory.kind": "'depolarizing' is not allowed; should be 'depolarising' or 'relaxing'"
         " (did you mean 'depolarising'?)",
         "demand.wieghts": "is not a known key; did you mean 'weights'?"
@@ -362,7 +362,8 @@ def test_junk_anywhere_is_one_fault_at_or_below_its_place(junk: str) -> None:
                 assert "function-" not in str(fault)
         else:
             survived.add(place)
-    optional = {"forecasting", "control", "window", "record", "links", "training", "demand.bursts"}
+    optional = {"forecasting", "control", "window", "record", "training", "demand.bursts"}
+    optional |= {"links", "links.hardware", "links.hardware.fibre"}
     assert survived <= text | (optional if junk == "{}" else set())
 
 

@@ -27,7 +27,7 @@ memories = {memories}
 [nodes.hardware]
 memory = {{ kind = "depolarising", depolarising_s = {depolarising_s} }}
 swap_success_probability = {swap_success_probability}
-[links]
+[links.hardware]
 fresh_fidelity = 0.98
 [demand]
 rate_hz = {rate_hz}

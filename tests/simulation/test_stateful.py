@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from physics.hardware import Fibre
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import PAIR_ENDS
 from qdpem.policy.interface import Allocation, Decisions, Plan
@@ -119,7 +120,8 @@ def _play(scenario, arm, seed):
     # Long links lose nearly all; a source that makes up for it keeps things happening.
     loss_db = 0.24 * scenario.topology.parameters["hop_km"]
     if loss_db > 100.0:
-        scenario = replace(scenario, links=replace(scenario.links, loss_db_per_km=0.001))
+        link = replace(scenario.links.hardware, fibre=Fibre(loss_db_per_km=0.001))
+        scenario = replace(scenario, links=replace(scenario.links, hardware=link))
     simulation = Simulation(scenario, arm, seed=seed, recorder=recorder, policy=policy)
     last_s = 0.0
     while (views := simulation.advance()) is not None:

@@ -143,7 +143,7 @@ def test_failed_distillation_makes_anew_just_what_it_spent(line, script, arrive,
     """Of 2^r raw pairs each failure at level k (0 first) costs 2^(k+1) more; qubits never run over."""
     arrive([(1.0 + 10.0 * k, 0, 1) for k in range(12)], patience_s=9.0)
     scenario = line(nodes=2, measured_s=130.0, memories=2**rounds, source_rate_hz=400.0)
-    object.__setattr__(scenario.links, "fresh_fidelity", 0.8)
+    object.__setattr__(scenario.links.hardware, "fresh_fidelity", 0.8)
     serve = lambda views: Decisions(  # noqa: E731
         allocations=tuple(
             _allocation(
