@@ -1,19 +1,24 @@
 """What a link of given hardware and length gives: success probability, timing, what is born, in one go.
 
 Stations that see clicks are worked out in `physics.clicks`. Times follow one convention: an attempt starts
-with the reset of the memory, and its photon leaves when that is done.
+with the reset of the memory, and its photon leaves when that is done. With L/v the light time of the whole
+link and tau the reset: a source's attempt takes tau + 2 L/v, a midpoint source's tau + L/v, a click link's
+tau + 2 max(s, 1-s) L/v per round, s being the station's share.
 """
 
 from __future__ import annotations
 
 import math
 
+from physics.clicks import Herald, double_click, single_click
 from physics.hardware import (
     FIBRE_SPEED_KM_PER_S,
     DirectLink,
+    DoubleClickLink,
     Fibre,
     LinkHardware,
     MidpointSourceLink,
+    SingleClickLink,
     SourceLink,
 )
 from physics.interface import CompiledLink
@@ -47,7 +52,7 @@ def light_time_s(length_km: float) -> float:
 def compile_link(hardware: LinkHardware, length_km: float) -> CompiledLink:
     """Everything a link of `hardware` and `length_km` does; `fresh` is a 4x4 complex128 density matrix.
 
-    Raises ValueError unless `length_km` is 0 or more, and finite.
+    Raises ValueError unless `length_km` is 0 or more, and finite, and for a link that can never succeed.
 
     >>> link = compile_link(SourceLink(fibre=Fibre(fixed_loss_db=0.0, loss_db_per_km=0.2)), 10.0)
     >>> round(link.success_probability, 6), link.attempt_period_s, link.known_s
@@ -55,13 +60,21 @@ def compile_link(hardware: LinkHardware, length_km: float) -> CompiledLink:
     """
     if not 0.0 <= length_km < math.inf:
         raise ValueError(f"length_km is {length_km!r}; it must be 0 or more, and finite")
+    link = _compiled(hardware, length_km)
+    if not link.success_probability > 0.0:
+        of = f"success_probability of a {hardware.kind} link of {length_km!r} km"
+        raise ValueError(f"{of} is {link.success_probability!r}; it must be above 0, or no pair is ever born")
+    return link
+
+
+def _compiled(hardware: LinkHardware, length_km: float) -> CompiledLink:
     if isinstance(hardware, DirectLink):
         return _direct(hardware)
     if isinstance(hardware, SourceLink):
         return _source(hardware, length_km)
     if isinstance(hardware, MidpointSourceLink):
         return _midpoint_source(hardware, length_km)
-    raise NotImplementedError(hardware.kind)
+    return _station(hardware, length_km)
 
 
 def _direct(hardware: DirectLink) -> CompiledLink:
@@ -92,7 +105,7 @@ def _source(hardware: SourceLink, length_km: float) -> CompiledLink:
 def _midpoint_source(hardware: MidpointSourceLink, length_km: float) -> CompiledLink:
     """Memories are held from the photons' arrival on; each end then waits for the other's herald, L/v."""
     light_s, reset_s = light_time_s(length_km), hardware.reset_time_s
-    arm = hardware.absorption_efficiency * math.sqrt(_arriving(hardware.fibre, length_km))
+    arm = hardware.absorption_efficiency * _arriving(hardware.fibre, length_km, share=0.5)
     return CompiledLink(
         success_probability=hardware.pair_probability * arm * arm,
         attempt_period_s=reset_s + light_s,
@@ -103,5 +116,54 @@ def _midpoint_source(hardware: MidpointSourceLink, length_km: float) -> Compiled
     )
 
 
-def _arriving(fibre: Fibre, length_km: float) -> float:
-    return transmissivity(length_km, loss_db_per_km=fibre.loss_db_per_km, fixed_loss_db=fibre.fixed_loss_db)
+def _station(hardware: DoubleClickLink | SingleClickLink, length_km: float) -> CompiledLink:
+    """Photons meet at the station, so the nearer end emits later; its herald comes back all the sooner.
+
+    A second round starts, with its own reset, when the later end has heard of the first.
+    """
+    herald, reset_s = _herald(hardware, length_km), hardware.reset_time_s
+    first_s = light_time_s(hardware.station_share * length_km)
+    second_s = light_time_s((1.0 - hardware.station_share) * length_km)
+    longer_s = max(first_s, second_s)
+    round_s = reset_s + 2.0 * longer_s
+    rounds = hardware.rounds if isinstance(hardware, DoubleClickLink) else 1
+    last_meeting_s = (rounds - 1) * round_s + reset_s + longer_s
+    return CompiledLink(
+        success_probability=herald.probability,
+        attempt_period_s=rounds * round_s,
+        fresh=herald.state,
+        modes=hardware.modes,
+        stored_from_s=(reset_s + (longer_s - first_s), reset_s + (longer_s - second_s)),
+        known_s=(last_meeting_s + first_s, last_meeting_s + second_s),
+    )
+
+
+def _herald(hardware: DoubleClickLink | SingleClickLink, length_km: float) -> Herald:
+    detector, share = hardware.detector, hardware.station_share
+    seen = hardware.emission_efficiency * detector.efficiency
+    first_efficiency = seen * _arriving(hardware.fibre, length_km, share=share)
+    second_efficiency = seen * _arriving(hardware.fibre, length_km, share=1.0 - share)
+    dark_probability = -math.expm1(-detector.dark_count_rate_hz * detector.window_s)
+    if isinstance(hardware, DoubleClickLink):
+        return double_click(
+            first_efficiency=first_efficiency,
+            second_efficiency=second_efficiency,
+            dark_probability=dark_probability,
+            visibility=hardware.visibility,
+            number_resolving=detector.number_resolving,
+        )
+    return single_click(
+        bright_population=hardware.bright_population,
+        first_efficiency=first_efficiency,
+        second_efficiency=second_efficiency,
+        dark_probability=dark_probability,
+        visibility=hardware.visibility,
+        phase_deviation_rad=hardware.phase_deviation_rad,
+        number_resolving=detector.number_resolving,
+    )
+
+
+def _arriving(fibre: Fibre, length_km: float, *, share: float = 1.0) -> float:
+    """What arrives through `share` of the link, in length and in fixed loss."""
+    fixed_loss_db = share * fibre.fixed_loss_db
+    return transmissivity(share * length_km, loss_db_per_km=fibre.loss_db_per_km, fixed_loss_db=fixed_loss_db)

@@ -1,16 +1,14 @@
-"""States, their two forms and their checks; links from fibre."""
+"""States, their two forms and their checks; memories and nodes refused at birth."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from physics import links, states
-from physics.hardware import DepolarisingMemory, NodeHardware, RelaxingMemory, SourceLink
+from physics import states
+from physics.hardware import DepolarisingMemory, NodeHardware, RelaxingMemory
 
 random_seeds = st.integers(0, 2**32 - 1)
 
@@ -78,43 +76,12 @@ def test_wrong_arguments_are_named():
             states.bell_diagonal(weights)
 
 
-@pytest.mark.parametrize(("length_km", "loss"), [(10, 0.36904265552), (1, 0.0450074), (50, 0.9)])
-def test_fibre_loss(length_km, loss):
-    """0.2 dB/km; 0.36904265552 is SeQUeNCe's test value, 0.0450074 the constant QuISP uses per km."""
-    arriving = links.transmissivity(length_km, loss_db_per_km=0.2)
-    assert 1.0 - arriving == pytest.approx(loss, abs=1e-7)
-
-
-def test_losses_compose():
-    """Two independent losses of one half leave a quarter; 0.2 dB/km is 1/e over 21.7147 km."""
-    half_db = 10 * math.log10(2)
-    assert links.transmissivity(1.0, loss_db_per_km=half_db, fixed_loss_db=half_db) == pytest.approx(0.25)
-    assert links.transmissivity(21.714724, loss_db_per_km=0.2) == pytest.approx(math.exp(-1), abs=1e-8)
-
-
-def test_light_takes_50_us_through_10_km():
-    assert links.light_time_s(10.0) == pytest.approx(50e-6, rel=1e-15)
-
-
-def test_compiled_link(model):
-    """2.6 dB + 0.24 dB/km x 31 km = 10.04 dB, then an efficiency of one half."""
-    compiled = model.link(SourceLink(efficiency=0.5, fresh_fidelity=0.97), 31.0)
-    assert compiled.success_probability == pytest.approx(0.5 * 10**-1.004, rel=1e-14)
-    assert compiled.attempt_period_s == pytest.approx(310e-6, rel=1e-14)
-    assert np.allclose(model.density_matrix(compiled.fresh), states.werner(0.97), atol=1e-15)
-
-
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: links.compile_link(SourceLink(), -1.0), "length_km is -1.0"),
-        (lambda: links.compile_link(SourceLink(), math.nan), "length_km is nan"),
-        (lambda: SourceLink(fresh_fidelity=0.2), r"fresh_fidelity is 0.2.*\[1/4, 1\]"),
-        (lambda: SourceLink(efficiency=1.5), "efficiency is 1.5.*above 0 and at most 1"),
         (lambda: DepolarisingMemory(depolarising_s=0.0), "depolarising_s is 0.0"),
         (lambda: RelaxingMemory(relaxation_s=1.0, dephasing_s=2.1), "at most 2 relaxation_s = 2"),
         (lambda: NodeHardware(memory=None, gate_fidelity=-0.1), "gate_fidelity is -0.1"),
-        (lambda: links.transmissivity(-1.0, loss_db_per_km=0.2), "length_km is -1.0"),
     ],
 )
 def test_wrong_hardware_is_named(build, message):
