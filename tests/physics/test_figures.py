@@ -1,12 +1,14 @@
-"""Figures of merit against printed values, QuTiP's own concurrence, and what they mean."""
+"""Figures of Werner pairs against printed values, other forms of the same law, and what they mean."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
-import qutip
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import brentq
 
 from physics import figures, states
 
@@ -47,32 +49,46 @@ def test_key_fraction_error_rate_is_that_of_measured_werner_pairs():
     assert 0.5 * (1 - table[1, 1]) == pytest.approx(2 * (1 - 0.93) / 3, abs=1e-14)
 
 
-def test_teleportation_fidelity_is_the_mean_over_the_sphere():
-    """Teleporting through R turns a Bloch vector by diag(R11, -R22, R33); six points do."""
-    generator = np.random.default_rng(2)
-    matrix = states.random_state(generator)
-    table = states.pauli_table(matrix)
-    mean = np.mean([0.5 * (1 + x) for x in (table[1, 1], -table[2, 2], table[3, 3])])
-    fidelity = np.trace(states.bell_state(0) @ matrix).real
-    assert figures.teleportation_fidelity(float(fidelity)) == pytest.approx(mean, abs=1e-12)
+@given(fidelity=st.floats(0.5, 1.0))
+def test_six_state_key_fraction_in_terms_of_its_error_rate(fidelity):
+    """r = 1 - h(Q) - Q - (1-Q) h((1-3Q/2)/(1-Q)): Scarani et al. 2009, Rev. Mod. Phys. 81, 1301."""
+    error = 2.0 * (1.0 - fidelity) / 3.0
+    known = error + (1.0 - error) * _entropy_bits((1.0 - 1.5 * error) / (1.0 - error))
+    expected = max(0.0, 1.0 - _entropy_bits(error) - known)
+    assert figures.six_state_key_fraction(fidelity) == pytest.approx(expected, abs=1e-12)
 
 
-@given(seed=st.integers(0, 2**32 - 1))
-def test_concurrence_is_qutips(seed):
-    matrix = states.random_state(np.random.default_rng(seed))
-    theirs = qutip.concurrence(qutip.Qobj(matrix, dims=[[2, 2], [2, 2]]))
-    assert figures.concurrence(matrix) == pytest.approx(theirs, abs=1e-7)
+def test_six_state_threshold():
+    """Q = 12.6193 %: Lo 2001, Quantum Inf. Comput. 1, 81, says 12.7, later authors 12.619."""
+
+    def surplus(error):
+        # Between its threshold and nothing the fraction is 0, so the root is bracketed from above.
+        return figures.six_state_key_fraction(1.0 - 1.5 * error) - 1e-12
+
+    assert brentq(surplus, 0.05, 0.2, xtol=1e-12) == pytest.approx(0.126193, abs=5e-7)
+
+
+@pytest.mark.parametrize(("fidelity", "bound"), [(1.0, 1.0), (0.95, 0.634355), (0.9, 0.372508), (0.81, 0.0)])
+def test_hashing_bound_values(fidelity, bound):
+    """1 + F log2 F + (1-F) log2((1-F)/3) (Bennett et al. 1996), by hand to six digits."""
+    assert figures.hashing_bound(fidelity) == pytest.approx(bound, abs=5e-7)
 
 
 @given(fidelity=fidelities)
-def test_concurrence_of_werner_states(fidelity):
-    """max(0, 2F - 1) (Wootters 1998): Werner states up to F = 1/2 are separable."""
-    assert figures.concurrence(states.werner(fidelity)) == pytest.approx(max(0.0, 2 * fidelity - 1), abs=1e-7)
+def test_hashing_is_no_less_than_bbm92(fidelity):
+    """The correlation of bit and phase errors, which BBM92 ignores, can only help."""
+    assert figures.hashing_bound(fidelity) >= figures.key_fraction(fidelity) - 1e-12
 
 
 def test_arrays_in_arrays_out():
     given_array = np.array([[0.25, 0.8], [0.9, 1.0]])
-    for figure in (figures.werner_weight, figures.key_fraction, figures.teleportation_fidelity):
+    for figure in (
+        figures.werner_weight,
+        figures.key_fraction,
+        figures.six_state_key_fraction,
+        figures.hashing_bound,
+        figures.teleportation_fidelity,
+    ):
         result = figure(given_array)
         assert result.shape == (2, 2)
         assert result.tolist() == [[figure(float(x)) for x in row] for row in given_array]
@@ -83,7 +99,13 @@ def test_arrays_in_arrays_out():
 def test_rounding_is_forgiven_and_nonsense_is_not():
     assert figures.key_fraction(1.0 + 4e-16) == 1.0
     for wrong in (1.1, -0.2, float("nan")):
-        with pytest.raises(ValueError, match=f"fidelity is {wrong}.*between 0 and 1"):
-            figures.key_fraction(wrong)
+        for figure in (figures.key_fraction, figures.hashing_bound, figures.teleportation_fidelity):
+            with pytest.raises(ValueError, match=f"fidelity is {wrong}.*between 0 and 1"):
+                figure(wrong)
     with pytest.raises(ValueError, match=r"weight is 2\.0"):
         figures.fidelity_from_weight(np.array([0.5, 2.0]))
+
+
+def _entropy_bits(probability):
+    """h(p), by the natural logarithm."""
+    return -sum(p * math.log(p) for p in (probability, 1.0 - probability) if p > 0.0) / math.log(2.0)

@@ -1,0 +1,190 @@
+"""Figures of merit of an arbitrary two-qubit state, given as a 4x4 density matrix. NumPy only.
+
+Each function takes a density matrix in the basis |00>, |01>, |10>, |11> (anything that NumPy turns into a
+complex array of shape (4, 4)), returns a float, and raises ValueError that names what is wrong unless it is
+one: shape, Hermiticity, trace, positivity, as `physics.states.checked_density_matrix` does. Entropies are in
+bits. Werner states, given by their fidelity alone, have their own figures in `physics.figures`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from physics import figures
+from physics.interface import DensityMatrix
+from physics.states import bell_state, checked_density_matrix, pauli_table
+
+_FLIP = np.array([[0, 0, 0, -1], [0, 0, 1, 0], [0, 1, 0, 0], [-1, 0, 0, 0]], dtype=np.float64)
+
+
+class ErrorRates(NamedTuple):
+    """How often the two ends' bits disagree with those of Phi+ when both measure in Z, X or Y."""
+
+    z: float
+    x: float
+    y: float
+
+
+def fidelity(matrix: ArrayLike) -> float:
+    """F = <Phi+|rho|Phi+>, the square of what `qutip.fidelity` returns (Jozsa 1994, J. Mod. Opt. 41, 2315).
+
+    >>> from physics.states import werner
+    >>> round(fidelity(werner(0.9)), 12)
+    0.9
+    """
+    return float(bell_weights(matrix)[0])
+
+
+def bell_weights(matrix: ArrayLike) -> NDArray[np.float64]:
+    """<B|rho|B> for B = Phi+, Phi-, Psi+, Psi-, float64 (4,): what is left of rho after twirling by Paulis.
+
+    Bennett et al. 1996, Phys. Rev. A 54, 3824. They sum to 1, and are in [0, 1] up to rounding.
+    """
+    rho = checked_density_matrix(matrix)
+    return np.array([float(np.trace(bell_state(index) @ rho).real) for index in range(4)])
+
+
+def error_rates(matrix: ArrayLike) -> ErrorRates:
+    """Probability of unequal bits in Z and in X, and of equal bits in Y: the errors against Phi+.
+
+    e_Z = (1 - <ZZ>)/2, e_X = (1 - <XX>)/2, e_Y = (1 + <YY>)/2. A Werner state has 2(1-F)/3 thrice.
+
+    >>> from physics.states import bell_diagonal
+    >>> [round(rate, 12) for rate in error_rates(bell_diagonal((0.8, 0.1, 0.06, 0.04)))]
+    [0.1, 0.14, 0.16]
+    """
+    _, xx, yy, zz = (float(value) for value in np.diag(pauli_table(checked_density_matrix(matrix))))
+    return ErrorRates(z=0.5 * (1.0 - zz), x=0.5 * (1.0 - xx), y=0.5 * (1.0 + yy))
+
+
+def concurrence(matrix: ArrayLike) -> float:
+    """max(0, l1-l2-l3-l4), 1 for a Bell state (Wootters 1998, Phys. Rev. Lett. 80, 2245).
+
+    l are, in falling order, the square roots of the eigenvalues of rho (Y(x)Y) rho* (Y(x)Y). Written
+    rho = V V^dag they are the singular values of V^T (Y(x)Y) V, which is the form used: it keeps full
+    precision near pure states. A Werner state gives max(0, 2F-1).
+
+    >>> from physics.states import werner
+    >>> round(concurrence(werner(0.9)), 12)
+    0.8
+    """
+    values, vectors = np.linalg.eigh(checked_density_matrix(matrix))
+    root = vectors * np.sqrt(values.clip(0.0))
+    levels = np.linalg.svd(root.T @ _FLIP @ root, compute_uv=False)
+    return float(max(0.0, levels[0] - levels[1:].sum()))
+
+
+def negativity(matrix: ArrayLike) -> float:
+    """N = (||rho^T1||_1 - 1)/2, minus the sum of the negative eigenvalues of rho^T1; 1/2 for a Bell state.
+
+    T1 transposes the first qubit (Vidal and Werner 2002, Phys. Rev. A 65, 032314; some authors call 2N the
+    negativity). N > 0 exactly for entangled states (Horodecki 1996, Phys. Lett. A 223, 1). A Werner state
+    gives max(0, F - 1/2).
+
+    >>> from physics.states import werner
+    >>> round(negativity(werner(0.9)), 12)
+    0.4
+    """
+    rho = checked_density_matrix(matrix)
+    transposed = rho.reshape(2, 2, 2, 2).transpose(2, 1, 0, 3).reshape(4, 4)
+    return float(-np.linalg.eigvalsh(transposed).clip(max=0.0).sum())
+
+
+def logarithmic_negativity(matrix: ArrayLike) -> float:
+    """E_N = log2 ||rho^T1||_1 = log2(2N + 1), in bits: no less than the distillable entanglement.
+
+    Vidal and Werner 2002, Phys. Rev. A 65, 032314.
+
+    >>> from physics.states import bell_state
+    >>> round(logarithmic_negativity(bell_state(2)), 12)
+    1.0
+    """
+    return float(np.log2(2.0 * negativity(matrix) + 1.0))
+
+
+def hashing_bound(matrix: ArrayLike) -> float:
+    """max(0, S(B) - S(AB), S(A) - S(AB)): Bell pairs per pair that one-way distillation can reach.
+
+    S is the von Neumann entropy in bits; the two terms are the coherent information for messages from
+    either end to the other. Hashing of Bell-diagonal states, 1 - H(weights): Bennett et al. 1996, Phys. Rev.
+    A 54, 3824; any state: Devetak and Winter 2005, Proc. R. Soc. A 461, 207.
+
+    >>> from physics.states import werner
+    >>> round(hashing_bound(werner(0.9)), 6), hashing_bound(werner(0.8))
+    (0.372508, 0.0)
+    """
+    rho = checked_density_matrix(matrix)
+    parts = rho.reshape(2, 2, 2, 2)
+    ends = (np.einsum("ikjk->ij", parts), np.einsum("kikj->ij", parts))
+    return max(0.0, max(_entropy(end) for end in ends) - _entropy(rho))
+
+
+def bbm92_key_fraction(matrix: ArrayLike) -> float:
+    """Secret bits per sifted pair of BBM92 from the state's own errors: max(0, 1 - h(e_Z) - h(e_X)).
+
+    Bennett, Brassard and Mermin 1992, Phys. Rev. Lett. 68, 557; rate of Shor and Preskill 2000, Phys. Rev.
+    Lett. 85, 441: the key is made in Z and X bounds what anybody else knows. Asymptotic, ideal error
+    correction, one way; where bits disagree more often than not, one end flips its own. Of a Werner state it
+    is `physics.figures.key_fraction`.
+
+    >>> from physics.states import werner
+    >>> round(bbm92_key_fraction(werner(0.95)), 6)
+    0.578315
+    """
+    errors = error_rates(matrix)
+    return max(0.0, 1.0 - figures.binary_entropy(errors.z) - figures.binary_entropy(errors.x))
+
+
+def six_state_key_fraction(matrix: ArrayLike) -> float:
+    """Secret bits per sifted pair of the six-state protocol: max(0, 1 - H(weights)), weights on Bell states.
+
+    The errors in Z, X and Y fix the four weights, H is their Shannon entropy in bits (Lo 2001, Quantum Inf.
+    Comput. 1, 81). Asymptotic, ideal error correction, one way, no added noise. Never below
+    `bbm92_key_fraction`.
+
+    >>> from physics.states import werner
+    >>> round(six_state_key_fraction(werner(0.95)), 6)
+    0.634355
+    """
+    return max(0.0, 1.0 - _shannon(bell_weights(matrix)))
+
+
+def teleportation_fidelity(matrix: ArrayLike) -> float:
+    """Mean fidelity, over all pure inputs, of a qubit teleported with the corrections that suit Phi+.
+
+    (2F+1)/3 for every state of fidelity F: Horodecki, Horodecki and Horodecki 1999, Phys. Rev. A 60, 1888.
+
+    >>> from physics.states import bell_state
+    >>> round(teleportation_fidelity(bell_state(0)), 12), round(teleportation_fidelity(bell_state(3)), 12)
+    (1.0, 0.333333333333)
+    """
+    return figures.teleportation_fidelity(fidelity(matrix))
+
+
+def chsh_value(matrix: ArrayLike) -> float:
+    """Largest CHSH sum over all measurements: 2 sqrt(u1 + u2); local hidden variables allow 2.
+
+    u1, u2 are the two largest eigenvalues of T^T T, T_ij = Tr(rho sigma_i (x) sigma_j) for i, j = X, Y, Z
+    (Horodecki, Horodecki and Horodecki 1995, Phys. Lett. A 200, 340). A Werner state gives 2 sqrt(2) w,
+    above 2 from F = (3/sqrt(2) + 1)/4 = 0.780330 on.
+
+    >>> from physics.states import bell_state
+    >>> round(chsh_value(bell_state(1)) ** 2, 12)
+    8.0
+    """
+    correlations = pauli_table(checked_density_matrix(matrix))[1:, 1:]
+    levels = np.linalg.svd(correlations, compute_uv=False)
+    return float(2.0 * np.hypot(levels[0], levels[1]))
+
+
+def _entropy(rho: DensityMatrix) -> float:
+    return _shannon(np.asarray(np.linalg.eigvalsh(rho), dtype=np.float64))
+
+
+def _shannon(weights: NDArray[np.float64]) -> float:
+    """H = -sum p log2 p; a weight that rounding has put below 0 counts as 0."""
+    positive = weights[weights > 0.0]
+    return float(-(positive * np.log2(positive)).sum())
