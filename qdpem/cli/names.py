@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
+from qdpem.cli.presets import descriptions, show_fragment, show_presets
+
 SCENARIOS = Path("scenarios")
 _KINDS = {
     "policies": "policy",
     "forecasters": "forecaster",
     "physics": "physics",
     "topologies": "topology",
+    "presets": "",
     "scenarios": "",
 }
 
@@ -22,20 +25,35 @@ def list_command(
         str | None,
         typer.Argument(metavar="[KIND]", help=f"One of {', '.join(_KINDS)}; all when not given."),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="A hardware preset, printed as TOML to paste into a scenario."),
+    ] = None,
 ) -> None:
-    """List policies, forecasters, physics models, topologies and the scenario files here."""
-    from qdpem.errors import UnknownNameError
+    """List policies, forecasters, physics models, topologies, hardware presets and scenario files."""
+    from qdpem.errors import QdpemError, UnknownNameError
 
     if kind is not None and kind not in _KINDS:
         raise UnknownNameError("kind of name", kind, _KINDS)
+    if name is not None and kind != "presets":
+        raise QdpemError(f"only presets are shown one by one; give `qdpem list {kind}` without {name!r}")
+    if kind == "presets":
+        show_fragment(name) if name is not None else show_presets()
+        return
     for heading in [kind] if kind else _KINDS:
         if kind is None:
             typer.secho(heading, bold=True)
-        rows = _scenarios() if heading == "scenarios" else _registered(_KINDS[heading], told=kind is not None)
+        rows = _rows(heading, told=kind is not None)
         width = max((len(name) for name, _ in rows), default=0)
         for name, told in rows:
             indent = "  " if kind is None else ""
             typer.echo(f"{indent}{name:<{width}}  {told}".rstrip())
+
+
+def _rows(heading: str, *, told: bool) -> list[tuple[str, str]]:
+    if heading == "presets":
+        return descriptions()
+    return _scenarios() if heading == "scenarios" else _registered(_KINDS[heading], told=told)
 
 
 def _registered(kind: str, *, told: bool) -> list[tuple[str, str]]:

@@ -1,0 +1,90 @@
+"""`qdpem list presets`: all values with their sources, and fragments that a scenario takes as they are."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pytest
+
+import physics
+from physics.hardware import SourceLink
+from qdpem.scenario.load import load_scenario
+
+BARE = "hardware = { memory ="
+"""How the row's own node hardware begins, which a fragment replaces."""
+
+
+def flat(table, prefix=""):
+    for key, value in table.items():
+        yield from flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+
+
+def pasted(row_file, fragment):
+    """The row without its own hardware, and the fragment after it."""
+    kept = [line for line in row_file.read_text().splitlines() if not line.startswith(BARE)]
+    row_file.write_text("\n".join([*kept, "", fragment]), encoding="utf-8")
+    return load_scenario(row_file)
+
+
+@pytest.mark.parametrize("name", physics.preset_names())
+def test_a_fragment_pasted_into_a_scenario_is_the_preset(name, ask, row_file) -> None:
+    answer = ask("list", "presets", name)
+    assert answer.exit_code == 0, answer.stderr
+    scenario, preset = pasted(row_file, answer.stdout), physics.preset(name)
+    meant = dict(flat(asdict(preset.node)))
+    for key, value in flat(asdict(scenario.nodes.hardware)):
+        assert value == (pytest.approx(meant[key], rel=1e-11) if isinstance(value, float) else meant[key])
+    if isinstance(preset.link, SourceLink):
+        assert scenario.links.hardware == preset.link
+
+
+@pytest.mark.parametrize("name", [name for name in physics.preset_names() if name != "projected"])
+def test_a_source_link_stands_in_for_one_that_networks_do_not_simulate(name, ask, row_file, pauli) -> None:
+    """Same success probability at 0 and 1 km, same fidelity when born; two factors of six digits each."""
+    text = ask("list", "presets", name).stdout
+    stand_in, meant = pasted(row_file, text).links.hardware, physics.preset(name).link
+    assert f"A {meant.kind} link is not simulated in networks yet" in text
+    for length_km in (0.0, 1.0):
+        made, wanted = pauli.link(stand_in, length_km), pauli.link(meant, length_km)
+        assert made.success_probability == pytest.approx(wanted.success_probability, rel=7e-6)
+    assert stand_in.fresh_fidelity == pytest.approx(pauli.fidelity(pauli.link(meant, 0.0).fresh), abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def pauli():
+    return physics.load_physics("pauli")
+
+
+def test_every_value_of_a_fragment_has_its_source(ask) -> None:
+    for name in physics.preset_names():
+        preset, text = physics.preset(name), ask("list", "presets", name).stdout
+        for quoted in (*preset.node_values, *preset.link_values):
+            key = quoted.name.rpartition(".")[2]
+            lines = [line for line in text.splitlines() if line.removeprefix("# ").startswith(f"{key} = ")]
+            assert any(line.endswith(f"  # {quoted.origin}") for line in lines), (name, quoted)
+
+
+def test_all_presets_are_told_value_by_value(ask) -> None:
+    answer = ask("list", "presets")
+    assert answer.exit_code == 0, answer.stderr
+    lines = answer.stdout.splitlines()
+    for name in physics.preset_names():
+        preset = physics.preset(name)
+        assert f"{name}  {preset.description}" in lines
+        for quoted in (*preset.node_values, *preset.link_values, *preset.results):
+            assert any(quoted.name in line and line.endswith(quoted.origin) for line in lines), (name, quoted)
+    assert any("links.hardware.reset_time_s" in line and " 5.5e-06 s " in line for line in lines)
+    assert "remembered: cited without reading the source again: look it up before relying on it" in lines
+
+
+def test_the_short_list_names_presets_too(ask, row_file) -> None:
+    assert "trapped-ion" in ask("list").stdout
+
+
+def test_wrong_names_are_answered(ask) -> None:
+    wrong = ask("list", "presets", "nv-center")
+    assert wrong.exit_code == 2
+    assert "no hardware preset is called 'nv-center'; did you mean 'nv-centre'?" in wrong.stderr
+    odd = ask("list", "physics", "pauli")
+    assert odd.exit_code == 2
+    assert "only presets are shown one by one; give `qdpem list physics` without 'pauli'" in odd.stderr
