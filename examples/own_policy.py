@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from physics.plans import Plan
 from qdpem import load_scenario, simulate
 from qdpem.events.metrics import measure
-from qdpem.policy.interface import Allocation, Context, Decisions, Plan, Views, per_site
+from qdpem.policy.interface import Allocation, Context, Decisions, Views, per_site
 from qdpem.scenario.schema import Arm
 
 SCENARIO = Path(__file__).parent.parent / "scenarios" / "quickstart.toml"

@@ -33,7 +33,11 @@ if TYPE_CHECKING:
     )
     from physics.interface import CompiledLink, Distilled, PhysicsModel, Swapped
     from physics.pauli import PauliModel
+    from physics.plans import Estimate, Plan, estimate
     from physics.plugins import UnknownPhysicsError, load_physics, physics_names
+    from physics.presets import UnknownPresetError, preset, preset_names
+    from physics.quoted import Preset, Quoted
+    from physics.werner import WernerModel
 
 _ROOMS = {
     "conformance": ("Check", "check_model"),
@@ -54,7 +58,11 @@ _ROOMS = {
     ),
     "interface": ("CompiledLink", "Distilled", "PhysicsModel", "Swapped"),
     "pauli": ("PauliModel",),
+    "plans": ("Estimate", "Plan", "estimate"),
     "plugins": ("UnknownPhysicsError", "load_physics", "physics_names"),
+    "presets": ("UnknownPresetError", "preset", "preset_names"),
+    "quoted": ("Preset", "Quoted"),
+    "werner": ("WernerModel",),
 }
 _ROOM_OF = MappingProxyType({name: room for room, names in _ROOMS.items() for name in names})
 
@@ -67,6 +75,7 @@ __all__ = [
     "DirectLink",
     "Distilled",
     "DoubleClickLink",
+    "Estimate",
     "Fibre",
     "LinkHardware",
     "Memory",
@@ -74,14 +83,22 @@ __all__ = [
     "NodeHardware",
     "PauliModel",
     "PhysicsModel",
+    "Plan",
+    "Preset",
+    "Quoted",
     "RelaxingMemory",
     "SingleClickLink",
     "SourceLink",
     "Swapped",
     "UnknownPhysicsError",
+    "UnknownPresetError",
+    "WernerModel",
     "check_model",
+    "estimate",
     "load_physics",
     "physics_names",
+    "preset",
+    "preset_names",
 ]
 
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from physics.plans import Plan
 from qdpem.baselines.expected_finish import Choice, Load, Planner
 from qdpem.baselines.waiting import Waiting
-from qdpem.policy.interface import FREE_MEMORIES, Allocation, Context, Plan, Views
+from qdpem.policy.interface import FREE_MEMORIES, Allocation, Context, Views
 
 _LONGEST_LIFE_S = 3600.0
 _MANY = 1e9

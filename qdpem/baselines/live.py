@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from physics.plans import Plan
 from qdpem.baselines.base_stock import BaseStock, BaseStockRule, ready_stock, serve_from_stock
 from qdpem.baselines.expected_finish import Load, Planner
 from qdpem.baselines.waiting import Waiting, waiting_requests
-from qdpem.policy.interface import Allocation, Context, Decisions, Plan, Views, per_site
+from qdpem.policy.interface import Allocation, Context, Decisions, Views, per_site
 from qdpem.scenario.schema import Control, Rights
 
 

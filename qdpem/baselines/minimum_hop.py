@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from physics.plans import Plan
 from qdpem.baselines.waiting import Waiting, waiting_requests
 from qdpem.network.routing import Path
-from qdpem.policy.interface import Allocation, Context, Decisions, Plan, Views, per_site
+from qdpem.policy.interface import Allocation, Context, Decisions, Views, per_site
 from qdpem.scenario.schema import Control, Rights
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from qdpem.policy.interface import Allocation, Plan, Views
+from physics.plans import Plan
+from qdpem.policy.interface import Allocation, Views
 
 
 @dataclass(frozen=True, kw_only=True)

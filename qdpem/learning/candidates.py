@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from physics.plans import Plan
 from qdpem.learning.features import FEATURES, LONGEST_STOCK_S, OPTIONS, Describer
 from qdpem.learning.paths import COLUMNS, PATHS, PathTable
 from qdpem.learning.slots import SLOTS, Slot, SlotFinder
-from qdpem.policy.interface import FREE_MEMORIES, Allocation, Context, Floats, Ints, Plan, Views
+from qdpem.policy.interface import FREE_MEMORIES, Allocation, Context, Floats, Ints, Views
 from qdpem.scenario.schema import RIGHTS
 
 LEAST_LIFE_S = 0.2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from physics.interface import PhysicsModel, State
+from physics.plans import Plan, distilled, swapped
 from qdpem.network.graph import Network
 from qdpem.network.routing import Path
 
@@ -13,6 +14,9 @@ _AGE_DIGITS = 2
 """Ages are rounded up to this many significant digits, so that few answers serve many questions."""
 
 MAX_ROUNDS = 2
+
+_PLAN = Plan()
+"""Its protocol and schedule are what allocations may name."""
 
 
 class Estimates:
@@ -44,7 +48,10 @@ class Estimates:
         return None
 
     def pairs_per_link(self, link: int, *, rounds: int) -> float:
-        """Expected fresh pairs on `link` for one pair after `rounds` nested rounds: the product of 2/p."""
+        """Expected fresh pairs on `link` for one pair after `rounds` nested rounds: the product of 2/p.
+
+        What a failed swap costs is left out.
+        """
         return self._distilled(link, rounds)[1]
 
     def useful_life_s(self, path: Path, target_fidelity: float, *, rounds: int = 0) -> float:
@@ -79,31 +86,27 @@ class Estimates:
         return low
 
     def _state(self, path: Path, rounds: int, age_s: float) -> State:
-        """Swap the aged link pairs of `path` from its source to its end, best outcome forced."""
-        joined: State = None
-        for position, link in enumerate(path.links):
-            first, second = path.nodes[position], path.nodes[position + 1]
-            fresh = self._distilled(link, rounds)[0]
-            if self._network.graph.link_ends[link, 0] != first:
-                fresh = self._physics.flip(fresh)
-            hardware = self._network.hardware
-            aged = self._physics.age(fresh, hardware[first].memory, hardware[second].memory, age_s)
-            if joined is None:
-                joined = aged
-            else:
-                joined = self._physics.swap(joined, aged, hardware[first], 0.0, outcome=0).state
-        return joined
+        """Swap the aged link pairs of `path` from its source to its end."""
+        pairs = []
+        for first, link in zip(path.nodes, path.links, strict=False):
+            pair = self._distilled(link, rounds)[0]
+            turned = self._network.graph.link_ends[link, 0] != first
+            pairs.append(self._physics.flip(pair) if turned else pair)
+        nodes = [self._network.hardware[node] for node in path.nodes]
+        return swapped(pairs, model=self._physics, nodes=nodes, ages_s=[age_s] * len(pairs))
 
     def _distilled(self, link: int, rounds: int) -> tuple[State, float]:
         """The state on `link` (first end = lower node) after `rounds`, and the fresh pairs it takes."""
-        if rounds == 0:
-            return self._network.links[link].fresh, 1.0
         if (link, rounds) not in self._links:
-            state, cost = self._distilled(link, rounds - 1)
-            ends = self._network.graph.link_ends[link]
-            nodes = (self._network.hardware[ends[0]], self._network.hardware[ends[1]])
-            result = self._physics.distil(state, state, *nodes, "dejmps", 0.0)
-            self._links[link, rounds] = (result.state, cost * 2.0 / result.success_probability)
+            first, second = (self._network.hardware[end] for end in self._network.graph.link_ends[link])
+            self._links[link, rounds] = distilled(
+                self._network.links[link].fresh,
+                rounds,
+                plan=_PLAN,
+                model=self._physics,
+                first=first,
+                second=second,
+            )
         return self._links[link, rounds]
 
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from physics.plans import Plan
 from qdpem.demand.requests import Arrivals
 from qdpem.network.graph import Network
 from qdpem.network.routing import Routes
@@ -32,21 +33,14 @@ STATUS_WIDTH = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How a path makes its pair: `rounds_per_link` (0-2) of nested distillation on every link, then swaps."""
-
-    rounds_per_link: int = 0
-    protocol: str = "dejmps"
-
-
-@dataclass(frozen=True, kw_only=True)
 class Allocation:
     """The one thing a policy says: make `pairs` pairs between two nodes, at this quality, along this path.
 
     `path`: nodes from `source` to `destination`. Two that follow each other are neighbours, or are ends of
     a stocked remote pair that the first of them owns (a whole path (s, d) over such a pair serves from
     stock). `purpose` is "serve" with the id of a waiting `request`, or "stock" with request -1; the
-    source then owns the pair and keeps it until `expires_s`.
+    source then owns the pair and keeps it until `expires_s`. `plan` is a nested one of at most two rounds
+    per link and no end rounds.
     """
 
     source: int

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from physics.hardware import DepolarisingMemory, NodeHardware, SourceLink
 from physics.pauli import PauliModel
+from physics.plans import Plan, estimate
 from qdpem.network.graph import Network
 from qdpem.network.routing import Path, Routes
 from qdpem.policy.estimates import Estimates
@@ -134,3 +135,32 @@ def test_fewest_rounds_that_reach_the_target() -> None:
     assert estimates.rounds_for(path, fresh[0], age_s=0.1) == 1
     assert estimates.rounds_for(path, fresh[1] + 1e-9, age_s=0.0) == 2
     assert estimates.rounds_for(path, fresh[2] + 1e-9, age_s=0.0) is None
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 2])
+def test_what_planners_believe_is_the_estimate_of_physics(rounds: int) -> None:
+    """Along links that run the path's way (0, 1, 2, 5, 8), to the last bit; swaps always succeed here."""
+    network, model = network_with(gate_fidelity=0.97), PauliModel()
+    nodes = (0, 1, 2, 5, 8)
+    links = tuple(network.link_between[pair] for pair in itertools.pairwise(nodes))
+    believed = Estimates(network, model)
+    found = estimate(
+        Plan(rounds_per_link=rounds),
+        model=model,
+        links=[network.links[link] for link in links],
+        nodes=[network.hardware[node] for node in nodes],
+        ages_s=[0.25] * len(links),
+    )
+    assert believed.fidelity(Path(nodes, links, 40.0, 2.4e-4), rounds=rounds, age_s=0.25) == found.fidelity
+    cost = tuple(believed.pairs_per_link(link, rounds=rounds) for link in links)
+    assert cost == found.pairs_per_link
+
+
+def test_a_node_that_cannot_herald_phi_plus_is_believed_all_the_same() -> None:
+    """Linear optics: the estimate forces the first outcome there is, of the same fidelity here."""
+    optics = replace(IDEAL, hardware=(replace(IDEAL.hardware[0], bell_measurement="linear-optics"),) * 9)
+    path = path_of_hops(IDEAL, 3)
+    found = Estimates(optics, PauliModel()).fidelity(path, rounds=1, age_s=0.1)
+    assert found == pytest.approx(
+        Estimates(IDEAL, PauliModel()).fidelity(path, rounds=1, age_s=0.1), abs=1e-12
+    )

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from physics.plans import Plan
 from qdpem.errors import PolicyError
-from qdpem.policy.interface import CONTROLLER, Allocation, Context, Decisions, Plan, Views
+from qdpem.policy.interface import CONTROLLER, Allocation, Context, Decisions, Views
 from qdpem.policy.synthetic import small_context, synthetic_views
 from qdpem.policy.validation import validate
 from qdpem.rng import stream
@@ -80,7 +81,9 @@ def test_a_whole_path_over_stock_serves_between_its_ends() -> None:
         ({"path": (0, 2)}, "ready stocked pair"),
         ({"purpose": "keep"}, "purpose is one of"),
         ({"plan": Plan(rounds_per_link=3)}, "rounds_per_link is 0 to 2"),
-        ({"plan": Plan(protocol="magic")}, "protocol is one of"),
+        ({"plan": Plan(protocol="bbpssw")}, "protocol is one of"),
+        ({"plan": Plan(rounds_per_link=1, schedule="pumping")}, "schedule is one of"),
+        ({"plan": Plan(end_rounds=1)}, "end_rounds must be 0"),
         ({"pairs": 0}, "1 or more"),
         ({"pairs": 3}, "asks for 2 pairs"),
         ({"expires_s": 10.0}, "later than now"),

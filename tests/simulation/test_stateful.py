@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from physics.hardware import Fibre
+from physics.plans import Plan
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import PAIR_ENDS
-from qdpem.policy.interface import Allocation, Decisions, Plan
+from qdpem.policy.interface import Allocation, Decisions
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.run import Simulation
 

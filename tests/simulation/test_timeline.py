@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from physics.plans import Plan
 from qdpem.events.tables import ALLOCATION_ENDS, CAUSES, CLAIM_ENDS, OUTCOMES, PAIR_ENDS
-from qdpem.policy.interface import Allocation, Decisions, Plan
+from qdpem.policy.interface import Allocation, Decisions
 from qdpem.rng import stream
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.run import simulate

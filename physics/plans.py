@@ -1,0 +1,159 @@
+"""How a path makes its pair: distillation plans, and what one gives and costs on average.
+
+Everything goes through the seam's own operations, so an estimate is as exact as its physics model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from physics.chance import check_protocol
+from physics.hardware import NodeHardware
+from physics.interface import CompiledLink, PhysicsModel, State
+
+Schedule: TypeAlias = Literal["nested", "pumping"]
+
+SCHEDULES: Final[tuple[Schedule, ...]] = ("nested", "pumping")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Distil every link `rounds_per_link` times, swap along the path, distil end to end `end_rounds` times.
+
+    `schedule` says what a round spends on the pair it keeps. "nested": another pair that went through the
+    same rounds, so k rounds take 2^k pairs at least (Briegel et al. 1998, Phys. Rev. Lett. 81, 5932).
+    "pumping": one pair that went through none, so they take k + 1 at least, and two memories at either end
+    are enough (Duer et al. 1999, Phys. Rev. A 59, 169). `protocol` is one of `interface.PROTOCOLS`.
+
+    Raises ValueError for another protocol or schedule and for rounds that are no whole number of 0 or more.
+
+    >>> Plan(rounds_per_link=1, schedule="pumping").end_rounds
+    0
+    """
+
+    protocol: str = "dejmps"
+    rounds_per_link: int = 0
+    end_rounds: int = 0
+    schedule: Schedule = "nested"
+
+    def __post_init__(self) -> None:
+        check_protocol(self.protocol)
+        for name in ("rounds_per_link", "end_rounds"):
+            rounds = getattr(self, name)
+            if not (isinstance(rounds, int) and rounds >= 0):
+                raise ValueError(f"{name} is {rounds!r}; it must be a whole number of 0 or more")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule is {self.schedule!r}; it must be one of {SCHEDULES}")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Estimate:
+    """What a plan gives on a path, and the expected fresh pairs it takes on each link, failures included.
+
+    `swap_success_probability` is that of all swaps of one try; `pairs_per_link` are inf where it is 0.
+    """
+
+    state: State
+    fidelity: float
+    swap_success_probability: float
+    pairs_per_link: tuple[float, ...]
+
+
+def estimate(
+    plan: Plan,
+    *,
+    model: PhysicsModel,
+    links: Sequence[CompiledLink],
+    nodes: Sequence[NodeHardware],
+    ages_s: Sequence[float],
+) -> Estimate:
+    """State, fidelity and cost of `plan` over `links` in a row, link i from node i to node i + 1.
+
+    Each link pair is distilled fresh, stored at both ends for its own of `ages_s` (seconds), and swapped
+    from the first node to the last, each swap with the first outcome its node can herald; the end rounds
+    take two such pairs. Nothing else waits. A link built the other way round is to be flipped by the caller.
+
+    Expected pairs count these restarts. A failed round loses both its pairs, and what went into either is
+    made again from fresh pairs: nested rounds take C_k = 2 C_(k-1) / p_k pairs, pumping ones
+    C_k = (C_(k-1) + 1) / p_k, with C_0 = 1 and p_k the success probability of round k. A failed swap, of
+    probability 1 - q at each inner node for unbiased pairs, loses the pairs of all links of the path: each
+    takes C / (product of q). A failed end round loses both end-to-end pairs, and the same two laws hold,
+    end-to-end pairs in the place of fresh ones. (Wald 1944, Ann. Math. Stat. 15, 283: tries are independent.)
+
+    Raises ValueError unless there are at least one link, one more node than links and as many ages as links,
+    and for a round that never succeeds on the pairs it gets.
+
+    >>> from physics.hardware import DepolarisingMemory, SourceLink
+    >>> from physics.pauli import PauliModel
+    >>> model, node = PauliModel(), NodeHardware(memory=DepolarisingMemory(depolarising_s=1.0))
+    >>> link = model.link(SourceLink(fresh_fidelity=0.9), 20.0)
+    >>> plan = Plan(rounds_per_link=1)
+    >>> found = estimate(plan, model=model, links=[link] * 2, nodes=[node] * 3, ages_s=[0.01, 0.0])
+    >>> round(found.fidelity, 6), [round(pairs, 6) for pairs in found.pairs_per_link]
+    (0.850782, [2.284264, 2.284264])
+    """
+    if not links or len(nodes) != len(links) + 1 or len(ages_s) != len(links):
+        raise ValueError(
+            f"links, nodes and ages_s are {len(links)}, {len(nodes)} and {len(ages_s)}; "
+            "they must be n, n + 1 and n, n at least 1"
+        )
+    made = [
+        distilled(
+            link.fresh,
+            plan.rounds_per_link,
+            plan=plan,
+            model=model,
+            first=nodes[position],
+            second=nodes[position + 1],
+        )
+        for position, link in enumerate(links)
+    ]
+    joined = swapped([state for state, _ in made], model=model, nodes=nodes, ages_s=ages_s)
+    state, ends = distilled(joined, plan.end_rounds, plan=plan, model=model, first=nodes[0], second=nodes[-1])
+    q = math.prod(node.mean_swap_success_probability for node in nodes[1:-1])
+    tries = ends / q if q > 0.0 else math.inf
+    return Estimate(
+        state=state,
+        fidelity=model.fidelity(state),
+        swap_success_probability=q,
+        pairs_per_link=tuple(pairs * tries for _, pairs in made),
+    )
+
+
+def distilled(
+    pair: State, rounds: int, *, plan: Plan, model: PhysicsModel, first: NodeHardware, second: NodeHardware
+) -> tuple[State, float]:
+    """The state after `rounds` by the plan's protocol and schedule, and the expected pairs it takes.
+
+    All pairs are like `pair`, which joins `first` and `second`, and none waits. The number is that of
+    `estimate`. Raises ValueError for a round that never succeeds on the pairs it gets.
+    """
+    kept, cost = pair, 1.0
+    for number in range(1, rounds + 1):
+        spent, price = (kept, cost) if plan.schedule == "nested" else (pair, 1.0)
+        result = model.distil(kept, spent, first, second, plan.protocol, 0.0)
+        if not result.success:
+            raise ValueError(f"round {number} of {plan.protocol!r} never succeeds on these pairs")
+        kept, cost = result.state, (cost + price) / result.success_probability
+    return kept, cost
+
+
+def swapped(
+    pairs: Sequence[State], *, model: PhysicsModel, nodes: Sequence[NodeHardware], ages_s: Sequence[float]
+) -> State:
+    """Pair i, from node i to node i + 1, stored at both ends for its own of `ages_s`; then all swapped.
+
+    From the first node to the last, each swap with the first outcome that its node can herald.
+    """
+    joined: State = None
+    for position, pair in enumerate(pairs):
+        node = nodes[position]
+        aged = model.age(pair, node.memory, nodes[position + 1].memory, ages_s[position])
+        if position == 0:
+            joined = aged
+        else:
+            joined = model.swap(joined, aged, node, 0.0, node.heralded_outcomes[0]).state
+    return joined
