@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from qdpem.cli.audit import audit
 from qdpem.cli.check import check
 from qdpem.cli.export import export
 from qdpem.cli.guard import guarded
@@ -32,6 +33,7 @@ app.command("study")(
 )
 app.command("list")(guarded(interrupted="Nothing was changed.")(list_command))
 app.command("export")(guarded(interrupted="Files written so far are kept.")(export))
+app.command("audit")(guarded(interrupted="Nothing was changed.")(audit))
 app.command("check")(guarded(interrupted="Nothing was changed.")(check))
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from physics.interface import PROTOCOLS
+
 OUTCOMES = ("open", "delivered", "expired", "rejected", "low_fidelity")
 """Of a request: still open at the end, delivered, out of time, given up, or below its target."""
 
@@ -144,6 +146,7 @@ ALLOCATIONS = Table(
         _real("target_fidelity", "asked of the pair"),
         _count("pairs", "pairs asked"),
         _count("rounds_per_link", "distillation rounds on each link"),
+        _code("protocol", PROTOCOLS, "how it distils"),
         _count("hops", "steps of its path"),
         _time("expires_s", "when all it holds is released"),
         _time("end_s", "when it ended"),
@@ -186,16 +189,19 @@ PAIRS = Table(
     (
         _id("pair", "id, never reused"),
         _time("born_s", "herald at the far end, or end of the swap or distillation"),
-        _node("first", "one end"),
+        _node("first", "one end: the first of its state, as it was in the end"),
         _node("second", "the other end"),
         _id("link", "the link that made it, -1 if swapped"),
-        _id("first_parent", "pair it was made from, -1 for a fresh one"),
+        _node("sender", "the end whose half had waited for the light at birth, -1 unless fresh"),
+        _id("first_parent", "pair it was made from (left of a swap, kept of a distillation), -1 if fresh"),
         _id("second_parent", "the other one"),
+        Column("outcome", "int8", "", "Bell state 0 to 3 reported by the swap that made it, else -1"),
         _id("allocation", "that ordered it"),
         _node("owner", "owner while in stock, -1 if never stocked"),
         _time("end_s", "when it ended"),
         _code("end", PAIR_ENDS, "how it ended"),
-        _real("fidelity", "true fidelity at its end"),
+        _time("fidelity_s", "the moment its fidelity is of: its end, or before when word of it came later"),
+        _real("fidelity", "true fidelity"),
     ),
 )
 

@@ -54,15 +54,16 @@ def export(
 
 def _content(record: Record, name: str) -> tuple[tuple[Column, ...], Mapping[str, NDArray[Any]]]:
     if name != "metrics":
-        return _table(name).columns, record.tables[name]
+        values = record.tables[name]
+        return tuple(column for column in _table(name).columns if column.name in values), values
     units = {metric.name: metric.unit for metric in METRICS}
     names = list(record.metrics)
-    values = {
+    content = {
         "metric": np.array(names, dtype=object),
         "value": np.array(list(record.metrics.values())),
         "unit": np.array([units.get(metric, "") for metric in names], dtype=object),
     }
-    return METRIC_COLUMNS, values
+    return METRIC_COLUMNS, content
 
 
 def _table(name: str) -> Table:

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from physics.plugins import distribution_of
 from qdpem.errors import RecordError
 from qdpem.events.recorder import Columns, Row, Tables, columns_of
 from qdpem.events.tables import TABLES, Table, kept_at
@@ -203,6 +204,7 @@ class RecordWriter:
                 "scenario_hash": scenario_hash(scenario),
                 "seed": seed,
                 "physics": scenario.physics.model,
+                "physics_parameters": json.dumps(scenario.physics.parameters, sort_keys=True),
                 "level": scenario.record.level,
                 "arm": arm.name,
                 "policy": arm.policy or arm.name,
@@ -214,6 +216,7 @@ class RecordWriter:
         )
         facts = self._file.create_group(PROVENANCE_GROUP)
         facts.attrs.update(provenance(scenario_hash=scenario_hash(scenario)))
+        facts.attrs["physics_distribution"] = distribution_of(scenario.physics.model)
         facts.attrs["written_until_s"] = 0.0
         for table in self._kept:
             create_table(self._file, table)

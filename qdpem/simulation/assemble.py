@@ -5,9 +5,9 @@ from __future__ import annotations
 from physics.interface import PhysicsModel
 from qdpem.events.recorder import Recorder
 from qdpem.events.tables import CLAIMS, MESSAGES, PAIRS, REQUESTS
+from qdpem.network.coins import distillation_coins, swap_coins
 from qdpem.network.graph import Network
 from qdpem.policy.estimates import Estimates
-from qdpem.rng import Coins
 from qdpem.simulation.claims import Claim, ClaimBook
 from qdpem.simulation.clock import Clock
 from qdpem.simulation.memories import Memories
@@ -51,11 +51,8 @@ def assemble_world(
         stock=Stock(network=network, clock=clock, ledger=ledger, memories=memories, mail=mail),
         sources=[_source(network, node, seed=seed, end_s=end_s, clock=clock) for node in range(len(names))],
         repeaters=[_repeater(network, node, clock=clock) for node in range(len(names))],
-        swap_coins=[Coins(seed, f"repeater/{name}") for name in names],
-        distillation_coins=[
-            Coins(seed, f"distillation/{names[first]}/{names[second]}")
-            for first, second in network.graph.link_ends.tolist()
-        ],
+        swap_coins=swap_coins(network.graph, seed=seed),
+        distillation_coins=distillation_coins(network.graph, seed=seed),
     )
 
 

@@ -22,9 +22,11 @@ class Pair:
         "first_parent",
         "id",
         "link",
+        "outcome",
         "owner",
         "second",
         "second_parent",
+        "sender",
         "stamp_s",
         "state",
     )
@@ -39,6 +41,8 @@ class Pair:
         link: int,
         parents: tuple[int, int],
         allocation: int,
+        sender: int,
+        outcome: int,
     ) -> None:
         self.id = id
         self.first, self.second = ends
@@ -47,6 +51,8 @@ class Pair:
         self.link = link
         self.first_parent, self.second_parent = parents
         self.allocation = allocation
+        self.sender = sender
+        self.outcome = outcome
         self.owner = -1
 
 
@@ -71,7 +77,15 @@ class Ledger:
         waited_s = float(self._network.delay_s[link])
         first, second = (self._memory[end] if end == sender else None for end in ends)
         state = self._physics.age(state, first, second, waited_s)
-        return self._enter(ends, state, now_s=now_s, link=link, parents=(-1, -1), allocation=allocation)
+        return self._enter(
+            ends,
+            state,
+            now_s=now_s,
+            link=link,
+            parents=(-1, -1),
+            allocation=allocation,
+            sender=sender,
+        )
 
     def advance(self, pair: Pair, now_s: float) -> State:
         """Bring the pair's state to `now_s`, both halves stored meanwhile, and return it."""
@@ -103,6 +117,7 @@ class Ledger:
             link=-1,
             parents=(left.id, right.id),
             allocation=allocation,
+            outcome=result.outcome,
         )
 
     def distil(self, kept: Pair, spent: Pair, *, protocol: str, now_s: float, u: float) -> Pair | None:
@@ -132,14 +147,16 @@ class Ledger:
         """End a live pair and return its true fidelity at `fidelity_at_s` (now unless given)."""
         del self.live[pair.id]
         self.ended[how] += 1
-        fidelity = self.fidelity(pair, now_s if fidelity_at_s is None else fidelity_at_s)
-        self._write(pair, end_s=now_s, code=_END_CODE[how], fidelity=fidelity)
+        true_at_s = now_s if fidelity_at_s is None else max(fidelity_at_s, pair.stamp_s)
+        fidelity = self.fidelity(pair, true_at_s)
+        self._write(pair, end_s=now_s, code=_END_CODE[how], fidelity_s=true_at_s, fidelity=fidelity)
         return fidelity
 
     def close(self, now_s: float) -> None:
         """Write the pairs still live at the end of the run."""
         for pair in list(self.live.values()):
-            self._write(pair, end_s=now_s, code=_END_CODE["live"], fidelity=self.fidelity(pair, now_s))
+            fidelity = self.fidelity(pair, now_s)
+            self._write(pair, end_s=now_s, code=_END_CODE["live"], fidelity_s=now_s, fidelity=fidelity)
 
     def check(self) -> None:
         """Assert conservation: born = delivered + swapped + distilled + expired + lost + live."""
@@ -155,15 +172,25 @@ class Ledger:
         link: int,
         parents: tuple[int, int],
         allocation: int,
+        sender: int = -1,
+        outcome: int = -1,
     ) -> Pair:
         pair = Pair(
-            self.born, ends=ends, state=state, born_s=now_s, link=link, parents=parents, allocation=allocation
+            self.born,
+            ends=ends,
+            state=state,
+            born_s=now_s,
+            link=link,
+            parents=parents,
+            allocation=allocation,
+            sender=sender,
+            outcome=outcome,
         )
         self.born += 1
         self.live[pair.id] = pair
         return pair
 
-    def _write(self, pair: Pair, *, end_s: float, code: int, fidelity: float) -> None:
+    def _write(self, pair: Pair, *, end_s: float, code: int, fidelity_s: float, fidelity: float) -> None:
         self._append(
             (
                 pair.id,
@@ -171,12 +198,15 @@ class Ledger:
                 pair.first,
                 pair.second,
                 pair.link,
+                pair.sender,
                 pair.first_parent,
                 pair.second_parent,
+                pair.outcome,
                 pair.allocation,
                 pair.owner,
                 end_s,
                 code,
+                fidelity_s,
                 fidelity,
             )
         )

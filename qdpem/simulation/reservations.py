@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from physics.interface import PROTOCOLS
 from qdpem.events.tables import ALLOCATION_ENDS, CAUSES, PURPOSES
 from qdpem.policy.interface import Allocation
 from qdpem.simulation.budget import FidelityBudget
@@ -220,6 +221,7 @@ class Reservation:
                 allocation.target_fidelity,
                 allocation.pairs,
                 allocation.plan.rounds_per_link,
+                PROTOCOLS.index(allocation.plan.protocol),
                 len(self.path) - 1,
                 allocation.expires_s,
                 self._world.clock.now_s,

@@ -17,7 +17,7 @@ from physics.hardware import DepolarisingMemory, NodeHardware
 from qdpem.errors import PolicyError, RecordError, UnknownNameError
 from qdpem.events.metrics import METRICS, measure
 from qdpem.events.recorder import MemoryRecorder, Recorder
-from qdpem.events.tables import CLAIMS, DECISIONS, REQUESTS, TABLES, kept_at
+from qdpem.events.tables import CLAIMS, DECISIONS, PAIRS, REQUESTS, TABLES, kept_at
 from qdpem.records import export as exporting
 from qdpem.records import writer as writing
 from qdpem.records.export import export
@@ -271,7 +271,7 @@ def test_kill_9_loses_nothing_that_was_flushed(tmp_path: Path) -> None:
     assert record.tables["claims"]["time_s"].tobytes() == expected.tables()["claims"]["time_s"].tobytes()
 
 
-@pytest.mark.parametrize("limit", [8_000_000, 8_611_111])
+@pytest.mark.parametrize("limit", [8_611_111, 9_000_000])
 def test_a_full_disk_is_told_and_loses_nothing_that_was_flushed(tmp_path: Path, limit: int) -> None:
     code, lines = run_child(tmp_path / "run.h5", limit=limit)
     assert code == 0
@@ -382,6 +382,17 @@ def test_csv_keeps_words_and_every_bit_of_floats(tmp_path: Path) -> None:
     with (tmp_path / "csv" / "metrics.csv").open(newline="") as file:
         values = {row["metric"]: float(row["value"]) for row in csv.DictReader(file)}
     assert values["delivery_ratio"] == record.metrics["delivery_ratio"]
+
+
+def test_a_record_of_before_a_column_was_added_is_read_and_exported_without_it(tmp_path: Path) -> None:
+    write_record(tmp_path / "run.h5")
+    with h5py.File(tmp_path / "run.h5", "r+") as file:
+        del file["pairs/outcome"]
+    record = open_record(tmp_path / "run.h5")
+    (path,) = export(record, tmp_path / "csv", format="csv", tables=["pairs"])
+    head = path.read_text().splitlines()[0].split(",")
+    assert head == list(record.tables["pairs"])
+    assert set(PAIRS.names) - set(head) == {"outcome"}
 
 
 def test_parquet_keeps_types_units_and_words(tmp_path: Path) -> None:

@@ -1,0 +1,23 @@
+"""The uniforms that decide swaps and distillations, keyed by the names of nodes and of links' ends.
+
+A run draws them as it goes; who knows its seed can draw the same ones again.
+"""
+
+from __future__ import annotations
+
+from qdpem.network.graph import Graph
+from qdpem.rng import Coins
+
+
+def swap_coins(graph: Graph, *, seed: int) -> list[Coins]:
+    """One stream per node: its k-th uniform decides the node's k-th swap."""
+    return [Coins(seed, f"repeater/{name}") for name in graph.node_names]
+
+
+def distillation_coins(graph: Graph, *, seed: int) -> list[Coins]:
+    """One stream per link: its k-th uniform decides the link's k-th distillation."""
+    names = graph.node_names
+    return [
+        Coins(seed, f"distillation/{names[first]}/{names[second]}")
+        for first, second in graph.link_ends.tolist()
+    ]
