@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from physics.plans import Estimate, Plan, estimate
     from physics.plugins import UnknownPhysicsError, load_physics, physics_names
     from physics.presets import UnknownPresetError, preset, preset_names
-    from physics.quoted import Preset, Quoted
+    from physics.presets.quoted import Preset, Quoted
     from physics.werner import WernerModel
 
 _ROOMS = {
@@ -61,7 +61,7 @@ _ROOMS = {
     "plans": ("Estimate", "Plan", "estimate"),
     "plugins": ("UnknownPhysicsError", "load_physics", "physics_names"),
     "presets": ("UnknownPresetError", "preset", "preset_names"),
-    "quoted": ("Preset", "Quoted"),
+    "presets.quoted": ("Preset", "Quoted"),
     "werner": ("WernerModel",),
 }
 _ROOM_OF = MappingProxyType({name: room for room, names in _ROOMS.items() for name in names})

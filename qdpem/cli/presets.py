@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from physics.hardware import LinkHardware, SourceLink
-    from physics.quoted import Preset, Quoted
+    from physics.presets.quoted import Preset, Quoted
 
 _NEAR_KM, _FAR_KM = 0.0, 1.0
 """Where a stand-in has the success probability of the link it stands for."""
@@ -26,7 +26,7 @@ def descriptions() -> list[tuple[str, str]]:
 def show_presets() -> None:
     """Print every preset: each value with its unit, standing, source and note, then what was achieved."""
     from physics.presets import preset, preset_names
-    from physics.quoted import STANDINGS
+    from physics.presets.quoted import STANDINGS
 
     shown = [preset(name) for name in preset_names()]
     width = max(len(name) for one in shown for name, _ in _rows(one))

@@ -1,4 +1,4 @@
-"""Hardware presets by name: the values of `physics.platforms`, each with its source and standing.
+"""Hardware presets by name: the values of `physics.presets.platforms`, each with its source and standing.
 
 >>> nv_centre = preset("nv-centre")
 >>> nv_centre.node.memory.dephasing_s
@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from physics.platforms import PLATFORMS
-from physics.quoted import Preset
+from physics.presets.platforms import PLATFORMS
+from physics.presets.quoted import Preset
 
 _PRESETS: Final[Mapping[str, Preset]] = MappingProxyType({one.name: one for one in PLATFORMS})
 

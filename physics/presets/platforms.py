@@ -11,7 +11,7 @@ import math
 from typing import Final
 
 from physics.figures import werner_weight
-from physics.quoted import Preset, Quoted, Standing
+from physics.presets.quoted import Preset, Quoted, Standing
 
 _IDEAL: Final = "ideal"
 _DEPHASING: Final = "dephasing taken to be all there is"
