@@ -1,13 +1,16 @@
 # make run    set everything up and do the main job on a real network
 # make test   set everything up and run all tests
 # make check  the quick gate: format, lint, strict types, import contracts, unit tests
+# make plugin a clean environment with the example of a physics plugin: check, run and audit it
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 INPUTS = pyproject.toml constraints.txt
+PLUGIN = output/physics-plugin
+PLUGIN_LINE = physics = { model = \"biased\", parameters = { bias = 10.0 } }
 
-.PHONY: run test check format clean
+.PHONY: run test check plugin format clean
 
 $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 needs its venv module (Debian: apt install python3-venv)"; exit 1; }
@@ -34,6 +37,16 @@ check: $(VENV)/.dev
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m pytest -n 2 -m "not slow"
+
+plugin:
+	@$(PYTHON) -m venv --clear $(PLUGIN)/venv
+	@echo "Installing qdpem and the plugin into $(PLUGIN)/venv (about a minute)..."
+	@$(PLUGIN)/venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt . ./examples/physics-plugin
+	@$(PLUGIN)/venv/bin/qdpem check physics biased --set bias=10
+	@awk '{ print } /^name = "quickstart"$$/ { print "$(PLUGIN_LINE)" }' scenarios/quickstart.toml > $(PLUGIN)/biased.toml
+	@diff scenarios/quickstart.toml $(PLUGIN)/biased.toml || true
+	@$(PLUGIN)/venv/bin/qdpem run $(PLUGIN)/biased.toml --arm local-minhop --set window.measured_s=10 --out $(PLUGIN)/biased.h5
+	@$(PLUGIN)/venv/bin/qdpem audit $(PLUGIN)/biased.h5
 
 format: $(VENV)/.dev
 	@$(BIN)/ruff format .

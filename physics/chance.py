@@ -12,17 +12,21 @@ from collections.abc import Sequence
 from physics.interface import PROTOCOLS
 
 _DECIMALS = 12
+_NEAR = 1e-12
+"""Farther than this from `u`, rounding cannot carry a threshold past it, and need not be done."""
 
 
 def succeeds(u: float, probability: float) -> bool:
-    """True when u < p."""
-    return u < round(probability, _DECIMALS)
+    """True when u < p. Raises ValueError for a `u` outside [0, 1)."""
+    check_uniform(u)
+    gap = probability - u
+    return gap > _NEAR or (gap > -_NEAR and u < round(probability, _DECIMALS))
 
 
 def choose(u: float, probabilities: Sequence[float]) -> int | None:
     """The first index whose cumulated probability is above `u`; None when `u` lies above their sum.
 
-    Probabilities that sum to 1 leave no `u` out, whatever their rounding.
+    Probabilities that sum to 1 leave no `u` below 1 out, whatever their rounding.
 
     >>> choose(0.3, [0.25, 0.25, 0.25, 0.25])
     1
@@ -30,14 +34,25 @@ def choose(u: float, probabilities: Sequence[float]) -> int | None:
     reached = 0.0
     for index, probability in enumerate(probabilities):
         reached += probability
-        if u < round(reached, _DECIMALS):
+        gap = reached - u
+        if gap > _NEAR or (gap > -_NEAR and u < round(reached, _DECIMALS)):
             return index
-    return len(probabilities) - 1 if round(reached, _DECIMALS) >= 1.0 else None
+    return None
 
 
 def after_success(u: float, success_probability: float) -> float | None:
-    """None when `u` means failure, else what is left of it: again uniform on [0, 1), for the next choice."""
+    """None when `u` means failure, else what is left of it: again uniform on [0, 1), for the next choice.
+
+    Raises ValueError for a `u` outside [0, 1).
+    """
+    check_uniform(u)
     return u / success_probability if u < success_probability else None
+
+
+def check_uniform(u: float) -> None:
+    """Raise ValueError unless `u` lies in [0, 1)."""
+    if not 0.0 <= u < 1.0:
+        raise ValueError(f"u is {u!r}; it must be 0 or more and below 1: a uniform on [0, 1)")
 
 
 def check_possible(outcome: int, probability: float) -> None:

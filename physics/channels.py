@@ -42,7 +42,7 @@ def memory_kraus(memory: Memory | None, *, duration_s: float, attempts: float = 
         return depolarising_kraus(-math.expm1(-duration_s / memory.depolarising_s - worn))
     # 1/T2 = 1/(2 T1) + 1/T_phi; rounding may put T_phi's rate just below 0 when T2 = 2 T1.
     pure_rate_hz = max(0.0, 1.0 / memory.dephasing_s - 0.5 / memory.relaxation_s)
-    damping = amplitude_damping_kraus(-math.expm1(-duration_s / memory.relaxation_s))
+    damping = amplitude_damping_kraus(math.exp(-duration_s / memory.relaxation_s))
     dephasing = dephasing_kraus(-0.5 * math.expm1(-duration_s * pure_rate_hz - worn))
     return tuple(outer * inner for outer in dephasing for inner in damping)
 
@@ -58,10 +58,11 @@ def dephasing_kraus(probability: float) -> Kraus:
     return (math.sqrt(1.0 - probability) * PAULIS[0], math.sqrt(probability) * PAULIS[3])
 
 
-def amplitude_damping_kraus(probability: float) -> Kraus:
-    """|1> decays to |0> with probability gamma (Nielsen and Chuang 2000, section 8.3.5)."""
-    kept = qutip.Qobj([[1.0, 0.0], [0.0, math.sqrt(1.0 - probability)]])
-    decayed = qutip.Qobj([[0.0, math.sqrt(probability)], [0.0, 0.0]])
+def amplitude_damping_kraus(survival: float) -> Kraus:
+    """|1> decays to |0> with probability gamma = 1 - `survival` (Nielsen and Chuang 2000, section 8.3.5)."""
+    # By what survives, for coherences shrink by its square root: 1 - gamma would lose it in long storage.
+    kept = qutip.Qobj([[1.0, 0.0], [0.0, math.sqrt(survival)]])
+    decayed = qutip.Qobj([[0.0, math.sqrt(1.0 - survival)], [0.0, 0.0]])
     return (kept, decayed)
 
 

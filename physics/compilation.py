@@ -82,7 +82,7 @@ def distillation_map(first: NodeHardware, second: NodeHardware) -> BilinearMap:
     """DEJMPS between two nodes, kept when both REPORT the same reading; out[0] is the probability of that."""
     full = _both_ends(first, second, "dejmps")
     terms = [np.argwhere(np.abs(entry) > 1e-14) for entry in full]
-    most = max(len(found) for found in terms)
+    most = max(2, *(len(found) for found in terms))
     coefficient = np.zeros((most, 16))
     kept_index = np.zeros((most, 16), dtype=np.intp)
     spent_index = np.zeros((most, 16), dtype=np.intp)

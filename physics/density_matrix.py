@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import qutip
@@ -39,7 +39,6 @@ class DensityMatrixModel:
     """
 
     name = "qutip"
-    exact: ClassVar[bool] = True
 
     def link(self, hardware: LinkHardware, length_km: float) -> CompiledLink:
         """Success probability, timing and the heralded state; ValueError for a wrong length."""

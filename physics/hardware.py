@@ -6,8 +6,9 @@ They are used as they are in scenario files, hence the `kind` of each variant an
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
@@ -28,12 +29,33 @@ def _require_time(name: str, value: float) -> None:
     _require(0.0 <= value < math.inf, name, value, "0 or more, and finite")
 
 
+def _require_kind(kind: str, right: str) -> None:
+    _require(kind == right, "kind", kind, repr(right))
+
+
 def _require_modes(modes: int) -> None:
     _require(isinstance(modes, int) and modes >= 1, "modes", modes, "a whole number of 1 or more")
 
 
+class _HashedOnce:
+    """Keeps its hash: models look up by hardware what they have compiled for it, at every operation."""
+
+    _hash: int
+
+    def _keep_hash(self, *parts: object) -> None:
+        object.__setattr__(self, "_hash", hash(parts))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[Callable[[], object], tuple[()]]:
+        """Pickled without its hash, which is another in every process."""
+        values = {name: value for name, value in vars(self).items() if name != "_hash"}
+        return partial(type(self), **values), ()
+
+
 @dataclass(frozen=True, kw_only=True)
-class DepolarisingMemory:
+class DepolarisingMemory(_HashedOnce):
     """A qubit that depolarises: rho -> e^(-t/T) rho + (1 - e^(-t/T)) I/2, T = `depolarising_s`.
 
     T belongs to EACH stored qubit, so a pair stored at both ends loses its Werner weight as e^(-2t/T).
@@ -46,13 +68,17 @@ class DepolarisingMemory:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
+        _require_kind(self.kind, "depolarising")
         for name in ("depolarising_s", "coherence_attempts"):
             value = getattr(self, name)
             _require(value > 0.0, name, value, "above 0 (inf: no decay)")
+        self._keep_hash(self.kind, self.depolarising_s, self.coherence_attempts)
+
+    __hash__ = _HashedOnce.__hash__
 
 
 @dataclass(frozen=True, kw_only=True)
-class RelaxingMemory:
+class RelaxingMemory(_HashedOnce):
     """A qubit with relaxation time T1 and dephasing time T2 <= 2 T1.
 
     Populations relax to |0> as e^(-t/T1), coherences shrink as e^(-t/T2). `relaxation_s` = inf leaves pure
@@ -67,12 +93,16 @@ class RelaxingMemory:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
+        _require_kind(self.kind, "relaxing")
         for name in ("relaxation_s", "dephasing_s", "coherence_attempts"):
             value = getattr(self, name)
             _require(value > 0.0, name, value, "above 0 (inf: no decay)")
         limit = 2.0 * self.relaxation_s
         within = f"at most 2 relaxation_s = {limit:g}"
         _require(self.dephasing_s <= limit, "dephasing_s", self.dephasing_s, within)
+        self._keep_hash(self.kind, self.relaxation_s, self.dephasing_s, self.coherence_attempts)
+
+    __hash__ = _HashedOnce.__hash__
 
 
 Memory: TypeAlias = DepolarisingMemory | RelaxingMemory
@@ -112,6 +142,8 @@ class Detector:
         _require_probability("efficiency", self.efficiency)
         _require_time("dark_count_rate_hz", self.dark_count_rate_hz)
         _require_time("window_s", self.window_s)
+        told = self.number_resolving
+        _require(isinstance(told, bool), "number_resolving", told, "True or False")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +163,7 @@ class SourceLink:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
+        _require_kind(self.kind, "source")
         _require(0.0 < self.efficiency <= 1.0, "efficiency", self.efficiency, "above 0 and at most 1")
         _require(0.25 <= self.fresh_fidelity <= 1.0, "fresh_fidelity", self.fresh_fidelity, "in [1/4, 1]")
         _require_time("reset_time_s", self.reset_time_s)
@@ -155,6 +188,7 @@ class MidpointSourceLink:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
+        _require_kind(self.kind, "midpoint-source")
         _require_probability("pair_probability", self.pair_probability)
         _require_probability("absorption_efficiency", self.absorption_efficiency)
         _require(0.25 <= self.fresh_fidelity <= 1.0, "fresh_fidelity", self.fresh_fidelity, "in [1/4, 1]")
@@ -185,6 +219,7 @@ class DoubleClickLink:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
+        _require_kind(self.kind, "double-click")
         _require(self.rounds in (1, 2), "rounds", self.rounds, "1 or 2")
         for name in ("emission_efficiency", "visibility", "station_share"):
             _require_probability(name, getattr(self, name))
@@ -214,6 +249,7 @@ class SingleClickLink:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
+        _require_kind(self.kind, "single-click")
         alpha = self.bright_population
         _require(0.0 < alpha < 1.0, "bright_population", alpha, "above 0 and below 1")
         for name in ("emission_efficiency", "visibility", "station_share"):
@@ -238,6 +274,7 @@ class DirectLink:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
+        _require_kind(self.kind, "direct")
         _require_probability("success_probability", self.success_probability)
         _require_time("attempt_period_s", self.attempt_period_s)
         weights = self.fresh_weights
@@ -262,7 +299,7 @@ HERALDED_SHARES: Final[Mapping[str, tuple[float, float, float, float]]] = Mappin
 
 
 @dataclass(frozen=True, kw_only=True)
-class NodeHardware:
+class NodeHardware(_HashedOnce):
     """A repeater's Bell measurement and the memory of its qubits.
 
     `bell_measurement`: "complete" tells all four Bell states apart; "linear-optics" only Psi+ and Psi-, half
@@ -283,8 +320,18 @@ class NodeHardware:
     def __post_init__(self) -> None:
         for name in ("swap_success_probability", "gate_fidelity", "readout_fidelity"):
             _require_probability(name, getattr(self, name))
+        _require(self.memory is not None, "memory", None, "a memory; inf seconds for one that keeps all")
         kinds = tuple(HERALDED_SHARES)
         _require(self.bell_measurement in kinds, "bell_measurement", self.bell_measurement, f"one of {kinds}")
+        self._keep_hash(
+            self.memory,
+            self.swap_success_probability,
+            self.gate_fidelity,
+            self.readout_fidelity,
+            self.bell_measurement,
+        )
+
+    __hash__ = _HashedOnce.__hash__
 
     @property
     def mean_swap_success_probability(self) -> float:

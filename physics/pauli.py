@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +23,19 @@ from physics.chance import (
 from physics.hardware import LinkHardware, Memory, NodeHardware
 from physics.interface import NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
 from physics.states import PauliTable
-from physics.storage import Storage, compile_storage
+from physics.storage import Decay, Storage, compile_storage, decay_of
+from physics.stored_swap import FAILED_SWAP, StoredSwap, fold_storage
 
-_FAILED_SWAP = Swapped(success=False, outcome=-1, state=None)
+BilinearTerms: TypeAlias = tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]
+"""Coefficients and the flat indices of the kept and the spent table; table = sum over the first axis of 2."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _CompiledSwap:
-    """One node's swap: per outcome a middle matrix and the correction's signs; weights give probabilities."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SwapConstants:
+    """One node's swap: per outcome a middle matrix M_m and the correction's signs of all entries, (4, 4).
+
+    A Bell measurement's middle matrices are diagonal; `weights` (outcome, Pauli), (4, 4), holds them all.
+    """
 
     middles: tuple[NDArray[np.float64], ...]
     signs: tuple[NDArray[np.float64], ...]
@@ -54,16 +59,13 @@ class PauliModel:
     """
 
     name = "pauli"
-    exact: ClassVar[bool] = True
+    reference: ClassVar[str | None] = "qutip"
 
     def __init__(self) -> None:
         self._storages: dict[tuple[Memory | None, Memory | None], Storage] = {}
-        self._swaps: dict[NodeHardware, _CompiledSwap] = {}
-        self._dejmps_maps: dict[
-            tuple[NodeHardware, NodeHardware],
-            tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]],
-        ] = {}
-        self._bbpssw_maps: dict[tuple[NodeHardware, NodeHardware], NDArray[np.float64]] = {}
+        self._swaps: dict[NodeHardware, SwapConstants] = {}
+        self._dejmps: dict[tuple[NodeHardware, NodeHardware], BilinearTerms] = {}
+        self._bbpssw: dict[tuple[NodeHardware, NodeHardware], NDArray[np.float64]] = {}
 
     def link(self, hardware: LinkHardware, length_km: float) -> CompiledLink:
         """Success probability, timing and the heralded state; ValueError for a wrong length."""
@@ -85,9 +87,7 @@ class PauliModel:
                 return state
         if attempts is not NO_ATTEMPTS:
             check_attempts(attempts)
-        storage = self._storages.get((first, second))
-        if storage is None:
-            storage = self._storages[first, second] = compile_storage(first, second)
+        storage = self._storages.get((first, second)) or self.storage(first, second)
         return storage.after(state, duration_s, attempts)
 
     def swap(
@@ -98,23 +98,24 @@ class PauliModel:
         `u` first decides success, what is left of it the outcome; one that the node's Bell measurement cannot
         tell from others fails. Raises ValueError for a forced outcome outside 0..3 or of probability 0.
         """
-        compiled = self._swaps.get(node) or self._compile_swap(node)
+        compiled = self._swaps.get(node) or self.swap_constants(node)
         if outcome is None:
             remainder = after_success(u, compiled.success_probability)
             if remainder is None:
-                return _FAILED_SWAP
-            corner = np.multiply.outer(left[0], right[:, 0]).ravel()
-            outcome = choose(remainder, compiled.weights.dot(corner).tolist())
+                return FAILED_SWAP
+            outcome = choose(remainder, compiled.weights.dot(left[0] * right[:, 0]).tolist())
             if outcome is None:
-                return _FAILED_SWAP
+                return FAILED_SWAP
         else:
             check_outcome(outcome)
         joined: PauliTable = left.dot(compiled.middles[outcome]).dot(right)
         probability = joined.item(0)
         check_possible(outcome, probability)
-        joined /= compiled.signs[outcome] * probability
-        joined.setflags(write=False)
-        return Swapped(success=True, outcome=outcome, state=joined)
+        joined /= probability
+        if outcome:
+            joined *= compiled.signs[outcome]
+        joined.setflags(False)  # type: ignore[call-arg]  # by its name it takes twice as long
+        return _swapped(outcome, joined)
 
     def distil(
         self,
@@ -130,18 +131,56 @@ class PauliModel:
         Each node has its own noise. BBPSSW twirls both pairs first. Raises ValueError for another protocol.
         """
         if protocol == "dejmps":
-            flat = self._dejmps(kept, spent, first, second)
+            found = self._dejmps.get((first, second)) or self.dejmps_terms(first, second)
+            coefficient, kept_index, spent_index = found
+            terms = kept.ravel()[kept_index]
+            terms *= spent.ravel()[spent_index]
+            terms *= coefficient
+            state = terms[0] + terms[1]
         else:
             check_protocol(protocol)
-            flat = self._bbpssw(kept, spent, first, second)
-        probability = flat.item(0)
+            w, v = _twirled_weight(kept), _twirled_weight(spent)
+            state = np.array((1.0, w, v, w * v)).dot(self.bbpssw_map(first, second)).reshape(4, 4)
+        probability = state.item(0)
         if not succeeds(u, probability):
             return Distilled(success=False, success_probability=probability, state=None)
-        flat /= probability
-        state = flat.reshape(4, 4)
-        flat.setflags(write=False)
-        state.setflags(write=False)
-        return Distilled(success=True, success_probability=probability, state=state)
+        state /= probability
+        state.setflags(False)
+        return _distilled(probability, state)
+
+    def compile_swap(
+        self,
+        node: NodeHardware,
+        *,
+        left_memories: tuple[Memory | None, Memory | None],
+        left_duration_s: float,
+        right_memories: tuple[Memory | None, Memory | None],
+        right_duration_s: float,
+    ) -> StoredSwap:
+        """`age` of both pairs and their `swap` at `node` in one: for slotted networks, where ages recur.
+
+        Each pair's memories are those at its first and second end. To keep, not to build for every swap:
+        compiling takes as long as some fifty swaps. Raises ValueError for a duration below 0 or not finite.
+
+        >>> from physics.hardware import RelaxingMemory
+        >>> memory = RelaxingMemory(relaxation_s=1.0, dephasing_s=0.5)
+        >>> held = {"left_duration_s": 0.01, "right_duration_s": 0.02}
+        >>> both = {"left_memories": (memory, memory), "right_memories": (memory, memory)}
+        >>> model = PauliModel()
+        >>> slot = model.compile_swap(NodeHardware(memory=memory), **both, **held)
+        >>> pair = model.from_density_matrix(states.werner(0.95))
+        >>> round(model.fidelity(slot(pair, pair, 0.3).state), 6)
+        0.841443
+        """
+        compiled = self.swap_constants(node)
+        ends = [(memory, left_duration_s) for memory in left_memories]
+        ends += [(memory, right_duration_s) for memory in right_memories]
+        return fold_storage(
+            np.array(compiled.middles),
+            np.array(compiled.signs),
+            [self._transfer_matrix(memory, duration_s) for memory, duration_s in ends],
+            success_probability=compiled.success_probability,
+        )
 
     def flip(self, state: PauliTable) -> PauliTable:
         """The same pair with its ends exchanged: the transposed table."""
@@ -161,56 +200,76 @@ class PauliModel:
         """The table of a density matrix; raises ValueError unless Hermitian, positive, trace 1."""
         return _table(states.checked_density_matrix(matrix))
 
-    def _compile_swap(self, node: NodeHardware) -> _CompiledSwap:
-        from physics import compilation
+    def decay_of(self, memory: Memory | None) -> Decay:
+        """What `memory` does to one stored qubit: the place for a model of other memories to differ."""
+        return decay_of(memory)
 
-        tables = compilation.swap_tables(node)
-        compiled = _CompiledSwap(
-            middles=tuple(tables),
-            signs=tuple(compilation.correction_signs()),
-            weights=tables.reshape(4, 16),
-            success_probability=node.swap_success_probability,
-        )
-        self._swaps[node] = compiled
-        return compiled
+    def _transfer_matrix(self, memory: Memory | None, duration_s: float) -> NDArray[np.float64]:
+        """What storage does to a Bloch vector (1, x, y, z), float64 (4, 4), seen on one half of a pair."""
+        paulis = np.zeros((4, 4, 4))
+        paulis[range(4), range(4), 0] = 1.0
+        return np.array([self.age(pauli, memory, None, duration_s)[:, 0] for pauli in paulis]).T
 
-    def _dejmps(
-        self, kept: PauliTable, spent: PauliTable, first: NodeHardware, second: NodeHardware
-    ) -> NDArray[np.float64]:
-        compiled = self._dejmps_maps.get((first, second)) or self._compile_dejmps(first, second)
-        coefficient, kept_index, spent_index = compiled
-        terms = kept.take(kept_index)
-        terms *= spent.take(spent_index)
-        terms *= coefficient
-        flat: NDArray[np.float64] = np.add.reduce(terms)
-        return flat
+    def storage(self, first: Memory | None, second: Memory | None) -> Storage:
+        """What a pair of memories does, compiled when first asked for."""
+        found = self._storages.get((first, second))
+        if found is None:
+            found = self._storages[first, second] = compile_storage(first, second, self.decay_of)
+        return found
 
-    def _bbpssw(
-        self, kept: PauliTable, spent: PauliTable, first: NodeHardware, second: NodeHardware
-    ) -> NDArray[np.float64]:
-        compiled = self._bbpssw_maps.get((first, second))
-        if compiled is None:
-            compiled = self._compile_bbpssw(first, second)
-        w, v = _twirled_weight(kept), _twirled_weight(spent)
-        flat: NDArray[np.float64] = np.array((1.0, w, v, w * v)).dot(compiled)
-        return flat
+    def swap_constants(self, node: NodeHardware) -> SwapConstants:
+        """The constants of a node's swap, compiled when first asked for."""
+        found = self._swaps.get(node)
+        if found is None:
+            from physics import compilation
 
-    def _compile_bbpssw(self, first: NodeHardware, second: NodeHardware) -> NDArray[np.float64]:
-        from physics import compilation
+            tables = compilation.swap_tables(node)
+            found = self._swaps[node] = SwapConstants(
+                middles=tuple(tables),
+                signs=tuple(np.tile(signs, (4, 1)) for signs in compilation.correction_signs()),
+                weights=np.ascontiguousarray(tables.diagonal(axis1=1, axis2=2)),
+                success_probability=node.swap_success_probability,
+            )
+        return found
 
-        compiled = compilation.werner_distillation_map(first, second, "bbpssw")
-        self._bbpssw_maps[first, second] = compiled
-        return compiled
+    def dejmps_terms(self, first: NodeHardware, second: NodeHardware) -> BilinearTerms:
+        """The two terms of DEJMPS between two nodes, each (2, 4, 4), compiled when first asked for."""
+        found = self._dejmps.get((first, second))
+        if found is None:
+            from physics import compilation
 
-    def _compile_dejmps(
-        self, first: NodeHardware, second: NodeHardware
-    ) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]:
-        from physics import compilation
+            given = compilation.distillation_map(first, second)
+            coefficient = given.coefficient.reshape(2, 4, 4)
+            indices = given.kept_index.reshape(2, 4, 4), given.spent_index.reshape(2, 4, 4)
+            found = self._dejmps[first, second] = (coefficient, *indices)
+        return found
 
-        found = compilation.distillation_map(first, second)
-        compiled = (found.coefficient, found.kept_index, found.spent_index)
-        self._dejmps_maps[first, second] = compiled
-        return compiled
+    def bbpssw_map(self, first: NodeHardware, second: NodeHardware) -> NDArray[np.float64]:
+        """BBPSSW between two nodes on (1, w, v, w v), float64 (4, 16), compiled when first asked for."""
+        found = self._bbpssw.get((first, second))
+        if found is None:
+            from physics import compilation
+
+            found = compilation.werner_distillation_map(first, second, "bbpssw")
+            self._bbpssw[first, second] = found
+        return found
+
+
+# Made without the frozen dataclasses' __init__, which alone would take a sixth of an operation's time.
+
+
+def _swapped(outcome: int, state: PauliTable) -> Swapped:
+    made = object.__new__(Swapped)
+    fields = made.__dict__
+    fields["success"], fields["outcome"], fields["state"] = True, outcome, state
+    return made
+
+
+def _distilled(probability: float, state: PauliTable) -> Distilled:
+    made = object.__new__(Distilled)
+    fields = made.__dict__
+    fields["success"], fields["success_probability"], fields["state"] = True, probability, state
+    return made
 
 
 def _table(matrix: DensityMatrix) -> PauliTable:

@@ -3,102 +3,114 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from physics.hardware import DepolarisingMemory, Memory, RelaxingMemory
+from physics.hardware import DepolarisingMemory, Memory
 from physics.interface import NO_ATTEMPTS
 from physics.states import PauliTable
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Storage:
-    """Logarithms of what a second, and an attempt at either end's node, leave of each entry of an array.
+    """Logarithms of what a second, and an attempt at either end's node, leave of each entry of a table.
 
-    The array is a table's own factor, (4, 4), when no end relaxes. When one does, it is both transfer
-    matrices, (2, 4, 4), the second transposed: fixed + moving x e^(logarithm), where T[3, 0] = 1 - e^(-t/T1)
-    gives Z what relaxing to |0> adds.
+    The arrays are float64 (4, 4) when no end relaxes. What an end loses to |0> shrinks as Z - I does; so
+    when one relaxes, a table is first written in I, X, Y and Z - I by the matrix `shifted`, and turned back
+    by `restored` at last: both float64 (16, 16), to the right of a flat table, and the arrays are flat too.
     """
 
     per_second: NDArray[np.float64]
     per_first_attempt: NDArray[np.float64]
     per_second_attempt: NDArray[np.float64]
-    moving: NDArray[np.float64] | None = None
-    fixed: NDArray[np.float64] | None = None
+    shifted: NDArray[np.float64] | None = None
+    restored: NDArray[np.float64] | None = None
 
     def after(
         self, table: PauliTable, duration_s: float, attempts: tuple[float, float] = NO_ATTEMPTS
     ) -> PauliTable:
         """The table after `duration_s` and `attempts`; float64 (4, 4), read-only."""
-        aged: PauliTable = np.multiply(self.per_second, duration_s)
+        aged: PauliTable = self.per_second * duration_s
         if attempts is not NO_ATTEMPTS:
             aged += attempts[0] * self.per_first_attempt + attempts[1] * self.per_second_attempt
-        np.exp(aged, out=aged)
-        if self.moving is None or self.fixed is None:
-            np.multiply(aged, table, out=aged)
+        np.exp(aged, aged)
+        if self.shifted is None or self.restored is None:
+            aged *= table
         else:
-            np.multiply(aged, self.moving, out=aged)
-            np.add(aged, self.fixed, out=aged)
-            aged = aged[0].dot(table).dot(aged[1])
-        aged.setflags(write=False)
+            aged *= table.ravel().dot(self.shifted)
+            aged = aged.dot(self.restored).reshape(4, 4)
+        aged.setflags(False)  # type: ignore[call-arg]  # by its name it takes twice as long
         return aged
 
 
-def compile_storage(first: Memory | None, second: Memory | None) -> Storage:
-    """Storage at both ends; None: an end that does not decay.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Decay:
+    """Logarithms of what one second, and one entangling attempt at its node, leave of I, X, Y, Z of a qubit.
+
+    Both float64 (4,), 0 for I. What `relaxes` loses its Z to |0> instead of to the mixed state.
+    """
+
+    per_second: NDArray[np.float64]
+    per_attempt: NDArray[np.float64]
+    relaxes: bool = False
+
+
+def decay_of(memory: Memory | None) -> Decay:
+    """What `memory` does to one stored qubit; None: nothing.
+
+    >>> [float(x) for x in decay_of(DepolarisingMemory(depolarising_s=2.0)).per_second]
+    [0.0, -0.5, -0.5, -0.5]
+    """
+    if memory is None:
+        return Decay(per_second=np.zeros(4), per_attempt=np.zeros(4))
+    if isinstance(memory, DepolarisingMemory):
+        touched = np.array([0.0, -1.0, -1.0, -1.0])
+        return Decay(
+            per_second=touched / memory.depolarising_s, per_attempt=touched / memory.coherence_attempts
+        )
+    coherence = -1.0 / memory.dephasing_s
+    return Decay(
+        per_second=np.array([0.0, coherence, coherence, -1.0 / memory.relaxation_s]),
+        per_attempt=np.array([0.0, -1.0, -1.0, 0.0]) / memory.coherence_attempts,
+        relaxes=memory.relaxation_s < math.inf,
+    )
+
+
+def compile_storage(
+    first: Memory | None, second: Memory | None, decay_of: Callable[[Memory | None], Decay] = decay_of
+) -> Storage:
+    """Storage at both ends; None: an end that does not decay. `decay_of` says what a memory does.
 
     >>> storage = compile_storage(DepolarisingMemory(depolarising_s=1.0), None)
     >>> round(float(storage.after(np.diag([1.0, 1.0, -1.0, 1.0]), 0.1)[3, 3]), 6)
     0.904837
     """
-    if _relaxes(first) or _relaxes(second):
-        return _compile_relaxing(first, second)
+    at_first, at_second = decay_of(first), decay_of(second)
     nothing = np.zeros(4)
+    per_second = np.add.outer(at_first.per_second, at_second.per_second)
+    per_first_attempt = np.add.outer(at_first.per_attempt, nothing)
+    per_second_attempt = np.add.outer(nothing, at_second.per_attempt)
+    if not (at_first.relaxes or at_second.relaxes):
+        return Storage(
+            per_second=per_second,
+            per_first_attempt=per_first_attempt,
+            per_second_attempt=per_second_attempt,
+        )
     return Storage(
-        per_second=np.add.outer(_per_second(first), _per_second(second)),
-        per_first_attempt=np.add.outer(_per_attempt(first), nothing),
-        per_second_attempt=np.add.outer(nothing, _per_attempt(second)),
+        per_second=per_second.ravel(),
+        per_first_attempt=per_first_attempt.ravel(),
+        per_second_attempt=per_second_attempt.ravel(),
+        shifted=_adding_to_z(at_first, at_second, -1.0),
+        restored=_adding_to_z(at_first, at_second, 1.0),
     )
 
 
-def _compile_relaxing(first: Memory | None, second: Memory | None) -> Storage:
-    per_second, per_attempt = np.zeros((2, 4, 4)), np.zeros((2, 2, 4, 4))
-    moving, fixed = np.zeros((2, 4, 4)), np.zeros((2, 4, 4))
-    for end, (memory, corner) in enumerate(((first, (3, 0)), (second, (0, 3)))):
-        np.fill_diagonal(per_second[end], _per_second(memory))
-        np.fill_diagonal(per_attempt[end, end], _per_attempt(memory))
-        np.fill_diagonal(moving[end], 1.0)
-        if _relaxes(memory):
-            per_second[end][corner] = per_second[end, 3, 3]
-            moving[end][corner], fixed[end][corner] = -1.0, 1.0
-    return Storage(
-        per_second=per_second,
-        per_first_attempt=per_attempt[0],
-        per_second_attempt=per_attempt[1],
-        moving=moving,
-        fixed=fixed,
-    )
-
-
-def _relaxes(memory: Memory | None) -> bool:
-    return isinstance(memory, RelaxingMemory) and memory.relaxation_s < math.inf
-
-
-def _per_second(memory: Memory | None) -> NDArray[np.float64]:
-    """Logarithm of what one second leaves of I, X, Y, Z of one stored qubit."""
-    if memory is None:
-        return np.zeros(4)
-    if isinstance(memory, DepolarisingMemory):
-        return np.array([0.0, -1.0, -1.0, -1.0]) / memory.depolarising_s
-    coherence = -1.0 / memory.dephasing_s
-    return np.array([0.0, coherence, coherence, -1.0 / memory.relaxation_s])
-
-
-def _per_attempt(memory: Memory | None) -> NDArray[np.float64]:
-    """Logarithm of what one entangling attempt at its node leaves of I, X, Y, Z of one stored qubit."""
-    if memory is None:
-        return np.zeros(4)
-    touched = [0.0, -1.0, -1.0, -1.0 if isinstance(memory, DepolarisingMemory) else 0.0]
-    return np.array(touched) / memory.coherence_attempts
+def _adding_to_z(first: Decay, second: Decay, share: float) -> NDArray[np.float64]:
+    """Adds `share` of I to Z at each end that relaxes: float64 (16, 16), to the right of a flat table."""
+    ends = np.array([np.eye(4), np.eye(4)])
+    ends[:, 0, 3] = share * first.relaxes, share * second.relaxes
+    both: NDArray[np.float64] = np.einsum("ik,jl->ijkl", *ends).reshape(16, 16)
+    return both

@@ -17,6 +17,7 @@ from qdpem.scenario.sense import sense_faults
 from qdpem.scenario.wording import shown
 
 __all__ = [
+    "apply_overrides",
     "load_scenario",
     "parameters_of",
     "parse_scenario",
@@ -57,14 +58,19 @@ def parse_scenario(text: str, *, origin: str = "the scenario", overrides: Sequen
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError([Fault("", f"it is not valid TOML: {error}")], origin=origin) from error
-    faults = [fault for override in overrides for fault in _override(values, override)]
-    if faults:
-        raise ScenarioError(faults, origin=origin)
+    apply_overrides(values, overrides, origin=origin)
     scenario: Scenario = checked(Scenario, values, origin=origin)
     faults = sense_faults(scenario)
     if faults:
         raise ScenarioError(faults, origin=origin)
     return scenario
+
+
+def apply_overrides(values: dict[str, Any], overrides: Sequence[str], *, origin: str) -> None:
+    """Set in `values` what `overrides` such as "nodes.memories=4" say; ScenarioError if that cannot be."""
+    faults = [fault for override in overrides for fault in _override(values, override)]
+    if faults:
+        raise ScenarioError(faults, origin=origin)
 
 
 def scenario_text(scenario: Scenario) -> str:

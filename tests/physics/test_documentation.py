@@ -1,4 +1,4 @@
-"""Every example in the package's docstrings and in docs/physics.md runs and prints what it says."""
+"""Every example in the package's docstrings and in the pages on physics runs and prints what it says."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 
 import physics
 
-MODULES = ["physics", *(f"physics.{found.name}" for found in pkgutil.iter_modules(physics.__path__))]
-PAGE = Path(__file__).parents[2] / "docs" / "physics.md"
+MODULES = ["physics", *(found.name for found in pkgutil.walk_packages(physics.__path__, "physics."))]
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -23,9 +23,10 @@ def test_docstring_examples_run(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
-def test_the_page_prints_what_it_says():
-    source = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL).group(1)
+@pytest.mark.parametrize("page", ["physics.md", "plugins.md"])
+def test_the_page_prints_what_it_says(page):
+    source = re.search(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL).group(1)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(source, str(PAGE), "exec"), {})
+        exec(compile(source, page, "exec"), {})
     assert printed.getvalue().strip() == re.search(r"# (\S+)$", source, re.MULTILINE).group(1)

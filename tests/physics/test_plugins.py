@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass
+import types
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -17,31 +18,52 @@ from physics.pauli import PauliModel
 NODE = NodeHardware(memory=DepolarisingMemory(depolarising_s=1.0))
 
 
-class Tunable(PauliModel):
+class TunableReference(PauliModel):
+    """Stands for the reference of a stranger's model; it has one parameter less."""
+
+    name = "tunable-reference"
+    reference = None
+
+    @dataclass(frozen=True, kw_only=True)
+    class Parameters:
+        bias: float
+
+    def __init__(self, parameters):
+        super().__init__()
+        self.parameters = parameters
+
+    def decay_of(self, memory):
+        decay = super().decay_of(memory)
+        return replace(decay, per_second=decay.per_second * self.parameters.bias)
+
+
+class Tunable(TunableReference):
     """Stands for a stranger's model with parameters."""
+
+    name = "tunable"
+    reference = "tunable-reference"
 
     @dataclass(frozen=True, kw_only=True)
     class Parameters:
         bias: float
         depth: int = 1
 
-    def __init__(self, parameters):
-        super().__init__()
-        self.parameters = parameters
+
+OFFERED = {"tunable": Tunable, "tunable-reference": TunableReference, "hollow": object, "pauli": PauliModel}
 
 
 @pytest.fixture
 def strangers(monkeypatch):
-    offered = {"tunable": f"{__name__}:Tunable", "hollow": "builtins:object"}
-    points = {name: EntryPoint(name, value, plugins.GROUP) for name, value in offered.items()}
-    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__, _this_module()))
+    module = types.ModuleType("strangers")
+    for factory in OFFERED.values():
+        setattr(module, factory.__name__, factory)
+    monkeypatch.setitem(sys.modules, "strangers", module)
+    points = {
+        name: EntryPoint(name, f"strangers:{factory.__name__}", plugins.GROUP)
+        for name, factory in OFFERED.items()
+    }
+    points["nameless"] = EntryPoint("nameless", "strangers:PauliModel", plugins.GROUP)
     monkeypatch.setattr(plugins, "_found", lambda: points)
-
-
-def _this_module():
-    module = type(sys)(__name__)
-    module.Tunable = Tunable
-    return module
 
 
 def test_names_and_models():
@@ -76,9 +98,38 @@ def test_what_is_no_model_is_refused(strangers):
         physics.load_physics("hollow")
 
 
+def test_a_model_that_goes_by_another_name_is_refused(strangers):
+    with pytest.raises(TypeError, match=r"'nameless' \(strangers:PauliModel\) calls itself 'pauli'"):
+        physics.load_physics("nameless")
+
+
+def test_a_reference_gets_the_parameters_it_shares(strangers):
+    model = physics.load_physics("tunable", {"bias": 0.5, "depth": 3})
+    reference = plugins.load_reference(model)
+    assert type(reference) is TunableReference
+    assert reference.parameters == TunableReference.Parameters(bias=0.5)
+    assert plugins.load_reference(reference) is None
+
+
+def test_a_model_is_compared_with_its_own_reference(strangers):
+    model = physics.load_physics("tunable", {"bias": 0.5})
+    last = physics.check_model(model)[-1]
+    assert (last.law, last.passed) == ("equals its reference 'tunable-reference'", True)
+    model.reference = "pauli"
+    assert not physics.check_model(model)[-1].passed
+    model.reference = "paulli"
+    last = physics.check_model(model)[-1]
+    assert not last.passed
+    assert "no physics model is called 'paulli'; did you mean 'pauli'?" in last.detail
+
+
+def test_the_package_that_offers_a_model_is_known(strangers):
+    assert plugins.distribution_of("tunable") == plugins.distribution_of("absent") == ""
+
+
 def test_importing_physics_is_light():
     code = (
-        "import sys, physics, physics.figures, physics.plugins, physics.pauli;"
+        "import sys, physics, physics.figures, physics.conformance, physics.plugins, physics.pauli;"
         "physics.PauliModel(); assert 'qutip' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from physics import states
-from physics.hardware import DepolarisingMemory, NodeHardware, RelaxingMemory
+from physics.hardware import DepolarisingMemory, Detector, NodeHardware, RelaxingMemory
+
+STILL = DepolarisingMemory(depolarising_s=float("inf"))
 
 random_seeds = st.integers(0, 2**32 - 1)
 
@@ -29,7 +31,9 @@ def test_table_and_matrix_are_inverses(seed):
 def test_random_states_are_full_rank_states(seed):
     matrix = states.checked_density_matrix(some_state(seed))
     assert np.linalg.eigvalsh(matrix)[0] > 0.0
-    assert some_state(seed).tobytes() == matrix.tobytes()
+    assert np.allclose(matrix, some_state(seed), rtol=0.0, atol=1e-15)
+    assert np.trace(matrix) == pytest.approx(1.0, abs=4e-16)
+    assert np.array_equal(matrix, matrix.conj().T)
 
 
 def test_tables_of_bell_states():
@@ -81,7 +85,13 @@ def test_wrong_arguments_are_named():
     [
         (lambda: DepolarisingMemory(depolarising_s=0.0), "depolarising_s is 0.0"),
         (lambda: RelaxingMemory(relaxation_s=1.0, dephasing_s=2.1), "at most 2 relaxation_s = 2"),
-        (lambda: NodeHardware(memory=None, gate_fidelity=-0.1), "gate_fidelity is -0.1"),
+        (lambda: NodeHardware(memory=None), "memory is None; it must be a memory"),
+        (
+            lambda: DepolarisingMemory(depolarising_s=1.0, kind="relaxing"),
+            "kind is 'relaxing'.*'depolarising'",
+        ),
+        (lambda: Detector(number_resolving="no"), "number_resolving is 'no'; it must be True or False"),
+        (lambda: NodeHardware(memory=STILL, gate_fidelity=-0.1), "gate_fidelity is -0.1"),
     ],
 )
 def test_wrong_hardware_is_named(build, message):

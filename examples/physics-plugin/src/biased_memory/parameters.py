@@ -1,0 +1,21 @@
+"""What the model and its reference take from the scenario."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class BiasParameters:
+    """`bias` = rate of Z errors / (rate of X errors + rate of Y errors); 1/2 has no bias.
+
+    Tuckett, Bartlett and Flammia 2018, Phys. Rev. Lett. 120, 050505, whose example of a realistic bias is 10.
+    X and Y are equally likely.
+    """
+
+    bias: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.bias < math.inf:
+            raise ValueError(f"bias is {self.bias!r}; it must be 0 or more, and finite (0.5: unbiased)")
