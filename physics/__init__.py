@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from physics.batched import BatchedPhysicsModel, PauliBatches
     from physics.conformance import Check, check_model
     from physics.density_matrix import DensityMatrixModel
     from physics.hardware import (
@@ -37,9 +38,11 @@ if TYPE_CHECKING:
     from physics.plugins import UnknownPhysicsError, load_physics, physics_names
     from physics.presets import UnknownPresetError, preset, preset_names
     from physics.presets.quoted import Preset, Quoted
+    from physics.stored_swap import StoredSwap
     from physics.werner import WernerModel
 
 _ROOMS = {
+    "batched": ("BatchedPhysicsModel", "PauliBatches"),
     "conformance": ("Check", "check_model"),
     "density_matrix": ("DensityMatrixModel",),
     "hardware": (
@@ -62,11 +65,13 @@ _ROOMS = {
     "plugins": ("UnknownPhysicsError", "load_physics", "physics_names"),
     "presets": ("UnknownPresetError", "preset", "preset_names"),
     "presets.quoted": ("Preset", "Quoted"),
+    "stored_swap": ("StoredSwap",),
     "werner": ("WernerModel",),
 }
 _ROOM_OF = MappingProxyType({name: room for room, names in _ROOMS.items() for name in names})
 
 __all__ = [
+    "BatchedPhysicsModel",
     "Check",
     "CompiledLink",
     "DensityMatrixModel",
@@ -81,6 +86,7 @@ __all__ = [
     "Memory",
     "MidpointSourceLink",
     "NodeHardware",
+    "PauliBatches",
     "PauliModel",
     "PhysicsModel",
     "Plan",
@@ -89,6 +95,7 @@ __all__ = [
     "RelaxingMemory",
     "SingleClickLink",
     "SourceLink",
+    "StoredSwap",
     "Swapped",
     "UnknownPhysicsError",
     "UnknownPresetError",

@@ -153,7 +153,8 @@ class PauliBatches:
         joined = (one * middles) @ other
         success = found >= 0
         probability = np.where(success, joined[:, 0, 0], np.nan)
-        _check_possible(found, probability)
+        if outcome is not None:
+            _check_possible(found, probability)
         joined *= np.array(constants.signs)[found]
         joined /= probability[:, None, None]
         return SwappedBatch(success=success, outcome=found, state=_finished(joined))
@@ -264,9 +265,8 @@ def _succeed(u: Floats, probability: Floats) -> NDArray[np.bool_]:
 
 
 def _check_possible(outcome: NDArray[np.int64], probability: Floats) -> None:
-    chosen = np.flatnonzero(outcome >= 0)
-    if len(chosen):
-        pair = chosen[np.argmin(probability[chosen])]
+    if len(outcome):
+        pair = int(np.argmin(probability))
         check_possible(int(outcome[pair]), float(probability[pair]))
 
 

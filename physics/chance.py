@@ -15,6 +15,8 @@ _DECIMALS = 12
 _NEAR = 1e-12
 """Farther than this from `u`, rounding cannot carry a threshold past it, and need not be done."""
 
+_LEAST_FORCED = 1e-9
+
 
 def succeeds(u: float, probability: float) -> bool:
     """True when u < p. Raises ValueError for a `u` outside [0, 1)."""
@@ -56,8 +58,11 @@ def check_uniform(u: float) -> None:
 
 
 def check_possible(outcome: int, probability: float) -> None:
-    """Raise ValueError for an outcome that cannot be forced: its probability is 0 for the given states."""
-    if not probability > 1e-15:
+    """Raise ValueError for an outcome that cannot be forced: too unlikely for the given states.
+
+    What rounding leaves of a probability below 1e-9 would make up a good part of the state.
+    """
+    if not probability > _LEAST_FORCED:
         raise ValueError(f"outcome {outcome} has probability {probability:.3g} here; it cannot be forced")
 
 

@@ -80,8 +80,8 @@ class DensityMatrixModel:
         else:
             check_outcome(outcome)
             reported = _bell_measurement(qutip.tensor(left, right), node)
+            check_possible(outcome, reported[outcome].tr().real)
         branch = reported[outcome]
-        check_possible(outcome, branch.tr().real)
         correction = channels.embed(channels.CORRECTIONS[outcome], qubit=1, count=2)
         return Swapped(
             success=True, outcome=outcome, state=_normalised(correction * branch * correction.dag())

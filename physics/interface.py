@@ -96,7 +96,7 @@ class PhysicsModel(Protocol):
     ) -> Swapped:
         """Bell-measure the middle qubits at `node` and correct; `outcome` in 0..3 forces a success.
 
-        Raises ValueError for a forced outcome that has probability 0.
+        Raises ValueError for a forced outcome of probability 0 (below 1e-9).
         """
 
     def distil(

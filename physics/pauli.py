@@ -99,6 +99,7 @@ class PauliModel:
         tell from others fails. Raises ValueError for a forced outcome outside 0..3 or of probability 0.
         """
         compiled = self._swaps.get(node) or self.swap_constants(node)
+        forced = outcome is not None
         if outcome is None:
             remainder = after_success(u, compiled.success_probability)
             if remainder is None:
@@ -110,7 +111,8 @@ class PauliModel:
             check_outcome(outcome)
         joined: PauliTable = left.dot(compiled.middles[outcome]).dot(right)
         probability = joined.item(0)
-        check_possible(outcome, probability)
+        if forced:
+            check_possible(outcome, probability)
         joined /= probability
         if outcome:
             joined *= compiled.signs[outcome]
@@ -159,8 +161,8 @@ class PauliModel:
     ) -> StoredSwap:
         """`age` of both pairs and their `swap` at `node` in one: for slotted networks, where ages recur.
 
-        Each pair's memories are those at its first and second end. To keep, not to build for every swap:
-        compiling takes as long as some fifty swaps. Raises ValueError for a duration below 0 or not finite.
+        Each pair's memories are those at its first and second end. To keep, not to build for every swap.
+        Raises ValueError for a duration below 0 or not finite.
 
         >>> from physics.hardware import RelaxingMemory
         >>> memory = RelaxingMemory(relaxation_s=1.0, dephasing_s=0.5)

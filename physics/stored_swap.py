@@ -33,6 +33,7 @@ class StoredSwap:
 
     def __call__(self, left: PauliTable, right: PauliTable, u: float, outcome: int | None = None) -> Swapped:
         """Store both pairs, then swap: the result, the errors and the use of `u` are `PauliModel.swap`'s."""
+        forced = outcome is not None
         if outcome is None:
             outcome = self._drawn(left, right, u)
             if outcome is None:
@@ -41,7 +42,8 @@ class StoredSwap:
             check_outcome(outcome)
         joined = self.before.dot(left).dot(self.middles[outcome]).dot(right).dot(self.after[outcome])
         probability = joined.item(0)
-        check_possible(outcome, probability)
+        if forced:
+            check_possible(outcome, probability)
         joined /= probability
         joined.setflags(write=False)
         return Swapped(success=True, outcome=outcome, state=joined)
