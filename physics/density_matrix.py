@@ -22,7 +22,7 @@ from physics.chance import (
 )
 from physics.channels import Operator
 from physics.hardware import HERALDED_SHARES, LinkHardware, Memory, NodeHardware
-from physics.interface import NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
+from physics.interface import FAILED_SWAP, NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
 
 _PAIR = [[2, 2], [2, 2]]
 
@@ -72,11 +72,11 @@ class DensityMatrixModel:
         if outcome is None:
             remainder = after_success(u, node.swap_success_probability)
             if remainder is None:
-                return Swapped(success=False, outcome=-1, state=None)
+                return FAILED_SWAP
             reported = _bell_measurement(qutip.tensor(left, right), node)
             outcome = choose(remainder, [branch.tr().real for branch in reported])
             if outcome is None:
-                return Swapped(success=False, outcome=-1, state=None)
+                return FAILED_SWAP
         else:
             check_outcome(outcome)
             reported = _bell_measurement(qutip.tensor(left, right), node)
@@ -84,7 +84,10 @@ class DensityMatrixModel:
         branch = reported[outcome]
         correction = channels.embed(channels.CORRECTIONS[outcome], qubit=1, count=2)
         return Swapped(
-            success=True, outcome=outcome, state=_normalised(correction * branch * correction.dag())
+            success=True,
+            outcome=outcome,
+            probability=node.swap_success_probability * float(branch.tr().real),
+            state=_normalised(correction * branch * correction.dag()),
         )
 
     def distil(

@@ -13,6 +13,7 @@ Pair level: correlations over more than one pair are out of scope.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -52,11 +53,18 @@ class CompiledLink:
 
 @dataclass(frozen=True, kw_only=True)
 class Swapped:
-    """A swap's result; `state` joins the outer ends after Pauli correction, None when it failed."""
+    """A swap's result; `state` joins the outer ends after Pauli correction, None when it failed.
+
+    `probability` is that of drawing this outcome, all that may fail included; NaN when it failed.
+    """
 
     success: bool
     outcome: int
+    probability: float
     state: State
+
+
+FAILED_SWAP = Swapped(success=False, outcome=-1, probability=math.nan, state=None)
 
 
 @dataclass(frozen=True, kw_only=True)

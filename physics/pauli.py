@@ -21,10 +21,10 @@ from physics.chance import (
     succeeds,
 )
 from physics.hardware import LinkHardware, Memory, NodeHardware
-from physics.interface import NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
+from physics.interface import FAILED_SWAP, NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
 from physics.states import PauliTable
 from physics.storage import Decay, Storage, compile_storage, decay_of
-from physics.stored_swap import FAILED_SWAP, StoredSwap, fold_storage
+from physics.stored_swap import StoredSwap, fold_storage
 
 BilinearTerms: TypeAlias = tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]
 """Coefficients and the flat indices of the kept and the spent table; table = sum over the first axis of 2."""
@@ -117,7 +117,7 @@ class PauliModel:
         if outcome:
             joined *= compiled.signs[outcome]
         joined.setflags(False)  # type: ignore[call-arg]  # by its name it takes twice as long
-        return _swapped(outcome, joined)
+        return _swapped(outcome, probability * compiled.success_probability, joined)
 
     def distil(
         self,
@@ -260,10 +260,15 @@ class PauliModel:
 # Made without the frozen dataclasses' __init__, which alone would take a sixth of an operation's time.
 
 
-def _swapped(outcome: int, state: PauliTable) -> Swapped:
+def _swapped(outcome: int, probability: float, state: PauliTable) -> Swapped:
     made = object.__new__(Swapped)
     fields = made.__dict__
-    fields["success"], fields["outcome"], fields["state"] = True, outcome, state
+    fields["success"], fields["outcome"], fields["probability"], fields["state"] = (
+        True,
+        outcome,
+        probability,
+        state,
+    )
     return made
 
 

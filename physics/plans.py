@@ -5,14 +5,18 @@ Everything goes through the seam's own operations, so an estimate is as exact as
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+import numpy as np
+
 from physics.chance import check_protocol
 from physics.hardware import NodeHardware
-from physics.interface import CompiledLink, PhysicsModel, State
+from physics.interface import CompiledLink, PhysicsModel, State, Swapped
+from physics.states import is_bell_diagonal
 
 Schedule: TypeAlias = Literal["nested", "pumping"]
 
@@ -43,7 +47,7 @@ class Plan:
         check_protocol(self.protocol)
         for name in ("rounds_per_link", "end_rounds"):
             rounds = getattr(self, name)
-            if not (isinstance(rounds, int) and rounds >= 0):
+            if not (isinstance(rounds, int) and not isinstance(rounds, bool) and rounds >= 0):
                 raise ValueError(f"{name} is {rounds!r}; it must be a whole number of 0 or more")
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule is {self.schedule!r}; it must be one of {SCHEDULES}")
@@ -73,18 +77,18 @@ def estimate(
     """State, fidelity and cost of `plan` over `links` in a row, link i from node i to node i + 1.
 
     Each link pair is distilled fresh, stored at both ends for its own of `ages_s` (seconds), and swapped
-    from the first node to the last, each swap with the first outcome its node can herald; the end rounds
+    from the first node to the last; the state is the mean over the outcomes that nodes herald, and end rounds
     take two such pairs. Nothing else waits. A link built the other way round is to be flipped by the caller.
 
     Expected pairs count these restarts. A failed round loses both its pairs, and what went into either is
     made again from fresh pairs: nested rounds take C_k = 2 C_(k-1) / p_k pairs, pumping ones
-    C_k = (C_(k-1) + 1) / p_k, with C_0 = 1 and p_k the success probability of round k. A failed swap, of
-    probability 1 - q at each inner node for unbiased pairs, loses the pairs of all links of the path: each
-    takes C / (product of q). A failed end round loses both end-to-end pairs, and the same two laws hold,
-    end-to-end pairs in the place of fresh ones. (Wald 1944, Ann. Math. Stat. 15, 283: tries are independent.)
+    C_k = (C_(k-1) + 1) / p_k, with C_0 = 1 and p_k the success probability of round k. A failed swap loses
+    the pairs of all links of the path: each takes C / q, q the probability that all swaps succeed. A failed
+    end round loses both end-to-end pairs, and the same two laws hold, end-to-end pairs in the place of fresh
+    ones. (Wald 1944, Ann. Math. Stat. 15, 283: tries are independent.)
 
     Raises ValueError unless there are at least one link, one more node than links and as many ages as links,
-    and for a round that never succeeds on the pairs it gets.
+    and for a round that never, or a swap that all but never, succeeds on the pairs it gets.
 
     >>> from physics.hardware import DepolarisingMemory, SourceLink
     >>> from physics.pauli import PauliModel
@@ -111,9 +115,8 @@ def estimate(
         )
         for position, link in enumerate(links)
     ]
-    joined = swapped([state for state, _ in made], model=model, nodes=nodes, ages_s=ages_s)
+    joined, q = swapped([state for state, _ in made], model=model, nodes=nodes, ages_s=ages_s)
     state, ends = distilled(joined, plan.end_rounds, plan=plan, model=model, first=nodes[0], second=nodes[-1])
-    q = math.prod(node.mean_swap_success_probability for node in nodes[1:-1])
     tries = ends / q if q > 0.0 else math.inf
     return Estimate(
         state=state,
@@ -142,18 +145,48 @@ def distilled(
 
 
 def swapped(
-    pairs: Sequence[State], *, model: PhysicsModel, nodes: Sequence[NodeHardware], ages_s: Sequence[float]
-) -> State:
+    pairs: Sequence[State],
+    *,
+    model: PhysicsModel,
+    nodes: Sequence[NodeHardware],
+    ages_s: Sequence[float],
+    bell_diagonal: bool | None = None,
+) -> tuple[State, float]:
     """Pair i, from node i to node i + 1, stored at both ends for its own of `ages_s`; then all swapped.
 
-    From the first node to the last, each swap with the first outcome that its node can herald.
+    The mean state over the outcomes heralded, and the probability that all swaps succeed. `bell_diagonal`
+    says whether all pairs are so when swapped, if the caller knows. Raises ValueError when a swap all but
+    never succeeds.
     """
     joined: State = None
+    success, alike = 1.0, bell_diagonal is not False
     for position, pair in enumerate(pairs):
         node = nodes[position]
         aged = model.age(pair, node.memory, nodes[position + 1].memory, ages_s[position])
+        if bell_diagonal is None:
+            alike = alike and is_bell_diagonal(model.density_matrix(aged))
         if position == 0:
             joined = aged
-        else:
+        elif alike:
+            # Of Bell-diagonal pairs every outcome leaves the same state, and all are equally likely.
             joined = model.swap(joined, aged, node, 0.0, node.heralded_outcomes[0]).state
-    return joined
+            success *= node.mean_swap_success_probability
+        else:
+            joined, probability = _mean_swap(joined, aged, node, model=model)
+            success *= probability
+    return joined, success
+
+
+def _mean_swap(left: State, right: State, node: NodeHardware, *, model: PhysicsModel) -> tuple[State, float]:
+    """The mean of the states that the heralded outcomes leave, and the probability that one is heralded."""
+    found: list[Swapped] = []
+    for outcome in node.heralded_outcomes:
+        # One too unlikely to be forced is too unlikely to matter.
+        with contextlib.suppress(ValueError):
+            found.append(model.swap(left, right, node, 0.0, outcome))
+    success = sum(one.probability for one in found)
+    if not success > 0.0:
+        raise ValueError("a swap of this plan all but never succeeds on the pairs it gets")
+    shares = [one.probability / success for one in found]
+    matrices = [model.density_matrix(one.state) for one in found]
+    return model.from_density_matrix(np.tensordot(shares, matrices, axes=1)), success

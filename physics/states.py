@@ -132,6 +132,16 @@ def from_pauli_table(table: PauliTable) -> DensityMatrix:
     return matrix
 
 
+def is_bell_diagonal(matrix: DensityMatrix) -> bool:
+    """True when `matrix` is a mixture of the four Bell states, to 1e-12.
+
+    >>> is_bell_diagonal(werner(0.9)), is_bell_diagonal(np.diag([1.0, 0.0, 0.0, 0.0]).astype(complex))
+    (True, False)
+    """
+    rotated = _BELL_VECTORS.conj() @ matrix @ _BELL_VECTORS.T
+    return bool(np.abs(rotated - np.diag(rotated.diagonal())).max() < 1e-12)
+
+
 def exchange_ends(matrix: DensityMatrix) -> DensityMatrix:
     """The density matrix of the same pair with its first and second qubit exchanged."""
     return np.ascontiguousarray(matrix.reshape(2, 2, 2, 2).transpose(1, 0, 3, 2).reshape(4, 4))

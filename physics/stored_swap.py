@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics.chance import after_success, check_outcome, check_possible, choose
-from physics.interface import Swapped
+from physics.interface import FAILED_SWAP, Swapped
 from physics.states import PauliTable
-
-FAILED_SWAP = Swapped(success=False, outcome=-1, state=None)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -46,7 +44,8 @@ class StoredSwap:
             check_possible(outcome, probability)
         joined /= probability
         joined.setflags(write=False)
-        return Swapped(success=True, outcome=outcome, state=joined)
+        drawn = probability * self.success_probability
+        return Swapped(success=True, outcome=outcome, probability=drawn, state=joined)
 
     def _drawn(self, left: PauliTable, right: PauliTable, u: float) -> int | None:
         remainder = after_success(u, self.success_probability)

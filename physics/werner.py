@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import ClassVar, Final, TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 
@@ -20,12 +20,11 @@ from physics.chance import (
     succeeds,
 )
 from physics.hardware import HERALDED_SHARES, DepolarisingMemory, LinkHardware, Memory, NodeHardware
-from physics.interface import NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
+from physics.interface import FAILED_SWAP, NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
 
 WernerWeight: TypeAlias = float
 """w of the Werner state w |Phi+><Phi+| + (1-w) I/4, from -1/3 (F = 0) to 1; F = (1 + 3w)/4."""
 
-_FAILED_SWAP: Final = Swapped(success=False, outcome=-1, state=None)
 _CompiledRound: TypeAlias = tuple[float, float, float, float, float, float, float, float]
 
 
@@ -36,7 +35,7 @@ class WernerModel:
     fidelity and nothing else (Bennett et al. 1996, Phys. Rev. A 54, 3824). Exact for Werner links with
     depolarising memories and swaps with noisy gates and perfect readout; fidelities are right, too, after one
     such swap with noisy readout, any rounds of BBPSSW and a first round of DEJMPS. Elsewhere it forgets which
-    error is the likely one: later rounds of DEJMPS gain less, and memories with T1 and T2 decay too fast.
+    error is the likely one: later rounds of DEJMPS gain less, and with T1 and T2 it is right only at first, and only of Werner pairs.
 
     >>> model = WernerModel()
     >>> pair = model.from_density_matrix(states.werner(0.95))
@@ -98,16 +97,17 @@ class WernerModel:
         if outcome is None:
             remainder = after_success(u, node.swap_success_probability)
             if remainder is None:
-                return _FAILED_SWAP
+                return FAILED_SWAP
             outcome = choose(remainder, [0.25 * share for share in shares])
             if outcome is None:
-                return _FAILED_SWAP
+                return FAILED_SWAP
         else:
             check_outcome(outcome)
             check_possible(outcome, 0.25 * shares[outcome])
         m = node.readout_fidelity
         kept = node.gate_fidelity * (4.0 * m * m - 1.0) / 3.0
-        return Swapped(success=True, outcome=outcome, state=left * right * kept)
+        probability = 0.25 * shares[outcome] * node.swap_success_probability
+        return Swapped(success=True, outcome=outcome, probability=probability, state=left * right * kept)
 
     def distil(
         self,

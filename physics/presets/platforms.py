@@ -139,7 +139,8 @@ _TRAPPED_ION: Final = Preset(
         Quoted("detector.efficiency", 1.0, "in emission_efficiency", "assumed"),
         *_ideal(("detector.dark_count_rate_hz", 0.0)),
         Quoted("detector.window_s", 1e-6, "of no effect without dark counts", "assumed"),
-        *_telecom_fibre("422 nm light would have to be converted; that loss is not included"),
+        Quoted("fibre.fixed_loss_db", 0.0, "in emission_efficiency", "assumed"),
+        Quoted("fibre.loss_db_per_km", 0.24, _FIT, "reported", "422 nm light would have to be converted"),
         *_station(),
     ),
     results=(

@@ -6,10 +6,12 @@ import math
 
 from physics.interface import PhysicsModel, State
 from physics.plans import Plan, distilled, swapped
+from physics.states import is_bell_diagonal
 from qdpem.network.graph import Network
 from qdpem.network.routing import Path
 
 _LIFE_STEPS = 40
+_PROBE_S = 1.0
 _AGE_DIGITS = 2
 """Ages are rounded up to this many significant digits, so that few answers serve many questions."""
 
@@ -31,6 +33,7 @@ class Estimates:
         self._fidelity: dict[tuple[tuple[int, ...], int, float], float] = {}
         self._life: dict[tuple[tuple[int, ...], int, float], float] = {}
         self._links: dict[tuple[int, int], tuple[State, float]] = {}
+        self._stays_bell_diagonal: dict[tuple[int, int], bool] = {}
 
     def fidelity(self, path: Path, *, rounds: int = 0, age_s: float = 0.0) -> float:
         """Believed fidelity over `path` whose link pairs wait `age_s` at both ends before the swaps."""
@@ -93,7 +96,20 @@ class Estimates:
             turned = self._network.graph.link_ends[link, 0] != first
             pairs.append(self._physics.flip(pair) if turned else pair)
         nodes = [self._network.hardware[node] for node in path.nodes]
-        return swapped(pairs, model=self._physics, nodes=nodes, ages_s=[age_s] * len(pairs))
+        alike = all(self._bell_diagonal(link, rounds) for link in path.links)
+        return swapped(
+            pairs, model=self._physics, nodes=nodes, ages_s=[age_s] * len(pairs), bell_diagonal=alike
+        )[0]
+
+    def _bell_diagonal(self, link: int, rounds: int) -> bool:
+        """Whether a pair on `link` is Bell-diagonal after `rounds` and some storage, and so after any."""
+        key = (link, rounds)
+        if key not in self._stays_bell_diagonal:
+            first, second = (self._network.hardware[end] for end in self._network.graph.link_ends[link])
+            pair = self._distilled(link, rounds)[0]
+            aged = self._physics.age(pair, first.memory, second.memory, _PROBE_S)
+            self._stays_bell_diagonal[key] = is_bell_diagonal(self._physics.density_matrix(aged))
+        return self._stays_bell_diagonal[key]
 
     def _distilled(self, link: int, rounds: int) -> tuple[State, float]:
         """The state on `link` (first end = lower node) after `rounds`, and the fresh pairs it takes."""

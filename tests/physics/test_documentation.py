@@ -25,8 +25,15 @@ def test_docstring_examples_run(name):
 
 @pytest.mark.parametrize("page", ["physics.md", "plugins.md"])
 def test_the_page_prints_what_it_says(page):
-    source = re.search(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL).group(1)
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(compile(source, page, "exec"), {})
-    assert printed.getvalue().strip() == re.search(r"# (\S+)$", source, re.MULTILINE).group(1)
+    """A block's output stands in the text block after it, or behind a # in its last line."""
+    namespace = {}
+    blocks = re.findall(
+        r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", (DOCS / page).read_text(), re.DOTALL
+    )
+    assert blocks
+    for source, shown in blocks:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(source, page, "exec"), namespace)
+        wanted = shown or re.search(r"# (\S+)$", source, re.MULTILINE).group(1)
+        assert printed.getvalue().strip() == wanted.strip()
