@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Any, Final, cast
@@ -39,8 +39,8 @@ def load_physics(name: str, parameters: Mapping[str, object] = _NO_PARAMETERS) -
 
     A factory is a class; one that takes parameters names them in a frozen dataclass `Parameters` and is
     built as `Factory(Factory.Parameters(...))`, any other as `Factory()`. Raises UnknownPhysicsError for a
-    name that is not registered, ValueError for parameters it does not have, TypeError for a factory whose
-    product is not a physics model.
+    name that is not registered, ValueError for one that cannot be loaded and for parameters it does not
+    have, TypeError for what is not a class, or makes no physics model.
 
     >>> load_physics("pauli").name
     'pauli'
@@ -48,7 +48,7 @@ def load_physics(name: str, parameters: Mapping[str, object] = _NO_PARAMETERS) -
     found = _found()
     if name not in found:
         raise UnknownPhysicsError(name, found)
-    model = _build(name, found[name].load(), parameters)
+    model = _build(name, _factory(name, found[name]), parameters)
     if not isinstance(model, PhysicsModel):
         missing = [part for part in _members() if not hasattr(model, part)]
         raise TypeError(f"physics model {name!r} ({found[name].value}) lacks {', '.join(missing)}")
@@ -71,7 +71,7 @@ def load_reference(model: PhysicsModel) -> PhysicsModel | None:
         return None
     found = _found()
     given = getattr(model, "parameters", None)
-    taken = _parameter_names(found[name].load()) if name in found else []
+    taken = _parameter_names(_factory(name, found[name])) if name in found else []
     return load_physics(name, {key: getattr(given, key) for key in taken if hasattr(given, key)})
 
 
@@ -87,6 +87,21 @@ def distribution_of(name: str) -> str:
 
 def _found() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def _factory(name: str, point: EntryPoint) -> Any:
+    """The class an entry point leads to; whatever goes wrong on the way is told as the plugin's."""
+    where = f"physics model {name!r} ({point.value})"
+    try:
+        factory = point.load()
+    except Exception as error:
+        raise ValueError(f"{where} cannot be loaded: {error}") from error
+    if not isinstance(factory, type):
+        raise TypeError(f"{where} is {factory!r}; an entry point must lead to a class")
+    kind = getattr(factory, "Parameters", None)
+    if kind is not None and not is_dataclass(kind):
+        raise TypeError(f"{where} has Parameters = {kind!r}; it must be a frozen dataclass")
+    return factory
 
 
 def _build(name: str, factory: Any, parameters: Mapping[str, object]) -> object:

@@ -35,7 +35,8 @@ class WernerModel:
     fidelity and nothing else (Bennett et al. 1996, Phys. Rev. A 54, 3824). Exact for Werner links with
     depolarising memories and swaps with noisy gates and perfect readout; fidelities are right, too, after one
     such swap with noisy readout, any rounds of BBPSSW and a first round of DEJMPS. Elsewhere it forgets which
-    error is the likely one: later rounds of DEJMPS gain less, and with T1 and T2 it is right only at first, and only of Werner pairs.
+    error is the likely one: later rounds of DEJMPS gain less, and
+    with T1 and T2 it is right only at first, and only of Werner pairs.
 
     >>> model = WernerModel()
     >>> pair = model.from_density_matrix(states.werner(0.95))

@@ -82,6 +82,8 @@ def _sentences(found: Audit, *, wall_s: float) -> list[str]:
         f"{found.compared} of {found.pairs} pairs made under {found.physics!r} were replayed under"
         f" {found.reference!r}: {found.swaps} swaps, {found.distillations} distillations, {wall_s:.1f} s"
     ]
+    if found.pairs == 0:
+        said.append("no pair was born in this run: only the links were there to compare")
     if found.unknown:
         said.append(f"{found.unknown} pairs could not be replayed: what they were made of is not known")
     if not found.drawn:

@@ -56,7 +56,11 @@ def _check_physics(name: str, overrides: Sequence[str]) -> list[tuple[str, bool,
         model = load_physics(name, parameters)
     except (TypeError, ValueError) as error:
         raise ScenarioError([Fault("", str(error))], origin=origin) from error
-    return [(one.law, one.passed, one.detail) for one in check_model(model)]
+    # The law stands in the first column already.
+    return [
+        (one.law, one.passed, one.detail.removeprefix(f"the law {one.law!r} is "))
+        for one in check_model(model)
+    ]
 
 
 def _check_policy(name: str, overrides: Sequence[str]) -> list[tuple[str, bool, str]]:

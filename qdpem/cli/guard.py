@@ -85,7 +85,7 @@ def _report() -> None:
 
     traceback.print_exc()
     typer.echo(
-        "This is a fault in qdpem, not in what you asked."
-        " Please report it with the lines above and your command.",
+        "This is a fault in qdpem, or in a plugin if the lines above end in one; not in what you asked."
+        " Please report it with those lines and your command.",
         err=True,
     )

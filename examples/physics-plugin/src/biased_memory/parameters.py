@@ -17,5 +17,8 @@ class BiasParameters:
     bias: float = 10.0
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.bias < math.inf:
-            raise ValueError(f"bias is {self.bias!r}; it must be 0 or more, and finite (0.5: unbiased)")
+        number = isinstance(self.bias, int | float) and not isinstance(self.bias, bool)
+        if not (number and 0.0 <= self.bias < math.inf):
+            raise ValueError(
+                f"bias is {self.bias!r}; it must be a number of 0 or more, and finite (0.5: unbiased)"
+            )
