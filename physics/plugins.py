@@ -52,7 +52,37 @@ def load_physics(name: str, parameters: Mapping[str, object] = _NO_PARAMETERS) -
     if not isinstance(model, PhysicsModel):
         missing = [part for part in _members() if not hasattr(model, part)]
         raise TypeError(f"physics model {name!r} ({found[name].value}) lacks {', '.join(missing)}")
+    if model.name != name:
+        raise TypeError(f"physics model {name!r} ({found[name].value}) calls itself {model.name!r}")
     return model
+
+
+def load_reference(model: PhysicsModel) -> PhysicsModel | None:
+    """The model that `model.reference` names, what it says it is equal to; None when it names none.
+
+    It is built with those of `model.parameters` that it takes itself. Raises as `load_physics` does.
+
+    >>> from physics.pauli import PauliModel
+    >>> load_reference(PauliModel()).name
+    'qutip'
+    """
+    name = getattr(model, "reference", None)
+    if name is None:
+        return None
+    found = _found()
+    given = getattr(model, "parameters", None)
+    taken = _parameter_names(found[name].load()) if name in found else []
+    return load_physics(name, {key: getattr(given, key) for key in taken if hasattr(given, key)})
+
+
+def distribution_of(name: str) -> str:
+    """The installed package that offers the physics model `name`, and its version; "" when unknown.
+
+    >>> distribution_of("pauli").split()[0]
+    'qdpem'
+    """
+    point = _found().get(name)
+    return f"{point.dist.name} {point.dist.version}" if point is not None and point.dist is not None else ""
 
 
 def _found() -> dict[str, EntryPoint]:
@@ -60,8 +90,7 @@ def _found() -> dict[str, EntryPoint]:
 
 
 def _build(name: str, factory: Any, parameters: Mapping[str, object]) -> object:
-    kind = getattr(factory, "Parameters", None)
-    allowed = [] if kind is None else [field.name for field in fields(kind)]
+    kind, allowed = getattr(factory, "Parameters", None), _parameter_names(factory)
     unknown = sorted(set(parameters) - set(allowed))
     if unknown:
         right = f"it takes {', '.join(allowed)}" if allowed else "it takes none"
@@ -72,6 +101,11 @@ def _build(name: str, factory: Any, parameters: Mapping[str, object]) -> object:
         raise ValueError(
             f"physics model {name!r} cannot be built with {dict(parameters)}: {error}"
         ) from error
+
+
+def _parameter_names(factory: Any) -> list[str]:
+    kind = getattr(factory, "Parameters", None)
+    return [] if kind is None else [field.name for field in fields(kind)]
 
 
 def _members() -> list[str]:

@@ -52,7 +52,9 @@ def flow_network(
         foreign_stock_share=0.25,
         delay_s=np.zeros(links),
         links=tuple(
-            CompiledLink(success_probability=float(chance), attempt_period_s=0.0, fresh=None)
+            CompiledLink(
+                success_probability=float(chance), attempt_period_s=0.0, fresh=None, source_limited=True
+            )
             for chance in np.broadcast_to(success, links)
         ),
         hardware=(hardware,) * nodes,

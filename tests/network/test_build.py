@@ -29,7 +29,12 @@ class LossOnly:
     def link(self, hardware: SourceLink, length_km: float) -> CompiledLink:
         loss_db = hardware.fibre.fixed_loss_db + hardware.fibre.loss_db_per_km * length_km
         success = hardware.efficiency * 10 ** (-loss_db / 10)
-        return CompiledLink(success_probability=success, attempt_period_s=0.0, fresh=hardware.fresh_fidelity)
+        return CompiledLink(
+            success_probability=success,
+            attempt_period_s=0.0,
+            fresh=hardware.fresh_fidelity,
+            source_limited=True,
+        )
 
 
 def of_line(*overrides: str) -> Scenario:

@@ -124,7 +124,7 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
         (
             "demand.weights=matrx",
             "demand.weights",
-            "'matrx' is not allowed; should be 'matrix' or 'uniform' (did you mean 'matrix'?)",
+            "'matrx' is not allowed; should be 'matrix' or 'uniform' or 'ends' (did you mean 'matrix'?)",
         ),
         ("demand.classes=[]", "demand.classes", "[] is not allowed; should have at least 1 item"),
         ("nodes=3", "nodes", "3 is not allowed; should be a table with"),
