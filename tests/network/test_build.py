@@ -12,6 +12,7 @@ from qdpem.errors import ScenarioError
 from qdpem.network.build import (
     build_graph,
     build_network,
+    build_physics,
     network_warnings,
     unserved_demand,
     unserved_share,
@@ -211,3 +212,43 @@ def test_a_silent_link_serves_nothing() -> None:
         classes=scenario.demand.classes,
     )
     assert share == 1.0
+
+
+DIRECT = "kind='direct',success_probability=0.2"
+
+
+def test_a_link_that_attempts_has_a_rate_of_its_own_and_needs_no_source() -> None:
+    scenario = of_line(f"links.hardware={{{DIRECT},attempt_period_s=4e-3,modes=3}}", "nodes.source_rate_hz=0")
+    network = build_network(scenario, build_physics(scenario), seed=0)
+    assert not network.source_limited.any()
+    assert network.link_rate_hz == pytest.approx([3 * 0.2 / 4e-3] * 3, rel=1e-12)
+    assert network_warnings(network) == ()
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "message"),
+    [
+        (
+            f"links.hardware={{{DIRECT},attempt_period_s=0}}",
+            "links.hardware.attempt_period_s",
+            "0.0 is not allowed; should be above 0, or it never stops making pairs",
+        ),
+        (
+            "links.hardware={kind='direct',success_probability=0,attempt_period_s=1}",
+            "links.hardware.success_probability",
+            "0.0 is not allowed; should be above 0, or no pair is ever born",
+        ),
+        (
+            "links.hardware={kind='single-click',bright_population=0.1,emission_efficiency=0.0}",
+            "links.hardware",
+            "0.0 is not allowed; should be above 0: with these efficiencies and dark counts",
+        ),
+    ],
+)
+def test_a_link_that_makes_none_or_too_many_is_a_fault_of_the_scenario(override, path, message) -> None:
+    scenario = of_line(override)
+    with pytest.raises(ScenarioError) as caught:
+        build_network(scenario, build_physics(scenario), seed=0)
+    (fault,) = caught.value.faults
+    assert fault.path == path
+    assert fault.message.startswith(message)
