@@ -65,7 +65,7 @@ class Mode:
     def pass_until(self, now_s: float) -> None:
         """Count the attempts started before `now_s`; none of them succeeded."""
         started = int((now_s - self._start_s) / self._period_s)
-        # The division may miss by a rounding; what decides is the very number the clock is set to.
+        # The division may miss by a rounding; what decides is the number that the clock is set to.
         while self._start_s + started * self._period_s < now_s:
             started += 1
         while started > self._made and self._start_s + (started - 1) * self._period_s >= now_s:
@@ -74,7 +74,7 @@ class Mode:
         self._made = max(started, self._made)
 
     def succeed(self) -> None:
-        """The attempt that succeeds starts now."""
+        """The attempt that succeeds starts now, or was counted before: the clock may be late by a rounding."""
         self._made += self._left
         self._left = self._draw()
 

@@ -10,7 +10,7 @@ import pytest
 from physics.plugins import load_physics
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import CLAIM_ENDS, CLAIM_KINDS, OUTCOMES, PAIR_ENDS
-from qdpem.policy.interface import Allocation, Decisions
+from qdpem.policy.interface import EMISSION_BACKLOG, Allocation, Decisions
 from qdpem.records.audit import audit
 from qdpem.records.reader import open_record
 from qdpem.records.writer import RecordWriter
@@ -88,6 +88,7 @@ def serve_all(views):
                 target_fidelity=float(views.request_target_fidelity[row, column]),
                 path=tuple(range(first, last + step, step)),
                 expires_s=float(views.request_deadline_s[row, column]),
+                pairs=int(views.request_pairs[row, column]),
                 request=int(views.request_id[row, column]),
             )
         )
@@ -196,6 +197,29 @@ def test_the_first_link_decays_while_it_waits_for_the_second(probability, period
     weight = (4.0 * fidelity - 1.0) / 3.0
     assert len(weight) > 2000
     assert abs(weight.mean() - exact) <= 4.9 * weight.std() / math.sqrt(len(weight)) + 1e-6
+
+
+def test_claims_that_wait_are_a_nodes_backlog_and_those_open_at_the_end_have_their_losses_counted(
+    arrive, script
+):
+    """Sixteen pairs asked of one mode that never succeeds: fifteen wait, each node has sixteen ahead of it."""
+    arrive([(1.0, 0, 1), (3.0, 0, 1)], patience_s=100.0, pairs=16)
+    scenario = scenario_of(
+        "topology.parameters.nodes=2", "links.hardware.success_probability=1e-9", "window.measured_s=4"
+    )
+    seen = []
+
+    def once(views):
+        seen.append(views.status[0, 0, EMISSION_BACKLOG])
+        return serve_all(views) if len(seen) == 1 else Decisions()
+
+    claims = simulate(scenario, Arm(name="local-minhop"), seed=1, policy=script(once)).tables["claims"]
+    assert seen == [0.0, 16.0]
+    assert (claims["end"] == CLAIM_ENDS.index("open")).all()
+    assert sorted(claims["contended"].tolist()) == [0] + [1] * 15
+    began_s = 1.0 + 2 * 20.0 / 2e5
+    lost_s = (claims["end_s"] - claims["contended_s"])[claims["contended"] == 1]
+    assert np.allclose(lost_s, began_s, rtol=0.0, atol=1e-12)
 
 
 def chain_by_hand(hops, *, count, probability, period_s, delay_s, time_s, rng):

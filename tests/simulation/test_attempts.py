@@ -266,7 +266,9 @@ def test_one_mode_does_what_a_naive_count_of_attempts_does(steps, seed):
             now_s += wait_s
             bench.run(now_s)
         _act(bench, naive, what, number)
-    assert bench.granted == naive.granted
+    assert [claim for claim, _ in bench.granted] == [claim for claim, _ in naive.granted]
+    # The clock may miss a time by a rounding.
+    assert np.allclose([s for _, s in bench.granted], [s for _, s in naive.granted], rtol=0.0, atol=1e-9)
     assert not bench.link.claims
     found = bench.contended()
     assert found.keys() == naive.contended.keys()
