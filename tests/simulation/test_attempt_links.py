@@ -202,7 +202,7 @@ def test_the_first_link_decays_while_it_waits_for_the_second(probability, period
 def test_claims_that_wait_are_a_nodes_backlog_and_those_open_at_the_end_have_their_losses_counted(
     arrive, script
 ):
-    """Sixteen pairs asked of one mode that never succeeds: fifteen wait, each node has sixteen ahead of it."""
+    """Sixteen pairs asked of one mode that never succeeds: fifteen wait, either node has sixteen ahead."""
     arrive([(1.0, 0, 1), (3.0, 0, 1)], patience_s=100.0, pairs=16)
     scenario = scenario_of(
         "topology.parameters.nodes=2", "links.hardware.success_probability=1e-9", "window.measured_s=4"
