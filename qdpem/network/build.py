@@ -94,7 +94,7 @@ def network_warnings(network: Network) -> tuple[str, ...]:
             f"{len(silent)} of {network.link_count} links make no pairs (both sources at 0): {shown}"
         )
     if any(np.isfinite(hardware.memory.coherence_attempts) for hardware in network.hardware):
-        warnings.append("attempts do not disturb stored pairs in networks yet: coherence_attempts is not used")
+        warnings.append("attempts do not disturb stored pairs in networks: coherence_attempts is not used")
     idle = np.flatnonzero(network.repeater_rate_hz <= 0.0)
     if len(idle) == network.node_count:
         warnings.append("no node can swap (all repeater rates are 0): only neighbours can be served")

@@ -228,7 +228,7 @@ def test_a_link_that_attempts_has_a_rate_of_its_own_and_needs_no_source() -> Non
 def test_what_attempts_cost_stored_pairs_is_left_out_and_warned_of() -> None:
     scenario = of_line("nodes.hardware.memory.coherence_attempts=1000")
     (warning,) = network_warnings(build_network(scenario, build_physics(scenario), seed=0))
-    assert warning == "attempts do not disturb stored pairs in networks yet: coherence_attempts is not used"
+    assert warning == "attempts do not disturb stored pairs in networks: coherence_attempts is not used"
 
 
 @pytest.mark.parametrize(
