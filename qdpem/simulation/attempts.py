@@ -74,7 +74,7 @@ class Mode:
         self._made = max(started, self._made)
 
     def succeed(self) -> None:
-        """The attempt that succeeds starts now, or is counted already: the clock may be late by a rounding."""
+        """The attempt that succeeds starts now, or is counted already if the clock is late by a rounding."""
         self._made += self._left
         self._left = self._draw()
 
