@@ -40,12 +40,16 @@ class CompiledLink:
 
     `success_probability` is one mode's in one attempt; `modes` run in parallel, all of them again after
     `attempt_period_s`. `fresh` is the heralded state corrected to Phi+, before any storage: an end's memory
-    holds its half from `stored_from_s` on, and knows of it at `known_s`.
+    holds its half from `stored_from_s` on, before either end knows of it at `known_s`.
+
+    `source_limited`: what holds the link back. True: the rate at which the sources at its ends emit, so that
+    the period says nothing; false: the link attempts, over and over, as fast as its period lets it.
     """
 
     success_probability: float
     attempt_period_s: float
     fresh: State
+    source_limited: bool
     modes: int = 1
     stored_from_s: tuple[float, float] = (0.0, 0.0)
     known_s: tuple[float, float] = (0.0, 0.0)

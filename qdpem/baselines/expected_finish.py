@@ -3,10 +3,12 @@
 A link e = (u, v) is fed by both sources, at r_u = g_u eta_e and r_v = g_v eta_e pairs/s. With work ahead
 that holds u until T_u and v until T_v, its n-th pair is expected at the t at which
 r_u max(t - T_u, 0) + r_v max(t - T_v, 0) = n, the least of T_u + n/r_u, T_v + n/r_v and
-(n + r_u T_u + r_v T_v) / (r_u + r_v). A swap waits until its repeater has refilled a token for it and
-for the swaps ahead. All must have happened: the expected maximum of independent exponential times is,
-within 10 % for up to 8 of equal mean (harmonic number against square root), the root of their summed
-squares. Light travels the path three times: reservation, grant, correction.
+(n + r_u T_u + r_v T_v) / (r_u + r_v). A link that attempts by itself, at rate r, takes n/r after whatever
+is ahead of it, which is no more than what is ahead at either end: min(T_u, T_v) + n/r. A swap waits until
+its repeater has refilled a token for it and for the swaps ahead. All must have happened: the expected
+maximum of independent exponential times is, within 10 % for up to 8 of equal mean (harmonic number against
+square root), the root of their summed squares. Light travels the path three times: reservation, grant,
+correction.
 Work: O(K x plans x hops) array elements a request, about 0.1 ms; features of a pair's paths are kept.
 """
 
@@ -41,7 +43,8 @@ class Options:
     """What does not change of K paths x 3 plans between two nodes; H the most hops, padded.
 
     `need` [3, K, H]: fresh pairs expected on each link for one pair delivered; `first`, `second` [K, H]
-    ends; `rate_first_hz`, `rate_second_hz`; `inner` [K, H] nodes that swap; `delay_s` [3, K]; `work_s`
+    ends; `rate_first_hz`, `rate_second_hz` of their sources for the link, or the link's own, at both,
+    where it `is_attempting`; `inner` [K, H] nodes that swap; `delay_s` [3, K]; `work_s`
     [3, K]: time of sources and repeaters that one pair takes from others.
     """
 
@@ -50,6 +53,7 @@ class Options:
     first: NDArray[np.int64]
     second: NDArray[np.int64]
     is_link: NDArray[np.bool_]
+    is_attempting: NDArray[np.bool_]
     rate_first_hz: Floats
     rate_second_hz: Floats
     inner: NDArray[np.int64]
@@ -74,7 +78,7 @@ class Options:
                 ready_first + need / self.rate_first_hz, ready_second + need / self.rate_second_hz
             )
             work = need + self.rate_first_hz * ready_first + self.rate_second_hz * ready_second
-            made_s = np.minimum(alone, work / both_hz)
+            made_s = np.where(self.is_attempting, alone, np.minimum(alone, work / both_hz))
         made_s = np.where(self.is_link, np.where(both_hz > 0.0, made_s, np.inf), 0.0)
         swapped_s = np.where(self.is_inner, token_wait_s[self.inner], 0.0)
         return np.asarray(np.sqrt((made_s**2).sum(axis=-1) + (swapped_s**2).sum(axis=-1)))
@@ -85,22 +89,29 @@ def options_over(paths: tuple[Path, ...], context: Context) -> Options:
     network, most = context.network, max(path.hops for path in paths)
     shape = (len(paths), most)
     first, second, inner = (np.zeros(shape, dtype=np.int64) for _ in range(3))
-    is_link, is_inner = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
+    is_link, is_inner, is_attempting = (np.zeros(shape, dtype=np.bool_) for _ in range(3))
+    own_hz = np.ones(shape)
     probability, need = np.ones(shape), np.ones((_PLANS, *shape))
     for row, path in enumerate(paths):
         hops = path.hops
         first[row, :hops], second[row, :hops] = path.nodes[:-1], path.nodes[1:]
         inner[row, : hops - 1] = path.nodes[1:-1]
         is_link[row, :hops], is_inner[row, : hops - 1] = True, True
-        probability[row, :hops] = network.success_probability[list(path.links)]
+        links = list(path.links)
+        is_attempting[row, :hops], own_hz[row, :hops] = (
+            ~network.source_limited[links],
+            network.link_rate_hz[links],
+        )
+        probability[row, :hops] = network.success_probability[links]
         for rounds in range(_PLANS):
             need[rounds, row, :hops] = [
                 context.estimates.pairs_per_link(link, rounds=rounds) for link in path.links
             ]
-    rate_first_hz = network.source_rate_hz[first] * probability
-    rate_second_hz = network.source_rate_hz[second] * probability
+    rate_first_hz = np.where(is_attempting, own_hz, network.source_rate_hz[first] * probability)
+    rate_second_hz = np.where(is_attempting, own_hz, network.source_rate_hz[second] * probability)
+    link_hz = np.where(is_attempting, own_hz, rate_first_hz + rate_second_hz)
     with np.errstate(divide="ignore"):
-        emissions_s = np.where(is_link, need / (rate_first_hz + rate_second_hz), 0.0).sum(axis=-1)
+        emissions_s = np.where(is_link, need / link_hz, 0.0).sum(axis=-1)
         swaps_s = np.where(is_inner, 1.0 / network.repeater_rate_hz[inner], 0.0).sum(axis=-1)
     return Options(
         paths=paths,
@@ -108,6 +119,7 @@ def options_over(paths: tuple[Path, ...], context: Context) -> Options:
         first=first,
         second=second,
         is_link=is_link,
+        is_attempting=is_attempting,
         rate_first_hz=rate_first_hz,
         rate_second_hz=rate_second_hz,
         inner=inner,
@@ -200,11 +212,18 @@ class Load:
 
 
 def _seconds_per_pair(network: Network) -> Floats:
-    """Mean time a pair holds each source, both ends working at it: 1 / mean rate of its links, [N]."""
-    total, count = np.zeros(network.node_count), np.zeros(network.node_count)
+    """Mean time in which each node works off a pair that is ahead there, [N].
+
+    Its source makes pairs one by one, with both ends working at them, at the mean rate of its links; links
+    that attempt by themselves work side by side, at the sum of their rates.
+    """
+    shared, alone, count = (np.zeros(network.node_count) for _ in range(3))
     for ends in network.graph.link_ends.T:
-        np.add.at(total, ends, network.link_rate_hz)
-        np.add.at(count, ends, 1.0)
+        np.add.at(shared, ends, np.where(network.source_limited, network.link_rate_hz, 0.0))
+        np.add.at(alone, ends, np.where(network.source_limited, 0.0, network.link_rate_hz))
+        np.add.at(count, ends, np.where(network.source_limited, 1.0, 0.0))
+    count = np.maximum(count, 1.0)
+    total = shared + count * alone
     return np.divide(count, total, out=np.zeros(network.node_count), where=total > 0.0)
 
 

@@ -51,6 +51,9 @@ def pair_weights(scenario: Scenario, network: Network) -> NDArray[np.float64]:
             message = f'"matrix" needs a topology with its own demand matrix, which {network.graph.name!r}'
             raise ScenarioError([Fault("demand.weights", message + ' has not; use "uniform"')])
         weights = 0.5 * (given + given.T)
+    elif scenario.demand.weights == "ends":
+        weights = np.zeros((network.node_count, network.node_count))
+        weights[0, -1] = weights[-1, 0] = 1.0
     else:
         weights = np.ones((network.node_count, network.node_count))
     np.fill_diagonal(weights, 0.0)

@@ -188,11 +188,11 @@ PAIRS = Table(
     "pairs",
     (
         _id("pair", "id, never reused"),
-        _time("born_s", "herald at the far end, or end of the swap or distillation"),
+        _time("born_s", "first known at an end of its link, or end of the swap or distillation"),
         _node("first", "one end: the first of its state, as it was in the end"),
         _node("second", "the other end"),
         _id("link", "the link that made it, -1 if swapped"),
-        _node("sender", "the end whose half had waited for the light at birth, -1 unless fresh"),
+        _node("sender", "the end whose source made it, -1 unless fresh from a source-limited link"),
         _id("first_parent", "pair it was made from (left of a swap, kept of a distillation), -1 if fresh"),
         _id("second_parent", "the other one"),
         Column("outcome", "int8", "", "Bell state 0 to 3 reported by the swap that made it, else -1"),

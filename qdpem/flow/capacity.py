@@ -24,8 +24,8 @@ class FlowBound:
     `offered_hz`: requests per second. `delivered_hz`: what the best flow found delivers. `bound_hz`: what
     none can exceed, by duality, converged or not. `share`: bound_hz / offered_hz (1 when nothing is
     offered). `iterations` and `columns` of the column generation. Loads are use / capacity of the flow
-    found, 0 where there is no capacity: `link_load` float64 [L] of what both sources could make of the
-    link, `source_load` [N] of the emissions, `repeater_load` [N] of the swap tokens.
+    found, 0 where there is no capacity: `link_load` float64 [L] of what the link could make if it had both
+    its sources for itself, `source_load` [N] of the emissions, `repeater_load` [N] of the swap tokens.
     """
 
     offered_hz: float
@@ -76,13 +76,15 @@ def flow_bound(
     """The most requests per second that any policy could deliver in the long run, on mean rates.
 
     max sum_kp x_kp over paths p of at most max_hops links, where x, y >= 0 and
-    demand: sum_p x_kp <= rate_k;  link e = (u, v): sum x_kp n_kpe <= eta_e (y_eu + y_ev);
+    demand: sum_p x_kp <= rate_k;  link e = (u, v): sum x_kp n_kpe <= eta_e (y_eu + y_ev) if it is
+    source-limited, else modes_e x p_e / period_e;
     source v: sum_e y_ev <= source_rate_hz;  repeater v: sum x_kp m_kpv <= repeater_rate_hz.
     A delivery takes pairs x pairs_per_link fresh pairs on each link, over the better success probability
     of its two ends when it is swapped at all, and pairs / success probability swaps at each inner node.
     Columns are generated (Ford and Fulkerson 1958) by `CheapestPaths`; any nonnegative link and swap
-    prices give a bound: sum_k rate_k max(0, 1 - least cost_k) + sum_v g_v max_e eta_e price_e
-    + sum_v c_v price_v. It ends when bound and flow are within `tolerance` of each other, relatively.
+    prices give a bound: sum_k rate_k max(0, 1 - least cost_k) + sum_v g_v max_e eta_e price_e, over
+    source-limited e, + sum_e capacity_e price_e over the other links + sum_v c_v price_v. It ends when
+    bound and flow are within `tolerance` of each other, relatively.
 
     Ages, deadlines and memories are left out, which only raises the optimum, provided that the classes'
     options hold every plan an arm may use. It speaks of long-run means: one seed's run, finite and lucky,
@@ -108,6 +110,9 @@ class _Programme:
         self._unit_hz = float(rate_hz.mean()) if len(rate_hz) else 1.0
         self._rate = rate_hz / self._unit_hz
         self._emissions = network.source_rate_hz / self._unit_hz
+        # An attempt-limited link has a capacity of its own, a source-limited one what sources give it.
+        self._own = np.where(network.source_limited, 0.0, network.link_rate_hz) / self._unit_hz
+        self._per_emission = np.where(network.source_limited, network.success_probability, 0.0)
         self._tokens = network.repeater_rate_hz / self._unit_hz
         success = np.array([one.swap_success_probability for one in network.hardware])
         better = success[network.graph.link_ends].max(axis=1)
@@ -168,10 +173,11 @@ class _Programme:
         """The bound that the prices prove."""
         network = self._network
         emission_price = np.zeros(network.node_count)
-        worth = network.success_probability * solution.link_price
+        worth = self._per_emission * solution.link_price
         for side in (0, 1):
             np.maximum.at(emission_price, network.graph.link_ends[:, side], worth)
         resources = self._emissions @ emission_price + self._tokens @ solution.swap_price
+        resources += self._own @ solution.link_price
         return float(self._rate @ np.maximum(0.0, 1.0 - best.cost) + resources)
 
     def _add(self, solution: _Solution, best: _Best) -> int:
@@ -198,10 +204,8 @@ class _Programme:
 
         network, columns = self._network, len(self._columns)
         links, nodes, classes = network.link_count, network.node_count, len(self._classes)
-        limits = np.concatenate([self._rate, np.zeros(links), self._emissions, self._tokens])
-        matrix = hstack(
-            [self._uses(), _emission_uses(network, rows=len(limits), first=classes)], format="csr"
-        )
+        limits = np.concatenate([self._rate, self._own, self._emissions, self._tokens])
+        matrix = hstack([self._uses(), self._emission_uses(rows=len(limits))], format="csr")
         gains = np.concatenate([np.ones(columns), np.zeros(2 * links)])
         result = linprog(-gains, A_ub=csr_matrix(matrix), b_ub=limits, method="highs")
         if result.status != 0:
@@ -228,6 +232,16 @@ class _Programme:
         values, rows, places = zip(*entries, strict=True)
         return csr_matrix((values, (rows, places)), shape=(classes + links + 2 * nodes, len(self._columns)))
 
+    def _emission_uses(self, *, rows: int) -> Any:
+        """What an emission of each end for each link gives the link and takes of the source."""
+        from scipy.sparse import csr_matrix
+
+        first, links = len(self._classes), self._network.link_count
+        link = np.repeat(np.arange(links), 2)
+        values = np.concatenate([-self._per_emission[link], np.ones(2 * links)])
+        row = np.concatenate([first + link, first + links + self._network.graph.link_ends.ravel()])
+        return csr_matrix((values, (row, np.tile(np.arange(2 * links), 2))), shape=(rows, 2 * links))
+
     def _result(self, solution: _Solution, bound: float, iterations: int) -> FlowBound:
         """The flow found, in requests per second, and what it asks of each resource."""
         network, classes = self._network, len(self._classes)
@@ -236,7 +250,7 @@ class _Programme:
         if self._columns:
             used = self._uses() @ solution.flow
         pairs, swaps = used[classes : classes + links], used[classes + links + nodes :]
-        made = network.success_probability * solution.emissions.sum(axis=1)
+        made = self._per_emission * solution.emissions.sum(axis=1)
         needed = solution.emissions * _share(pairs, made)[:, None]
         emitted = np.zeros(nodes)
         np.add.at(emitted, network.graph.link_ends, needed)
@@ -252,17 +266,6 @@ class _Programme:
             source_load=_share(emitted, self._emissions),
             repeater_load=_share(swaps, self._tokens),
         )
-
-
-def _emission_uses(network: Network, *, rows: int, first: int) -> Any:
-    """What an emission of each end for each link gives the link and takes of the source."""
-    from scipy.sparse import csr_matrix
-
-    links = network.link_count
-    link = np.repeat(np.arange(links), 2)
-    values = np.concatenate([-network.success_probability[link], np.ones(2 * links)])
-    row = np.concatenate([first + link, first + links + network.graph.link_ends.ravel()])
-    return csr_matrix((values, (row, np.tile(np.arange(2 * links), 2))), shape=(rows, 2 * links))
 
 
 def _times(price: NDArray[np.float64], amount: NDArray[np.float64]) -> NDArray[np.float64]:

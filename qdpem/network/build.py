@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from physics.hardware import FIBRE_SPEED_KM_PER_S, LinkHardware
+from physics.hardware import FIBRE_SPEED_KM_PER_S
 from physics.interface import CompiledLink, PhysicsModel
 from physics.plugins import load_physics
 from qdpem import registry
@@ -19,6 +19,7 @@ from qdpem.network.routing import Path, Routes
 from qdpem.rng import stream
 from qdpem.scenario.load import parameters_of
 from qdpem.scenario.schema import PerNode, RequestClass, Scenario, Topology, Uniform
+from qdpem.scenario.wording import own_words
 
 _SHOWN = 5
 
@@ -39,15 +40,16 @@ def build_network(scenario: Scenario, physics: PhysicsModel, *, seed: int) -> Ne
     """The network of `scenario` under `seed`, or under the scenario's own `topology_seed` if it has one.
 
     Raises UnknownNameError for an unknown kind of topology, ScenarioError for parameters it does not
-    take, a topology in more than one part, doubled or looping links, or a demand matrix that is
-    wanted and not there.
+    take, a topology in more than one part, doubled or looping links, a demand matrix that is wanted
+    and not there, or links that can never make a pair or would attempt without end in no time.
     """
     root = seed if scenario.topology_seed is None else scenario.topology_seed
     graph = build_graph(scenario, seed=seed)
     nodes = scenario.nodes
+    source_rate_hz = 0.0 if nodes.source_rate_hz is None else nodes.source_rate_hz
     return Network(
         graph=graph,
-        source_rate_hz=_per_node(nodes.source_rate_hz, graph.node_names, seed=root, key="source_rate"),
+        source_rate_hz=_per_node(source_rate_hz, graph.node_names, seed=root, key="source_rate"),
         repeater_rate_hz=_per_node(nodes.repeater_rate_hz, graph.node_names, seed=root, key="repeater_rate"),
         repeater_burst=nodes.repeater_burst,
         swap_time_s=nodes.swap_time_s,
@@ -55,7 +57,7 @@ def build_network(scenario: Scenario, physics: PhysicsModel, *, seed: int) -> Ne
         memories=np.full(len(graph.node_names), nodes.memories, dtype=np.int64),
         foreign_stock_share=nodes.foreign_stock_share,
         delay_s=graph.length_km / FIBRE_SPEED_KM_PER_S + scenario.links.processing_delay_s,
-        links=_compile(graph.length_km, scenario.links.hardware, physics),
+        links=_compile(graph.length_km, scenario, physics),
         hardware=(nodes.hardware,) * len(graph.node_names),
     )
 
@@ -82,7 +84,7 @@ def network_warnings(network: Network) -> tuple[str, ...]:
     """Sentences about what is legal and probably not meant: links that never fire, nodes that never swap."""
     names = network.graph.node_names
     warnings = []
-    if not network.source_rate_hz.any():
+    if network.source_limited.any() and not network.source_rate_hz.any():
         warnings.append("no source emits (every source_rate_hz is 0): nothing can be served at all")
     silent = np.flatnonzero(network.link_rate_hz <= 0.0)
     if len(silent):
@@ -91,6 +93,8 @@ def network_warnings(network: Network) -> tuple[str, ...]:
         warnings.append(
             f"{len(silent)} of {network.link_count} links make no pairs (both sources at 0): {shown}"
         )
+    if any(np.isfinite(hardware.memory.coherence_attempts) for hardware in network.hardware):
+        warnings.append("attempts do not disturb stored pairs in networks: coherence_attempts is not used")
     idle = np.flatnonzero(network.repeater_rate_hz <= 0.0)
     if len(idle) == network.node_count:
         warnings.append("no node can swap (all repeater rates are 0): only neighbours can be served")
@@ -196,13 +200,30 @@ def _per_node(value: PerNode, names: Sequence[str], *, seed: int, key: str) -> N
 
 
 def _compile(
-    length_km: NDArray[np.float64], hardware: LinkHardware, physics: PhysicsModel
+    length_km: NDArray[np.float64], scenario: Scenario, physics: PhysicsModel
 ) -> tuple[CompiledLink, ...]:
     compiled: dict[float, CompiledLink] = {}
     for length in length_km.tolist():
         if length not in compiled:
-            compiled[length] = physics.link(hardware, length)
+            compiled[length] = _compile_one(length, scenario, physics)
     return tuple(compiled[length] for length in length_km.tolist())
+
+
+def _compile_one(length_km: float, scenario: Scenario, physics: PhysicsModel) -> CompiledLink:
+    hardware = scenario.links.hardware
+    try:
+        link = physics.link(hardware, length_km)
+        if link.source_limited or link.attempt_period_s > 0.0:
+            return link
+        of = f"attempt_period_s of a {hardware.kind} link of {length_km:g} km"
+        raise ValueError(
+            f"{of} is {link.attempt_period_s!r}; it must be above 0, or it never stops making pairs"
+        )
+    except ValueError as error:
+        word, path = str(error).partition(" ")[0], "links.hardware"
+        path += f".{word}" if hasattr(hardware, word) else ""
+        fault = Fault(path, own_words(str(error)))
+        raise ScenarioError([fault], origin=f"the scenario {scenario.name!r}") from error
 
 
 def _listed(shown: Sequence[str], count: int) -> str:

@@ -65,10 +65,21 @@ class Network:
         return np.array([link.success_probability for link in self.links])
 
     @cached_property
+    def source_limited(self) -> NDArray[np.bool_]:
+        """Links that are fed by the sources at their ends, bool [L]; all others attempt by themselves."""
+        return np.array([link.source_limited for link in self.links], dtype=np.bool_)
+
+    @cached_property
     def link_rate_hz(self) -> NDArray[np.float64]:
-        """Pairs/s a link would get if both its sources worked for nothing else, float64 [L]."""
+        """Pairs/s a link would get if it had all it needs, float64 [L].
+
+        That is both its sources if it is source-limited, and else a claim for each of its modes, all the
+        time: modes x success probability / attempt period.
+        """
         ends = self.graph.link_ends
-        return np.asarray(self.source_rate_hz[ends].sum(axis=1) * self.success_probability)
+        attempts_hz = [0.0 if one.source_limited else one.modes / one.attempt_period_s for one in self.links]
+        tries_hz = np.where(self.source_limited, self.source_rate_hz[ends].sum(axis=1), attempts_hz)
+        return np.asarray(tries_hz * self.success_probability)
 
     @cached_property
     def neighbours(self) -> tuple[tuple[tuple[int, int], ...], ...]:

@@ -14,6 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from physics.interface import PROTOCOLS, PhysicsModel, State
+from qdpem.network.births import NO_SENDER, Births
 from qdpem.network.graph import Network
 from qdpem.provenance import provenance
 from qdpem.records.lineage import DISTILLATION, SWAP, Lineage, Operation
@@ -60,7 +61,7 @@ class Lives:
             zip(allocations["allocation"].tolist(), allocations["protocol"].tolist(), strict=True)
         )
         self._states: dict[int, State] = {}
-        self._fresh: dict[tuple[int, int, int], State] = {}
+        self._births = Births(network, model)
 
     def live(self, row: int) -> tuple[float, Draw | None]:
         """The pair's fidelity when the record took it, and how its swap or distillation was drawn.
@@ -88,20 +89,17 @@ class Lives:
         return self._operate(operation)[1]
 
     def _born(self, row: int) -> State:
-        """A fresh pair as heralded at the far end: the sender's half has waited the light's way."""
+        """A fresh pair as it is born, its halves stored as its link says."""
         network, (first, second) = self._network, self._ends(row)
         link, sender = self._columns["link"][row], self._columns["sender"][row]
         if network.link_between.get((first, second)) != link:
             raise ContradictionError(f"its link {link} does not join its ends {first} and {second}")
-        if sender not in (first, second):
-            raise ContradictionError(f"its sender {sender} is none of its ends {first} and {second}")
-        if (link, first, sender) not in self._fresh:
-            state = network.links[link].fresh
-            if int(network.graph.link_ends[link, 0]) != first:
-                state = self._model.flip(state)
-            memories = (network.hardware[end].memory if end == sender else None for end in (first, second))
-            self._fresh[link, first, sender] = self._model.age(state, *memories, float(network.delay_s[link]))
-        return self._fresh[link, first, sender]
+        if network.links[link].source_limited:
+            if sender not in (first, second):
+                raise ContradictionError(f"its sender {sender} is none of its ends {first} and {second}")
+        elif sender != NO_SENDER:
+            raise ContradictionError(f"it has a sender, {sender}, on a link that attempts without one")
+        return self._births.state(link, (first, second), sender)
 
     def _made(self, row: int) -> tuple[State, Draw | None]:
         """A pair as its swap or distillation left it, laid along its own ends."""

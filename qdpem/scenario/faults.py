@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints
@@ -98,6 +99,8 @@ class _Reading:
         location = detail["loc"]
         for index, part in enumerate(location):
             absent = detail["type"] == "missing" and index == len(location) - 1
+            if isinstance(part, int) and absent:
+                break  # A list of a fixed length is too short: that is a fault of the list.
             inside = part in here if isinstance(here, Mapping) else isinstance(part, int)
             if inside:
                 place.append(part)
@@ -130,7 +133,7 @@ class _Reading:
                 return
             chosen = max(tables, key=lambda table: _likeness(table, value))
             for place, tag, detail in branches:
-                if chosen.__name__ in tag:
+                if re.search(rf"\b{chosen.__name__}\b", tag):
                     self._note(found, place, detail)
             return
         for _, _, detail in branches:
@@ -151,6 +154,8 @@ class _Reading:
 
     def _sentence(self, place: Location, detail: ErrorDetails) -> str:
         kind, value = detail["type"], self._at(place)
+        if kind == "missing" and isinstance(detail["loc"][-1], int):
+            return f"{shown(value)} is not allowed; should have {len(get_args(self._hint(place)))} items"
         if kind == "missing":
             return f"is missing; should be {described(self._hint(place))}"
         if kind == "unexpected_keyword_argument":
@@ -163,6 +168,8 @@ class _Reading:
             wanted = f"should be {described(self._hint(place))}"
         elif kind == "too_short":
             wanted = f"should have at least {detail['ctx']['min_length']} item"
+        elif kind == "too_long":
+            wanted = f"should have at most {detail['ctx']['max_length']} items"
         elif kind == "string_pattern_mismatch":
             wanted = f"should match the pattern {detail['ctx']['pattern']}"
         else:
@@ -176,7 +183,7 @@ class _Reading:
 
     def _named(self, place: Location, message: str) -> Location:
         """The path of the field that a dataclass' own message begins with, else of the dataclass."""
-        value, word = self._at(place), message.split(" ", 1)[0]
+        value, word = self._at(place), message.split(" ", 1)[0].partition("[")[0]
         return (*place, word) if isinstance(value, Mapping) and word in value else place
 
     def _at(self, place: Location) -> Any:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from physics.hardware import NodeHardware, SourceLink
+from physics.hardware import LinkHardware, NodeHardware, SourceLink
 
 _CHECKED = ConfigDict(extra="forbid", allow_inf_nan=True)
 
@@ -68,11 +68,14 @@ class Topology:
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)
 class Nodes:
-    """What stands at every node; a `{ low, high }` table draws one number per node."""
+    """What stands at every node; a `{ low, high }` table draws one number per node.
 
-    source_rate_hz: PerNode
+    `source_rate_hz` is needed where links are source-limited, and means nothing to others.
+    """
+
     repeater_rate_hz: PerNode
     hardware: NodeHardware
+    source_rate_hz: PerNode | None = None
     repeater_burst: Annotated[float, Field(ge=1)] = 1.0
     swap_time_s: NotNegative = 1e-3
     distillation_time_s: NotNegative = 1e-3
@@ -84,7 +87,7 @@ class Nodes:
 class Links:
     """What every link is made of; its length comes from the topology."""
 
-    hardware: SourceLink = field(default_factory=SourceLink)
+    hardware: LinkHardware = field(default_factory=SourceLink)
     processing_delay_s: NotNegative = 1e-5
 
 
@@ -130,13 +133,14 @@ class Bursts:
 class Demand:
     """Who asks for how much, and when: `rate_hz` is the mean of all requests of the network.
 
-    `weights`: "matrix" uses the topology's own demand matrix, "uniform" weighs all pairs alike.
+    `weights`: "matrix" uses the topology's own demand matrix, "uniform" weighs all pairs alike, "ends" knows
+    but one pair: the topology's first and last node, as of a line.
     Without `bursts` arrivals are stationary Poisson.
     """
 
     rate_hz: Positive
     classes: Annotated[tuple[RequestClass, ...], Field(min_length=1)]
-    weights: Literal["matrix", "uniform"] = "uniform"
+    weights: Literal["matrix", "uniform", "ends"] = "uniform"
     bursts: Bursts | None = None
 
 

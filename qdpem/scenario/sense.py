@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from physics.hardware import SourceLink
 from qdpem import registry
 from qdpem.errors import Fault, QdpemError, ScenarioError, UnknownNameError
 from qdpem.scenario.faults import parameters_of
-from qdpem.scenario.schema import Demand, Scenario, Study, Topology
+from qdpem.scenario.schema import Demand, PerNode, Scenario, Study, Topology
+from qdpem.scenario.wording import described
 
 KEY_THRESHOLD_FIDELITY = 0.835
 """Below this a Werner pair gives no BBM92 key (its key fraction is zero at F = 0.8349)."""
@@ -22,6 +24,7 @@ def sense_faults(scenario: Scenario) -> list[Fault]:
     return [
         *_unknown("physics model", "physics", scenario.physics.model, "physics.model"),
         *_topology_faults(scenario.topology),
+        *_source_faults(scenario),
         *_demand_faults(scenario.demand),
         *(_study_faults(scenario.study) if scenario.study else []),
     ]
@@ -57,6 +60,14 @@ def _topology_faults(topology: Topology) -> list[Fault]:
     except QdpemError as error:
         return [Fault("topology.kind", str(error))]
     return []
+
+
+def _source_faults(scenario: Scenario) -> list[Fault]:
+    """Source-limited links without the rate that limits them."""
+    if scenario.nodes.source_rate_hz is not None or not isinstance(scenario.links.hardware, SourceLink):
+        return []
+    wrong = f"is missing; should be {described(PerNode)}, for links.hardware is of the kind 'source'"
+    return [Fault("nodes.source_rate_hz", wrong)]
 
 
 def _demand_faults(demand: Demand) -> list[Fault]:

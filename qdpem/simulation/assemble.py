@@ -5,9 +5,11 @@ from __future__ import annotations
 from physics.interface import PhysicsModel
 from qdpem.events.recorder import Recorder
 from qdpem.events.tables import CLAIMS, MESSAGES, PAIRS, REQUESTS
+from qdpem.network.births import NO_SENDER
 from qdpem.network.coins import distillation_coins, swap_coins
 from qdpem.network.graph import Network
 from qdpem.policy.estimates import Estimates
+from qdpem.simulation.attempts import Attempts
 from qdpem.simulation.claims import Claim, ClaimBook
 from qdpem.simulation.clock import Clock
 from qdpem.simulation.memories import Memories
@@ -37,7 +39,17 @@ def assemble_world(
     mail = Mail(recorder.appender(MESSAGES))
     ledger = Ledger(network, physics, recorder.appender(PAIRS))
     memories = Memories(network, headroom_share=_STOCK_HEADROOM)
-    names = network.graph.node_names
+    nodes = range(network.node_count)
+    sources = [_source(network, node, seed=seed, end_s=end_s, clock=clock) for node in nodes]
+    attempts = {
+        link: _attempts(network, link, seed=seed, end_s=end_s, clock=clock)
+        for link in range(network.link_count)
+        if not network.links[link].source_limited
+    }
+    feeds: list[tuple[Source | Attempts, ...]] = [
+        (attempts[link],) if link in attempts else (sources[first], sources[second])
+        for link, (first, second) in enumerate(network.graph.link_ends.tolist())
+    ]
     return World(
         network=network,
         physics=physics,
@@ -49,15 +61,21 @@ def assemble_world(
         memories=memories,
         requests=RequestBook(clock=clock, ledger=ledger, append=recorder.appender(REQUESTS)),
         stock=Stock(network=network, clock=clock, ledger=ledger, memories=memories, mail=mail),
-        sources=[_source(network, node, seed=seed, end_s=end_s, clock=clock) for node in range(len(names))],
-        repeaters=[_repeater(network, node, clock=clock) for node in range(len(names))],
+        sources=sources,
+        attempts=attempts,
+        feeds=feeds,
+        repeaters=[_repeater(network, node, clock=clock) for node in nodes],
         swap_coins=swap_coins(network.graph, seed=seed),
         distillation_coins=distillation_coins(network.graph, seed=seed),
     )
 
 
 def _source(network: Network, node: int, *, seed: int, end_s: float, clock: Clock) -> Source:
-    probability = {link: network.links[link].success_probability for _, link in network.neighbours[node]}
+    probability = {
+        link: network.links[link].success_probability
+        for _, link in network.neighbours[node]
+        if network.links[link].source_limited
+    }
     return Source(
         name=network.graph.node_names[node],
         seed=seed,
@@ -67,6 +85,21 @@ def _source(network: Network, node: int, *, seed: int, end_s: float, clock: Cloc
         clock=clock,
         succeed=_tell_owner,
         node=node,
+    )
+
+
+def _attempts(network: Network, link: int, *, seed: int, end_s: float, clock: Clock) -> Attempts:
+    compiled, names = network.links[link], network.graph.node_names
+    first, second = network.graph.link_ends[link].tolist()
+    return Attempts(
+        name=f"{names[first]}/{names[second]}",
+        seed=seed,
+        probability=compiled.success_probability,
+        period_s=compiled.attempt_period_s,
+        modes=compiled.modes,
+        end_s=end_s,
+        clock=clock,
+        succeed=_tell_attempter,
     )
 
 
@@ -81,6 +114,10 @@ def _repeater(network: Network, node: int, *, clock: Clock) -> Repeater:
 
 def _tell_owner(claim: Claim, node: int, _now_s: float) -> None:
     claim.owner.emitted(claim, node)
+
+
+def _tell_attempter(claim: Claim) -> None:
+    claim.owner.emitted(claim, NO_SENDER)
 
 
 def _tell_lane(claim: Claim) -> None:

@@ -38,6 +38,10 @@ class Knowledge:
         self._instant = context.plane.zero_delay and not desk.local
         nodes = world.network.node_count
         self.known, delay_s = _known(world, desk)
+        self._own_attempts = [
+            [world.attempts[link] for _, link in around if link in world.attempts]
+            for around in world.network.neighbours
+        ]
         self._lag = np.ceil(delay_s / self._epoch_s - 1e-9).astype(np.int64)
         self._delay_s = delay_s
         depth = int(self._lag.max()) + 2
@@ -156,7 +160,7 @@ class Knowledge:
         return (
             world.memories.free[node],
             repeater.tokens(now_s),
-            len(world.sources[node].claims),
+            len(world.sources[node].claims) + sum(len(one.claims) for one in self._own_attempts[node]),
             len(repeater.waiting),
         )
 

@@ -2,14 +2,15 @@
 soon as they can, corrections travel.
 
 Positions count the nodes of the path from 0; hop i joins positions i and i + 1; side 0 of a hop is its
-left end. A node acts on what it knows: the far end of a link knows a pair at its herald, the sender one
-link delay later.
+left end. A node acts on what it knows: either end of a link knows a fresh pair when its link says so
+(`qdpem.network.births`).
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
+from qdpem.network.births import NO_SENDER
 from qdpem.policy.interface import Allocation
 from qdpem.simulation.claims import Claim
 from qdpem.simulation.hops import Hop
@@ -81,11 +82,12 @@ class Lane:
         self._finish_hop(hop, pair, known_s)
 
     def emitted(self, claim: Claim, sender: int) -> None:
-        """An emission of the node `sender` has succeeded; the far end heralds it when it gets there."""
+        """An emission of the node `sender`, or an attempt of the link, has begun and will succeed."""
         hop: Hop = claim.tag
-        self._world.leave_sources(claim, "granted")
+        self._world.leave_feeds(claim, "granted")
         hop.claims.remove(claim)
-        self._world.clock.after(hop.delay_s, self._herald, hop, sender)
+        course = self._world.ledger.births.course(hop.link, sender)
+        self._world.clock.after(course.birth_s, self._herald, hop, sender)
 
     def release(self, position: int, how: str) -> None:
         """The node at `position` gives up: its claims are withdrawn, pairs that end there are gone."""
@@ -140,9 +142,11 @@ class Lane:
         pair = self._world.ledger.birth(
             hop.link, sender=sender, ends=ends, now_s=now_s, allocation=self.reservation.id
         )
-        self._world.mail.send("herald")
+        # A sender is told by the far end; word of an attempt goes to both.
+        self._world.mail.send("herald", hops=2 if sender == NO_SENDER else 1)
         hop.live.append(pair)
-        known_s = [now_s + hop.delay_s * (sender == end) for end in ends]
+        told_s = self._world.ledger.births.course(hop.link, sender).told_s
+        known_s = [now_s + told_s[end] for end in ends]
         self._gain(hop, pair, 0, known_s)
 
     def _gain(self, hop: Hop, pair: Pair, level: int, known_s: list[float]) -> None:
@@ -282,7 +286,7 @@ class Lane:
     def _cancel(self, hop: Hop, how: str) -> None:
         hop.cancelled = True
         for claim in hop.claims:
-            self._world.leave_sources(claim, "withdrawn")
+            self._world.leave_feeds(claim, "withdrawn")
         hop.claims = []
         for pair in hop.live:
             self._world.ledger.end(pair, how, self._world.clock.now_s)

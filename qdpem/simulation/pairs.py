@@ -7,6 +7,7 @@ from collections.abc import Callable
 from physics.interface import PhysicsModel, State
 from qdpem.events.recorder import Row
 from qdpem.events.tables import PAIR_ENDS
+from qdpem.network.births import Births
 from qdpem.network.graph import Network
 
 _END_CODE = {word: code for code, word in enumerate(PAIR_ENDS)}
@@ -64,22 +65,16 @@ class Ledger:
         self._physics = physics
         self._append = append
         self._memory = [hardware.memory for hardware in network.hardware]
+        self.births = Births(network, physics)
         self.live: dict[int, Pair] = {}
         self.born = 0
         self.ended = dict.fromkeys(PAIR_ENDS, 0)
 
     def birth(self, link: int, *, sender: int, ends: tuple[int, int], now_s: float, allocation: int) -> Pair:
-        """A fresh pair heralded now at the far end; its sender's half has waited the light's way already."""
-        compiled, graph = self._network.links[link], self._network.graph
-        state = compiled.fresh
-        if int(graph.link_ends[link, 0]) != ends[0]:
-            state = self._physics.flip(state)
-        waited_s = float(self._network.delay_s[link])
-        first, second = (self._memory[end] if end == sender else None for end in ends)
-        state = self._physics.age(state, first, second, waited_s)
+        """A fresh pair, known now at one end at least; its halves have been stored as `births` says."""
         return self._enter(
             ends,
-            state,
+            self.births.state(link, ends, sender),
             now_s=now_s,
             link=link,
             parents=(-1, -1),

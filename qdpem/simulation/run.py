@@ -317,8 +317,8 @@ class Simulation:
         world = self._world
         world.requests.close()
         self._desk.close()
-        for source in world.sources:
-            source.account()
+        for feed in (*world.sources, *world.attempts.values()):
+            feed.account()
         world.claims.close(world.clock.now_s)
         world.ledger.close(world.clock.now_s)
         world.mail.flush(world.clock.now_s)

@@ -8,6 +8,7 @@ from physics.interface import PhysicsModel
 from qdpem.network.graph import Network
 from qdpem.policy.estimates import Estimates
 from qdpem.rng import Coins
+from qdpem.simulation.attempts import Attempts
 from qdpem.simulation.claims import Claim, ClaimBook
 from qdpem.simulation.clock import Clock
 from qdpem.simulation.memories import Memories
@@ -21,7 +22,10 @@ from qdpem.simulation.stock import Stock
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class World:
-    """The clock, the books and the resources of one run."""
+    """The clock, the books and the resources of one run.
+
+    `attempts`: those of each attempt-limited link, by link. `feeds`: where claims on a link wait, [L].
+    """
 
     network: Network
     physics: PhysicsModel
@@ -34,18 +38,19 @@ class World:
     requests: RequestBook
     stock: Stock
     sources: list[Source]
+    attempts: dict[int, Attempts]
+    feeds: list[tuple[Source | Attempts, ...]]
     repeaters: list[Repeater]
     swap_coins: list[Coins]
     distillation_coins: list[Coins]
 
     def seek_emission(self, claim: Claim) -> None:
-        """The claim waits at the sources of both ends of its link."""
-        first, second = self.network.graph.link_ends[claim.link].tolist()
-        self.sources[first].add(claim)
-        self.sources[second].add(claim)
+        """The claim waits at whatever feeds its link: the sources of both ends, or its own attempts."""
+        for feed in self.feeds[claim.link]:
+            feed.add(claim)
 
-    def leave_sources(self, claim: Claim, how: str) -> None:
-        """The claim is granted or withdrawn; neither source works for it any more."""
-        for node in self.network.graph.link_ends[claim.link].tolist():
-            self.sources[node].remove(claim)
+    def leave_feeds(self, claim: Claim, how: str) -> None:
+        """The claim is granted or withdrawn; nothing works for it any more."""
+        for feed in self.feeds[claim.link]:
+            feed.remove(claim)
         self.claims.end(claim, how, self.clock.now_s)

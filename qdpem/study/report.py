@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from physics.hardware import DirectLink, Fibre, LinkHardware, SourceLink
 from qdpem.provenance import provenance
 from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Scenario, Uniform
@@ -183,21 +184,17 @@ def _short(value: float) -> str:
 
 def _facts(scenario: Scenario, seeds: Sequence[int], appendix: Appendix) -> list[tuple[str, str]]:
     nodes, demand, window = scenario.nodes, scenario.demand, scenario.window
-    link = scenario.links.hardware
     facts = [
         ("topology", appendix.topology or scenario.topology.kind),
         ("length scale", f"{scenario.topology.length_scale:g}"),
-        ("sources", f"{_rate(nodes.source_rate_hz)} photon pairs/s each, before loss"),
         ("repeaters", f"{_rate(nodes.repeater_rate_hz)} swaps/s each"),
         ("memories", f"{nodes.memories} qubits per node, {_memory(nodes.hardware.memory)}"),
-        (
-            "links",
-            f"{link.fibre.fixed_loss_db:g} dB + {link.fibre.loss_db_per_km:g} dB/km,"
-            f" fresh fidelity {link.fresh_fidelity:g}",
-        ),
+        ("links", _link(scenario.links.hardware)),
         ("physics model", scenario.physics.model),
         ("demand", f"{demand.rate_hz:g} requests/s on average, pairs weighed by {demand.weights}"),
     ]
+    if nodes.source_rate_hz is not None:
+        facts.insert(2, ("sources", f"{_rate(nodes.source_rate_hz)} photon pairs/s each, before loss"))
     shares = sum(kind.share for kind in demand.classes)
     facts += [
         (
@@ -215,6 +212,20 @@ def _facts(scenario: Scenario, seeds: Sequence[int], appendix: Appendix) -> list
 
 def _rate(value: float | Uniform) -> str:
     return f"{value.low:g} to {value.high:g}" if isinstance(value, Uniform) else f"{value:g}"
+
+
+def _link(link: LinkHardware) -> str:
+    if isinstance(link, SourceLink):
+        return f"{_fibre(link.fibre)}, fresh fidelity {link.fresh_fidelity:g}"
+    told = {name: value for name, value in asdict(link).items() if name not in ("kind", "fibre", "detector")}
+    own = ", ".join(f"{name} = {value}" for name, value in told.items())
+    return (
+        f"{link.kind}, {own}" if isinstance(link, DirectLink) else f"{link.kind}, {_fibre(link.fibre)}, {own}"
+    )
+
+
+def _fibre(fibre: Fibre) -> str:
+    return f"{fibre.fixed_loss_db:g} dB + {fibre.loss_db_per_km:g} dB/km"
 
 
 def _memory(memory: Any) -> str:

@@ -60,6 +60,30 @@ def test_an_idle_link_takes_the_mean_of_its_two_poisson_streams() -> None:
     assert found == pytest.approx(1.0 / rate_hz, rel=1e-12)
 
 
+def attempting(context: Context, *, modes: int, period_s: float) -> Context:
+    """The same grid with links that attempt by themselves."""
+    links = tuple(
+        replace(one, source_limited=False, modes=modes, attempt_period_s=period_s)
+        for one in context.network.links
+    )
+    return replace(context, network=replace(context.network, links=links))
+
+
+def test_a_link_that_attempts_works_off_what_is_ahead_at_its_quieter_end_at_its_own_rate() -> None:
+    """min(T_u, T_v) + n/r, T the work at a node over all its links' rates, r = modes x p / period."""
+    context = attempting(CONTEXT, modes=3, period_s=0.2)
+    options = options_over(context.routes.paths(0, 1)[:1], context)
+    rate_hz = 3 * float(NETWORK.success_probability[0]) / 0.2
+    ahead = np.zeros(9)
+    ahead[0], ahead[1] = 8.0, 9.0
+    idle, busy = load_of(context=context), load_of(context=context, pairs=ahead)
+    assert busy.ready_s[:2] == pytest.approx([8.0 / (2 * rate_hz), 9.0 / (3 * rate_hz)])
+    for pairs in (1, 2):
+        found = [options.finish_s(load, pairs=pairs)[0, 0] - fixed_delay_s(options) for load in (idle, busy)]
+        assert found == pytest.approx([pairs / rate_hz, 3.0 / rate_hz + pairs / rate_hz])
+    assert options.work_s[0, 0] == pytest.approx(1.0 / rate_hz)
+
+
 @pytest.mark.parametrize("count", [2, 4, 8])
 def test_the_root_of_summed_squares_is_within_a_tenth_of_the_expected_maximum(count: int) -> None:
     # The maximum of n exponentials of mean m has mean m H_n (Feller 1971, I.6).

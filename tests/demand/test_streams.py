@@ -50,7 +50,7 @@ def asked_network(nodes: int = 8, *, weights: np.ndarray | None = None) -> Netwo
         length_km=np.ones(nodes),
         demand_weights=weights,
     )
-    link = CompiledLink(success_probability=0.5, attempt_period_s=0.0, fresh=None)
+    link = CompiledLink(success_probability=0.5, attempt_period_s=0.0, fresh=None, source_limited=True)
     return Network(
         graph=graph,
         source_rate_hz=np.ones(nodes),

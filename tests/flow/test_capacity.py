@@ -52,7 +52,9 @@ def flow_network(
         foreign_stock_share=0.25,
         delay_s=np.zeros(links),
         links=tuple(
-            CompiledLink(success_probability=float(chance), attempt_period_s=0.0, fresh=None)
+            CompiledLink(
+                success_probability=float(chance), attempt_period_s=0.0, fresh=None, source_limited=True
+            )
             for chance in np.broadcast_to(success, links)
         ),
         hardware=(hardware,) * nodes,
@@ -113,13 +115,18 @@ def written_out(network: Network, classes: Sequence[FlowClass]) -> float:
     for link, (first, second) in enumerate(ends.tolist()):
         for node in (first, second):
             column = np.zeros(rows)
-            column[len(classes) + link] = -network.success_probability[link]
+            if network.links[link].source_limited:
+                column[len(classes) + link] = -network.success_probability[link]
             column[len(classes) + links + node] = 1.0
             columns.append(column)
+    own_hz = [
+        0.0 if one.source_limited else one.modes * one.success_probability / one.attempt_period_s
+        for one in network.links
+    ]
     limits = np.concatenate(
         [
             [one.rate_hz for one in classes],
-            np.zeros(links),
+            own_hz,
             network.source_rate_hz,
             network.repeater_rate_hz,
         ]
@@ -367,3 +374,38 @@ def test_senseless_classes_are_refused(change, told):
     sound = {"source": 0, "destination": 1, "rate_hz": 1.0, "options": ()}
     with pytest.raises(QdpemError, match=told):
         FlowClass(**(sound | change))
+
+
+def attempting(network: Network, rates_hz: dict[int, float]) -> Network:
+    """The network with some links made to attempt by themselves, at rates of their own."""
+    links = tuple(
+        replace(
+            one, source_limited=False, attempt_period_s=2 * one.success_probability / rates_hz[link], modes=2
+        )
+        if link in rates_hz
+        else one
+        for link, one in enumerate(network.links)
+    )
+    return replace(network, links=links)
+
+
+def test_a_chain_of_a_link_that_attempts_and_one_that_sources_feed():
+    """The first passes 1.25 pairs/s by itself; the second takes 3/2 emissions of the one source per pair."""
+    plain = flow_network([(0, 1), (1, 2)], source_hz=(0, 3, 0), repeater_hz=(0, 9, 0), success=2 / 3)
+    assert flow_bound(plain, [asks(0, 2, 100.0)]).delivered_hz == pytest.approx(1.0)
+    bound = flow_bound(attempting(plain, {0: 1.25}), [asks(0, 2, 100.0)])
+    assert bound.delivered_hz == pytest.approx(1.25)
+    assert bound.bound_hz == pytest.approx(1.25, rel=1e-6)
+    assert bound.link_load == pytest.approx([1.0, 1.25 / 2.0])
+    assert bound.source_load == pytest.approx([0.0, 1.25 * 1.5 / 3.0, 0.0])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_links_of_both_limits_in_one_network_against_every_path_written_out(seed):
+    network, classes = random_network(seed)
+    mixed = attempting(network, {0: 0.7, 3: 2.0, 6: 0.4})
+    found = flow_bound(mixed, classes, tolerance=1e-9)
+    exact = written_out(mixed, classes)
+    assert abs(exact - written_out(network, classes)) > 0.01
+    assert found.delivered_hz == pytest.approx(exact, rel=1e-6)
+    assert found.bound_hz == pytest.approx(exact, rel=1e-6)

@@ -12,6 +12,7 @@ from qdpem.errors import ScenarioError
 from qdpem.network.build import (
     build_graph,
     build_network,
+    build_physics,
     network_warnings,
     unserved_demand,
     unserved_share,
@@ -29,7 +30,12 @@ class LossOnly:
     def link(self, hardware: SourceLink, length_km: float) -> CompiledLink:
         loss_db = hardware.fibre.fixed_loss_db + hardware.fibre.loss_db_per_km * length_km
         success = hardware.efficiency * 10 ** (-loss_db / 10)
-        return CompiledLink(success_probability=success, attempt_period_s=0.0, fresh=hardware.fresh_fidelity)
+        return CompiledLink(
+            success_probability=success,
+            attempt_period_s=0.0,
+            fresh=hardware.fresh_fidelity,
+            source_limited=True,
+        )
 
 
 def of_line(*overrides: str) -> Scenario:
@@ -206,3 +212,49 @@ def test_a_silent_link_serves_nothing() -> None:
         classes=scenario.demand.classes,
     )
     assert share == 1.0
+
+
+DIRECT = "kind='direct',success_probability=0.2"
+
+
+def test_a_link_that_attempts_has_a_rate_of_its_own_and_needs_no_source() -> None:
+    scenario = of_line(f"links.hardware={{{DIRECT},attempt_period_s=4e-3,modes=3}}", "nodes.source_rate_hz=0")
+    network = build_network(scenario, build_physics(scenario), seed=0)
+    assert not network.source_limited.any()
+    assert network.link_rate_hz == pytest.approx([3 * 0.2 / 4e-3] * 3, rel=1e-12)
+    assert network_warnings(network) == ()
+
+
+def test_what_attempts_cost_stored_pairs_is_left_out_and_warned_of() -> None:
+    scenario = of_line("nodes.hardware.memory.coherence_attempts=1000")
+    (warning,) = network_warnings(build_network(scenario, build_physics(scenario), seed=0))
+    assert warning == "attempts do not disturb stored pairs in networks: coherence_attempts is not used"
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "message"),
+    [
+        (
+            f"links.hardware={{{DIRECT},attempt_period_s=0}}",
+            "links.hardware.attempt_period_s",
+            "0.0 is not allowed; should be above 0, or it never stops making pairs",
+        ),
+        (
+            "links.hardware={kind='direct',success_probability=0,attempt_period_s=1}",
+            "links.hardware.success_probability",
+            "0.0 is not allowed; should be above 0, or no pair is ever born",
+        ),
+        (
+            "links.hardware={kind='single-click',bright_population=0.1,emission_efficiency=0.0}",
+            "links.hardware",
+            "0.0 is not allowed; should be above 0: with these efficiencies and dark counts",
+        ),
+    ],
+)
+def test_a_link_that_makes_none_or_too_many_is_a_fault_of_the_scenario(override, path, message) -> None:
+    scenario = of_line(override)
+    with pytest.raises(ScenarioError) as caught:
+        build_network(scenario, build_physics(scenario), seed=0)
+    (fault,) = caught.value.faults
+    assert fault.path == path
+    assert fault.message.startswith(message)

@@ -23,6 +23,7 @@ def relaxed_path(model, age_s, kind):
         success_probability=1.0,
         attempt_period_s=1.0,
         fresh=model.from_density_matrix(states.bell_state(0)),
+        source_limited=False,
     )
     return estimate(Plan(), model=model, links=[link] * 2, nodes=[node] * 3, ages_s=[age_s] * 2)
 

@@ -244,3 +244,12 @@ def test_a_published_sender_and_receiver_without_fibre_is_not_reproduced():
     stays = {"stations": 1, "first_us": (250,), "second_us": (251, 250)}
     assert composed_weights(fibres_km=[50], **stays)[0] == pytest.approx(0.934995, abs=5e-7)
     assert composed_weights(fibres_km=[], **stays)[0] == pytest.approx(0.982636, abs=5e-7)
+
+
+@pytest.mark.parametrize("hardware", KINDS, ids=kind_of)
+@pytest.mark.parametrize("length_km", [0.0, 20.0])
+def test_a_link_says_what_limits_it_and_stores_both_halves_before_anybody_knows(hardware, length_km):
+    made = links.compile_link(hardware, length_km)
+    assert made.source_limited == isinstance(hardware, SourceLink)
+    assert max(made.stored_from_s) <= min(made.known_s)
+    assert max(made.known_s) <= made.attempt_period_s

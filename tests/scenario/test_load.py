@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physics.hardware import DepolarisingMemory, RelaxingMemory
+from physics.hardware import DepolarisingMemory, DirectLink, RelaxingMemory
 from qdpem.errors import ScenarioError
 from qdpem.scenario.load import (
     load_scenario,
@@ -124,7 +124,43 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
         (
             "demand.weights=matrx",
             "demand.weights",
-            "'matrx' is not allowed; should be 'matrix' or 'uniform' (did you mean 'matrix'?)",
+            "'matrx' is not allowed; should be 'matrix' or 'uniform' or 'ends' (did you mean 'matrix'?)",
+        ),
+        (
+            "links.hardware.kind=dierct",
+            "links.hardware.kind",
+            "'dierct' is not allowed; should be 'source' or 'midpoint-source' or 'double-click'"
+            " or 'single-click' or 'direct' (did you mean 'direct'?)",
+        ),
+        (
+            "links.hardware={kind='double-click',eficiency=0.5}",
+            "links.hardware.eficiency",
+            "is not a known key; did you mean 'emission_efficiency'? known: fibre, detector, rounds,",
+        ),
+        (
+            "links.hardware={kind='single-click'}",
+            "links.hardware.bright_population",
+            "is missing; should be a number",
+        ),
+        (
+            "links.hardware={kind='single-click',bright_population=0.1,detector={efficiency=2}}",
+            "links.hardware.detector.efficiency",
+            "2.0 is not allowed; should be between 0 and 1",
+        ),
+        (
+            "links.hardware={kind='direct',success_probability=1,attempt_period_s=1,fresh_weights=[0.9]}",
+            "links.hardware.fresh_weights",
+            "[0.9] is not allowed; should have 4 items",
+        ),
+        (
+            "links.hardware={kind='direct',success_probability=1,attempt_period_s=1,fresh_weights=[1,0,0,0,0]}",
+            "links.hardware.fresh_weights",
+            "[1, 0, 0, 0, 0] is not allowed; should have at most 4 items",
+        ),
+        (
+            "links.hardware={kind='direct',success_probability=1,attempt_period_s=1,fresh_weights=[0,1,0,0]}",
+            "links.hardware.fresh_weights",
+            "0.0 is not allowed; should be a fidelity in [1/4, 1]",
         ),
         ("demand.classes=[]", "demand.classes", "[] is not allowed; should have at least 1 item"),
         ("nodes=3", "nodes", "3 is not allowed; should be a table with"),
@@ -371,3 +407,30 @@ def test_values_and_types_are_shown_as_people_write_them() -> None:
     assert shown([1, "a"]) == '[1, "a"]'
     assert len(shown(list(range(100)))) == 60
     assert described(int | None) == "a whole number"
+
+
+def test_a_source_rate_is_missed_by_source_links_alone() -> None:
+    bare = SMALL.replace("source_rate_hz = 50\n", "")
+    assert faults_of(bare) == {
+        "nodes.source_rate_hz": "is missing; should be a number or a table with low, high,"
+        " for links.hardware is of the kind 'source'"
+    }
+    direct = "links.hardware={kind='direct',success_probability=0.5,attempt_period_s=1e-3,modes=4}"
+    scenario = parse_scenario(bare, overrides=[direct])
+    assert scenario.nodes.source_rate_hz is None
+    assert scenario.links.hardware == DirectLink(success_probability=0.5, attempt_period_s=1e-3, modes=4)
+    assert scenario_from_text(scenario_text(scenario)) == scenario
+
+
+@pytest.mark.parametrize(
+    ("keys", "kind"),
+    [
+        ("modes=2", "source"),
+        ("pair_probability=0.5", "midpoint-source"),
+        ("visibility=0.9", "double-click"),
+        ("bright_population=0.1", "single-click"),
+        ("success_probability=0.5,attempt_period_s=1e-3", "direct"),
+    ],
+)
+def test_a_link_without_kind_is_the_first_that_has_all_its_keys(keys: str, kind: str) -> None:
+    assert parse_scenario(SMALL, overrides=[f"links.hardware={{{keys}}}"]).links.hardware.kind == kind

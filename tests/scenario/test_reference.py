@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
+from physics.hardware import LinkHardware
 from qdpem.network.catalogue import FileParameters, TopohubParameters
 from qdpem.network.generators import GeometricParameters, GridParameters, LineParameters
 from qdpem.scenario.schema import Scenario
@@ -17,25 +19,35 @@ PAGE = (Path(__file__).parents[2] / "docs" / "scenario.md").read_text(encoding="
 ROW = re.compile(r"^\| `(?P<key>\w+)`(?P<must> \*)? \| (?P<default>[^|]*)\|", re.MULTILINE)
 
 
-def keys_of(kind: Any, *, path: str = "") -> dict[str, Any]:
-    """Dotted keys and defaults; tables inside are walked, memory kinds are one key."""
+def keys_of(kind: Any, *, path: str = "", own: str = "") -> dict[str, Any]:
+    """Dotted keys and defaults; tables inside are walked, memory kinds are one key.
+
+    Keys of a kind of link stand under "links.hardware(kind)."; tables that kinds share have the same defaults
+    in all of them and stand once, under "links.hardware.".
+    """
     found: dict[str, Any] = {}
     hints = get_type_hints(kind)
     for item in fields(kind):
         inner = [part for part in (hints[item.name], *get_args(hints[item.name])) if is_dataclass(part)]
-        if len(inner) == 1 and inner[0].__name__ != "Uniform":
+        if hints[item.name] == LinkHardware:
+            for one in inner:
+                name = f"{path}{item.name}"
+                walked = keys_of(one, path=f"{name}.", own=f"{name}({one.kind}).")
+                assert all(found.get(key, default) == default for key, default in walked.items())
+                found.update(walked)
+        elif len(inner) == 1 and inner[0].__name__ != "Uniform":
             found.update(keys_of(inner[0], path=f"{path}{item.name}."))
         else:
-            found[path + item.name] = item.default
+            found[(own or path) + item.name] = item.default
     return found
 
 
 def keys_of_page() -> dict[str, tuple[bool, str]]:
     found, section = {}, ""
     for text in PAGE.splitlines():
-        heading = re.match(r"^(?:## )?`\[+([\w.]+)\]+`", text)
+        heading = re.match(r"^(?:## )?`\[+([\w.]+)\]+`(?:, `kind = \"([\w-]+)\"`)?", text)
         if heading:
-            section = heading[1] + "."
+            section = f"{heading[1]}({heading[2]})." if heading[2] else heading[1] + "."
         row = ROW.match(text)
         if row and not text.startswith("| `topohub`"):
             found[section + row["key"]] = (row["must"] is not None, row["default"].strip().strip('"'))
@@ -53,7 +65,9 @@ def test_the_page_names_every_key_and_no_other() -> None:
 def test_the_page_has_the_default(key: str) -> None:
     must, said = keys_of_page()[key]
     default = keys_of(Scenario)[key]
-    if isinstance(default, bool):
+    if isinstance(default, tuple):
+        assert json.loads(said) == list(default)
+    elif isinstance(default, bool):
         assert said == str(default).lower()
     elif isinstance(default, int | float):
         assert float(said) == default
