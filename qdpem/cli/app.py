@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated
 
 import typer
@@ -56,4 +57,6 @@ def _door(
 
 def main() -> None:
     """The entry point of the `qdpem` command."""
+    # QuTiP says so on import; nothing here draws with it.
+    warnings.filterwarnings("ignore", message="matplotlib not found", category=UserWarning)
     app()

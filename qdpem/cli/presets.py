@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -9,6 +11,11 @@ import typer
 
 if TYPE_CHECKING:
     from physics.presets.quoted import Preset, Quoted
+
+_NUMBER = 16
+_WIDTH = 110
+_LEAST_ROOM = 40
+"""Columns: of a value, of output that is not a terminal, and left to sources however narrow that is."""
 
 
 def descriptions() -> list[tuple[str, str]]:
@@ -30,7 +37,7 @@ def show_presets() -> None:
         typer.echo(f"  {one.description}")
         for name, quoted in _rows(one):
             number = f"{_readable(quoted.value)} {quoted.unit}".rstrip()
-            typer.echo(f"  {name:<{width}}  {number:<16}  {quoted.origin}")
+            typer.echo(_wrapped(f"  {name:<{width}}  {number:<{_NUMBER}}  ", quoted.origin))
         typer.echo()
     for standing, meaning in STANDINGS.items():
         typer.echo(f"{standing}: {meaning}")
@@ -49,6 +56,12 @@ def show_fragment(name: str) -> None:
     typer.echo("\n".join(_fragment(preset(name))))
 
 
+def _wrapped(start: str, text: str) -> str:
+    """`text` after `start`, its further lines below its first."""
+    room = max(shutil.get_terminal_size((_WIDTH, 24)).columns - len(start), _LEAST_ROOM)
+    return start + textwrap.fill(text, room).replace("\n", "\n" + " " * len(start))
+
+
 def _rows(preset: Preset) -> Iterator[tuple[str, Quoted]]:
     yield from ((f"nodes.hardware.{quoted.name}", quoted) for quoted in preset.node_values)
     yield from ((f"links.hardware.{quoted.name}", quoted) for quoted in preset.link_values)
@@ -62,6 +75,7 @@ def _readable(value: object) -> str:
 def _fragment(preset: Preset) -> Iterator[str]:
     yield f"# {preset.name}: {preset.description}"
     yield "# What checked, reported, remembered and assumed mean is told by: qdpem list presets"
+    yield "# Put these tables in the place of [nodes.hardware] and [links.hardware] in a scenario."
     yield from _tables("nodes.hardware", _quotes(preset.node_values))
     yield ""
     yield from _tables("links.hardware", _quotes(preset.link_values))
