@@ -1,8 +1,9 @@
 """The laws that any physics model must keep: run your own model through them with `check_model`.
 
 Laws ask only for what holds of a model's own states, so that a simplification (say, Werner states) passes
-them too. A model whose attribute `reference` names a registered physics model claims to be equal to it,
-and is compared with it on every operation; that one gets the model's parameters if it takes the same.
+them too, and of memories only for the rate of their errors, so that a model may say which errors these are.
+A model whose attribute `reference` names a registered physics model claims to be equal to it, and is
+compared with it on every operation; that one gets the model's parameters if it takes the same.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from physics.conformance import agreement, conduct, distillation, states, storage, swaps
+from physics.conformance import agreement, conduct, distillation, links, noise, states, storage, swaps
 from physics.conformance.bench import Bench, Deviation, tried_states
 from physics.interface import PhysicsModel
 
@@ -35,18 +36,27 @@ LAWS: Final[Mapping[str, Law]] = MappingProxyType(
         "states are Hermitian and positive": states.positivity,
         "0 <= F <= 1 and F = <Phi+|rho|Phi+>": states.fidelities,
         "states survive as density matrices": states.density_matrices,
-        "links are probabilities, and known once stored": states.links,
+        "links are probabilities, and known once stored": links.sound,
+        "links do what their hardware says": links.told_by_hardware,
+        "links succeed less often the longer they are": links.fall_with_length,
+        "ideal stations herald as photons interfere": links.stations,
         "storage is a semigroup in time and attempts": storage.semigroup,
         "storage leaves the other end alone": storage.own_end,
         "memories decay with time and counted attempts": storage.decay,
+        "stored pairs lose F at first at their memories' rates": storage.rates,
+        "qubits relax to |0>": storage.ground,
         "perfect pairs swap to a perfect pair": swaps.perfect_pairs,
         "Werner pairs swap to F1 F2 + (1-F1)(1-F2)/3": swaps.werner_pairs,
         "swaps are associative": swaps.associativity,
         "drawn swaps are forced ones": swaps.draws,
         "outcomes are drawn by Born's rule": swaps.chances,
+        "swaps say the probability of their outcome": swaps.probabilities,
+        "noisy swaps of Werner pairs are their node's": noise.swaps,
         "Werner pairs distil as Bennett et al. say": distillation.werner_pairs,
         "every round of distillation raises F": distillation.rounds,
         "distillation succeeds with its probability": distillation.chances,
+        "noisy rounds on Werner pairs are their nodes'": noise.rounds,
+        "a round's noise stays at its own end": noise.own_end,
         "the ends are alike": conduct.symmetry,
         "the same call gives the same bits": conduct.determinism,
         "arguments are left as they were": conduct.untouched,

@@ -66,6 +66,8 @@ def _swaps(ours: Bench, theirs: Bench) -> Iterator[Deviation]:
         same = (mine.success, mine.outcome) == (its.success, its.outcome)
         place = f"swap, {one} with {other}, u = {u:g}, {told(node)}"
         yield verdict(same), f"outcome {mine.outcome}, not {its.outcome}: {place}"
+        if mine.success:
+            yield abs(mine.probability - its.probability), f"probability of outcome {mine.outcome}: {place}"
 
 
 def _rounds(ours: Bench, theirs: Bench) -> Iterator[Deviation]:

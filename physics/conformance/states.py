@@ -1,16 +1,14 @@
-"""Laws of whatever state comes out of any operation, and of links."""
+"""Laws of whatever state comes out of any operation."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import product
 
 import numpy as np
 
 from physics import states
-from physics.conformance.bench import LENGTHS_KM, LINKS, Bench, Deviation, distance, told, verdict
-from physics.interface import CompiledLink
+from physics.conformance.bench import Bench, Deviation, distance
 
 
 def carried_out(bench: Bench) -> Iterator[Deviation]:
@@ -54,28 +52,3 @@ def density_matrices(bench: Bench) -> Iterator[Deviation]:
         matrix = bench.model.density_matrix(state)
         again = bench.model.density_matrix(bench.model.from_density_matrix(matrix))
         yield distance(matrix, again), f"written and read back after {place}"
-
-
-def links(bench: Bench) -> Iterator[Deviation]:
-    """Probabilities, times and modes of every kind of link, at several lengths."""
-    for hardware, length_km in product(LINKS, LENGTHS_KM):
-        place = f"link, {told(hardware)}, {length_km:g} km"
-        compiled = bench.model.link(hardware, length_km)
-        p = compiled.success_probability
-        yield max(0.0, p - 1.0), f"success_probability is {p!r}, above 1: {place}"
-        yield verdict(p > 0.0), f"success_probability is {p!r}, not above 0: {place}"
-        for wrong in _wrong_times(compiled):
-            yield math.inf, f"{wrong}: {place}"
-        whole = isinstance(compiled.modes, int) and compiled.modes == hardware.modes
-        yield verdict(whole), f"modes are {compiled.modes!r}, those of the hardware {hardware.modes}: {place}"
-
-
-def _wrong_times(compiled: CompiledLink) -> Iterator[str]:
-    period_s = compiled.attempt_period_s
-    if not 0.0 <= period_s < math.inf:
-        yield f"attempt_period_s is {period_s!r}"
-    for end, (stored, known) in enumerate(zip(compiled.stored_from_s, compiled.known_s, strict=True)):
-        if not 0.0 <= stored < math.inf:
-            yield f"stored_from_s[{end}] is {stored!r}"
-        if not stored <= known < math.inf:
-            yield f"known_s[{end}] is {known!r}, before the qubit is stored at {stored!r}"

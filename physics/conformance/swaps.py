@@ -114,6 +114,38 @@ def chances(bench: Bench) -> Iterator[Deviation]:
         yield abs(seen - q), f"succeeds up to u = {seen:.9g}, not {q:.9g}: {place}"
 
 
+def probabilities(bench: Bench) -> Iterator[Deviation]:
+    """What a swap says of its outcome: `swap_success_probability` times Born's rule, NaN when it failed.
+
+    With noise, all outcomes of a complete measurement share `swap_success_probability`. Drawn or forced, an
+    outcome is as probable.
+    """
+    swap = bench.model.swap
+    for (one, other), node in product(_DRAWN_PAIRS, _WITHOUT_NOISE):
+        weights = outcome_weights(bench.matrix(one), bench.matrix(other), node)
+        for outcome in possible_outcomes(bench.matrix(one), bench.matrix(other), node):
+            seen = swap(bench.state(one), bench.state(other), node, 0.0, outcome).probability
+            expected = node.swap_success_probability * float(weights[outcome])
+            place = f"swap, {one} with {other}, outcome {outcome}, {told(node)}"
+            yield abs(seen - expected), f"probability {seen:.10g}, not {expected:.10g}: {place}"
+    for (one, other), node in product(pairwise(MIXED), (NOISY, LOSSY)):
+        place, left, right = f"swap, {one} with {other}, {told(node)}", bench.state(one), bench.state(other)
+        forced = [swap(left, right, node, 0.0, outcome).probability for outcome in range(4)]
+        q = node.swap_success_probability
+        yield abs(sum(forced) - q), f"probabilities sum to {sum(forced):.10g}, not {q:.10g}: {place}"
+        for u in (0.05, 0.2, 0.45, 0.7, 0.95):
+            drawn = swap(left, right, node, u)
+            if drawn.success:
+                difference = abs(drawn.probability - forced[drawn.outcome])
+                yield (
+                    difference,
+                    f"outcome {drawn.outcome}, drawn and forced, differs in probability: {place}",
+                )
+            else:
+                said = f"a failed swap has probability {drawn.probability!r}, not NaN"
+                yield verdict(math.isnan(drawn.probability)), f"{said}: {place}, u = {u:g}"
+
+
 def _reported_up_to(
     bench: Bench, one: str, other: str, node: NodeHardware, outcome: int
 ) -> Callable[[float], bool]:

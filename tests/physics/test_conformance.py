@@ -1,4 +1,7 @@
-"""The shipped suite passes our models and catches broken ones by the law they break."""
+"""The shipped suite passes our models and catches broken ones by the law they break.
+
+Models that are sound in themselves, but not the physics of their hardware: `test_conformance_hardware`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import pytest
 from physics import channels, states
 from physics.chance import check_attempts
 from physics.conformance import AGREEMENT, LAWS, Check, check_model
-from physics.hardware import RelaxingMemory
+from physics.hardware import DepolarisingMemory, RelaxingMemory
 from physics.interface import NO_ATTEMPTS, PhysicsModel
 from physics.pauli import PauliModel
 
@@ -21,17 +24,25 @@ POSITIVE = "states are Hermitian and positive"
 FIDELITY = "0 <= F <= 1 and F = <Phi+|rho|Phi+>"
 SURVIVE = "states survive as density matrices"
 LINKS = "links are probabilities, and known once stored"
+TOLD = "links do what their hardware says"
+FALL = "links succeed less often the longer they are"
+STATIONS = "ideal stations herald as photons interfere"
 SEMIGROUP = "storage is a semigroup in time and attempts"
 OWN_END = "storage leaves the other end alone"
 DECAY = "memories decay with time and counted attempts"
+GROUND = "qubits relax to |0>"
+RATES = "stored pairs lose F at first at their memories' rates"
 PERFECT_SWAP = "perfect pairs swap to a perfect pair"
 WERNER_SWAP = "Werner pairs swap to F1 F2 + (1-F1)(1-F2)/3"
 ASSOCIATIVE = "swaps are associative"
 DRAWN = "drawn swaps are forced ones"
 BORN = "outcomes are drawn by Born's rule"
+ODDS = "swaps say the probability of their outcome"
+NOISY_SWAP = "noisy swaps of Werner pairs are their node's"
 WERNER_ROUND = "Werner pairs distil as Bennett et al. say"
 ROUNDS = "every round of distillation raises F"
 CHANCE = "distillation succeeds with its probability"
+NOISY_ROUND = "noisy rounds on Werner pairs are their nodes'"
 ENDS = "the ends are alike"
 SAME = "the same call gives the same bits"
 UNTOUCHED = "arguments are left as they were"
@@ -48,8 +59,9 @@ def test_the_default_model_conforms(pauli, rng_seed):
     checks = check_model(pauli, rng_seed=rng_seed)
     assert [check for check in checks if not check.passed] == []
     assert [check.law for check in checks] == [*LAWS, EQUAL]
-    # Born's rule is measured by bisection, to 2^-33.
-    assert max(check.worst for check in checks if check.law != BORN) < 1e-13
+    # Born's rule is measured by bisection, to 2^-33, and rates by differences of F.
+    assert max(check.worst for check in checks if check.law not in (BORN, RATES)) < 1e-13
+    assert max(check.worst for check in checks if check.law == RATES) < 1e-11
 
 
 @pytest.mark.slow
@@ -202,7 +214,7 @@ class Moody(Alone):
 
     def age(self, state, first, second, duration_s, attempts=NO_ATTEMPTS):
         aged = super().age(state, first, second, duration_s, attempts).copy()
-        aged[1, 1] += 1e-12 * self.generator.random()
+        aged[1, 1] += 1e-14 * self.generator.random()
         return aged
 
 
@@ -249,11 +261,13 @@ class Crashing(Alone):
 
 
 class SlightlyOff(PauliModel):
-    """Keeps every law, and still is not the reference's physics: T is a tenth too long."""
+    """Keeps every law, and still is not the reference's physics: a depolarising memory errs least in Z."""
 
     def decay_of(self, memory):
         decay = super().decay_of(memory)
-        return replace(decay, per_second=decay.per_second / 1.1)
+        if not isinstance(memory, DepolarisingMemory):
+            return decay
+        return replace(decay, per_second=decay.per_second * np.array([1.0, 0.9, 0.9, 1.2]))
 
 
 @pytest.mark.parametrize(
@@ -261,25 +275,45 @@ class SlightlyOff(PauliModel):
     [
         (
             Leaky,
-            {TRACE, FIDELITY, SURVIVE, OWN_END},
+            {TRACE, FIDELITY, SURVIVE, OWN_END, RATES, GROUND},
             r"by 3\.7e-07 .*age, Phi\+, .*first no memory, second Depol",
         ),
-        (ZFlip, {SEMIGROUP}, r"in one step and in four, Phi\+, .*RelaxingMemory\(relaxation_s=inf"),
-        (TooLongT2, {POSITIVE, SURVIVE}, r"age, .*dephasing_s=1\.2.* gave the eigenvalue -"),
-        (Boastful, {FIDELITY, WERNER_SWAP, WERNER_ROUND}, r"F = 1\.01 after from_density_matrix, Phi\+"),
-        (Forgetful, {DECAY}, r"F fell by 0, .*0 s and \(9\.0, 0\.0\) attempts, first DepolarisingMemory"),
-        (MixedUp, {OWN_END}, r"age by 0\.8 s, .* at one end, seen at the second"),
-        (MiscountedEnds, {OWN_END, DECAY}, r"age by attempts"),
-        (WrongCorrection, {PERFECT_SWAP, WERNER_SWAP, ASSOCIATIVE}, r"Phi\+ with Phi\+, outcome 1"),
-        (WrongUniform, {BORN}, r"up to 0 reach to u = 0\.25, not 0\.125: .*swap_success_probability=0\.5"),
-        (AllHeralding, {DRAWN, BORN, REFUSED}, r"bell_measurement='linear-optics'"),
+        (ZFlip, {SEMIGROUP, RATES}, r"in one step and in four, Phi\+, .*RelaxingMemory\(relaxation_s=inf"),
+        (TooLongT2, {POSITIVE, SURVIVE, RATES}, r"age, .*dephasing_s=1\.2.* gave the eigenvalue -"),
+        (
+            Boastful,
+            {FIDELITY, TOLD, STATIONS, RATES, WERNER_SWAP, NOISY_SWAP, WERNER_ROUND, NOISY_ROUND},
+            r"F = 1\.01 after from_density_matrix, Phi\+",
+        ),
+        (
+            Forgetful,
+            {DECAY, RATES},
+            r"F fell by 0, .*0 s and \(9\.0, 0\.0\) attempts, first DepolarisingMemory",
+        ),
+        (MixedUp, {OWN_END, GROUND}, r"age by 0\.8 s, .* at one end, seen at the second"),
+        (MiscountedEnds, {OWN_END, DECAY, RATES}, r"age by attempts"),
+        (
+            WrongCorrection,
+            {PERFECT_SWAP, WERNER_SWAP, ASSOCIATIVE, NOISY_SWAP},
+            r"Phi\+ with Phi\+, outcome 1",
+        ),
+        (
+            WrongUniform,
+            {BORN, ODDS},
+            r"up to 0 reach to u = 0\.25, not 0\.125: .*swap_success_probability=0\.5",
+        ),
+        (AllHeralding, {DRAWN, BORN, ODDS, REFUSED}, r"bell_measurement='linear-optics'"),
         (Unturned, {ROUNDS}, r"from 0\.62\S* to 0\.57\S* in distil, round 2 of dejmps from Werner F = 0\.6"),
         (Eager, {CHANCE}, r"p = 0\.\d+, but u = 0\.\d+ succeeded: distil, .*bbpssw"),
         (OneEnded, {ENDS}, r"by 0\.\d+ .*: flip, random state 1"),
         (Moody, {SAME}, r"two calls differ: age, Phi\+"),
         (InPlace, {UNTOUCHED}, r"a state that was given has changed: age, Werner F = 0\.8"),
-        (Overconfident, {LINKS}, r"success_probability is 4\.\d+, above 1: link, SourceLink\(.*, 0 km"),
-        (Prophetic, {LINKS}, r"known_s\[1\] is .*, before the qubit is stored at .*, 10 km"),
+        (
+            Overconfident,
+            {LINKS, TOLD, FALL, STATIONS},
+            r"success_probability is 4\.\d+, above 1: link, SourceLink\(.*, 0 km",
+        ),
+        (Prophetic, {LINKS, TOLD}, r"known_s\[1\] is .*, before the qubit is stored at .*, 10 km"),
         (Credulous, {REFUSED}, r"no ValueError for a matrix of trace 2 in from_density_matrix"),
         (Crashing, {CARRIED_OUT, ENDS, UNTOUCHED}, r"flip, Phi\+ raised RuntimeError: no flips today"),
         (SlightlyOff, {EQUAL}, r"by 0\.0\d+ \(1e-12 is allowed\): age, Phi\+"),

@@ -63,5 +63,5 @@ def test_a_bias_keeps_more_of_a_pair_in_the_long_run():
 
 @pytest.mark.parametrize("bias", [-0.1, math.inf, math.nan])
 def test_a_wrong_bias_is_named(bias):
-    with pytest.raises(ValueError, match=f"bias is {bias}; it must be 0 or more, and finite"):
+    with pytest.raises(ValueError, match=f"bias is {bias}; it must be a number of 0 or more, and finite"):
         BiasParameters(bias=bias)
