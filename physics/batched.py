@@ -118,12 +118,13 @@ class PauliBatches:
         tables = _flat("states", states)
         storage = self._model.storage(first, second)
         count = len(tables)
-        aged = np.multiply.outer(_amounts("duration_s", duration_s, count), storage.per_second.ravel())
-        if attempts is not NO_ATTEMPTS:
-            parts = (storage.per_first_attempt, storage.per_second_attempt)
-            for end, part in enumerate(parts):
-                made = _amounts(f"attempts[{end}]", attempts[end], count)
-                aged += np.multiply.outer(made, part.ravel())
+        durations = _amounts("duration_s", duration_s, count)
+        parts = (storage.per_first_attempt, storage.per_second_attempt)
+        made = () if attempts is NO_ATTEMPTS else _attempts(attempts, count)
+        with np.errstate(over="ignore"):  # to -inf, of which nothing is left
+            aged = np.multiply.outer(durations, storage.per_second.ravel())
+            for counts, part in zip(made, parts, strict=False):
+                aged += np.multiply.outer(counts, part.ravel())
         np.exp(aged, aged)
         if storage.shifted is None or storage.restored is None:
             aged *= tables
@@ -157,6 +158,8 @@ class PauliBatches:
             _check_possible(found, probability)
         joined *= np.array(constants.signs)[found]
         joined /= probability[:, None, None]
+        success.setflags(write=False)
+        found.setflags(write=False)
         return SwappedBatch(success=success, outcome=found, state=_finished(joined))
 
     def distil_many(
@@ -183,16 +186,21 @@ class PauliBatches:
         probability = flat[:, 0].copy()
         success = _succeed(_uniforms(u, len(one)), probability)
         flat /= np.where(success, probability, np.nan)[:, None]
+        success.setflags(write=False)
+        probability.setflags(write=False)
         return DistilledBatch(success=success, success_probability=probability, state=_finished(flat))
 
     def fidelity_many(self, states: Floats) -> Floats:
         """<Phi+| rho |Phi+> = (1 + R_11 - R_22 + R_33)/4 of each, float64 (n,)."""
         tables = _flat("states", states)
         fidelity: Floats = 0.25 * (1.0 + tables[:, 5] - tables[:, 10] + tables[:, 15])
+        fidelity.setflags(write=False)
         return fidelity
 
 
 def _flat(name: str, states: ArrayLike) -> Floats:
+    if np.iscomplexobj(states):
+        raise ValueError(f"{name} are complex; they must be real, (n, 4, 4): one Pauli table a pair")
     tables = np.asarray(states, dtype=np.float64)
     if tables.ndim != 3 or tables.shape[1:] != (4, 4):
         raise ValueError(f"{name} have shape {tables.shape}; they must be (n, 4, 4): one Pauli table a pair")
@@ -230,6 +238,15 @@ def _amounts(name: str, values: ArrayLike, count: int) -> Floats:
     return amounts
 
 
+def _attempts(attempts: tuple[ArrayLike, ArrayLike], count: int) -> tuple[Floats, ...]:
+    try:
+        first, second = attempts
+    except (TypeError, ValueError):
+        allowed = "two, one an end: each one number, or one a pair"
+        raise ValueError(f"attempts are {attempts!r}; they must be {allowed}") from None
+    return _amounts("attempts[0]", first, count), _amounts("attempts[1]", second, count)
+
+
 def _uniforms(u: ArrayLike, count: int) -> Floats:
     uniforms = _spread("u", u, count).astype(np.float64, copy=False)
     allowed = "0 or more and below 1: a uniform on [0, 1)"
@@ -239,7 +256,8 @@ def _uniforms(u: ArrayLike, count: int) -> Floats:
 
 def _forced(outcome: ArrayLike, count: int) -> NDArray[np.int64]:
     given = _spread("outcome", outcome, count)
-    _check_all(np.isin(given, (0, 1, 2, 3)), "outcome", given, "0, 1, 2 or 3 (Phi+, Phi-, Psi+, Psi-)")
+    right = np.isin(given, (0, 1, 2, 3)) & (given.dtype.kind in "iu")
+    _check_all(right, "outcome", given, "0, 1, 2 or 3 (Phi+, Phi-, Psi+, Psi-)")
     return given.astype(np.int64)
 
 

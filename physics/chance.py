@@ -9,13 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from physics.interface import PROTOCOLS
 
 _DECIMALS = 12
 _NEAR = 1e-12
 """Farther than this from `u`, rounding cannot carry a threshold past it, and need not be done."""
 
-_LEAST_FORCED = 1e-9
+LEAST_FORCED = 1e-9
+"""The least probability of an outcome that may be forced."""
+
+_INTEGERS = (int, np.integer)
 
 
 def succeeds(u: float, probability: float) -> bool:
@@ -62,13 +67,14 @@ def check_possible(outcome: int, probability: float) -> None:
 
     What rounding leaves of a probability below 1e-9 would make up a good part of the state.
     """
-    if not probability > _LEAST_FORCED:
+    if not probability > LEAST_FORCED:
         raise ValueError(f"outcome {outcome} has probability {probability:.3g} here; it cannot be forced")
 
 
 def check_outcome(outcome: int) -> None:
-    """Raise ValueError unless `outcome` is 0, 1, 2 or 3."""
-    if outcome not in (0, 1, 2, 3):
+    """Raise ValueError unless `outcome` is an integer, 0, 1, 2 or 3."""
+    whole = isinstance(outcome, _INTEGERS) and outcome is not True and outcome is not False
+    if not (whole and 0 <= outcome <= 3):
         raise ValueError(f"outcome is {outcome!r}; it must be 0, 1, 2 or 3 (Phi+, Phi-, Psi+, Psi-)")
 
 

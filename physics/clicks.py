@@ -37,11 +37,16 @@ Phys. Rev. A 59, 1025; bunching: Hong, Ou and Mandel 1987, Phys. Rev. Lett. 59, 
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from physics.interface import DensityMatrix
+
+_LEAST_CHANCE: Final = sys.float_info.min
+"""The least number of full precision."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -64,7 +69,7 @@ def double_click(
 
     Without dark counts p = eta_A eta_B / 2 and F = (1+V)/2; with them p = a_2 c_1^2/2 + a_2 c_0 c_2 (1+V)/2
     + 2 a_1 c_0 c_1 + 4 a_0 c_0^2. Raises ValueError for an argument that is not a probability, and when
-    nothing can ever herald.
+    nothing can ever herald, or with a chance below the least number of full precision, about 1e-307.
 
     >>> from physics.states import bell_state
     >>> herald = double_click(first_efficiency=0.4, second_efficiency=0.4, dark_probability=0.0,
@@ -101,7 +106,8 @@ def single_click(
 
     Equal arms, V = 1, no noise: p = 2 alpha eta (1 - alpha eta), F = (1-alpha)/(1 - alpha eta) by resolving
     detectors, p = alpha eta (2 - alpha eta), F = 2 (1-alpha)/(2 - alpha eta) by others. Raises ValueError for
-    an argument that is not a probability, a deviation below 0, and when nothing can ever herald.
+    an argument that is not a probability, a deviation below 0, and when nothing can ever herald (or with a
+    chance below 1e-307).
 
     >>> from physics.states import bell_state
     >>> herald = single_click(bright_population=0.1, first_efficiency=0.01, second_efficiency=0.01,
@@ -126,7 +132,9 @@ def single_click(
     second_bright = bright * dark * (0.5 * second_efficiency * lone + (1.0 - second_efficiency) * empty)
     both_bright = bright**2 * (0.25 * both * (1.0 + visibility) * pair + 0.5 * one * lone + none * empty)
     both_dark = dark**2 * empty
-    interference = math.sqrt(both * visibility) * math.exp(-0.5 * phase_deviation_rad * phase_deviation_rad)
+    # Root by root: the product of two efficiencies may be too small for a number where its root is not.
+    overlap = math.sqrt(first_efficiency) * math.sqrt(second_efficiency) * math.sqrt(visibility)
+    interference = overlap * math.exp(-0.5 * phase_deviation_rad * phase_deviation_rad)
     coherence = 0.5 * bright * dark * lone * interference
     return _herald((second_bright, both_dark, both_bright, first_bright), coherence, patterns=2)
 
@@ -155,6 +163,9 @@ def _herald(populations: tuple[float, ...], coherence: float, *, patterns: int) 
     chance = sum(populations)
     if not chance > 0.0:
         within = "above 0: with these efficiencies and dark counts no accepted click can ever happen"
+        raise ValueError(f"probability of a herald is {patterns * chance!r}; it must be {within}")
+    if chance < _LEAST_CHANCE:
+        within = f"{patterns * _LEAST_CHANCE:.1e} or more: numbers below lose the digits a state needs"
         raise ValueError(f"probability of a herald is {patterns * chance!r}; it must be {within}")
     state = np.diag(np.array(populations, dtype=np.complex128))
     state[0, 3] = state[3, 0] = coherence

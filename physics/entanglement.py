@@ -90,7 +90,7 @@ def negativity(matrix: ArrayLike) -> float:
     """
     rho = checked_density_matrix(matrix)
     transposed = rho.reshape(2, 2, 2, 2).transpose(2, 1, 0, 3).reshape(4, 4)
-    return float(-np.linalg.eigvalsh(transposed).clip(max=0.0).sum())
+    return float(np.abs(np.linalg.eigvalsh(transposed).clip(max=0.0)).sum())
 
 
 def logarithmic_negativity(matrix: ArrayLike) -> float:

@@ -12,29 +12,24 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
+from physics.checks import (
+    as_float,
+    require,
+    require_amount,
+    require_chance,
+    require_instance,
+    require_kind,
+    require_lifetime,
+    require_probability,
+    take_floats,
+    take_whole,
+)
+
 FIBRE_SPEED_KM_PER_S: Final = 2.0e5
 """Light in fibre."""
 
 
-def _require(holds: bool, name: str, value: object, allowed: str) -> None:
-    if not holds:
-        raise ValueError(f"{name} is {value!r}; it must be {allowed}")
-
-
-def _require_probability(name: str, value: float) -> None:
-    _require(0.0 <= value <= 1.0, name, value, "between 0 and 1")
-
-
-def _require_time(name: str, value: float) -> None:
-    _require(0.0 <= value < math.inf, name, value, "0 or more, and finite")
-
-
-def _require_kind(kind: str, right: str) -> None:
-    _require(kind == right, "kind", kind, repr(right))
-
-
-def _require_modes(modes: int) -> None:
-    _require(isinstance(modes, int) and modes >= 1, "modes", modes, "a whole number of 1 or more")
+_MODES: Final = "a whole number of 1 or more"
 
 
 class _HashedOnce:
@@ -68,10 +63,10 @@ class DepolarisingMemory(_HashedOnce):
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
-        _require_kind(self.kind, "depolarising")
+        require_kind(self.kind, "depolarising")
+        take_floats(self)
         for name in ("depolarising_s", "coherence_attempts"):
-            value = getattr(self, name)
-            _require(value > 0.0, name, value, "above 0 (inf: no decay)")
+            require_lifetime(name, getattr(self, name))
         self._keep_hash(self.kind, self.depolarising_s, self.coherence_attempts)
 
     __hash__ = _HashedOnce.__hash__
@@ -93,13 +88,13 @@ class RelaxingMemory(_HashedOnce):
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
-        _require_kind(self.kind, "relaxing")
+        require_kind(self.kind, "relaxing")
+        take_floats(self)
         for name in ("relaxation_s", "dephasing_s", "coherence_attempts"):
-            value = getattr(self, name)
-            _require(value > 0.0, name, value, "above 0 (inf: no decay)")
+            require_lifetime(name, getattr(self, name))
         limit = 2.0 * self.relaxation_s
         within = f"at most 2 relaxation_s = {limit:g}"
-        _require(self.dephasing_s <= limit, "dephasing_s", self.dephasing_s, within)
+        require(self.dephasing_s <= limit, "dephasing_s", self.dephasing_s, within)
         self._keep_hash(self.kind, self.relaxation_s, self.dephasing_s, self.coherence_attempts)
 
     __hash__ = _HashedOnce.__hash__
@@ -120,8 +115,9 @@ class Fibre:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
+        take_floats(self)
         for name in ("fixed_loss_db", "loss_db_per_km"):
-            _require_time(name, getattr(self, name))
+            require_amount(name, getattr(self, name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,11 +135,12 @@ class Detector:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
-        _require_probability("efficiency", self.efficiency)
-        _require_time("dark_count_rate_hz", self.dark_count_rate_hz)
-        _require_time("window_s", self.window_s)
+        take_floats(self)
+        require_probability("efficiency", self.efficiency)
+        require_amount("dark_count_rate_hz", self.dark_count_rate_hz)
+        require_amount("window_s", self.window_s)
         told = self.number_resolving
-        _require(isinstance(told, bool), "number_resolving", told, "True or False")
+        require(isinstance(told, bool), "number_resolving", told, "True or False")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,11 +160,13 @@ class SourceLink:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
-        _require_kind(self.kind, "source")
-        _require(0.0 < self.efficiency <= 1.0, "efficiency", self.efficiency, "above 0 and at most 1")
-        _require(0.25 <= self.fresh_fidelity <= 1.0, "fresh_fidelity", self.fresh_fidelity, "in [1/4, 1]")
-        _require_time("reset_time_s", self.reset_time_s)
-        _require_modes(self.modes)
+        require_kind(self.kind, "source")
+        take_floats(self)
+        require_instance("fibre", self.fibre, Fibre)
+        require_chance("efficiency", self.efficiency)
+        require(0.25 <= self.fresh_fidelity <= 1.0, "fresh_fidelity", self.fresh_fidelity, "in [1/4, 1]")
+        require_amount("reset_time_s", self.reset_time_s)
+        take_whole(self, "modes", _MODES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,12 +187,14 @@ class MidpointSourceLink:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
-        _require_kind(self.kind, "midpoint-source")
-        _require_probability("pair_probability", self.pair_probability)
-        _require_probability("absorption_efficiency", self.absorption_efficiency)
-        _require(0.25 <= self.fresh_fidelity <= 1.0, "fresh_fidelity", self.fresh_fidelity, "in [1/4, 1]")
-        _require_time("reset_time_s", self.reset_time_s)
-        _require_modes(self.modes)
+        require_kind(self.kind, "midpoint-source")
+        take_floats(self)
+        require_instance("fibre", self.fibre, Fibre)
+        require_chance("pair_probability", self.pair_probability)
+        require_probability("absorption_efficiency", self.absorption_efficiency)
+        require(0.25 <= self.fresh_fidelity <= 1.0, "fresh_fidelity", self.fresh_fidelity, "in [1/4, 1]")
+        require_amount("reset_time_s", self.reset_time_s)
+        take_whole(self, "modes", _MODES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,12 +220,15 @@ class DoubleClickLink:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
-        _require_kind(self.kind, "double-click")
-        _require(self.rounds in (1, 2), "rounds", self.rounds, "1 or 2")
+        require_kind(self.kind, "double-click")
+        take_floats(self)
+        require_instance("fibre", self.fibre, Fibre)
+        require_instance("detector", self.detector, Detector)
+        take_whole(self, "rounds", "1 or 2", most=2)
         for name in ("emission_efficiency", "visibility", "station_share"):
-            _require_probability(name, getattr(self, name))
-        _require_time("reset_time_s", self.reset_time_s)
-        _require_modes(self.modes)
+            require_probability(name, getattr(self, name))
+        require_amount("reset_time_s", self.reset_time_s)
+        take_whole(self, "modes", _MODES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,14 +253,17 @@ class SingleClickLink:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
-        _require_kind(self.kind, "single-click")
+        require_kind(self.kind, "single-click")
+        take_floats(self)
+        require_instance("fibre", self.fibre, Fibre)
+        require_instance("detector", self.detector, Detector)
         alpha = self.bright_population
-        _require(0.0 < alpha < 1.0, "bright_population", alpha, "above 0 and below 1")
+        require(0.0 < alpha < 1.0, "bright_population", alpha, "above 0 and below 1")
         for name in ("emission_efficiency", "visibility", "station_share"):
-            _require_probability(name, getattr(self, name))
-        _require_time("phase_deviation_rad", self.phase_deviation_rad)
-        _require_time("reset_time_s", self.reset_time_s)
-        _require_modes(self.modes)
+            require_probability(name, getattr(self, name))
+        require_amount("phase_deviation_rad", self.phase_deviation_rad)
+        require_amount("reset_time_s", self.reset_time_s)
+        take_whole(self, "modes", _MODES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,14 +281,23 @@ class DirectLink:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
-        _require_kind(self.kind, "direct")
-        _require_probability("success_probability", self.success_probability)
-        _require_time("attempt_period_s", self.attempt_period_s)
-        weights = self.fresh_weights
-        right = len(weights) == 4 and min(weights) >= 0.0 and abs(sum(weights) - 1.0) <= 1e-9
-        _require(right, "fresh_weights", weights, "four numbers of 0 or more that sum to 1")
-        _require(weights[0] >= 0.25, "fresh_weights[0]", weights[0], "a fidelity in [1/4, 1]")
-        _require_modes(self.modes)
+        require_kind(self.kind, "direct")
+        take_floats(self)
+        require_chance("success_probability", self.success_probability)
+        period_s = self.attempt_period_s
+        require(0.0 < period_s < math.inf, "attempt_period_s", period_s, "above 0, and finite")
+        weights = self._weights()
+        object.__setattr__(self, "fresh_weights", weights)
+        require(weights[0] >= 0.25, "fresh_weights[0]", weights[0], "a fidelity in [1/4, 1]")
+        take_whole(self, "modes", _MODES)
+
+    def _weights(self) -> tuple[float, ...]:
+        given, allowed = self.fresh_weights, "four numbers of 0 or more that sum to 1"
+        require(hasattr(given, "__len__") and len(given) == 4, "fresh_weights", given, allowed)
+        weights = tuple(as_float(f"fresh_weights[{place}]", weight) for place, weight in enumerate(given))
+        right = min(weights) >= 0.0 and abs(sum(weights) - 1.0) <= 1e-9
+        require(right, "fresh_weights", given, allowed)
+        return weights
 
 
 LinkHardware: TypeAlias = SourceLink | MidpointSourceLink | DoubleClickLink | SingleClickLink | DirectLink
@@ -296,6 +312,19 @@ HERALDED_SHARES: Final[Mapping[str, tuple[float, float, float, float]]] = Mappin
     }
 )
 """How often each Bell state Phi+, Phi-, Psi+, Psi- is told from the others, by kind of measurement."""
+
+_MEMORY: Final = "a memory: hashable, and of a `kind` (one that keeps all has inf seconds)"
+
+
+def _is_memory(value: object) -> bool:
+    """One of these, or of a model's own: anything hashable with a `kind` that is no class and no link."""
+    if isinstance(value, type | LinkHardware) or not hasattr(value, "kind"):
+        return False
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,11 +347,12 @@ class NodeHardware(_HashedOnce):
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
+        take_floats(self)
         for name in ("swap_success_probability", "gate_fidelity", "readout_fidelity"):
-            _require_probability(name, getattr(self, name))
-        _require(self.memory is not None, "memory", None, "a memory; inf seconds for one that keeps all")
+            require_probability(name, getattr(self, name))
+        require(_is_memory(self.memory), "memory", self.memory, _MEMORY)
         kinds = tuple(HERALDED_SHARES)
-        _require(self.bell_measurement in kinds, "bell_measurement", self.bell_measurement, f"one of {kinds}")
+        require(self.bell_measurement in kinds, "bell_measurement", self.bell_measurement, f"one of {kinds}")
         self._keep_hash(
             self.memory,
             self.swap_success_probability,

@@ -9,6 +9,7 @@ tau + 2 max(s, 1-s) L/v per round, s being the station's share.
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 from physics.clicks import Herald, double_click, single_click
 from physics.hardware import (
@@ -52,12 +53,16 @@ def light_time_s(length_km: float) -> float:
 def compile_link(hardware: LinkHardware, length_km: float) -> CompiledLink:
     """Everything a link of `hardware` and `length_km` does; `fresh` is a 4x4 complex128 density matrix.
 
-    Raises ValueError unless `length_km` is 0 or more, and finite, and for a link that can never succeed.
+    Raises ValueError for what is no link hardware, unless `length_km` is 0 or more, and finite, and for a
+    link that can never succeed.
 
     >>> link = compile_link(SourceLink(fibre=Fibre(fixed_loss_db=0.0, loss_db_per_km=0.2)), 10.0)
     >>> round(link.success_probability, 6), link.attempt_period_s, link.known_s
     (0.630957, 0.0001, (0.0001, 5e-05))
     """
+    if not isinstance(hardware, LinkHardware):
+        kinds = ", ".join(kind.__name__ for kind in get_args(LinkHardware))
+        raise ValueError(f"hardware is {hardware!r}; it must be one of {kinds}")
     if not 0.0 <= length_km < math.inf:
         raise ValueError(f"length_km is {length_km!r}; it must be 0 or more, and finite")
     link = _compiled(hardware, length_km)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from physics import links, states
 from physics.chance import (
+    LEAST_FORCED,
     after_success,
     check_attempts,
     check_duration,
@@ -111,13 +112,18 @@ class PauliModel:
             check_outcome(outcome)
         joined: PauliTable = left.dot(compiled.middles[outcome]).dot(right)
         probability = joined.item(0)
-        if forced:
+        if forced and not probability > LEAST_FORCED:
             check_possible(outcome, probability)
         joined /= probability
         if outcome:
             joined *= compiled.signs[outcome]
         joined.setflags(False)  # type: ignore[call-arg]  # by its name it takes twice as long
-        return _swapped(outcome, probability * compiled.success_probability, joined)
+        # Without the frozen dataclass' __init__, which alone would take a sixth of the time.
+        made = object.__new__(Swapped)
+        fields = made.__dict__
+        fields["success"], fields["outcome"], fields["state"] = True, outcome, joined
+        fields["probability"] = probability * compiled.success_probability
+        return made
 
     def distil(
         self,
@@ -148,7 +154,10 @@ class PauliModel:
             return Distilled(success=False, success_probability=probability, state=None)
         state /= probability
         state.setflags(False)
-        return _distilled(probability, state)
+        made = object.__new__(Distilled)
+        fields = made.__dict__
+        fields["success"], fields["success_probability"], fields["state"] = True, probability, state
+        return made
 
     def compile_swap(
         self,
@@ -255,28 +264,6 @@ class PauliModel:
             found = compilation.werner_distillation_map(first, second, "bbpssw")
             self._bbpssw[first, second] = found
         return found
-
-
-# Made without the frozen dataclasses' __init__, which alone would take a sixth of an operation's time.
-
-
-def _swapped(outcome: int, probability: float, state: PauliTable) -> Swapped:
-    made = object.__new__(Swapped)
-    fields = made.__dict__
-    fields["success"], fields["outcome"], fields["probability"], fields["state"] = (
-        True,
-        outcome,
-        probability,
-        state,
-    )
-    return made
-
-
-def _distilled(probability: float, state: PauliTable) -> Distilled:
-    made = object.__new__(Distilled)
-    fields = made.__dict__
-    fields["success"], fields["success_probability"], fields["state"] = True, probability, state
-    return made
 
 
 def _table(matrix: DensityMatrix) -> PauliTable:

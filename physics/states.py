@@ -56,13 +56,19 @@ def bell_state(index: int) -> DensityMatrix:
 def bell_diagonal(weights: Sequence[float]) -> DensityMatrix:
     """The mixture of Phi+, Phi-, Psi+, Psi- with `weights`, four numbers of 0 or more that sum to 1.
 
-    Raises ValueError otherwise. (Bennett et al. 1996, Phys. Rev. A 54, 3824.)
+    What little they are off, up to 1e-9, is taken away. Raises ValueError
+    otherwise. (Bennett et al. 1996, Phys. Rev. A 54, 3824.)
     """
     shares = np.asarray(weights, dtype=np.float64)
     right = shares.shape == (4,) and bool(np.all(shares >= 0.0)) and abs(shares.sum() - 1.0) <= TOLERANCE
     if not right:
         raise ValueError(f"weights are {weights!r}; they must be four numbers of 0 or more that sum to 1")
-    state: DensityMatrix = np.einsum("k,ka,kb->ab", shares, _BELL_VECTORS, _BELL_VECTORS.conj())
+    total = shares.sum()
+    return _mixture(shares if total == 1.0 else shares / total)
+
+
+def _mixture(shares: Sequence[float] | NDArray[np.float64]) -> DensityMatrix:
+    state: DensityMatrix = np.einsum("k,ka,kb->ab", np.asarray(shares), _BELL_VECTORS, _BELL_VECTORS.conj())
     return state
 
 
@@ -78,7 +84,7 @@ def werner(fidelity: float) -> DensityMatrix:
     if not 0.0 <= fidelity <= 1.0:
         raise ValueError(f"fidelity is {fidelity!r}; it must be between 0 and 1")
     rest = (1.0 - fidelity) / 3.0
-    return bell_diagonal((fidelity, rest, rest, rest))
+    return _mixture((fidelity, rest, rest, rest))
 
 
 def random_state(generator: np.random.Generator) -> DensityMatrix:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 from physics.hardware import DepolarisingMemory, Memory
 from physics.interface import NO_ATTEMPTS
 from physics.states import PauliTable
+
+_HUGE: Final = 1e200
+"""Seconds or attempts: up to here no logarithm overflows, lifetimes being `checks.LEAST_LIFETIME` or more."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,9 +37,14 @@ class Storage:
         self, table: PauliTable, duration_s: float, attempts: tuple[float, float] = NO_ATTEMPTS
     ) -> PauliTable:
         """The table after `duration_s` and `attempts`; float64 (4, 4), read-only."""
+        if duration_s > _HUGE:
+            return self._after_ages(table, duration_s, attempts)
         aged: PauliTable = self.per_second * duration_s
         if attempts is not NO_ATTEMPTS:
-            aged += attempts[0] * self.per_first_attempt + attempts[1] * self.per_second_attempt
+            first, second = attempts
+            if first > _HUGE or second > _HUGE:
+                return self._after_ages(table, duration_s, attempts)
+            aged += first * self.per_first_attempt + second * self.per_second_attempt
         np.exp(aged, aged)
         if self.shifted is None or self.restored is None:
             aged *= table
@@ -44,6 +53,17 @@ class Storage:
             aged = aged.dot(self.restored).reshape(4, 4)
         aged.setflags(False)  # type: ignore[call-arg]  # by its name it takes twice as long
         return aged
+
+    def _after_ages(self, table: PauliTable, duration_s: float, attempts: tuple[float, float]) -> PauliTable:
+        """`after` where logarithms may overflow: to -inf, of which nothing is left, as of the true ones."""
+        with np.errstate(over="ignore"):
+            whole = replace(
+                self,
+                per_second=self.per_second * duration_s,
+                per_first_attempt=self.per_first_attempt * attempts[0],
+                per_second_attempt=self.per_second_attempt * attempts[1],
+            )
+            return whole.after(table, 1.0, (1.0, 1.0))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

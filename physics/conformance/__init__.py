@@ -43,7 +43,7 @@ LAWS: Final[Mapping[str, Law]] = MappingProxyType(
         "storage is a semigroup in time and attempts": storage.semigroup,
         "storage leaves the other end alone": storage.own_end,
         "memories decay with time and counted attempts": storage.decay,
-        "stored pairs lose F at first at their memories' rates": storage.rates,
+        "stored pairs first lose F at their memories' rates": storage.rates,
         "qubits relax to |0>": storage.ground,
         "perfect pairs swap to a perfect pair": swaps.perfect_pairs,
         "Werner pairs swap to F1 F2 + (1-F1)(1-F2)/3": swaps.werner_pairs,
@@ -106,7 +106,7 @@ def _judge(law: str, rule: Law, bench: Bench, tolerance: float) -> Check:
     except Exception as error:  # a stranger's model may raise anything; that is a finding, not our failure
         place = f"{type(error).__name__} was raised after {count} comparisons: {error}"
         return Check(law, False, math.inf, _sentence(law, math.inf, place, tolerance))
-    return Check(law, True, worst, f"{count} comparisons, at most {worst:.1e} off")
+    return Check(law, True, worst, f"{worst:.1e} in {count}")
 
 
 def _sentence(law: str, deviation: float, place: str, tolerance: float) -> str:

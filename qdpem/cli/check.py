@@ -35,7 +35,10 @@ def check(
         _check_scenario(Path(name), given)
         return
     rows = _check_physics(name, given) if subject is Subject.PHYSICS else _check_policy(name, given)
-    if not _print(f"{subject.value} {name}", rows):
+    held = _print(f"{subject.value} {name}", rows)
+    if subject is Subject.PHYSICS:
+        console().print("seen: the worst deviation, and in how many comparisons", markup=False)
+    if not held:
         raise typer.Exit(1)
 
 

@@ -21,7 +21,7 @@ from physics.werner import WernerModel
 TOLD = "links do what their hardware says"
 FALL = "links succeed less often the longer they are"
 STATIONS = "ideal stations herald as photons interfere"
-RATES = "stored pairs lose F at first at their memories' rates"
+RATES = "stored pairs first lose F at their memories' rates"
 GROUND = "qubits relax to |0>"
 ODDS = "swaps say the probability of their outcome"
 NOISY_SWAP = "noisy swaps of Werner pairs are their node's"

@@ -19,7 +19,8 @@ from physics.hardware import (
 )
 
 PROBABILITY, TIME, MODES = "between 0 and 1", "0 or more, and finite", "a whole number of 1 or more"
-FIDELITY = "in [1/4, 1]"
+CHANCE, PERIOD, NUMBER = "above 0 and at most 1", "above 0, and finite", "a number"
+FIDELITY, WEIGHTS = "in [1/4, 1]", "four numbers of 0 or more that sum to 1"
 NEEDED = {
     DirectLink: {"success_probability": 0.5, "attempt_period_s": 1e-3},
     SingleClickLink: {"bright_population": 0.1},
@@ -30,6 +31,9 @@ STATION_FIELDS = [
     ("station_share", math.nan, PROBABILITY),
     ("reset_time_s", -1e-6, TIME),
     ("modes", 0, MODES),
+    ("visibility", "1", NUMBER),
+    ("fibre", Detector(), "a Fibre"),
+    ("detector", None, "a Detector"),
 ]
 WRONG = [
     (SourceLink, "efficiency", 0.0, "above 0 and at most 1"),
@@ -37,20 +41,28 @@ WRONG = [
     (SourceLink, "fresh_fidelity", 0.2, FIDELITY),
     (SourceLink, "reset_time_s", math.inf, TIME),
     (SourceLink, "modes", 1.5, MODES),
-    (MidpointSourceLink, "pair_probability", 1.1, PROBABILITY),
+    (SourceLink, "modes", True, MODES),
+    (SourceLink, "modes", "2", MODES),
+    (SourceLink, "efficiency", True, NUMBER),
+    (SourceLink, "fibre", "x", "a Fibre"),
+    (MidpointSourceLink, "fibre", None, "a Fibre"),
+    (MidpointSourceLink, "pair_probability", 1.1, CHANCE),
+    (MidpointSourceLink, "pair_probability", 0.0, CHANCE),
     (MidpointSourceLink, "absorption_efficiency", -0.1, PROBABILITY),
     (MidpointSourceLink, "fresh_fidelity", math.nan, FIDELITY),
     (MidpointSourceLink, "reset_time_s", -1.0, TIME),
     (MidpointSourceLink, "modes", 0, MODES),
     *((DoubleClickLink, *wrong) for wrong in STATION_FIELDS),
-    (DoubleClickLink, "rounds", 3, "1 or 2"),
+    *((DoubleClickLink, "rounds", rounds, "1 or 2") for rounds in (0, 3, 1.0, True, None)),
     *((SingleClickLink, *wrong) for wrong in STATION_FIELDS),
     (SingleClickLink, "bright_population", 0.0, "above 0 and below 1"),
     (SingleClickLink, "bright_population", 1.0, "above 0 and below 1"),
     (SingleClickLink, "phase_deviation_rad", -0.1, TIME),
-    (DirectLink, "success_probability", 1.01, PROBABILITY),
-    (DirectLink, "attempt_period_s", math.nan, TIME),
-    (DirectLink, "fresh_weights", (0.5, 0.6, -0.1, 0.0), "four numbers of 0 or more that sum to 1"),
+    (DirectLink, "success_probability", 1.01, CHANCE),
+    (DirectLink, "success_probability", 0.0, CHANCE),
+    *((DirectLink, "attempt_period_s", period_s, PERIOD) for period_s in (0.0, -1.0, math.inf, math.nan)),
+    *((DirectLink, "fresh_weights", weights, WEIGHTS) for weights in ((0.5, 0.5), None, 1.0)),
+    (DirectLink, "fresh_weights", (0.5, 0.6, -0.1, 0.0), WEIGHTS),
     (DirectLink, "modes", -1, MODES),
     (Fibre, "fixed_loss_db", -0.1, TIME),
     (Fibre, "loss_db_per_km", math.nan, TIME),
@@ -115,9 +127,7 @@ def test_negative_losses_are_named(name):
         DoubleClickLink(detector=Detector(efficiency=0.0)),
         DoubleClickLink(detector=Detector(dark_count_rate_hz=1e9, window_s=1.0)),
         SingleClickLink(bright_population=0.1, emission_efficiency=0.0),
-        MidpointSourceLink(pair_probability=0.0),
         MidpointSourceLink(absorption_efficiency=0.0),
-        DirectLink(success_probability=0.0, attempt_period_s=1e-3),
     ],
     ids=lambda hardware: hardware.kind,
 )
