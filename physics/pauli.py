@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeAlias
 
@@ -24,7 +23,7 @@ from physics.chance import (
 from physics.hardware import LinkHardware, Memory, NodeHardware
 from physics.interface import FAILED_SWAP, NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
 from physics.states import PauliTable
-from physics.storage import Decay, Storage, compile_storage, decay_of
+from physics.storage import LONGEST_S, Decay, Storage, compile_storage, decay_of
 from physics.stored_swap import StoredSwap, fold_storage
 
 BilinearTerms: TypeAlias = tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]
@@ -82,14 +81,14 @@ class PauliModel:
         attempts: tuple[float, float] = NO_ATTEMPTS,
     ) -> PauliTable:
         """Store both ends. Raises ValueError for a time or attempts below 0 or not finite."""
-        if not 0.0 < duration_s < math.inf:
-            check_duration(duration_s)
-            if attempts is NO_ATTEMPTS:
-                return state
-        if attempts is not NO_ATTEMPTS:
-            check_attempts(attempts)
         storage = self._storages.get((first, second)) or self.storage(first, second)
-        return storage.after(state, duration_s, attempts)
+        if attempts is NO_ATTEMPTS and 0.0 < duration_s <= LONGEST_S:
+            return storage.after(state, duration_s)
+        check_duration(duration_s)
+        check_attempts(attempts)
+        if duration_s == 0.0 and attempts is NO_ATTEMPTS:
+            return state
+        return storage.after_all(state, duration_s, attempts)
 
     def swap(
         self, left: PauliTable, right: PauliTable, node: NodeHardware, u: float, outcome: int | None = None
@@ -108,7 +107,7 @@ class PauliModel:
             outcome = choose(remainder, compiled.weights.dot(left[0] * right[:, 0]).tolist())
             if outcome is None:
                 return FAILED_SWAP
-        else:
+        elif type(outcome) is not int or not 0 <= outcome <= 3:
             check_outcome(outcome)
         joined: PauliTable = left.dot(compiled.middles[outcome]).dot(right)
         probability = joined.item(0)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from physics.hardware import DepolarisingMemory, Memory
-from physics.interface import NO_ATTEMPTS
 from physics.states import PauliTable
 
-_HUGE: Final = 1e200
-"""Seconds or attempts: up to here no logarithm overflows, lifetimes being `checks.LEAST_LIFETIME` or more."""
+LONGEST_S: Final = 1e200
+"""Up to here no logarithm overflows, lifetimes being `checks.LEAST_LIFETIME` or more."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,37 +32,42 @@ class Storage:
     shifted: NDArray[np.float64] | None = None
     restored: NDArray[np.float64] | None = None
 
-    def after(
-        self, table: PauliTable, duration_s: float, attempts: tuple[float, float] = NO_ATTEMPTS
-    ) -> PauliTable:
-        """The table after `duration_s` and `attempts`; float64 (4, 4), read-only."""
-        if duration_s > _HUGE:
-            return self._after_ages(table, duration_s, attempts)
-        aged: PauliTable = self.per_second * duration_s
-        if attempts is not NO_ATTEMPTS:
-            first, second = attempts
-            if first > _HUGE or second > _HUGE:
-                return self._after_ages(table, duration_s, attempts)
-            aged += first * self.per_first_attempt + second * self.per_second_attempt
-        np.exp(aged, aged)
-        if self.shifted is None or self.restored is None:
-            aged *= table
-        else:
-            aged *= table.ravel().dot(self.shifted)
-            aged = aged.dot(self.restored).reshape(4, 4)
-        aged.setflags(False)  # type: ignore[call-arg]  # by its name it takes twice as long
-        return aged
+    def after(self, table: PauliTable, duration_s: float) -> PauliTable:
+        """The table after `duration_s`, at most `LONGEST_S`; float64 (4, 4), read-only."""
+        left: PauliTable = self.per_second * duration_s
+        np.exp(left, left)
+        if self.shifted is not None and self.restored is not None:
+            return _turned(table, left, self.shifted, self.restored)
+        left *= table
+        left.setflags(False)  # type: ignore[call-arg]  # by its name it takes twice as long
+        return left
 
-    def _after_ages(self, table: PauliTable, duration_s: float, attempts: tuple[float, float]) -> PauliTable:
-        """`after` where logarithms may overflow: to -inf, of which nothing is left, as of the true ones."""
+    def after_all(self, table: PauliTable, duration_s: float, attempts: tuple[float, float]) -> PauliTable:
+        """The table after any `duration_s` and `attempts`; float64 (4, 4), read-only."""
+        # Logarithms may overflow to -inf, of which nothing is left, as of the true ones.
         with np.errstate(over="ignore"):
-            whole = replace(
-                self,
-                per_second=self.per_second * duration_s,
-                per_first_attempt=self.per_first_attempt * attempts[0],
-                per_second_attempt=self.per_second_attempt * attempts[1],
-            )
-            return whole.after(table, 1.0, (1.0, 1.0))
+            left: PauliTable = self.per_second * duration_s
+            left += attempts[0] * self.per_first_attempt
+            left += attempts[1] * self.per_second_attempt
+        np.exp(left, left)
+        if self.shifted is not None and self.restored is not None:
+            return _turned(table, left, self.shifted, self.restored)
+        left *= table
+        left.setflags(write=False)
+        return left
+
+
+def _turned(
+    table: PauliTable,
+    left: NDArray[np.float64],
+    shifted: NDArray[np.float64],
+    restored: NDArray[np.float64],
+) -> PauliTable:
+    """What is `left` of each entry, by way of I, X, Y and Z - I."""
+    left *= table.ravel().dot(shifted)
+    aged: PauliTable = left.dot(restored).reshape(4, 4)
+    aged.setflags(write=False)
+    return aged
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
