@@ -5,7 +5,6 @@ Everything goes through the seam's own operations, so an estimate is as exact as
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -180,13 +179,17 @@ def swapped(
 def _mean_swap(left: State, right: State, node: NodeHardware, *, model: PhysicsModel) -> tuple[State, float]:
     """The mean of the states that the heralded outcomes leave, and the probability that one is heralded."""
     found: list[Swapped] = []
+    refused: ValueError | None = None
     for outcome in node.heralded_outcomes:
-        # One too unlikely to be forced is too unlikely to matter.
-        with contextlib.suppress(ValueError):
+        try:
             found.append(model.swap(left, right, node, 0.0, outcome))
+        except ValueError as error:
+            # One too unlikely to be forced is too unlikely to matter, unless all are.
+            refused = error
     success = sum(one.probability for one in found)
     if not success > 0.0:
-        raise ValueError("a swap of this plan all but never succeeds on the pairs it gets")
+        sentence = "a swap of this plan all but never succeeds on the pairs it gets"
+        raise ValueError(f"{sentence}: {refused}") from refused
     shares = [one.probability / success for one in found]
     matrices = [model.density_matrix(one.state) for one in found]
     return model.from_density_matrix(np.tensordot(shares, matrices, axes=1)), success

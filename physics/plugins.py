@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -10,19 +9,17 @@ from types import MappingProxyType
 from typing import Any, Final, cast
 
 from physics.interface import PhysicsModel
+from physics.naming import UnknownNameError
 
 GROUP: Final = "qdpem.physics"
 _NO_PARAMETERS: Final[Mapping[str, object]] = MappingProxyType({})
 
 
-class UnknownPhysicsError(LookupError):
+class UnknownPhysicsError(UnknownNameError):
     """A name that no physics model is registered under, answered with the nearest right one."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
-        self.name, self.known = name, tuple(sorted(known))
-        near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        super().__init__(f"no physics model is called {name!r}; {hint}known: {', '.join(self.known)}")
+        super().__init__("physics model", name, known)
 
 
 def physics_names() -> list[str]:

@@ -9,25 +9,22 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from physics.naming import UnknownNameError
 from physics.presets.platforms import PLATFORMS
 from physics.presets.quoted import Preset
 
 _PRESETS: Final[Mapping[str, Preset]] = MappingProxyType({one.name: one for one in PLATFORMS})
 
 
-class UnknownPresetError(LookupError):
+class UnknownPresetError(UnknownNameError):
     """A name that no hardware preset has, answered with the nearest right one."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
-        self.name, self.known = name, tuple(known)
-        near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        super().__init__(f"no hardware preset is called {name!r}; {hint}known: {', '.join(self.known)}")
+        super().__init__("hardware preset", name, known)
 
 
 def preset_names() -> list[str]:

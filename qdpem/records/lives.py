@@ -13,6 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from physics.chance import succeeds
 from physics.interface import PROTOCOLS, PhysicsModel, State
 from qdpem.network.births import NO_SENDER, Births
 from qdpem.network.graph import Network
@@ -169,7 +170,7 @@ class Lives:
             raise ContradictionError("the distillation cannot have succeeded")
         if not self.draws or operation.u is None:
             return result.state, None
-        drawn = operation.u < result.success_probability
+        drawn = succeeds(operation.u, result.success_probability)
         if drawn == success:
             return result.state, None
         moved = abs(operation.u - result.success_probability)
