@@ -60,10 +60,13 @@ def ready_stock(view: Views) -> dict[tuple[int, int], list[float]]:
 def serve_from_stock(
     request: Waiting, shelf: dict[tuple[int, int], list[float]], *, margin: float
 ) -> Allocation | None:
-    """Take the worst pairs on the shelf that are good enough for a request; None if there are too few.
+    """Take the worst pairs on the shelf that are good enough for a request; None if there are too few,
+    or if the request is a standing one, which asks for more than can lie on a shelf.
 
     What is taken leaves `shelf`.
     """
+    if request.standing:
+        return None
     kept = shelf.get((request.source, request.destination), [])
     good = sorted(value for value in kept if value >= request.target_fidelity + margin)[: request.pairs]
     if len(good) < request.pairs:

@@ -82,7 +82,8 @@ def serve_minimum_hop(view: Views, context: Context, *, wait_share: float) -> It
     none can serve gets nothing.
     """
     for request in waiting_requests(view):
-        age_s = wait_share * (request.deadline_s - view.time_s)
+        # The deadline of a standing request says nothing of how long one pair of it takes.
+        age_s = 0.0 if request.standing else wait_share * (request.deadline_s - view.time_s)
         found = _first_feasible(request, context, age_s=age_s)
         if found is not None:
             path, rounds = found

@@ -19,6 +19,7 @@ class Waiting:
     target_fidelity: float
     pairs: int
     deadline_s: float
+    standing: bool = False
 
     def allocation(self, path: tuple[int, ...], *, plan: Plan | None = None) -> Allocation:
         """Serve it over `path` at its own target until its deadline."""
@@ -44,8 +45,9 @@ def waiting_requests(view: Views) -> Iterator[Waiting]:
         view.request_target_fidelity[0].tolist(),
         view.request_pairs[0].tolist(),
         view.request_deadline_s[0].tolist(),
+        view.request_standing[0].tolist(),
     )
-    for request, source, destination, target, pairs, deadline_s in zip(*columns, strict=True):
+    for request, source, destination, target, pairs, deadline_s, standing in zip(*columns, strict=True):
         if request >= 0 and deadline_s > view.time_s:
             yield Waiting(
                 id=request,
@@ -54,4 +56,5 @@ def waiting_requests(view: Views) -> Iterator[Waiting]:
                 target_fidelity=target,
                 pairs=pairs,
                 deadline_s=deadline_s,
+                standing=standing > 0,
             )

@@ -26,7 +26,7 @@ from qdpem.demand.requests import Arrivals, Requests
 from qdpem.errors import Fault, ScenarioError
 from qdpem.network.graph import Network
 from qdpem.rng import stream
-from qdpem.scenario.schema import APPLICATIONS, RequestClass, Scenario
+from qdpem.scenario.schema import APPLICATIONS, STANDING, RequestClass, Scenario
 
 
 class _Drawn(NamedTuple):
@@ -75,6 +75,8 @@ def generate_arrivals(scenario: Scenario, network: Network, *, seed: int) -> Arr
     """
     weights = pair_weights(scenario, network)
     truth = _truth(scenario, network, weights, seed=seed)
+    if scenario.demand.arrivals == "once":
+        return replace(truth, requests=_once(scenario.demand.classes, weights))
     sides: dict[str, Requests] = {}
     for side, span_s in (("before", truth.history_s), ("after", scenario.window.end_s)):
         drawn = [
@@ -110,7 +112,7 @@ def _truth(scenario: Scenario, network: Network, weights: NDArray[np.float64], *
         history_s=history_s,
         bursts_s=bursts_s,
         region=region,
-        base_rate_hz=demand.rate_hz * weights.sum(axis=1),
+        base_rate_hz=(demand.rate_hz or 0.0) * weights.sum(axis=1),
         low=low,
         high=high,
         phase_s=phase_s,
@@ -118,6 +120,14 @@ def _truth(scenario: Scenario, network: Network, weights: NDArray[np.float64], *
         duration_s=bursts.duration_s if bursts else 0.0,
         jitter_s=bursts.jitter_s if bursts else 0.0,
     )
+
+
+def _once(classes: tuple[RequestClass, ...], weights: NDArray[np.float64]) -> Requests:
+    """One request of each class for each pair of any weight, all at t = 0."""
+    source, destination = (np.repeat(nodes, len(classes)) for nodes in np.nonzero(np.triu(weights)))
+    count = len(source)
+    kind = np.tile(np.arange(len(classes)), count // len(classes))
+    return _requests([_Drawn(np.zeros(count), source, destination, kind)], classes, history=False)
 
 
 def _draw(
@@ -186,4 +196,5 @@ def _requests(drawn: list[_Drawn], classes: tuple[RequestClass, ...], *, history
         pairs=np.array([one.pairs for one in classes], dtype=np.int64)[kind],
         deadline_s=time_s + np.array([one.patience_s for one in classes])[kind],
         application=np.array([APPLICATIONS.index(one.application) for one in classes], dtype=np.int64)[kind],
+        standing=np.array([STANDING.index(one.standing) for one in classes], dtype=np.int64)[kind],
     )

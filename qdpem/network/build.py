@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,6 +56,8 @@ def build_network(scenario: Scenario, physics: PhysicsModel, *, seed: int) -> Ne
         repeater_burst=nodes.repeater_burst,
         swap_time_s=nodes.swap_time_s,
         distillation_time_s=nodes.distillation_time_s,
+        swap_order=nodes.swap_order,
+        cutoff_s=math.inf if nodes.cutoff_s is None else nodes.cutoff_s,
         memories=np.full(len(graph.node_names), nodes.memories, dtype=np.int64),
         foreign_stock_share=nodes.foreign_stock_share,
         delay_s=graph.length_km / FIBRE_SPEED_KM_PER_S + scenario.links.processing_delay_s,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from physics.hardware import NodeHardware
 from physics.interface import CompiledLink
+from qdpem.scenario.schema import SwapOrder
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,7 +35,8 @@ class Graph:
 class Network:
     """The map that every arm knows. N nodes, L links; arrays float64 unless said.
 
-    `source_rate_hz`, `repeater_rate_hz`, `memories` (int64): per node [N]. `delay_s` [L]: one way,
+    `swap_order`: what repeaters wait for before they swap; `cutoff_s`: how old the oldest link pair in a pair
+    may grow in the making, inf without a cut-off. `source_rate_hz`, `repeater_rate_hz`, `memories` (int64): per node [N]. `delay_s` [L]: one way,
     light and processing. `links` and `hardware`: what physics compiled, per link and per node.
     """
 
@@ -48,6 +51,13 @@ class Network:
     delay_s: NDArray[np.float64]
     links: tuple[CompiledLink, ...]
     hardware: tuple[NodeHardware, ...]
+    swap_order: SwapOrder = "asap"
+    cutoff_s: float = math.inf
+
+    @cached_property
+    def first_end(self) -> list[int]:
+        """The end of each link with the lower index, as plain numbers."""
+        return [int(first) for first in self.graph.link_ends[:, 0]]
 
     @property
     def node_count(self) -> int:

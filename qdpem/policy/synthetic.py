@@ -179,6 +179,7 @@ class _RowMaker:
             "request_deadline_s": self._time_s + draws.uniform(*_PATIENCE_S, count),
             "request_application": draws.integers(len(APPLICATIONS), size=count),
             "request_attempts": draws.integers(0, 3, count),
+            "request_standing": np.zeros(count, dtype=np.int64),
         }
 
     def _shelf(self, site: int, count: int, first_id: int) -> dict[str, NDArray[Any]]:

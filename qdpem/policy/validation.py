@@ -159,6 +159,10 @@ class _Check:
                 f"a serve expires by the deadline {deadline_s:.9g} s",
                 f"expires_s {allocation.expires_s:.9g}",
             )
+        if views.request_standing[row, column] > 0 and any(
+            step not in self.context.network.link_between for step in itertools.pairwise(allocation.path)
+        ):
+            self.fail("a standing request is served over links alone", f"path {allocation.path}")
         pairs = int(views.request_pairs[row, column])
         if asked > pairs:
             self.fail(f"request {allocation.request} asks for {pairs} pairs", f"allocations of {asked} pairs")

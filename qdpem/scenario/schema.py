@@ -42,6 +42,9 @@ class Uniform:
         return self
 
 
+STANDING = ("no", "pair", "link")
+Standing: TypeAlias = Literal["no", "pair", "link"]
+SwapOrder: TypeAlias = Literal["asap", "nested", "left-to-right"]
 PerNode: TypeAlias = NotNegative | Uniform
 
 
@@ -70,6 +73,9 @@ class Topology:
 class Nodes:
     """What stands at every node; a `{ low, high }` table draws one number per node.
 
+    `swap_order`: a repeater swaps as soon as it can, or when its two pairs span what the order asks for:
+    halves of the path ("nested"), or all of it from the source ("left-to-right"). `cutoff_s`: in the making,
+    a pair whose oldest link pair is older is dropped at both ends and made anew.
     `source_rate_hz` is needed where links are source-limited, and means nothing to others.
     """
 
@@ -79,6 +85,8 @@ class Nodes:
     repeater_burst: Annotated[float, Field(ge=1)] = 1.0
     swap_time_s: NotNegative = 1e-3
     distillation_time_s: NotNegative = 1e-3
+    swap_order: SwapOrder = "asap"
+    cutoff_s: Positive | None = None
     memories: Count = 16
     foreign_stock_share: Probability = 0.25
 
@@ -93,13 +101,18 @@ class Links:
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)
 class RequestClass:
-    """One kind of request and its share of all requests."""
+    """One kind of request and its share of all requests.
+
+    A `standing` request asks without end until its patience is over, for `pairs` at a time, each delivered by
+    itself: "pair" begins the next one when the last was delivered, "link" keeps every link at work.
+    """
 
     application: Application
     share: Positive
     target_fidelity: Annotated[float, Field(gt=0.5, lt=1)]
     patience_s: Positive
     pairs: Count = 1
+    standing: Standing = "no"
 
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)
@@ -135,13 +148,23 @@ class Demand:
 
     `weights`: "matrix" uses the topology's own demand matrix, "uniform" weighs all pairs alike, "ends" knows
     but one pair: the topology's first and last node, as of a line.
-    Without `bursts` arrivals are stationary Poisson.
+    `arrivals`: "poisson", stationary without `bursts`; "once": at t = 0 each pair of nodes of any weight makes
+    one request of each class, from its lower node, and no more come, so that there is no rate.
     """
 
-    rate_hz: Positive
     classes: Annotated[tuple[RequestClass, ...], Field(min_length=1)]
+    rate_hz: Positive | None = None
+    arrivals: Literal["poisson", "once"] = "poisson"
     weights: Literal["matrix", "uniform", "ends"] = "uniform"
     bursts: Bursts | None = None
+
+    @model_validator(mode="after")
+    def _has_a_rate(self) -> Demand:
+        if self.arrivals == "once" and (self.rate_hz is not None or self.bursts is not None):
+            raise ValueError('rate_hz and bursts mean nothing while arrivals is "once"; leave them out')
+        if self.arrivals == "poisson" and self.rate_hz is None:
+            raise ValueError("it says no rate_hz; should say how many requests come per second")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)

@@ -19,6 +19,8 @@ from qdpem.simulation.repeaters import Repeater
 from qdpem.simulation.requests import RequestBook
 from qdpem.simulation.sources import Source
 from qdpem.simulation.stock import Stock
+from qdpem.simulation.swap_order import SwapOrders
+from qdpem.simulation.tracks import Tracks
 from qdpem.simulation.world import World
 
 _STOCK_HEADROOM = 0.25
@@ -65,6 +67,8 @@ def assemble_world(
         attempts=attempts,
         feeds=feeds,
         repeaters=[_repeater(network, node, clock=clock) for node in nodes],
+        tracks=Tracks(network),
+        swap_order=SwapOrders(network.swap_order),
         swap_coins=swap_coins(network.graph, seed=seed),
         distillation_coins=distillation_coins(network.graph, seed=seed),
     )

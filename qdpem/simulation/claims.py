@@ -42,7 +42,6 @@ class Claim:
     def __init__(
         self,
         id: int,
-        *,
         kind: str,
         allocation: int,
         purpose: int,
@@ -87,9 +86,24 @@ class ClaimBook:
         self.open: dict[int, Claim] = {}
         self.made = 0
 
-    def make(self, **about: Any) -> Claim:
+    def make(
+        self,
+        *,
+        kind: str,
+        allocation: int,
+        purpose: int,
+        site: int,
+        node: int,
+        link: int,
+        deadline_s: float,
+        made_s: float,
+        owner: Any,
+        tag: Any,
+    ) -> Claim:
         """A new open claim."""
-        claim = Claim(self.made, **about)
+        claim = Claim(
+            self.made, kind, allocation, purpose, site, node, link, deadline_s, made_s, owner, tag
+        )
         self.made += 1
         self.open[claim.id] = claim
         return claim

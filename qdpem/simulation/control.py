@@ -171,7 +171,7 @@ class Desk:
         """A refusal or failed swap at `position`: the nodes hear of it, and so does the site."""
         path = reservation.path
         if self.local:
-            delays = reservation.delays_from(position)
+            delays = list(reservation.track.delays_s[position])
             back_s = delays[0]
         else:
             back_s = self.delay_to_controller_s(path[position])

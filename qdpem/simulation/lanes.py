@@ -1,36 +1,39 @@
-"""A lane: one pair in the making along a path. Links generate, pairs are distilled, repeaters swap as
-soon as they can, corrections travel.
+"""A lane: one pair at a time in the making along a path. Hops make link pairs, repeaters swap, corrections travel.
 
-Positions count the nodes of the path from 0; hop i joins positions i and i + 1; side 0 of a hop is its
-left end. A node acts on what it knows: either end of a link knows a fresh pair when its link says so
-(`qdpem.network.births`).
+Positions count the nodes of the path from 0; hop i joins positions i and i + 1. What is lost on the way, by a
+failed swap or a cut-off, is begun again: every node of the stretch that hears of it takes back the qubits it
+gave away, and a hop generates anew when its left end knows that both ends have theirs. A lane of a standing
+request goes on for ever: after each delivery, or link by link as soon as the qubits are free.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from qdpem.network.births import NO_SENDER
-from qdpem.policy.interface import Allocation
 from qdpem.simulation.claims import Claim
-from qdpem.simulation.hops import Hop
+from qdpem.simulation.hops import Hop, Order
 from qdpem.simulation.pairs import Pair
+from qdpem.simulation.tracks import Track
 from qdpem.simulation.world import World
 
+ONCE, BY_PAIR, BY_LINK = range(3)
+"""When a lane begins again: not at all, after each delivery, every link when its qubits are free."""
 
-class Principal(Protocol):
+_AFTER = 1e-9
+"""Share of a cut-off by which it comes late, so that a pair can still be used at that very moment."""
+
+
+class Principal(Order, Protocol):
     """What a lane needs of the reservation it works for."""
 
-    id: int
-    allocation: Allocation
-    path: tuple[int, ...]
-    purpose: int
-
-    def delays_from(self, position: int) -> list[float]:
-        """Message delay along the path from `position` to every position, seconds."""
+    track: Track
+    standing: int
 
     def free(self, position: int, count: int) -> None:
         """Give back `count` qubits held at `position`."""
+
+    def retake(self, position: int, count: int) -> bool:
+        """Take `count` qubits at `position` again; False when it cannot, and then has given up."""
 
     def completed(self, lane: Lane, pair: Pair, *, ready_s: float, operated_s: float) -> None:
         """The lane's pair is known at both ends."""
@@ -39,194 +42,161 @@ class Principal(Protocol):
         """One lane needs nothing any more."""
 
     def fail(self, position: int) -> None:
-        """A swap failed at `position`."""
+        """What was lost at `position` cannot be made again."""
+
+
+class Segment:
+    """A stretch of a lane that one pair spans, from position `first` to `last`.
+
+    `source_s`, `destination_s`: when either end of the path has heard all it must hear about it. `operated_s`:
+    when the last operation on it was done. `heard_s`: when the nodes at its own ends know of it. `due_s`: when
+    the oldest of the link pairs in it reaches the cut-off.
+    """
+
+    __slots__ = ("destination_s", "due_s", "first", "heard_s", "last", "operated_s", "pair", "source_s")
+
+    def __init__(
+        self,
+        pair: Pair,
+        first: int,
+        last: int,
+        told_s: tuple[float, float],
+        operated_s: float,
+        heard_s: tuple[float, float],
+        due_s: float,
+    ) -> None:
+        self.pair = pair
+        self.first = first
+        self.last = last
+        self.source_s, self.destination_s = told_s
+        self.operated_s = operated_s
+        self.heard_s = heard_s
+        self.due_s = due_s
 
 
 class Lane:
-    """Makes one pair from position 0 to the last of its reservation's path."""
+    """Makes pairs from position 0 to the last of its reservation's path."""
 
     def __init__(self, world: World, reservation: Principal) -> None:
         self._world = world
-        self.reservation = reservation
-        self._path = reservation.path
-        self._last = len(self._path) - 1
-        self._rounds = reservation.allocation.plan.rounds_per_link
-        self.hops = [self._hop(position) for position in range(self._last)]
-        self._starting: list[tuple[Pair, int] | None] = [None] * (self._last + 1)
-        self._ending: list[tuple[Pair, int] | None] = [None] * (self._last + 1)
-        self._swaps_left = self._last - 1
+        self.reservation = self.order = reservation
+        self.track = reservation.track
+        self._last = len(self.track.links)
+        self._spans = world.swap_order.spans(self._last)
+        self.hops = [Hop(world, self, position) for position in range(self._last)]
+        self._starting: list[Segment | None] = [None] * (self._last + 1)
+        self._ending: list[Segment | None] = [None] * (self._last + 1)
         self._tokens: dict[int, Claim | None] = {}
-        self._source_s = self._destination_s = self._operated_s = 0.0
-        self._completing = False
 
     @property
     def link_hops(self) -> int:
         """Links of the path; 0 when the whole path is one stocked remote pair."""
-        return sum(hop.link >= 0 for hop in self.hops)
-
-    def generate(self, position: int) -> None:
-        """Both ends of hop `position` have granted: claim emissions for what it needs."""
-        hop = self.hops[position]
-        if not (hop.cancelled or hop.supplied):
-            self._claim(hop, 2**self._rounds)
-
-    def supply(self, position: int, pair: Pair, *, side: int) -> None:
-        """A stocked pair stands in for the hop; the node on `side` knows now, the other by message."""
-        hop = self.hops[position]
-        hop.supplied = True
-        hop.live.append(pair)
-        now_s = self._world.clock.now_s
-        self._world.mail.send("stock", hops=max(1, self._message_hops(position)))
-        known_s = [now_s + hop.delay_s, now_s + hop.delay_s]
-        known_s[side] = now_s
-        self._finish_hop(hop, pair, known_s)
-
-    def emitted(self, claim: Claim, sender: int) -> None:
-        """An emission of the node `sender`, or an attempt of the link, has begun and will succeed."""
-        hop: Hop = claim.tag
-        self._world.leave_feeds(claim, "granted")
-        hop.claims.remove(claim)
-        course = self._world.ledger.births.course(hop.link, sender)
-        self._world.clock.after(course.birth_s, self._herald, hop, sender)
+        return sum(link >= 0 for link in self.track.links)
 
     def release(self, position: int, how: str) -> None:
         """The node at `position` gives up: its claims are withdrawn, pairs that end there are gone."""
         for hop in self.hops[max(position - 1, 0) : position + 1]:
-            self._cancel(hop, how)
+            hop.cancel(how)
         for segment in (self._starting[position], self._ending[position]):
             if segment is not None:
-                self._end(segment[0], how)
-        token = self._tokens.get(position)
-        if token is not None:
-            self._withdraw_token(position, token)
+                self._end(segment, how)
+        self._withdraw_token(position)
 
     def consumed(self) -> None:
-        """The finished pair was delivered or given up: its two qubits are free."""
-        self.reservation.free(0, 1)
-        self.reservation.free(self._last, 1)
-        self.reservation.lane_done()
-
-    def _hop(self, position: int) -> Hop:
-        network = self._world.network
-        first, second = self._path[position], self._path[position + 1]
-        link = network.link_between.get((first, second), -1)
-        delay_s = float(network.delay_s[link] if link >= 0 else network.distance_s[first, second])
-        return Hop(position, link=link, delay_s=delay_s, rounds=self._rounds)
-
-    def _message_hops(self, position: int) -> int:
-        return int(self._world.network.hop_distance[self._path[position], self._path[position + 1]])
-
-    def _claim(self, hop: Hop, count: int) -> None:
-        world, allocation = self._world, self.reservation.allocation
-        for _ in range(count):
-            claim = world.claims.make(
-                kind="emission",
-                allocation=self.reservation.id,
-                purpose=self.reservation.purpose,
-                site=allocation.source,
-                node=int(world.network.graph.link_ends[hop.link, 0]),
-                link=hop.link,
-                deadline_s=allocation.expires_s,
-                made_s=world.clock.now_s,
-                owner=self,
-                tag=hop,
-            )
-            hop.claims.append(claim)
-            world.seek_emission(claim)
-
-    def _herald(self, hop: Hop, sender: int) -> None:
-        if hop.cancelled:
-            return
-        now_s = self._world.clock.now_s
-        ends = (self._path[hop.position], self._path[hop.position + 1])
-        pair = self._world.ledger.birth(
-            hop.link, sender=sender, ends=ends, now_s=now_s, allocation=self.reservation.id
-        )
-        # A sender is told by the far end; word of an attempt goes to both.
-        self._world.mail.send("herald", hops=2 if sender == NO_SENDER else 1)
-        hop.live.append(pair)
-        told_s = self._world.ledger.births.course(hop.link, sender).told_s
-        known_s = [now_s + told_s[end] for end in ends]
-        self._gain(hop, pair, 0, known_s)
-
-    def _gain(self, hop: Hop, pair: Pair, level: int, known_s: list[float]) -> None:
-        """The hop has one more pair of this level; two of a level are distilled into one of the next."""
-        if level == self._rounds:
-            self._finish_hop(hop, pair, known_s)
-            return
-        hop.levels[level].append(pair)
-        if len(hop.levels[level]) == 2:
-            kept, spent = hop.levels[level]
-            hop.levels[level] = []
-            start_s = max(known_s) + self._world.network.distillation_time_s
-            self._world.clock.at(start_s, self._distil, hop, level, kept, spent)
-
-    def _distil(self, hop: Hop, level: int, kept: Pair, spent: Pair) -> None:
-        if hop.cancelled:
-            return
-        world = self._world
-        u = world.distillation_coins[hop.link].next()
-        protocol = self.reservation.allocation.plan.protocol
-        pair = world.ledger.distil(kept, spent, protocol=protocol, now_s=world.clock.now_s, u=u)
-        hop.live.remove(kept)
-        hop.live.remove(spent)
-        if pair is not None:
-            hop.live.append(pair)
-        world.mail.send("distillation", hops=2)
-        world.clock.after(hop.delay_s, self._distilled, hop, level, pair)
-
-    def _distilled(self, hop: Hop, level: int, pair: Pair | None) -> None:
-        """Both ends have compared their readings."""
-        if hop.cancelled:
-            return
-        if pair is None:
-            self._claim(hop, 2 ** (level + 1))
+        """The finished pair was delivered or given up: its two qubits are free, or begin again."""
+        standing = self.reservation.standing
+        if standing == ONCE:
+            self.reservation.free(0, 1)
+            self.reservation.free(self._last, 1)
+            self.reservation.lane_done()
+        elif standing == BY_LINK:
+            self.hops[0].freed(0)
+            self.hops[-1].freed(1)
         else:
-            now_s = self._world.clock.now_s
-            self._gain(hop, pair, level + 1, [now_s, now_s])
+            # The source tells all that the next one may begin.
+            self._begin_again(0, self._last, self.track.delays_s[0], held=1)
 
-    def _finish_hop(self, hop: Hop, pair: Pair, known_s: list[float]) -> None:
-        position = hop.position
-        hop.live.remove(pair)
-        self._starting[position] = (pair, position + 1)
-        self._ending[position + 1] = (pair, position)
-        # A stocked pair is measured for a key when both ends know which one; a fresh one when it is made.
-        ready_s = max(known_s) if hop.supplied else self._world.clock.now_s
-        self._operated_s = max(self._operated_s, ready_s)
+    def made(self, hop: Hop, pair: Pair, known_s: tuple[float, float], *, ready_s: float) -> None:
+        """A hop has its pair."""
+        world, position = self._world, hop.position
+        now_s = world.clock.now_s
+        told_s = (
+            known_s[0] if position == 0 else 0.0,
+            known_s[1] if position + 1 == self._last else 0.0,
+        )
+        due_s = pair.born_s + world.network.cutoff_s
+        segment = Segment(pair, position, position + 1, told_s, ready_s, known_s, due_s)
+        self._starting[position] = self._ending[position + 1] = segment
+        hop.turn += 1
         for side in (0, 1):
-            if known_s[side] <= self._world.clock.now_s:
-                self._know(hop, side)
+            if known_s[side] > now_s:
+                world.clock.at(known_s[side], self._know, hop, side, hop.turn)
             else:
-                self._world.clock.at(known_s[side], self._know, hop, side)
+                self._know(hop, side, hop.turn)
+        self._watch(segment)
 
-    def _know(self, hop: Hop, side: int) -> None:
-        """The node on `side` knows that the hop's pair is there."""
+    def token_granted(self, claim: Claim) -> None:
+        """The repeater gives its token; gates and read-out take `swap_time_s`."""
+        world, position = self._world, claim.tag
+        world.claims.end(claim, "granted", world.clock.now_s)
+        self._tokens[position] = None
+        if world.network.swap_time_s > 0.0:
+            world.clock.after(world.network.swap_time_s, self._swap, position)
+        else:
+            self._swap(position)
+
+    def _watch(self, segment: Segment) -> None:
+        """A joined segment that spans the lane is delivered; one that does not may grow too old."""
+        clock = self._world.clock
+        if segment.last - segment.first == self._last:
+            if self._last > 1:
+                clock.at(max(segment.source_s, segment.destination_s), self._complete, segment)
+        elif segment.due_s < self.reservation.expires_s:
+            clock.at(segment.due_s + _AFTER * self._world.network.cutoff_s, self._cut_off, segment)
+
+    def _know(self, hop: Hop, side: int, turn: int) -> None:
+        """The node on `side` knows that the hop's pair is there, if it has not been lost meanwhile."""
+        position = hop.position + side
         if hop.cancelled:
+            return
+        rounds = self.reservation.rounds
+        if rounds and not hop.supplied:
+            self.reservation.free(position, (1 << rounds) - 1)
+        if turn != hop.turn:
             return
         hop.known[side] = True
-        position = hop.position + side
-        if self._rounds and not hop.supplied:
-            self.reservation.free(position, 2**self._rounds - 1)
-        now_s = self._world.clock.now_s
-        if position == 0:
-            self._source_s = max(self._source_s, now_s)
-        elif position == self._last:
-            self._destination_s = max(self._destination_s, now_s)
-        elif self.hops[position - 1].known[1] and self.hops[position].known[0]:
+        if 0 < position < self._last:
+            self._try_swap(position)
+        elif self._last == 1 and all(hop.known):
+            self._world.clock.after(0.0, self._complete, self._starting[0])
+
+    def _try_swap(self, position: int) -> None:
+        """Seek a token once the node knows of its two pairs, and they span what the swap order asks for."""
+        ready = self.hops[position - 1].known[1] and self.hops[position].known[0]
+        if ready and position not in self._tokens and (self._spans is None or self._in_order(position)):
             self._seek_token(position)
-        self._try_complete()
+
+    def _in_order(self, position: int) -> bool:
+        left, right = self._ending[position], self._starting[position]
+        now_s = self._world.clock.now_s
+        return (
+            left is not None
+            and right is not None
+            and (left.first, right.last) == self._spans[position]
+            and max(left.heard_s[1], right.heard_s[0]) <= now_s
+        )
 
     def _seek_token(self, position: int) -> None:
-        world, allocation = self._world, self.reservation.allocation
-        node = self._path[position]
+        world, order = self._world, self.reservation
+        node = self.track.nodes[position]
         claim = world.claims.make(
             kind="token",
-            allocation=self.reservation.id,
-            purpose=self.reservation.purpose,
-            site=allocation.source,
+            allocation=order.id,
+            purpose=order.purpose,
+            site=order.source,
             node=node,
             link=-1,
-            deadline_s=allocation.expires_s,
+            deadline_s=order.expires_s,
             made_s=world.clock.now_s,
             owner=self,
             tag=position,
@@ -234,67 +204,120 @@ class Lane:
         self._tokens[position] = claim
         world.repeaters[node].add(claim)
 
-    def token_granted(self, claim: Claim) -> None:
-        """The repeater gives its token; gates and read-out take `swap_time_s`."""
-        self._world.claims.end(claim, "granted", self._world.clock.now_s)
-        self._tokens[claim.tag] = None
-        self._world.clock.after(self._world.network.swap_time_s, self._swap, claim.tag)
-
-    def _withdraw_token(self, position: int, claim: Claim) -> None:
-        self._world.repeaters[self._path[position]].remove(claim)
-        self._world.claims.end(claim, "withdrawn", self._world.clock.now_s)
-        self._tokens[position] = None
+    def _withdraw_token(self, position: int) -> None:
+        claim = self._tokens.pop(position, None)
+        if claim is not None:
+            self._world.repeaters[self.track.nodes[position]].remove(claim)
+            self._world.claims.end(claim, "withdrawn", self._world.clock.now_s)
 
     def _swap(self, position: int) -> None:
         left, right = self._ending[position], self._starting[position]
+        self._tokens.pop(position, None)
         if left is None or right is None:
             return
-        world, node = self._world, self._path[position]
+        world, node = self._world, self.track.nodes[position]
         now_s = world.clock.now_s
         u = world.swap_coins[node].next()
-        pair = world.ledger.swap(left[0], right[0], now_s=now_s, u=u, allocation=self.reservation.id)
-        self._starting[position] = self._ending[position] = None
-        self._starting[left[1]] = self._ending[right[1]] = None
+        pair = world.ledger.swap(left.pair, right.pair, now_s=now_s, u=u, allocation=self.reservation.id)
+        self._remove(left)
+        self._remove(right)
         world.mail.send("correction", hops=self._last)
-        self.reservation.free(position, 2)
+        delays_s = self.track.delays_s[position]
+        if pair is not None:
+            self._join(left, right, pair, delays_s)
+        self._give_away(position)
         if pair is None:
-            self.reservation.fail(position)
+            self._lost(left.first, right.last, delays_s, at=position)
+
+    def _join(self, left: Segment, right: Segment, pair: Pair, delays_s: tuple[float, ...]) -> None:
+        """One segment of two; either end of the path hears of the swap, and of its outcome."""
+        now_s = self._world.clock.now_s
+        told_s = (
+            max(left.source_s, right.source_s, now_s + delays_s[0]),
+            max(left.destination_s, right.destination_s, now_s + delays_s[-1]),
+        )
+        heard_s = (now_s + delays_s[left.first], now_s + delays_s[right.last])
+        operated_s = max(left.operated_s, right.operated_s, now_s)
+        due_s = min(left.due_s, right.due_s)
+        segment = Segment(pair, left.first, right.last, told_s, operated_s, heard_s, due_s)
+        self._starting[segment.first] = self._ending[segment.last] = segment
+        self._watch(segment)
+        if self._spans is not None:
+            for position, time_s in zip((left.first, right.last), heard_s, strict=True):
+                if 0 < position < self._last:
+                    self._world.clock.at(time_s, self._try_swap, position)
+
+    def _give_away(self, position: int) -> None:
+        """The two qubits just measured are free."""
+        left, right = self.hops[position - 1], self.hops[position]
+        left.known[1] = right.known[0] = False
+        if self.reservation.standing == ONCE:
+            self.reservation.free(position, 2)
+        elif self.reservation.standing == BY_LINK:
+            left.freed(1)
+            right.freed(0)
+
+    def _lost(self, first: int, last: int, heard_s: tuple[float, ...], *, at: int) -> None:
+        """Nothing spans `first` to `last` any more; each node hears of it after `heard_s` and begins again."""
+        for hop in self.hops[first:last] if self.reservation.standing != BY_LINK else ():
+            hop.turn += 1
+        if any(hop.link < 0 for hop in self.hops[first:last]):
+            self.reservation.fail(at)
+        elif self.reservation.standing == BY_LINK:
+            # Inner qubits began again when they were measured.
+            self._world.clock.after(heard_s[first], self._regain, first, first, last, 0)
+            self._world.clock.after(heard_s[last], self._regain, last, first, last, 0)
+        else:
+            self._begin_again(first, last, heard_s, held=1)
+
+    def _begin_again(self, first: int, last: int, heard_s: tuple[float, ...], *, held: int) -> None:
+        """Every node of a stretch takes its qubits again when it hears; its ends still hold `held` each."""
+        units = 1 << self.reservation.rounds
+        for position in range(first, last + 1):
+            inner = first < position < last
+            count = 2 * units if inner else units - held
+            self._world.clock.after(heard_s[position], self._regain, position, first, last, count)
+
+    def _regain(self, position: int, first: int, last: int, count: int) -> None:
+        """The node at `position` has heard that the stretch is to be made anew."""
+        if not self.reservation.retake(position, count):
             return
-        self._starting[left[1]] = (pair, right[1])
-        self._ending[right[1]] = (pair, left[1])
-        self._swaps_left -= 1
-        self._operated_s = max(self._operated_s, now_s)
-        delays = self.reservation.delays_from(position)
-        self._source_s = max(self._source_s, now_s + delays[0])
-        self._destination_s = max(self._destination_s, now_s + delays[-1])
-        self._try_complete()
+        if position > first:
+            self.hops[position - 1].known[1] = False
+            self.hops[position - 1].freed(1)
+        if position < last:
+            self.hops[position].known[0] = False
+            self.hops[position].freed(0)
 
-    def _try_complete(self) -> None:
-        ends_know = self.hops[0].known[0] and self.hops[-1].known[1]
-        if self._swaps_left == 0 and ends_know and not self._completing:
-            self._completing = True
-            self._world.clock.at(max(self._source_s, self._destination_s), self._complete)
+    def _cut_off(self, segment: Segment) -> None:
+        """Both ends drop a pair that has grown too old, unless a swap of it has begun."""
+        first, last = segment.first, segment.last
+        if self._starting[first] is not segment or self._swapping(first) or self._swapping(last):
+            return
+        self._withdraw_token(first)
+        self._withdraw_token(last)
+        self._end(segment, "expired")
+        delays_s = self.track.delays_s
+        heard_s = tuple(map(min, delays_s[first], delays_s[last]))
+        self._lost(first, last, heard_s, at=first)
 
-    def _complete(self) -> None:
+    def _swapping(self, position: int) -> bool:
+        """Whether a swap there has its token and is under way."""
+        return position in self._tokens and self._tokens[position] is None
+
+    def _complete(self, segment: Segment) -> None:
         """The last correction has reached both ends; ageing ended when it reached the destination."""
-        segment = self._starting[0]
-        if segment is None:
+        if self._starting[0] is not segment:
             return
-        self._starting[0] = self._ending[self._last] = None
-        self.reservation.completed(self, segment[0], ready_s=self._destination_s, operated_s=self._operated_s)
+        self._remove(segment)
+        self.hops[0].known[0] = self.hops[-1].known[1] = False
+        self.reservation.completed(
+            self, segment.pair, ready_s=segment.destination_s, operated_s=segment.operated_s
+        )
 
-    def _cancel(self, hop: Hop, how: str) -> None:
-        hop.cancelled = True
-        for claim in hop.claims:
-            self._world.leave_feeds(claim, "withdrawn")
-        hop.claims = []
-        for pair in hop.live:
-            self._world.ledger.end(pair, how, self._world.clock.now_s)
-        hop.live = []
-        hop.levels = [[] for _ in range(self._rounds)]
+    def _remove(self, segment: Segment) -> None:
+        self._starting[segment.first] = self._ending[segment.last] = None
 
-    def _end(self, pair: Pair, how: str) -> None:
-        for position, segment in enumerate(self._starting):
-            if segment is not None and segment[0] is pair:
-                self._starting[position] = self._ending[segment[1]] = None
-        self._world.ledger.end(pair, how, self._world.clock.now_s)
+    def _end(self, segment: Segment, how: str) -> None:
+        self._remove(segment)
+        self._world.ledger.end(segment.pair, how, self._world.clock.now_s)

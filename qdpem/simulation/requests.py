@@ -49,6 +49,7 @@ class Request:
         "ready_s",
         "site",
         "source",
+        "standing",
         "target_fidelity",
         "time_s",
     )
@@ -62,6 +63,7 @@ class Request:
         self.pairs = int(requests.pairs[row])
         self.deadline_s = float(requests.deadline_s[row])
         self.application = int(requests.application[row])
+        self.standing = int(requests.standing[row])
         self.site = self.source
         self.attempts = 0
         self.hops = -1
@@ -104,13 +106,14 @@ class RequestBook:
         Its ageing ended at `ready_s`, when the last correction reached the destination; a pair for key
         distribution was measured at `operated_s`, without waiting for corrections.
         """
-        if request.application == _MEASURED_AT_ONCE:
-            request.fidelities.append(self._deliver(lane, pair, operated_s))
+        if request.standing or request.application == _MEASURED_AT_ONCE:
+            at_s = operated_s if request.application == _MEASURED_AT_ONCE else ready_s
+            request.fidelities.append(self._deliver(lane, pair, at_s))
         else:
             request.held.append((lane, pair))
             request.ready_s = max(request.ready_s, ready_s)
         request.hops = max(request.hops, lane.link_hops)
-        if len(request.fidelities) + len(request.held) < request.pairs:
+        if request.standing or len(request.fidelities) + len(request.held) < request.pairs:
             return
         # Pairs that waited for the last one have aged until it was there.
         for kept_lane, kept in request.held:
@@ -127,10 +130,11 @@ class RequestBook:
         request.held = [(lane, pair) for lane, pair in request.held if lane.reservation is not reservation]
 
     def expire(self, request: Request) -> None:
-        """The deadline has come; what it holds is released."""
+        """The deadline has come; what it holds is released. A standing request has had what it could get."""
         if request.open:
             self._release_held(request)
-            self._end(request, "expired")
+            served = request.standing and request.fidelities
+            self._end(request, "delivered" if served else "expired")
 
     def reject(self, request: Request) -> None:
         """No more retries."""

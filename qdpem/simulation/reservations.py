@@ -13,7 +13,7 @@ from physics.interface import PROTOCOLS
 from qdpem.events.tables import ALLOCATION_ENDS, CAUSES, PURPOSES
 from qdpem.policy.interface import Allocation
 from qdpem.simulation.budget import FidelityBudget
-from qdpem.simulation.lanes import Lane
+from qdpem.simulation.lanes import ONCE, Lane
 from qdpem.simulation.pairs import Pair
 from qdpem.simulation.requests import Request
 from qdpem.simulation.world import World
@@ -42,6 +42,12 @@ class Reservation:
         self.request = request
         self.site = site
         self.path = allocation.path
+        self.track = world.tracks.along(allocation.path)
+        self.source = allocation.source
+        self.expires_s = allocation.expires_s
+        self.rounds = allocation.plan.rounds_per_link
+        self.protocol = allocation.plan.protocol
+        self.standing = request.standing if request is not None else ONCE
         self.purpose = PURPOSES.index(allocation.purpose)
         self.made_s = world.clock.now_s
         self.open = True
@@ -62,7 +68,7 @@ class Reservation:
     @property
     def units(self) -> int:
         """Qubits one lane needs at each end of a link."""
-        return int(2**self.allocation.plan.rounds_per_link)
+        return 1 << self.rounds
 
     @property
     def lanes_left(self) -> int:
@@ -84,12 +90,12 @@ class Reservation:
                 self._refuse(position, cause)
             return
         if position > 0:
-            back_s = self.lanes[0].hops[position - 1].delay_s
+            back_s = self.track.delay_s[position - 1]
             self._world.mail.send("grant")
             self._world.clock.after(back_s, self._generate, position - 1)
         if position < len(self.path) - 1:
             self._world.mail.send("reserve", extra_bytes=4 * len(self.path))
-            self._world.clock.after(self.lanes[0].hops[position].delay_s, self.reserve, position + 1)
+            self._world.clock.after(self.track.delay_s[position], self.reserve, position + 1)
 
     def command(self, position: int) -> None:
         """Central control: the controller's command is at `position`."""
@@ -104,20 +110,24 @@ class Reservation:
             if 0 <= hop < len(self.path) - 1 and self._granted[hop] and self._granted[hop + 1]:
                 self._generate(hop)
 
-    def delays_from(self, position: int) -> list[float]:
-        """Message delay along the path from `position` to every position, seconds."""
-        delays = [0.0] * len(self.path)
-        for left in range(position - 1, -1, -1):
-            delays[left] = delays[left + 1] + self.lanes[0].hops[left].delay_s
-        for right in range(position + 1, len(self.path)):
-            delays[right] = delays[right - 1] + self.lanes[0].hops[right - 1].delay_s
-        return delays
-
     def free(self, position: int, count: int) -> None:
-        """Give back `count` qubits held at `position`."""
-        if not self._released[position]:
+        """Give back `count` qubits held at `position`; a standing request keeps them for what comes next."""
+        if not (self.standing or self._released[position]):
             self._held[position] -= count
             self._world.memories.give(self.path[position], count)
+
+    def retake(self, position: int, count: int) -> bool:
+        """Take `count` qubits at `position` again, for what was lost; if there are none, all is given up."""
+        if self._released[position]:
+            return False
+        if self.standing:
+            return True
+        if count and not self._take(self.path[position], count):
+            if self.open:
+                self._refuse(position, "memory")
+            return False
+        self._held[position] += count
+        return True
 
     def completed(self, lane: Lane, pair: Pair, *, ready_s: float, operated_s: float) -> None:
         """A lane's pair is known at both ends: it is delivered or stocked."""
@@ -151,7 +161,7 @@ class Reservation:
             self._finish("done")
 
     def fail(self, position: int) -> None:
-        """A swap failed at `position`: all that hear of it release, and the site may try again."""
+        """What was lost at `position` cannot be made again: all that hear release, the site may try again."""
         if self.open:
             self._give_up(position, "failed_swap", "none")
 
@@ -233,7 +243,7 @@ class Reservation:
 
     def _generate(self, position: int) -> None:
         for lane in self.lanes:
-            lane.generate(position)
+            lane.hops[position].begin()
 
     def _grant(self, position: int) -> str:
         """Take what this node must give; "" or why it cannot, and then nothing is taken."""
@@ -253,7 +263,7 @@ class Reservation:
         need = 0
         for hop, side in ((position - 1, 1), (position, 0)):
             # Of a step over a stocked remote pair only its owner, the first of the two, knows the pair.
-            if not 0 <= hop < last or (side == 1 and self.lanes[0].hops[hop].link < 0):
+            if not 0 <= hop < last or (side == 1 and self.track.links[hop] < 0):
                 continue
             for lane in self.lanes:
                 pair = self._from_stock(lane, hop, side)
@@ -329,4 +339,4 @@ class Reservation:
             self._world.clock.after(step.delay_s, self.free, other, self.units)
         self._held[hop] += 1
         self._held[hop + 1] += 1
-        lane.supply(hop, pair, side=side)
+        step.supply(pair, side=side)

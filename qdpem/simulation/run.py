@@ -165,11 +165,9 @@ class Simulation:
         if self._finished:
             return None
         clock, awake = self._world.clock, self._desk.awake
-        while not awake:
-            if clock.next_s > self._end_s:
-                self._finish()
-                return None
-            clock.step()
+        if not clock.run(until_s=self._end_s, stop=awake):
+            self._finish()
+            return None
         self._views = build_views(world=self._world, desk=self._desk, knowledge=self._knowledge, awake=awake)
         awake.clear()
         return self._views

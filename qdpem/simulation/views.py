@@ -24,6 +24,7 @@ _REQUEST = (
     "deadline_s",
     "application",
     "attempts",
+    "standing",
 )
 _STOCK = ("id", "owner", "partner", "age_s", "fidelity", "ready")
 _REAL = {"target_fidelity", "deadline_s", "age_s", "fidelity"}
@@ -70,6 +71,7 @@ def _request_row(request: Request) -> tuple[Any, ...]:
         request.deadline_s,
         request.application,
         request.attempts,
+        request.standing,
     )
 
 

@@ -18,6 +18,8 @@ from qdpem.simulation.repeaters import Repeater
 from qdpem.simulation.requests import RequestBook
 from qdpem.simulation.sources import Source
 from qdpem.simulation.stock import Stock
+from qdpem.simulation.swap_order import SwapOrders
+from qdpem.simulation.tracks import Tracks
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -41,6 +43,8 @@ class World:
     attempts: dict[int, Attempts]
     feeds: list[tuple[Source | Attempts, ...]]
     repeaters: list[Repeater]
+    tracks: Tracks
+    swap_order: SwapOrders
     swap_coins: list[Coins]
     distillation_coins: list[Coins]
 

@@ -53,7 +53,7 @@ def outlook(scenario: Scenario, *, network: Network, physics: PhysicsModel) -> O
         weakest_pairs_hz=float(network.link_rate_hz[weakest]),
         median_pairs_hz=float(np.median(network.link_rate_hz)),
         median_length_km=float(np.median(network.graph.length_km)),
-        demand_hz=scenario.demand.rate_hz,
+        demand_hz=scenario.demand.rate_hz or 0.0,
         warnings=network_warnings(network) + _unserved(scenario, network, physics),
     )
 

@@ -123,6 +123,7 @@ def arrive(monkeypatch) -> Callable[..., None]:
             pairs=np.full(count, pairs),
             deadline_s=np.array(time_s) + patience_s,
             application=np.full(count, application),
+            standing=np.zeros(count, dtype=int),
         )
         drawn = run.generate_arrivals
         monkeypatch.setattr(

@@ -206,10 +206,11 @@ def test_news_of_far_nodes_comes_late_to_the_controller(line, script, arrive):
 
 
 def test_a_reserve_message_ahead_of_a_failed_swap_still_takes_qubits(line, script, arrive):
-    """Nobody knows of a failure before word of it: nodes ahead grant, hold, and release when it comes."""
+    """Nobody knows of a failure before word of it: the nodes ahead grant and hold, whatever was lost behind."""
     arrive([(1.0, 0, 7)])
     orders = [Decisions(allocations=(_order(tuple(range(8)), 6.0, request=0),))]
     scenario = line(nodes=8, hop_km=20.0, source_rate_hz=1e6, swap_success_probability=0.0, measured_s=0.1)
+    # Word of a lost pair and of the qubits that are free again takes longer than the reserve message.
     object.__setattr__(scenario.links, "processing_delay_s", 0.003)
     policy = script(lambda views: orders.pop() if orders and views.reason[0] == 0 else Decisions())
     simulation = Simulation(scenario, LOCAL, seed=1, recorder=MemoryRecorder(), policy=policy)
@@ -220,8 +221,11 @@ def test_a_reserve_message_ahead_of_a_failed_swap_still_takes_qubits(line, scrip
     )
     while (views := simulation.advance()) is not None:
         simulation.apply(policy.decide(views))
-    # Swaps fail at node 1 when reserve messages are between 4 and 7; they go on all the same.
-    assert held == [1, 2, 2, 2, 2, 2, 2, 1]
+    # Swaps fail at node 1 when reserve messages are between 4 and 7; they go on all the same. What is lost is
+    # begun again: inner nodes take the two qubits once more for each failure they hear of.
+    assert held[0] == held[7] == 1
+    assert all(taken >= 2 and taken % 2 == 0 for taken in held[1:7])
+    assert held[1] > 2
 
 
 def test_nodes_that_have_not_heard_of_a_failure_release_at_the_expiry(line, script, arrive):

@@ -13,7 +13,7 @@ from qdpem.scenario.schema import Arm
 from qdpem.simulation.run import simulate
 
 LOCAL = Arm(name="local-minhop")
-DELIVERED, FAILED = OUTCOMES.index("delivered"), OUTCOMES.index("low_fidelity")
+DELIVERED, EXPIRED = OUTCOMES.index("delivered"), OUTCOMES.index("expired")
 AGREED = 1e-9
 DELAY_S = 20.0 / 2e5 + 1e-5
 
@@ -51,7 +51,7 @@ def test_depolarising_memories_and_noisy_gates_give_the_same_run(line, model):
     assert np.allclose(exact["pairs"]["fidelity"], other["pairs"]["fidelity"], rtol=0.0, atol=AGREED)
     outcomes = np.bincount(exact["requests"]["outcome"], minlength=len(OUTCOMES))
     assert outcomes[DELIVERED] > 20
-    assert outcomes[FAILED] > 0
+    assert outcomes[EXPIRED] > 0
     assert (exact["pairs"]["end"] == PAIR_ENDS.index("swapped")).sum() > 40
     assert set(exact["allocations"]["rounds_per_link"]) == {0}
 
