@@ -37,6 +37,7 @@ def assemble_world(
     estimates: Estimates,
 ) -> World:
     """A world at t = 0 with nothing in it, its random streams keyed by names under `seed`."""
+    _compile_swaps(network, physics)
     clock = Clock()
     mail = Mail(recorder.appender(MESSAGES))
     ledger = Ledger(network, physics, recorder.appender(PAIRS))
@@ -72,6 +73,13 @@ def assemble_world(
         swap_coins=swap_coins(network.graph, seed=seed),
         distillation_coins=distillation_coins(network.graph, seed=seed),
     )
+
+
+def _compile_swaps(network: Network, physics: PhysicsModel) -> None:
+    """Have a model that compiles constants when it first meets a node do so before the clock runs."""
+    fresh = network.links[0].fresh
+    for hardware in set(network.hardware):
+        physics.swap(fresh, fresh, hardware, 0.0)
 
 
 def _source(network: Network, node: int, *, seed: int, end_s: float, clock: Clock) -> Source:

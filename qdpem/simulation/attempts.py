@@ -110,13 +110,16 @@ class Attempts:
 
     def add(self, claim: Claim) -> None:
         """A claim joins; it has a mode at once if it is among the most urgent."""
+        # With all modes at work, what comes from now on is what this claim may lose.
         self.account()
         insort(self.claims, claim, key=_by_key)
         count = len(self._modes)
         if len(self.claims) <= count:
-            self._give(min((mode for mode in self._modes if mode.claim is None), key=self._readiness), claim)
+            self._give(self._readiest(), claim)
         elif self.claims.index(claim) < count:
-            self._give(self._mode_of(self.claims[count]), claim)
+            mode = self._mode_of(self.claims[count])
+            mode.pass_until(self._clock.now_s)
+            self._give(mode, claim)
 
     def remove(self, claim: Claim) -> None:
         """A claim leaves, served or not."""
@@ -127,6 +130,7 @@ class Attempts:
         if place >= count:
             return
         mode = self._mode_of(claim)
+        mode.pass_until(self._clock.now_s)
         if len(self.claims) >= count:
             self._give(mode, self.claims[count - 1])
         else:
@@ -134,14 +138,15 @@ class Attempts:
             mode.version += 1
 
     def account(self) -> None:
-        """Count the attempts started before now; those who waited meanwhile have lost the first of them."""
+        """Those who wait have lost the first attempt started since the last change, if there was one."""
         now_s = self._clock.now_s
-        working = [mode for mode in self._modes if mode.claim is not None]
+        if len(self.claims) < len(self._modes):
+            return
         if len(self.claims) > len(self._modes):
-            first = min(working, key=attrgetter("next_s"))
+            first = min(self._modes, key=attrgetter("next_s"))
             if first.next_s < now_s:
                 self._lose(first, first.next_s)
-        for mode in working:
+        for mode in self._modes:
             mode.pass_until(now_s)
 
     def _give(self, mode: Mode, claim: Claim) -> None:
@@ -168,5 +173,10 @@ class Attempts:
     def _mode_of(self, claim: Claim) -> Mode:
         return next(mode for mode in self._modes if mode.claim is claim)
 
-    def _readiness(self, mode: Mode) -> float:
-        return max(mode.next_s, self._clock.now_s)
+    def _readiest(self) -> Mode:
+        """The first idle mode that can attempt now, else the one that can first."""
+        idle = [mode for mode in self._modes if mode.claim is None]
+        if len(idle) == 1:
+            return idle[0]
+        now_s = self._clock.now_s
+        return min(idle, key=lambda mode: max(mode.next_s, now_s))

@@ -42,9 +42,10 @@ class Knowledge:
             [world.attempts[link] for _, link in around if link in world.attempts]
             for around in world.network.neighbours
         ]
-        self._lag = np.ceil(delay_s / self._epoch_s - 1e-9).astype(np.int64)
+        self._unknown = self.known < 0
+        self._found = np.maximum(self.known, 0)
         self._delay_s = delay_s
-        depth = int(self._lag.max()) + 2
+        depth = int(np.ceil(delay_s.max() / self._epoch_s - 1e-9)) + 2
         self._ring = np.zeros((depth, nodes, STATUS_WIDTH + news_width))
         self._epoch = -1
         self._said = np.zeros((nodes, news_width))
@@ -98,18 +99,17 @@ class Knowledge:
         else:
             delay_s = self._delay_s[rows]
             newest = np.floor((now_s - delay_s) / self._epoch_s + 1e-9).astype(np.int64)
-            newest = np.clip(newest, max(self._epoch - len(self._ring) + 1, 0), max(self._epoch, 0))
+            np.maximum(newest, max(self._epoch - len(self._ring) + 1, 0), out=newest)
+            np.minimum(newest, max(self._epoch, 0), out=newest)
             status = self._ring[newest % len(self._ring), known]
             age_s = np.maximum(now_s - newest * self._epoch_s, 0.0)
             if self._desk.local:
                 status[:, 0, :ORDERED_PAIRS] = [self._status_of(int(node), now_s) for node in known[:, 0]]
                 age_s[:, 0] = 0.0
-        book = self._desk.ordered[rows]
-        status[:, :, ORDERED_PAIRS:STATUS_WIDTH] = np.take_along_axis(
-            book, np.maximum(known, 0)[:, :, None], axis=1
-        )
-        status[known < 0] = np.nan
-        age_s[known < 0] = np.nan
+        status[:, :, ORDERED_PAIRS:STATUS_WIDTH] = self._desk.ordered[rows[:, None], self._found[rows]]
+        unknown = self._unknown[rows]
+        status[unknown] = np.nan
+        age_s[unknown] = np.nan
         return status, age_s
 
     def forecast(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -151,8 +151,14 @@ class Knowledge:
         return int(network.hop_distance[self._desk.controller].sum())
 
     def _status_now(self) -> NDArray[np.float64]:
-        now_s = self._world.clock.now_s
-        return np.array([self._status_of(node, now_s) for node in range(self._world.network.node_count)])
+        world, now_s = self._world, self._world.clock.now_s
+        queues = [len(source.claims) for source in world.sources]
+        for node, links in enumerate(self._own_attempts):
+            if links:
+                queues[node] += sum(len(link.claims) for link in links)
+        tokens = [repeater.tokens(now_s) for repeater in world.repeaters]
+        waiting = [len(repeater.waiting) for repeater in world.repeaters]
+        return np.array((world.memories.free, tokens, queues, waiting), dtype=np.float64).T
 
     def _status_of(self, node: int, now_s: float) -> tuple[float, float, float, float]:
         world = self._world

@@ -92,9 +92,10 @@ class Ledger:
 
     def fidelity(self, pair: Pair, now_s: float) -> float:
         """The true fidelity at `now_s`; the pair itself is not touched."""
-        first, second = self._memory[pair.first], self._memory[pair.second]
-        waited_s = max(now_s - pair.stamp_s, 0.0)
-        return self._physics.fidelity(self._physics.age(pair.state, first, second, waited_s))
+        state, waited_s = pair.state, now_s - pair.stamp_s
+        if waited_s > 0.0:
+            state = self._physics.age(state, self._memory[pair.first], self._memory[pair.second], waited_s)
+        return self._physics.fidelity(state)
 
     def swap(self, left: Pair, right: Pair, *, now_s: float, u: float, allocation: int) -> Pair | None:
         """Swap at the node where `left` ends and `right` begins; None when the measurement failed."""

@@ -93,7 +93,12 @@ def _padded(
     prefix: str, names: tuple[str, ...], rows: Sequence[Sequence[tuple[Any, ...]]]
 ) -> dict[str, NDArray[Any]]:
     """One array [S, longest] per name, padded with -1 or NaN; at least one column wide."""
-    width = max(1, max(len(row) for row in rows))
+    width = max(1, max(map(len, rows)))
+    if len(rows) == 1 and rows[0]:
+        return {
+            f"{prefix}_{name}": np.array((values,), dtype=np.float64 if name in _REAL else np.int64)
+            for name, values in zip(names, zip(*rows[0], strict=True), strict=True)
+        }
     shape = (len(rows), width)
     arrays = {
         name: np.full(shape, np.nan) if name in _REAL else np.full(shape, -1, dtype=np.int64)
