@@ -271,12 +271,16 @@ class DirectLink:
     """A link given by what it does: success probability, attempt period and the weights of its fresh state.
 
     `fresh_weights` are those of Phi+, Phi-, Psi+, Psi- in a Bell-diagonal state. Its length adds nothing.
+    `stored_from_s` and `known_s`, for its first and second end: seconds from the start of an attempt that
+    succeeds until the end's memory holds its half, and until the end knows; each a whole period by default.
     """
 
     success_probability: float
     attempt_period_s: float
     fresh_weights: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
     modes: int = 1
+    stored_from_s: tuple[float, float] | None = None
+    known_s: tuple[float, float] | None = None
     kind: Literal["direct"] = "direct"
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
@@ -290,6 +294,18 @@ class DirectLink:
         object.__setattr__(self, "fresh_weights", weights)
         require(weights[0] >= 0.25, "fresh_weights[0]", weights[0], "a fidelity in [1/4, 1]")
         take_whole(self, "modes", _MODES)
+        for name in ("stored_from_s", "known_s"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, (period_s, period_s) if given is None else _two_times(name, given))
+        assert self.known_s is not None
+        assert self.stored_from_s is not None
+        for end in (0, 1):
+            allowed = (
+                f"at most min(known_s) = {min(self.known_s):g}, for a half is stored when it is known of"
+            )
+            require(
+                self.stored_from_s[end] <= min(self.known_s), "stored_from_s", self.stored_from_s, allowed
+            )
 
     def _weights(self) -> tuple[float, ...]:
         given, allowed = self.fresh_weights, "four numbers of 0 or more that sum to 1"
@@ -298,6 +314,16 @@ class DirectLink:
         right = min(weights) >= 0.0 and abs(sum(weights) - 1.0) <= 1e-9
         require(right, "fresh_weights", given, allowed)
         return weights
+
+
+def _two_times(name: str, given: object) -> tuple[float, float]:
+    """Two times of 0 or more, one for each end; raises ValueError for anything else."""
+    allowed = "two times of 0 or more, in seconds"
+    require(isinstance(given, tuple | list) and len(given) == 2, name, given, allowed)
+    assert isinstance(given, tuple | list)
+    first, second = (as_float(f"{name}[{place}]", time_s) for place, time_s in enumerate(given))
+    require(min(first, second) >= 0.0 and max(first, second) < math.inf, name, given, allowed)
+    return first, second
 
 
 LinkHardware: TypeAlias = SourceLink | MidpointSourceLink | DoubleClickLink | SingleClickLink | DirectLink

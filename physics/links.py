@@ -83,15 +83,16 @@ def _compiled(hardware: LinkHardware, length_km: float) -> CompiledLink:
 
 
 def _direct(hardware: DirectLink) -> CompiledLink:
-    period_s = hardware.attempt_period_s
+    assert hardware.stored_from_s is not None
+    assert hardware.known_s is not None
     return CompiledLink(
         success_probability=hardware.success_probability,
-        attempt_period_s=period_s,
+        attempt_period_s=hardware.attempt_period_s,
         fresh=bell_diagonal(hardware.fresh_weights),
         source_limited=False,
         modes=hardware.modes,
-        stored_from_s=(period_s, period_s),
-        known_s=(period_s, period_s),
+        stored_from_s=hardware.stored_from_s,
+        known_s=hardware.known_s,
     )
 
 

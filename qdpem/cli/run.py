@@ -88,9 +88,26 @@ def _table(task: Task, outcome: Outcome) -> Table:
     metrics = outcome.metrics or {}
     for measure in MEASURES:
         table.add_row(measure.heading, measure.text(metrics[measure.metric]), measure.unit)
+    for heading, name, scale, unit in (
+        ("waiting time of a pair", "pair_waiting", 1e3, "ms"),
+        ("fidelity of a pair", "pair_fidelity", 1.0, ""),
+    ):
+        table.add_row(heading, _with_error(metrics, name, scale), unit)
     table.add_row("requests measured", f"{metrics['requests_measured']:.0f}", "")
     table.add_row("wall time", f"{outcome.wall_s:.1f}", "s")
     return table
+
+
+def _with_error(metrics: Mapping[str, float], name: str, scale: float) -> str:
+    """A mean over pairs with its standard error, to two digits of the error."""
+    unit = "_s" if scale != 1.0 else ""
+    mean, error = scale * metrics[f"{name}{unit}"], scale * metrics[f"{name}_error{unit}"]
+    if not math.isfinite(mean):
+        return "–"
+    if not error > 0.0:
+        return f"{mean:.4g}"
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    return f"{mean:.{digits}f} ± {error:.{digits}f}"
 
 
 def _json_line(task: Task, outcome: Outcome) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics.figures import key_fraction
+from qdpem.events.pair_statistics import pair_statistics
 from qdpem.events.tables import (
     ALLOCATION_ENDS,
     CAUSES,
@@ -107,6 +108,16 @@ METRICS: tuple[Metric, ...] = (
     Metric("latency_p95_s", "s", "95th percentile of arrival to delivery", "lower"),
     Metric("delivered_fidelity", "", "mean true fidelity of measured requests delivered", "higher"),
     Metric("key_fraction", "", "mean BBM92 key fraction of measured qkd requests delivered", "higher"),
+    Metric(
+        "pair_waiting_s",
+        "s",
+        "mean time from request to delivery of the pairs delivered in the window; of a standing request from"
+        " one delivery to the next, times the pairs made at a time",
+        "lower",
+    ),
+    Metric("pair_waiting_error_s", "s", "its standard error, from 20 batches"),
+    Metric("pair_fidelity", "", "mean true fidelity of the pairs delivered in the window", "higher"),
+    Metric("pair_fidelity_error", "", "its standard error, from 20 batches"),
     Metric("jain_index", "", "Jain index of the delivery ratios of all sources that asked", "higher"),
     Metric("pairs_wasted_share", "", "fresh pairs born in the window that expired or were lost", "lower"),
     Metric("messages_per_request", "", "messages in the window, one per hop / requests arrived", "lower"),
@@ -131,7 +142,10 @@ def measure(tables: Tables, *, start_s: float, end_s: float) -> dict[str, float]
     values = _requests(requests, window)
     values |= _contention(tables.get("claims"), window, arrived)
     values |= _conflicts(tables.get("allocations"), window, arrived)
+    values |= pair_statistics(tables, start_s=start_s, end_s=end_s)
     values |= _waste(tables.get("pairs"), window)
+    if (requests["standing"] > 0).any():
+        values["pairs_per_s"] = _handed_over_per_s(tables.get("pairs"), window)
     values |= _messages(tables.get("messages"), window, arrived)
     values["requests_arrived"] = float(arrived)
     return {metric.name: values.get(metric.name, math.nan) for metric in METRICS}
@@ -320,6 +334,14 @@ def _conflicts(allocations: Columns | None, window: _Window, arrived: int) -> di
     values["conflicts_failed_swap_per_request"] = _ratio(failed, arrived)
     values["conflicts_per_request"] = _ratio(int(refused.sum()) + failed, arrived)
     return values
+
+
+def _handed_over_per_s(pairs: Columns | None, window: _Window) -> float:
+    """Of standing requests, which may outlast the window: every pair handed over in it counts."""
+    if pairs is None:
+        return math.nan
+    delivered = (pairs["end"] == PAIR_ENDS.index("delivered")) & window.holds(pairs["end_s"])
+    return _ratio(delivered.sum(), window.length_s)
 
 
 def _waste(pairs: Columns | None, window: _Window) -> dict[str, float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from physics.interface import PROTOCOLS
+from qdpem.scenario.schema import STANDING
 
 OUTCOMES = ("open", "delivered", "expired", "rejected", "low_fidelity")
 """Of a request: still open at the end, delivered, out of time, given up, or below its target."""
@@ -129,6 +130,7 @@ REQUESTS = Table(
         _count("pairs_delivered", "pairs that met the target in time"),
         _count("attempts", "allocations made for it"),
         _count("hops", "links of the path that served it; 0 from remote stock; -1 if not delivered"),
+        _code("standing", STANDING, "what it begins again: nothing, each pair when delivered, or every link"),
     ),
     level="requests",
 )

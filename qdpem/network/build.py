@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-
-import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +59,9 @@ def build_network(scenario: Scenario, physics: PhysicsModel, *, seed: int) -> Ne
         cutoff_s=math.inf if nodes.cutoff_s is None else nodes.cutoff_s,
         memories=np.full(len(graph.node_names), nodes.memories, dtype=np.int64),
         foreign_stock_share=nodes.foreign_stock_share,
-        delay_s=graph.length_km / FIBRE_SPEED_KM_PER_S + scenario.links.processing_delay_s,
+        delay_s=scenario.links.light_delay * graph.length_km / FIBRE_SPEED_KM_PER_S
+        + scenario.links.processing_delay_s,
+        slotted=scenario.links.slotted,
         links=_compile(graph.length_km, scenario, physics),
         hardware=(nodes.hardware,) * len(graph.node_names),
     )

@@ -93,10 +93,17 @@ class Nodes:
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)
 class Links:
-    """What every link is made of; its length comes from the topology."""
+    """What every link is made of; its length comes from the topology.
+
+    `slotted`: links that attempt do so at whole multiples of their period alone. Without `light_delay` messages
+    between nodes take `processing_delay_s` and nothing else, as in models that leave light out; what an attempt
+    takes is the hardware's to say.
+    """
 
     hardware: LinkHardware = field(default_factory=SourceLink)
     processing_delay_s: NotNegative = 1e-5
+    light_delay: bool = True
+    slotted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)

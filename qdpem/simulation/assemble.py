@@ -109,6 +109,7 @@ def _attempts(network: Network, link: int, *, seed: int, end_s: float, clock: Cl
         probability=compiled.success_probability,
         period_s=compiled.attempt_period_s,
         modes=compiled.modes,
+        slotted=network.slotted,
         end_s=end_s,
         clock=clock,
         succeed=_tell_attempter,

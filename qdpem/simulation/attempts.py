@@ -1,9 +1,9 @@
 """Attempts: what an attempt-limited link does for the claims that wait for it.
 
 A link has `modes`, each of which makes one attempt per period for one claim. The most urgent claims have the
-modes, one each; the others wait. A mode begins with its claim at once, without a grid common to all, but
-never before the period of the attempt it began last is over, whosever that was: claims that come and go
-cannot make a link attempt more often than it can.
+modes, one each; the others wait. A mode begins with its claim at once, or, if the network is slotted, at the
+next whole multiple of the period; but never before the period of the attempt it began last is over, whosever
+that was: claims that come and go cannot make a link attempt more often than it can.
 
 Which attempts of a mode succeed is drawn ahead of time, as the numbers of attempts up to each success:
 independent, geometric with the link's success probability, from the mode's own stream. The n-th attempt of a
@@ -16,6 +16,7 @@ under way when the claim was made was never its to have.
 
 from __future__ import annotations
 
+import math
 from bisect import insort
 from collections.abc import Callable
 from operator import attrgetter
@@ -25,6 +26,8 @@ from qdpem.simulation.claims import Claim
 from qdpem.simulation.clock import Clock
 
 _BLOCK = 64
+_ROUNDING = 1e-9
+"""Of a slot: so much after its beginning, which rounding may cause, still belongs to it."""
 _by_key = attrgetter("key")
 
 
@@ -35,10 +38,13 @@ class Mode:
     have started, and the one that is `left` ahead of them succeeds.
     """
 
-    def __init__(self, *, name: str, seed: int, probability: float, period_s: float) -> None:
+    def __init__(
+        self, *, name: str, seed: int, probability: float, period_s: float, slotted: bool = False
+    ) -> None:
         self._generator = stream(seed, name)
         self._probability = probability
         self._period_s = period_s
+        self._slotted = slotted
         self._drawn: list[int] = []
         self._start_s = 0.0
         self._made = 0
@@ -60,7 +66,13 @@ class Mode:
         """Attempt for `claim` from now on, or from the end of the period that runs."""
         self.claim = claim
         if self.next_s < now_s:
-            self._start_s, self._made = now_s, 0
+            self._start_s, self._made = self._first_s(now_s), 0
+
+    def _first_s(self, now_s: float) -> float:
+        """When a mode that has rested can start: now, or with the next slot."""
+        if not self._slotted:
+            return now_s
+        return math.ceil(now_s / self._period_s - _ROUNDING) * self._period_s
 
     def pass_until(self, now_s: float) -> None:
         """Count the attempts started before `now_s`; none of them succeeded."""
@@ -95,12 +107,19 @@ class Attempts:
         probability: float,
         period_s: float,
         modes: int,
+        slotted: bool = False,
         end_s: float,
         clock: Clock,
         succeed: Callable[[Claim], None],
     ) -> None:
         self._modes = [
-            Mode(name=f"link/{name}/{mode}", seed=seed, probability=probability, period_s=period_s)
+            Mode(
+                name=f"link/{name}/{mode}",
+                seed=seed,
+                probability=probability,
+                period_s=period_s,
+                slotted=slotted,
+            )
             for mode in range(modes)
         ]
         self._end_s = end_s

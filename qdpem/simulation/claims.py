@@ -101,9 +101,7 @@ class ClaimBook:
         tag: Any,
     ) -> Claim:
         """A new open claim."""
-        claim = Claim(
-            self.made, kind, allocation, purpose, site, node, link, deadline_s, made_s, owner, tag
-        )
+        claim = Claim(self.made, kind, allocation, purpose, site, node, link, deadline_s, made_s, owner, tag)
         self.made += 1
         self.open[claim.id] = claim
         return claim

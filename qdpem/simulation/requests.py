@@ -185,5 +185,6 @@ class RequestBook:
                 len(good),
                 request.attempts,
                 request.hops if outcome == "delivered" else -1,
+                request.standing,
             )
         )
