@@ -19,9 +19,9 @@ _BATCHES = 20
 def pair_statistics(tables: Mapping[str, Columns], *, start_s: float, end_s: float) -> dict[str, float]:
     """Of the pairs delivered in [start_s, end_s): mean waiting time and true fidelity, with standard errors.
 
-    A pair waits from the arrival of its request to its delivery; one of a standing request since the one before
-    it was delivered, times the number made at a time: the mean time in which one lane makes a pair. Nothing
-    where the record does not keep pairs.
+    A pair waits from the arrival of its request to its delivery; one of a standing request since the one
+    before it was delivered, times the number made at a time: the mean time in which one lane makes a pair.
+    Nothing where the record does not keep pairs.
     """
     pairs = tables.get("pairs")
     if pairs is None:

@@ -36,7 +36,8 @@ class Network:
     """The map that every arm knows. N nodes, L links; arrays float64 unless said.
 
     `swap_order`: what repeaters wait for before they swap; `cutoff_s`: how old the oldest link pair in a pair
-    may grow in the making, inf without a cut-off. `slotted`: whether links attempt at whole multiples of their period alone.
+    may grow in the making, inf without a cut-off. `slotted`: whether links attempt at whole multiples of
+    their period alone.
     `source_rate_hz`, `repeater_rate_hz`, `memories` (int64): per node [N]. `delay_s` [L]: one way,
     light and processing. `links` and `hardware`: what physics compiled, per link and per node.
     """

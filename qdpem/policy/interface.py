@@ -63,8 +63,9 @@ class Views:
       they said, newest heard; `status_age_s` [S, W]. ORDERED_PAIRS and ORDERED_SWAPS are the site's own
       book: pairs and swaps it ordered at that node and has not yet heard the end of.
     - `forecast` [S, W, H] expected requests per step at `known` nodes, NaN where it has no forecast.
-    - `request_*` [S, R] waiting requests, oldest first. A standing one (above 0: `scenario.schema.STANDING`) asks
-      for `pairs` at a time until its deadline; an allocation for it works until it expires.
+    - `request_*` [S, R] waiting requests, oldest first. A standing one (above 0, an index into
+      `scenario.schema.STANDING`) asks for `pairs` at a time until its deadline; an allocation for it works
+      until it expires.
     - `stock_*` [S, K] pairs it owns (the controller: all it ordered) that are not locked: opaque id,
       owner, partner, age; `stock_fidelity` believed now; `stock_ready` 0 while still being made (NaN age).
     - `peer_*` [S, P] the pairs most asked for here so far, most first: source, destination, mean rate.

@@ -95,9 +95,9 @@ class Nodes:
 class Links:
     """What every link is made of; its length comes from the topology.
 
-    `slotted`: links that attempt do so at whole multiples of their period alone. Without `light_delay` messages
-    between nodes take `processing_delay_s` and nothing else, as in models that leave light out; what an attempt
-    takes is the hardware's to say.
+    `slotted`: links that attempt do so at whole multiples of their period alone. Without `light_delay`
+    messages between nodes take `processing_delay_s` and nothing else, as in models that leave light out;
+    what an attempt takes is the hardware's to say.
     """
 
     hardware: LinkHardware = field(default_factory=SourceLink)
@@ -155,8 +155,8 @@ class Demand:
 
     `weights`: "matrix" uses the topology's own demand matrix, "uniform" weighs all pairs alike, "ends" knows
     but one pair: the topology's first and last node, as of a line.
-    `arrivals`: "poisson", stationary without `bursts`; "once": at t = 0 each pair of nodes of any weight makes
-    one request of each class, from its lower node, and no more come, so that there is no rate.
+    `arrivals`: "poisson", stationary without `bursts`; "once": at t = 0 each pair of nodes of any weight
+    makes one request of each class, from its lower node, and no more come, so that there is no rate.
     """
 
     classes: Annotated[tuple[RequestClass, ...], Field(min_length=1)]

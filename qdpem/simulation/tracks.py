@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from qdpem.network.graph import Network
 
@@ -51,7 +52,7 @@ class Tracks:
 
     def _make(self, nodes: tuple[int, ...]) -> Track:
         network = self._network
-        steps = list(zip(nodes, nodes[1:], strict=False))
+        steps = list(pairwise(nodes))
         links = tuple(network.link_between.get(step, -1) for step in steps)
         delay_s = tuple(
             float(network.delay_s[link] if link >= 0 else network.distance_s[step])

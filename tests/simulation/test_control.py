@@ -206,7 +206,7 @@ def test_news_of_far_nodes_comes_late_to_the_controller(line, script, arrive):
 
 
 def test_a_reserve_message_ahead_of_a_failed_swap_still_takes_qubits(line, script, arrive):
-    """Nobody knows of a failure before word of it: the nodes ahead grant and hold, whatever was lost behind."""
+    """Nobody knows of a failure before word of it: nodes ahead grant and hold whatever was lost behind."""
     arrive([(1.0, 0, 7)])
     orders = [Decisions(allocations=(_order(tuple(range(8)), 6.0, request=0),))]
     scenario = line(nodes=8, hop_km=20.0, source_rate_hz=1e6, swap_success_probability=0.0, measured_s=0.1)
