@@ -1,10 +1,10 @@
 """A lane: one pair at a time in the making along a path.
 
 Hops make link pairs, repeaters swap, corrections travel. Positions count the nodes of the path from 0; hop i
-joins positions i and i + 1. What is lost on the way, by a failed swap or a cut-off, is begun again: every node
-of the stretch that hears of it takes back the qubits it gave away, and a hop generates anew when its left end
-knows that both ends have theirs. A lane of a standing request goes on for ever: after each delivery, or link
-by link as soon as the qubits are free.
+joins positions i and i + 1. What is lost on the way, by a failed swap or a cut-off, is begun again: every
+node of the stretch that hears of it takes back the qubits it gave away, and a hop generates anew when its
+left end knows that both ends have theirs. A lane of a standing request goes on for ever: after each delivery,
+or link by link as soon as the qubits are free.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Segment:
     """A stretch of a lane that one pair spans, from position `first` to `last`.
 
     `source_s`, `destination_s`: when either end of the path has heard all it must hear about it.
-    `operated_s`: when the last operation on it was done. `heard_s`: when the nodes at its own ends know of it.
-    `due_s`: when the oldest of the link pairs in it reaches the cut-off.
+    `operated_s`: when the last operation on it was done. `heard_s`: when the nodes at its own ends know of
+    it. `due_s`: when the oldest of the link pairs in it reaches the cut-off.
     """
 
     __slots__ = ("destination_s", "due_s", "first", "heard_s", "last", "operated_s", "pair", "source_s")
