@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from physics.interface import PROTOCOLS
+from physics.plans import SCHEDULES
 from qdpem.scenario.schema import STANDING
 
 OUTCOMES = ("open", "delivered", "expired", "rejected", "low_fidelity")
@@ -148,6 +149,8 @@ ALLOCATIONS = Table(
         _real("target_fidelity", "asked of the pair"),
         _count("pairs", "pairs asked"),
         _count("rounds_per_link", "distillation rounds on each link"),
+        _count("end_rounds", "distillation rounds between the ends of the path"),
+        _code("schedule", SCHEDULES, "what a round on a link spends: an equal pair, or a fresh one"),
         _code("protocol", PROTOCOLS, "how it distils"),
         _count("hops", "steps of its path"),
         _time("expires_s", "when all it holds is released"),

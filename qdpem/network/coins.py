@@ -14,6 +14,23 @@ def swap_coins(graph: Graph, *, seed: int) -> list[Coins]:
     return [Coins(seed, f"repeater/{name}") for name in graph.node_names]
 
 
+class EndCoins:
+    """One stream for every two nodes: its k-th uniform decides the k-th pairs they distil end to end."""
+
+    def __init__(self, graph: Graph, *, seed: int) -> None:
+        self._names = graph.node_names
+        self._seed = seed
+        self._made: dict[tuple[int, int], Coins] = {}
+
+    def between(self, first: int, second: int) -> Coins:
+        """The stream of two nodes, in either order."""
+        ends = (min(first, second), max(first, second))
+        if ends not in self._made:
+            names = f"{self._names[ends[0]]}/{self._names[ends[1]]}"
+            self._made[ends] = Coins(self._seed, f"end-distillation/{names}")
+        return self._made[ends]
+
+
 def distillation_coins(graph: Graph, *, seed: int) -> list[Coins]:
     """One stream per link: its k-th uniform decides the link's k-th distillation."""
     names = graph.node_names

@@ -8,13 +8,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import NoReturn
 
-from physics.plans import Plan
 from qdpem.errors import PolicyError
 from qdpem.policy.estimates import MAX_ROUNDS
 from qdpem.policy.interface import CONTROLLER, Allocation, Context, Decisions, Views
 
-PROTOCOLS = ("dejmps",)
-SCHEDULES = ("nested",)
+MAX_END_ROUNDS = 1
 _PURPOSES = ("serve", "stock")
 
 
@@ -116,7 +114,7 @@ class _Check:
         now_s = self.views.time_s
         if allocation.purpose not in _PURPOSES:
             self.fail(f"a purpose is one of {_PURPOSES}", f"purpose {allocation.purpose!r}")
-        self.plan(allocation.plan)
+        self.plan(allocation)
         if allocation.pairs < 1:
             self.fail("pairs must be 1 or more", f"pairs {allocation.pairs}")
         if not (allocation.expires_s > now_s and math.isfinite(allocation.expires_s)):
@@ -126,16 +124,17 @@ class _Check:
                 "a target lies above 1/4 and is at most 1", f"target_fidelity {allocation.target_fidelity:g}"
             )
 
-    def plan(self, plan: Plan) -> None:
+    def plan(self, allocation: Allocation) -> None:
         """One that runs can carry out: a `Plan` may say more."""
+        plan = allocation.plan
+        if plan.end_rounds and not all(
+            step in self.context.network.link_between for step in itertools.pairwise(allocation.path)
+        ):
+            self.fail("pairs distilled end to end are made over links alone", allocation)
         if plan.rounds_per_link > MAX_ROUNDS:
             self.fail(f"rounds_per_link is 0 to {MAX_ROUNDS}", plan)
-        if plan.protocol not in PROTOCOLS:
-            self.fail(f"a protocol is one of {PROTOCOLS}", plan)
-        if plan.schedule not in SCHEDULES:
-            self.fail(f"a schedule is one of {SCHEDULES}", plan)
-        if plan.end_rounds:
-            self.fail("end_rounds must be 0: runs distil link pairs alone", plan)
+        if plan.end_rounds > MAX_END_ROUNDS:
+            self.fail(f"end_rounds is 0 to {MAX_END_ROUNDS}", plan)
 
     def serve(self, allocation: Allocation, row: int, asked: int) -> None:
         """For a waiting request, between its ends, no later, no worse and no more than it asks."""

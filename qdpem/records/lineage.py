@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.events.tables import PAIR_ENDS
-from qdpem.network.coins import distillation_coins, swap_coins
+from qdpem.network.coins import EndCoins, distillation_coins, swap_coins
 from qdpem.network.graph import Graph
 
 LINK, SWAP, DISTILLATION = "link", "swap", "distillation"
@@ -46,6 +46,7 @@ class Lineage:
             SWAP: swap_coins(graph, seed=seed),
             DISTILLATION: distillation_coins(graph, seed=seed),
         }
+        self._end_coins = EndCoins(graph, seed=seed)
         self._read()
         self.maker = {one.made: one for one in self.operations if one.made >= 0}
         self.used = {row for one in self.operations for row in (one.left, one.right)}
@@ -94,7 +95,10 @@ class Lineage:
         return {parent: row for row, parent in parents if parent >= 0}
 
     def _draw(self, kind: str, left: int) -> float | None:
-        """The next uniform of the node where the swap was, or of the link that was distilled."""
+        """The next uniform of the node where the swap was, or of the link or ends that distilled."""
         place = self.columns["second" if kind is SWAP else "link"][left]
+        if kind is DISTILLATION and place < 0:
+            ends = self.columns["first"][left], self.columns["second"][left]
+            return self._end_coins.between(*ends).next() if min(ends) >= 0 else None
         coins = self._coins[kind]
         return coins[place].next() if 0 <= place < len(coins) else None

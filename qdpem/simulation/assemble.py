@@ -6,7 +6,7 @@ from physics.interface import PhysicsModel
 from qdpem.events.recorder import Recorder
 from qdpem.events.tables import CLAIMS, MESSAGES, PAIRS, REQUESTS
 from qdpem.network.births import NO_SENDER
-from qdpem.network.coins import distillation_coins, swap_coins
+from qdpem.network.coins import EndCoins, distillation_coins, swap_coins
 from qdpem.network.graph import Network
 from qdpem.policy.estimates import Estimates
 from qdpem.simulation.attempts import Attempts
@@ -72,6 +72,7 @@ def assemble_world(
         swap_order=SwapOrders(network.swap_order),
         swap_coins=swap_coins(network.graph, seed=seed),
         distillation_coins=distillation_coins(network.graph, seed=seed),
+        end_coins=EndCoins(network.graph, seed=seed),
     )
 
 

@@ -27,6 +27,8 @@ class Order(Protocol):
     expires_s: float
     rounds: int
     protocol: str
+    pumping: bool
+    units: int
 
 
 class Line(Protocol):
@@ -47,6 +49,7 @@ class Hop:
 
     __slots__ = (
         "_free_s",
+        "_level",
         "_levels",
         "_line",
         "_world",
@@ -77,12 +80,13 @@ class Hop:
         self.claims: list[Claim] = []
         self.live: list[Pair] = []
         self._levels: list[list[Pair]] = [[] for _ in range(line.order.rounds)]
+        self._level = 0
         self._free_s = [_HELD, _HELD]
 
     def begin(self) -> None:
         """Both ends have set qubits aside: claim what the pair needs."""
         if not (self.cancelled or self.supplied):
-            self._claim(1 << self._line.order.rounds)
+            self._claim(self._line.order.units)
 
     def freed(self, side: int) -> None:
         """The node on `side` has its qubits back: the hop begins again when its left end knows both have."""
@@ -162,17 +166,27 @@ class Hop:
         self._gain(pair, 0, (now_s + told_s[ends[0]], now_s + told_s[ends[1]]))
 
     def _gain(self, pair: Pair, level: int, known_s: tuple[float, float]) -> None:
-        """The hop has one more pair of this level; two of a level are distilled into one of the next."""
-        if level == self._line.order.rounds:
+        """The hop has one more pair of this level; two are distilled into one of the next.
+
+        Nested rounds take two of one level. Pumping keeps the first and spends a fresh one on it.
+        """
+        order = self._line.order
+        if level == order.rounds:
             self.live.remove(pair)
             self._line.made(self, pair, known_s, ready_s=self._world.clock.now_s)
             return
-        waiting = self._levels[level]
+        place = 0 if order.pumping else level
+        waiting = self._levels[place]
         waiting.append(pair)
         if len(waiting) == 2:
-            self._levels[level] = []
+            self._levels[place] = []
             start_s = max(known_s) + self._world.network.distillation_time_s
+            level = self._level if order.pumping else level
             self._world.clock.at(start_s, self._distil, level, *waiting)
+        elif order.pumping:
+            self._level = level
+            if level:
+                self._claim(1)
 
     def _distil(self, level: int, kept: Pair, spent: Pair) -> None:
         if self.cancelled:
@@ -193,7 +207,7 @@ class Hop:
         if self.cancelled:
             return
         if pair is None:
-            self._claim(2 << level)
+            self._claim(2 if self._line.order.pumping else 2 << level)
         else:
             now_s = self._world.clock.now_s
             self._gain(pair, level + 1, (now_s, now_s))

@@ -105,16 +105,19 @@ class Lane:
 
     def consumed(self) -> None:
         """The finished pair was delivered or given up: its two qubits are free, or begin again."""
-        standing = self.reservation.standing
-        if standing == ONCE:
-            self.reservation.free(0, 1)
-            self.reservation.free(self._last, 1)
-            self.reservation.lane_done()
-        elif standing == BY_LINK:
+        if self.reservation.standing != ONCE:
+            self.begin_again()
+            return
+        self.reservation.free(0, 1)
+        self.reservation.free(self._last, 1)
+        self.reservation.lane_done()
+
+    def begin_again(self) -> None:
+        """The next pair: the source tells all to begin it, or the links that have rested do."""
+        if self.reservation.standing == BY_LINK:
             self.hops[0].freed(0)
             self.hops[-1].freed(1)
         else:
-            # The source tells all that the next one may begin.
             self._begin_again(0, self._last, self.track.delays_s[0], held=1)
 
     def made(self, hop: Hop, pair: Pair, known_s: tuple[float, float], *, ready_s: float) -> None:
@@ -160,9 +163,8 @@ class Lane:
         position = hop.position + side
         if hop.cancelled:
             return
-        rounds = self.reservation.rounds
-        if rounds and not hop.supplied:
-            self.reservation.free(position, (1 << rounds) - 1)
+        if self.reservation.units > 1 and not hop.supplied:
+            self.reservation.free(position, self.reservation.units - 1)
         if turn != hop.turn:
             return
         hop.known[side] = True
@@ -273,7 +275,7 @@ class Lane:
 
     def _begin_again(self, first: int, last: int, heard_s: tuple[float, ...], *, held: int) -> None:
         """Every node of a stretch takes its qubits again when it hears; its ends still hold `held` each."""
-        units = 1 << self.reservation.rounds
+        units = self.reservation.units
         for position in range(first, last + 1):
             inner = first < position < last
             count = 2 * units if inner else units - held

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from physics.interface import PROTOCOLS
+from physics.plans import SCHEDULES, Plan
 from qdpem.events.tables import ALLOCATION_ENDS, CAUSES, PURPOSES
 from qdpem.policy.interface import Allocation
 from qdpem.simulation.budget import FidelityBudget
+from qdpem.simulation.end_distillation import EndDistillation
 from qdpem.simulation.lanes import ONCE, Lane
 from qdpem.simulation.pairs import Pair
 from qdpem.simulation.requests import Request
@@ -20,6 +22,13 @@ from qdpem.simulation.world import World
 
 _END_CODE = {word: code for code, word in enumerate(ALLOCATION_ENDS)}
 _CAUSE_CODE = {word: code for code, word in enumerate(CAUSES)}
+
+
+def qubits_per_end(plan: Plan) -> int:
+    """Qubits that one lane needs at each end of a link: nested rounds make all pairs at once."""
+    if plan.schedule == "pumping":
+        return min(plan.rounds_per_link, 1) + 1
+    return 1 << plan.rounds_per_link
 
 
 class Reservation:
@@ -47,6 +56,8 @@ class Reservation:
         self.expires_s = allocation.expires_s
         self.rounds = allocation.plan.rounds_per_link
         self.protocol = allocation.plan.protocol
+        self.pumping = allocation.plan.schedule == "pumping"
+        self.units = qubits_per_end(allocation.plan)
         self.standing = request.standing if request is not None else ONCE
         self.purpose = PURPOSES.index(allocation.purpose)
         self.made_s = world.clock.now_s
@@ -61,19 +72,17 @@ class Reservation:
         self._released = [False] * len(self.path)
         self._foreign = 0
         self._budgets: dict[Lane, FidelityBudget] = {}
-        self.lanes = [Lane(world, self) for _ in range(allocation.pairs)]
+        self.lanes = [Lane(world, self) for _ in range(allocation.pairs << allocation.plan.end_rounds)]
         self._lanes_left = len(self.lanes)
+        self._end_distillation = (
+            EndDistillation(world, self, self._distilled) if allocation.plan.end_rounds else None
+        )
         world.clock.at(allocation.expires_s, self._expire)
 
     @property
-    def units(self) -> int:
-        """Qubits one lane needs at each end of a link."""
-        return 1 << self.rounds
-
-    @property
-    def lanes_left(self) -> int:
-        """Lanes whose pair is neither delivered nor stocked yet."""
-        return self._lanes_left
+    def pairs_left(self) -> int:
+        """Pairs neither delivered nor stocked yet."""
+        return self._lanes_left >> self.allocation.plan.end_rounds
 
     @property
     def held(self) -> list[int]:
@@ -130,7 +139,16 @@ class Reservation:
         return True
 
     def completed(self, lane: Lane, pair: Pair, *, ready_s: float, operated_s: float) -> None:
-        """A lane's pair is known at both ends: it is delivered or stocked."""
+        """A lane's pair is known at both ends: it is distilled with another, delivered or stocked."""
+        if self._end_distillation is not None:
+            self._end_distillation.arrived(lane, pair)
+        else:
+            self._settle(lane, pair, ready_s=ready_s, operated_s=operated_s)
+
+    def _distilled(self, lane: Lane, pair: Pair, distilled_s: float) -> None:
+        self._settle(lane, pair, ready_s=self._world.clock.now_s, operated_s=distilled_s)
+
+    def _settle(self, lane: Lane, pair: Pair, *, ready_s: float, operated_s: float) -> None:
         if not self.open:
             # Another lane failed and word of it has not reached the ends yet: they release this one too.
             self._world.ledger.end(pair, "lost", self._world.clock.now_s)
@@ -199,6 +217,8 @@ class Reservation:
             return
         for lane in self.lanes:
             lane.release(position, how)
+        if self._end_distillation is not None and position in (0, len(self.path) - 1):
+            self._end_distillation.release(how)
         node = self.path[position]
         self._world.memories.give(node, self._held[position])
         self._held[position] = 0
@@ -231,6 +251,8 @@ class Reservation:
                 allocation.target_fidelity,
                 allocation.pairs,
                 allocation.plan.rounds_per_link,
+                allocation.plan.end_rounds,
+                SCHEDULES.index(allocation.plan.schedule),
                 PROTOCOLS.index(allocation.plan.protocol),
                 len(self.path) - 1,
                 allocation.expires_s,
@@ -274,9 +296,9 @@ class Reservation:
                 elif not lane.hops[hop].supplied:
                     need += self.units
         if self.purpose and position == last:
-            if not self._world.memories.admit_foreign(node, len(self.lanes)):
+            if not self._world.memories.admit_foreign(node, self.allocation.pairs):
                 return "capacity"
-            self._foreign = len(self.lanes)
+            self._foreign = self.allocation.pairs
         if need and not self._take(node, need):
             return "memory"
         self._held[position] += need
@@ -316,7 +338,8 @@ class Reservation:
         if step.supplied or self._released[other]:
             return None
         # Stock is not made of the stock of its links, and what is to be distilled is made fresh.
-        if step.link >= 0 and (self.purpose or self.allocation.plan.rounds_per_link):
+        plan = self.allocation.plan
+        if step.link >= 0 and (self.purpose or plan.rounds_per_link or plan.end_rounds):
             return None
         owner, partner = self.path[hop + side], self.path[other]
         pair = self._world.stock.find(owner, partner, lambda pair: self._budget_of(lane).admits(pair, step))

@@ -80,7 +80,7 @@ def _stock_rows(world: World, desk: Desk, site: int, now_s: float) -> list[tuple
     rows = [_pair_row(world, pair, now_s) for shelf in shelves for pair in shelf.values()]
     for reservation in desk.stocking.get(site, {}).values():
         path = reservation.path
-        rows += [(-1, path[0], path[-1], np.nan, np.nan, 0)] * reservation.lanes_left
+        rows += [(-1, path[0], path[-1], np.nan, np.nan, 0)] * reservation.pairs_left
     return rows
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from physics.interface import PhysicsModel
+from qdpem.network.coins import EndCoins
 from qdpem.network.graph import Network
 from qdpem.policy.estimates import Estimates
 from qdpem.rng import Coins
@@ -47,6 +48,7 @@ class World:
     swap_order: SwapOrders
     swap_coins: list[Coins]
     distillation_coins: list[Coins]
+    end_coins: EndCoins
 
     def seek_emission(self, claim: Claim) -> None:
         """The claim waits at whatever feeds its link: the sources of both ends, or its own attempts."""
