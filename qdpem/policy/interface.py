@@ -8,7 +8,7 @@ Letters: S sites asked now, W nodes a site knows of, R waiting requests, K stock
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -102,9 +102,14 @@ class Views:
 
     def __getitem__(self, row: int) -> Views:
         """The view of the one site in `row`, as `Views` of length 1."""
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
-        time_s = values.pop("time_s")
-        return Views(time_s=time_s, **{name: array[row : row + 1] for name, array in values.items()})
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"row {row} of views of {len(self)} sites")
+        one = slice(row, row + 1 or None)
+        # Without the frozen dataclass' __init__: this is called for every site that is asked.
+        view = object.__new__(Views)
+        view.__dict__.update({name: array[one] for name, array in self.__dict__.items() if name != "time_s"})
+        view.__dict__["time_s"] = self.time_s
+        return view
 
     def __iter__(self) -> Iterator[Views]:
         return (self[row] for row in range(len(self)))
