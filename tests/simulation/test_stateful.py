@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from physics.hardware import Fibre
+from physics.hardware import DirectLink, Fibre
 from physics.plans import Plan
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import PAIR_ENDS
@@ -116,11 +116,18 @@ _CHANGES = st.fixed_dictionaries(
 )
 
 
+def _attempting(scenario, modes):
+    """The same with links limited by their attempts."""
+    weights = (0.98, 0.01, 0.005, 0.005)
+    link = DirectLink(success_probability=0.2, attempt_period_s=5e-3, modes=modes, fresh_weights=weights)
+    return replace(scenario, links=replace(scenario.links, hardware=link))
+
+
 def _play(scenario, arm, seed):
     policy, recorder = Gambler(seed), MemoryRecorder()
     # Long links lose nearly all; a source that makes up for it keeps things happening.
     loss_db = 0.24 * scenario.topology.parameters["hop_km"]
-    if loss_db > 100.0:
+    if loss_db > 100.0 and scenario.links.hardware.kind == "source":
         link = replace(scenario.links.hardware, fibre=Fibre(loss_db_per_km=0.001))
         scenario = replace(scenario, links=replace(scenario.links, hardware=link))
     simulation = Simulation(scenario, arm, seed=seed, recorder=recorder, policy=policy)
@@ -167,12 +174,15 @@ def _check_books(tables, simulation):
     suppress_health_check=list(HealthCheck),
     phases=(Phase.generate,),
 )
-@given(changes=_CHANGES, seed=st.integers(0, 10**6), zero_delay=st.booleans())
-def test_random_legal_decisions_leak_nothing(line, arm, changes, seed, zero_delay):
+@given(changes=_CHANGES, seed=st.integers(0, 10**6), zero_delay=st.booleans(), modes=st.integers(0, 2))
+def test_random_legal_decisions_leak_nothing(line, arm, changes, seed, zero_delay, modes):
+    """With links fed by sources (`modes` 0) and by attempts, in modes that are fewer than their claims."""
     if changes["application"] == "qkd":
         changes["target_fidelity"] = 0.85
     scenario = line(rate_hz=40.0, measured_s=1.0, **changes)
     scenario = replace(scenario, control=replace(scenario.control, zero_delay=zero_delay))
+    if modes:
+        scenario = _attempting(scenario, modes)
     _, tables, simulation = _play(scenario, Arm(name=arm, rights="virtual"), seed)
     _check_books(tables, simulation)
 
