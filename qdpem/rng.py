@@ -26,6 +26,15 @@ def stream(seed: int, key: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *words])))
 
 
+def pair_key(first: str, second: str) -> str:
+    """What two nodes are called in the key of a stream: both names, in the order of the alphabet.
+
+    >>> pair_key("b", "a")
+    'a/b'
+    """
+    return "/".join(sorted((first, second)))
+
+
 class Coins:
     """Uniforms on [0, 1) of one stream, drawn in blocks because one at a time is slow.
 

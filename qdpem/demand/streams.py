@@ -1,7 +1,7 @@
 """Who asks for what, when: the keyed streams that requests come from.
 
-Every source has its own streams, each named by what it decides and run outwards from t = 0, `after` into
-the run and `before` into history:
+Every source has its own streams, each named by what it decides and by the source's name V, and run outwards
+from t = 0, `after` into the run and `before` into history:
 
 - `demand/gaps/V/...` candidate arrivals, a Poisson process at the source's highest rate;
 - `demand/keep/V/...` which candidates stay (Lewis and Shedler 1979, exact for any rate below the highest);
@@ -81,7 +81,14 @@ def generate_arrivals(scenario: Scenario, network: Network, *, seed: int) -> Arr
     for side, span_s in (("before", truth.history_s), ("after", scenario.window.end_s)):
         drawn = [
             _draw(
-                truth, scenario.demand.classes, weights[source], source, side=side, span_s=span_s, seed=seed
+                truth,
+                scenario.demand.classes,
+                weights[source],
+                source,
+                name=network.graph.node_names[source],
+                side=side,
+                span_s=span_s,
+                seed=seed,
             )
             for source in np.flatnonzero(truth.base_rate_hz).tolist()
         ]
@@ -136,6 +143,7 @@ def _draw(
     weights: NDArray[np.float64],
     source: int,
     *,
+    name: str,
     side: str,
     span_s: float,
     seed: int,
@@ -143,9 +151,9 @@ def _draw(
     """The requests of one source on one side of t = 0."""
 
     def uniforms(what: str, count: int) -> NDArray[np.float64]:
-        return stream(seed, f"demand/{what}/{source}/{side}").random(count)
+        return stream(seed, f"demand/{what}/{name}/{side}").random(count)
 
-    gaps = stream(seed, f"demand/gaps/{source}/{side}")
+    gaps = stream(seed, f"demand/gaps/{name}/{side}")
     away_s = _poisson_times(float(truth.base_rate_hz[source]) * truth.high, span_s, gaps)
     time_s = away_s if side == "after" else -away_s
     bursting = inside(truth.bursts_s, int(truth.region[source]), time_s)

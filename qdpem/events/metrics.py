@@ -81,6 +81,12 @@ METRICS: tuple[Metric, ...] = (
     ),
     *_split("s", "s", "contended seconds / requests arrived"),
     Metric(
+        "held_back_s_per_request",
+        "s",
+        "seconds from arrival to the first allocation, or to the end without one, summed / requests arrived",
+        "lower",
+    ),
+    Metric(
         "conflicts_per_request",
         "",
         "allocations refused or undone by a failed swap in the window / requests arrived",
@@ -142,6 +148,7 @@ def measure(tables: Tables, *, start_s: float, end_s: float) -> dict[str, float]
     values = _requests(requests, window)
     values |= _contention(tables.get("claims"), window, arrived)
     values |= _conflicts(tables.get("allocations"), window, arrived)
+    values |= _held_back(requests, tables.get("allocations"), window)
     values |= pair_statistics(tables, start_s=start_s, end_s=end_s)
     values |= _waste(tables.get("pairs"), window)
     if (requests["standing"] > 0).any():
@@ -334,6 +341,19 @@ def _conflicts(allocations: Columns | None, window: _Window, arrived: int) -> di
     values["conflicts_failed_swap_per_request"] = _ratio(failed, arrived)
     values["conflicts_per_request"] = _ratio(int(refused.sum()) + failed, arrived)
     return values
+
+
+def _held_back(requests: Columns, allocations: Columns | None, window: _Window) -> dict[str, float]:
+    """What contention cannot see: a request that waits uncommitted makes no claim."""
+    if allocations is None:
+        return {}
+    first_s = dict(zip(requests["request"].tolist(), requests["end_s"].tolist(), strict=True))
+    for request, time_s in zip(allocations["request"].tolist(), allocations["time_s"].tolist(), strict=True):
+        if request >= 0:
+            first_s[request] = min(first_s.get(request, math.inf), time_s)
+    arrived = window.holds(requests["time_s"])
+    begun_s = np.array([first_s[request] for request in requests["request"][arrived].tolist()])
+    return {"held_back_s_per_request": _mean(begun_s - requests["time_s"][arrived])}
 
 
 def _handed_over_per_s(pairs: Columns | None, window: _Window) -> float:

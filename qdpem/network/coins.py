@@ -6,7 +6,7 @@ A run draws them as it goes; who knows its seed can draw the same ones again.
 from __future__ import annotations
 
 from qdpem.network.graph import Graph
-from qdpem.rng import Coins
+from qdpem.rng import Coins, pair_key
 
 
 def swap_coins(graph: Graph, *, seed: int) -> list[Coins]:
@@ -26,7 +26,7 @@ class EndCoins:
         """The stream of two nodes, in either order."""
         ends = (min(first, second), max(first, second))
         if ends not in self._made:
-            names = f"{self._names[ends[0]]}/{self._names[ends[1]]}"
+            names = pair_key(self._names[first], self._names[second])
             self._made[ends] = Coins(self._seed, f"end-distillation/{names}")
         return self._made[ends]
 
@@ -35,6 +35,6 @@ def distillation_coins(graph: Graph, *, seed: int) -> list[Coins]:
     """One stream per link: its k-th uniform decides the link's k-th distillation."""
     names = graph.node_names
     return [
-        Coins(seed, f"distillation/{names[first]}/{names[second]}")
+        Coins(seed, f"distillation/{pair_key(names[first], names[second])}")
         for first, second in graph.link_ends.tolist()
     ]

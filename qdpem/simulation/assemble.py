@@ -9,6 +9,7 @@ from qdpem.network.births import NO_SENDER
 from qdpem.network.coins import EndCoins, distillation_coins, swap_coins
 from qdpem.network.graph import Network
 from qdpem.policy.estimates import Estimates
+from qdpem.rng import pair_key
 from qdpem.simulation.attempts import Attempts
 from qdpem.simulation.claims import Claim, ClaimBook
 from qdpem.simulation.clock import Clock
@@ -105,7 +106,7 @@ def _attempts(network: Network, link: int, *, seed: int, end_s: float, clock: Cl
     compiled, names = network.links[link], network.graph.node_names
     first, second = network.graph.link_ends[link].tolist()
     return Attempts(
-        name=f"{names[first]}/{names[second]}",
+        name=pair_key(names[first], names[second]),
         seed=seed,
         probability=compiled.success_probability,
         period_s=compiled.attempt_period_s,

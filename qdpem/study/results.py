@@ -56,6 +56,14 @@ MEASURES: tuple[Measure, ...] = (
         metric="latency_p95_s", heading="latency p95", better="lower", unit="ms", decimals=0, scale=1000.0
     ),
     Measure(metric="pairs_ratio", heading="pairs delivered / asked", better="higher"),
+    Measure(
+        metric="held_back_s_per_request",
+        heading="held back / request",
+        better="lower",
+        unit="ms",
+        decimals=1,
+        scale=1000.0,
+    ),
     Measure(metric="conflicts_per_request", heading="conflicts / request", better="lower", decimals=2),
     Measure(metric="pairs_wasted_share", heading="pairs wasted", better="lower", decimals=2),
     Measure(metric="jain_index", heading="Jain fairness", better="higher"),

@@ -77,14 +77,22 @@ def by_hand() -> Tables:
                 {"allocation": 0, "end_s": 12.0, "end": "refused", "cause": "stale"},
                 {"allocation": 1, "end_s": 12.0, "end": "refused", "cause": "pre-emption"},
                 {"allocation": 2, "end_s": 13.0, "end": "failed_swap"},
-                {"allocation": 3, "end_s": 13.0, "end": "done"},
+                {"allocation": 3, "time_s": 11.1, "request": 1, "end_s": 13.0, "end": "done"},
                 {"allocation": 4, "end_s": 5.0, "end": "refused", "cause": "memory"},
             ],
             "pairs": [
                 {"pair": 0, "born_s": 11.0, "first_parent": -1, "end": "expired"},
                 {"pair": 1, "born_s": 11.0, "first_parent": -1, "end": "lost"},
                 {"pair": 2, "born_s": 11.0, "first_parent": -1, "end": "swapped"},
-                {"pair": 3, "born_s": 11.0, "first_parent": -1, "end": "delivered"},
+                {
+                    "pair": 3,
+                    "born_s": 11.0,
+                    "first_parent": -1,
+                    "end": "delivered",
+                    "end_s": 11.2,
+                    "fidelity": 0.9,
+                    "allocation": 3,
+                },
                 {"pair": 4, "born_s": 11.5, "first_parent": 0, "end": "expired"},
                 {"pair": 5, "born_s": 11.5, "link": -1, "first_parent": 2, "end": "expired"},
                 {"pair": 6, "born_s": 2.0, "first_parent": -1, "end": "expired"},
@@ -116,10 +124,34 @@ def test_every_metric_equals_what_was_computed_by_hand() -> None:
         "pairs_per_s": 3 / 10, "latency_p50_s": 0.3, "latency_p95_s": 0.39, "delivered_fidelity": 0.85,
         "key_fraction": 0.0, "jain_index": 1 / 3, "pairs_wasted_share": 2 / 4,
         "messages_per_request": 10 / 5, "bytes_per_request": 110 / 5,
+        # Request 1 waits 0.1 s for its first allocation; the others get none: 0.4, 1.0, 1.0 and 0.5 s.
+        "held_back_s_per_request": 3.0 / 5, "pair_waiting_s": 0.2, "pair_fidelity": 0.9,
+        # Less than 40 pairs say nothing of their own scatter.
+        "pair_waiting_error_s": math.nan, "pair_fidelity_error": math.nan,
     }  # fmt: skip
     found = measure(by_hand(), **WINDOW)
     assert list(found) == [metric.name for metric in METRICS]
-    assert found == pytest.approx(expected, abs=1e-12)
+    assert found == pytest.approx(expected, abs=1e-12, nan_ok=True)
+
+
+def test_standing_requests_wait_from_one_pair_to_the_next() -> None:
+    """Two lanes side by side that deliver at 10.5, 11.0 and 12.5 s: each makes a pair in twice the gap."""
+    tables = tables_from(
+        {
+            "requests": [request(0, 0.0, standing="link", pairs=2, deadline_s=1e3)],
+            "allocations": [{"allocation": 4, "request": 0, "pairs": 2}],
+            "pairs": [
+                {"pair": number, "end": "delivered", "end_s": end_s, "fidelity": fidelity, "allocation": 4}
+                for number, (end_s, fidelity) in enumerate(
+                    [(9.5, 0.1), (10.5, 0.8), (11.0, 0.9), (12.5, 0.7)]
+                )
+            ],
+        }
+    )
+    found = measure(tables, **WINDOW)
+    assert found["pair_waiting_s"] == pytest.approx(2 * (1.0 + 0.5 + 1.5) / 3)
+    assert found["pair_fidelity"] == pytest.approx(0.8)
+    assert found["pairs_per_s"] == pytest.approx(0.3)
 
 
 def test_key_fraction_of_a_werner_state_is_the_bbm92_formula() -> None:
@@ -204,6 +236,10 @@ def random_tables(draw: np.random.Generator, rows: int = 200) -> Tables:
                 values = draw.integers(-1, 6, rows)
             columns[column.name] = values.astype(column.dtype)
         tables[table.name] = columns
+    for table, number in (("requests", "request"), ("allocations", "allocation"), ("pairs", "pair")):
+        tables[table][number] = np.arange(rows)
+    tables["pairs"]["allocation"] = draw.integers(0, rows, rows)
+    tables["allocations"]["request"] = draw.integers(0, rows, rows)
     requests = tables["requests"]
     requests["deadline_s"] = requests["time_s"] + 1.0
     requests["fidelity"] = draw.uniform(0.25, 1.0, rows)

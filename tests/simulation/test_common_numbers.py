@@ -171,19 +171,11 @@ def test_a_node_more_changes_nobodys_rates_and_arrival_times(line):
         assert np.allclose(small_s, large_s, rtol=0.0, atol=1e-9)
 
 
-_BY_PLACE = (
-    "demand/streams.py keys a source's requests by its place in the map, not by its name: a node written"
-    " before the others gives them each other's arrivals (sources, repeaters and rates go by name)"
-)
-
-
 @pytest.mark.parametrize(
     "names",
     [
         ("Aachen", "Bonn", "Celle", "Dresden"),
-        pytest.param(
-            ("Dresden", "Aachen", "Bonn", "Celle"), marks=pytest.mark.xfail(strict=True, reason=_BY_PLACE)
-        ),
+        ("Dresden", "Aachen", "Bonn", "Celle"),
     ],
     ids=["after the others", "before the others"],
 )
