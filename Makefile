@@ -2,15 +2,18 @@
 # make test   set everything up and run all tests
 # make check  the quick gate: format, lint, strict types, import contracts, unit tests
 # make plugin a clean environment with the example of a physics plugin: check, run and audit it
+# make bench-peers  qdpem beside SeQUeNCe, SimQN and a bare SimPy probe (20 minutes; BENCH="--nodes 3 5" for less)
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+PEERS = .venv-peers
+BENCH ?=
 INPUTS = pyproject.toml constraints.txt
 PLUGIN = output/physics-plugin
 PLUGIN_LINE = physics = { model = \"biased\", parameters = { bias = 10.0 } }
 
-.PHONY: run test check plugin format clean
+.PHONY: run test check plugin bench-peers format clean
 
 $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 needs its venv module (Debian: apt install python3-venv)"; exit 1; }
@@ -48,9 +51,18 @@ plugin:
 	@$(PLUGIN)/venv/bin/qdpem run $(PLUGIN)/biased.toml --arm local-minhop --set window.measured_s=10 --out $(PLUGIN)/biased.h5
 	@$(PLUGIN)/venv/bin/qdpem audit $(PLUGIN)/biased.h5
 
+$(PEERS)/.ready: benchmarks/peers/requirements.txt constraints.txt
+	@$(PYTHON) -m venv $(PEERS)
+	@echo "Installing the peers into $(PEERS) (some minutes, about 1 GB)..."
+	@$(PEERS)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -r benchmarks/peers/requirements.txt
+	@touch $@
+
+bench-peers: $(VENV)/.report $(PEERS)/.ready
+	@$(BIN)/python benchmarks/peers/compare.py --peers-python $(PEERS)/bin/python $(BENCH)
+
 format: $(VENV)/.dev
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info

@@ -15,6 +15,9 @@ _PROBE_S = 1.0
 _AGE_DIGITS = 2
 """Ages are rounded up to this many significant digits, so that few answers serve many questions."""
 
+_MOST_KEPT = 65_536
+"""Beliefs about fidelity are kept up to this many, some 15 MB; then the table begins anew."""
+
 MAX_ROUNDS = 2
 
 _PLAN = Plan()
@@ -40,6 +43,8 @@ class Estimates:
         age_s = _rounded_up(age_s)
         key = (path.nodes, rounds, age_s)
         if key not in self._fidelity:
+            if len(self._fidelity) == _MOST_KEPT:
+                self._fidelity.clear()
             self._fidelity[key] = self._physics.fidelity(self._state(path, rounds, age_s))
         return self._fidelity[key]
 

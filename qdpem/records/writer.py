@@ -21,6 +21,7 @@ from qdpem.errors import RecordError
 from qdpem.events.recorder import Columns, Row, Tables, columns_of
 from qdpem.events.tables import TABLES, Table, kept_at
 from qdpem.provenance import provenance
+from qdpem.records.aside import Aside
 from qdpem.records.choices import Choices
 from qdpem.records.schema import (
     CHUNK_ROWS,
@@ -61,14 +62,13 @@ class RecordWriter:
         self.path = Path(path)
         self._rows: dict[str, list[Row]] = {table.name: [] for table in TABLES}
         self._kept = kept_at(scenario.record.level)
-        self._aside: dict[str, list[Columns]] = {
-            table.name: [] for table in TABLES if table not in self._kept
-        }
         self._counts = dict.fromkeys(self._rows, 0)
         self._kept_rows = 0
         self._failed = self._closed = False
         self._time_s = 0.0
         self._flushed_at_s = time.monotonic()
+        left_out = [table for table in TABLES if table not in self._kept]
+        self._aside = Aside(left_out, directory=self.path.parent)
         self._file = self._create(scenario, arm, seed)
         self._choices = Choices(self._file, level=scenario.record.level, policy=arm.policy or arm.name)
 
@@ -128,10 +128,7 @@ class RecordWriter:
                 group = self._file[table.name]
                 found[table.name] = {name: group[name][:] for name in table.names}
             else:
-                parts = [*self._aside[table.name], columns_of(table, [])]
-                found[table.name] = {
-                    name: np.concatenate([part[name] for part in parts]) for name in table.names
-                }
+                found[table.name] = self._aside.read(table.name)
         return found
 
     def embed(self, name: str, data: bytes) -> None:
@@ -171,6 +168,7 @@ class RecordWriter:
         if self._closed:
             return
         self._closed = True
+        self._aside.close()
         try:
             self._give_back_room()
             self._file.close()
@@ -225,7 +223,7 @@ class RecordWriter:
     def _write(self, blocks: Mapping[str, Columns]) -> None:
         for name, block in blocks.items():
             if name in self._aside:
-                self._aside[name].append(block)
+                self._aside.add(name, block)
             else:
                 extend(self._file[name], block)
             self._counts[name] += len(self._rows[name])

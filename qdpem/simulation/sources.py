@@ -9,7 +9,7 @@ same in every arm.
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_right, insort
 from collections.abc import Callable
 from operator import attrgetter
 
@@ -24,40 +24,54 @@ _by_key = attrgetter("key")
 
 
 class Emissions:
-    """The drawn emissions of one source: `time_s[i]` ascending, `u[i]`, extended as asked for."""
+    """The drawn emissions of one source, numbered from 0: drawn as asked for, let go when passed."""
 
     def __init__(self, generator: np.random.Generator, *, rate_hz: float, best: float, end_s: float) -> None:
         self._generator = generator
         self._rate_hz = rate_hz * best
         self._best = best
         self._end_s = end_s if self._rate_hz > 0.0 else 0.0
-        self.time_s: list[float] = []
-        self.u: list[float] = []
+        self._time_s: list[float] = []
+        self._u: list[float] = []
+        self._gone = 0
+
+    def time_s(self, index: int) -> float:
+        """When emission `index` happens; it must have been reached before and not be forgotten."""
+        return self._time_s[index - self._gone]
+
+    def forget(self, before: int) -> None:
+        """Let go of the emissions before number `before`, a block at a time; the last one drawn stays."""
+        passed = min(before - self._gone, len(self._time_s) - 1)
+        if passed >= _BLOCK:
+            del self._time_s[:passed], self._u[:passed]
+            self._gone += passed
 
     def next_success(self, start: int, probability: float) -> int | None:
         """Index of the first emission from `start` on with u < probability; None if none before the end."""
         index = start
         while self._reaches(index):
-            if self.u[index] < probability:
+            if self._u[index - self._gone] < probability:
                 return index
             index += 1
         return None
 
     def first_after(self, start: int, now_s: float) -> int:
         """Index of the first emission from `start` on that is later than now_s, or one past the last."""
-        index = start
-        while self._reaches(index) and self.time_s[index] <= now_s:
-            index += 1
-        return index
+        place = start - self._gone
+        while self._reaches(place + self._gone):
+            place = bisect_right(self._time_s, now_s, place)
+            if place < len(self._time_s):
+                break
+        return place + self._gone
 
     def _reaches(self, index: int) -> bool:
-        while index >= len(self.time_s):
-            last_s = self.time_s[-1] if self.time_s else 0.0
+        while index - self._gone >= len(self._time_s):
+            last_s = self._time_s[-1] if self._time_s else 0.0
             if last_s >= self._end_s:
                 return False
             gaps = self._generator.exponential(1.0 / self._rate_hz, _BLOCK)
-            self.time_s += (last_s + np.cumsum(gaps)).tolist()
-            self.u += (self._generator.random(_BLOCK) * self._best).tolist()
+            self._time_s += (last_s + np.cumsum(gaps)).tolist()
+            self._u += (self._generator.random(_BLOCK) * self._best).tolist()
         return True
 
 
@@ -107,10 +121,11 @@ class Source:
         emissions, now_s = self._emissions, self._clock.now_s
         passed = emissions.first_after(self._passed, now_s)
         if passed > self._passed and len(self.claims) > 1:
-            first_s, rival = emissions.time_s[self._passed], self.claims[0].site
+            first_s, rival = emissions.time_s(self._passed), self.claims[0].site
             for claim in self.claims[1:]:
                 claim.lose(max(first_s, claim.made_s), rival)
         self._passed = max(passed, self._passed)
+        emissions.forget(self._passed)
 
     def _aim(self) -> None:
         """Find the next success of the claim now first; what was aimed at before is void."""
@@ -119,7 +134,7 @@ class Source:
             return
         index = self._emissions.next_success(self._passed, self._probability[self.claims[0].link])
         if index is not None:
-            self._clock.at(self._emissions.time_s[index], self._emit, self._version, index)
+            self._clock.at(self._emissions.time_s(index), self._emit, self._version, index)
 
     def _emit(self, version: int, index: int) -> None:
         if version != self._version:

@@ -164,3 +164,13 @@ def test_a_node_that_cannot_herald_phi_plus_is_believed_all_the_same() -> None:
     assert found == pytest.approx(
         Estimates(IDEAL, PauliModel()).fidelity(path, rounds=1, age_s=0.1), abs=1e-12
     )
+
+
+def test_beliefs_kept_are_bounded_and_the_same_when_asked_again(monkeypatch):
+    monkeypatch.setattr("qdpem.policy.estimates._MOST_KEPT", 10)
+    network = network_with()
+    estimates, path = Estimates(network, PauliModel()), path_of_hops(network, 3)
+    ages_s = [0.1 * step for step in range(1, 36)]
+    first = [estimates.fidelity(path, age_s=age_s) for age_s in ages_s]
+    assert len(estimates._fidelity) == 5
+    assert [estimates.fidelity(path, age_s=age_s) for age_s in ages_s] == first

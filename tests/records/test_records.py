@@ -149,6 +149,22 @@ def test_each_level_keeps_its_tables_and_notes_but_all_metrics(tmp_path: Path) -
         assert record.metrics["contended_s_per_request"] == expected["contended_s_per_request"]
 
 
+def test_what_a_record_leaves_out_waits_on_disk_and_comes_back_whole(tmp_path: Path) -> None:
+    """Read in the middle too, and more written after; the folder holds the record alone."""
+    path, memory = tmp_path / "run.h5", MemoryRecorder()
+    with RecordWriter(path, scenario=make_scenario("requests"), arm=ARM, seed=1) as writer:
+        for second in range(1, 6):
+            for recorder in (writer, memory):
+                fill(recorder, seconds=1, seed=second)
+            writer.flush()
+            written, expected = writer.tables(), memory.tables()
+            for table in TABLES:
+                for name in table.names:
+                    assert written[table.name][name].dtype == expected[table.name][name].dtype
+                    assert written[table.name][name].tobytes() == expected[table.name][name].tobytes()
+        assert [file.name for file in tmp_path.iterdir()] == ["run.h5"]
+
+
 def test_notes_stand_at_the_rows_of_their_decisions(tmp_path: Path) -> None:
     with RecordWriter(tmp_path / "run.h5", scenario=make_scenario("full"), arm=ARM, seed=1) as writer:
         decided = writer.appender(DECISIONS)

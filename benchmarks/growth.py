@@ -1,0 +1,88 @@
+"""What a running simulation holds, counted: objects by class, elements by the attribute they hang on."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+
+_NUMBERS = (int, float, complex, np.generic, np.random.Generator)
+_ATOMS = (*_NUMBERS, str, bytes, type(None), type, ModuleType)
+_COUNTED = (list, dict, set, deque)
+
+LEAST_ELEMENTS = 20
+LEAST_SHARE = 0.1
+
+
+def census(root: object, *, lasting: tuple[type, ...] = ()) -> Counter[str]:
+    """Everything reachable from `root`: instances under "Class", elements under "Class.attribute".
+
+    Lists, dicts, sets, deques and arrays count by their length, also those inside others; what waits in
+    closures, bound methods and partials counts too. Objects of the types `lasting` are not entered.
+    """
+    found: Counter[str] = Counter()
+    seen = {id(root)}
+    waiting: list[tuple[object, str]] = [(root, type(root).__name__)]
+    while waiting:
+        here, label = waiting.pop()
+        if isinstance(here, _COUNTED):
+            found[label] += len(here)
+        elif isinstance(here, np.ndarray):
+            found[label] += here.size
+        elif not isinstance(here, tuple | frozenset | FunctionType | MethodType):
+            found[type(here).__name__] += 1
+        for child, name in _children(here, label):
+            if not isinstance(child, (*_ATOMS, *lasting)) and id(child) not in seen:
+                seen.add(id(child))
+                waiting.append((child, name))
+    return found
+
+
+Counts = Mapping[str, int]
+
+
+def grown(first: Sequence[Counts], last: Sequence[Counts]) -> dict[str, tuple[int, int]]:
+    """What grows: its least count among `last` is well above its greatest among `first`; both are given.
+
+    Well above is by more than 20 and by more than a tenth.
+    """
+    names = {name for one in last for name in one}
+    most = {name: max(one.get(name, 0) for one in first) for name in names}
+    least = {name: min(one.get(name, 0) for one in last) for name in names}
+    return {
+        name: (most[name], least[name])
+        for name in sorted(names)
+        if least[name] - most[name] > max(LEAST_ELEMENTS, LEAST_SHARE * most[name])
+    }
+
+
+def _children(here: object, label: str) -> Iterator[tuple[object, str]]:
+    """What `here` refers to, and under which name its elements count."""
+    if isinstance(here, dict):
+        yield from ((child, label) for item in here.items() for child in item)
+    elif isinstance(here, list | tuple | set | frozenset | deque):
+        yield from ((child, label) for child in here)
+    elif isinstance(here, FunctionType):
+        cells = here.__closure__ or ()
+        yield from ((cell.cell_contents, label) for cell in cells)
+    elif isinstance(here, MethodType | BuiltinFunctionType):
+        yield here.__self__, label
+    elif isinstance(here, functools.partial):
+        yield from ((part, label) for part in (here.func, here.args, here.keywords))
+    else:
+        yield from _attributes(here)
+
+
+def _attributes(here: Any) -> Iterator[tuple[object, str]]:
+    kind = type(here).__name__
+    for name, child in getattr(here, "__dict__", {}).items():
+        yield child, f"{kind}.{name}"
+    for base in type(here).__mro__:
+        slots = base.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if hasattr(here, name):
+                yield getattr(here, name), f"{kind}.{name}"

@@ -1,0 +1,59 @@
+"""Tables that a record leaves out, kept in nameless files until its metrics are computed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from qdpem.events.recorder import Columns, columns_of
+from qdpem.events.tables import Table
+
+
+class Aside:
+    """Blocks of rows on disk, in `directory`: what is not recorded does not fill the memory either.
+
+    The files have no names, so nothing of them stays when the process ends, however it ends.
+    """
+
+    def __init__(self, tables: Sequence[Table], *, directory: Path) -> None:
+        self._tables = {table.name: table for table in tables}
+        self._files: dict[str, IO[bytes]] = {}
+        self._directory = directory
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tables
+
+    def add(self, name: str, block: Columns) -> None:
+        """Write one block of rows of the table `name`; OSError when that cannot be."""
+        if name not in self._files:
+            self._files[name] = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115
+        file = self._files[name]
+        file.seek(0, os.SEEK_END)
+        for column in self._tables[name].names:
+            np.save(file, block[column], allow_pickle=False)
+        file.flush()
+
+    def read(self, name: str) -> Columns:
+        """All rows of the table `name` so far, as one array per column."""
+        table = self._tables[name]
+        parts = [*self._blocks(table), columns_of(table, [])]
+        return {column: np.concatenate([part[column] for part in parts]) for column in table.names}
+
+    def close(self) -> None:
+        """Let the rows go."""
+        for file in self._files.values():
+            file.close()
+
+    def _blocks(self, table: Table) -> Iterator[Columns]:
+        file = self._files.get(table.name)
+        if file is None:
+            return
+        end = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        while file.tell() < end:
+            yield {name: np.load(file, allow_pickle=False) for name in table.names}
