@@ -145,14 +145,18 @@ class Knowledge:
 
     @property
     def _news_hops(self) -> int:
-        network = self._world.network
+        """Of the status of all nodes but those that are away."""
+        network, silent = self._world.network, self._world.absent.nodes
         if self._desk.local:
-            return 2 * network.link_count
-        return int(network.hop_distance[self._desk.controller].sum())
+            return 2 * network.link_count - sum(len(network.neighbours[node]) for node in silent)
+        hops = network.hop_distance[self._desk.controller]
+        return int(hops.sum() - hops[silent].sum())
 
     def _status_now(self) -> NDArray[np.float64]:
         now_s = self._world.clock.now_s
-        return np.array([self._status_of(node, now_s) for node in range(self._world.network.node_count)])
+        status = np.array([self._status_of(node, now_s) for node in range(self._world.network.node_count)])
+        status[self._world.absent.nodes] = np.nan
+        return status
 
     def _status_of(self, node: int, now_s: float) -> tuple[float, float, float, float]:
         world = self._world

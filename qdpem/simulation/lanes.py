@@ -41,6 +41,9 @@ class Principal(Protocol):
     def fail(self, position: int) -> None:
         """A swap failed at `position`."""
 
+    def interrupt(self, position: int) -> None:
+        """What is needed at `position` is away."""
+
 
 class Lane:
     """Makes one pair from position 0 to the last of its reservation's path."""
@@ -118,6 +121,9 @@ class Lane:
 
     def _claim(self, hop: Hop, count: int) -> None:
         world, allocation = self._world, self.reservation.allocation
+        if world.absent.links[hop.link]:
+            self.reservation.interrupt(hop.position)
+            return
         for _ in range(count):
             claim = world.claims.make(
                 kind="emission",
@@ -136,6 +142,9 @@ class Lane:
 
     def _herald(self, hop: Hop, sender: int) -> None:
         if hop.cancelled:
+            return
+        if self._world.absent.links[hop.link]:
+            self.reservation.interrupt(hop.position)
             return
         now_s = self._world.clock.now_s
         ends = (self._path[hop.position], self._path[hop.position + 1])
