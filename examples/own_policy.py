@@ -54,7 +54,7 @@ class RandomPath:
             target = float(view.request_target_fidelity[0, column])
             destination = int(view.request_destination[0, column])
             choices = []
-            for path in context.routes.paths(site, destination):
+            for path in context.routes.paths(site, destination, view.away()):
                 rounds = context.estimates.rounds_for(path, target, age_s=0.2)
                 if rounds is not None:
                     choices.append((path, rounds))

@@ -17,6 +17,7 @@ import numpy as np
 from physics.plans import Plan
 from qdpem.baselines.expected_finish import Choice, Load, Planner
 from qdpem.baselines.waiting import Waiting
+from qdpem.network.outages import NOTHING_AWAY, Away
 from qdpem.policy.interface import FREE_MEMORIES, Allocation, Context, Views
 
 _LONGEST_LIFE_S = 3600.0
@@ -97,6 +98,7 @@ class BaseStock:
         on_hand = Counter(zip(view.stock_owner[0].tolist(), partners, strict=True))
         foreign = Counter(partners)
         free = _free_memories(view)
+        away = view.away()
         return [
             (source, destination)
             for source, destination, rate_hz in self._top_peers(view)
@@ -104,22 +106,24 @@ class BaseStock:
             and view.time_s >= self.ordered_s[source, destination] + rule.reorder_s
             and foreign[destination] < self._quota[destination]
             and min(free.get(source, _MANY), free.get(destination, _MANY)) >= rule.free_memories
-            and rate_hz * self._life_s(source, destination) >= rule.least_use
+            and rate_hz * self._life_s(source, destination, away) >= rule.least_use
         ]
 
-    def replenish(self, missing: list[tuple[int, int]], load: Load, *, now_s: float) -> Iterator[Allocation]:
-        """Orders for what is missing, each over the quickest path whose repeaters are idle."""
+    def replenish(
+        self, missing: list[tuple[int, int]], load: Load, *, now_s: float, away: Away = NOTHING_AWAY
+    ) -> Iterator[Allocation]:
+        """Orders for what is missing, each over the quickest path whose repeaters are idle and not away."""
         for source, destination in missing:
-            choice = self._quiet_choice(source, destination, load)
+            choice = self._quiet_choice(source, destination, load, away)
             order = self._order(choice, now_s) if choice else None
             if choice is not None and order is not None:
                 self.ordered_s[source, destination] = now_s
                 load.add(choice)
                 yield order
 
-    def _life_s(self, source: int, destination: int) -> float:
+    def _life_s(self, source: int, destination: int, away: Away) -> float:
         """Useful life of stock over the path with fewest hops; 0 without a path."""
-        paths = self._context.routes.paths(source, destination)
+        paths = self._context.routes.paths(source, destination, away)
         if not paths:
             return 0.0
         return self._context.estimates.useful_life_s(paths[0], self._rule.target_fidelity)
@@ -134,7 +138,7 @@ class BaseStock:
                 continue
             yield source, destination, rate_hz
 
-    def _quiet_choice(self, source: int, destination: int, load: Load) -> Choice | None:
+    def _quiet_choice(self, source: int, destination: int, load: Load, away: Away) -> Choice | None:
         backlog = self._rule.backlog
         if not (load.source_idle(source, pairs=backlog) and load.source_idle(destination, pairs=backlog)):
             return None
@@ -145,6 +149,7 @@ class BaseStock:
             target_fidelity=self._rule.target_fidelity,
             within_s=np.inf,
             quiet=True,
+            away=away,
         )
 
     def _order(self, choice: Choice, now_s: float) -> Allocation | None:

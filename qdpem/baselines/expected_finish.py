@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.network.graph import Network
+from qdpem.network.outages import NOTHING_AWAY, Away
 from qdpem.network.routing import Path
 from qdpem.policy.estimates import MAX_ROUNDS
 from qdpem.policy.interface import (
@@ -36,6 +38,7 @@ from qdpem.policy.interface import (
 Floats = NDArray[np.float64]
 _TRIPS = 3.0
 _PLANS = MAX_ROUNDS + 1
+_KEPT_DETOURS = 1024
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -246,6 +249,8 @@ class Planner:
         self._wait_share = wait_share
         self._idle = Load.idle(context.network)
         self._options: dict[tuple[int, int], Options | None] = {}
+        # What is away changes without end: only the options asked for last are kept.
+        self._around = lru_cache(_KEPT_DETOURS)(self._find_around)
 
     def choose(
         self,
@@ -257,15 +262,16 @@ class Planner:
         within_s: float,
         pairs: int = 1,
         quiet: bool = False,
+        away: Away = NOTHING_AWAY,
     ) -> Choice | None:
         """The path and plan of least expected finish + `thrift` x work that reach the target; None if none.
 
         Believed age of the link pairs is `wait_share` of the expected finish. If no plan meets the target
         at that age, the quickest that meets it with fresh pairs is taken. Options that even an idle
         network is not expected to finish within `within_s` are left out; `quiet` also leaves out paths
-        over repeaters that are not idle.
+        over repeaters that are not idle. Paths go round what is `away`.
         """
-        options = self._between(source, destination)
+        options = self._between(source, destination, away)
         if options is None:
             return None
         allowed = options.quiet(load) if quiet else np.ones(len(options.paths), dtype=np.bool_)
@@ -284,12 +290,23 @@ class Planner:
                     return Choice(path=path, rounds=rounds, finish_s=wait_s, need=need)
         return None
 
-    def _between(self, source: int, destination: int) -> Options | None:
+    def _between(self, source: int, destination: int, away: Away) -> Options | None:
+        if away:
+            return self._around(source, destination, away)
         key = (source, destination)
         if key not in self._options:
-            paths = self._context.routes.paths(source, destination)
-            self._options[key] = options_over(paths, self._context) if paths else None
+            self._options[key] = self._over(self._context.routes.paths(source, destination))
         return self._options[key]
+
+    def _find_around(self, source: int, destination: int, away: Away) -> Options | None:
+        routes = self._context.routes
+        paths = routes.paths(source, destination, away)
+        if paths is routes.paths(source, destination):
+            return self._between(source, destination, NOTHING_AWAY)
+        return self._over(paths)
+
+    def _over(self, paths: tuple[Path, ...]) -> Options | None:
+        return options_over(paths, self._context) if paths else None
 
     def _fidelity(self, path: Path, rounds: int, age_s: float) -> float:
         return self._context.estimates.fidelity(path, rounds=rounds, age_s=age_s)

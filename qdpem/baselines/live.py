@@ -1,9 +1,10 @@
 """The queue-aware rule: each request over the path and plan of least expected finish, in deadline order.
 
 Source: least expected completion time with admission, as in reservation routing (Li et al. 2022) and in
-join-the-shortest-queue dispatching; `expected_finish` has the formulas. Knowledge: the map, aged reports
-of neighbours (local) or of all nodes (central), and the site's own book of orders. With the right to keep
-stock it also holds a constant base stock (`base_stock`) and serves from it; it never forecasts.
+join-the-shortest-queue dispatching; `expected_finish` has the formulas. Knowledge: the map, news of
+outages, aged reports of neighbours (local) or of all nodes (central), and the site's own book of orders.
+With the right to keep stock it also holds a constant base stock (`base_stock`) and serves from it; it never
+forecasts.
 Work: O(K x plans x hops) for each waiting request, about 0.1 ms, and O(N) for each site asked.
 """
 
@@ -20,6 +21,7 @@ from physics.plans import Plan
 from qdpem.baselines.base_stock import BaseStock, BaseStockRule, ready_stock, serve_from_stock
 from qdpem.baselines.expected_finish import Load, Planner
 from qdpem.baselines.waiting import Waiting, waiting_requests
+from qdpem.network.outages import Away
 from qdpem.policy.interface import Allocation, Context, Decisions, Views, per_site
 from qdpem.scenario.schema import Control, Rights
 
@@ -98,12 +100,20 @@ class CentralLive:
             unseen_tokens=self._parameters.unseen_tokens,
         )
         shelf = ready_stock(view) if stocks else {}
-        made = [found for request in waiting if (found := self._serve(request, view.time_s, load, shelf))]
-        made += self._stock.replenish(missing, load, now_s=view.time_s)
+        away = view.away()
+        made = [
+            found for request in waiting if (found := self._serve(request, view.time_s, load, shelf, away))
+        ]
+        made += self._stock.replenish(missing, load, now_s=view.time_s, away=away)
         return tuple(made)
 
     def _serve(
-        self, request: Waiting, now_s: float, load: Load, shelf: dict[tuple[int, int], list[float]]
+        self,
+        request: Waiting,
+        now_s: float,
+        load: Load,
+        shelf: dict[tuple[int, int], list[float]],
+        away: Away,
     ) -> Allocation | None:
         if shelf:
             served = serve_from_stock(request, shelf, margin=self._parameters.margin)
@@ -116,6 +126,7 @@ class CentralLive:
             target_fidelity=request.target_fidelity,
             within_s=self._parameters.hope * (request.deadline_s - now_s - self._command_s(request)),
             pairs=request.pairs,
+            away=away,
         )
         if choice is None:
             return None

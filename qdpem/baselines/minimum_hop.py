@@ -1,7 +1,8 @@
 """First come first served over the path with fewest hops: the naive rule, local and central.
 
 Source: the usual reference of the field (e.g. Pant et al. 2019; Chakraborty et al. 2019), and the likely
-baseline of the claim under test. Knowledge: the map alone; no queue, no token, no stock is looked at.
+baseline of the claim under test. Knowledge: the map and news of outages alone; no queue, token or stock is
+looked at.
 Work: O(paths x plans) look-ups for each waiting request, both at most K x 3, kept after first use.
 """
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from physics.plans import Plan
 from qdpem.baselines.waiting import Waiting, waiting_requests
+from qdpem.network.outages import Away
 from qdpem.network.routing import Path
 from qdpem.policy.interface import Allocation, Context, Decisions, Views, per_site
 from qdpem.scenario.schema import Control, Rights
@@ -77,21 +79,24 @@ class CentralFirstCome(LocalMinimumHop):
 def serve_minimum_hop(view: Views, context: Context, *, wait_share: float) -> Iterator[Allocation]:
     """Allocations for the waiting requests of a view of one site, oldest first.
 
-    A request gets the first of its paths (fewest hops, then shortest) that some plan brings to the
-    target after the believed wait, and on it the plan with fewest distillation rounds. A request that
-    none can serve gets nothing.
+    A request gets the first of its paths round what is away (fewest hops, then shortest) that some plan
+    brings to the target after the believed wait, and on it the plan with fewest distillation rounds. A
+    request that none can serve gets nothing.
     """
+    away = view.away()
     for request in waiting_requests(view):
         # The deadline of a standing request says nothing of how long one pair of it takes.
         age_s = 0.0 if request.standing else wait_share * (request.deadline_s - view.time_s)
-        found = _first_feasible(request, context, age_s=age_s)
+        found = _first_feasible(request, context, age_s=age_s, away=away)
         if found is not None:
             path, rounds = found
             yield request.allocation(path.nodes, plan=Plan(rounds_per_link=rounds))
 
 
-def _first_feasible(request: Waiting, context: Context, *, age_s: float) -> tuple[Path, int] | None:
-    for path in context.routes.paths(request.source, request.destination):
+def _first_feasible(
+    request: Waiting, context: Context, *, age_s: float, away: Away
+) -> tuple[Path, int] | None:
+    for path in context.routes.paths(request.source, request.destination, away):
         if not np.all(context.network.link_rate_hz[list(path.links)] > 0.0):
             continue
         rounds = context.estimates.rounds_for(path, request.target_fidelity, age_s=age_s)

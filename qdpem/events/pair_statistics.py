@@ -28,8 +28,8 @@ def pair_statistics(tables: Mapping[str, Columns], *, start_s: float, end_s: flo
         return {}
     rows = np.flatnonzero(pairs["end"] == _DELIVERED)
     rows = rows[np.lexsort((pairs["pair"][rows], pairs["end_s"][rows]))]
+    rows, waiting_s = _waiting_s(pairs, rows, tables["allocations"], tables["requests"])
     time_s = pairs["end_s"][rows]
-    waiting_s = _waiting_s(pairs["allocation"][rows], time_s, tables["allocations"], tables["requests"])
     inside = (time_s >= start_s) & (time_s < end_s)
     fidelity = pairs["fidelity"][rows][inside]
     waiting_s = waiting_s[inside]
@@ -58,11 +58,17 @@ def standard_error(values: NDArray[np.float64]) -> float:
 
 
 def _waiting_s(
-    allocation: NDArray[np.int64], time_s: NDArray[np.float64], allocations: Columns, requests: Columns
-) -> NDArray[np.float64]:
-    """Waiting time of each delivered pair, given in order of time."""
-    row = _rows_of(allocation, allocations["allocation"])
+    pairs: Columns, rows: NDArray[np.int64], allocations: Columns, requests: Columns
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Of delivered pairs, given by row in order of time: those rows that can be told, and their waiting times.
+
+    A record of a run that was killed may lack a pair's allocation or request; then there is no telling.
+    """
+    row = _rows_of(pairs["allocation"][rows], allocations["allocation"])
+    rows, row = rows[row >= 0], row[row >= 0]
     request = _rows_of(allocations["request"][row], requests["request"])
+    rows, row, request = rows[request >= 0], row[request >= 0], request[request >= 0]
+    time_s, allocation = pairs["end_s"][rows], pairs["allocation"][rows]
     since_s = requests["time_s"][request].astype(np.float64)
     lanes = np.ones(len(row))
     standing = requests["standing"][request] > 0
@@ -70,13 +76,16 @@ def _waiting_s(
         own = np.flatnonzero(allocation == made_by)
         since_s[own[1:]] = time_s[own[:-1]]
         lanes[own] = allocations["pairs"][row[own]]
-    return np.asarray(lanes * (time_s - since_s))
+    return rows, np.asarray(lanes * (time_s - since_s))
 
 
 def _rows_of(ids: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The row in which each id stands in `column`, where every one of them stands once."""
+    """The row in which each id stands in `column`, -1 where it does not."""
+    if not len(column):
+        return np.full(len(ids), -1, dtype=np.int64)
     order = np.argsort(column, kind="stable")
-    return np.asarray(order[np.searchsorted(column[order], ids)])
+    place = np.minimum(np.searchsorted(column[order], ids), len(column) - 1)
+    return np.asarray(np.where(column[order[place]] == ids, order[place], -1))
 
 
 def _mean(values: NDArray[np.float64]) -> float:

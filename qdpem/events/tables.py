@@ -30,10 +30,12 @@ PAIR_ENDS = ("live", "delivered", "swapped", "distilled", "expired", "lost")
 
 MESSAGE_KINDS = (
     "request", "reserve", "grant", "refuse", "release", "herald", "correction", "distillation",
-    "stock", "news",
+    "stock", "news", "outage",
 )  # fmt: skip
 
-REASONS = ("arrival", "refusal", "pair", "epoch")
+OUTAGE_KINDS = ("link", "node", "controller")
+
+REASONS = ("arrival", "refusal", "pair", "epoch", "outage")
 """Why a site was asked."""
 
 
@@ -220,6 +222,18 @@ MESSAGES = Table(
     ),
 )
 
+OUTAGES = Table(
+    "outages",
+    (
+        _code("kind", OUTAGE_KINDS, "what was away"),
+        _node("node", "which node, -1 for a link or the controller"),
+        _id("link", "which link, -1 for a node or the controller"),
+        _time("from_s", "when it went; 0 if it was not there from the start"),
+        _time("until_s", "when it comes back or joins; inf if never"),
+    ),
+    level="requests",
+)
+
 FORECASTS = Table(
     "forecasts",
     (
@@ -242,7 +256,7 @@ DECISIONS = Table(
 )
 
 TABLES: tuple[Table, ...] = (
-    NODES, LINKS, REQUESTS, ALLOCATIONS, PATH_STEPS, CLAIMS, PAIRS, MESSAGES, FORECASTS, DECISIONS,
+    NODES, LINKS, REQUESTS, ALLOCATIONS, PATH_STEPS, CLAIMS, PAIRS, MESSAGES, OUTAGES, FORECASTS, DECISIONS,
 )  # fmt: skip
 
 LEVELS = ("requests", "events", "full")

@@ -57,7 +57,10 @@ class Builder:
         static = np.zeros((0, PATHS + 1, len(COLUMNS)))
         if slots:
             static = np.array(
-                [self._paths.block(slot.source, slot.destination, slot.target_fidelity) for slot in slots]
+                [
+                    self._paths.block(slot.source, slot.destination, slot.target_fidelity, slot.away)
+                    for slot in slots
+                ]
             )
             rows = np.array([slot.row for slot in slots])
             places = np.array([slot.place for slot in slots])
@@ -76,7 +79,7 @@ class Builder:
             return self._serve(slot, path=(slot.source, slot.destination), rounds=0)
         position = option - 1
         rounds, life_s = candidates.static[index, position, [COLUMNS["rounds"], COLUMNS["life_s"]]]
-        path = self._paths.nodes(slot.source, slot.destination, position)
+        path = self._paths.nodes(slot.source, slot.destination, position, slot.away)
         if serves:
             return self._serve(slot, path=path, rounds=int(rounds))
         self.finder.ordered(path[0], path[-1], now_s=now_s)

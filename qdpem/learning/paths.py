@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
+from qdpem.network.outages import NOTHING_AWAY, Away
 from qdpem.network.routing import Path
 from qdpem.policy.interface import Context, Floats
 
 PATHS = 6
+_KEPT_DETOURS = 4096
 WAITING_AGE_S = 0.25
 """How old link pairs are taken to be when they are swapped; one that holds only at age 0 is a last resort."""
 
@@ -25,42 +28,60 @@ class PathTable:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._blocks: dict[tuple[int, int, float], Floats] = {}
+        # What is away changes without end: only the blocks asked for last are kept.
+        self._around = lru_cache(_KEPT_DETOURS)(self._find_around)
 
-    def block(self, source: int, destination: int, target_fidelity: float) -> Floats:
+    def block(
+        self, source: int, destination: int, target_fidelity: float, away: Away = NOTHING_AWAY
+    ) -> Floats:
         """Float64 [PATHS + 1, len(COLUMNS)]; rows of paths that do not exist or never reach it: feasible 0.
 
         `margin` is believed fidelity minus target; `wait_s` the root of the summed squares of the mean time
         each link needs for one pair, 1 / rate times the fresh pairs its distillation eats (between the
         slowest and the sum, as the expected maximum is); `token_s` the seconds that one token of each
-        inner node takes to refill, summed; `life_s` how long a stocked pair stays useful.
+        inner node takes to refill, summed; `life_s` how long a stocked pair stays useful. Paths go round what
+        is `away`.
         """
+        if away:
+            return self._around(source, destination, target_fidelity, away)
         key = (source, destination, target_fidelity)
         if key not in self._blocks:
-            rows = np.zeros((PATHS + 1, len(COLUMNS)))
-            rows[:, COLUMNS["next_hop"]] = -2
-            paths = self._context.routes.paths(source, destination)[:PATHS]
-            for position, path in enumerate(paths):
-                rows[1 + position] = self._row(path, target_fidelity)
-            if paths and paths[0].hops > 1:
-                rows[0] = self._row(
-                    _first_hop(paths[0], self._context), _per_hop(target_fidelity, paths[0].hops)
-                )
-            self._blocks[key] = rows
+            paths = self._context.routes.paths(source, destination)
+            self._blocks[key] = self._rows(paths, target_fidelity)
         return self._blocks[key]
 
-    def nodes(self, source: int, destination: int, position: int) -> tuple[int, ...]:
+    def nodes(
+        self, source: int, destination: int, position: int, away: Away = NOTHING_AWAY
+    ) -> tuple[int, ...]:
         """The nodes of row `position`: of the first hop for 0, of path k for 1 + k."""
-        paths = self._context.routes.paths(source, destination)
+        paths = self._context.routes.paths(source, destination, away)
         return paths[0].nodes[:2] if position == 0 else paths[position - 1].nodes
 
-    def next_hop(self, source: int, destination: int) -> int:
+    def next_hop(self, source: int, destination: int, away: Away = NOTHING_AWAY) -> int:
         """The second node of the first path; -2 without any path."""
-        paths = self._context.routes.paths(source, destination)
+        paths = self._context.routes.paths(source, destination, away)
         return paths[0].nodes[1] if paths else -2
 
     def adjacent(self, source: int, destination: int) -> bool:
         """Whether a link joins the two."""
         return (source, destination) in self._context.network.link_between
+
+    def _find_around(self, source: int, destination: int, target_fidelity: float, away: Away) -> Floats:
+        routes = self._context.routes
+        paths = routes.paths(source, destination, away)
+        if paths is routes.paths(source, destination):
+            return self.block(source, destination, target_fidelity)
+        return self._rows(paths, target_fidelity)
+
+    def _rows(self, paths: tuple[Path, ...], target_fidelity: float) -> Floats:
+        rows = np.zeros((PATHS + 1, len(COLUMNS)))
+        rows[:, COLUMNS["next_hop"]] = -2
+        for position, path in enumerate(paths[:PATHS]):
+            rows[1 + position] = self._row(path, target_fidelity)
+        if paths and paths[0].hops > 1:
+            first = _first_hop(paths[0], self._context)
+            rows[0] = self._row(first, _per_hop(target_fidelity, paths[0].hops))
+        return rows
 
     def _row(self, path: Path, target_fidelity: float) -> Floats:
         estimates, network = self._context.estimates, self._context.network

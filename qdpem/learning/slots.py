@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from qdpem.events.tables import REASONS
 from qdpem.learning.paths import PathTable
+from qdpem.network.outages import Away
 from qdpem.policy.interface import EMISSION_BACKLOG, TOKEN_BACKLOG, TOKENS, Context, Floats, Views
 from qdpem.scenario.schema import RIGHTS
 
@@ -32,7 +33,7 @@ class Slot:
     `request` is -1 for a peer. `held`: pairs stocked or ordered with the destination; `on_hand`: ready
     ones good enough for the request, not promised to an older one, and `margin` the spare fidelity of the
     worst of them. `way_free`, `may_order`: whether a pair with the next hop, or with the destination, may
-    be ordered for stock.
+    be ordered for stock. `away`: what the site has heard is away.
     """
 
     row: int
@@ -49,6 +50,7 @@ class Slot:
     margin: float
     way_free: bool
     may_order: bool
+    away: Away
 
 
 class SlotFinder:
@@ -121,6 +123,7 @@ class SlotFinder:
         timely = [column for column in waiting if deadlines[column] > views.time_s and asked[column] > 0]
         timely.sort(key=deadlines.__getitem__)
         promised: dict[int, int] = {}
+        away = views.away(row)
         found = []
         for place, column in enumerate(timely[:REQUEST_SLOTS]):
             partner, target, pairs = partners[column], targets[column], asked[column]
@@ -143,6 +146,7 @@ class SlotFinder:
                     margin=good[0] - target if len(good) >= pairs else 0.0,
                     way_free=False,
                     may_order=False,
+                    away=away,
                 )
             )
         return found
@@ -151,11 +155,12 @@ class SlotFinder:
         target = self._typical_target(int(views.site[row]))
         sources = views.peer_source[row].tolist()
         ways = set(shelf.peers[:PEER_SLOTS])
+        away = views.away(row)
         found = []
         for place, (source, partner) in enumerate(zip(sources, shelf.peers, strict=True)):
             if source < 0 or place == PEER_SLOTS:
                 break
-            way = self._paths.next_hop(source, partner)
+            way = self._paths.next_hop(source, partner, away)
             way_free = way not in ways and self._may_order(source, way, shelf, views.time_s)
             ways.add(way)
             may_order = self._may_order(source, partner, shelf, views.time_s)
@@ -177,6 +182,7 @@ class SlotFinder:
                     margin=0.0,
                     way_free=way_free,
                     may_order=may_order,
+                    away=away,
                 )
             )
         return found

@@ -16,6 +16,7 @@ from qdpem import registry
 from qdpem.errors import Fault, ScenarioError
 from qdpem.network.checks import graph_faults
 from qdpem.network.graph import Graph, Network
+from qdpem.network.outages import outage_faults
 from qdpem.network.routing import Path, Routes
 from qdpem.rng import stream
 from qdpem.scenario.load import parameters_of
@@ -42,7 +43,8 @@ def build_network(scenario: Scenario, physics: PhysicsModel, *, seed: int) -> Ne
 
     Raises UnknownNameError for an unknown kind of topology, ScenarioError for parameters it does not
     take, a topology in more than one part, doubled or looping links, a demand matrix that is wanted
-    and not there, or links that can never make a pair or would attempt without end in no time.
+    and not there, outages of nodes or links that are not there, or links that can never make a pair or
+    would attempt without end in no time.
     """
     root = seed if scenario.topology_seed is None else scenario.topology_seed
     graph = build_graph(scenario, seed=seed)
@@ -80,6 +82,7 @@ def build_graph(scenario: Scenario, *, seed: int) -> Graph:
     ):
         wrong = f"'matrix' is not possible: {graph.name} has no demand matrix; should be 'uniform'"
         faults.append(Fault("demand.weights", wrong))
+    faults += outage_faults(scenario.outages, graph)
     if faults:
         raise ScenarioError(faults, origin=f"the scenario {scenario.name!r}")
     return _scaled(graph, topology)

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.network.graph import Network
+from qdpem.network.outages import NOTHING_AWAY, Away
 
 _STEPS_PER_KM = 1e9
 _UNREACHABLE = 2**61
 _KEPT_TABLES = 128
 _MOST_EXPANSIONS = 20_000
+_KEPT_DETOURS = 16
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Routes:
     """K shortest simple paths per pair, by (hops, length, nodes), inner nodes only where repeaters work.
 
     `paths(s, d)` gives up to `count` paths of at most (least hops + `extra_hops`) hops, empty if none.
-    Found when first asked and kept; every arm of a seed may share one object.
+    Found when first asked and kept; every arm of a seed may share one object. What is `away` is for these
+    routes not there at all.
 
     The search takes one number of hops after another and, at each, completes paths best first (A*,
     Hart, Nilsson and Raphael 1968) with the length of the shortest walk of exactly the hops that are
@@ -50,7 +53,9 @@ class Routes:
     kept and no longer path is sought. Lengths are compared to the micrometre.
     """
 
-    def __init__(self, network: Network, *, count: int = 8, extra_hops: int = 3) -> None:
+    def __init__(
+        self, network: Network, *, count: int = 8, extra_hops: int = 3, away: Away = NOTHING_AWAY
+    ) -> None:
         if count < 1 or extra_hops < 0:
             raise ValueError(
                 f"count = {count} and extra_hops = {extra_hops}; they must be at least 1 and at least 0"
@@ -61,17 +66,45 @@ class Routes:
         self._found: dict[tuple[int, int], tuple[Path, ...]] = {}
         self._tables: dict[int, NDArray[np.int64]] = {}
         self._steps: list[int] = np.rint(network.graph.length_km * _STEPS_PER_KM).astype(np.int64).tolist()
+        self._detours: dict[Away, Routes] = {}
+        self._neighbours = network.neighbours
+        self._links = np.arange(network.link_count)
+        if away:
+            self._leave_out(away)
 
-    def paths(self, source: int, destination: int) -> tuple[Path, ...]:
+    def paths(self, source: int, destination: int, away: Away = NOTHING_AWAY) -> tuple[Path, ...]:
         """Up to `count` paths from `source` to `destination`, best first.
 
         Those from `destination` to `source` are the same ones reversed. Empty where no path exists,
-        and from a node to itself. Raises ValueError for an index that is no node.
+        and from a node to itself. With some nodes and links `away`: the paths there would be if they did not
+        exist, which are the same ones where none of them is hit. Raises ValueError for an index that is no
+        node.
         """
         key = (source, destination)
         if key not in self._found:
             self._find(min(key), max(key))
-        return self._found[key]
+        found = self._found[key]
+        if away and any(away.hits(path.nodes, path.links) for path in found):
+            return self._without(away).paths(source, destination)
+        return found
+
+    def _without(self, away: Away) -> Routes:
+        """The routes around what is away; those asked for last are kept."""
+        detour = self._detours.pop(away, None)
+        if detour is None:
+            detour = Routes(self.network, count=self.count, extra_hops=self.extra_hops, away=away)
+        self._detours[away] = detour
+        if len(self._detours) > _KEPT_DETOURS:
+            del self._detours[next(iter(self._detours))]
+        return detour
+
+    def _leave_out(self, away: Away) -> None:
+        self._neighbours = tuple(
+            tuple(pair for pair in around if not away.hits((node, pair[0]), (pair[1],)))
+            for node, around in enumerate(self.network.neighbours)
+        )
+        kept = sorted({link for around in self._neighbours for _, link in around})
+        self._links = np.array(kept, dtype=np.int64)
 
     def _find(self, low: int, high: int) -> None:
         if not 0 <= low <= high < self.network.node_count:
@@ -84,7 +117,7 @@ class Routes:
 
     def _shortest(self, source: int, destination: int) -> list[Path]:
         bound = self._table(destination)
-        around = [node for node, _ in self.network.neighbours[source]]
+        around = [node for node, _ in self._neighbours[source]]
         reaches = (bound[:, around] < _UNREACHABLE).any(axis=1)
         if not reaches.any():
             return []
@@ -102,7 +135,7 @@ class Routes:
     ) -> tuple[list[tuple[int, ...]], bool]:
         """The `count` shortest simple paths of exactly `hops` hops, and whether the search was whole."""
         least_left = bound.item
-        neighbours, steps = self.network.neighbours, self._steps
+        neighbours, steps = self._neighbours, self._steps
         # Entries are (bound on the whole length, nodes so far, length so far): ties go by nodes.
         heap: list[tuple[int, tuple[int, ...], int]] = [(0, (source,), 0)]
         found: list[tuple[int, ...]] = []
@@ -132,10 +165,10 @@ class Routes:
         return self._tables[destination]
 
     def _compute_table(self, destination: int) -> NDArray[np.int64]:
-        ends = self.network.graph.link_ends
+        ends = self.network.graph.link_ends[self._links]
         begins = np.concatenate([ends[:, 0], ends[:, 1]])
         nexts = np.concatenate([ends[:, 1], ends[:, 0]])
-        steps = np.array(self._steps * 2, dtype=np.int64)
+        steps = np.tile(np.array(self._steps, dtype=np.int64)[self._links], 2)
         barred = self.network.repeater_rate_hz <= 0.0
         barred[destination] = True
         row = np.full(self.network.node_count, _UNREACHABLE, dtype=np.int64)

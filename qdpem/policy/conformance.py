@@ -23,6 +23,8 @@ from qdpem.rng import stream
 
 PolicyFactory: TypeAlias = Callable[[], Policy]
 _STEP_S = 0.1
+_AWAY = 2
+"""Up to so many nodes and links are away in the views that a policy is put through."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +107,7 @@ class _Trial:
         draws = stream(self.seed, f"conformance/{key}")
         width = self.policy_factory().news_width
         return [
-            synthetic_views(self.context, draws, time_s=10.0 + _STEP_S * call, news_width=width)
+            synthetic_views(self.context, draws, time_s=10.0 + _STEP_S * call, news_width=width, away=_AWAY)
             for call in range(calls or self.calls)
         ]
 

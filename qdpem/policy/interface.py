@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from physics.plans import Plan
 from qdpem.demand.requests import Arrivals
 from qdpem.network.graph import Network
+from qdpem.network.outages import NOTHING_AWAY, Away
 from qdpem.network.routing import Routes
 from qdpem.policy.estimates import Estimates
 from qdpem.scenario.schema import Control, ControlPlane, Forecasting, Rights
@@ -69,6 +70,7 @@ class Views:
     - `stock_*` [S, K] pairs it owns (the controller: all it ordered) that are not locked: opaque id,
       owner, partner, age; `stock_fidelity` believed now; `stock_ready` 0 while still being made (NaN age).
     - `peer_*` [S, P] the pairs most asked for here so far, most first: source, destination, mean rate.
+    - `away_node`, `away_link` [S, A] nodes and links that it has heard are away; A may be 0. See `away`.
     """
 
     time_s: float
@@ -96,9 +98,18 @@ class Views:
     peer_source: Ints
     peer_destination: Ints
     peer_rate_hz: Floats
+    away_node: Ints
+    away_link: Ints
 
     def __len__(self) -> int:
         return len(self.site)
+
+    def away(self, row: int = 0) -> Away:
+        """What the site in `row` has heard is away: `context.routes.paths(s, d, view.away())` go round it."""
+        if not (self.away_node.shape[1] or self.away_link.shape[1]):
+            return NOTHING_AWAY
+        nodes, links = self.away_node[row].tolist(), self.away_link[row].tolist()
+        return Away(frozenset(nodes) - {-1}, frozenset(links) - {-1})
 
     def __getitem__(self, row: int) -> Views:
         """The view of the one site in `row`, as `Views` of length 1."""

@@ -88,19 +88,21 @@ def synthetic_views(
     stock: int = 4,
     peers: int = 4,
     news_width: int = 0,
+    away: int = 0,
 ) -> Views:
     """Made-up views of `sites` (all unless given) that keep every promise of `Views`.
 
     A site sees what the rules let it see: a node its own requests and stock and its neighbours' status,
     the controller all. Each row has `waiting` requests, `peers` peers and, if rights allow stock, `stock`
-    pairs, some not ready. With local control row i depends on the draws spent before it and on its site.
+    pairs, some not ready, and has heard that up to `away` nodes and as many links are away. With local
+    control row i depends on the draws spent before it and on its site.
     """
     asked = tuple(context.sites if sites is None else sites)
     width = 1 + max(len(around) for around in context.network.neighbours)
     width = context.network.node_count if context.control == "central" else width
     maker = _RowMaker(context, draws, time_s=time_s, width=width, news_width=news_width)
     rows = [
-        maker.row(site, waiting=waiting, stock=stock, peers=peers, first_id=10_000 * row)
+        maker.row(site, waiting=waiting, stock=stock, peers=peers, away=away, first_id=10_000 * row)
         for row, site in enumerate(asked)
     ]
     columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
@@ -118,7 +120,7 @@ class _RowMaker:
         self._news_width = news_width
 
     def row(
-        self, site: int, *, waiting: int, stock: int, peers: int, first_id: int
+        self, site: int, *, waiting: int, stock: int, peers: int, away: int, first_id: int
     ) -> dict[str, NDArray[Any]]:
         """One row of every column of `Views`."""
         reason = self._draws.integers(len(REASONS))
@@ -129,6 +131,7 @@ class _RowMaker:
             | self._requests(site, waiting, first_id)
             | self._shelf(site, stock, first_id)
             | self._peers(site, peers)
+            | self._away(site, away)
         )
 
     def _news(self, site: int) -> dict[str, NDArray[Any]]:
@@ -204,3 +207,14 @@ class _RowMaker:
         rate_hz = np.full(count, np.nan)
         rate_hz[: len(ends)] = np.sort(self._draws.random(len(ends)))[::-1]
         return {"peer_source": found[0], "peer_destination": found[1], "peer_rate_hz": rate_hz}
+
+    def _away(self, site: int, count: int) -> dict[str, NDArray[Any]]:
+        """Up to `count` nodes other than the site itself, and up to as many links."""
+        network, draws = self._context.network, self._draws
+        row = {"away_node": np.full(count, -1), "away_link": np.full(count, -1)}
+        others = [node for node in range(network.node_count) if node != site]
+        for name, choices in (("away_node", others), ("away_link", list(range(network.link_count)))):
+            if count:
+                drawn = draws.choice(choices, draws.integers(count + 1), replace=False)
+                row[name][: len(drawn)] = np.sort(drawn)
+        return row

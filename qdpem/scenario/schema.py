@@ -243,6 +243,56 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class ScheduledOutage:
+    """One outage at a known time; without `until_s` what goes does not come back.
+
+    `name`: of a node, or of a link as "one end/other end" in either order; the controller has none.
+    """
+
+    kind: Literal["link", "node", "controller"]
+    from_s: NotNegative
+    name: str = ""
+    until_s: Positive | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> ScheduledOutage:
+        if self.until_s is not None and self.until_s <= self.from_s:
+            raise ValueError(f"until_s = {self.until_s:g} must be above from_s = {self.from_s:g}")
+        if self.kind == "controller" and self.name:
+            raise ValueError(f"name = {self.name!r} has no meaning: there is one controller; leave it out")
+        if self.kind != "controller" and not self.name:
+            raise ValueError(f"name is missing; should say which {self.kind}")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class Join:
+    """Growth: a node that is not there from the start and joins, with all its links, at `at_s`."""
+
+    node: str
+    at_s: Positive
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class RandomOutages:
+    """Every one of a kind fails and recovers on its own, starting up at t = 0, both times exponential."""
+
+    mean_up_s: Positive
+    mean_down_s: Positive
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class Outages:
+    """What fails, recovers and joins while the run goes on; times that overlap are one outage."""
+
+    scheduled: tuple[ScheduledOutage, ...] = ()
+    joins: tuple[Join, ...] = ()
+    links: RandomOutages | None = None
+    nodes: RandomOutages | None = None
+    controller: RandomOutages | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
 class Arm:
     """One contender: control x rights x knowledge x brain. Empty `policy` means the policy called `name`."""
 
@@ -278,6 +328,7 @@ class Scenario:
     links: Links = field(default_factory=Links)
     forecasting: Forecasting = field(default_factory=Forecasting)
     control: ControlPlane = field(default_factory=ControlPlane)
+    outages: Outages = field(default_factory=Outages)
     window: Window = field(default_factory=Window)
     reward: Reward = field(default_factory=Reward)
     record: Recording = field(default_factory=Recording)

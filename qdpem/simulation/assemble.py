@@ -10,6 +10,7 @@ from qdpem.network.coins import EndCoins, distillation_coins, swap_coins
 from qdpem.network.graph import Network
 from qdpem.policy.estimates import Estimates
 from qdpem.rng import pair_key
+from qdpem.simulation.absent import Absent
 from qdpem.simulation.attempts import Attempts
 from qdpem.simulation.claims import Claim, ClaimBook
 from qdpem.simulation.clock import Clock
@@ -59,6 +60,7 @@ def assemble_world(
         physics=physics,
         estimates=estimates,
         clock=clock,
+        absent=Absent(network),
         mail=mail,
         ledger=ledger,
         claims=ClaimBook(recorder.appender(CLAIMS)),

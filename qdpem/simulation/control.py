@@ -19,7 +19,7 @@ from qdpem.simulation.requests import Request
 from qdpem.simulation.reservations import Reservation
 from qdpem.simulation.world import World
 
-_ARRIVAL, _REFUSAL, _PAIR, EPOCH = range(len(REASONS))
+_ARRIVAL, _REFUSAL, _PAIR, EPOCH, OUTAGE = range(len(REASONS))
 
 
 class Desk:
@@ -57,6 +57,7 @@ class Desk:
         self._busy_until_s = 0.0
         self._back_off = [Coins(seed, f"back-off/{name}") for name in world.network.graph.node_names]
         self._made = 0
+        self._held_up: list[tuple[Callable[[Request, int], None], Request, int]] = []
         world.stock.word_s = self._word_s
 
     def delay_to_controller_s(self, node: int) -> float:
@@ -66,8 +67,11 @@ class Desk:
         return float(self._world.network.distance_s[node, self.controller])
 
     def submit(self, request: Request) -> None:
-        """A request has arrived at its source."""
+        """A request has arrived at its source; one that is away cannot take it."""
         self._world.requests.arrive(request)
+        if self._world.absent.sites[request.source]:
+            self._world.requests.reject(request)
+            return
         if self.local:
             self._hear(request, request.source)
             return
@@ -76,8 +80,17 @@ class Desk:
         self._world.clock.after(self.delay_to_controller_s(request.source), self._enqueue, request, _ARRIVAL)
 
     def wake(self, site: int, reason: int) -> None:
-        """Ask `site` at once; the first reason stands."""
-        self.awake.setdefault(site, reason)
+        """Ask `site` at once, unless it is away; the first reason stands."""
+        if not self._world.absent.sites[site]:
+            self.awake.setdefault(site, reason)
+
+    def resume(self) -> None:
+        """The controller is back and takes up what has reached it meanwhile."""
+        held_up, self._held_up = self._held_up, []
+        for take_up, request, reason in held_up:
+            take_up(request, reason)
+        if self._world.requests.waiting.get(CONTROLLER):
+            self.wake(CONTROLLER, OUTAGE)
 
     def start(self, allocation: Allocation) -> None:
         """Carry out one allocation."""
@@ -134,9 +147,16 @@ class Desk:
         self.wake(site, _ARRIVAL)
 
     def _enqueue(self, request: Request, reason: int) -> None:
-        """One server at the controller: decisions leave it in order, `service_time_s` each."""
+        """A request has reached the controller."""
+        if self._world.absent.sites[CONTROLLER]:
+            self._held_up.append((self._enqueue, request, reason))
+            return
         if reason == _ARRIVAL:
             self._heard(request)
+        self._queue(request, reason)
+
+    def _queue(self, request: Request, reason: int) -> None:
+        """One server at the controller: decisions leave it in order, `service_time_s` each."""
         now_s = self._world.clock.now_s
         service_s = 0.0 if self._plane.zero_delay else self._plane.service_time_s
         self._busy_until_s = max(self._busy_until_s, now_s) + service_s
@@ -144,6 +164,9 @@ class Desk:
 
     def _serve(self, request: Request, reason: int) -> None:
         if not request.open:
+            return
+        if self._world.absent.sites[CONTROLLER]:
+            self._held_up.append((self._queue, request, reason))
             return
         self._world.requests.wait(request, CONTROLLER)
         self.wake(CONTROLLER, reason)
@@ -170,13 +193,14 @@ class Desk:
     def _returned(self, reservation: Reservation, position: int) -> None:
         """A refusal or failed swap at `position`: the nodes hear of it, and so does the site."""
         path = reservation.path
-        if self.local:
-            delays = list(reservation.track.delays_s[position])
-            back_s = delays[0]
-        else:
+        delays = list(reservation.track.delays_s[position])
+        back_s = delays[0]
+        if not self.local:
             back_s = self.delay_to_controller_s(path[position])
-            delays = [back_s + self.delay_to_controller_s(node) for node in path]
-            delays[position] = 0.0
+            # While the controller is away word goes along the path.
+            if not self._world.absent.sites[CONTROLLER]:
+                delays = [back_s + self.delay_to_controller_s(node) for node in path]
+                delays[position] = 0.0
         self._world.mail.send("release", hops=len(path) - 1)
         for place, delay_s in enumerate(delays):
             reservation.release_at(place, delay_s)

@@ -30,6 +30,9 @@ class Order(Protocol):
     pumping: bool
     units: int
 
+    def interrupt(self, position: int) -> None:
+        """What is needed at `position` is away."""
+
 
 class Line(Protocol):
     """What a hop needs of the lane it is a step of."""
@@ -83,6 +86,11 @@ class Hop:
         self._level = 0
         self._free_s = [_HELD, _HELD]
 
+    @property
+    def order(self) -> Order:
+        """The allocation it works for."""
+        return self._line.order
+
     def begin(self) -> None:
         """Both ends have set qubits aside: claim what the pair needs."""
         if not (self.cancelled or self.supplied):
@@ -135,6 +143,9 @@ class Hop:
 
     def _claim(self, count: int) -> None:
         world, order = self._world, self._line.order
+        if world.absent.links[self.link]:
+            order.interrupt(self.position)
+            return
         for _ in range(count):
             claim = world.claims.make(
                 kind="emission",
@@ -155,6 +166,9 @@ class Hop:
         if self.cancelled:
             return
         world, ends = self._world, self.ends
+        if world.absent.links[self.link]:
+            self._line.order.interrupt(self.position)
+            return
         now_s = world.clock.now_s
         pair = world.ledger.birth(
             self.link, sender=sender, ends=ends, now_s=now_s, allocation=self._line.order.id

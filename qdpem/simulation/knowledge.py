@@ -145,10 +145,12 @@ class Knowledge:
 
     @property
     def _news_hops(self) -> int:
-        network = self._world.network
+        """Of the status of all nodes but those that are away."""
+        network, silent = self._world.network, self._world.absent.nodes
         if self._desk.local:
-            return 2 * network.link_count
-        return int(network.hop_distance[self._desk.controller].sum())
+            return 2 * network.link_count - sum(len(network.neighbours[node]) for node in silent)
+        hops = network.hop_distance[self._desk.controller]
+        return int(hops.sum() - hops[silent].sum())
 
     def _status_now(self) -> NDArray[np.float64]:
         world, now_s = self._world, self._world.clock.now_s
@@ -158,7 +160,9 @@ class Knowledge:
                 queues[node] += sum(len(link.claims) for link in links)
         tokens = [repeater.tokens(now_s) for repeater in world.repeaters]
         waiting = [len(repeater.waiting) for repeater in world.repeaters]
-        return np.array((world.memories.free, tokens, queues, waiting), dtype=np.float64).T
+        status = np.array((world.memories.free, tokens, queues, waiting), dtype=np.float64).T
+        status[world.absent.nodes] = np.nan
+        return status
 
     def _status_of(self, node: int, now_s: float) -> tuple[float, float, float, float]:
         world = self._world

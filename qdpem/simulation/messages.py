@@ -21,6 +21,7 @@ _BODY = {
     "distillation": 24,  # pair ids, reading
     "stock": 24,  # pair id, order to lock or drop
     "news": 32,  # four numbers of status
+    "outage": 16,  # what, whether it goes, time
 }
 
 

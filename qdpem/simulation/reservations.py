@@ -183,6 +183,11 @@ class Reservation:
         if self.open:
             self._give_up(position, "failed_swap", "none")
 
+    def interrupt(self, position: int) -> None:
+        """What the allocation needs at `position` is away: all that hear of it release."""
+        if self.open:
+            self._refuse(position, "outage")
+
     def _refuse(self, position: int, cause: str) -> None:
         self._world.mail.send("refuse", hops=position)
         self._give_up(position, "refused", cause)
@@ -282,6 +287,9 @@ class Reservation:
     def _take_all(self, position: int, chosen: list[tuple[Lane, int, int, Pair]]) -> str:
         """Stocked pairs go to `chosen`, for the rest qubits are set aside; "" or why that is not possible."""
         node, last = self.path[position], len(self.path) - 1
+        # A node that is away is silent. Who waits for its answer gives up when that would have come.
+        if self._world.absent.sites[node]:
+            return "outage"
         need = 0
         for hop, side in ((position - 1, 1), (position, 0)):
             # Of a step over a stocked remote pair only its owner, the first of the two, knows the pair.

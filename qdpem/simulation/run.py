@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from qdpem.demand.requests import Arrivals
 from qdpem.demand.streams import generate_arrivals
 from qdpem.events.recorder import MemoryRecorder, Recorder, Tables
-from qdpem.events.tables import ALLOCATIONS, DECISIONS, FORECASTS, PATH_STEPS
+from qdpem.events.tables import ALLOCATIONS, DECISIONS, FORECASTS, OUTAGES, PATH_STEPS
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
+from qdpem.network.outages import draw_outages
 from qdpem.network.routing import Routes
 from qdpem.policy.estimates import Estimates
 from qdpem.policy.interface import CONTROLLER, Context, Decisions, ForecastContext, Policy, Views
@@ -23,6 +24,7 @@ from qdpem.simulation.assemble import assemble_world
 from qdpem.simulation.control import EPOCH, Desk
 from qdpem.simulation.knowledge import Knowledge
 from qdpem.simulation.map import write_map
+from qdpem.simulation.outages import Outages
 from qdpem.simulation.requests import Request
 from qdpem.simulation.views import build_views
 
@@ -143,6 +145,13 @@ class Simulation:
         write_map(self.network, physics, recorder)
         self.policy.reset(self.context)
         self._knowledge = self._prepare_knowledge(seed)
+        self._outages = Outages(
+            draw_outages(scenario.outages, self.network, seed=seed, end_s=self._end_s),
+            world=self._world,
+            desk=self._desk,
+            check=self.check,
+            write=recorder.appender(OUTAGES),
+        )
         self._schedule()
 
     @property
@@ -168,7 +177,13 @@ class Simulation:
         if not clock.run(until_s=self._end_s, stop=awake):
             self._finish()
             return None
-        self._views = build_views(world=self._world, desk=self._desk, knowledge=self._knowledge, awake=awake)
+        self._views = build_views(
+            world=self._world,
+            desk=self._desk,
+            knowledge=self._knowledge,
+            outages=self._outages,
+            awake=awake,
+        )
         awake.clear()
         return self._views
 
@@ -187,7 +202,10 @@ class Simulation:
             self._knowledge.say(views.site, decisions.news)
 
     def check(self) -> None:
-        """Assert that nothing leaked: pairs are conserved, every qubit in use has a holder."""
+        """Assert that nothing leaked: pairs are conserved, every qubit in use has a holder.
+
+        A node that is away holds none.
+        """
         world = self._world
         world.ledger.check()
         held = [0] * self.network.node_count
@@ -199,8 +217,10 @@ class Simulation:
             for node, count in zip(reservation.path, reservation.held, strict=True):
                 held[node] += count
         for node, count in enumerate(held):
-            in_use = world.memories.held(node) - world.stock.leaving[node]
+            in_use = world.memories.held(node) - len(world.stock.leaving[node])
             assert in_use == count, (node, in_use, count, self.now_s)
+            if world.absent.sites[node]:
+                assert world.memories.held(node) == world.memories.foreign[node] == 0, (node, self.now_s)
 
     def _context(self, seed: int) -> Context:
         arm = self.arm

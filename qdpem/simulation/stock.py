@@ -19,7 +19,7 @@ class Stock:
 
     A pair leaves by being taken (locked at both ends by id), by expiry, by its owner's word or by
     yielding its qubit to a live request. A late message about a pair that has left does nothing.
-    `leaving` counts the qubits per node that still hold half of a pair given up at its other end.
+    `leaving` holds the pairs given up at their other end, per node that has yet to hear and free its qubit.
     `seen` is what the site that decides for an owner has heard of: word of a pair from one of its ends
     takes `word_s(end, owner)`; expiry needs no word.
     """
@@ -37,7 +37,7 @@ class Stock:
         self.seen: list[dict[int, Pair]] = [{} for _ in range(network.node_count)]
         self._gone_unseen: set[int] = set()
         self._held: list[dict[int, Pair]] = [{} for _ in range(network.node_count)]
-        self.leaving = [0] * network.node_count
+        self.leaving: list[dict[int, Pair]] = [{} for _ in range(network.node_count)]
 
     def keep(self, pair: Pair, *, owner: int, until_s: float) -> None:
         """Put a pair on the shelf of `owner`, its first end; its qubits now belong to the stock."""
@@ -79,22 +79,34 @@ class Stock:
             self._discard(pair, at=node)
         return True
 
+    def abandon(self, node: int) -> None:
+        """The node has failed and lost every half it held; news of that makes the other ends free theirs."""
+        for pair in list(self._held[node].values()):
+            self._lose(pair, at=node)
+        for pair in self.leaving[node].values():
+            self._free(pair, node)
+        self.leaving[node].clear()
+
     def _discard(self, pair: Pair, *, at: int) -> None:
         """End a pair at one end's wish; the other end frees its qubit when the message arrives."""
+        other = pair.second if at == pair.first else pair.first
+        self._mail.send("stock", hops=int(self._network.hop_distance[at, other]))
+        self._lose(pair, at=at)
+
+    def _lose(self, pair: Pair, *, at: int) -> None:
+        """A pair is gone at one end, and the other hears of it."""
         self._leave(pair)
         self._ledger.end(pair, "lost", self._clock.now_s)
         other = pair.second if at == pair.first else pair.first
-        hops = int(self._network.hop_distance[at, other])
-        self._mail.send("stock", hops=hops)
         self._free(pair, at)
-        self.leaving[other] += 1
+        self.leaving[other][pair.id] = pair
         self._clock.after(float(self._network.distance_s[at, other]), self._heard_of, pair, other)
         self._spread(pair, at, self._forget)
 
     def _heard_of(self, pair: Pair, end: int) -> None:
-        """The message that a pair is gone has arrived at its other end."""
-        self.leaving[end] -= 1
-        self._free(pair, end)
+        """Word that a pair is gone has arrived at its other end, which may have failed meanwhile."""
+        if self.leaving[end].pop(pair.id, None) is not None:
+            self._free(pair, end)
 
     def _expire(self, pair: Pair) -> None:
         if pair.id in self.owned[pair.owner]:

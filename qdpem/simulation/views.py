@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from qdpem.policy.interface import CONTROLLER, Views
 from qdpem.simulation.control import Desk
 from qdpem.simulation.knowledge import Knowledge
+from qdpem.simulation.outages import Outages
 from qdpem.simulation.pairs import Pair
 from qdpem.simulation.requests import Request
 from qdpem.simulation.world import World
@@ -30,7 +31,9 @@ _STOCK = ("id", "owner", "partner", "age_s", "fidelity", "ready")
 _REAL = {"target_fidelity", "deadline_s", "age_s", "fidelity"}
 
 
-def build_views(*, world: World, desk: Desk, knowledge: Knowledge, awake: dict[int, int]) -> Views:
+def build_views(
+    *, world: World, desk: Desk, knowledge: Knowledge, outages: Outages, awake: dict[int, int]
+) -> Views:
     """The views of the sites in `awake` (site -> reason), in ascending order of site."""
     sites = sorted(awake)
     rows = np.array([0 if site == CONTROLLER else site for site in sites], dtype=np.int64)
@@ -50,6 +53,7 @@ def build_views(*, world: World, desk: Desk, knowledge: Knowledge, awake: dict[i
         peer_source=peer_source,
         peer_destination=peer_destination,
         peer_rate_hz=peer_rate_hz,
+        **outages.columns(rows),
         **_padded("request", _REQUEST, waiting),
         **_padded("stock", _STOCK, stock),
     )

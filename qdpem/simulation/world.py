@@ -9,6 +9,7 @@ from qdpem.network.coins import EndCoins
 from qdpem.network.graph import Network
 from qdpem.policy.estimates import Estimates
 from qdpem.rng import Coins
+from qdpem.simulation.absent import Absent
 from qdpem.simulation.attempts import Attempts
 from qdpem.simulation.claims import Claim, ClaimBook
 from qdpem.simulation.clock import Clock
@@ -34,6 +35,7 @@ class World:
     physics: PhysicsModel
     estimates: Estimates
     clock: Clock
+    absent: Absent
     mail: Mail
     ledger: Ledger
     claims: ClaimBook

@@ -17,7 +17,8 @@ from qdpem.network.generators import (
     line,
 )
 from qdpem.network.graph import Graph, Network
-from qdpem.network.routing import Path, Routes
+from qdpem.network.outages import NOTHING_AWAY, Away
+from qdpem.network.routing import _KEPT_DETOURS, Path, Routes
 
 
 def bare_network(graph: Graph, *, repeater_rate_hz: list[float] | None = None) -> Network:
@@ -49,15 +50,22 @@ def graph_of(nodes: int, ends: list[tuple[int, int]], length_km: list[float]) ->
 
 
 def by_brute_force(
-    network: Network, source: int, destination: int, *, count: int, extra_hops: int
+    network: Network,
+    source: int,
+    destination: int,
+    *,
+    count: int,
+    extra_hops: int,
+    away: Away = NOTHING_AWAY,
 ) -> list[tuple[int, ...]]:
     """The same by networkx (Yen 1971): all simple paths by hops, sorted by what Routes promises."""
     whole = nx.Graph()
     whole.add_nodes_from(range(network.node_count))
-    for (first, second), length in zip(
-        network.graph.link_ends.tolist(), network.graph.length_km.tolist(), strict=True
+    for link, (ends, length) in enumerate(
+        zip(network.graph.link_ends.tolist(), network.graph.length_km.tolist(), strict=True)
     ):
-        whole.add_edge(first, second, length=length)
+        if not away.hits(ends, (link,)):
+            whole.add_edge(*ends, length=length)
     kept = [node for node in whole if network.repeater_rate_hz[node] > 0 or node in (source, destination)]
     usable = whole.subgraph(kept)
     if not nx.has_path(usable, source, destination):
@@ -92,6 +100,42 @@ def test_exactly_the_shortest_paths_of_networkx(network: Network, count: int, ex
             found = [path.nodes for path in routes.paths(source, destination)]
             wanted = by_brute_force(network, source, destination, count=count, extra_hops=extra_hops)
             assert found == wanted
+
+
+@settings(max_examples=150, deadline=None)
+@given(network=networks(), count=st.integers(1, 9), data=st.data())
+def test_round_what_is_away_as_if_it_were_not_there(
+    network: Network, count: int, data: st.DataObject
+) -> None:
+    routes = Routes(network, count=count)
+    links = range(network.link_count)
+    away = Away(
+        data.draw(st.frozensets(st.integers(0, network.node_count - 1), max_size=2)),
+        data.draw(st.frozensets(st.sampled_from(links), max_size=3) if links else st.just(frozenset())),
+    )
+    for source in range(network.node_count):
+        for destination in range(source + 1, network.node_count):
+            there, back = routes.paths(source, destination, away), routes.paths(destination, source, away)
+            wanted = by_brute_force(network, source, destination, count=count, extra_hops=3, away=away)
+            assert [path.nodes for path in there] == wanted
+            assert [path.reversed() for path in back] == list(there)
+            assert not any(away.hits(path.nodes, path.links) for path in there)
+            assert routes.paths(source, destination, NOTHING_AWAY) is routes.paths(source, destination)
+
+
+def test_paths_that_outages_do_not_hit_are_the_same_objects_and_few_detours_are_kept() -> None:
+    network = small_mesh()
+    routes = Routes(network)
+    pairs = [(source, destination) for source in range(10) for destination in range(40, 50)]
+    for link in range(network.link_count):
+        away = Away(links=frozenset({link}))
+        for source, destination in pairs:
+            plain = routes.paths(source, destination)
+            hit = any(link in path.links for path in plain)
+            found = routes.paths(source, destination, away)
+            assert hit or found is plain
+            assert routes.paths(source, destination, away) is found
+    assert 0 < len(routes._detours) <= _KEPT_DETOURS
 
 
 def small_mesh() -> Network:

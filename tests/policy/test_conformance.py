@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from qdpem.errors import UnknownNameError
+from qdpem.network.outages import Away
 from qdpem.policy.conformance import Check, check_named_policy, check_policy
 from qdpem.policy.interface import Allocation, Context, Decisions, Policy, Views, per_site
 from qdpem.policy.synthetic import small_context, synthetic_views
@@ -73,6 +74,18 @@ class PeeksAtRequests(Honest):
     def decide(self, views: Views) -> Decisions:
         urgent = (views.request_deadline_s - views.time_s < 0.5).mean()
         return super().decide(views) if urgent < 0.2 else Decisions(vectors={"seen": self.seen[views.site]})
+
+
+class PeeksAtNews(Honest):
+    """Believes what any site has heard of outages."""
+
+    def rule(self, view: Views, context: Context) -> tuple[Allocation, ...]:
+        return super().rule(view, context) if len(self.away.links) % 2 else ()
+
+    def decide(self, views: Views) -> Decisions:
+        heard = [views.away(row) for row in range(len(views))]
+        self.away = Away(links=frozenset[int]().union(*(one.links for one in heard)))
+        return super().decide(views)
 
 
 class PeeksInItsVector(Honest):
@@ -148,6 +161,7 @@ def test_an_honest_policy_passes() -> None:
     ("cheat", "rule"),
     [
         (PeeksAtRequests, "locality"),
+        (PeeksAtNews, "locality"),
         (PeeksInItsVector, "locality"),
         (PeeksAtDraws, "locality"),
         (RemembersOthers, "locality"),

@@ -311,13 +311,13 @@ def test_every_arm_runs_and_nothing_leaks(arm, changes):
         "topology.parameters.nodes=5",
         "demand.weights=uniform",
         "nodes.memories=16",
-        "window.measured_s=4",
+        "window.measured_s=6",
         "links.hardware.attempt_period_s=5e-3",
         "demand.classes.0.patience_s=1",
         *changes,
     )
     recorder = MemoryRecorder()
-    simulation = Simulation(scenario, arm, seed=12, recorder=recorder)
+    simulation = Simulation(scenario, arm, seed=8, recorder=recorder)
     while (views := simulation.advance()) is not None:
         simulation.check()
         simulation.apply(simulation.policy.decide(views))

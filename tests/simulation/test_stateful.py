@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from physics.hardware import DirectLink, Fibre
 from physics.plans import Plan
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.events.tables import PAIR_ENDS
+from qdpem.events.tables import ALLOCATION_ENDS, CAUSES, OUTAGE_KINDS, PAIR_ENDS
 from qdpem.policy.interface import Allocation, Decisions
-from qdpem.scenario.schema import Arm
+from qdpem.scenario.schema import Arm, Outages, RandomOutages
 from qdpem.simulation.run import Simulation
 
 
@@ -166,25 +166,68 @@ def _check_books(tables, simulation):
         assert 0 <= simulation._world.memories.foreign[node] <= simulation.network.memories[node] / 4
 
 
+_OUTAGES = st.none() | st.fixed_dictionaries(
+    {
+        "links": st.sampled_from((None, (0.3, 0.05), (0.05, 0.001))),
+        "nodes": st.sampled_from((None, (0.5, 0.1), (0.1, 0.001))),
+        "controller": st.sampled_from((None, (0.3, 0.1))),
+    }
+)
+
+
+def _outages(drawn):
+    if drawn is None:
+        return Outages()
+    laws = {kind: times for kind, times in drawn.items() if times is not None}
+    return Outages(
+        **{kind: RandomOutages(mean_up_s=up_s, mean_down_s=down_s) for kind, (up_s, down_s) in laws.items()}
+    )
+
+
+def _check_outages(tables):
+    """A link that is away makes no pair and works for no claim; a node that is away holds nothing."""
+    outages, pairs, claims = tables["outages"], tables["pairs"], tables["claims"]
+    fresh = pairs["first_parent"] < 0
+    for kind, node, link, from_s, until_s in zip(*outages.values(), strict=True):
+        if OUTAGE_KINDS[kind] == "link":
+            born_s = pairs["born_s"][fresh & (pairs["link"] == link)]
+            assert not ((born_s > from_s) & (born_s < until_s)).any()
+            mine = claims["link"] == link
+            begin_s, end_s = claims["time_s"][mine], claims["end_s"][mine]
+            assert not ((begin_s < until_s) & (end_s > from_s)).any()
+        elif OUTAGE_KINDS[kind] == "node":
+            mine = (pairs["first"] == node) | (pairs["second"] == node)
+            begin_s, end_s = pairs["born_s"][mine], pairs["end_s"][mine]
+            assert not ((begin_s < until_s) & (end_s > from_s)).any()
+
+
 @pytest.mark.parametrize("arm", ["local-minhop", "central-fcfs"])
 @settings(
-    max_examples=15,
+    max_examples=30,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
     phases=(Phase.generate,),
 )
-@given(changes=_CHANGES, seed=st.integers(0, 10**6), zero_delay=st.booleans(), modes=st.integers(0, 2))
-def test_random_legal_decisions_leak_nothing(line, arm, changes, seed, zero_delay, modes):
+@given(
+    changes=_CHANGES,
+    seed=st.integers(0, 10**6),
+    zero_delay=st.booleans(),
+    modes=st.integers(0, 2),
+    outages=_OUTAGES,
+)
+def test_random_legal_decisions_leak_nothing(line, arm, changes, seed, zero_delay, modes, outages):
     """With links fed by sources (`modes` 0) and by attempts, in modes that are fewer than their claims."""
     if changes["application"] == "qkd":
         changes["target_fidelity"] = 0.85
     scenario = line(rate_hz=40.0, measured_s=1.0, **changes)
-    scenario = replace(scenario, control=replace(scenario.control, zero_delay=zero_delay))
+    control = replace(scenario.control, zero_delay=zero_delay)
+    scenario = replace(scenario, control=control, outages=_outages(outages))
     if modes:
         scenario = _attempting(scenario, modes)
     _, tables, simulation = _play(scenario, Arm(name=arm, rights="virtual"), seed)
     _check_books(tables, simulation)
+    _check_outages(tables)
 
 
 @pytest.mark.parametrize("arm", ["local-minhop", "central-fcfs"])
@@ -199,3 +242,27 @@ def test_the_gambler_reaches_what_it_is_meant_to_reach(line, arm):
     ends = {PAIR_ENDS[code] for code in np.unique(tables["pairs"]["end"]).tolist()}
     assert ends >= {"delivered", "swapped", "distilled", "expired", "lost"}
     _check_books(tables, simulation)
+
+
+@pytest.mark.parametrize("arm", ["local-minhop", "central-fcfs"])
+def test_the_gambler_meets_outages_of_all_kinds(line, arm):
+    """Links, nodes and the controller go and come back while it serves and stocks; all ends in order."""
+    scenario = line(nodes=5, rate_hz=20.0, pairs=2, swap_success_probability=0.8, measured_s=40.0)
+    scenario = replace(
+        scenario, outages=_outages({"links": (2.0, 0.2), "nodes": (1.5, 0.2), "controller": (4.0, 0.5)})
+    )
+    policy, tables, simulation = _play(scenario, Arm(name=arm, rights="virtual"), 3)
+    assert min(policy.counts.values()) > 0
+    assert set(tables["outages"]["kind"].tolist()) == {0, 1, 2}
+    allocations = tables["allocations"]
+    interrupted = allocations["cause"] == CAUSES.index("outage")
+    assert (allocations["end"][interrupted] == ALLOCATION_ENDS.index("refused")).all()
+    # Both purposes are met with, and stocked pairs are among what dies with its node.
+    assert set(allocations["purpose"][interrupted].tolist()) == {0, 1}
+    pairs = tables["pairs"]
+    died_s = tables["outages"]["from_s"][tables["outages"]["kind"] == OUTAGE_KINDS.index("node")]
+    with_node = np.isin(pairs["end_s"], died_s) & (pairs["end"] == PAIR_ENDS.index("lost"))
+    assert (with_node & (pairs["owner"] >= 0)).any()
+    assert (with_node & (pairs["owner"] < 0)).any()
+    _check_books(tables, simulation)
+    _check_outages(tables)

@@ -1,0 +1,23 @@
+"""What is away at this moment: a few flags that the parts of a run look at before they act."""
+
+from __future__ import annotations
+
+from qdpem.network.graph import Network
+
+
+class Absent:
+    """Whether each site is away, [N + 1], and each link, [L].
+
+    Sites are the nodes and, last, the controller, whose index CONTROLLER = -1 finds it there.
+    """
+
+    __slots__ = ("links", "sites")
+
+    def __init__(self, network: Network) -> None:
+        self.sites = [False] * (network.node_count + 1)
+        self.links = [False] * network.link_count
+
+    @property
+    def nodes(self) -> list[int]:
+        """The nodes that are away, ascending."""
+        return [node for node, away in enumerate(self.sites[:-1]) if away]
