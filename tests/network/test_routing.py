@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qdpem.network.generators import (
-    GeometricParameters,
     GridParameters,
     LineParameters,
+    MeshParameters,
     geometric,
     grid,
     line,
@@ -95,7 +95,7 @@ def test_exactly_the_shortest_paths_of_networkx(network: Network, count: int, ex
 
 
 def small_mesh() -> Network:
-    parameters = GeometricParameters(nodes=50, side_km=100.0, mean_degree=4.8)
+    parameters = MeshParameters(nodes=50, side_km=100.0, mean_degree=4.8)
     graph = geometric(parameters, stream=np.random.default_rng(5))
     return bare_network(graph)
 
@@ -159,7 +159,7 @@ def test_the_ends_of_a_long_line() -> None:
 
 
 def test_a_mesh_of_a_thousand_nodes_is_safe(monkeypatch: pytest.MonkeyPatch) -> None:
-    parameters = GeometricParameters(nodes=1000, side_km=100.0, mean_degree=8.5)
+    parameters = MeshParameters(nodes=1000, side_km=100.0, mean_degree=8.5)
     network = bare_network(geometric(parameters, stream=np.random.default_rng(1)))
     routes = Routes(network)
     near = network.graph.link_ends[::60].tolist()
