@@ -85,7 +85,7 @@ def _check_scenario(path: Path, overrides: Sequence[str]) -> None:
     physics = build_physics(scenario)
     seed = scenario.study.seeds[0] if scenario.study else 0
     network = build_network(scenario, physics, seed=seed)
-    found = outlook(scenario, network=network, physics=physics)
+    found = outlook(scenario, network=network, physics=physics, seed=seed)
     shown = console()
     shown.print(f"{path} is sound (network of seed {seed})", markup=False)
     shown.print(str(found), markup=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from qdpem.network.graph import Network
+    from qdpem.simulation.load import Load
     from qdpem.study.plan import Task
     from qdpem.study.results import Outcome
 
@@ -48,17 +50,17 @@ def run(
     physics = build_physics(question)
     network = build_network(question, physics, seed=seed)
     shown = console(stderr=as_json)
-    before = outlook(question, network=network, physics=physics)
+    before = outlook(question, network=network, physics=physics, seed=seed)
     shown.print(str(before), markup=False)
     for warning in before.warnings:
         shown.print(f"warning: {warning}", style="yellow", markup=False)
     path = out or OUTPUT / scenario.stem / chosen.name / f"{seed}.h5"
-    task = Task(scenario=without_study(question), arm=chosen, seed=seed, path=path)
+    task = Task(scenario=without_study(question), arm=chosen, seed=seed, path=path, load=before.load)
     outcome = _simulate(task, network)
-    shown.print(_table(task, outcome))
+    shown.print(_table(task, outcome, before.load))
     shown.print(f"record: {path}", markup=False, soft_wrap=True)
     if as_json:
-        typer.echo(_json_line(task, outcome))
+        typer.echo(_json_line(task, outcome, before.load))
 
 
 def _simulate(task: Task, network: Network) -> Outcome:
@@ -74,7 +76,7 @@ def _simulate(task: Task, network: Network) -> Outcome:
         return record_run(task, network=network, on_progress=tell)
 
 
-def _table(task: Task, outcome: Outcome) -> Table:
+def _table(task: Task, outcome: Outcome, load: Load) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -93,6 +95,7 @@ def _table(task: Task, outcome: Outcome) -> Table:
         ("fidelity of a pair", "pair_fidelity", 1.0, ""),
     ):
         table.add_row(heading, _with_error(metrics, name, scale), unit)
+    table.add_row("requests asked", f"{load.rate_hz:.4g}", "1/s on average")
     table.add_row("requests measured", f"{metrics['requests_measured']:.0f}", "")
     table.add_row("wall time", f"{outcome.wall_s:.1f}", "s")
     return table
@@ -110,7 +113,7 @@ def _with_error(metrics: Mapping[str, float], name: str, scale: float) -> str:
     return f"{mean:.{digits}f} ± {error:.{digits}f}"
 
 
-def _json_line(task: Task, outcome: Outcome) -> str:
+def _json_line(task: Task, outcome: Outcome, load: Load) -> str:
     arm = task.arm
     values = {
         "scenario": task.scenario.name,
@@ -120,6 +123,7 @@ def _json_line(task: Task, outcome: Outcome) -> str:
         "knowledge": arm.knowledge,
         "policy": arm.policy,
         "seed": task.seed,
+        "load": _finite(asdict(load)),
         "record": str(task.path),
         "wall_s": outcome.wall_s,
         "metrics": _finite(outcome.metrics or {}),

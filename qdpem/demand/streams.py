@@ -8,6 +8,8 @@ from t = 0, `after` into the run and `before` into history:
 - `demand/destination/V/...` whom the k-th request is for;
 - `demand/class/V/...` of which class the k-th request is.
 
+Where demand is "near", `demand/peers/V` (topology seed) says whom node V picks.
+
 So a longer window or history adds requests and changes none; other classes leave times and pairs as they
 are; other weights leave the times of sources whose total weight is the same.
 """
@@ -22,11 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.demand.bursts import covered_share, draw_bursts, draw_phases, inside, regions
+from qdpem.demand.near import near_weights
 from qdpem.demand.requests import Arrivals, Requests
-from qdpem.errors import Fault, ScenarioError
+from qdpem.errors import Fault, QdpemError, ScenarioError
 from qdpem.network.graph import Network
 from qdpem.rng import stream
-from qdpem.scenario.schema import APPLICATIONS, STANDING, RequestClass, Scenario
+from qdpem.scenario.schema import APPLICATIONS, STANDING, Near, RequestClass, Scenario
 
 
 class _Drawn(NamedTuple):
@@ -38,12 +41,13 @@ class _Drawn(NamedTuple):
     kind: NDArray[np.int64]
 
 
-def pair_weights(scenario: Scenario, network: Network) -> NDArray[np.float64]:
+def pair_weights(scenario: Scenario, network: Network, *, seed: int) -> NDArray[np.float64]:
     """Share of all requests from each source (row) to each destination, float64 [N, N].
 
     Symmetric, zero diagonal, sums to 1: an unordered pair's weight is split equally between its two
-    directions. Raises ScenarioError when the topology brings no demand matrix but one is asked for, or
-    when no pair has any weight.
+    directions. Peers are drawn under the scenario's topology seed, or `seed` if it has none. Raises
+    ScenarioError when the topology brings no demand matrix but one is asked for, or when no pair has any
+    weight.
     """
     if scenario.demand.weights == "matrix":
         given = network.graph.demand_weights
@@ -54,6 +58,9 @@ def pair_weights(scenario: Scenario, network: Network) -> NDArray[np.float64]:
     elif scenario.demand.weights == "ends":
         weights = np.zeros((network.node_count, network.node_count))
         weights[0, -1] = weights[-1, 0] = 1.0
+    elif scenario.demand.weights == "near":
+        root = seed if scenario.topology_seed is None else scenario.topology_seed
+        weights = near_weights(network, scenario.demand.near or Near(), seed=root)
     else:
         weights = np.ones((network.node_count, network.node_count))
     np.fill_diagonal(weights, 0.0)
@@ -71,9 +78,10 @@ def generate_arrivals(scenario: Scenario, network: Network, *, seed: int) -> Arr
     of r and base_rate_hz x low outside, where high = peak and low makes the long-run mean 1:
     low = (1 - peak c)/(1 - c), c the share of time inside bursts. Regions come from the topology seed, all
     else from `seed`. `bursts_s` reaches past both ends by the forecast horizon and one period, so the
-    truth about every forecast step is known. Raises ScenarioError as `pair_weights` and `regions` do.
+    truth about every forecast step is known. Raises ScenarioError as `pair_weights` and `regions` do, and
+    QdpemError for a scenario whose `load_share` has not been turned into a rate.
     """
-    weights = pair_weights(scenario, network)
+    weights = pair_weights(scenario, network, seed=seed)
     truth = _truth(scenario, network, weights, seed=seed)
     if scenario.demand.arrivals == "once":
         return replace(truth, requests=_once(scenario.demand.classes, weights))
@@ -99,6 +107,10 @@ def generate_arrivals(scenario: Scenario, network: Network, *, seed: int) -> Arr
 def _truth(scenario: Scenario, network: Network, weights: NDArray[np.float64], *, seed: int) -> Arrivals:
     """Everything behind the requests, and no requests yet."""
     demand, history_s = scenario.demand, scenario.forecasting.history_s
+    if demand.rate_hz is None and demand.arrivals != "once":
+        raise QdpemError(
+            f"demand.load_share = {demand.load_share} is not yet a rate; `qdpem.simulation.load` makes it one"
+        )
     nobody = _requests([], demand.classes, history=False)
     region = np.zeros(network.node_count, dtype=np.int64)
     bursts_s, phase_s = np.zeros((0, 3)), np.zeros(0)

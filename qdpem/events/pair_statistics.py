@@ -60,7 +60,7 @@ def standard_error(values: NDArray[np.float64]) -> float:
 def _waiting_s(
     pairs: Columns, rows: NDArray[np.int64], allocations: Columns, requests: Columns
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Of delivered pairs, given by row in order of time: those rows that can be told, and their waiting times.
+    """Of delivered pairs, given by row in order of time: the rows that can be told, and their waiting times.
 
     A record of a run that was killed may lack a pair's allocation or request; then there is no telling.
     """

@@ -116,6 +116,16 @@ LINKS = Table(
     level="requests",
 )
 
+DEMAND = Table(
+    "demand",
+    (
+        _real("rate_hz", "mean requests of the whole network", "Hz"),
+        _real("peak_rate_hz", "requests while all regions burst", "Hz"),
+        _real("capacity_hz", "that the network could carry, by which load_share is counted", "Hz"),
+    ),
+    level="requests",
+)
+
 REQUESTS = Table(
     "requests",
     (
@@ -256,7 +266,8 @@ DECISIONS = Table(
 )
 
 TABLES: tuple[Table, ...] = (
-    NODES, LINKS, REQUESTS, ALLOCATIONS, PATH_STEPS, CLAIMS, PAIRS, MESSAGES, OUTAGES, FORECASTS, DECISIONS,
+    NODES, LINKS, DEMAND, REQUESTS, ALLOCATIONS, PATH_STEPS, CLAIMS, PAIRS, MESSAGES, OUTAGES, FORECASTS,
+    DECISIONS,
 )  # fmt: skip
 
 LEVELS = ("requests", "events", "full")

@@ -1,4 +1,4 @@
-"""Topologies made by rule: a random geometric mesh, a line, a grid."""
+"""Topologies made by rule: a random geometric mesh, a uniform random graph, a line, a grid."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def takes(parameters: type) -> Callable[[_Build], _Build]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeometricParameters:
+class MeshParameters:
     """`nodes` on a square of `side_km`, with `mean_degree` links per node on average.
 
-    At a mean degree of 8 a connected mesh comes within some ten draws up to 1,000 nodes; at 6, one of
-    three is connected with 100 nodes and hardly any with 400.
+    At a mean degree of 8 a connected geometric mesh comes within some ten draws up to 1,000 nodes; at 6, one
+    of three is connected with 100 nodes and hardly any with 400. Uniform graphs connect more easily.
     """
 
     nodes: Count
@@ -63,32 +63,51 @@ class GeometricParameters:
             )
 
 
-@takes(GeometricParameters)
-def geometric(parameters: GeometricParameters, *, stream: np.random.Generator) -> Graph:
+@takes(MeshParameters)
+def geometric(parameters: MeshParameters, *, stream: np.random.Generator) -> Graph:
     """Random geometric mesh: uniform positions, and the round(nodes x mean_degree / 2) shortest pairs joined.
 
     The radius of each draw is thus the one that gives the wanted mean degree exactly, up to rounding
     to whole links. Drawn again until connected; `name` says which draw it was. Raises QdpemError
     after 200 draws.
     """
-    links = round(parameters.nodes * parameters.mean_degree / 2.0)
+    links = _link_count(parameters)
     positions = np.empty((0, 2))
     for draw in range(1, MOST_DRAWS + 1):
         positions = stream.uniform(0.0, parameters.side_km, size=(parameters.nodes, 2))
         ends, length_km = _shortest_pairs(positions, links)
         if components(parameters.nodes, ends).max() == 0:
-            return Graph(
-                name=f"geometric mesh of {parameters.nodes} nodes (draw {draw})",
-                node_names=tuple(f"n{node}" for node in range(parameters.nodes)),
-                x_km=positions[:, 0],
-                y_km=positions[:, 1],
-                link_ends=ends,
-                length_km=length_km,
-            )
+            name = f"geometric mesh of {parameters.nodes} nodes (draw {draw})"
+            return _mesh(positions, ends, length_km, name=name)
     raise QdpemError(
         f"none of {MOST_DRAWS} geometric meshes of {parameters.nodes} nodes with mean degree"
         f" {parameters.mean_degree:g} was connected; the last one would be with a"
         f" topology.parameters.mean_degree of {_connecting_degree(positions):.1f}"
+    )
+
+
+@takes(MeshParameters)
+def uniform(parameters: MeshParameters, *, stream: np.random.Generator) -> Graph:
+    """Uniform random graph (Erdos and Renyi 1959, G(n, m)): uniform positions, any pairs joined alike.
+
+    round(nodes x mean_degree / 2) links, each as long as its ends are apart, whatever that is. Drawn again
+    until connected; `name` says which draw it was. Raises QdpemError after 200 draws.
+    """
+    nodes, links = parameters.nodes, _link_count(parameters)
+    first, second = np.triu_indices(nodes, k=1)
+    for draw in range(1, MOST_DRAWS + 1):
+        positions = stream.uniform(0.0, parameters.side_km, size=(nodes, 2))
+        chosen = np.sort(stream.choice(len(first), size=links, replace=False))
+        ends = np.stack([first[chosen], second[chosen]], axis=1).astype(np.int64)
+        if components(nodes, ends).max() == 0:
+            length_km = np.hypot(*(positions[ends[:, 0]] - positions[ends[:, 1]]).T)
+            return _mesh(
+                positions, ends, length_km, name=f"uniform random graph of {nodes} nodes (draw {draw})"
+            )
+    raise QdpemError(
+        f"none of {MOST_DRAWS} uniform random graphs of {nodes} nodes with mean degree"
+        f" {parameters.mean_degree:g} was connected; half of them would be with a"
+        f" topology.parameters.mean_degree of {_even_chance_degree(nodes):.1f}"
     )
 
 
@@ -152,6 +171,23 @@ def _lattice(rows: int, columns: int, hop_km: float, *, name: str) -> Graph:
     )
 
 
+def _link_count(parameters: MeshParameters) -> int:
+    return round(parameters.nodes * parameters.mean_degree / 2.0)
+
+
+def _mesh(
+    positions: NDArray[np.float64], ends: NDArray[np.int64], length_km: NDArray[np.float64], *, name: str
+) -> Graph:
+    return Graph(
+        name=name,
+        node_names=tuple(f"n{node}" for node in range(len(positions))),
+        x_km=positions[:, 0],
+        y_km=positions[:, 1],
+        link_ends=ends,
+        length_km=length_km,
+    )
+
+
 def _shortest_pairs(
     positions: NDArray[np.float64], links: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -162,6 +198,11 @@ def _shortest_pairs(
     chosen = np.sort(np.argpartition(distance, links - 1)[:links])
     first, second = np.triu_indices(len(positions), k=1)
     return np.stack([first[chosen], second[chosen]], axis=1).astype(np.int64), distance[chosen]
+
+
+def _even_chance_degree(nodes: int) -> float:
+    """ln n - ln ln 2, at which G(n, m) is connected with a chance of 1/2 (Erdos and Renyi 1959, n large)."""
+    return float(np.log(nodes) - np.log(np.log(2.0)))
 
 
 def _connecting_degree(positions: NDArray[np.float64]) -> float:

@@ -150,27 +150,68 @@ class Bursts:
 
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class Near:
+    """Pairs of nodes at least `least_hops` and at most `most_hops` apart, all alike.
+
+    With `peers` every node picks so many of those within its reach, at random, and only pairs of which one
+    has picked the other ask.
+    """
+
+    least_hops: Count = 2
+    most_hops: Count = 4
+    peers: Count | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Near:
+        if self.least_hops > self.most_hops:
+            raise ValueError(f"least_hops = {self.least_hops} must not be above most_hops = {self.most_hops}")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
 class Demand:
     """Who asks for how much, and when: `rate_hz` is the mean of all requests of the network.
 
-    `weights`: "matrix" uses the topology's own demand matrix, "uniform" weighs all pairs alike, "ends" knows
-    but one pair: the topology's first and last node, as of a line.
+    In its stead `load_share` asks, while all regions burst, for that share of the largest rate that the
+    network could serve to `served_share`; each seed's flow programme says which rate that is.
+    `weights`: "matrix" uses the topology's own demand matrix, "uniform" weighs all pairs alike, "near" those
+    that `near` says, "ends" knows but one pair: the topology's first and last node, as of a line.
     `arrivals`: "poisson", stationary without `bursts`; "once": at t = 0 each pair of nodes of any weight
     makes one request of each class, from its lower node, and no more come, so that there is no rate.
     """
 
     classes: Annotated[tuple[RequestClass, ...], Field(min_length=1)]
     rate_hz: Positive | None = None
+    load_share: Positive | None = None
+    served_share: Annotated[float, Field(gt=0, le=1)] = 0.9
     arrivals: Literal["poisson", "once"] = "poisson"
-    weights: Literal["matrix", "uniform", "ends"] = "uniform"
+    weights: Literal["matrix", "uniform", "near", "ends"] = "uniform"
+    near: Near | None = None
     bursts: Bursts | None = None
 
     @model_validator(mode="after")
-    def _has_a_rate(self) -> Demand:
-        if self.arrivals == "once" and (self.rate_hz is not None or self.bursts is not None):
-            raise ValueError('rate_hz and bursts mean nothing while arrivals is "once"; leave them out')
-        if self.arrivals == "poisson" and self.rate_hz is None:
-            raise ValueError("it says no rate_hz; should say how many requests come per second")
+    def _fits(self) -> Demand:
+        if self.near is not None and self.weights != "near":
+            raise ValueError(
+                f"near means nothing while weights is {self.weights!r}; set weights to 'near' or leave it out"
+            )
+        rated = self.rate_hz is not None or self.load_share is not None
+        if self.arrivals == "once":
+            if rated or self.bursts is not None:
+                raise ValueError(
+                    "rate_hz, load_share and bursts mean nothing while arrivals is 'once'; leave them out"
+                )
+            return self
+        if not rated:
+            raise ValueError(
+                "it says neither rate_hz nor load_share; should say one of them: requests per second, or"
+                " the share of what the network can carry"
+            )
+        if self.rate_hz is not None and self.load_share is not None:
+            raise ValueError(
+                f"load_share = {self.load_share:g} cannot stand beside rate_hz = {self.rate_hz:g}; should be"
+                " one of them, for either says how much is asked"
+            )
         return self
 
 

@@ -23,6 +23,7 @@ from qdpem.simulation.arms import build_forecaster, build_policy, resolve_arm
 from qdpem.simulation.assemble import assemble_world
 from qdpem.simulation.control import EPOCH, Desk
 from qdpem.simulation.knowledge import Knowledge
+from qdpem.simulation.load import Load, find_load, with_rate, write_load
 from qdpem.simulation.map import write_map
 from qdpem.simulation.outages import Outages
 from qdpem.simulation.requests import Request
@@ -35,13 +36,15 @@ _TICK_S = 1.0
 class Run:
     """What a run leaves: its arm made whole, its events if kept in memory, and what it cost.
 
-    `events` counts scheduler events, `asked` the sites asked, `decide_s` the wall seconds spent deciding.
+    `load` says how much was asked for. `events` counts scheduler events, `asked` the sites asked, `decide_s`
+    the wall seconds spent deciding.
     """
 
     arm: Arm
     seed: int
     network: Network
     arrivals: Arrivals
+    load: Load
     tables: Tables | None
     events: int
     asked: int
@@ -56,13 +59,14 @@ def simulate(
     recorder: Recorder | None = None,
     policy: Policy | None = None,
     network: Network | None = None,
+    load: Load | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> Run:
     """Run one arm on one seed from t = 0 to the end of the scenario's window.
 
     Without `recorder` the events stay in memory and come back as `Run.tables`; without `policy` it is built
-    from the arm. `network` may be one already built for this scenario and seed. `on_progress` is told the
-    simulated second, once each. Raises ScenarioError, UnknownNameError, PolicyError.
+    from the arm. `network` and `load` may be ones already made for this scenario and seed. `on_progress` is
+    told the simulated second, once each. Raises ScenarioError, UnknownNameError, PolicyError.
     """
     memory = MemoryRecorder()
     simulation = Simulation(
@@ -72,6 +76,7 @@ def simulate(
         recorder=memory if recorder is None else recorder,
         policy=policy,
         network=network,
+        load=load,
         on_progress=on_progress,
     )
     asked, decide_s = 0, 0.0
@@ -86,6 +91,7 @@ def simulate(
         seed=seed,
         network=simulation.network,
         arrivals=simulation.arrivals,
+        load=simulation.load,
         tables=memory.tables() if recorder is None else None,
         events=simulation.events,
         asked=asked,
@@ -109,14 +115,16 @@ class Simulation:
         recorder: Recorder,
         policy: Policy | None = None,
         network: Network | None = None,
+        load: Load | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
-        self.scenario = scenario
         self.arm = resolve_arm(arm)
         self.policy = policy or build_policy(self.arm)
         physics = build_physics(scenario)
         self.network = network or build_network(scenario, physics, seed=seed)
-        self.arrivals = generate_arrivals(scenario, self.network, seed=seed)
+        self.load = load or find_load(scenario, self.network, physics, seed=seed)
+        self.scenario = with_rate(scenario, self.load)
+        self.arrivals = generate_arrivals(self.scenario, self.network, seed=seed)
         self._recorder = recorder
         self._on_progress = on_progress
         self._end_s = scenario.window.end_s
@@ -143,6 +151,7 @@ class Simulation:
         self._write_decision = recorder.appender(DECISIONS)
         self._write_forecast = recorder.appender(FORECASTS)
         write_map(self.network, physics, recorder)
+        write_load(self.load, recorder)
         self.policy.reset(self.context)
         self._knowledge = self._prepare_knowledge(seed)
         self._outages = Outages(

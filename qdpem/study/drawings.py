@@ -20,7 +20,7 @@ from qdpem.records.reader import Record, open_record
 from qdpem.study import figures
 from qdpem.study.capacity import mean_capacity
 from qdpem.study.figures import ArmStyle
-from qdpem.study.outlook import outlook
+from qdpem.study.outlook import find_warnings
 from qdpem.study.report import Appendix, Drawing
 from qdpem.study.results import CONTENTION, DELIVERY, StudyResult
 
@@ -45,9 +45,9 @@ def draw_appendix(result: StudyResult, *, command: str = "") -> Appendix:
     ]
     return Appendix(
         drawings=tuple(drawing for drawing in found if drawing is not None),
-        warnings=outlook(result.scenario, network=network, physics=physics).warnings,
+        warnings=find_warnings(result.scenario, network=network, physics=physics, seed=seed),
         topology=f"{network.graph.name}: {network.node_count} nodes, {network.link_count} links",
-        capacity=_capacity(result, network, physics),
+        capacity=_capacity(result, network, physics, seed=seed),
         command=command,
     )
 
@@ -66,11 +66,13 @@ def _network(result: StudyResult, seed: int) -> tuple[Network, PhysicsModel]:
     return build_network(result.scenario, physics, seed=seed), physics
 
 
-def _capacity(result: StudyResult, network: Network, physics: PhysicsModel) -> str:
+def _capacity(result: StudyResult, network: Network, physics: PhysicsModel, *, seed: int) -> str:
     """The flow bound in words; on large networks, where it takes long, nothing."""
     if network.node_count > _LARGE:
         return ""
-    bound = mean_capacity(result.scenario, network=network, physics=physics)
+    bound = mean_capacity(
+        result.scenario, rate_hz=result.asked_hz(seed), network=network, physics=physics, seed=seed
+    )
     busiest = int(bound.repeater_load.argmax())
     return (
         f"at most {bound.share:.1%} of the mean demand can be delivered in the long run, deadlines, bursts"

@@ -13,6 +13,7 @@ from qdpem.network.graph import Network
 from qdpem.network.routing import Path, Routes
 from qdpem.policy.estimates import Estimates
 from qdpem.scenario.schema import RequestClass, Scenario
+from qdpem.simulation.load import Load, find_load
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class Outlook:
     weakest_pairs_hz: float
     median_pairs_hz: float
     median_length_km: float
-    demand_hz: float
+    load: Load
     warnings: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -36,12 +37,12 @@ class Outlook:
             f" (median {self.median_length_km:.3g} km)\n"
             f"pairs/s of a link: median {self.median_pairs_hz:.3g},"
             f" weakest {self.weakest_pairs_hz:.3g} ({first} - {second})\n"
-            f"demand: {self.demand_hz:.3g} requests/s on average"
+            f"demand: {self.load}"
         )
 
 
-def outlook(scenario: Scenario, *, network: Network, physics: PhysicsModel) -> Outlook:
-    """The outlook of `scenario` on `network`; demand that no path serves becomes a warning with its share."""
+def outlook(scenario: Scenario, *, network: Network, physics: PhysicsModel, seed: int) -> Outlook:
+    """The outlook of `scenario` on the `network` of `seed`."""
     weakest = int(network.link_rate_hz.argmin())
     names = network.graph.node_names
     first, second = network.graph.link_ends[weakest].tolist()
@@ -53,12 +54,15 @@ def outlook(scenario: Scenario, *, network: Network, physics: PhysicsModel) -> O
         weakest_pairs_hz=float(network.link_rate_hz[weakest]),
         median_pairs_hz=float(np.median(network.link_rate_hz)),
         median_length_km=float(np.median(network.graph.length_km)),
-        demand_hz=scenario.demand.rate_hz or 0.0,
-        warnings=network_warnings(network) + _unserved(scenario, network, physics),
+        load=find_load(scenario, network, physics, seed=seed),
+        warnings=find_warnings(scenario, network=network, physics=physics, seed=seed),
     )
 
 
-def _unserved(scenario: Scenario, network: Network, physics: PhysicsModel) -> tuple[str, ...]:
+def find_warnings(
+    scenario: Scenario, *, network: Network, physics: PhysicsModel, seed: int
+) -> tuple[str, ...]:
+    """The network's own warnings, and one with its share for each class of demand that no path serves."""
     estimates = Estimates(network, physics)
 
     def can_serve(path: Path, kind: RequestClass) -> bool:
@@ -68,7 +72,7 @@ def _unserved(scenario: Scenario, network: Network, physics: PhysicsModel) -> tu
         network,
         routes=Routes(network),
         can_serve=can_serve,
-        weights=pair_weights(scenario, network),
+        weights=pair_weights(scenario, network, seed=seed),
         classes=scenario.demand.classes,
     )
-    return tuple(str(part) for part in found if part.share > 0.0)
+    return network_warnings(network) + tuple(str(part) for part in found if part.share > 0.0)

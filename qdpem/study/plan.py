@@ -10,16 +10,21 @@ from pathlib import Path
 from qdpem.errors import RecordError, StudyError, UnknownNameError
 from qdpem.scenario.load import scenario_hash
 from qdpem.scenario.schema import Arm, Scenario, Study
+from qdpem.simulation.load import Load
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One run: `scenario` without its [study] table, a resolved arm, a seed and the record's path."""
+    """One run: `scenario` without its [study] table, a resolved arm, a seed and the record's path.
+
+    `load` may be one already found for the scenario and seed.
+    """
 
     scenario: Scenario
     arm: Arm
     seed: int
     path: Path
+    load: Load | None = None
 
     @property
     def label(self) -> str:

@@ -100,6 +100,22 @@ def _confounded(arm: Arm, result: StudyResult) -> str:
     )
 
 
+def demand_reading(result: StudyResult) -> str:
+    """How much the seeds asked for, and by what rule."""
+    demand = result.scenario.demand
+    if demand.rate_hz is not None:
+        return f"{demand.rate_hz:g} requests/s on average"
+    asked = [rate for rate in map(result.asked_hz, result.seeds) if not math.isnan(rate)]
+    rule = (
+        f"at the peak {demand.load_share:g} of what the network of each seed could serve to"
+        f" {demand.served_share:.0%} in the long run"
+    )
+    if not asked:
+        return rule
+    mean = math.fsum(asked) / len(asked)
+    return f"{rule}: {mean:.3g} requests/s on average, {min(asked):.3g} to {max(asked):.3g} by seed"
+
+
 def _few(result: StudyResult) -> str:
     if len(result.seeds) >= FEW_SEEDS:
         return ""

@@ -12,9 +12,9 @@ from typing import Any
 from physics.hardware import DirectLink, Fibre, LinkHardware, SourceLink
 from qdpem.provenance import provenance
 from qdpem.scenario.load import scenario_hash, scenario_text
-from qdpem.scenario.schema import Scenario, Uniform
+from qdpem.scenario.schema import Demand, Near, Scenario, Uniform
 from qdpem.study.figures import arm_styles
-from qdpem.study.reading import decided, readings, spread_reading
+from qdpem.study.reading import decided, demand_reading, readings, spread_reading
 from qdpem.study.results import CONTENTION, DELIVERY, MEASURES, Measure, StudyResult, p_text
 from qdpem.study.statistics import PairedDifference
 
@@ -109,7 +109,7 @@ def _setting(result: StudyResult, appendix: Appendix) -> dict[str, Any]:
         "task_count": len(result.outcomes),
         "figures": appendix.drawings,
         "warnings": appendix.warnings,
-        "facts": _facts(scenario, result.seeds, appendix),
+        "facts": _facts(result, appendix),
         "scenario_text": json.dumps(json.loads(scenario_text(scenario)), indent=2, ensure_ascii=False),
         "caveats": (*_few_seeds(result.seeds), *CAVEATS),
         "commands": _commands(appendix.command),
@@ -182,7 +182,8 @@ def _short(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.2g}" if abs(value) < 100.0 else f"{value:.0f}"
 
 
-def _facts(scenario: Scenario, seeds: Sequence[int], appendix: Appendix) -> list[tuple[str, str]]:
+def _facts(result: StudyResult, appendix: Appendix) -> list[tuple[str, str]]:
+    scenario, seeds = result.scenario, result.seeds
     nodes, demand, window = scenario.nodes, scenario.demand, scenario.window
     facts = [
         ("topology", appendix.topology or scenario.topology.kind),
@@ -191,7 +192,8 @@ def _facts(scenario: Scenario, seeds: Sequence[int], appendix: Appendix) -> list
         ("memories", f"{nodes.memories} qubits per node, {_memory(nodes.hardware.memory)}"),
         ("links", _link(scenario.links.hardware)),
         ("physics model", scenario.physics.model),
-        ("demand", f"{demand.rate_hz:g} requests/s on average, pairs weighed by {demand.weights}"),
+        ("demand", demand_reading(result)),
+        ("who asks", _who(demand)),
     ]
     if nodes.source_rate_hz is not None:
         facts.insert(2, ("sources", f"{_rate(nodes.source_rate_hz)} photon pairs/s each, before loss"))
@@ -208,6 +210,14 @@ def _facts(scenario: Scenario, seeds: Sequence[int], appendix: Appendix) -> list
     facts += [("flow bound", appendix.capacity)] if appendix.capacity else []
     facts.append(("window", f"{window.measured_s:g} s measured after {window.warm_up_s:g} s of warm-up"))
     return [*facts, ("seeds", ", ".join(map(str, seeds)))]
+
+
+def _who(demand: Demand) -> str:
+    if demand.weights != "near":
+        return f"pairs weighed by {demand.weights}"
+    near = demand.near or Near()
+    picked = f", {near.peers} picked by each node" if near.peers is not None else ""
+    return f"pairs {near.least_hops} to {near.most_hops} hops apart{picked}"
 
 
 def _rate(value: float | Uniform) -> str:

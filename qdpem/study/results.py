@@ -83,7 +83,10 @@ def p_text(value: float) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One task's end. `fault` is a sentence when it failed, `note` one when a record was kept or redone."""
+    """One task's end. `fault` is a sentence when it failed, `note` one when a record was kept or redone.
+
+    `asked_hz`: the mean rate of requests, the same for every arm of a seed.
+    """
 
     arm: str
     seed: int
@@ -92,6 +95,7 @@ class Outcome:
     fault: str = ""
     note: str = ""
     reused: bool = False
+    asked_hz: float = math.nan
     wall_s: float = math.nan
 
 
@@ -132,6 +136,11 @@ class StudyResult:
     def outcome(self, arm: str, *, seed: int) -> Outcome:
         """The outcome of one task."""
         return self._by_task[arm, seed]
+
+    def asked_hz(self, seed: int) -> float:
+        """Requests per second that a seed asks for on average; NaN where every task of it failed."""
+        known = [one.asked_hz for one in self.outcomes if one.seed == seed and not math.isnan(one.asked_hz)]
+        return known[0] if known else math.nan
 
     def scores(self, metric: str) -> dict[str, Floats]:
         """Arm -> float64 [seeds] in the order of `seeds`, NaN where a task failed."""

@@ -12,9 +12,11 @@ from functools import partial
 from pathlib import Path
 
 from qdpem.errors import QdpemError, StudyError
+from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
 from qdpem.parallel import run_tasks
 from qdpem.scenario.schema import Scenario
+from qdpem.simulation.load import Load, find_load
 from qdpem.study.drawings import draw_appendix
 from qdpem.study.plan import Planned, StudyPlan, Task, learned_files, plan_study
 from qdpem.study.progress import Moment, Ticker, watched
@@ -54,15 +56,13 @@ def study(
     directory = Path(directory)
     plan = plan_study(scenario, directory=directory, fresh=fresh)
     kept = [_reuse(planned) for planned in plan.planned if planned.keep]
-    jobs = [planned for planned in plan.planned if not planned.keep]
     table = scenario.study
-    made = _run_jobs(
-        jobs,
-        length_s=scenario.window.end_s,
-        engine=engine or (table.engine if table else "loky"),
-        workers=workers or (table.workers if table else None),
-        progress=progress,
+    engine = engine or (table.engine if table else "loky")
+    workers = workers or (table.workers if table else None)
+    jobs = _with_loads(
+        [planned for planned in plan.planned if not planned.keep], engine=engine, workers=workers
     )
+    made = _run_jobs(jobs, length_s=scenario.window.end_s, engine=engine, workers=workers, progress=progress)
     result = _gather(scenario, directory, plan, [*kept, *made], wall_s=time.monotonic() - began_s)
     if all(outcome.fault for outcome in result.outcomes):
         raise StudyError("every task of the study failed:\n  " + "\n  ".join(result.faults))
@@ -72,11 +72,15 @@ def study(
 
 
 def record_run(
-    task: Task, *, network: Network | None = None, on_progress: Callable[[float], None] | None = None
+    task: Task,
+    *,
+    network: Network | None = None,
+    on_progress: Callable[[float], None] | None = None,
 ) -> Outcome:
     """Simulate one task into its record and measure it. The record stays, marked incomplete, if it fails.
 
-    Raises whatever the simulation or the record raises.
+    `network` may be one already built for the task's scenario and seed. Raises whatever the simulation or
+    the record raises.
     """
     from qdpem.events.metrics import measure
     from qdpem.records.writer import RecordWriter
@@ -93,13 +97,21 @@ def record_run(
             seed=task.seed,
             recorder=writer,
             network=network,
+            load=task.load,
             on_progress=on_progress,
         )
         metrics = measure(writer.tables(), start_s=window.warm_up_s, end_s=window.end_s)
         wall_s = time.perf_counter() - began_s
         wall = {"wall_s": wall_s, "decide_s": run.decide_s, "sites_asked": run.asked, "events": run.events}
         writer.close_complete(metrics, wall)
-    return Outcome(arm=task.arm.name, seed=task.seed, path=task.path, metrics=metrics, wall_s=wall_s)
+    return Outcome(
+        arm=task.arm.name,
+        seed=task.seed,
+        path=task.path,
+        metrics=metrics,
+        asked_hz=run.load.rate_hz,
+        wall_s=wall_s,
+    )
 
 
 def run_task(job: _Job) -> Outcome:
@@ -124,6 +136,25 @@ def run_task(job: _Job) -> Outcome:
     finally:
         job.tick(task.scenario.window.end_s)
     return outcome
+
+
+def seed_load(task: Task) -> tuple[int, Load | None]:
+    """The load of a task's seed, for a worker; None if it cannot be found, which the task will tell."""
+    try:
+        physics = build_physics(task.scenario)
+        network = build_network(task.scenario, physics, seed=task.seed)
+        return task.seed, find_load(task.scenario, network, physics, seed=task.seed)
+    except QdpemError:
+        return task.seed, None
+
+
+def _with_loads(planned: Sequence[Planned], *, engine: str, workers: int | None) -> list[Planned]:
+    """The same tasks with their loads, where finding them takes time: once per seed, not once per arm."""
+    first = {one.task.seed: one.task for one in planned if one.task.scenario.demand.load_share is not None}
+    if not first:
+        return list(planned)
+    loads = dict(run_tasks(seed_load, list(first.values()), engine=engine, workers=workers))
+    return [replace(one, task=replace(one.task, load=loads[one.task.seed])) for one in planned]
 
 
 def _run_jobs(
@@ -162,6 +193,7 @@ def _reuse(planned: Planned) -> Outcome:
         seed=task.seed,
         path=task.path,
         metrics=record.metrics,
+        asked_hz=float(record.tables["demand"]["rate_hz"][0]),
         reused=True,
         wall_s=float(record.provenance.get("wall_s", float("nan"))),
     )

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from qdpem.scenario.schema import Arm
-from qdpem.study.reading import readings
+from qdpem.study.reading import demand_reading, readings
 from qdpem.study.results import CONTENTION, DELIVERY, MEASURES, Measure, StudyResult, p_text
 from qdpem.study.statistics import Interval, PairedDifference
 
@@ -24,6 +24,8 @@ def print_study(result: StudyResult, *, console: Console) -> None:
     console.print(results_table(result, wide=console.width >= _WIDE))
     if len(result.arms) > 1:
         console.print(differences_table(result))
+    if result.scenario.demand.load_share is not None:
+        console.print(f"demand: {demand_reading(result)}", highlight=False)
     for sentence in readings(result):
         console.print(f"- {sentence}", highlight=False)
     for fault in result.faults:

@@ -144,3 +144,35 @@ def test_version(ask) -> None:
     import qdpem
 
     assert ask("--version").stdout.strip() == qdpem.__version__
+
+
+def test_a_load_share_is_told_by_run_json_study_and_report(ask, row_file) -> None:
+    row_file.write_text(
+        row_file.read_text(encoding="utf-8").replace("rate_hz = 6.0\n\n[[d", "load_share = 0.5\n\n[[d")
+    )
+    answer = ask("run", row_file, "--json", "--seed", 1000, "--out", row_file.parent / "one.h5")
+    assert answer.exit_code == 0, answer.stderr
+    load = json.loads(answer.stdout)["load"]
+    record = open_record(row_file.parent / "one.h5")
+    for name, value in load.items():
+        assert record.tables["demand"][name].tolist() == [value]
+    assert load["peak_rate_hz"] == pytest.approx(0.5 * load["capacity_hz"])
+    rate = f"{load['rate_hz']:.3g} requests/s on average"
+    assert f"demand: {rate}" in answer.stderr
+    assert f"0.5 of the {load['capacity_hz']:.3g}/s that the network could carry" in " ".join(
+        answer.stderr.split()
+    )
+    assert rate in ask("check", "scenario", row_file).stdout
+    study = ask("study", row_file, "--workers", 1)
+    assert study.exit_code == 0, study.stderr
+    said = "at the peak 0.5 of what the network of each seed could serve to 90% in the long run"
+    assert said in " ".join(study.stdout.split())
+    assert rate in " ".join(study.stdout.split())
+    page = (row_file.parent / "output/row/report.html").read_text(encoding="utf-8")
+    assert f"{said}: {rate}" in page
+    for arm in ("central-fcfs", "near"):
+        kept = open_record(row_file.parent / f"output/row/{arm}/1000.h5")
+        assert kept.tables["demand"]["rate_hz"].tolist() == [load["rate_hz"]]
+    again = ask("study", row_file)
+    assert "4 of them kept from before" in again.stdout
+    assert rate in " ".join(again.stdout.split())

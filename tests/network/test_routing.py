@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qdpem.network.generators import (
-    GeometricParameters,
     GridParameters,
     LineParameters,
+    MeshParameters,
     geometric,
     grid,
     line,
@@ -139,7 +139,7 @@ def test_paths_that_outages_do_not_hit_are_the_same_objects_and_few_detours_are_
 
 
 def small_mesh() -> Network:
-    parameters = GeometricParameters(nodes=50, side_km=100.0, mean_degree=4.8)
+    parameters = MeshParameters(nodes=50, side_km=100.0, mean_degree=4.8)
     graph = geometric(parameters, stream=np.random.default_rng(5))
     return bare_network(graph)
 
@@ -203,7 +203,7 @@ def test_the_ends_of_a_long_line() -> None:
 
 
 def test_a_mesh_of_a_thousand_nodes_is_safe(monkeypatch: pytest.MonkeyPatch) -> None:
-    parameters = GeometricParameters(nodes=1000, side_km=100.0, mean_degree=8.5)
+    parameters = MeshParameters(nodes=1000, side_km=100.0, mean_degree=8.5)
     network = bare_network(geometric(parameters, stream=np.random.default_rng(1)))
     routes = Routes(network)
     near = network.graph.link_ends[::60].tolist()

@@ -22,12 +22,13 @@ from qdpem.network.catalogue import (
 )
 from qdpem.network.checks import components, graph_faults
 from qdpem.network.generators import (
-    GeometricParameters,
     GridParameters,
     LineParameters,
+    MeshParameters,
     geometric,
     grid,
     line,
+    uniform,
 )
 from qdpem.network.graph import Graph
 
@@ -46,7 +47,7 @@ def test_geometric_meshes_join_the_nearest_pairs_at_the_wanted_degree(
     seed: int, nodes: int, degree: float
 ) -> None:
     degree = min(degree, nodes - 1.0)
-    parameters = GeometricParameters(nodes=nodes, side_km=50.0, mean_degree=degree)
+    parameters = MeshParameters(nodes=nodes, side_km=50.0, mean_degree=degree)
     graph = geometric(parameters, stream=np.random.default_rng(seed))
     assert graph_faults(graph) == []
     assert len(graph.link_ends) == round(nodes * degree / 2)
@@ -61,11 +62,46 @@ def test_geometric_meshes_join_the_nearest_pairs_at_the_wanted_degree(
 
 
 def test_a_hopeless_mesh_says_what_would_connect_it() -> None:
-    parameters = GeometricParameters(nodes=200, side_km=1.0, mean_degree=2.5)
+    parameters = MeshParameters(nodes=200, side_km=1.0, mean_degree=2.5)
     with pytest.raises(QdpemError, match=r"none of 200 .*\.mean_degree of \d+\.\d"):
         geometric(parameters, stream=np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"mean_degree is 1; it must be 1.8 to 9"):
-        GeometricParameters(nodes=10, side_km=1.0, mean_degree=1.0)
+        MeshParameters(nodes=10, side_km=1.0, mean_degree=1.0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32), nodes=st.integers(2, 60), degree=st.floats(8.0, 20.0))
+def test_uniform_graphs_have_the_wanted_degree_and_the_lengths_of_their_places(
+    seed: int, nodes: int, degree: float
+) -> None:
+    degree = min(degree, nodes - 1.0)
+    parameters = MeshParameters(nodes=nodes, side_km=50.0, mean_degree=degree)
+    graph = uniform(parameters, stream=np.random.default_rng(seed))
+    assert graph_faults(graph) == []
+    assert len(graph.link_ends) == round(nodes * degree / 2)
+    assert graph.link_ends.tolist() == sorted(graph.link_ends.tolist())
+    for (first, second), length_km in zip(graph.link_ends.tolist(), graph.length_km.tolist(), strict=True):
+        apart = (graph.x_km[first] - graph.x_km[second], graph.y_km[first] - graph.y_km[second])
+        assert length_km == pytest.approx(math.hypot(*apart), rel=1e-12)
+
+
+def test_uniform_graphs_join_every_pair_equally_often() -> None:
+    """The count of each of 45 pairs over 2,000 draws, 5.1 standard deviations: a false alarm in 10^5."""
+    parameters = MeshParameters(nodes=10, side_km=1.0, mean_degree=6.0)
+    counts = np.zeros((10, 10))
+    for seed in range(2000):
+        first, second = uniform(parameters, stream=np.random.default_rng(seed)).link_ends.T
+        counts[first, second] += 1
+    # Of 45 pairs 30 are joined; nearly every draw is connected, which thus moves hardly any chance.
+    share = 30 / 45
+    seen = counts[np.triu_indices(10, k=1)]
+    assert np.abs(seen - 2000 * share).max() < 5.1 * math.sqrt(2000 * share * (1 - share))
+
+
+def test_a_hopeless_uniform_graph_says_what_would_connect_it() -> None:
+    parameters = MeshParameters(nodes=300, side_km=1.0, mean_degree=2.0)
+    with pytest.raises(QdpemError, match=r"none of 200 uniform .*\.mean_degree of 6\.1"):
+        uniform(parameters, stream=np.random.default_rng(0))
 
 
 def test_line_and_grid_are_those_of_networkx() -> None:

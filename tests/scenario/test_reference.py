@@ -12,7 +12,7 @@ import pytest
 
 from physics.hardware import LinkHardware
 from qdpem.network.catalogue import FileParameters, TopohubParameters
-from qdpem.network.generators import GeometricParameters, GridParameters, LineParameters
+from qdpem.network.generators import GridParameters, LineParameters, MeshParameters
 from qdpem.scenario.schema import Scenario
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scenario.md").read_text(encoding="utf-8")
@@ -56,7 +56,7 @@ def keys_of_page() -> dict[str, tuple[bool, str]]:
 
 def test_the_page_names_every_key_and_no_other() -> None:
     named = {key for key in keys_of_page() if not key.startswith("topology.") or key in keys_of(Scenario)}
-    kinds = {"topology.file", "topology.geometric", "topology.line", "topology.grid"}
+    kinds = {f"topology.{kind}" for kind in ("file", "geometric", "uniform", "line", "grid")}
     assert set(keys_of_page()) - named == kinds
     assert named == set(keys_of(Scenario))
 
@@ -76,7 +76,7 @@ def test_the_page_has_the_default(key: str) -> None:
 
 
 def test_the_page_names_topology_parameters() -> None:
-    for kind in (FileParameters, TopohubParameters, GeometricParameters, GridParameters, LineParameters):
+    for kind in (FileParameters, TopohubParameters, MeshParameters, GridParameters, LineParameters):
         for item in fields(kind):
             star = " *" if item.default is MISSING else ""
             assert f"`{item.name}`{star}" in PAGE
