@@ -18,7 +18,7 @@ from qdpem.network.graph import Graph, Network
 from qdpem.network.routing import Path, Routes
 from qdpem.rng import stream
 from qdpem.scenario.load import parameters_of
-from qdpem.scenario.schema import PerNode, RequestClass, Scenario, Topology, Uniform
+from qdpem.scenario.schema import Nodes, PerNode, RequestClass, Scenario, Topology, Uniform
 from qdpem.scenario.wording import own_words
 
 _SHOWN = 5
@@ -54,11 +54,13 @@ def build_network(scenario: Scenario, physics: PhysicsModel, *, seed: int) -> Ne
         repeater_burst=nodes.repeater_burst,
         swap_time_s=nodes.swap_time_s,
         distillation_time_s=nodes.distillation_time_s,
-        memories=np.full(len(graph.node_names), nodes.memories, dtype=np.int64),
+        memories=_memories(nodes, graph),
         foreign_stock_share=nodes.foreign_stock_share,
         delay_s=graph.length_km / FIBRE_SPEED_KM_PER_S + scenario.links.processing_delay_s,
         links=_compile(graph.length_km, scenario, physics),
         hardware=(nodes.hardware,) * len(graph.node_names),
+        memories_per_link=nodes.memories_per_link,
+        repeater_kind=nodes.repeater_kind,
     )
 
 
@@ -187,6 +189,15 @@ def _scaled(graph: Graph, topology: Topology) -> Graph:
         link_ends=np.sort(graph.link_ends[order], axis=1),
         length_km=length_km,
     )
+
+
+def _memories(nodes: Nodes, graph: Graph) -> NDArray[np.int64]:
+    """Qubits of each node, int64 [N]: shared by its links, or the sum of what each link has there."""
+    count = len(graph.node_names)
+    if nodes.memories_per_link is None:
+        return np.full(count, nodes.memories, dtype=np.int64)
+    links = np.bincount(graph.link_ends.ravel(), minlength=count)
+    return np.asarray(nodes.memories_per_link * links, dtype=np.int64)
 
 
 def _per_node(value: PerNode, names: Sequence[str], *, seed: int, key: str) -> NDArray[np.float64]:

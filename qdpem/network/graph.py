@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from physics.hardware import NodeHardware
 from physics.interface import CompiledLink
+from qdpem.scenario.schema import RepeaterKind
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -35,6 +36,8 @@ class Network:
 
     `source_rate_hz`, `repeater_rate_hz`, `memories` (int64): per node [N]. `delay_s` [L]: one way,
     light and processing. `links` and `hardware`: what physics compiled, per link and per node.
+    `memories_per_link`: where each link has qubits of its own at a node, how many; `memories` is then their
+    sum. `repeater_kind`: "token-bucket" or "server"; a server has a burst of 1, and no `swap_time_s`.
     """
 
     graph: Graph
@@ -48,6 +51,8 @@ class Network:
     delay_s: NDArray[np.float64]
     links: tuple[CompiledLink, ...]
     hardware: tuple[NodeHardware, ...]
+    memories_per_link: int | None = None
+    repeater_kind: RepeaterKind = "token-bucket"
 
     @property
     def node_count(self) -> int:

@@ -7,7 +7,10 @@ from qdpem.simulation.pairs import Pair
 
 
 class Hop:
-    """One step of a lane: a link that generates, or a stocked pair that stands in for it."""
+    """One step of a lane: a link that generates, or a stocked pair that stands in for it.
+
+    `pools`: of its qubits at the left and the right end; -1 until a stocked remote pair is chosen.
+    """
 
     __slots__ = (
         "cancelled",
@@ -17,13 +20,17 @@ class Hop:
         "levels",
         "link",
         "live",
+        "pools",
         "position",
         "supplied",
     )
 
-    def __init__(self, position: int, *, link: int, delay_s: float, rounds: int) -> None:
+    def __init__(
+        self, position: int, *, link: int, pools: tuple[int, int], delay_s: float, rounds: int
+    ) -> None:
         self.position = position
         self.link = link
+        self.pools = pools
         self.delay_s = delay_s
         self.known = [False, False]
         self.supplied = False

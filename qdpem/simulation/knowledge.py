@@ -158,7 +158,7 @@ class Knowledge:
         world = self._world
         repeater = world.repeaters[node]
         return (
-            world.memories.free[node],
+            world.memories.free_at[node],
             repeater.tokens(now_s),
             len(world.sources[node].claims) + sum(len(one.claims) for one in self._own_attempts[node]),
             len(repeater.waiting),

@@ -29,8 +29,8 @@ class Principal(Protocol):
     def delays_from(self, position: int) -> list[float]:
         """Message delay along the path from `position` to every position, seconds."""
 
-    def free(self, position: int, count: int) -> None:
-        """Give back `count` qubits held at `position`."""
+    def free(self, position: int, pool: int, count: int) -> None:
+        """Give back `count` qubits of `pool` held at `position`."""
 
     def completed(self, lane: Lane, pair: Pair, *, ready_s: float, operated_s: float) -> None:
         """The lane's pair is known at both ends."""
@@ -102,8 +102,8 @@ class Lane:
 
     def consumed(self) -> None:
         """The finished pair was delivered or given up: its two qubits are free."""
-        self.reservation.free(0, 1)
-        self.reservation.free(self._last, 1)
+        self.reservation.free(0, self.hops[0].pools[0], 1)
+        self.reservation.free(self._last, self.hops[-1].pools[1], 1)
         self.reservation.lane_done()
 
     def _hop(self, position: int) -> Hop:
@@ -111,7 +111,9 @@ class Lane:
         first, second = self._path[position], self._path[position + 1]
         link = network.link_between.get((first, second), -1)
         delay_s = float(network.delay_s[link] if link >= 0 else network.distance_s[first, second])
-        return Hop(position, link=link, delay_s=delay_s, rounds=self._rounds)
+        pool = self._world.memories.pool
+        pools = (pool(first, link), pool(second, link)) if link >= 0 else (-1, -1)
+        return Hop(position, link=link, pools=pools, delay_s=delay_s, rounds=self._rounds)
 
     def _message_hops(self, position: int) -> int:
         return int(self._world.network.hop_distance[self._path[position], self._path[position + 1]])
@@ -206,7 +208,7 @@ class Lane:
         hop.known[side] = True
         position = hop.position + side
         if self._rounds and not hop.supplied:
-            self.reservation.free(position, 2**self._rounds - 1)
+            self.reservation.free(position, hop.pools[side], 2**self._rounds - 1)
         now_s = self._world.clock.now_s
         if position == 0:
             self._source_s = max(self._source_s, now_s)
@@ -235,10 +237,10 @@ class Lane:
         world.repeaters[node].add(claim)
 
     def token_granted(self, claim: Claim) -> None:
-        """The repeater gives its token; gates and read-out take `swap_time_s`."""
+        """The repeater gives its token, or takes the swap; how long that takes is the repeater's to say."""
         self._world.claims.end(claim, "granted", self._world.clock.now_s)
         self._tokens[claim.tag] = None
-        self._world.clock.after(self._world.network.swap_time_s, self._swap, claim.tag)
+        self._world.clock.after(self._world.repeaters[claim.node].swap_time_s, self._swap, claim.tag)
 
     def _withdraw_token(self, position: int, claim: Claim) -> None:
         self._world.repeaters[self._path[position]].remove(claim)
@@ -256,7 +258,8 @@ class Lane:
         self._starting[position] = self._ending[position] = None
         self._starting[left[1]] = self._ending[right[1]] = None
         world.mail.send("correction", hops=self._last)
-        self.reservation.free(position, 2)
+        self.reservation.free(position, self.hops[position - 1].pools[1], 1)
+        self.reservation.free(position, self.hops[position].pools[0], 1)
         if pair is None:
             self.reservation.fail(position)
             return

@@ -50,7 +50,7 @@ class Reservation:
         self._ended = ended
         self._returned = returned
         self._write = write
-        self._held = [0] * len(self.path)
+        self._held: list[dict[int, int]] = [{} for _ in self.path]
         self._granted = [False] * len(self.path)
         self._released = [False] * len(self.path)
         self._foreign = 0
@@ -70,9 +70,9 @@ class Reservation:
         return self._lanes_left
 
     @property
-    def held(self) -> list[int]:
-        """Qubits held at each position of the path."""
-        return list(self._held)
+    def held(self) -> list[tuple[int, int]]:
+        """(pool, count) of all qubits held along the path."""
+        return [item for held in self._held for item in held.items()]
 
     def reserve(self, position: int = 0) -> None:
         """Local control: the reserve message is at `position`."""
@@ -113,11 +113,15 @@ class Reservation:
             delays[right] = delays[right - 1] + self.lanes[0].hops[right - 1].delay_s
         return delays
 
-    def free(self, position: int, count: int) -> None:
-        """Give back `count` qubits held at `position`."""
+    def free(self, position: int, pool: int, count: int) -> None:
+        """Give back `count` qubits of `pool` held at `position`."""
         if not self._released[position]:
-            self._held[position] -= count
-            self._world.memories.give(self.path[position], count)
+            self._held[position][pool] -= count
+            self._world.memories.give(pool, count)
+
+    def _hold(self, position: int, pool: int, count: int) -> None:
+        held = self._held[position]
+        held[pool] = held.get(pool, 0) + count
 
     def completed(self, lane: Lane, pair: Pair, *, ready_s: float, operated_s: float) -> None:
         """A lane's pair is known at both ends: it is delivered or stocked."""
@@ -128,8 +132,8 @@ class Reservation:
         if self.request is not None:
             self._hand_over(self.request, lane, pair, ready_s=ready_s, operated_s=operated_s)
             return
-        self._held[0] -= 1
-        self._held[-1] -= 1
+        self._held[0][lane.hops[0].pools[0]] -= 1
+        self._held[-1][lane.hops[-1].pools[1]] -= 1
         self._foreign -= 1
         self._world.stock.keep(pair, owner=self.path[0], until_s=self.allocation.expires_s)
         self.lane_done()
@@ -190,8 +194,9 @@ class Reservation:
         for lane in self.lanes:
             lane.release(position, how)
         node = self.path[position]
-        self._world.memories.give(node, self._held[position])
-        self._held[position] = 0
+        for pool, count in self._held[position].items():
+            self._world.memories.give(pool, count)
+        self._held[position] = {}
         self._released[position] = True
         if position == len(self.path) - 1:
             self._world.memories.foreign[node] -= self._foreign
@@ -250,7 +255,7 @@ class Reservation:
     def _take_all(self, position: int, chosen: list[tuple[Lane, int, int, Pair]]) -> str:
         """Stocked pairs go to `chosen`, for the rest qubits are set aside; "" or why that is not possible."""
         node, last = self.path[position], len(self.path) - 1
-        need = 0
+        needs: dict[int, int] = {}
         for hop, side in ((position - 1, 1), (position, 0)):
             # Of a step over a stocked remote pair only its owner, the first of the two, knows the pair.
             if not 0 <= hop < last or (side == 1 and self.lanes[0].hops[hop].link < 0):
@@ -262,23 +267,25 @@ class Reservation:
                 elif lane.hops[hop].link < 0:
                     return "stale"
                 elif not lane.hops[hop].supplied:
-                    need += self.units
+                    pool = lane.hops[hop].pools[side]
+                    needs[pool] = needs.get(pool, 0) + self.units
         if self.purpose and position == last:
             if not self._world.memories.admit_foreign(node, len(self.lanes)):
                 return "capacity"
             self._foreign = len(self.lanes)
-        if need and not self._take(node, need):
+        if needs and not self._take(node, needs):
             return "memory"
-        self._held[position] += need
+        for pool, count in needs.items():
+            self._hold(position, pool, count)
         return ""
 
-    def _take(self, node: int, need: int) -> bool:
+    def _take(self, node: int, needs: dict[int, int]) -> bool:
         """Qubits for this node's halves; a live request may have stock make room."""
         memories, stock = self._world.memories, bool(self.purpose)
-        if memories.take(node, need, stock=stock):
+        if memories.take_all(needs, stock=stock):
             return True
-        made_room = not stock and self._world.stock.make_room(node, need)
-        taken = made_room and memories.take(node, need, stock=stock)
+        made_room = not stock and self._world.stock.make_room(node, needs)
+        taken = made_room and memories.take_all(needs, stock=stock)
         self._note_memory(node, granted=taken)
         return taken
 
@@ -326,7 +333,8 @@ class Reservation:
             self._world.ledger.turn(pair)
         # The other end may have set qubits aside for this hop; it hears that they are not needed.
         if step.link >= 0 and self._granted[other]:
-            self._world.clock.after(step.delay_s, self.free, other, self.units)
-        self._held[hop] += 1
-        self._held[hop + 1] += 1
+            self._world.clock.after(step.delay_s, self.free, other, step.pools[1 - side], self.units)
+        step.pools = self._world.stock.pools_of(pair)
+        self._hold(hop, step.pools[0], 1)
+        self._hold(hop + 1, step.pools[1], 1)
         lane.supply(hop, pair, side=side)
