@@ -135,17 +135,29 @@ def options_over(paths: tuple[Path, ...], context: Context) -> Options:
 def _delays(paths: tuple[Path, ...], network: Network) -> Floats:
     """Messages, swaps and distillations with nothing to wait for, [3, K]."""
     travel = _TRIPS * np.array([path.delay_s for path in paths])
-    swaps = network.swap_time_s * np.array([math.ceil(math.log2(path.hops)) for path in paths])
+    swaps = np.array([_swaps_s(path, network) for path in paths])
     slowest = np.array([network.delay_s[list(path.links)].max() for path in paths])
     rounds = np.arange(_PLANS)[:, None] * (network.distillation_time_s + slowest)
     return np.asarray(travel + swaps + rounds)
+
+
+def _swaps_s(path: Path, network: Network) -> float:
+    """Seconds the swaps of a path take when none has to wait, its links being there.
+
+    Servers work side by side, each as long as it takes for one: the slowest counts. The short swaps of token
+    buckets count once for each level of a balanced tree.
+    """
+    if network.repeater_kind == "server":
+        return float((1.0 / network.repeater_rate_hz[list(path.nodes[1:-1])]).max(initial=0.0))
+    return network.swap_time_s * math.ceil(math.log2(path.hops))
 
 
 class Load:
     """Work believed to be ahead at every node, from one site's view; what is decided now is added.
 
     Reported backlogs and the site's own book of orders count the same work twice, so the larger of the
-    two is believed. A token bucket refills while its report ages. `pairs`, `swaps`, `tokens`: float64 [N].
+    two is believed. A token bucket refills, and a server gets on, while its report ages.
+    `pairs`, `swaps`, `tokens`: float64 [N].
     """
 
     def __init__(

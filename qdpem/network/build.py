@@ -20,7 +20,7 @@ from qdpem.network.outages import outage_faults
 from qdpem.network.routing import Path, Routes
 from qdpem.rng import stream
 from qdpem.scenario.load import parameters_of
-from qdpem.scenario.schema import PerNode, RequestClass, Scenario, Topology, Uniform
+from qdpem.scenario.schema import Nodes, PerNode, RequestClass, Scenario, Topology, Uniform
 from qdpem.scenario.wording import own_words
 
 _SHOWN = 5
@@ -59,13 +59,15 @@ def build_network(scenario: Scenario, physics: PhysicsModel, *, seed: int) -> Ne
         distillation_time_s=nodes.distillation_time_s,
         swap_order=nodes.swap_order,
         cutoff_s=math.inf if nodes.cutoff_s is None else nodes.cutoff_s,
-        memories=np.full(len(graph.node_names), nodes.memories, dtype=np.int64),
+        memories=_memories(nodes, graph),
         foreign_stock_share=nodes.foreign_stock_share,
         delay_s=scenario.links.light_delay * graph.length_km / FIBRE_SPEED_KM_PER_S
         + scenario.links.processing_delay_s,
         slotted=scenario.links.slotted,
         links=_compile(graph.length_km, scenario, physics),
         hardware=(nodes.hardware,) * len(graph.node_names),
+        memories_per_link=nodes.memories_per_link,
+        repeater_kind=nodes.repeater_kind,
     )
 
 
@@ -195,6 +197,15 @@ def _scaled(graph: Graph, topology: Topology) -> Graph:
         link_ends=np.sort(graph.link_ends[order], axis=1),
         length_km=length_km,
     )
+
+
+def _memories(nodes: Nodes, graph: Graph) -> NDArray[np.int64]:
+    """Qubits of each node, int64 [N]: shared by its links, or the sum of what each link has there."""
+    count = len(graph.node_names)
+    if nodes.memories_per_link is None:
+        return np.full(count, nodes.memories, dtype=np.int64)
+    links = np.bincount(graph.link_ends.ravel(), minlength=count)
+    return np.asarray(nodes.memories_per_link * links, dtype=np.int64)
 
 
 def _per_node(value: PerNode, names: Sequence[str], *, seed: int, key: str) -> NDArray[np.float64]:

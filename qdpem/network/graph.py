@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from physics.hardware import NodeHardware
 from physics.interface import CompiledLink
-from qdpem.scenario.schema import SwapOrder
+from qdpem.scenario.schema import RepeaterKind, SwapOrder
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -40,6 +40,8 @@ class Network:
     their period alone.
     `source_rate_hz`, `repeater_rate_hz`, `memories` (int64): per node [N]. `delay_s` [L]: one way,
     light and processing. `links` and `hardware`: what physics compiled, per link and per node.
+    `memories_per_link`: where each link has qubits of its own at a node, how many; `memories` is then their
+    sum. `repeater_kind`: "token-bucket" or "server"; a server has a burst of 1, and no `swap_time_s`.
     """
 
     graph: Graph
@@ -56,6 +58,8 @@ class Network:
     swap_order: SwapOrder = "asap"
     cutoff_s: float = math.inf
     slotted: bool = False
+    memories_per_link: int | None = None
+    repeater_kind: RepeaterKind = "token-bucket"
 
     @cached_property
     def first_end(self) -> list[int]:

@@ -62,7 +62,9 @@ class Views:
     - `site` [S] node or CONTROLLER; `reason` [S] index into `events.tables.REASONS`.
     - `known` [S, W] nodes this site has news of (itself first if local); `status` [S, W, 6 + news] what
       they said, newest heard; `status_age_s` [S, W]. ORDERED_PAIRS and ORDERED_SWAPS are the site's own
-      book: pairs and swaps it ordered at that node and has not yet heard the end of.
+      book: pairs and swaps it ordered at that node and has not yet heard the end of. FREE_MEMORIES counts the
+      qubits of all links of a node. TOKENS are those in the bucket; of a server 1 while it is free, else the
+      share of its present swap that is done.
     - `forecast` [S, W, H] expected requests per step at `known` nodes, NaN where it has no forecast.
     - `request_*` [S, R] waiting requests, oldest first. A standing one (above 0, an index into
       `scenario.schema.STANDING`) asks for `pairs` at a time until its deadline; an allocation for it works

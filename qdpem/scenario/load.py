@@ -49,7 +49,8 @@ def parse_scenario(text: str, *, origin: str = "the scenario", overrides: Sequen
     """The scenario in TOML `text`; `origin` is what messages call it.
 
     An override is "dotted.path=value": the value as in TOML, a bare word is text, and a number in the
-    path counts the items of a list from 0 ("demand.classes.0.share=0.5").
+    path counts the items of a list from 0 ("demand.classes.0.share=0.5"). Without a value
+    ("nodes.memories=") it takes the key out, as if it did not stand in the file.
 
     Raises ScenarioError with all faults of the first kind present: TOML, overrides, shape (types,
     ranges, unknown and missing keys), sense (names nobody registered, shares, seeds).
@@ -121,12 +122,20 @@ def _override(values: dict[str, Any], override: str) -> list[Fault]:
         elif not isinstance(here, dict):
             return [Fault(".".join(parts[:depth]), f"is {shown(here)}, which has no {part!r}; set it whole")]
         if depth == len(parts) - 1:
-            here[index] = _value(text)
+            _set(here, index, text.strip())
         elif isinstance(here, dict):
             here = here.setdefault(part, {})
         else:
             here = here[index]
     return []
+
+
+def _set(here: Any, index: str | int, text: str) -> None:
+    """The one value there, or nothing any more where `text` is empty."""
+    if text:
+        here[index] = _value(text)
+    elif not isinstance(here, dict) or index in here:
+        del here[index]
 
 
 def _value(text: str) -> Any:

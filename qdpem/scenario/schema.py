@@ -25,6 +25,7 @@ RIGHTS = ("serve", "elementary", "remote", "virtual")
 Rights: TypeAlias = Literal["serve", "elementary", "remote", "virtual"]
 Control: TypeAlias = Literal["local", "central"]
 APPLICATIONS = ("teleportation", "computing", "qkd")
+RepeaterKind: TypeAlias = Literal["token-bucket", "server"]
 Application: TypeAlias = Literal["teleportation", "computing", "qkd"]
 
 
@@ -45,6 +46,8 @@ class Uniform:
 STANDING = ("no", "pair", "link")
 Standing: TypeAlias = Literal["no", "pair", "link"]
 SwapOrder: TypeAlias = Literal["asap", "nested", "left-to-right"]
+_MEMORIES = 16
+
 PerNode: TypeAlias = NotNegative | Uniform
 
 
@@ -77,18 +80,54 @@ class Nodes:
     halves of the path ("nested"), or all of it from the source ("left-to-right"). `cutoff_s`: in the making,
     a pair whose oldest link pair is older is dropped at both ends and made anew.
     `source_rate_hz` is needed where links are source-limited, and means nothing to others.
+    `repeater_kind` says how a repeater makes its `repeater_rate_hz` swaps per second: a "token-bucket" gives
+    each a token and has the result `swap_time_s` later; a "server" makes one at a time, in 1/rate, which
+    holds gates and read-out. `memories` qubits are shared by all links of a node, 16 unless given;
+    `memories_per_link` instead gives each link its own there.
     """
 
     repeater_rate_hz: PerNode
     hardware: NodeHardware
     source_rate_hz: PerNode | None = None
+    repeater_kind: RepeaterKind = "token-bucket"
     repeater_burst: Annotated[float, Field(ge=1)] = 1.0
     swap_time_s: NotNegative = 1e-3
     distillation_time_s: NotNegative = 1e-3
     swap_order: SwapOrder = "asap"
     cutoff_s: Positive | None = None
-    memories: Count = 16
+    memories: Count | None = None
+    memories_per_link: Count | None = None
     foreign_stock_share: Probability = 0.25
+
+    @model_validator(mode="after")
+    def _one_reading(self) -> Nodes:
+        if self.memories_per_link is None:
+            # A scenario's text says every default, so that the number is written down.
+            object.__setattr__(self, "memories", self.memories or _MEMORIES)
+        elif self.memories is not None:
+            raise ValueError(
+                f"memories_per_link = {self.memories_per_link} excludes memories = {self.memories}: a node's"
+                " links share its qubits, or each has its own"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _served_in_time(self) -> Nodes:
+        if self.repeater_kind == "token-bucket":
+            return self
+        if self.repeater_burst != 1.0:
+            raise ValueError(
+                f"repeater_burst = {self.repeater_burst:g} is the depth of a token bucket; a server makes one"
+                " swap at a time: it must be 1"
+            )
+        rate = self.repeater_rate_hz
+        fastest_hz = rate.high if isinstance(rate, Uniform) else rate
+        if self.swap_time_s * fastest_hz > 1.0:
+            raise ValueError(
+                f"swap_time_s = {self.swap_time_s:g} does not fit into the 1/rate of a server, down to"
+                f" {1.0 / fastest_hz:g} s; it must be at most that"
+            )
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)

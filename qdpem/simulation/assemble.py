@@ -17,7 +17,7 @@ from qdpem.simulation.clock import Clock
 from qdpem.simulation.memories import Memories
 from qdpem.simulation.messages import Mail
 from qdpem.simulation.pairs import Ledger
-from qdpem.simulation.repeaters import Repeater
+from qdpem.simulation.repeaters import Repeater, Server
 from qdpem.simulation.requests import RequestBook
 from qdpem.simulation.sources import Source
 from qdpem.simulation.stock import Stock
@@ -121,9 +121,13 @@ def _attempts(network: Network, link: int, *, seed: int, end_s: float, clock: Cl
 
 
 def _repeater(network: Network, node: int, *, clock: Clock) -> Repeater:
+    rate_hz = float(network.repeater_rate_hz[node])
+    if network.repeater_kind == "server":
+        return Server(rate_hz=rate_hz, clock=clock, grant=_tell_lane)
     return Repeater(
-        rate_hz=float(network.repeater_rate_hz[node]),
+        rate_hz=rate_hz,
         burst=network.repeater_burst,
+        swap_time_s=network.swap_time_s,
         clock=clock,
         grant=_tell_lane,
     )

@@ -48,6 +48,7 @@ class Hop:
     """Makes one pair between two nodes that follow each other on the path, and again when told so.
 
     `turn` counts the pairs made and those known to be lost: word of an older one says nothing of this one.
+    `pools`: of its qubits at the left and the right end; -1 until a stocked remote pair is chosen.
     """
 
     __slots__ = (
@@ -63,6 +64,7 @@ class Hop:
         "known",
         "link",
         "live",
+        "pools",
         "position",
         "supplied",
         "turn",
@@ -75,6 +77,7 @@ class Hop:
         self.position = position
         self.ends = (track.nodes[position], track.nodes[position + 1])
         self.link = track.links[position]
+        self.pools = world.memories.pools_of(self.ends, self.link)
         self.delay_s = track.delay_s[position]
         self.known = [False, False]
         self.supplied = False

@@ -160,7 +160,7 @@ class Knowledge:
                 queues[node] += sum(len(link.claims) for link in links)
         tokens = [repeater.tokens(now_s) for repeater in world.repeaters]
         waiting = [len(repeater.waiting) for repeater in world.repeaters]
-        status = np.array((world.memories.free, tokens, queues, waiting), dtype=np.float64).T
+        status = np.array((world.memories.free_at, tokens, queues, waiting), dtype=np.float64).T
         status[world.absent.nodes] = np.nan
         return status
 
@@ -168,7 +168,7 @@ class Knowledge:
         world = self._world
         repeater = world.repeaters[node]
         return (
-            world.memories.free[node],
+            world.memories.free_at[node],
             repeater.tokens(now_s),
             len(world.sources[node].claims) + sum(len(one.claims) for one in self._own_attempts[node]),
             len(repeater.waiting),

@@ -30,11 +30,11 @@ class Principal(Order, Protocol):
     track: Track
     standing: int
 
-    def free(self, position: int, count: int) -> None:
-        """Give back `count` qubits held at `position`."""
+    def free(self, position: int, pool: int, count: int) -> None:
+        """Give back `count` qubits of `pool` held at `position`."""
 
-    def retake(self, position: int, count: int) -> bool:
-        """Take `count` qubits at `position` again; False when it cannot, and then has given up."""
+    def retake(self, position: int, pools: list[int], count: int) -> bool:
+        """Take `count` qubits of each pool at `position` again; False when it cannot, and has given up."""
 
     def completed(self, lane: Lane, pair: Pair, *, ready_s: float, operated_s: float) -> None:
         """The lane's pair is known at both ends."""
@@ -108,8 +108,8 @@ class Lane:
         if self.reservation.standing != ONCE:
             self.begin_again()
             return
-        self.reservation.free(0, 1)
-        self.reservation.free(self._last, 1)
+        self.reservation.free(0, self.hops[0].pools[0], 1)
+        self.reservation.free(self._last, self.hops[-1].pools[1], 1)
         self.reservation.lane_done()
 
     def begin_again(self) -> None:
@@ -140,12 +140,13 @@ class Lane:
         self._watch(segment)
 
     def token_granted(self, claim: Claim) -> None:
-        """The repeater gives its token; gates and read-out take `swap_time_s`."""
+        """The repeater gives its token, or takes the swap; how long that takes is the repeater's to say."""
         world, position = self._world, claim.tag
         world.claims.end(claim, "granted", world.clock.now_s)
         self._tokens[position] = None
-        if world.network.swap_time_s > 0.0:
-            world.clock.after(world.network.swap_time_s, self._swap, position)
+        swap_time_s = world.repeaters[claim.node].swap_time_s
+        if swap_time_s > 0.0:
+            world.clock.after(swap_time_s, self._swap, position)
         else:
             self._swap(position)
 
@@ -164,7 +165,7 @@ class Lane:
         if hop.cancelled:
             return
         if self.reservation.units > 1 and not hop.supplied:
-            self.reservation.free(position, self.reservation.units - 1)
+            self.reservation.free(position, hop.pools[side], self.reservation.units - 1)
         if turn != hop.turn:
             return
         hop.known[side] = True
@@ -255,7 +256,8 @@ class Lane:
         left, right = self.hops[position - 1], self.hops[position]
         left.known[1] = right.known[0] = False
         if self.reservation.standing == ONCE:
-            self.reservation.free(position, 2)
+            self.reservation.free(position, left.pools[1], 1)
+            self.reservation.free(position, right.pools[0], 1)
         elif self.reservation.standing == BY_LINK:
             left.freed(1)
             right.freed(0)
@@ -277,20 +279,19 @@ class Lane:
         """Every node of a stretch takes its qubits again when it hears; its ends still hold `held` each."""
         units = self.reservation.units
         for position in range(first, last + 1):
-            inner = first < position < last
-            count = 2 * units if inner else units - held
+            # Inner nodes gave away the qubits of both sides.
+            count = units if first < position < last else units - held
             self._world.clock.after(heard_s[position], self._regain, position, first, last, count)
 
     def _regain(self, position: int, first: int, last: int, count: int) -> None:
-        """The node at `position` has heard that the stretch is to be made anew."""
-        if not self.reservation.retake(position, count):
+        """The node at `position` has heard that the stretch is to be made anew: `count` qubits a side."""
+        sides = [(self.hops[position - 1], 1)] if position > first else []
+        sides += [(self.hops[position], 0)] if position < last else []
+        if not self.reservation.retake(position, [hop.pools[side] for hop, side in sides], count):
             return
-        if position > first:
-            self.hops[position - 1].known[1] = False
-            self.hops[position - 1].freed(1)
-        if position < last:
-            self.hops[position].known[0] = False
-            self.hops[position].freed(0)
+        for hop, side in sides:
+            hop.known[side] = False
+            hop.freed(side)
 
     def _cut_off(self, segment: Segment) -> None:
         """Both ends drop a pair that has grown too old, unless a swap of it has begun."""

@@ -14,18 +14,23 @@ _END_CODE = {word: code for code, word in enumerate(PAIR_ENDS)}
 
 
 class Pair:
-    """A live pair: its ends in the order of its state, and the state as of `stamp_s`."""
+    """A live pair: its ends in the order of its state, and the state as of `stamp_s`.
+
+    `first_link`, `second_link`: the link through which the half at either end left its node, or came to it.
+    """
 
     __slots__ = (
         "allocation",
         "born_s",
         "first",
+        "first_link",
         "first_parent",
         "id",
         "link",
         "outcome",
         "owner",
         "second",
+        "second_link",
         "second_parent",
         "sender",
         "stamp_s",
@@ -40,6 +45,7 @@ class Pair:
         state: State,
         born_s: float,
         link: int,
+        ports: tuple[int, int],
         parents: tuple[int, int],
         allocation: int,
         sender: int,
@@ -47,6 +53,7 @@ class Pair:
     ) -> None:
         self.id = id
         self.first, self.second = ends
+        self.first_link, self.second_link = ports
         self.state = state
         self.born_s = self.stamp_s = born_s
         self.link = link
@@ -77,6 +84,7 @@ class Ledger:
             self.births.state(link, ends, sender),
             now_s=now_s,
             link=link,
+            ports=(link, link),
             parents=(-1, -1),
             allocation=allocation,
             sender=sender,
@@ -111,6 +119,7 @@ class Ledger:
             result.state,
             now_s=now_s,
             link=-1,
+            ports=(left.first_link, right.second_link),
             parents=(left.id, right.id),
             allocation=allocation,
             outcome=result.outcome,
@@ -130,6 +139,7 @@ class Ledger:
             result.state,
             now_s=now_s,
             link=kept.link,
+            ports=(kept.first_link, kept.second_link),
             parents=(kept.id, spent.id),
             allocation=kept.allocation,
         )
@@ -138,6 +148,7 @@ class Ledger:
         """The same pair seen from its other end."""
         pair.state = self._physics.flip(pair.state)
         pair.first, pair.second = pair.second, pair.first
+        pair.first_link, pair.second_link = pair.second_link, pair.first_link
 
     def end(self, pair: Pair, how: str, now_s: float, *, fidelity_at_s: float | None = None) -> float:
         """End a live pair and return its true fidelity at `fidelity_at_s` (now unless given)."""
@@ -166,6 +177,7 @@ class Ledger:
         *,
         now_s: float,
         link: int,
+        ports: tuple[int, int],
         parents: tuple[int, int],
         allocation: int,
         sender: int = -1,
@@ -177,6 +189,7 @@ class Ledger:
             state=state,
             born_s=now_s,
             link=link,
+            ports=ports,
             parents=parents,
             allocation=allocation,
             sender=sender,

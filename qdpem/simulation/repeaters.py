@@ -1,7 +1,8 @@
-"""Repeaters: a token bucket and the swaps that wait for tokens, most urgent first."""
+"""Repeaters: a token bucket, or a server, and the swaps that wait for it, most urgent first."""
 
 from __future__ import annotations
 
+import math
 from bisect import insort
 from collections.abc import Callable
 from operator import attrgetter
@@ -16,9 +17,21 @@ _by_key = attrgetter("key")
 
 
 class Repeater:
-    """One swap takes one token; tokens refill at `rate_hz` up to `burst`, full at t = 0."""
+    """One swap takes one token; tokens refill at `rate_hz` up to `burst`, full at t = 0.
 
-    def __init__(self, *, rate_hz: float, burst: float, clock: Clock, grant: Callable[[Claim], None]) -> None:
+    A swap granted now has its result in `swap_time_s`. It has had its token even if it is given up by then.
+    """
+
+    def __init__(
+        self,
+        *,
+        rate_hz: float,
+        burst: float,
+        swap_time_s: float,
+        clock: Clock,
+        grant: Callable[[Claim], None],
+    ) -> None:
+        self.swap_time_s = swap_time_s
         self._rate_hz = rate_hz
         self._burst = burst
         self._clock = clock
@@ -61,6 +74,9 @@ class Repeater:
             return
         short = max(1.0 - self.tokens(now_s), 0.0)
         self._wake_s = now_s + short / self._rate_hz
+        if self._wake_s == now_s and short > 1.0 - _ENOUGH:
+            # The refill takes less than the clock can tell apart; time must go on for it to happen.
+            self._wake_s = math.nextafter(now_s, math.inf)
         self._clock.at(self._wake_s, self._wake)
 
     def _wake(self) -> None:
@@ -69,3 +85,17 @@ class Repeater:
             self._take(self.waiting.pop(0))
         if self.waiting:
             self._wake_later()
+
+
+class Server(Repeater):
+    """The other reading of `rate_hz`: one swap at a time, its result handed over 1 / `rate_hz` later.
+
+    One at a time, because several side by side would make more than `rate_hz` swaps per second. The next
+    swap may begin when 1 / `rate_hz` has passed since the last one did, just as with a bucket of one
+    token; `tokens` is 1 while the server is free, else the share of its present swap that is done. A swap
+    given up by its allocation keeps the server to its end.
+    """
+
+    def __init__(self, *, rate_hz: float, clock: Clock, grant: Callable[[Claim], None]) -> None:
+        swap_time_s = 1.0 / rate_hz if rate_hz > 0.0 else math.inf
+        super().__init__(rate_hz=rate_hz, burst=1.0, swap_time_s=swap_time_s, clock=clock, grant=grant)

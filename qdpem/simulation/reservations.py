@@ -67,7 +67,7 @@ class Reservation:
         self._ended = ended
         self._returned = returned
         self._write = write
-        self._held = [0] * len(self.path)
+        self._held: list[dict[int, int]] = [{} for _ in self.path]
         self._granted = [False] * len(self.path)
         self._released = [False] * len(self.path)
         self._foreign = 0
@@ -85,9 +85,9 @@ class Reservation:
         return self._lanes_left >> self.allocation.plan.end_rounds
 
     @property
-    def held(self) -> list[int]:
-        """Qubits held at each position of the path."""
-        return list(self._held)
+    def held(self) -> list[tuple[int, int]]:
+        """(pool, count) of all qubits held along the path."""
+        return [item for held in self._held for item in held.items()]
 
     def reserve(self, position: int = 0) -> None:
         """Local control: the reserve message is at `position`."""
@@ -119,23 +119,29 @@ class Reservation:
             if 0 <= hop < len(self.path) - 1 and self._granted[hop] and self._granted[hop + 1]:
                 self._generate(hop)
 
-    def free(self, position: int, count: int) -> None:
-        """Give back `count` qubits held at `position`; a standing request keeps them for what comes next."""
+    def free(self, position: int, pool: int, count: int) -> None:
+        """Give back `count` qubits of `pool` held at `position`; a standing request keeps them all."""
         if not (self.standing or self._released[position]):
-            self._held[position] -= count
-            self._world.memories.give(self.path[position], count)
+            self._held[position][pool] -= count
+            self._world.memories.give(pool, count)
 
-    def retake(self, position: int, count: int) -> bool:
-        """Take `count` qubits at `position` again, for what was lost; if there are none, all is given up."""
+    def _hold(self, position: int, pool: int, count: int) -> None:
+        held = self._held[position]
+        held[pool] = held.get(pool, 0) + count
+
+    def retake(self, position: int, pools: list[int], count: int) -> bool:
+        """Take `count` qubits of each pool at `position` again, for what was lost, or give up all."""
         if self._released[position]:
             return False
-        if self.standing:
+        if self.standing or not count:
             return True
-        if count and not self._take(self.path[position], count):
+        needs = {pool: count * pools.count(pool) for pool in pools}
+        if not self._take(self.path[position], needs):
             if self.open:
                 self._refuse(position, "memory")
             return False
-        self._held[position] += count
+        for pool, taken in needs.items():
+            self._hold(position, pool, taken)
         return True
 
     def completed(self, lane: Lane, pair: Pair, *, ready_s: float, operated_s: float) -> None:
@@ -156,8 +162,8 @@ class Reservation:
         if self.request is not None:
             self._hand_over(self.request, lane, pair, ready_s=ready_s, operated_s=operated_s)
             return
-        self._held[0] -= 1
-        self._held[-1] -= 1
+        self._held[0][lane.hops[0].pools[0]] -= 1
+        self._held[-1][lane.hops[-1].pools[1]] -= 1
         self._foreign -= 1
         self._world.stock.keep(pair, owner=self.path[0], until_s=self.allocation.expires_s)
         self.lane_done()
@@ -225,8 +231,9 @@ class Reservation:
         if self._end_distillation is not None and position in (0, len(self.path) - 1):
             self._end_distillation.release(how)
         node = self.path[position]
-        self._world.memories.give(node, self._held[position])
-        self._held[position] = 0
+        for pool, count in self._held[position].items():
+            self._world.memories.give(pool, count)
+        self._held[position] = {}
         self._released[position] = True
         if position == len(self.path) - 1:
             self._world.memories.foreign[node] -= self._foreign
@@ -290,7 +297,7 @@ class Reservation:
         # A node that is away is silent. Who waits for its answer gives up when that would have come.
         if self._world.absent.sites[node]:
             return "outage"
-        need = 0
+        needs: dict[int, int] = {}
         for hop, side in ((position - 1, 1), (position, 0)):
             # Of a step over a stocked remote pair only its owner, the first of the two, knows the pair.
             if not 0 <= hop < last or (side == 1 and self.track.links[hop] < 0):
@@ -302,23 +309,25 @@ class Reservation:
                 elif lane.hops[hop].link < 0:
                     return "stale"
                 elif not lane.hops[hop].supplied:
-                    need += self.units
+                    pool = lane.hops[hop].pools[side]
+                    needs[pool] = needs.get(pool, 0) + self.units
         if self.purpose and position == last:
             if not self._world.memories.admit_foreign(node, self.allocation.pairs):
                 return "capacity"
             self._foreign = self.allocation.pairs
-        if need and not self._take(node, need):
+        if needs and not self._take(node, needs):
             return "memory"
-        self._held[position] += need
+        for pool, count in needs.items():
+            self._hold(position, pool, count)
         return ""
 
-    def _take(self, node: int, need: int) -> bool:
+    def _take(self, node: int, needs: dict[int, int]) -> bool:
         """Qubits for this node's halves; a live request may have stock make room."""
         memories, stock = self._world.memories, bool(self.purpose)
-        if memories.take(node, need, stock=stock):
+        if memories.take_all(needs, stock=stock):
             return True
-        made_room = not stock and self._world.stock.make_room(node, need)
-        taken = made_room and memories.take(node, need, stock=stock)
+        made_room = not stock and self._world.stock.make_room(node, needs)
+        taken = made_room and memories.take_all(needs, stock=stock)
         self._note_memory(node, granted=taken)
         return taken
 
@@ -345,9 +354,10 @@ class Reservation:
         step, other = lane.hops[hop], hop + 1 - side
         if step.supplied or self._released[other]:
             return None
-        # Stock is not made of the stock of its links, and what is to be distilled is made fresh.
+        # Stock is not made of the stock of its links; what is to be distilled, or stands, is made fresh.
         plan = self.allocation.plan
-        if step.link >= 0 and (self.purpose or plan.rounds_per_link or plan.end_rounds):
+        fresh = self.purpose or self.standing or plan.rounds_per_link or plan.end_rounds
+        if step.link >= 0 and fresh:
             return None
         owner, partner = self.path[hop + side], self.path[other]
         pair = self._world.stock.find(owner, partner, lambda pair: self._budget_of(lane).admits(pair, step))
@@ -367,7 +377,8 @@ class Reservation:
             self._world.ledger.turn(pair)
         # The other end may have set qubits aside for this hop; it hears that they are not needed.
         if step.link >= 0 and self._granted[other]:
-            self._world.clock.after(step.delay_s, self.free, other, self.units)
-        self._held[hop] += 1
-        self._held[hop + 1] += 1
+            self._world.clock.after(step.delay_s, self.free, other, step.pools[1 - side], self.units)
+        step.pools = self._world.stock.pools_of(pair)
+        self._hold(hop, step.pools[0], 1)
+        self._hold(hop + 1, step.pools[1], 1)
         step.supply(pair, side=side)

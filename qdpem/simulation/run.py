@@ -217,19 +217,21 @@ class Simulation:
         """
         world = self._world
         world.ledger.check()
-        held = [0] * self.network.node_count
+        held = [0] * world.memories.pools
         for shelf in world.stock.owned:
             for pair in shelf.values():
-                held[pair.first] += 1
-                held[pair.second] += 1
+                for pool in world.stock.pools_of(pair):
+                    held[pool] += 1
         for reservation in self._desk.holding():
-            for node, count in zip(reservation.path, reservation.held, strict=True):
-                held[node] += count
-        for node, count in enumerate(held):
-            in_use = world.memories.held(node) - len(world.stock.leaving[node])
-            assert in_use == count, (node, in_use, count, self.now_s)
-            if world.absent.sites[node]:
-                assert world.memories.held(node) == world.memories.foreign[node] == 0, (node, self.now_s)
+            for pool, count in reservation.held:
+                held[pool] += count
+        for pool, count in enumerate(held):
+            in_use = world.memories.held(pool) - len(world.stock.leaving[pool])
+            assert in_use == count, (pool, in_use, count, self.now_s)
+        world.memories.check()
+        for node in world.absent.nodes:
+            in_use = sum(map(world.memories.held, world.memories.pools_at(node)))
+            assert in_use == world.memories.foreign[node] == 0, (node, self.now_s)
 
     def _context(self, seed: int) -> Context:
         arm = self.arm

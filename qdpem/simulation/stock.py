@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 
 from qdpem.network.graph import Network
@@ -15,11 +15,11 @@ _by_birth = attrgetter("born_s", "id")
 
 
 class Stock:
-    """Which live pairs are kept, by owner and by the node that holds a half. Each half holds one qubit.
+    """Which live pairs are kept, by owner and by the pool of qubits that holds a half. Each half holds one.
 
     A pair leaves by being taken (locked at both ends by id), by expiry, by its owner's word or by
     yielding its qubit to a live request. A late message about a pair that has left does nothing.
-    `leaving` holds the pairs given up at their other end, per node that has yet to hear and free its qubit.
+    `leaving` holds the pairs given up at their other end, per pool that has yet to hear and free its qubit.
     `seen` is what the site that decides for an owner has heard of: word of a pair from one of its ends
     takes `word_s(end, owner)`; expiry needs no word.
     """
@@ -36,8 +36,8 @@ class Stock:
         self.owned: list[dict[int, Pair]] = [{} for _ in range(network.node_count)]
         self.seen: list[dict[int, Pair]] = [{} for _ in range(network.node_count)]
         self._gone_unseen: set[int] = set()
-        self._held: list[dict[int, Pair]] = [{} for _ in range(network.node_count)]
-        self.leaving: list[dict[int, Pair]] = [{} for _ in range(network.node_count)]
+        self._held: list[dict[int, Pair]] = [{} for _ in range(memories.pools)]
+        self.leaving: list[dict[int, Pair]] = [{} for _ in range(memories.pools)]
 
     def keep(self, pair: Pair, *, owner: int, until_s: float) -> None:
         """Put a pair on the shelf of `owner`, its first end; its qubits now belong to the stock."""
@@ -67,25 +67,35 @@ class Stock:
         if pair is not None:
             self._discard(pair, at=owner)
 
-    def make_room(self, node: int, count: int) -> bool:
-        """Stock yields to live requests: discard the oldest halves at `node` until `count` are free.
+    def make_room(self, node: int, needs: Mapping[int, int]) -> bool:
+        """Stock yields to live requests: discard the oldest halves until each pool has so many free qubits.
 
-        Where all of them would not be enough, none is discarded.
+        All pools are those of `node`. Where all halves would not be enough, none is discarded.
         """
-        short = count - self._memories.free[node]
-        if short > len(self._held[node]):
+        short = {pool: count - self._memories.free[pool] for pool, count in needs.items()}
+        if any(count > len(self._held[pool]) for pool, count in short.items()):
             return False
-        for pair in sorted(self._held[node].values(), key=_by_birth)[: max(short, 0)]:
-            self._discard(pair, at=node)
+        for pool, count in short.items():
+            for pair in sorted(self._held[pool].values(), key=_by_birth)[: max(count, 0)]:
+                self._discard(pair, at=node)
         return True
 
     def abandon(self, node: int) -> None:
         """The node has failed and lost every half it held; news of that makes the other ends free theirs."""
-        for pair in list(self._held[node].values()):
-            self._lose(pair, at=node)
-        for pair in self.leaving[node].values():
-            self._free(pair, node)
-        self.leaving[node].clear()
+        for pool in self._memories.pools_at(node):
+            for pair in list(self._held[pool].values()):
+                self._lose(pair, at=node)
+            for pair in self.leaving[pool].values():
+                self._free(pair, node)
+            self.leaving[pool].clear()
+
+    def pools_of(self, pair: Pair) -> tuple[int, int]:
+        """The pools that the qubits at the first and the second end of `pair` belong to."""
+        pool = self._memories.pool
+        return pool(pair.first, pair.first_link), pool(pair.second, pair.second_link)
+
+    def _pool_at(self, pair: Pair, end: int) -> int:
+        return self.pools_of(pair)[end == pair.second]
 
     def _discard(self, pair: Pair, *, at: int) -> None:
         """End a pair at one end's wish; the other end frees its qubit when the message arrives."""
@@ -99,13 +109,13 @@ class Stock:
         self._ledger.end(pair, "lost", self._clock.now_s)
         other = pair.second if at == pair.first else pair.first
         self._free(pair, at)
-        self.leaving[other][pair.id] = pair
+        self.leaving[self._pool_at(pair, other)][pair.id] = pair
         self._clock.after(float(self._network.distance_s[at, other]), self._heard_of, pair, other)
         self._spread(pair, at, self._forget)
 
     def _heard_of(self, pair: Pair, end: int) -> None:
         """Word that a pair is gone has arrived at its other end, which may have failed meanwhile."""
-        if self.leaving[end].pop(pair.id, None) is not None:
+        if self.leaving[self._pool_at(pair, end)].pop(pair.id, None) is not None:
             self._free(pair, end)
 
     def _expire(self, pair: Pair) -> None:
@@ -117,20 +127,20 @@ class Stock:
             self._forget(pair)
 
     def _free(self, pair: Pair, end: int) -> None:
-        self._memories.give(end, 1)
+        self._memories.give(self._pool_at(pair, end), 1)
         if end == pair.second:
             self._memories.foreign[end] -= 1
 
     def _shelve(self, pair: Pair) -> None:
         self.owned[pair.owner][pair.id] = pair
-        for end in (pair.first, pair.second):
-            self._held[end][pair.id] = pair
+        for pool in self.pools_of(pair):
+            self._held[pool][pair.id] = pair
         self._spread(pair, pair.owner, self._appear)
 
     def _leave(self, pair: Pair) -> None:
         del self.owned[pair.owner][pair.id]
-        for end in (pair.first, pair.second):
-            del self._held[end][pair.id]
+        for pool in self.pools_of(pair):
+            del self._held[pool][pair.id]
 
     def _spread(self, pair: Pair, end: int, change: Callable[[Pair], None]) -> None:
         """Word of what happened at `end` travels to the site that decides for the owner."""

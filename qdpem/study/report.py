@@ -12,7 +12,7 @@ from typing import Any
 from physics.hardware import DirectLink, Fibre, LinkHardware, SourceLink
 from qdpem.provenance import provenance
 from qdpem.scenario.load import scenario_hash, scenario_text
-from qdpem.scenario.schema import Demand, Near, Scenario, Uniform
+from qdpem.scenario.schema import Demand, Near, Nodes, Scenario, Uniform
 from qdpem.study.figures import arm_styles
 from qdpem.study.reading import decided, demand_reading, readings, spread_reading
 from qdpem.study.results import CONTENTION, DELIVERY, MEASURES, Measure, StudyResult, p_text
@@ -188,8 +188,11 @@ def _facts(result: StudyResult, appendix: Appendix) -> list[tuple[str, str]]:
     facts = [
         ("topology", appendix.topology or scenario.topology.kind),
         ("length scale", f"{scenario.topology.length_scale:g}"),
-        ("repeaters", f"{_rate(nodes.repeater_rate_hz)} swaps/s each"),
-        ("memories", f"{nodes.memories} qubits per node, {_memory(nodes.hardware.memory)}"),
+        (
+            "repeaters",
+            f"{_rate(nodes.repeater_rate_hz)} swaps/s each, a {nodes.repeater_kind.replace('-', ' ')}",
+        ),
+        ("memories", f"{_qubits(nodes)}, {_memory(nodes.hardware.memory)}"),
         ("links", _link(scenario.links.hardware)),
         ("physics model", scenario.physics.model),
         ("demand", demand_reading(result)),
@@ -236,6 +239,12 @@ def _link(link: LinkHardware) -> str:
 
 def _fibre(fibre: Fibre) -> str:
     return f"{fibre.fixed_loss_db:g} dB + {fibre.loss_db_per_km:g} dB/km"
+
+
+def _qubits(nodes: Nodes) -> str:
+    if nodes.memories_per_link is None:
+        return f"{nodes.memories} qubits per node"
+    return f"{nodes.memories_per_link} qubits per node and link"
 
 
 def _memory(memory: Any) -> str:

@@ -197,3 +197,24 @@ def test_no_path_and_dead_links_give_no_choice() -> None:
     planner = Planner(replace(CONTEXT, network=silent), wait_share=0.3)
     assert planner.choose(0, 1, Load.idle(silent), target_fidelity=0.6, within_s=10.0) is None
     assert planner.choose(0, 0, Load.idle(silent), target_fidelity=0.6, within_s=10.0) is None
+
+
+def test_servers_take_their_time_side_by_side_and_then_are_waited_for_as_tokens_are() -> None:
+    """Nothing ahead: the slowest server of the path, however many; the waits are those of tokens."""
+    serving = replace(CONTEXT, network=replace(NETWORK, repeater_kind="server"))
+    ways = CONTEXT.routes.paths(0, 8)
+    bucket, server = options_over(ways, CONTEXT), options_over(ways, serving)
+    for row, path in enumerate(ways):
+        slowest_s = 1.0 / NETWORK.repeater_rate_hz[list(path.nodes[1:-1])].min()
+        gates_s = 1e-3 * math.ceil(math.log2(path.hops))
+        assert server.delay_s[:, row] - bucket.delay_s[:, row] == pytest.approx(slowest_s - gates_s)
+    one_link = CONTEXT.routes.paths(0, 1)[:1]
+    assert options_over(one_link, serving).delay_s == pytest.approx(options_over(one_link, CONTEXT).delay_s)
+    # Half-way through a swap, two waiting: ours begins when 2.5 services are over, and is counted for 1 more.
+    tokens, swaps = np.ones(9), np.zeros(9)
+    tokens[1], swaps[1] = 0.5, 2.0
+    busy = load_of(context=serving, tokens=tokens, swaps=swaps)
+    assert busy.token_wait_s()[1] == pytest.approx(2.5 / NETWORK.repeater_rate_hz[1])
+    assert server._waits(busy.ready_s, busy.token_wait_s(), 1) == pytest.approx(
+        bucket._waits(busy.ready_s, busy.token_wait_s(), 1)
+    )

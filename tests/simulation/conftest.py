@@ -23,7 +23,8 @@ parameters = {{ nodes = {nodes}, hop_km = {hop_km} }}
 [nodes]
 source_rate_hz = {source_rate_hz}
 repeater_rate_hz = {repeater_rate_hz}
-memories = {memories}
+repeater_kind = "{repeater_kind}"
+{memory_reading} = {memories}
 [nodes.hardware]
 memory = {{ kind = "depolarising", depolarising_s = {depolarising_s} }}
 swap_success_probability = {swap_success_probability}
@@ -52,6 +53,8 @@ _DEFAULTS = {
     "hop_km": 20.0,
     "source_rate_hz": 60.0,
     "repeater_rate_hz": 30.0,
+    "repeater_kind": "token-bucket",
+    "memory_reading": "memories",
     "memories": 16,
     "depolarising_s": 60.0,
     "swap_success_probability": 1.0,

@@ -184,7 +184,9 @@ class Bucket:
     def __init__(self, *, rate_hz: float, burst: float) -> None:
         self.bench = Bench()
         self.grants: list[tuple[int, float]] = []
-        self.repeater = Repeater(rate_hz=rate_hz, burst=burst, clock=self.bench.clock, grant=self._grant)
+        self.repeater = Repeater(
+            rate_hz=rate_hz, burst=burst, swap_time_s=0.0, clock=self.bench.clock, grant=self._grant
+        )
 
     def ask(self, deadline_s: float, purpose: int = 0):
         claim = self.bench.claim(0, deadline_s=deadline_s, purpose=purpose)
@@ -284,9 +286,9 @@ def test_stock_that_cannot_make_room_enough_is_not_thrown_away():
     shelf = Shelf()
     pair = shelf.keep(0, 1)
     assert shelf.memories.take(0, 14, stock=False)
-    assert not shelf.stock.make_room(0, 3)
+    assert not shelf.stock.make_room(0, {0: 3})
     assert shelf.stock.owned[0] == {pair.id: pair}
-    assert shelf.stock.make_room(0, 2)
+    assert shelf.stock.make_room(0, {0: 2})
     assert shelf.stock.owned[0] == {}
 
 
@@ -308,7 +310,7 @@ def test_an_owner_hears_of_a_pair_its_partner_gave_up_one_delay_later():
     shelf = Shelf()
     pair = shelf.keep(0, 1)
     shelf.memories.take(1, 15, stock=False)
-    assert shelf.stock.make_room(1, 1)
+    assert shelf.stock.make_room(1, {1: 1})
     assert pair.id in shelf.stock.seen[0]
     shelf.stock.drop(pair.id, 0)
     heard_s = shelf.clock.now_s + float(shelf.network.distance_s[0, 1])

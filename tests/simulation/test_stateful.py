@@ -14,7 +14,7 @@ from physics.plans import Plan
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import ALLOCATION_ENDS, CAUSES, OUTAGE_KINDS, PAIR_ENDS
 from qdpem.policy.interface import Allocation, Decisions
-from qdpem.scenario.schema import Arm, Outages, RandomOutages
+from qdpem.scenario.schema import Arm, Outages, RandomOutages, Topology
 from qdpem.simulation.run import Simulation
 
 
@@ -105,11 +105,13 @@ class Gambler:
 _CHANGES = st.fixed_dictionaries(
     {
         "nodes": st.integers(2, 6),
+        "memory_reading": st.sampled_from(("memories", "memories_per_link")),
         "memories": st.sampled_from((1, 2, 4, 9, 16)),
         "pairs": st.integers(1, 3),
         "swap_success_probability": st.sampled_from((0.3, 0.8, 1.0)),
         "hop_km": st.sampled_from((1.0, 20.0, 3000.0)),
         "application": st.sampled_from(("teleportation", "qkd")),
+        "repeater_kind": st.sampled_from(("token-bucket", "server")),
         "repeater_rate_hz": st.sampled_from((3.0, 100.0)),
         "patience_s": st.sampled_from((0.05, 1.0)),
     }
@@ -266,3 +268,40 @@ def test_the_gambler_meets_outages_of_all_kinds(line, arm):
     assert (with_node & (pairs["owner"] < 0)).any()
     _check_books(tables, simulation)
     _check_outages(tables)
+
+
+@pytest.mark.parametrize("arm", ["local-minhop", "central-fcfs"])
+def test_a_qubit_is_counted_where_its_half_left_also_where_paths_part(line, arm):
+    """On a grid two remote pairs of the same nodes may have left through different links."""
+    scenario = line(rate_hz=2.0, measured_s=20.0, memory_reading="memories_per_link", memories=8)
+    grid = Topology(kind="grid", parameters={"rows": 2, "columns": 3, "hop_km": 20.0})
+    policy, tables, simulation = _play(replace(scenario, topology=grid), Arm(name=arm, rights="virtual"), 7)
+    assert min(policy.counts.values()) > 0
+    _check_books(tables, simulation)
+    ports: dict[tuple[int, int], set[tuple[int, int]]] = {}
+    for pair, link in _links_at_ends(tables["pairs"]).items():
+        ports.setdefault(pair[1:], set()).add(link)
+    assert max(map(len, ports.values())) > 1
+
+
+def _links_at_ends(pairs):
+    """(pair, first, second) of stocked pairs -> links of the first and last fresh pair in them."""
+    row_of = {int(pair): row for row, pair in enumerate(pairs["pair"])}
+
+    def fresh(row: int, end: int) -> int:
+        if pairs["link"][row] >= 0:
+            return int(pairs["link"][row])
+        parents = [row_of[int(pairs[name][row])] for name in ("first_parent", "second_parent")]
+        return next(
+            fresh(parent, end)
+            for parent in parents
+            if end in (pairs["first"][parent], pairs["second"][parent])
+        )
+
+    return {
+        (int(pairs["pair"][row]), int(pairs["first"][row]), int(pairs["second"][row])): (
+            fresh(row, int(pairs["first"][row])),
+            fresh(row, int(pairs["second"][row])),
+        )
+        for row in np.flatnonzero(pairs["owner"] >= 0).tolist()
+    }

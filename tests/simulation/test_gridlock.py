@@ -1,0 +1,85 @@
+"""Saturated for ever: a chain of 17 nodes with few qubits delivers as much at the end as at the beginning."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qdpem.events.tables import OUTCOMES, PAIR_ENDS
+from qdpem.scenario.load import load_scenario
+from qdpem.scenario.schema import Arm
+from qdpem.simulation.run import simulate
+
+CHAIN = Path(__file__).parents[2] / "scenarios" / "chain.toml"
+OWN = ("nodes.memories=", "nodes.memories_per_link=4")
+SHARED = ("nodes.memories=4",)
+
+
+@pytest.mark.parametrize("memory", [OWN, SHARED], ids=["own qubits", "shared qubits"])
+@pytest.mark.parametrize(
+    ("weights", "rate_hz", "swap_success"),
+    [("ends", 500.0, 1.0), ("uniform", 1500.0, 1.0), ("uniform", 600.0, 0.5)],
+    ids=["end to end", "all pairs", "all pairs, half the swaps fail"],
+)
+def test_a_saturated_chain_of_seventeen_nodes_never_locks(memory, weights, rate_hz, swap_success):
+    """Deliveries in each tenth of the run, and in the last as many as in the first.
+
+    Most requests are refused: the demand is beyond what the qubits allow. Counts of two tenths differ by at
+    most 4.9 deviations of two Poisson counts (false alarm 1e-6; in truth they spread less).
+    """
+    scenario = load_scenario(
+        CHAIN,
+        [
+            "topology.parameters.nodes=17",
+            f"nodes.hardware.swap_success_probability={swap_success}",
+            f"demand.weights={weights}",
+            "demand.arrivals=poisson",
+            f"demand.rate_hz={rate_hz}",
+            "demand.classes.0.standing=no",
+            "demand.classes.0.patience_s=0.05",
+            "control.back_off_s=0.001",
+            "window.warm_up_s=0.2",
+            "window.measured_s=2",
+            *memory,
+        ],
+    )
+    requests = simulate(scenario, Arm(name="local-minhop"), seed=1000).tables["requests"]
+    delivered = requests["outcome"] == OUTCOMES.index("delivered")
+    assert delivered.mean() < 0.75
+    counts = np.histogram(requests["end_s"][delivered], bins=10, range=(0.2, 2.2))[0]
+    assert counts.min() > 0
+    assert abs(counts[0] - counts[-1]) <= 4.9 * math.sqrt(counts[0] + counts[-1])
+
+
+@pytest.mark.parametrize("standing", ["link", "pair"])
+@pytest.mark.parametrize("swap_success", [1.0, 0.5])
+def test_a_standing_request_over_seventeen_nodes_never_locks(standing, swap_success):
+    """Links make as many pairs in the last tenth of the run as in the first, and pairs go on being delivered.
+
+    Counts of fresh pairs of two tenths differ by at most 6 deviations of two Poisson counts: they are in the
+    thousands, and scatter less than Poisson's for waiting evens them out.
+    """
+    scenario = load_scenario(
+        CHAIN,
+        [
+            "topology.parameters.nodes=17",
+            f"nodes.hardware.swap_success_probability={swap_success}",
+            f"demand.classes.0.standing={standing}",
+            "demand.classes.0.pairs=4",
+            "links.hardware.modes=4",
+            "window.warm_up_s=0.2",
+            "window.measured_s=1",
+            *OWN,
+        ],
+    )
+    pairs = simulate(scenario, Arm(name="local-minhop"), seed=1000).tables["pairs"]
+    fresh_s = pairs["born_s"][pairs["first_parent"] < 0]
+    counts = np.histogram(fresh_s, bins=10, range=(0.2, 1.2))[0]
+    assert counts.min() > 1000
+    assert abs(counts[0] - counts[-1]) <= 6.0 * math.sqrt(counts[0] + counts[-1])
+    if swap_success == 1.0:
+        delivered_s = pairs["end_s"][pairs["end"] == PAIR_ENDS.index("delivered")]
+        assert np.histogram(delivered_s, bins=10, range=(0.2, 1.2))[0].min() > 10
