@@ -72,8 +72,8 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
         "links.hardware.fresh_fidelity": "1.2 is not allowed; should be in [1/4, 1]",
         "nodes.hardware.memory.kind": "'depolarizing' is not allowed; should be 'depolarising' or 'relaxing'"
         " (did you mean 'depolarising'?)",
-        "demand.wieghts": "is not a known key; did you mean 'weights'? known: classes, rate_hz,"
-        " known: classes, rate_hz, load_share, served_share, weights, near, bursts",
+        "demand.wieghts": "is not a known key; did you mean 'weights'?"
+        " known: classes, rate_hz, load_share, served_share, arrivals, weights, near, bursts",
     }
 
 

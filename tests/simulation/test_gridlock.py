@@ -59,8 +59,8 @@ def test_a_saturated_chain_of_seventeen_nodes_never_locks(memory, weights, rate_
 def test_a_standing_request_over_seventeen_nodes_never_locks(standing, swap_success):
     """Links make as many pairs in the last tenth of the run as in the first, and pairs go on being delivered.
 
-    Counts of fresh pairs of two tenths differ by at most 6 deviations of two Poisson counts: they are in the
-    thousands, and scatter less than Poisson's for waiting evens them out.
+    Counts of fresh pairs of two tenths differ by at most 6 deviations of two Poisson counts: there are many of
+    them, and they scatter less than Poisson's for waiting evens them out.
     """
     scenario = load_scenario(
         CHAIN,
@@ -78,7 +78,7 @@ def test_a_standing_request_over_seventeen_nodes_never_locks(standing, swap_succ
     pairs = simulate(scenario, Arm(name="local-minhop"), seed=1000).tables["pairs"]
     fresh_s = pairs["born_s"][pairs["first_parent"] < 0]
     counts = np.histogram(fresh_s, bins=10, range=(0.2, 1.2))[0]
-    assert counts.min() > 1000
+    assert counts.min() > 500
     assert abs(counts[0] - counts[-1]) <= 6.0 * math.sqrt(counts[0] + counts[-1])
     if swap_success == 1.0:
         delivered_s = pairs["end_s"][pairs["end"] == PAIR_ENDS.index("delivered")]
