@@ -112,7 +112,11 @@ class Reservation:
 
     def free(self, position: int, count: int) -> None:
         """Give back `count` qubits held at `position`; a standing request keeps them for what comes next."""
-        if not (self.standing or self._released[position]):
+        if not self.standing:
+            self._give_back(position, count)
+
+    def _give_back(self, position: int, count: int) -> None:
+        if not self._released[position]:
             self._held[position] -= count
             self._world.memories.give(self.path[position], count)
 
@@ -336,7 +340,7 @@ class Reservation:
             self._world.ledger.turn(pair)
         # The other end may have set qubits aside for this hop; it hears that they are not needed.
         if step.link >= 0 and self._granted[other]:
-            self._world.clock.after(step.delay_s, self.free, other, self.units)
+            self._world.clock.after(step.delay_s, self._give_back, other, self.units)
         self._held[hop] += 1
         self._held[hop + 1] += 1
         step.supply(pair, side=side)
