@@ -38,3 +38,16 @@ def test_every_scenario_in_the_tree_loads(name):
     from qdpem.scenario.load import load_scenario
 
     assert load_scenario(ROOT / "scenarios" / name).study is not None
+
+
+def test_the_chain_of_the_page_loads():
+    """docs/chains.md: its scenario, once it has a name and a window."""
+    from qdpem.scenario.load import parse_scenario
+
+    found = re.search(
+        r"```toml\n(.*?)```", (ROOT / "docs" / "chains.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert found is not None
+    scenario = parse_scenario('name = "page"\n' + found[1])
+    assert scenario.links.slotted
+    assert scenario.demand.classes[0].standing == "pair"

@@ -133,12 +133,12 @@ def _repeater(network: Network, node: int, *, clock: Clock) -> Repeater:
     )
 
 
-def _tell_owner(claim: Claim, node: int, _now_s: float) -> None:
-    claim.owner.emitted(claim, node)
+def _tell_owner(claim: Claim, node: int, emitted_s: float) -> None:
+    claim.owner.emitted(claim, node, emitted_s)
 
 
-def _tell_attempter(claim: Claim) -> None:
-    claim.owner.emitted(claim, NO_SENDER)
+def _tell_attempter(claim: Claim, start_s: float) -> None:
+    claim.owner.emitted(claim, NO_SENDER, start_s)
 
 
 def _tell_lane(claim: Claim) -> None:

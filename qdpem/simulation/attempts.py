@@ -26,8 +26,8 @@ from qdpem.simulation.claims import Claim
 from qdpem.simulation.clock import Clock
 
 _BLOCK = 64
-_ROUNDING = 1e-9
-"""Of a slot: so much after its beginning, which rounding may cause, still belongs to it."""
+_ROUNDING = 1e-6
+"""Of a slot: a claim made so much after its beginning, which rounding may cause, still has its attempt."""
 _by_key = attrgetter("key")
 
 
@@ -35,7 +35,8 @@ class Mode:
     """One mode of a link: the attempts it makes, for whom, and how many are left until one succeeds.
 
     Attempt k since it last began anew, counted from 0, starts at `start_s` + k x period; `made` of them
-    have started, and the one that is `left` ahead of them succeeds.
+    have started, and the one that is `left` ahead of them succeeds. A slotted mode counts slots from t = 0
+    instead, so that a slot begins at the same number of seconds for all.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Mode:
         self._generator = stream(seed, name)
         self._probability = probability
         self._period_s = period_s
-        self._slotted = slotted
+        self.slotted = slotted
         self._drawn: list[int] = []
         self._start_s = 0.0
         self._made = 0
@@ -66,13 +67,14 @@ class Mode:
         """Attempt for `claim` from now on, or from the end of the period that runs."""
         self.claim = claim
         if self.next_s < now_s:
-            self._start_s, self._made = self._first_s(now_s), 0
+            self._begin_anew(now_s)
 
-    def _first_s(self, now_s: float) -> float:
-        """When a mode that has rested can start: now, or with the next slot."""
-        if not self._slotted:
-            return now_s
-        return math.ceil(now_s / self._period_s - _ROUNDING) * self._period_s
+    def _begin_anew(self, now_s: float) -> None:
+        """A mode that has rested can start now, or with the next slot."""
+        if self.slotted:
+            self._made = math.ceil(now_s / self._period_s - _ROUNDING)
+        else:
+            self._start_s, self._made = now_s, 0
 
     def pass_until(self, now_s: float) -> None:
         """Count the attempts started before `now_s`; none of them succeeded."""
@@ -110,7 +112,7 @@ class Attempts:
         slotted: bool = False,
         end_s: float,
         clock: Clock,
-        succeed: Callable[[Claim], None],
+        succeed: Callable[[Claim, float], None],
     ) -> None:
         self._modes = [
             Mode(
@@ -179,10 +181,12 @@ class Attempts:
         """An attempt that will succeed starts now, unless the mode was given to another claim meanwhile."""
         if version != mode.version or mode.claim is None:
             return
+        # A claim that a cut-off made comes late by that much; the slot does not.
+        start_s = mode.success_s if mode.slotted else self._clock.now_s
         self.account()
         self._lose(mode, self._clock.now_s)
         mode.succeed()
-        self._succeed(mode.claim)
+        self._succeed(mode.claim, start_s)
 
     def _lose(self, mode: Mode, start_s: float) -> None:
         assert mode.claim is not None

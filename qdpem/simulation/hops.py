@@ -47,8 +47,9 @@ class Line(Protocol):
 class Hop:
     """Makes one pair between two nodes that follow each other on the path, and again when told so.
 
-    `turn` counts the pairs made and those known to be lost: word of an older one says nothing of this one.
-    `pools`: of its qubits at the left and the right end; -1 until a stocked remote pair is chosen.
+    `turn` counts the pairs made: word of an older one says nothing of this one. `lost` is the turn of the
+    last pair that the node on either side knows to be lost. `pools`: of its qubits at the left and the right
+    end; -1 until a stocked remote pair is chosen.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class Hop:
         "known",
         "link",
         "live",
+        "lost",
         "pools",
         "position",
         "supplied",
@@ -83,6 +85,7 @@ class Hop:
         self.supplied = False
         self.cancelled = False
         self.turn = 0
+        self.lost = [0, 0]
         self.claims: list[Claim] = []
         self.live: list[Pair] = []
         self._levels: list[list[Pair]] = [[] for _ in range(line.order.rounds)]
@@ -98,6 +101,11 @@ class Hop:
         """Both ends have set qubits aside: claim what the pair needs."""
         if not (self.cancelled or self.supplied):
             self._claim(self._line.order.units)
+
+    def forget(self, side: int) -> None:
+        """The node on `side` hears that the pair is lost."""
+        self.known[side] = False
+        self.lost[side] = self.turn
 
     def freed(self, side: int) -> None:
         """The node on `side` has its qubits back: the hop begins again when its left end knows both have."""
@@ -127,12 +135,12 @@ class Hop:
         # A stocked pair is measured for a key when both ends know which one; a fresh one when it is made.
         self._line.made(self, pair, known_s, ready_s=told_s)
 
-    def emitted(self, claim: Claim, sender: int) -> None:
-        """An emission of the node `sender`, or an attempt of the link, has begun and will succeed."""
+    def emitted(self, claim: Claim, sender: int, start_s: float) -> None:
+        """An emission of the node `sender`, or an attempt of the link, began at `start_s` and succeeds."""
         self._world.leave_feeds(claim, "granted")
         self.claims.remove(claim)
         course = self._world.ledger.births.course(self.link, sender)
-        self._world.clock.after(course.birth_s, self._herald, sender)
+        self._world.clock.at(start_s + course.birth_s, self._herald, sender)
 
     def cancel(self, how: str) -> None:
         """Give up: claims are withdrawn, pairs not handed over yet are gone."""

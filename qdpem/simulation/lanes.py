@@ -20,8 +20,8 @@ from qdpem.simulation.world import World
 ONCE, BY_PAIR, BY_LINK = range(3)
 """When a lane begins again: not at all, after each delivery, every link when its qubits are free."""
 
-_AFTER = 1e-9
-"""Share of a cut-off by which it comes late, so that a pair can still be used at that very moment."""
+_AFTER = 1e-14
+"""Share of the clock's time by which a cut-off is late: a pair can still be used at that very moment."""
 
 
 class Principal(Order, Protocol):
@@ -118,7 +118,7 @@ class Lane:
             self.hops[0].freed(0)
             self.hops[-1].freed(1)
         else:
-            self._begin_again(0, self._last, self.track.delays_s[0], held=1)
+            self._begin_again(0, self._last, self.track.delays_s[0])
 
     def made(self, hop: Hop, pair: Pair, known_s: tuple[float, float], *, ready_s: float) -> None:
         """A hop has its pair."""
@@ -144,11 +144,12 @@ class Lane:
         world, position = self._world, claim.tag
         world.claims.end(claim, "granted", world.clock.now_s)
         self._tokens[position] = None
+        turns = self.hops[position - 1].turn, self.hops[position].turn
         swap_time_s = world.repeaters[claim.node].swap_time_s
         if swap_time_s > 0.0:
-            world.clock.after(swap_time_s, self._swap, position)
+            world.clock.after(swap_time_s, self._swap, position, turns)
         else:
-            self._swap(position)
+            self._swap(position, turns)
 
     def _watch(self, segment: Segment) -> None:
         """A joined segment that spans the lane is delivered; one that does not may grow too old."""
@@ -157,16 +158,16 @@ class Lane:
             if self._last > 1:
                 clock.at(max(segment.source_s, segment.destination_s), self._complete, segment)
         elif segment.due_s < self.reservation.expires_s:
-            clock.at(segment.due_s + _AFTER * self._world.network.cutoff_s, self._cut_off, segment)
+            clock.at(segment.due_s * (1.0 + _AFTER), self._cut_off, segment)
 
     def _know(self, hop: Hop, side: int, turn: int) -> None:
-        """The node on `side` knows that the hop's pair is there, if it has not been lost meanwhile."""
+        """The node on `side` knows of the hop's pair, unless word that it is lost has come before."""
         position = hop.position + side
         if hop.cancelled:
             return
         if self.reservation.units > 1 and not hop.supplied:
             self.reservation.free(position, hop.pools[side], self.reservation.units - 1)
-        if turn != hop.turn:
+        if turn != hop.turn or turn == hop.lost[side]:
             return
         hop.known[side] = True
         if 0 < position < self._last:
@@ -214,10 +215,13 @@ class Lane:
             self._world.repeaters[self.track.nodes[position]].remove(claim)
             self._world.claims.end(claim, "withdrawn", self._world.clock.now_s)
 
-    def _swap(self, position: int) -> None:
+    def _swap(self, position: int, turns: tuple[int, int]) -> None:
+        """Measure the two halves there were when the swap began, in these turns of the two hops."""
         left, right = self._ending[position], self._starting[position]
         self._tokens.pop(position, None)
-        if left is None or right is None:
+        same = self.hops[position - 1].turn == turns[0], self.hops[position].turn == turns[1]
+        if left is None or right is None or not all(same):
+            self._swap_in_vain(position, same)
             return
         world, node = self._world, self.track.nodes[position]
         now_s = world.clock.now_s
@@ -232,6 +236,17 @@ class Lane:
         self._give_away(position)
         if pair is None:
             self._lost(left.first, right.last, delays_s, at=position)
+
+    def _swap_in_vain(self, position: int, same: tuple[bool, bool]) -> None:
+        """One of the pairs was gone already, unknown to the node: the other is spent on it all the same."""
+        segments = self._ending[position], self._starting[position]
+        for side, segment in enumerate(segments):
+            if not same[side]:
+                continue
+            self.hops[position - 1 + side].known[1 - side] = False
+            if segment is not None:
+                self._end(segment, "lost")
+                self._lost(segment.first, segment.last, self.track.delays_s[position], at=position)
 
     def _join(self, left: Segment, right: Segment, pair: Pair, delays_s: tuple[float, ...]) -> None:
         """One segment of two; either end of the path hears of the swap, and of its outcome."""
@@ -264,8 +279,6 @@ class Lane:
 
     def _lost(self, first: int, last: int, heard_s: tuple[float, ...], *, at: int) -> None:
         """Nothing spans `first` to `last` any more; each node hears of it in `heard_s` and begins again."""
-        for hop in self.hops[first:last] if self.reservation.standing != BY_LINK else ():
-            hop.turn += 1
         if any(hop.link < 0 for hop in self.hops[first:last]):
             self.reservation.fail(at)
         elif self.reservation.standing == BY_LINK:
@@ -273,14 +286,14 @@ class Lane:
             self._world.clock.after(heard_s[first], self._regain, first, first, last, 0)
             self._world.clock.after(heard_s[last], self._regain, last, first, last, 0)
         else:
-            self._begin_again(first, last, heard_s, held=1)
+            self._begin_again(first, last, heard_s)
 
-    def _begin_again(self, first: int, last: int, heard_s: tuple[float, ...], *, held: int) -> None:
-        """Every node of a stretch takes its qubits again when it hears; its ends still hold `held` each."""
+    def _begin_again(self, first: int, last: int, heard_s: tuple[float, ...]) -> None:
+        """Every node of a stretch takes its qubits again when it hears; its ends still hold one each."""
         units = self.reservation.units
         for position in range(first, last + 1):
             # Inner nodes gave away the qubits of both sides.
-            count = units if first < position < last else units - held
+            count = units if first < position < last else units - 1
             self._world.clock.after(heard_s[position], self._regain, position, first, last, count)
 
     def _regain(self, position: int, first: int, last: int, count: int) -> None:
@@ -289,8 +302,10 @@ class Lane:
         sides += [(self.hops[position], 0)] if position < last else []
         if not self.reservation.retake(position, [hop.pools[side] for hop, side in sides], count):
             return
+        if not self._swapping(position):
+            self._withdraw_token(position)
         for hop, side in sides:
-            hop.known[side] = False
+            hop.forget(side)
             hop.freed(side)
 
     def _cut_off(self, segment: Segment) -> None:
@@ -300,6 +315,8 @@ class Lane:
             return
         self._withdraw_token(first)
         self._withdraw_token(last)
+        self.hops[first].forget(0)
+        self.hops[last - 1].forget(1)
         self._end(segment, "expired")
         delays_s = self.track.delays_s
         heard_s = tuple(map(min, delays_s[first], delays_s[last]))

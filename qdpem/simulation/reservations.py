@@ -121,7 +121,11 @@ class Reservation:
 
     def free(self, position: int, pool: int, count: int) -> None:
         """Give back `count` qubits of `pool` held at `position`; a standing request keeps them all."""
-        if not (self.standing or self._released[position]):
+        if not self.standing:
+            self._give_back(position, pool, count)
+
+    def _give_back(self, position: int, pool: int, count: int) -> None:
+        if not self._released[position]:
             self._held[position][pool] -= count
             self._world.memories.give(pool, count)
 
@@ -354,9 +358,9 @@ class Reservation:
         step, other = lane.hops[hop], hop + 1 - side
         if step.supplied or self._released[other]:
             return None
-        # Stock is not made of the stock of its links; what is to be distilled, or stands, is made fresh.
+        # Stock is not made of the stock of its links, and what is to be distilled is made fresh.
         plan = self.allocation.plan
-        fresh = self.purpose or self.standing or plan.rounds_per_link or plan.end_rounds
+        fresh = self.purpose or plan.rounds_per_link or plan.end_rounds
         if step.link >= 0 and fresh:
             return None
         owner, partner = self.path[hop + side], self.path[other]
@@ -377,7 +381,7 @@ class Reservation:
             self._world.ledger.turn(pair)
         # The other end may have set qubits aside for this hop; it hears that they are not needed.
         if step.link >= 0 and self._granted[other]:
-            self._world.clock.after(step.delay_s, self.free, other, step.pools[1 - side], self.units)
+            self._world.clock.after(step.delay_s, self._give_back, other, step.pools[1 - side], self.units)
         step.pools = self._world.stock.pools_of(pair)
         self._hold(hop, step.pools[0], 1)
         self._hold(hop + 1, step.pools[1], 1)

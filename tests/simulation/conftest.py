@@ -78,6 +78,87 @@ def line() -> Callable[..., Scenario]:
     return build
 
 
+_CHAIN = """
+name = "chain"
+[topology]
+kind = "line"
+parameters = {{ nodes = {nodes}, hop_km = {hop_km} }}
+[nodes]
+repeater_rate_hz = {repeater_rate_hz}
+repeater_burst = {repeater_burst}
+swap_time_s = {swap_time_s}
+distillation_time_s = 0.0
+swap_order = "{swap_order}"
+memories = {memories}
+{cutoff}
+[nodes.hardware]
+memory = {{ kind = "depolarising", depolarising_s = {depolarising_s} }}
+swap_success_probability = {swap_success_probability}
+[links]
+processing_delay_s = 0.0
+light_delay = {light_delay}
+slotted = true
+[links.hardware]
+kind = "direct"
+success_probability = {success_probability}
+attempt_period_s = 0.001
+modes = {modes}
+fresh_weights = [0.97, 0.01, 0.01, 0.01]
+[demand]
+arrivals = "once"
+weights = "ends"
+[[demand.classes]]
+application = "teleportation"
+share = 1.0
+target_fidelity = 0.51
+standing = "{standing}"
+pairs = {pairs}
+patience_s = {patience_s}
+[forecasting]
+history_s = 10.0
+[control]
+retries = {retries}
+[window]
+warm_up_s = 0.001
+measured_s = {measured_s}
+"""
+
+_CHAIN_DEFAULTS = {
+    "nodes": 3,
+    "hop_km": 20.0,
+    "repeater_rate_hz": 1e9,
+    "repeater_burst": 1e9,
+    "swap_time_s": 0.0,
+    "swap_order": "asap",
+    "memories": 2,
+    "cutoff_s": None,
+    "depolarising_s": 1.0,
+    "swap_success_probability": 1.0,
+    "light_delay": False,
+    "success_probability": 0.5,
+    "modes": 1,
+    "standing": "pair",
+    "pairs": 1,
+    "patience_s": 1000.0,
+    "retries": 4,
+    "measured_s": 20.0,
+}
+
+
+@pytest.fixture
+def chain() -> Callable[..., Scenario]:
+    """A line whose links attempt in slots of 1 ms, and one request between its ends; changed by keyword."""
+
+    def build(**changes: object) -> Scenario:
+        assert set(changes) <= set(_CHAIN_DEFAULTS)
+        given = {**_CHAIN_DEFAULTS, **changes}
+        given["light_delay"] = str(given["light_delay"]).lower()
+        cutoff_s = given.pop("cutoff_s")
+        return parse_scenario(_CHAIN.format(cutoff=f"cutoff_s = {cutoff_s}" if cutoff_s else "", **given))
+
+    return build
+
+
 class Script:
     """A policy that answers with `rule(views)` and keeps the views it saw."""
 

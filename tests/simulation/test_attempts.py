@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from qdpem.rng import stream
-from qdpem.simulation.attempts import Attempts
+from qdpem.simulation.attempts import Attempts, Mode
 from qdpem.simulation.claims import ClaimBook
 from qdpem.simulation.clock import Clock
 
@@ -71,7 +71,8 @@ class Bench:
         """Claim -> when it first lost an attempt and to which site; those that never did are left out."""
         return {row[0]: (row[8] - row[11], row[12]) for row in self.rows if row[10]}
 
-    def _succeed(self, claim) -> None:
+    def _succeed(self, claim, start_s: float) -> None:
+        assert start_s == self.clock.now_s
         self.granted.append((claim.id, self.clock.now_s))
         self.link.remove(claim)
         self.book.end(claim, "granted", self.clock.now_s)
@@ -283,3 +284,15 @@ def _act(bench, naive, what, number):
         naive.claims[claim.id] = SimpleNamespace(deadline_s=float(number), site=10 + number, claim=claim)
     elif waiting:
         bench.remove(naive.claims.pop(waiting[number % len(waiting)]).claim)
+
+
+@given(slot=st.integers(1, 9 * 10**7), period_s=st.sampled_from((1e-3, 2.01e-4, 1.0 / 3.0)))
+def test_a_slot_begins_at_the_same_number_of_seconds_for_all(slot, period_s):
+    """A claim made when the last attempt is known to have succeeded, or by a cut-off then, loses no slot."""
+    mode = Mode(name="one", seed=1, probability=0.5, period_s=period_s, slotted=True)
+    known_s = (slot - 1) * period_s + period_s
+    for now_s in (known_s, known_s * (1.0 + 1e-14)):
+        mode.begin(None, now_s)
+        assert mode.next_s == slot * period_s
+    mode.begin(None, (slot + 0.25) * period_s)
+    assert mode.next_s == (slot + 1) * period_s

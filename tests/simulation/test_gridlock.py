@@ -59,8 +59,8 @@ def test_a_saturated_chain_of_seventeen_nodes_never_locks(memory, weights, rate_
 def test_a_standing_request_over_seventeen_nodes_never_locks(standing, swap_success):
     """Links make as many pairs in the last tenth of the run as in the first, and pairs go on being delivered.
 
-    Counts of fresh pairs of two tenths differ by at most 6 deviations of two Poisson counts: there are many of
-    them, and they scatter less than Poisson's for waiting evens them out.
+    Counts of fresh pairs of two tenths differ by at most 6 deviations of two Poisson counts: there are many
+    of them, and they scatter less than Poisson's for waiting evens them out.
     """
     scenario = load_scenario(
         CHAIN,
