@@ -1,11 +1,12 @@
-"""What a delivered pair costs on a repeater chain, as JSON lines: wall time, events, fidelity.
+"""What the network costs, as JSON lines: a pair on a chain, a simulated second of a mesh, an epoch, a record.
 
-    python benchmarks/network.py [--nodes 3 5 9 17] [--memories 1 4] [--rate 1000] [--seconds 2] [--rounds 3]
+    python benchmarks/network.py chain [--nodes 3 5 9 17] [--memories 1 4] [--seconds 2] [--rounds 5]
+    python benchmarks/network.py mesh [--seconds 20] [--rounds 5] [--large 1000] [--arms local-minhop ...]
 
-Chains of `scenarios/chain.toml` with `memories` qubits and modes per link, requests, ledger and record on,
-and a bare SimPy event are measured in turn, round after round; figures are medians over the rounds, ratios
-of medians within this one run. Requests ask at `rate` per second, more than one memory per link can serve:
-what it refuses is part of what a delivered pair costs here.
+chain: `scenarios/chain.toml`, one standing request, `memories` pairs at a time, requests, ledger and record on.
+mesh: `scenarios/paper.toml` on seed 1, with and without a record, and with --large nodes at the same load per
+node. Cases and a bare SimPy event are measured in turn, round after round; figures are medians over the rounds
+and ratios are of medians within this one run. Set-up (map, paths, tables, forecasters) is told apart.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ import json
 import math
 import statistics
 import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,21 +28,40 @@ import numpy as np
 from quickstart import bare_event_us, one_run
 
 from qdpem import load_scenario
+from qdpem.events.recorder import Recorder
 from qdpem.events.tables import PAIR_ENDS
 from qdpem.records.reader import open_record
+from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import Scenario
+from qdpem.simulation import run as simulation_run
+from qdpem.simulation.arms import find_arm
+from qdpem.simulation.load import find_load
+from qdpem.simulation.run import Simulation
 
 ANCHORS = {3: 0.9582, 5: 0.9172, 9: 0.8418, 17: 0.7139}
 """Mean fidelity by nodes of chains whose links never rest, from two simulators that agree on it."""
 
 
-def chain(nodes: int, memories: int, *, rate_hz: float, seconds: float) -> Scenario:
-    """The chain of the scenario file with other lengths, memories and demand."""
+class Nothing:
+    """A recorder that keeps nothing."""
+
+    def appender(self, table: object) -> Callable[[object], None]:
+        return lambda row: None
+
+    def vectors(self, vectors: object) -> None:
+        pass
+
+    def tick(self, time_s: float) -> None:
+        pass
+
+
+def chain(nodes: int, memories: int, *, seconds: float) -> Scenario:
+    """The chain of the scenario file with another length and other memories."""
     changes = {
         "topology.parameters.nodes": nodes,
         "nodes.memories": 2 * memories,
         "links.hardware.modes": memories,
-        "demand.rate_hz": rate_hz,
+        "demand.classes.0.pairs": memories,
         "window.warm_up_s": 0.0,
         "window.measured_s": seconds,
     }
@@ -50,40 +74,8 @@ def delivered_fidelity(path: Path) -> np.ndarray[Any, Any]:
     return np.asarray(pairs["fidelity"][pairs["end"] == PAIR_ENDS.index("delivered")])
 
 
-def summary(
-    runs: list[dict[str, float]],
-    fidelity: np.ndarray[Any, Any],
-    *,
-    nodes: int,
-    seconds: float,
-    bare_us: float,
-) -> dict[str, Any]:
-    """Medians of the rounds, per delivered pair; all rounds are of one seed and deliver the same."""
-    wall_s = statistics.median(run["wall_s"] for run in runs)
-    events, count = runs[0]["events"], len(fidelity)
-    return {
-        "delivered": count,
-        "delivered_per_simulated_s": round(count / seconds, 1),
-        "ms_per_delivered": round(1e3 * wall_s / count, 4),
-        "events_per_delivered": round(events / count, 1),
-        "event_us": round(1e6 * wall_s / events, 2),
-        "bare_simpy_event_us": round(bare_us, 3),
-        "event_ratio": round(1e6 * wall_s / events / bare_us, 1),
-        "mean_fidelity": round(float(fidelity.mean()), 5),
-        "standard_error": round(float(fidelity.std()) / math.sqrt(count), 5),
-        "anchor_fidelity": ANCHORS.get(nodes),
-    }
-
-
-def main() -> None:
-    """Measure and print one JSON line a chain."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--nodes", nargs="+", type=int, default=list(ANCHORS))
-    parser.add_argument("--memories", nargs="+", type=int, default=[1, 4])
-    parser.add_argument("--rate", type=float, default=1000.0)
-    parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args()
+def chains(asked: argparse.Namespace) -> None:
+    """One JSON line a chain."""
     cases = list(product(asked.nodes, asked.memories))
     runs: dict[tuple[int, int], list[dict[str, float]]] = {case: [] for case in cases}
     fidelity, bare = {}, []
@@ -92,14 +84,165 @@ def main() -> None:
             bare.append(bare_event_us())
             for case in cases:
                 path = Path(folder) / f"{case[0]}-{case[1]}-{turn}.h5"
-                scenario = chain(*case, rate_hz=asked.rate, seconds=asked.seconds)
-                runs[case].append(one_run(scenario, "local-minhop", path))
+                runs[case].append(one_run(chain(*case, seconds=asked.seconds), "local-minhop", path))
                 fidelity[case] = delivered_fidelity(path)
-    bare_us = statistics.median(bare)
-    for nodes, memories in cases:
-        case = (nodes, memories)
-        found = summary(runs[case], fidelity[case], nodes=nodes, seconds=asked.seconds, bare_us=bare_us)
-        print(json.dumps({"nodes": nodes, "memories": memories, "rounds": asked.rounds, **found}))
+    for case in cases:
+        found = chain_line(runs[case], fidelity[case], seconds=asked.seconds, bare=bare)
+        about = {"nodes": case[0], "memories": case[1], "rounds": asked.rounds}
+        print(json.dumps({**about, **found, "anchor_fidelity": ANCHORS.get(case[0])}))
+
+
+def chain_line(
+    runs: list[dict[str, float]],
+    fidelity: np.ndarray[Any, Any],
+    *,
+    seconds: float,
+    bare: list[float],
+) -> dict[str, Any]:
+    """Medians of the rounds, per delivered pair; all rounds are of one seed and deliver the same."""
+    wall_s, bare_us = statistics.median(run["wall_s"] for run in runs), statistics.median(bare)
+    events, count = runs[0]["events"], len(fidelity)
+    return {
+        "delivered_per_simulated_s": round(count / seconds, 1),
+        "ms_per_delivered": round(1e3 * wall_s / count, 4),
+        "events_per_delivered": round(events / count, 1),
+        "event_us": round(1e6 * wall_s / events, 2),
+        "event_ratio": round(1e6 * wall_s / events / bare_us, 1),
+        "mean_fidelity": round(float(fidelity.mean()), 5),
+        "standard_error": round(float(fidelity.std()) / math.sqrt(count), 5),
+    }
+
+
+@contextmanager
+def timed_views() -> Iterator[list[tuple[int, float]]]:
+    """Wall seconds of each call that builds views, with the sites asked."""
+    seen: list[tuple[int, float]] = []
+    build = simulation_run.build_views
+
+    def timed(**about: Any) -> Any:
+        began = time.perf_counter()
+        views = build(**about)
+        seen.append((len(views), time.perf_counter() - began))
+        return views
+
+    simulation_run.build_views = timed
+    try:
+        yield seen
+    finally:
+        simulation_run.build_views = build
+
+
+def steps(scenario: Scenario, name: str, recorder: Recorder) -> dict[str, float]:
+    """Wall seconds of set-up and of the run, and microseconds of views, decide and apply per epoch."""
+    arm, seed = find_arm(scenario, name), 1
+    began = time.perf_counter()
+    simulation = Simulation(scenario, arm, seed=seed, recorder=recorder)
+    ready, sites = time.perf_counter(), simulation.network.node_count
+    decide: list[tuple[int, float]] = []
+    apply: list[tuple[int, float]] = []
+    with timed_views() as views_s:
+        while (views := simulation.advance()) is not None:
+            first = time.perf_counter()
+            decisions = simulation.policy.decide(views)
+            second = time.perf_counter()
+            simulation.apply(decisions)
+            decide.append((len(views), second - first))
+            apply.append((len(views), time.perf_counter() - second))
+    wall_s = time.perf_counter() - ready
+    return {
+        "set_up_s": ready - began,
+        "wall_s": wall_s,
+        "events": simulation.events,
+        "views_ms": _per_epoch_ms(views_s, sites),
+        "decide_ms": _per_epoch_ms(decide, sites),
+        "apply_ms": _per_epoch_ms(apply, sites),
+    }
+
+
+def _per_epoch_ms(calls: list[tuple[int, float]], sites: int) -> float:
+    """Median of the calls at which all sites were asked; NaN for arms that are not asked at epochs."""
+    whole = [seconds for asked, seconds in calls if asked == sites > 1]
+    return 1e3 * statistics.median(whole) if whole else math.nan
+
+
+def mesh(asked: argparse.Namespace) -> None:
+    """One JSON line a case: the paper's mesh with and without a record, and a large one."""
+    scenario = _windowed(load_scenario("scenarios/paper.toml"), asked.seconds)
+    large = _larger(scenario, asked.large, seconds=asked.seconds / 4)
+    cases = [(name, scenario, True) for name in asked.arms] + [(asked.arms[0], scenario, False)]
+    cases += [(asked.arms[0], large, True)] if asked.large else []
+    runs: list[list[dict[str, float]]] = [[] for _ in cases]
+    bare = []
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(asked.rounds):
+            bare.append(bare_event_us())
+            for place, (name, question, recorded) in enumerate(cases):
+                if not recorded:
+                    runs[place].append(steps(question, name, Nothing()))
+                    continue
+                path = Path(folder) / f"{place}-{turn}.h5"
+                arm = find_arm(question, name)
+                with RecordWriter(path, scenario=question, arm=arm, seed=1) as recorder:
+                    runs[place].append(steps(question, name, recorder))
+                    recorder.close_complete({}, {})
+    for (name, question, recorded), found in zip(cases, runs, strict=True):
+        about = {"arm": name, "nodes": question.topology.parameters["nodes"], "record": recorded}
+        print(json.dumps({**about, **mesh_line(found, seconds=question.window.end_s, bare=bare)}))
+
+
+def mesh_line(runs: list[dict[str, float]], *, seconds: float, bare: list[float]) -> dict[str, Any]:
+    """Medians of the rounds."""
+    middle = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    event_us, bare_us = 1e6 * middle["wall_s"] / middle["events"], statistics.median(bare)
+    per_epoch = {name: round(middle[name], 3) for name in ("views_ms", "decide_ms", "apply_ms")}
+    return {
+        "simulated_s_per_wall_s": round(seconds / middle["wall_s"], 1),
+        "set_up_s": round(middle["set_up_s"], 2),
+        "events_per_simulated_s": round(middle["events"] / seconds, 1),
+        "event_us": round(event_us, 2),
+        "bare_simpy_event_us": round(bare_us, 3),
+        "event_ratio": round(event_us / bare_us, 1),
+        **{name: None if math.isnan(value) else value for name, value in per_epoch.items()},
+    }
+
+
+def _windowed(scenario: Scenario, seconds: float) -> Scenario:
+    return replace(scenario, window=replace(scenario.window, warm_up_s=0.0, measured_s=seconds))
+
+
+def _larger(scenario: Scenario, nodes: int, *, seconds: float) -> Scenario:
+    """As many requests per node and as dense, on more nodes."""
+    if not nodes:
+        return scenario
+    small = scenario.topology.parameters
+    physics = simulation_run.build_physics(scenario)
+    network = simulation_run.build_network(scenario, physics, seed=1)
+    rate_hz = find_load(scenario, network, physics, seed=1).rate_hz
+    grown = nodes / small["nodes"]
+    parameters = {**small, "nodes": nodes, "side_km": small["side_km"] * math.sqrt(grown)}
+    demand = replace(scenario.demand, rate_hz=rate_hz * grown, load_share=None)
+    topology = replace(scenario.topology, parameters=parameters)
+    return _windowed(replace(scenario, topology=topology, demand=demand), seconds)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    kinds = parser.add_subparsers(required=True)
+    line = kinds.add_parser("chain")
+    line.add_argument("--nodes", nargs="+", type=int, default=list(ANCHORS))
+    line.add_argument("--memories", nargs="+", type=int, default=[1, 4])
+    line.add_argument("--seconds", type=float, default=2.0)
+    line.set_defaults(measure=chains)
+    web = kinds.add_parser("mesh")
+    web.add_argument("--arms", nargs="+", default=["local-minhop", "local-stock", "dpem"])
+    web.add_argument("--large", type=int, default=1000, help="nodes of the large mesh, 0 for none")
+    web.add_argument("--seconds", type=float, default=20.0)
+    web.set_defaults(measure=mesh)
+    for one in (line, web):
+        one.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    asked.measure(asked)
 
 
 if __name__ == "__main__":

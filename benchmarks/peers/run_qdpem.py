@@ -26,7 +26,7 @@ def description(case: Case) -> list[str]:
         "topology.parameters.nodes": case.nodes,
         "nodes.memories": 2 * case.memories,
         "links.hardware.modes": case.memories,
-        "demand.rate_hz": 1000.0,
+        "demand.classes.0.pairs": case.memories,
         "window.warm_up_s": case.warm_up_s,
         "window.measured_s": case.simulated_s,
     }
