@@ -3,10 +3,10 @@
     python benchmarks/network.py chain [--nodes 3 5 9 17] [--memories 1 4] [--seconds 2] [--rounds 5]
     python benchmarks/network.py mesh [--seconds 20] [--rounds 5] [--large 1000] [--arms local-minhop ...]
 
-chain: `scenarios/chain.toml`, one standing request, `memories` pairs at a time, requests, ledger and record on.
-mesh: `scenarios/paper.toml` on seed 1, with and without a record, and with --large nodes at the same load per
-node. Cases and a bare SimPy event are measured in turn, round after round; figures are medians over the rounds
-and ratios are of medians within this one run. Set-up (map, paths, tables, forecasters) is told apart.
+chain: `scenarios/chain.toml`, one standing request, `memories` pairs at a time, requests, ledger and record
+on. mesh: `scenarios/paper.toml` on seed 1, with and without a record, and with --large nodes at the same load
+per node. Cases and a bare SimPy event are measured in turn, round after round; figures are medians over the
+rounds and ratios are of medians within this one run. Set-up (map, paths, tables, forecasters) is told apart.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ ANCHORS = {3: 0.9582, 5: 0.9172, 9: 0.8418, 17: 0.7139}
 class Nothing:
     """A recorder that keeps nothing."""
 
-    def appender(self, table: object) -> Callable[[object], None]:
-        return lambda row: None
+    def appender(self, _table: object) -> Callable[[object], None]:
+        return self.vectors
 
-    def vectors(self, vectors: object) -> None:
+    def vectors(self, _vectors: object) -> None:
         pass
 
-    def tick(self, time_s: float) -> None:
+    def tick(self, _time_s: float) -> None:
         pass
 
 

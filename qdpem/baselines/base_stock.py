@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from physics.plans import Plan
 from qdpem.baselines.expected_finish import Choice, Load, Planner
@@ -89,7 +90,44 @@ class BaseStock:
         self._rule = rule
         network = context.network
         self.ordered_s = np.full((network.node_count, network.node_count), -np.inf)
+        self._lives_s = np.full_like(self.ordered_s, np.nan)
         self._quota = np.floor(network.foreign_stock_share * network.memories)
+
+    def may_miss(self, views: Views) -> NDArray[np.bool_]:
+        """Sites at which `missing` can find anything, [S]: all that it cannot is left out, in one go."""
+        if self._context.control == "central":
+            return np.ones(len(views), dtype=np.bool_)
+        rule, width = self._rule, self._rule.peers
+        source, destination = views.peer_source[:, :width], views.peer_destination[:, :width]
+        kept = (views.stock_partner[:, None, :] == destination[:, :, None]).sum(axis=2)
+        may = (source >= 0) & (kept < rule.base) & (kept < self._quota[destination])
+        if self._context.rights == "elementary":
+            may &= self._context.network.adjacent[source, destination]
+        may &= views.time_s >= self.ordered_s[source, destination] + rule.reorder_s
+        may &= self._has_room(views, destination)
+        if not (views.away_node.shape[1] or views.away_link.shape[1]):
+            may &= self._is_used(source, destination, views.peer_rate_hz[:, :width], may)
+        return np.asarray(may.any(axis=1))
+
+    def _has_room(self, views: Views, destination: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether neither end is known to have too few free qubits, [S, P]."""
+        few = views.status[:, :, FREE_MEMORIES] < self._rule.free_memories
+        there = views.known[:, None, :] == destination[:, :, None]
+        return np.asarray(~few[:, :1] & ~(there & few[:, None, :]).any(axis=2))
+
+    def _is_used(
+        self,
+        source: NDArray[np.int64],
+        destination: NDArray[np.int64],
+        rate_hz: NDArray[np.float64],
+        asked: NDArray[np.bool_],
+    ) -> NDArray[np.bool_]:
+        """Whether stock for a peer is asked for often enough within its life, [S, P]; only where `asked`."""
+        new = asked & np.isnan(self._lives_s[source, destination])
+        for first, second in zip(source[new].tolist(), destination[new].tolist(), strict=True):
+            self._lives_s[first, second] = self._life_s(first, second, NOTHING_AWAY)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(rate_hz * self._lives_s[source, destination] >= self._rule.least_use)
 
     def missing(self, view: Views) -> list[tuple[int, int]]:
         """Peers whose stock is below the base and worth an order now, most asked for first."""

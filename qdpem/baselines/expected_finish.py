@@ -172,7 +172,6 @@ class Load:
         self._network = network
         self._unseen = np.zeros(network.node_count, dtype=np.bool_) if unseen is None else unseen
         self._pairs, self._swaps, self._tokens = pairs, swaps, tokens
-        self._seconds_per_pair = _seconds_per_pair(network)
 
     @classmethod
     def idle(cls, network: Network) -> Load:
@@ -202,7 +201,7 @@ class Load:
     @property
     def ready_s(self) -> Floats:
         """Seconds until each source has worked off what is ahead, [N]."""
-        return self._pairs * self._seconds_per_pair
+        return self._pairs * self._network.pair_time_s
 
     def token_wait_s(self, pairs: int = 1) -> Floats:
         """Seconds until each repeater has tokens for `pairs` more swaps, [N]; inf where it never swaps."""
@@ -224,22 +223,6 @@ class Load:
         np.add.at(self._pairs, list(chosen.path.nodes[:-1]), pairs * chosen.need)
         np.add.at(self._pairs, list(chosen.path.nodes[1:]), pairs * chosen.need)
         np.add.at(self._swaps, list(chosen.path.nodes[1:-1]), pairs)
-
-
-def _seconds_per_pair(network: Network) -> Floats:
-    """Mean time in which each node works off a pair that is ahead there, [N].
-
-    Its source makes pairs one by one, with both ends working at them, at the mean rate of its links; links
-    that attempt by themselves work side by side, at the sum of their rates.
-    """
-    shared, alone, count = (np.zeros(network.node_count) for _ in range(3))
-    for ends in network.graph.link_ends.T:
-        np.add.at(shared, ends, np.where(network.source_limited, network.link_rate_hz, 0.0))
-        np.add.at(alone, ends, np.where(network.source_limited, 0.0, network.link_rate_hz))
-        np.add.at(count, ends, np.where(network.source_limited, 1.0, 0.0))
-    count = np.maximum(count, 1.0)
-    total = shared + count * alone
-    return np.divide(count, total, out=np.zeros(network.node_count), where=total > 0.0)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

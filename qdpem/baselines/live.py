@@ -22,7 +22,7 @@ from qdpem.baselines.base_stock import BaseStock, BaseStockRule, ready_stock, se
 from qdpem.baselines.expected_finish import Load, Planner
 from qdpem.baselines.waiting import Waiting, waiting_requests
 from qdpem.network.outages import Away
-from qdpem.policy.interface import Allocation, Context, Decisions, Views, per_site
+from qdpem.policy.interface import Allocation, Context, Decisions, Views
 from qdpem.scenario.schema import Control, Rights
 
 
@@ -77,7 +77,13 @@ class CentralLive:
 
     def decide(self, views: Views) -> Decisions:
         """Serve what waits, from stock where it can; then fill up the stock."""
-        return per_site(self._rule, views, self._context)
+        asked = (views.request_id >= 0).any(axis=1)
+        if self._context.rights != "serve":
+            asked |= self._stock.may_miss(views)
+        rows = np.flatnonzero(asked).tolist()
+        return Decisions(
+            allocations=tuple(made for row in rows for made in self._rule(views[row], self._context))
+        )
 
     def state(self) -> dict[str, NDArray[Any]]:
         """When stock was last ordered for each pair of nodes; all else follows from the map."""

@@ -99,6 +99,30 @@ class Network:
         return np.asarray(tries_hz * self.success_probability)
 
     @cached_property
+    def pair_time_s(self) -> NDArray[np.float64]:
+        """Mean time in which each node works off one pair that is ahead there, float64 [N].
+
+        Its source makes pairs one by one, with both ends working at them, at the mean rate of its links;
+        links that attempt by themselves work side by side, at the sum of their rates.
+        """
+        shared, alone, count = (np.zeros(self.node_count) for _ in range(3))
+        for ends in self.graph.link_ends.T:
+            np.add.at(shared, ends, np.where(self.source_limited, self.link_rate_hz, 0.0))
+            np.add.at(alone, ends, np.where(self.source_limited, 0.0, self.link_rate_hz))
+            np.add.at(count, ends, np.where(self.source_limited, 1.0, 0.0))
+        count = np.maximum(count, 1.0)
+        total = shared + count * alone
+        return np.divide(count, total, out=np.zeros(self.node_count), where=total > 0.0)
+
+    @cached_property
+    def adjacent(self) -> NDArray[np.bool_]:
+        """Whether a link joins two nodes, bool [N, N]."""
+        joined = np.zeros((self.node_count, self.node_count), dtype=np.bool_)
+        first, second = self.graph.link_ends.T
+        joined[first, second] = joined[second, first] = True
+        return joined
+
+    @cached_property
     def neighbours(self) -> tuple[tuple[tuple[int, int], ...], ...]:
         """For each node its (neighbour, link) pairs, ascending by neighbour."""
         around: list[list[tuple[int, int]]] = [[] for _ in range(self.node_count)]
