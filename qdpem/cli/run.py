@@ -80,7 +80,7 @@ def _table(task: Task, outcome: Outcome, load: Load) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from qdpem.study.results import MEASURES
+    from qdpem.study.results import PAIRS_WITH_ERRORS, measures_of
     from qdpem.study.terminal import arm_factors
 
     table = Table(title=task.label, caption=arm_factors(task.arm), box=SIMPLE_HEAD, title_justify="left")
@@ -88,27 +88,42 @@ def _table(task: Task, outcome: Outcome, load: Load) -> Table:
     table.add_column("value", justify="right")
     table.add_column("unit")
     metrics = outcome.metrics or {}
-    for measure in MEASURES:
-        table.add_row(measure.heading, measure.text(metrics[measure.metric]), measure.unit)
+    for measure in measures_of(task.scenario.demand):
+        if measure.metric not in PAIRS_WITH_ERRORS:
+            table.add_row(measure.heading, measure.text(metrics[measure.metric]), measure.unit)
     for heading, name, scale, unit in (
         ("waiting time of a pair", "pair_waiting", 1e3, "ms"),
         ("fidelity of a pair", "pair_fidelity", 1.0, ""),
     ):
         table.add_row(heading, _with_error(metrics, name, scale), unit)
-    table.add_row("requests asked", f"{load.rate_hz:.4g}", "1/s on average")
-    table.add_row("requests measured", f"{metrics['requests_measured']:.0f}", "")
+    if task.scenario.demand.arrivals == "once":
+        table.add_row("requests at t = 0", *_outcomes(task.path))
+    else:
+        table.add_row("requests asked", f"{load.rate_hz:.4g}", "1/s on average")
+        table.add_row("requests measured", f"{metrics['requests_measured']:.0f}", "")
     table.add_row("wall time", f"{outcome.wall_s:.1f}", "s")
     return table
 
 
+def _outcomes(path: Path) -> tuple[str, str]:
+    """How many requests a record has, and how they ended."""
+    from qdpem.events.tables import OUTCOMES
+    from qdpem.records.reader import open_record
+
+    found = open_record(path).tables["requests"]["outcome"]
+    counts = {word: int((found == code).sum()) for code, word in enumerate(OUTCOMES)}
+    ended = [f"{count} {word.replace('_', ' ')}" for word, count in counts.items() if count]
+    return str(len(found)), ", ".join(ended)
+
+
 def _with_error(metrics: Mapping[str, float], name: str, scale: float) -> str:
-    """A mean over pairs with its standard error, to two digits of the error."""
+    """A mean over pairs with its standard error, to two digits of the error; "± –": too few for an error."""
     unit = "_s" if scale != 1.0 else ""
     mean, error = scale * metrics[f"{name}{unit}"], scale * metrics[f"{name}_error{unit}"]
     if not math.isfinite(mean):
         return "–"
     if not error > 0.0:
-        return f"{mean:.4g}"
+        return f"{mean:.4g}" if error == 0.0 else f"{mean:.4g} ± –"
     digits = max(0, 1 - math.floor(math.log10(error)))
     return f"{mean:.{digits}f} ± {error:.{digits}f}"
 

@@ -68,14 +68,14 @@ def _waiting_s(
     rows, row = rows[row >= 0], row[row >= 0]
     request = _rows_of(allocations["request"][row], requests["request"])
     rows, row, request = rows[request >= 0], row[request >= 0], request[request >= 0]
-    time_s, allocation = pairs["end_s"][rows], pairs["allocation"][rows]
+    time_s = pairs["end_s"][rows]
     since_s = requests["time_s"][request].astype(np.float64)
-    lanes = np.ones(len(row))
+    lanes = np.ones(len(request))
     standing = requests["standing"][request] > 0
-    for made_by in np.unique(allocation[standing]):
-        own = np.flatnonzero(allocation == made_by)
+    for served in np.unique(request[standing]):
+        own = np.flatnonzero(request == served)
         since_s[own[1:]] = time_s[own[:-1]]
-        lanes[own] = allocations["pairs"][row[own]]
+        lanes[own] = requests["pairs"][served]
     return rows, np.asarray(lanes * (time_s - since_s))
 
 

@@ -116,6 +116,7 @@ class SlotFinder:
             views.request_target_fidelity[row].tolist(),
         )
         asked, sources = views.request_pairs[row].tolist(), views.request_source[row].tolist()
+        standing = views.request_standing[row].tolist()
         waiting = [column for column, name in enumerate(ids) if name >= 0]
         if views.reason[row] == _ARRIVAL:
             counts = self._asked.setdefault(int(views.site[row]), {})
@@ -127,7 +128,9 @@ class SlotFinder:
         found = []
         for place, column in enumerate(timely[:REQUEST_SLOTS]):
             partner, target, pairs = partners[column], targets[column], asked[column]
-            good = shelf.ready(partner, target)[promised.get(partner, 0) :]
+            # A standing request is served over links alone: it asks for more than can lie on a shelf.
+            kept = [] if standing[column] > 0 else shelf.ready(partner, target)
+            good = kept[promised.get(partner, 0) :]
             if len(good) >= pairs:
                 promised[partner] = promised.get(partner, 0) + pairs
             found.append(

@@ -111,6 +111,12 @@ def network_warnings(network: Network) -> tuple[str, ...]:
     elif len(idle):
         shown = _listed([names[node] for node in idle[:_SHOWN]], len(idle))
         warnings.append(f"{len(idle)} of {network.node_count} nodes never swap (repeater rate 0): {shown}")
+    lone = np.flatnonzero((network.memories < 2) & (np.bincount(network.graph.link_ends.ravel()) > 1))
+    if len(lone):
+        shown = _listed([names[node] for node in lone[:_SHOWN]], len(lone))
+        warnings.append(
+            f"{len(lone)} of {network.node_count} nodes never swap (one qubit, and a swap needs two): {shown}"
+        )
     return tuple(warnings)
 
 

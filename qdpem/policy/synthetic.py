@@ -17,7 +17,7 @@ from qdpem.network.routing import Routes
 from qdpem.policy.estimates import Estimates
 from qdpem.policy.interface import CONTROLLER, STATUS_WIDTH, Context, Views
 from qdpem.rng import stream
-from qdpem.scenario.schema import APPLICATIONS, Control, ControlPlane, Forecasting, Rights
+from qdpem.scenario.schema import APPLICATIONS, STANDING, Control, ControlPlane, Forecasting, Rights
 
 _TARGETS = (0.6, 0.7, 0.8)
 _PATIENCE_S = (0.2, 2.0)
@@ -182,7 +182,7 @@ class _RowMaker:
             "request_deadline_s": self._time_s + draws.uniform(*_PATIENCE_S, count),
             "request_application": draws.integers(len(APPLICATIONS), size=count),
             "request_attempts": draws.integers(0, 3, count),
-            "request_standing": np.zeros(count, dtype=np.int64),
+            "request_standing": draws.integers(len(STANDING), size=count),
         }
 
     def _shelf(self, site: int, count: int, first_id: int) -> dict[str, NDArray[Any]]:

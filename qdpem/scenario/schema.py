@@ -107,7 +107,7 @@ class Nodes:
         elif self.memories is not None:
             raise ValueError(
                 f"memories_per_link = {self.memories_per_link} excludes memories = {self.memories}: a node's"
-                " links share its qubits, or each has its own"
+                " links share its qubits, or each has its own; leave one of them out"
             )
         return self
 
@@ -236,10 +236,14 @@ class Demand:
             )
         rated = self.rate_hz is not None or self.load_share is not None
         if self.arrivals == "once":
-            if rated or self.bursts is not None:
-                raise ValueError(
-                    "rate_hz, load_share and bursts mean nothing while arrivals is 'once'; leave them out"
-                )
+            for name, value in (("rate_hz", self.rate_hz), ("load_share", self.load_share)):
+                if value is not None:
+                    raise ValueError(
+                        f"{name} = {value:g} means nothing while arrivals is 'once', when all requests come"
+                        " at t = 0; leave it out"
+                    )
+            if self.bursts is not None:
+                raise ValueError("bursts means nothing while arrivals is 'once'; leave it out")
             return self
         if not rated:
             raise ValueError(

@@ -33,7 +33,10 @@ class Supplier(Protocol):
 
 
 class Request:
-    """One request of the run; `held` are pairs that wait until all asked for are there."""
+    """One request of the run; `held` are pairs that wait until all asked for are there.
+
+    `settled`: attempts of a standing request that count no more, since it has had a pair after them.
+    """
 
     __slots__ = (
         "application",
@@ -47,6 +50,7 @@ class Request:
         "open",
         "pairs",
         "ready_s",
+        "settled",
         "site",
         "source",
         "standing",
@@ -66,11 +70,17 @@ class Request:
         self.standing = int(requests.standing[row])
         self.site = self.source
         self.attempts = 0
+        self.settled = 0
         self.hops = -1
         self.ready_s = 0.0
         self.open = True
         self.fidelities: list[float] = []
         self.held: list[tuple[Supplier, Pair]] = []
+
+    @property
+    def tries(self) -> int:
+        """Attempts that count against `control.retries`: of a standing request those since its last pair."""
+        return self.attempts - self.settled
 
 
 class RequestBook:
@@ -113,7 +123,10 @@ class RequestBook:
             request.held.append((lane, pair))
             request.ready_s = max(request.ready_s, ready_s)
         request.hops = max(request.hops, lane.link_hops)
-        if request.standing or len(request.fidelities) + len(request.held) < request.pairs:
+        if request.standing:
+            request.settled = request.attempts - 1
+            return
+        if len(request.fidelities) + len(request.held) < request.pairs:
             return
         # Pairs that waited for the last one have aged until it was there.
         for kept_lane, kept in request.held:

@@ -22,7 +22,7 @@ from qdpem.study.capacity import mean_capacity
 from qdpem.study.figures import ArmStyle
 from qdpem.study.outlook import find_warnings
 from qdpem.study.report import Appendix, Drawing
-from qdpem.study.results import CONTENTION, DELIVERY, StudyResult
+from qdpem.study.results import CONTENTION, DELIVERY, StudyResult, counted
 
 Floats = NDArray[np.float64]
 
@@ -36,13 +36,14 @@ def draw_appendix(result: StudyResult, *, command: str = "") -> Appendix:
     seed = _shown_seed(result)
     shown = {arm.name: open_record(result.outcome(arm.name, seed=seed).path) for arm in _done(result, seed)}
     network, physics = _network(result, seed)
-    found = [
-        _map(result, shown, network, seed=seed),
-        _time(result, shown, styles, seed=seed),
-        _frontier(result, styles),
-        _distributions(result, styles),
-        _learning(),
-    ]
+    found = [_map(result, shown, network, seed=seed)]
+    if result.scenario.demand.arrivals != "once":
+        found += [
+            _time(result, shown, styles, seed=seed),
+            _frontier(result, styles),
+            _distributions(result, styles),
+        ]
+    found.append(_learning())
     return Appendix(
         drawings=tuple(drawing for drawing in found if drawing is not None),
         warnings=find_warnings(result.scenario, network=network, physics=physics, seed=seed),
@@ -67,8 +68,8 @@ def _network(result: StudyResult, seed: int) -> tuple[Network, PhysicsModel]:
 
 
 def _capacity(result: StudyResult, network: Network, physics: PhysicsModel, *, seed: int) -> str:
-    """The flow bound in words; on large networks, where it takes long, nothing."""
-    if network.node_count > _LARGE:
+    """The flow bound in words; nothing on large networks, where it takes long, and where no rate is asked."""
+    if network.node_count > _LARGE or result.scenario.demand.arrivals == "once":
         return ""
     bound = mean_capacity(
         result.scenario, rate_hz=result.asked_hz(seed), network=network, physics=physics, seed=seed
@@ -162,9 +163,9 @@ def _distributions(result: StudyResult, styles: Mapping[str, ArmStyle]) -> Drawi
         measured[arm] = sum(count for _, _, count in kept)
     svg = figures.distributions(latencies, margins=margins, counts=measured, styles=styles)
     caption = (
-        f"All {len(result.seeds)} seeds together, as shares of ALL measured requests, so every curve ends at"
-        " the arm's delivery ratio. Left: how soon requests are delivered. Right: by how much true fidelity"
-        " exceeds the target."
+        f"{counted(len(result.seeds), 'seed')} together, as shares of ALL measured requests, so every curve"
+        " ends at the arm's delivery ratio. Left: how soon requests are delivered. Right: by how much true"
+        " fidelity exceeds the target."
     )
     return Drawing(name="distributions", svg=svg, caption=caption)
 

@@ -62,7 +62,7 @@ def outlook(scenario: Scenario, *, network: Network, physics: PhysicsModel, seed
 def find_warnings(
     scenario: Scenario, *, network: Network, physics: PhysicsModel, seed: int
 ) -> tuple[str, ...]:
-    """The network's own warnings, and one with its share for each class of demand that no path serves."""
+    """The network's own, outages after the run, and the share of each class of demand that no path serves."""
     estimates = Estimates(network, physics)
 
     def can_serve(path: Path, kind: RequestClass) -> bool:
@@ -75,4 +75,17 @@ def find_warnings(
         weights=pair_weights(scenario, network, seed=seed),
         classes=scenario.demand.classes,
     )
-    return network_warnings(network) + tuple(str(part) for part in found if part.share > 0.0)
+    unserved = tuple(str(part) for part in found if part.share > 0.0)
+    return network_warnings(network) + _late_outages(scenario) + unserved
+
+
+def _late_outages(scenario: Scenario) -> tuple[str, ...]:
+    """Outages and joins that the run ends before."""
+    outages, end_s = scenario.outages, scenario.window.end_s
+    times_s = {f"outages.scheduled.{at}.from_s": one.from_s for at, one in enumerate(outages.scheduled)}
+    times_s |= {f"outages.joins.{at}.at_s": one.at_s for at, one in enumerate(outages.joins)}
+    return tuple(
+        f"{key} = {time_s:g} is never reached: the run ends at {end_s:g} s"
+        for key, time_s in times_s.items()
+        if time_s >= end_s
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from qdpem.scenario.schema import Arm
-from qdpem.study.results import CONTENTION, DELIVERY, Measure, StudyResult, p_text
+from qdpem.study.results import CONTENTION, DELIVERY, Measure, StudyResult, counted, headlines_of, p_text
 from qdpem.study.statistics import CONFIDENCE, PairedDifference
 
 FEW_SEEDS = 10
@@ -19,7 +19,7 @@ def readings(result: StudyResult) -> list[str]:
     A difference is called one only when it is `PairedDifference.clear` and Holm's p is below 0.05.
     """
     sentences = []
-    for measure, verb in ((DELIVERY, "delivered"), (CONTENTION, "contended")):
+    for measure, verb in headlines_of(result.scenario.demand):
         adjusted = result.adjusted_p(measure.metric)
         for arm, found in result.differences(measure.metric).items():
             sentences.append(_compare(arm, verb, measure, found, reference=result.reference, p=adjusted[arm]))
@@ -103,6 +103,8 @@ def _confounded(arm: Arm, result: StudyResult) -> str:
 def demand_reading(result: StudyResult) -> str:
     """How much the seeds asked for, and by what rule."""
     demand = result.scenario.demand
+    if demand.arrivals == "once":
+        return "all requests at t = 0, and no more"
     if demand.rate_hz is not None:
         return f"{demand.rate_hz:g} requests/s on average"
     asked = [rate for rate in map(result.asked_hz, result.seeds) if not math.isnan(rate)]
@@ -120,8 +122,8 @@ def _few(result: StudyResult) -> str:
     if len(result.seeds) >= FEW_SEEDS:
         return ""
     return (
-        f"With {len(result.seeds)} seeds every interval here is rough: bootstrap intervals of so few are too"
-        " narrow, and a missing difference is no proof of equality."
+        f"With {counted(len(result.seeds), 'seed')} every interval here is rough: bootstrap intervals of so"
+        " few are too narrow, and a missing difference is no proof of equality."
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,10 +14,10 @@ from typing import Any
 from physics.hardware import DirectLink, Fibre, LinkHardware, SourceLink
 from qdpem.provenance import provenance
 from qdpem.scenario.load import scenario_hash, scenario_text
-from qdpem.scenario.schema import Demand, Near, Nodes, Scenario, Uniform
+from qdpem.scenario.schema import Demand, Links, Near, Nodes, Outages, Scenario, Uniform
 from qdpem.study.figures import arm_styles
 from qdpem.study.reading import decided, demand_reading, readings, spread_reading
-from qdpem.study.results import CONTENTION, DELIVERY, MEASURES, Measure, StudyResult, p_text
+from qdpem.study.results import Measure, StudyResult, counted, headlines_of, measures_of, p_text
 from qdpem.study.statistics import PairedDifference
 
 CAVEATS = (
@@ -23,6 +25,8 @@ CAVEATS = (
     "Physics is pair by pair: correlations over more than one pair are out of scope.",
     "Hardware numbers are stated choices, not measurements of a deployed network.",
 )
+
+_STANDING = {"no": "", "pair": ", asking on pair by pair", "link": ", asking on with every link at work"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,15 +90,20 @@ def render_report(result: StudyResult, *, appendix: Appendix) -> str:
 
 def _tables(result: StudyResult) -> dict[str, Any]:
     styles = arm_styles([arm.name for arm in result.arms])
+    measures = measures_of(result.scenario.demand)
     return {
         "arms": result.arms,
         "reference": result.reference,
         "seeds": result.seeds,
         "colours": {name: style.colour for name, style in styles.items()},
-        "results": [_result_row(result, measure) for measure in MEASURES],
-        "differences": [row for measure in MEASURES[:5] for row in _difference_rows(result, measure)],
+        "results": [_result_row(result, measure) for measure in measures],
+        "differences": [row for measure in measures[:5] for row in _difference_rows(result, measure)],
         "spread_reading": spread_reading(result),
-        "effects": [row for measure in (DELIVERY, CONTENTION) for row in _effect_rows(result, measure)],
+        "effects": [
+            row
+            for measure, _ in headlines_of(result.scenario.demand)
+            for row in _effect_rows(result, measure)
+        ],
     }
 
 
@@ -192,8 +201,9 @@ def _facts(result: StudyResult, appendix: Appendix) -> list[tuple[str, str]]:
             "repeaters",
             f"{_rate(nodes.repeater_rate_hz)} swaps/s each, a {nodes.repeater_kind.replace('-', ' ')}",
         ),
+        ("swaps", _swaps(nodes)),
         ("memories", f"{_qubits(nodes)}, {_memory(nodes.hardware.memory)}"),
-        ("links", _link(scenario.links.hardware)),
+        ("links", _link(scenario.links.hardware) + _timing(scenario.links)),
         ("physics model", scenario.physics.model),
         ("demand", demand_reading(result)),
         ("who asks", _who(demand)),
@@ -205,17 +215,20 @@ def _facts(result: StudyResult, appendix: Appendix) -> list[tuple[str, str]]:
         (
             f"class: {kind.application}",
             f"{kind.share / shares:.0%} of the requests, {kind.pairs} pair{'s' if kind.pairs > 1 else ''}"
-            f" of fidelity {kind.target_fidelity:g} or more within {kind.patience_s:g} s",
+            f" of fidelity {kind.target_fidelity:g} or more within {kind.patience_s:g} s"
+            f"{_STANDING[kind.standing]}",
         )
         for kind in demand.classes
     ]
-    facts.append(("bursts", _bursts(scenario)))
+    facts += [("bursts", _bursts(scenario)), ("outages", _outages(scenario.outages))]
     facts += [("flow bound", appendix.capacity)] if appendix.capacity else []
     facts.append(("window", f"{window.measured_s:g} s measured after {window.warm_up_s:g} s of warm-up"))
     return [*facts, ("seeds", ", ".join(map(str, seeds)))]
 
 
 def _who(demand: Demand) -> str:
+    if demand.weights == "ends":
+        return "the topology's first and last node"
     if demand.weights != "near":
         return f"pairs weighed by {demand.weights}"
     near = demand.near or Near()
@@ -237,8 +250,21 @@ def _link(link: LinkHardware) -> str:
     )
 
 
+def _timing(links: Links) -> str:
+    return (", slotted" if links.slotted else "") + ("" if links.light_delay else "; messages without light")
+
+
 def _fibre(fibre: Fibre) -> str:
     return f"{fibre.fixed_loss_db:g} dB + {fibre.loss_db_per_km:g} dB/km"
+
+
+def _swaps(nodes: Nodes) -> str:
+    cutoff = "no cut-off" if nodes.cutoff_s is None else f"cut-off after {nodes.cutoff_s:g} s"
+    hardware = nodes.hardware
+    return (
+        f"{nodes.swap_order}, {cutoff}; {hardware.bell_measurement} Bell measurement, all else succeeds with"
+        f" probability {hardware.swap_success_probability:g}"
+    )
 
 
 def _qubits(nodes: Nodes) -> str:
@@ -256,24 +282,44 @@ def _memory(memory: Any) -> str:
 def _bursts(scenario: Scenario) -> str:
     bursts = scenario.demand.bursts
     if bursts is None:
-        return "none: stationary Poisson arrivals"
+        return "none" if scenario.demand.arrivals == "once" else "none: stationary Poisson arrivals"
     return (
         f"{bursts.regions} regions, each {bursts.peak:g} times its mean for {bursts.duration_s:g} s"
         f" about every {bursts.period_s:g} s (jitter {bursts.jitter_s:g} s)"
     )
 
 
+def _outages(outages: Outages) -> str:
+    """What goes and comes back, in words."""
+    told = [
+        f"{kind} up {each.mean_up_s:g} s and down {each.mean_down_s:g} s on average"
+        for kind, each in (
+            ("each link", outages.links),
+            ("each node", outages.nodes),
+            ("the controller", outages.controller),
+        )
+        if each is not None
+    ]
+    for count, what in ((len(outages.scheduled), "scheduled"), (len(outages.joins), "of nodes that join")):
+        told += [f"{count} {what}"] if count else []
+    return "; ".join(told) or "none"
+
+
 def _few_seeds(seeds: Sequence[int]) -> list[str]:
     if len(seeds) >= 30:
         return []
-    return [f"{len(seeds)} seeds are few; read small differences as unknown, not as zero."]
+    few = f"{counted(len(seeds), 'seed')} {'is' if len(seeds) == 1 else 'are'} few"
+    return [f"{few}; read small differences as unknown, not as zero."]
 
 
 def _commands(command: str) -> list[str]:
-    file = next((word for word in command.split() if word.endswith(".toml")), "SCENARIO.toml")
+    """The study's command, then one run of it with the same overrides, and how to read its record."""
+    words = shlex.split(command)
+    file = next((word for word in words if word.endswith(".toml")), "SCENARIO.toml")
+    overrides = [word for pair in itertools.pairwise(words) if pair[0] == "--set" for word in pair]
     return [
         command or "qdpem study SCENARIO.toml",
-        f"qdpem run {file} --arm ARM --seed SEED",
+        f"qdpem run {shlex.join([file, *overrides])} --arm ARM --seed SEED",
         "qdpem export RECORD.h5 --format csv",
     ]
 

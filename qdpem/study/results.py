@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.scenario.schema import Arm, Scenario
+from qdpem.scenario.schema import Arm, Demand, Scenario
 from qdpem.study.statistics import (
     Effect,
     Interval,
@@ -70,6 +70,42 @@ MEASURES: tuple[Measure, ...] = (
     Measure(metric="messages_per_request", heading="messages / request", better="lower", decimals=1),
 )
 """The first five make the terminal's table; the report shows all."""
+
+PAIR_RATE = Measure(metric="pairs_per_s", heading="pairs / s", better="higher", decimals=2)
+PAIR_MEASURES: tuple[Measure, ...] = (
+    PAIR_RATE,
+    Measure(
+        metric="pair_waiting_s", heading="waiting / pair", better="lower", unit="ms", decimals=2, scale=1000.0
+    ),
+    Measure(metric="pair_fidelity", heading="fidelity / pair", better="higher", decimals=4),
+    Measure(metric="pairs_wasted_share", heading="pairs wasted", better="lower", decimals=2),
+)
+"""In place of MEASURES where all requests come at t = 0: none arrives in the window to divide by."""
+
+
+PAIRS_WITH_ERRORS = ("pair_waiting_s", "pair_fidelity")
+"""Those that `qdpem run` prints with a standard error of their own."""
+
+
+def measures_of(demand: Demand) -> tuple[Measure, ...]:
+    """What tables print of a scenario with this demand."""
+    return PAIR_MEASURES if demand.arrivals == "once" else MEASURES
+
+
+def headlines_of(demand: Demand) -> tuple[tuple[Measure, str], ...]:
+    """The measures that arms are compared by, each with the verb of its sentence."""
+    if demand.arrivals == "once":
+        return ((PAIR_RATE, "delivered"),)
+    return ((DELIVERY, "delivered"), (CONTENTION, "contended"))
+
+
+def counted(number: int, what: str) -> str:
+    """How many, in words.
+
+    >>> counted(1, "seed"), counted(3, "seed")
+    ('1 seed', '3 seeds')
+    """
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def p_text(value: float) -> str:

@@ -240,6 +240,8 @@ def two_way_anova(scores: Mapping[str, Floats]) -> tuple[Effect, ...]:
     `scores`: arm -> float64 [n], the same seeds in the same places; seeds with a NaN anywhere are left
     out. Empty with fewer than two arms or seeds, or when nothing varies.
     """
+    if not scores:
+        return ()
     table = np.stack([np.asarray(values, dtype=np.float64) for values in scores.values()])
     table = table[:, np.isfinite(table).all(axis=0)]
     if min(table.shape) < 2 or np.ptp(table) == 0.0:

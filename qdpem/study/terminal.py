@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qdpem.scenario.schema import Arm
 from qdpem.study.reading import demand_reading, readings
-from qdpem.study.results import CONTENTION, DELIVERY, MEASURES, Measure, StudyResult, p_text
+from qdpem.study.results import Measure, StudyResult, counted, headlines_of, measures_of, p_text
 from qdpem.study.statistics import Interval, PairedDifference
 
 if TYPE_CHECKING:
@@ -35,27 +35,31 @@ def print_study(result: StudyResult, *, console: Console) -> None:
 def results_table(result: StudyResult, *, wide: bool = True) -> Table:
     """One row per arm with all four factors; means over seeds, with intervals for the two headlines."""
     between = " · " if wide else "\n"
-    table = _table(f"{result.scenario.name}: mean of {len(result.seeds)} seeds [95 % interval]")
+    table = _table(f"{result.scenario.name}: mean of {counted(len(result.seeds), 'seed')} [95 % interval]")
     table.add_column(f"arm\ncontrol · rights{between}knowledge · policy", no_wrap=True)
-    measures = MEASURES[:_COLUMNS]
+    measures, headlines = measures_of(result.scenario.demand)[:_COLUMNS], _headlines(result)
     for measure in measures:
         unit = f"\n({measure.unit})" if measure.unit else ""
         table.add_column(measure.heading.replace(" ", "\n", 1) + unit, justify="right")
     means = {measure.metric: result.means(measure.metric) for measure in measures}
     for arm in result.arms:
-        cells = [_with_bounds(measure, means[measure.metric][arm.name]) for measure in measures]
+        cells = [
+            _with_bounds(measure, means[measure.metric][arm.name], bounded=measure in headlines)
+            for measure in measures
+        ]
         table.add_row(_arm_cell(arm, between), *cells)
     return table
 
 
 def differences_table(result: StudyResult) -> Table:
-    """Paired differences from the reference of the two headlines, with Holm's p."""
+    """Paired differences from the reference of the headlines, with Holm's p."""
     table = _table(f"paired difference from {result.reference} [95 % interval]")
     table.add_column("arm", no_wrap=True)
-    for measure in (DELIVERY, CONTENTION):
+    headlines = _headlines(result)
+    for measure in headlines:
         table.add_column(measure.heading, justify="right", no_wrap=True)
         table.add_column("Holm p", justify="right", no_wrap=True)
-    columns = [(result.differences(m.metric), result.adjusted_p(m.metric), m) for m in (DELIVERY, CONTENTION)]
+    columns = [(result.differences(m.metric), result.adjusted_p(m.metric), m) for m in headlines]
     for arm in columns[0][0]:
         cells = [cell for found, p, measure in columns for cell in _difference(measure, found[arm], p[arm])]
         table.add_row(arm, *cells)
@@ -69,6 +73,10 @@ def arm_factors(arm: Arm, between: str = " · ") -> str:
     'local · remote · gru · dpem'
     """
     return f"{arm.control} · {arm.rights}{between}{arm.knowledge} · {arm.policy}"
+
+
+def _headlines(result: StudyResult) -> list[Measure]:
+    return [measure for measure, _ in headlines_of(result.scenario.demand)]
 
 
 def _table(title: str) -> Table:
@@ -91,9 +99,9 @@ def _arm_cell(arm: Arm, between: str) -> RenderableType:
     return Text.assemble((arm.name, "bold"), "\n", (arm_factors(arm, between), "dim"))
 
 
-def _with_bounds(measure: Measure, interval: Interval) -> str:
+def _with_bounds(measure: Measure, interval: Interval, *, bounded: bool) -> str:
     text = measure.text(interval.estimate)
-    if measure not in (DELIVERY, CONTENTION) or math.isnan(interval.low):
+    if not bounded or math.isnan(interval.low):
         return text
     return f"{text}\n\\[{measure.text(interval.low)}, {measure.text(interval.high)}]"
 

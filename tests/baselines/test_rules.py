@@ -27,6 +27,7 @@ def quiet_views(context: Context, *requests: tuple[int, int, float, float], **ab
     views = synthetic_views(context, stream(5, "quiet"), waiting=max(len(requests), 1), **about)
     views.status[views.known >= 0] = (16.0, 1.0, 0.0, 0.0, 0.0, 0.0)
     views.request_id[:] = -1
+    views.request_standing[:] = 0
     views.stock_owner[:] = -1
     views.peer_source[:] = -1
     for column, (source, destination, target, patience_s) in enumerate(requests):

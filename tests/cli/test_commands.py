@@ -83,6 +83,39 @@ def test_run_warns_of_demand_nothing_can_serve(ask, row_file) -> None:
     assert "warning: nothing can serve 100.0% of the teleportation demand at fidelity 0.7" in answer.stdout
 
 
+ONCE = ("demand.rate_hz=", "demand.arrivals=once", "demand.weights=ends", "demand.classes.0.standing=pair")
+
+
+def test_requests_that_come_once_are_told_by_their_pairs(ask, row_file) -> None:
+    """`run`, `study` and the report say what pairs were made, and no row that nothing was measured for."""
+    sets = [word for override in (*ONCE, "demand.classes.0.patience_s=1e3") for word in ("--set", override)]
+    answer = ask("run", row_file, "--seed", 1000, *sets)
+    assert answer.exit_code == 0, answer.stderr
+    said = " ".join(answer.stdout.split())
+    assert "requests at t = 0 1 1 open" in said
+    assert "pairs / s" in said
+    assert "Jain" not in said
+    study = ask("study", row_file, "--workers", 1, *sets)
+    assert study.exit_code == 0, study.stderr
+    assert "pairs / s Holm p" in " ".join(study.stdout.split())
+    result = open_record(row_file.parent / "output/row/near/1001.h5").metrics
+    assert result["pairs_per_s"] > 0.0
+    page = (row_file.parent / "output/row/report.html").read_text(encoding="utf-8")
+    assert "all requests at t = 0, and no more" in page
+    assert "first and last node" in page
+    assert "figure-distributions" not in page
+    assert page.count("--set demand.arrivals=once") == 2  # of the study, and of a run of it
+
+
+def test_run_warns_of_nodes_that_cannot_swap_and_outages_after_the_end(ask, row_file) -> None:
+    late = 'outages.scheduled=[{ kind = "node", name = "n2", from_s = 50.0 }]'
+    answer = ask("run", row_file, "--set", "nodes.memories=1", "--set", late)
+    assert answer.exit_code == 0, answer.stderr
+    said = " ".join(answer.stdout.split())
+    assert "3 of 5 nodes never swap (one qubit, and a swap needs two): n1, n2, n3" in said
+    assert "outages.scheduled.0.from_s = 50 is never reached: the run ends at 4 s" in said
+
+
 def test_study_prints_both_tables_and_the_report(ask, row_file) -> None:
     answer = ask("study", row_file, "--workers", 1)
     assert answer.exit_code == 0, answer.stderr

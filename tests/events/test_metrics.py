@@ -154,6 +154,28 @@ def test_standing_requests_wait_from_one_pair_to_the_next() -> None:
     assert found["pairs_per_s"] == pytest.approx(0.3)
 
 
+def test_a_standing_request_waits_on_when_its_allocation_ends() -> None:
+    """Delivered at 10, 11, 14 and 15 s, the last two by a second allocation: waits of 1, 3 and 1 s."""
+    times_s = (10.0, 11.0, 14.0, 15.0)
+    tables = tables_from(
+        {
+            "requests": [request(0, 9.0, standing="pair", deadline_s=1e3)],
+            "allocations": [{"allocation": number, "request": 0, "pairs": 1} for number in (4, 5)],
+            "pairs": [
+                {
+                    "pair": number,
+                    "end": "delivered",
+                    "end_s": end_s,
+                    "fidelity": 0.9,
+                    "allocation": 4 + number // 2,
+                }
+                for number, end_s in enumerate(times_s)
+            ],
+        }
+    )
+    assert measure(tables, start_s=10.5, end_s=20.0)["pair_waiting_s"] == pytest.approx(5.0 / 3.0)
+
+
 def test_key_fraction_of_a_werner_state_is_the_bbm92_formula() -> None:
     # A Werner state of fidelity F has error rate q = 2 (1 - F) / 3 in both bases: key 1 - 2 h(q).
     error = 2 * (1 - 0.95) / 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,10 +24,11 @@ from qdpem.events.tables import (
 )
 from qdpem.network.outages import Away
 from qdpem.policy.interface import Allocation, Decisions, Views
-from qdpem.scenario.load import parse_scenario
+from qdpem.scenario.load import load_scenario, parse_scenario
 from qdpem.scenario.schema import Arm, Join, Outages, RandomOutages, ScheduledOutage
 from qdpem.simulation.run import Simulation, simulate
 
+CHAIN = Path(__file__).parents[2] / "scenarios" / "chain.toml"
 DELAY_S = 20.0 / 2e5 + 1e-5
 LOCAL, CENTRAL = Arm(name="local-minhop", rights="virtual"), Arm(name="central-fcfs", rights="virtual")
 ARMS = (
@@ -606,3 +608,30 @@ def test_nothing_leaks_at_any_decision_or_change(line, arm, changes):
     delivered_s = requests["end_s"][requests["outcome"] == OUTCOMES.index("delivered")]
     assert (np.histogram(delivered_s, bins=3, range=(0.0, 15.0))[0] > 0).all()
     assert (tables["allocations"]["cause"] == OUTAGE).sum() > 0
+
+
+@pytest.mark.parametrize("standing", ["pair", "link"])
+@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
+def test_a_standing_request_outlives_many_outages_of_its_only_way(arm, standing):
+    """A link that fails every second: the request is served anew each time, for all it had, and asks on.
+
+    It was refused far more often than the `retries` of one pair.
+    """
+    scenario = load_scenario(
+        CHAIN,
+        (
+            "topology.parameters.nodes=3",
+            f"demand.classes.0.standing={standing}",
+            "window.warm_up_s=0",
+            "window.measured_s=10",
+            "outages.links={ mean_up_s = 0.5, mean_down_s = 0.1 }",
+        ),
+    )
+    tables = simulate(scenario, arm, seed=3).tables
+    requests, allocations, pairs = (tables[name] for name in ("requests", "allocations", "pairs"))
+    assert requests["outcome"].tolist() == [OUTCOMES.index("open")]
+    ended = (allocations["end"] == REFUSED) & (allocations["cause"] == OUTAGE)
+    assert ended.sum() > 2 * scenario.control.retries
+    last_s = pairs["end_s"][pairs["end"] == PAIR_ENDS.index("delivered")].max()
+    up_s = max(until_s for until_s in tables["outages"]["until_s"] if until_s < 9.5)
+    assert last_s > up_s

@@ -152,6 +152,7 @@ def test_a_reference_that_may_be_zero_gives_a_ratio_without_bounds() -> None:
 
 
 def test_anova_of_too_little_is_empty() -> None:
+    assert statistics.two_way_anova({}) == ()
     assert statistics.two_way_anova({"a": np.array([1.0, 2.0])}) == ()
     assert statistics.two_way_anova({"a": np.ones(3), "b": np.ones(3)}) == ()
 
