@@ -38,6 +38,7 @@ from qdpem.rng import Coins
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.simulation.arms import find_arm, resolve_arm
 from qdpem.simulation.run import Simulation
+from qdpem.simulation.tracks import Tracks
 
 HOUR_S = 3600.0
 ALLOWED_RATIO = 1.1
@@ -51,7 +52,7 @@ KEEPS_STOCK = Arm(
     name="soak", policy="local-stock", parameters={"least_use": 0.0, "peers": 2, "reorder_s": 60.0}
 )
 """So little is asked for that the rule's own defaults would keep no stock."""
-FILLS_UP = (Network, Routes, Estimates, Planner, Births, Coins)
+FILLS_UP = (Network, Routes, Estimates, Planner, Births, Coins, Tracks)
 """What a run works out once for each link or pair of nodes and keeps, and blocks of 256 draws."""
 SHOWN = ("Request", "Pair", "Claim", "Reservation", "Timeout")
 

@@ -337,7 +337,7 @@ def test_waiting_for_an_idle_network_lowers_contention_with_delivery_where_patie
     """One second of patience: a third fewer contended claims, and a tenth of the delivery is gone."""
     plain, shy = _paired(line(nodes=5, rate_hz=12.0, measured_s=20.0), Shy)
     assert _is_lower(shy[CLAIMS], plain[CLAIMS])
-    assert _is_lower(shy["delivery_ratio"], plain["delivery_ratio"] - 0.05)
+    assert _is_lower(shy["delivery_ratio"], plain["delivery_ratio"] - 0.02)
     assert (shy[SECONDS] + shy["held_back_s"] > plain[SECONDS] + plain["held_back_s"]).all()
 
 
