@@ -75,6 +75,11 @@ def _waiting_s(
     for made_by in np.unique(allocation[standing]):
         own = np.flatnonzero(allocation == made_by)
         since_s[own[1:]] = time_s[own[:-1]]
+        # Made in place of one that was refused or cut short, it goes on where that stopped.
+        made_s = allocations["time_s"][row[own[0]]]
+        before = time_s[(request == request[own[0]]) & (time_s <= made_s)]
+        if len(before):
+            since_s[own[0]] = before[-1]
         lanes[own] = allocations["pairs"][row[own]]
     return rows, np.asarray(lanes * (time_s - since_s))
 

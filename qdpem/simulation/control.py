@@ -214,10 +214,10 @@ class Desk:
         """The site has the request back; after too many attempts it is rejected."""
         if not request.open:
             return
-        if request.attempts > self._plane.retries:
+        if request.tries > self._plane.retries:
             self._world.requests.reject(request)
         else:
-            limit_s = self._plane.back_off_s * 2.0 ** (request.attempts - 1)
+            limit_s = self._plane.back_off_s * 2.0 ** (request.tries - 1)
             wait_s = limit_s * self._back_off[request.source].next()
             self._world.clock.after(wait_s, self._ask_again, request)
 

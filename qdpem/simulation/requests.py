@@ -33,7 +33,10 @@ class Supplier(Protocol):
 
 
 class Request:
-    """One request of the run; `held` are pairs that wait until all asked for are there."""
+    """One request of the run; `held` are pairs that wait until all asked for are there.
+
+    `attempts` are the allocations made for it, `tries` those of them since a standing one last had a pair.
+    """
 
     __slots__ = (
         "application",
@@ -52,6 +55,7 @@ class Request:
         "standing",
         "target_fidelity",
         "time_s",
+        "tries",
     )
 
     def __init__(self, requests: Requests, row: int) -> None:
@@ -65,7 +69,7 @@ class Request:
         self.application = int(requests.application[row])
         self.standing = int(requests.standing[row])
         self.site = self.source
-        self.attempts = 0
+        self.attempts = self.tries = 0
         self.hops = -1
         self.ready_s = 0.0
         self.open = True
@@ -96,6 +100,7 @@ class RequestBook:
     def commit(self, request: Request) -> None:
         """An allocation serves it now; it waits no more."""
         request.attempts += 1
+        request.tries += 1
         self._forget(request)
 
     def receive(
@@ -113,7 +118,10 @@ class RequestBook:
             request.held.append((lane, pair))
             request.ready_s = max(request.ready_s, ready_s)
         request.hops = max(request.hops, lane.link_hops)
-        if request.standing or len(request.fidelities) + len(request.held) < request.pairs:
+        if request.standing:
+            request.tries = 1
+            return
+        if len(request.fidelities) + len(request.held) < request.pairs:
             return
         # Pairs that waited for the last one have aged until it was there.
         for kept_lane, kept in request.held:
@@ -133,8 +141,11 @@ class RequestBook:
         """The deadline has come; what it holds is released. A standing request has had what it could get."""
         if request.open:
             self._release_held(request)
-            served = request.standing and request.fidelities
-            self._end(request, "delivered" if served else "expired")
+            if request.standing and request.fidelities:
+                met = max(request.fidelities) >= request.target_fidelity
+                self._end(request, "delivered" if met else "low_fidelity")
+            else:
+                self._end(request, "expired")
 
     def reject(self, request: Request) -> None:
         """No more retries."""

@@ -65,13 +65,14 @@ def _waiting_rows(world: World, site: int) -> list[tuple[Any, ...]]:
 
 
 def _request_row(request: Request) -> tuple[Any, ...]:
-    missing = request.pairs - len(request.held) - len(request.fidelities)
+    # A standing request has as many in the making as ever, however many it was given.
+    had = 0 if request.standing else len(request.held) + len(request.fidelities)
     return (
         request.id,
         request.source,
         request.destination,
         request.target_fidelity,
-        missing,
+        request.pairs - had,
         request.deadline_s,
         request.application,
         request.attempts,
