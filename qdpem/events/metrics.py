@@ -4,6 +4,8 @@ Windows. A rate or a "per request" counts what happened in [start_s, end_s) over
 ARRIVED in it; that number is the same for every arm of a seed, so idle padding cannot dilute it. Shares
 of requests (delivery, latency, fairness) count the MEASURED ones: arrived in the window with a deadline
 not after its end. A request still open only because the run ends is thus neither success nor failure.
+A standing one asks for no number of pairs and is over at no other time than its deadline: it has no share
+of pairs and no latency.
 A metric whose table the record does not keep, or that would divide by zero, is NaN.
 """
 
@@ -284,13 +286,15 @@ def _percentile_s(times_s: NDArray[Any], share: float) -> float:
 def _requests(requests: Columns, window: _Window) -> dict[str, float]:
     measured = measured_requests(requests, start_s=window.start_s, end_s=window.end_s)
     delivered = measured & (requests["outcome"] == DELIVERED)
-    latency_s = (requests["end_s"] - requests["time_s"])[delivered]
+    once = requests["standing"] == 0
+    asked = measured & once
+    latency_s = (requests["end_s"] - requests["time_s"])[delivered & once]
     qkd = delivered & (requests["application"] == APPLICATIONS.index("qkd"))
     ended = window.holds(requests["end_s"])
     return {
         "requests_measured": float(measured.sum()),
         "delivery_ratio": _ratio(delivered.sum(), measured.sum()),
-        "pairs_ratio": _ratio(requests["pairs_delivered"][measured].sum(), requests["pairs"][measured].sum()),
+        "pairs_ratio": _ratio(requests["pairs_delivered"][asked].sum(), requests["pairs"][asked].sum()),
         "pairs_per_s": _ratio(requests["pairs_delivered"][ended].sum(), window.length_s),
         "latency_p50_s": _percentile_s(latency_s, 50.0),
         "latency_p95_s": _percentile_s(latency_s, 95.0),

@@ -20,9 +20,11 @@ class FidelityBudget:
     Weights are Werner weights w = (4F - 1)/3, which multiply along a path of swapped Werner pairs.
     """
 
-    def __init__(self, world: World, allocation: Allocation, hops: list[Hop]) -> None:
+    def __init__(self, world: World, allocation: Allocation, hops: list[Hop], *, standing: bool) -> None:
         self._world = world
-        wait_s = _WAITING_SHARE * max(allocation.expires_s - world.clock.now_s, 0.0)
+        # The end of a standing request says nothing of how long one pair of it takes.
+        left_s = 0.0 if standing else max(allocation.expires_s - world.clock.now_s, 0.0)
+        wait_s = _WAITING_SHARE * left_s
         self._left = -_log_weight(allocation.target_fidelity)
         for path in _stretches(allocation.path, hops):
             self._left += _log_weight(world.estimates.fidelity(path, age_s=wait_s))

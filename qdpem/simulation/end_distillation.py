@@ -76,5 +76,8 @@ class EndDistillation:
         self._hand_over(lane, found[1], distilled_s)
 
     def _coins(self) -> Coins:
-        nodes = self._order.track.nodes
+        nodes, links = self._order.track.nodes, self._order.track.links
+        # Pairs of one link are distilled with the link's coins, whichever round of a plan it is.
+        if len(links) == 1:
+            return self._world.distillation_coins[links[0]]
         return self._world.end_coins.between(nodes[0], nodes[-1])

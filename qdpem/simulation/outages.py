@@ -121,7 +121,7 @@ class Outages:
                 reservation.release_at(position, 0.0)
         self._world.stock.abandon(node)
         if self._desk.local:
-            self._forget_requests(node)
+            self._forget_requests(node, self._world.clock.now_s)
 
     def _tell(self, outage: Outage, *, goes: bool) -> None:
         """News of a change travels from the ends of its place to every site that decides."""
@@ -145,15 +145,16 @@ class Outages:
     def _hear(self, row: int, outage: Outage, goes: bool) -> None:
         self.heard[row] = self.heard[row].after(outage.kind, outage.place, goes=goes)
         if goes and outage.kind == "node" and not self._desk.local:
-            self._forget_requests(outage.place)
+            self._forget_requests(outage.place, outage.from_s)
         site = row if self._desk.local else CONTROLLER
         if self._world.requests.waiting.get(site):
             self._desk.wake(site, OUTAGE)
 
-    def _forget_requests(self, node: int) -> None:
-        """Whoever decides on the node's requests knows that it has lost them."""
+    def _forget_requests(self, node: int, lost_s: float) -> None:
+        """Whoever decides on the node's requests knows that it has lost those it had at `lost_s`."""
         requests = self._world.requests
-        for request in [one for one in requests.open.values() if one.source == node]:
+        lost = [one for one in requests.open.values() if one.source == node and one.time_s <= lost_s]
+        for request in lost:
             requests.reject(request)
 
 

@@ -35,7 +35,8 @@ class Supplier(Protocol):
 class Request:
     """One request of the run; `held` are pairs that wait until all asked for are there.
 
-    `settled`: attempts of a standing request that count no more, since it has had a pair after them.
+    `attempts` are the allocations made for it, `tries` those that count against `control.retries`: of a
+    standing one since it last had a pair.
     """
 
     __slots__ = (
@@ -50,12 +51,12 @@ class Request:
         "open",
         "pairs",
         "ready_s",
-        "settled",
         "site",
         "source",
         "standing",
         "target_fidelity",
         "time_s",
+        "tries",
     )
 
     def __init__(self, requests: Requests, row: int) -> None:
@@ -69,18 +70,12 @@ class Request:
         self.application = int(requests.application[row])
         self.standing = int(requests.standing[row])
         self.site = self.source
-        self.attempts = 0
-        self.settled = 0
+        self.attempts = self.tries = 0
         self.hops = -1
         self.ready_s = 0.0
         self.open = True
         self.fidelities: list[float] = []
         self.held: list[tuple[Supplier, Pair]] = []
-
-    @property
-    def tries(self) -> int:
-        """Attempts that count against `control.retries`: of a standing request those since its last pair."""
-        return self.attempts - self.settled
 
 
 class RequestBook:
@@ -106,6 +101,7 @@ class RequestBook:
     def commit(self, request: Request) -> None:
         """An allocation serves it now; it waits no more."""
         request.attempts += 1
+        request.tries += 1
         self._forget(request)
 
     def receive(
@@ -124,7 +120,7 @@ class RequestBook:
             request.ready_s = max(request.ready_s, ready_s)
         request.hops = max(request.hops, lane.link_hops)
         if request.standing:
-            request.settled = request.attempts - 1
+            request.tries = 1
             return
         if len(request.fidelities) + len(request.held) < request.pairs:
             return
@@ -146,8 +142,11 @@ class RequestBook:
         """The deadline has come; what it holds is released. A standing request has had what it could get."""
         if request.open:
             self._release_held(request)
-            served = request.standing and request.fidelities
-            self._end(request, "delivered" if served else "expired")
+            if request.standing and request.fidelities:
+                met = max(request.fidelities) >= request.target_fidelity
+                self._end(request, "delivered" if met else "low_fidelity")
+            else:
+                self._end(request, "expired")
 
     def reject(self, request: Request) -> None:
         """No more retries."""

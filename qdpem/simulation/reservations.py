@@ -15,6 +15,7 @@ from qdpem.events.tables import ALLOCATION_ENDS, CAUSES, PURPOSES
 from qdpem.policy.interface import Allocation
 from qdpem.simulation.budget import FidelityBudget
 from qdpem.simulation.end_distillation import EndDistillation
+from qdpem.simulation.hops import Hop
 from qdpem.simulation.lanes import ONCE, Lane
 from qdpem.simulation.pairs import Pair
 from qdpem.simulation.requests import Request
@@ -281,7 +282,10 @@ class Reservation:
 
     def _generate(self, position: int) -> None:
         for lane in self.lanes:
-            lane.hops[position].begin()
+            hop = lane.hops[position]
+            # What a stocked pair stood in for and lost already begins by itself.
+            if not hop.turn:
+                hop.begin()
 
     def _grant(self, position: int) -> str:
         """Take what this node must give; "" or why it cannot, and then nothing is taken."""
@@ -312,7 +316,7 @@ class Reservation:
                     chosen.append((lane, hop, side, pair))
                 elif lane.hops[hop].link < 0:
                     return "stale"
-                elif not lane.hops[hop].supplied:
+                elif not lane.hops[hop].turn:
                     pool = lane.hops[hop].pools[side]
                     needs[pool] = needs.get(pool, 0) + self.units
         if self.purpose and position == last:
@@ -356,22 +360,36 @@ class Reservation:
     def _from_stock(self, lane: Lane, hop: int, side: int) -> Pair | None:
         """A pair of the node's own stock that can stand in for the hop, taken off the shelf."""
         step, other = lane.hops[hop], hop + 1 - side
-        if step.supplied or self._released[other]:
+        if step.turn or self._released[other]:
             return None
         # Stock is not made of the stock of its links, and what is to be distilled is made fresh.
         plan = self.allocation.plan
         fresh = self.purpose or plan.rounds_per_link or plan.end_rounds
         if step.link >= 0 and fresh:
             return None
-        owner, partner = self.path[hop + side], self.path[other]
-        pair = self._world.stock.find(owner, partner, lambda pair: self._budget_of(lane).admits(pair, step))
+        world, owner, partner = self._world, self.path[hop + side], self.path[other]
+        pair = world.stock.find(owner, partner, lambda pair: self._fits(lane, step, pair))
         if pair is not None:
-            self._world.stock.take(pair)
+            world.stock.take(pair)
         return pair
+
+    def _fits(self, lane: Lane, step: Hop, pair: Pair) -> bool:
+        """Whether a stocked pair can stand in for a step, and the step be made anew in its place."""
+        world, several = self._world, len(lane.hops) > 1
+        # In the making it must not reach the cut-off before both ends know that it is taken.
+        if several and pair.born_s + world.network.cutoff_s <= world.clock.now_s + step.delay_s:
+            return False
+        # A pair that came another way has its qubits from other links; what the link makes needs its own.
+        again = step.link >= 0 and (several or self.standing != ONCE)
+        if again and set(world.stock.pools_of(pair)) != set(step.pools):
+            return False
+        return self._budget_of(lane).admits(pair, step)
 
     def _budget_of(self, lane: Lane) -> FidelityBudget:
         if lane not in self._budgets:
-            self._budgets[lane] = FidelityBudget(self._world, self.allocation, lane.hops)
+            self._budgets[lane] = FidelityBudget(
+                self._world, self.allocation, lane.hops, standing=self.standing != ONCE
+            )
         return self._budgets[lane]
 
     def _supply(self, lane: Lane, hop: int, side: int, pair: Pair) -> None:

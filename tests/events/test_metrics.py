@@ -176,6 +176,43 @@ def test_a_standing_request_waits_on_when_its_allocation_ends() -> None:
     assert measure(tables, start_s=10.5, end_s=20.0)["pair_waiting_s"] == pytest.approx(5.0 / 3.0)
 
 
+def test_a_standing_request_that_was_served_anew_waits_from_its_last_pair() -> None:
+    """Allocation 4 ends in an outage; 7 is made at 12 s and delivers at 13: a gap of 2, not of 13 s."""
+    made = [(4, 10.5), (4, 11.0), (7, 13.0), (7, 13.5)]
+    tables = tables_from(
+        {
+            "requests": [request(0, 0.0, standing="pair", deadline_s=1e3)],
+            "allocations": [
+                {"allocation": 4, "request": 0, "pairs": 1, "time_s": 10.0},
+                {"allocation": 7, "request": 0, "pairs": 1, "time_s": 12.0},
+            ],
+            "pairs": [
+                {
+                    "pair": number,
+                    "end": "delivered",
+                    "end_s": end_s,
+                    "fidelity": 0.8,
+                    "allocation": allocation,
+                }
+                for number, (allocation, end_s) in enumerate(made)
+            ],
+        }
+    )
+    assert measure(tables, **WINDOW)["pair_waiting_s"] == pytest.approx((10.5 + 0.5 + 2.0 + 0.5) / 4)
+
+
+def test_a_standing_request_has_no_share_of_pairs_and_no_latency() -> None:
+    """It asks for no number of pairs, and always ends at its deadline."""
+    standing = delivered(0, 11.0, 8.0, 0.9, standing="pair", pairs_delivered=700, deadline_s=19.0)
+    alone = measure(tables_from({"requests": [standing]}), **WINDOW)
+    assert alone["delivery_ratio"] == 1.0
+    assert math.isnan(alone["pairs_ratio"])
+    assert math.isnan(alone["latency_p50_s"])
+    beside = measure(tables_from({"requests": [standing, delivered(1, 11.0, 0.1, 0.9)]}), **WINDOW)
+    assert beside["pairs_ratio"] == 1.0
+    assert beside["latency_p95_s"] == pytest.approx(0.1)
+
+
 def test_key_fraction_of_a_werner_state_is_the_bbm92_formula() -> None:
     # A Werner state of fidelity F has error rate q = 2 (1 - F) / 3 in both bases: key 1 - 2 h(q).
     error = 2 * (1 - 0.95) / 3
