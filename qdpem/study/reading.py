@@ -9,6 +9,7 @@ from qdpem.study.results import CONTENTION, DELIVERY, Measure, StudyResult, coun
 from qdpem.study.statistics import CONFIDENCE, PairedDifference
 
 FEW_SEEDS = 10
+_HELD_BACK = "held_back_s_per_request"
 CLAIMED_GAIN, CLAIMED_RELIEF = 0.25, 0.17
 """What predictive decentralised allocation is said to gain over central allocation."""
 
@@ -23,6 +24,7 @@ def readings(result: StudyResult) -> list[str]:
         adjusted = result.adjusted_p(measure.metric)
         for arm, found in result.differences(measure.metric).items():
             sentences.append(_compare(arm, verb, measure, found, reference=result.reference, p=adjusted[arm]))
+    sentences += _held_back(result)
     sentences += _claims(result)
     sentences += [_confounded(arm, result) for arm in result.arms if arm.name != result.reference]
     return [sentence for sentence in [*sentences, _few(result)] if sentence]
@@ -53,6 +55,24 @@ def _compare(
     gain = (change > 0.0) == (measure.better == "higher")
     verdict = "" if gain else ": no gain here"
     return f"{arm} {verb} {amount} than {reference} ({_bounds(found)}, {seeds}, Holm p {p_text(p)}){verdict}."
+
+
+def _held_back(result: StudyResult) -> list[str]:
+    """Arms that contend less than the reference and hold requests back longer: such waiting is no claim."""
+    adjusted = result.adjusted_p(CONTENTION.metric)
+    waits = result.differences(_HELD_BACK)
+    wait_p = result.adjusted_p(_HELD_BACK)
+    sentences = []
+    for arm, found in result.differences(CONTENTION.metric).items():
+        longer = waits[arm].difference
+        less = decided(found, p=adjusted[arm]) and found.difference.estimate < 0.0
+        if less and decided(waits[arm], p=wait_p[arm]) and longer.estimate > 0.0:
+            sentences.append(
+                f"{arm} holds requests back {1e3 * longer.estimate:.0f} ms longer than {result.reference}"
+                " before it claims anything for them, on average; contention does not see that wait, and is"
+                " lower for it."
+            )
+    return sentences
 
 
 def _bounds(found: PairedDifference) -> str:

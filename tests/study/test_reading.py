@@ -43,6 +43,24 @@ def test_more_contention_is_no_gain(made_result) -> None:
     assert contended.endswith(": no gain here.")
 
 
+def test_less_contention_bought_by_holding_back_is_said(made_result) -> None:
+    less = [1.5, 1.6, 1.4, 1.5, 1.55]
+    plain, shy = scores(BASE), scores(BASE, less)
+    plain["held_back_s_per_request"] = [0.002, 0.003, 0.002, 0.001, 0.002]
+    shy["held_back_s_per_request"] = [0.102, 0.113, 0.092, 0.101, 0.102]
+    said = readings(made_result({"central": plain, "dpem": shy}))
+    assert sum("holds requests back 100 ms longer than central" in sentence for sentence in said) == 1
+    prompt = readings(
+        made_result(
+            {
+                "central": plain,
+                "dpem": scores(BASE, less) | {"held_back_s_per_request": plain["held_back_s_per_request"]},
+            }
+        )
+    )
+    assert not any("holds requests back" in sentence for sentence in prompt)
+
+
 def test_equality_and_ignorance_are_told_apart(made_result) -> None:
     near = [value + gap for value, gap in zip(BASE, (0.001, -0.001, 0.002, -0.002, 0.0), strict=True)]
     far = [0.80, 0.45, 0.70, 0.40, 0.72]
