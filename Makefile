@@ -13,7 +13,7 @@ INPUTS = pyproject.toml constraints.txt
 PLUGIN = output/physics-plugin
 PLUGIN_LINE = physics = { model = \"biased\", parameters = { bias = 10.0 } }
 
-.PHONY: run test check plugin bench-peers format clean
+.PHONY: run test lint check plugin bench-peers format clean
 
 $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 needs its venv module (Debian: apt install python3-venv)"; exit 1; }
@@ -34,11 +34,13 @@ run: $(VENV)/.report
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest -n 2
 
-check: $(VENV)/.dev
+lint: $(VENV)/.dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+check: lint
 	@$(BIN)/python -m pytest -n 2 -m "not slow"
 
 plugin:
