@@ -198,8 +198,13 @@ class Attempts:
 
     def _readiest(self) -> Mode:
         """The first idle mode that can attempt now, else the one that can first."""
-        idle = [mode for mode in self._modes if mode.claim is None]
-        if len(idle) == 1:
-            return idle[0]
         now_s = self._clock.now_s
-        return min(idle, key=lambda mode: max(mode.next_s, now_s))
+        found, least_s = self._modes[0], math.inf
+        for mode in self._modes:
+            if mode.claim is None:
+                next_s = mode.next_s
+                if next_s <= now_s:
+                    return mode
+                if next_s < least_s:
+                    found, least_s = mode, next_s
+        return found
