@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from qdpem.events.recorder import Row
 from qdpem.events.tables import CLAIM_ENDS, CLAIM_KINDS
@@ -13,6 +13,15 @@ Key = tuple[float, int]
 
 _KIND_CODE = {word: code for code, word in enumerate(CLAIM_KINDS)}
 _END_CODE = {word: code for code, word in enumerate(CLAIM_ENDS)}
+
+
+class Claimant(Protocol):
+    """The allocation that claims: who it is, whose, what for (0 to serve), and until when."""
+
+    id: int
+    purpose: int
+    source: int
+    expires_s: float
 
 
 class Claim:
@@ -43,24 +52,21 @@ class Claim:
         self,
         id: int,
         kind: str,
-        allocation: int,
-        purpose: int,
-        site: int,
+        claimant: Claimant,
         node: int,
         link: int,
-        deadline_s: float,
         made_s: float,
         owner: Any,
         tag: Any,
     ) -> None:
         self.id = id
         self.kind = kind
-        self.allocation = allocation
-        self.purpose = purpose
-        self.site = site
+        self.allocation = claimant.id
+        self.purpose = claimant.purpose
+        self.site = claimant.source
         self.node = node
         self.link = link
-        self.key: Key = (math.inf if purpose else deadline_s, id)
+        self.key: Key = (math.inf if claimant.purpose else claimant.expires_s, id)
         self.made_s = made_s
         self.owner = owner
         self.tag = tag
@@ -88,20 +94,17 @@ class ClaimBook:
 
     def make(
         self,
-        *,
         kind: str,
-        allocation: int,
-        purpose: int,
-        site: int,
+        claimant: Claimant,
+        *,
         node: int,
-        link: int,
-        deadline_s: float,
-        made_s: float,
+        now_s: float,
         owner: Any,
-        tag: Any,
+        link: int = -1,
+        tag: Any = None,
     ) -> Claim:
         """A new open claim."""
-        claim = Claim(self.made, kind, allocation, purpose, site, node, link, deadline_s, made_s, owner, tag)
+        claim = Claim(self.made, kind, claimant, node, link, now_s, owner, tag)
         self.made += 1
         self.open[claim.id] = claim
         return claim

@@ -159,16 +159,12 @@ class Hop:
             return
         for _ in range(count):
             claim = world.claims.make(
-                kind="emission",
-                allocation=order.id,
-                purpose=order.purpose,
-                site=order.source,
+                "emission",
+                order,
                 node=world.network.first_end[self.link],
                 link=self.link,
-                deadline_s=order.expires_s,
-                made_s=world.clock.now_s,
+                now_s=world.clock.now_s,
                 owner=self,
-                tag=None,
             )
             self.claims.append(claim)
             world.seek_emission(claim)

@@ -192,19 +192,9 @@ class Lane:
         )
 
     def _seek_token(self, position: int) -> None:
-        world, order = self._world, self.reservation
-        node = self.track.nodes[position]
+        world, node = self._world, self.track.nodes[position]
         claim = world.claims.make(
-            kind="token",
-            allocation=order.id,
-            purpose=order.purpose,
-            site=order.source,
-            node=node,
-            link=-1,
-            deadline_s=order.expires_s,
-            made_s=world.clock.now_s,
-            owner=self,
-            tag=position,
+            "token", self.reservation, node=node, now_s=world.clock.now_s, owner=self, tag=position
         )
         self._tokens[position] = claim
         world.repeaters[node].add(claim)

@@ -341,19 +341,8 @@ class Reservation:
 
     def _note_memory(self, node: int, *, granted: bool) -> None:
         """A memory claim that found the qubits with others; those never contended are not written."""
-        world, allocation = self._world, self.allocation
-        claim = world.claims.make(
-            kind="memory",
-            allocation=self.id,
-            purpose=self.purpose,
-            site=allocation.source,
-            node=node,
-            link=-1,
-            deadline_s=allocation.expires_s,
-            made_s=world.clock.now_s,
-            owner=self,
-            tag=None,
-        )
+        world = self._world
+        claim = world.claims.make("memory", self, node=node, now_s=world.clock.now_s, owner=self)
         claim.lose(world.clock.now_s, -1)
         world.claims.end(claim, "granted" if granted else "refused", world.clock.now_s)
 

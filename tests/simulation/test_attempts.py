@@ -41,18 +41,8 @@ class Bench:
         )
 
     def add(self, *, deadline_s: float = math.inf, site: int = 0):
-        claim = self.book.make(
-            kind="emission",
-            allocation=0,
-            purpose=0,
-            site=site,
-            node=0,
-            link=0,
-            deadline_s=deadline_s,
-            made_s=self.clock.now_s,
-            owner=None,
-            tag=None,
-        )
+        claimant = SimpleNamespace(id=0, purpose=0, source=site, expires_s=deadline_s)
+        claim = self.book.make("emission", claimant, node=0, link=0, now_s=self.clock.now_s, owner=None)
         self.link.add(claim)
         return claim
 

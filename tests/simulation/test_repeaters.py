@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -39,18 +40,8 @@ class Station:
     def ask(self, *, deadline_s: float = math.inf, withdrawn_s: float = math.inf) -> None:
         """A swap asks now; it gives up at `withdrawn_s` if it still waits then."""
         now_s = self.clock.now_s
-        claim = self.book.make(
-            kind="token",
-            allocation=0,
-            purpose=0,
-            site=0,
-            node=0,
-            link=-1,
-            deadline_s=deadline_s,
-            made_s=now_s,
-            owner=None,
-            tag=None,
-        )
+        claimant = SimpleNamespace(id=0, purpose=0, source=0, expires_s=deadline_s)
+        claim = self.book.make("token", claimant, node=0, now_s=now_s, owner=None)
         self.repeater.add(claim)
         if claim.open and withdrawn_s < math.inf:
             self.clock.at(withdrawn_s, self._withdraw, claim)

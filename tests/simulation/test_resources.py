@@ -52,18 +52,8 @@ class Bench:
         return made
 
     def claim(self, link: int, *, deadline_s: float = math.inf, purpose: int = 0, owner=None):
-        return self.book.make(
-            kind="emission",
-            allocation=0,
-            purpose=purpose,
-            site=link,
-            node=0,
-            link=link,
-            deadline_s=deadline_s,
-            made_s=self.clock.now_s,
-            owner=owner,
-            tag=None,
-        )
+        claimant = SimpleNamespace(id=0, purpose=purpose, source=link, expires_s=deadline_s)
+        return self.book.make("emission", claimant, node=0, link=link, now_s=self.clock.now_s, owner=owner)
 
     def run(self, until_s: float) -> None:
         while self.clock.next_s <= until_s:
