@@ -41,25 +41,30 @@ class Births:
 
     def course(self, link: int, sender: int) -> Course:
         """What happens when; `sender` is the end whose source emitted, NO_SENDER if the link attempts."""
-        if (link, sender) not in self._courses:
-            self._courses[link, sender] = self._work_out(link, sender)
-        return self._courses[link, sender]
+        found = self._courses.get((link, sender))
+        if found is None:
+            found = self._courses[link, sender] = self._work_out(link, sender)
+        return found
 
     def state(self, link: int, ends: tuple[int, int], sender: int) -> State:
         """The pair as it is born, seen from `ends`: fresh, then aged by what each half has been stored."""
         key = (link, ends[0], sender)
-        if key not in self._states:
-            network, stored_s = self._network, self.course(link, sender).stored_s
-            state = network.links[link].fresh
-            if int(network.graph.link_ends[link, 0]) != ends[0]:
-                state = self._physics.flip(state)
-            for end in ends:
-                if stored_s[end] > 0.0:
-                    memory = network.hardware[end].memory
-                    held = (memory if end == ends[0] else None, memory if end == ends[1] else None)
-                    state = self._physics.age(state, *held, stored_s[end])
-            self._states[key] = state
-        return self._states[key]
+        found = self._states.get(key)
+        if found is None:
+            found = self._states[key] = self._aged(link, ends, sender)
+        return found
+
+    def _aged(self, link: int, ends: tuple[int, int], sender: int) -> State:
+        network, stored_s = self._network, self.course(link, sender).stored_s
+        state = network.links[link].fresh
+        if int(network.graph.link_ends[link, 0]) != ends[0]:
+            state = self._physics.flip(state)
+        for end in ends:
+            if stored_s[end] > 0.0:
+                memory = network.hardware[end].memory
+                held = (memory if end == ends[0] else None, memory if end == ends[1] else None)
+                state = self._physics.age(state, *held, stored_s[end])
+        return state
 
     def _work_out(self, link: int, sender: int) -> Course:
         first, second = self._network.graph.link_ends[link].tolist()

@@ -78,6 +78,8 @@ class Mode:
 
     def pass_until(self, now_s: float) -> None:
         """Count the attempts started before `now_s`; none of them succeeded."""
+        if self._start_s + self._made * self._period_s >= now_s:
+            return
         started = int((now_s - self._start_s) / self._period_s)
         # The division may miss by a rounding; what decides is the number that the clock is set to.
         while self._start_s + started * self._period_s < now_s:
@@ -144,10 +146,11 @@ class Attempts:
 
     def remove(self, claim: Claim) -> None:
         """A claim leaves, served or not."""
-        self.account()
+        count = len(self._modes)
+        if len(self.claims) > count:
+            self.account()
         place = self.claims.index(claim)
         del self.claims[place]
-        count = len(self._modes)
         if place >= count:
             return
         mode = self._mode_of(claim)
@@ -160,9 +163,9 @@ class Attempts:
 
     def account(self) -> None:
         """Those who wait have lost the first attempt started since the last change, if there was one."""
-        now_s = self._clock.now_s
         if len(self.claims) < len(self._modes):
             return
+        now_s = self._clock.now_s
         if len(self.claims) > len(self._modes):
             first = min(self._modes, key=attrgetter("next_s"))
             if first.next_s < now_s:
@@ -183,8 +186,9 @@ class Attempts:
             return
         # A claim that a cut-off made comes late by that much; the slot does not.
         start_s = mode.success_s if mode.slotted else self._clock.now_s
-        self.account()
-        self._lose(mode, self._clock.now_s)
+        if len(self.claims) > len(self._modes):
+            self.account()
+            self._lose(mode, self._clock.now_s)
         mode.succeed()
         self._succeed(mode.claim, start_s)
 
@@ -194,7 +198,10 @@ class Attempts:
             other.lose(start_s, mode.claim.site)
 
     def _mode_of(self, claim: Claim) -> Mode:
-        return next(mode for mode in self._modes if mode.claim is claim)
+        for mode in self._modes:
+            if mode.claim is claim:
+                return mode
+        raise LookupError(f"claim {claim.id} has no mode of its link")
 
     def _readiest(self) -> Mode:
         """The first idle mode that can attempt now, else the one that can first."""

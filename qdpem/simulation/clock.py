@@ -2,84 +2,77 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sized
+from heapq import heappop, heappush
 from typing import Any
 
 import simpy
-from simpy.events import Event
+from simpy.events import NORMAL, Event
 
 
 class _Call(Event):
-    """A scheduled call. It has happened when its time comes, whoever it calls.
+    """A scheduled call: an event of SimPy's, which SimPy's own step would serve as well.
 
-    Without the base class' __init__, which sets up what callers of functions do not need.
+    It has happened when its time comes, whoever it calls. Without the base class' __init__, which sets up
+    what callers of functions do not need.
     """
 
-    __slots__ = ("_ok", "arguments", "callbacks", "function")
+    __slots__ = ("arguments", "function")
+    _ok = True
 
-    def __init__(
-        self,
-        serve: Callable[[_Call], None],
-        function: Callable[..., Any],
-        arguments: tuple[Any, ...],
-    ) -> None:
-        self.callbacks = (serve,)
+    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         self.function = function
         self.arguments = arguments
-        self._ok = True
+
+    def _happen(self) -> None:
+        self.function(*self.arguments)
+
+    callbacks = (_happen,)
 
 
-class Clock:
+class Clock(simpy.Environment):
     """Calls functions at simulated times. Equal times are served in the order they were asked for.
 
-    `now_s` is the present simulated second, `events` the calls served so far.
+    `now_s` is the present simulated second, `events` the calls served so far. SimPy's queue, whose entries
+    are served here: what it schedules by a delay would miss an absolute time by a rounding, and what is due
+    at one time must meet there.
     """
 
     def __init__(self) -> None:
-        self._environment = simpy.Environment()
-        self._schedule = self._environment.schedule
+        super().__init__()
         self.now_s = 0.0
         self.events = 0
 
     @property
     def next_s(self) -> float:
         """When the next call is due; inf when there is none."""
-        return float(self._environment.peek())
+        return float(self.peek())
 
     def after(self, delay_s: float, function: Callable[..., Any], *arguments: Any) -> None:
         """Call `function(*arguments)` in `delay_s` seconds. Raises ValueError for a delay below 0."""
         if delay_s < 0.0:
             raise ValueError(f"delay_s is {delay_s!r}; it must be 0 or more")
-        self._schedule(_Call(self._serve, function, arguments), delay=delay_s)
+        call = _Call(function, arguments)
+        heappush(self._queue, (self.now_s + delay_s, NORMAL, next(self._eid), call))
 
     def at(self, time_s: float, function: Callable[..., Any], *arguments: Any) -> None:
         """Call `function(*arguments)` at `time_s`, or now if that is past."""
         now_s = self.now_s
-        delay_s = 0.0
-        if time_s > now_s:
-            delay_s = time_s - now_s
-            # now + (time - now) may miss the time by a rounding; what is due at one time must meet there.
-            while now_s + delay_s < time_s:
-                delay_s = math.nextafter(delay_s, math.inf)
-            while now_s + delay_s > time_s:
-                delay_s = math.nextafter(delay_s, 0.0)
-        self._schedule(_Call(self._serve, function, arguments), delay=delay_s)
+        call = _Call(function, arguments)
+        heappush(self._queue, (time_s if time_s > now_s else now_s, NORMAL, next(self._eid), call))
 
     def step(self) -> None:
         """Serve the next call."""
-        self._environment.step()
+        self._now, _, _, call = heappop(self._queue)
+        self.now_s = self._now
+        self.events += 1
+        call.function(*call.arguments)
 
-    def run(self, *, until_s: float, stop: Sized) -> bool:
+    def serve(self, *, until_s: float, stop: Sized) -> bool:
         """Serve calls until `stop` holds something; False when none is left up to `until_s`."""
-        peek, step = self._environment.peek, self._environment.step
+        queue, step = self._queue, self.step
         while not stop:
-            if peek() > until_s:
+            if not queue or queue[0][0] > until_s:
                 return False
             step()
         return True
-
-    def _serve(self, call: _Call) -> None:
-        self.now_s = self._environment.now
-        self.events += 1
-        call.function(*call.arguments)

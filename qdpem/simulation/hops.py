@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from qdpem.network.births import NO_SENDER
+from qdpem.network.births import NO_SENDER, Course
 from qdpem.simulation.claims import Claim
 from qdpem.simulation.pairs import Pair
 from qdpem.simulation.tracks import Track
@@ -140,7 +140,7 @@ class Hop:
         self._world.leave_feeds(claim, "granted")
         self.claims.remove(claim)
         course = self._world.ledger.births.course(self.link, sender)
-        self._world.clock.at(start_s + course.birth_s, self._herald, sender)
+        self._world.clock.at(start_s + course.birth_s, self._herald, sender, course)
 
     def cancel(self, how: str) -> None:
         """Give up: claims are withdrawn, pairs not handed over yet are gone."""
@@ -169,7 +169,7 @@ class Hop:
             self.claims.append(claim)
             world.seek_emission(claim)
 
-    def _herald(self, sender: int) -> None:
+    def _herald(self, sender: int, course: Course) -> None:
         if self.cancelled:
             return
         world, ends = self._world, self.ends
@@ -183,7 +183,7 @@ class Hop:
         self.live.append(pair)
         # A sender is told by the far end; word of an attempt goes to both.
         world.mail.send("herald", hops=2 if sender == NO_SENDER else 1)
-        told_s = world.ledger.births.course(self.link, sender).told_s
+        told_s = course.told_s
         self._gain(pair, 0, (now_s + told_s[ends[0]], now_s + told_s[ends[1]]))
 
     def _gain(self, pair: Pair, level: int, known_s: tuple[float, float]) -> None:

@@ -23,6 +23,7 @@ _BODY = {
     "news": 32,  # four numbers of status
     "outage": 16,  # what, whether it goes, time
 }
+_SIZE = {kind: _HEADER + body for kind, body in _BODY.items()}
 
 
 class Mail:
@@ -36,7 +37,7 @@ class Mail:
     def send(self, kind: str, *, hops: int = 1, extra_bytes: int = 0) -> None:
         """Count one message of `kind` that travels `hops` links."""
         self._count[kind] += hops
-        self._bytes[kind] += hops * (_HEADER + _BODY[kind] + extra_bytes)
+        self._bytes[kind] += hops * (_SIZE[kind] + extra_bytes)
 
     def flush(self, time_s: float) -> None:
         """Write one row per kind that was sent."""

@@ -40,7 +40,6 @@ class Pair:
     def __init__(
         self,
         id: int,
-        *,
         ends: tuple[int, int],
         state: State,
         born_s: float,
@@ -110,8 +109,8 @@ class Ledger:
         node = self._network.hardware[left.second]
         before = self.advance(left, now_s), self.advance(right, now_s)
         result = self._physics.swap(*before, node, u)
-        self.end(left, "swapped", now_s)
-        self.end(right, "swapped", now_s)
+        self._use_up(left, "swapped", now_s)
+        self._use_up(right, "swapped", now_s)
         if not result.success:
             return None
         return self._enter(
@@ -130,8 +129,8 @@ class Ledger:
         first, second = self._network.hardware[kept.first], self._network.hardware[kept.second]
         before = self.advance(kept, now_s), self.advance(spent, now_s)
         result = self._physics.distil(*before, first, second, protocol, u)
-        self.end(kept, "distilled", now_s)
-        self.end(spent, "distilled", now_s)
+        self._use_up(kept, "distilled", now_s)
+        self._use_up(spent, "distilled", now_s)
         if not result.success:
             return None
         return self._enter(
@@ -183,21 +182,17 @@ class Ledger:
         sender: int = -1,
         outcome: int = -1,
     ) -> Pair:
-        pair = Pair(
-            self.born,
-            ends=ends,
-            state=state,
-            born_s=now_s,
-            link=link,
-            ports=ports,
-            parents=parents,
-            allocation=allocation,
-            sender=sender,
-            outcome=outcome,
-        )
+        pair = Pair(self.born, ends, state, now_s, link, ports, parents, allocation, sender, outcome)
         self.born += 1
         self.live[pair.id] = pair
         return pair
+
+    def _use_up(self, pair: Pair, how: str, now_s: float) -> None:
+        """End a pair whose state is that of now."""
+        del self.live[pair.id]
+        self.ended[how] += 1
+        fidelity = self._physics.fidelity(pair.state)
+        self._write(pair, end_s=now_s, code=_END_CODE[how], fidelity_s=now_s, fidelity=fidelity)
 
     def _write(self, pair: Pair, *, end_s: float, code: int, fidelity_s: float, fidelity: float) -> None:
         self._append(

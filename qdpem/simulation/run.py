@@ -196,7 +196,7 @@ class Simulation:
         if self._finished:
             return None
         clock, awake = self._world.clock, self._desk.awake
-        if not clock.run(until_s=self._end_s, stop=awake):
+        if not clock.serve(until_s=self._end_s, stop=awake):
             self._finish()
             return None
         self._views = build_views(

@@ -139,16 +139,16 @@ class Gambler:
 def watch(simulation: Simulation, *, every: int = 1) -> None:
     """Look at the whole state after every so many events."""
     clock = simulation._world.clock
-    serve, seen = clock._serve, [0, 0.0]
+    step, seen = clock.step, [0, 0.0]
 
-    def served(call) -> None:
-        serve(call)
+    def stepped() -> None:
+        step()
         assert clock.now_s >= seen[1]
         seen[:] = seen[0] + 1, clock.now_s
         if seen[0] % every == 0:
             look(simulation)
 
-    clock._serve = served
+    clock.step = stepped
 
 
 def look(simulation: Simulation) -> None:
