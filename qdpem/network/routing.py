@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import pairwise
@@ -14,7 +15,7 @@ from qdpem.network.outages import NOTHING_AWAY, Away
 
 _STEPS_PER_KM = 1e9
 _UNREACHABLE = 2**61
-_KEPT_TABLES = 128
+_KEPT_WALKS = 128
 _MOST_EXPANSIONS = 20_000
 _KEPT_DETOURS = 16
 
@@ -64,13 +65,15 @@ class Routes:
         self.count = count
         self.extra_hops = extra_hops
         self._found: dict[tuple[int, int], tuple[Path, ...]] = {}
-        self._tables: dict[int, NDArray[np.int64]] = {}
+        self._walks: dict[int, _Walks] = {}
         self._steps: list[int] = np.rint(network.graph.length_km * _STEPS_PER_KM).astype(np.int64).tolist()
+        self._length_km: list[float] = network.graph.length_km.tolist()
+        self._delay_s: list[float] = network.delay_s.tolist()
         self._detours: dict[Away, Routes] = {}
         self._neighbours = network.neighbours
-        self._links = np.arange(network.link_count)
         if away:
             self._leave_out(away)
+        self._arcs = _Arcs.of(self._neighbours, self._steps)
 
     def paths(self, source: int, destination: int, away: Away = NOTHING_AWAY) -> tuple[Path, ...]:
         """Up to `count` paths from `source` to `destination`, best first.
@@ -103,8 +106,6 @@ class Routes:
             tuple(pair for pair in around if not away.hits((node, pair[0]), (pair[1],)))
             for node, around in enumerate(self.network.neighbours)
         )
-        kept = sorted({link for around in self._neighbours for _, link in around})
-        self._links = np.array(kept, dtype=np.int64)
 
     def _find(self, low: int, high: int) -> None:
         if not 0 <= low <= high < self.network.node_count:
@@ -116,25 +117,22 @@ class Routes:
         self._found[high, low] = tuple(path.reversed() for path in found)
 
     def _shortest(self, source: int, destination: int) -> list[Path]:
-        bound = self._table(destination)
-        around = [node for node, _ in self._neighbours[source]]
-        reaches = (bound[:, around] < _UNREACHABLE).any(axis=1)
-        if not reaches.any():
+        walks = self._walks_to(destination)
+        least = walks.least_hops([node for node, _ in self._neighbours[source]])
+        if least is None:
             return []
-        least = 1 + int(reaches.argmax())
         found: list[Path] = []
-        for hops in range(least, least + self.extra_hops + 1):
-            nodes, complete = self._of_hops(source, hops, bound, self.count - len(found))
+        for hops in range(1 + least, 2 + least + self.extra_hops):
+            nodes, complete = self._of_hops(source, hops, walks.up_to(hops - 1), self.count - len(found))
             found.extend(self._path(sequence) for sequence in nodes)
             if len(found) == self.count or not complete:
                 break
         return found
 
     def _of_hops(
-        self, source: int, hops: int, bound: NDArray[np.int64], count: int
+        self, source: int, hops: int, bound: list[list[int]], count: int
     ) -> tuple[list[tuple[int, ...]], bool]:
         """The `count` shortest simple paths of exactly `hops` hops, and whether the search was whole."""
-        least_left = bound.item
         neighbours, steps = self._neighbours, self._steps
         # Entries are (bound on the whole length, nodes so far, length so far): ties go by nodes.
         heap: list[tuple[int, tuple[int, ...], int]] = [(0, (source,), 0)]
@@ -149,48 +147,98 @@ class Routes:
                 if len(found) == count:
                     return found, True
                 continue
+            least_left = bound[left]
             for node, link in neighbours[nodes[-1]]:
-                beyond = least_left(left, node)
+                beyond = least_left[node]
                 if beyond < _UNREACHABLE and node not in nodes:
                     so_far = walked + steps[link]
                     heappush(heap, (so_far + beyond, (*nodes, node), so_far))
         return found, not heap
 
-    def _table(self, destination: int) -> NDArray[np.int64]:
-        """Least length of a walk of r hops to `destination` over repeaters, int64 [r, N], in micrometres."""
-        if destination not in self._tables:
-            if len(self._tables) == _KEPT_TABLES:
-                self._tables.pop(next(iter(self._tables)))
-            self._tables[destination] = self._compute_table(destination)
-        return self._tables[destination]
-
-    def _compute_table(self, destination: int) -> NDArray[np.int64]:
-        ends = self.network.graph.link_ends[self._links]
-        begins = np.concatenate([ends[:, 0], ends[:, 1]])
-        nexts = np.concatenate([ends[:, 1], ends[:, 0]])
-        steps = np.tile(np.array(self._steps, dtype=np.int64)[self._links], 2)
-        barred = self.network.repeater_rate_hz <= 0.0
-        barred[destination] = True
-        row = np.full(self.network.node_count, _UNREACHABLE, dtype=np.int64)
-        row[destination] = 0
-        rows, reached = [row], row < _UNREACHABLE
-        growing, spare = True, self.extra_hops
-        while growing or spare > 0:
-            row = np.full_like(row, _UNREACHABLE)
-            np.minimum.at(row, begins, np.minimum(rows[-1][nexts] + steps, _UNREACHABLE))
-            row[barred] = _UNREACHABLE
-            rows.append(row)
-            growing = growing and bool(((row < _UNREACHABLE) & ~reached).any())
-            reached |= row < _UNREACHABLE
-            spare -= 0 if growing else 1
-        return np.array(rows)
+    def _walks_to(self, destination: int) -> _Walks:
+        found = self._walks.get(destination)
+        if found is None:
+            if len(self._walks) == _KEPT_WALKS:
+                del self._walks[next(iter(self._walks))]
+            barred = self.network.repeater_rate_hz <= 0.0
+            barred[destination] = True
+            found = self._walks[destination] = _Walks(self._arcs, destination, barred)
+        return found
 
     def _path(self, nodes: tuple[int, ...]) -> Path:
         links = tuple(self.network.link_between[pair] for pair in pairwise(nodes))
-        chosen = list(links)
         return Path(
             nodes,
             links,
-            float(self.network.graph.length_km[chosen].sum()),
-            float(self.network.delay_s[chosen].sum()),
+            sum(self._length_km[link] for link in links),
+            sum(self._delay_s[link] for link in links),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _Arcs:
+    """Every link in both directions, by its tail; int64. Arc i goes from a tail to `head[i]`.
+
+    `tails`: nodes that have any; the arcs of `tails[i]` begin at `first[i]`.
+    """
+
+    tails: NDArray[np.int64]
+    first: NDArray[np.int64]
+    head: NDArray[np.int64]
+    steps: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, neighbours: Sequence[Sequence[tuple[int, int]]], steps: list[int]) -> _Arcs:
+        degree = np.array([len(around) for around in neighbours], dtype=np.int64)
+        first = np.cumsum(degree) - degree
+        arcs = [(node, steps[link]) for around in neighbours for node, link in around]
+        head, length = np.array(arcs, dtype=np.int64).reshape(-1, 2).T
+        tails = np.flatnonzero(degree)
+        return cls(tails, first[tails], head, length)
+
+
+class _Walks:
+    """Least length of a walk of exactly r hops from each node to one destination, over repeaters.
+
+    In micrometres, a row for each r, as far as they were asked for.
+    """
+
+    def __init__(self, arcs: _Arcs, destination: int, barred: NDArray[np.bool_]) -> None:
+        self._arcs = arcs
+        self._barred = barred
+        self._row = np.full(len(barred), _UNREACHABLE, dtype=np.int64)
+        self._row[destination] = 0
+        self._reached = self._row < _UNREACHABLE
+        self._growing = True
+        self._rows: list[list[int]] = [self._row.tolist()]
+
+    def up_to(self, hops: int) -> list[list[int]]:
+        """The rows of 0 to at least `hops` hops."""
+        while len(self._rows) <= hops:
+            self._grow()
+        return self._rows
+
+    def least_hops(self, nodes: list[int]) -> int | None:
+        """The fewest hops in which any of the nodes is reached; None if none is."""
+        hops = 0
+        while True:
+            row = self.up_to(hops)[hops]
+            if any(row[node] < _UNREACHABLE for node in nodes):
+                return hops
+            # Whoever is farther has a neighbour that is nearer.
+            if not self._growing and hops + 1 == len(self._rows):
+                return None
+            hops += 1
+
+    def _grow(self) -> None:
+        arcs = self._arcs
+        row = np.full_like(self._row, _UNREACHABLE)
+        if len(arcs.tails):
+            over = np.minimum(self._row[arcs.head] + arcs.steps, _UNREACHABLE)
+            row[arcs.tails] = np.minimum.reduceat(over, arcs.first)
+        row[self._barred] = _UNREACHABLE
+        near = row < _UNREACHABLE
+        self._growing = bool((near & ~self._reached).any())
+        self._reached |= near
+        self._row = row
+        self._rows.append(row.tolist())

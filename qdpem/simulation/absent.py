@@ -8,16 +8,18 @@ from qdpem.network.graph import Network
 class Absent:
     """Whether each site is away, [N + 1], and each link, [L].
 
-    Sites are the nodes and, last, the controller, whose index CONTROLLER = -1 finds it there.
+    Sites are the nodes and, last, the controller, whose index CONTROLLER = -1 finds it there. `nodes` are
+    those that are away, ascending.
     """
 
-    __slots__ = ("links", "sites")
+    __slots__ = ("links", "nodes", "sites")
 
     def __init__(self, network: Network) -> None:
         self.sites = [False] * (network.node_count + 1)
         self.links = [False] * network.link_count
+        self.nodes: list[int] = []
 
-    @property
-    def nodes(self) -> list[int]:
-        """The nodes that are away, ascending."""
-        return [node for node, away in enumerate(self.sites[:-1]) if away]
+    def set_site(self, site: int, away: bool) -> None:
+        """A node or the controller goes, or is back."""
+        self.sites[site] = away
+        self.nodes = [node for node, gone in enumerate(self.sites[:-1]) if gone]

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from qdpem.demand.requests import Arrivals
 from qdpem.policy.interface import ORDERED_PAIRS, STATUS_WIDTH, Context, Forecaster
 from qdpem.simulation.control import Desk
+from qdpem.simulation.peers import Peers, PeerTable
 from qdpem.simulation.requests import Request
 from qdpem.simulation.world import World
-
-_LOCAL_PEERS = 6
 
 
 class Knowledge:
@@ -49,17 +48,20 @@ class Knowledge:
         self._ring = np.zeros((depth, nodes, STATUS_WIDTH + news_width))
         self._epoch = -1
         self._said = np.zeros((nodes, news_width))
-        self._started_s = -arrivals.history_s
-        self._asked = np.zeros((nodes, nodes))
-        np.add.at(self._asked, (arrivals.history.source, arrivals.history.destination), 1.0)
+        self._peers = Peers(
+            arrivals.history,
+            nodes=nodes,
+            started_s=-arrivals.history_s,
+            least_s=self._epoch_s,
+            local=desk.local,
+        )
         self._step_counts = np.zeros(nodes, dtype=np.int64)
         horizon = context.forecasting.horizon_steps
         self._forecast = np.full((nodes, horizon), np.nan)
-        self._tell_peers(0.0)
 
     def heard(self, request: Request) -> None:
         """The site that decides on it has heard of a request."""
-        self._asked[request.source, request.destination] += 1.0
+        self._peers.heard(request.source, request.destination)
         self._step_counts[request.source] += 1
 
     def next_step(self) -> NDArray[np.float64]:
@@ -71,7 +73,7 @@ class Knowledge:
     def refresh_forecast(self) -> NDArray[np.float64]:
         """Ask the forecaster now."""
         self._forecast = np.asarray(self._forecaster.forecast(), dtype=np.float64)
-        self._tell_peers(self._world.clock.now_s)
+        self._peers.refresh(self._world.clock.now_s)
         return self._forecast
 
     def next_epoch(self) -> None:
@@ -122,26 +124,9 @@ class Knowledge:
             forecast[:] = self._forecast[known]
         return forecast
 
-    def peers(
-        self, rows: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """Source, destination and mean rate [S, P] of the pairs most asked for at site `rows`."""
-        return self._peer_source[rows], self._peer_destination[rows], self._peer_rate_hz[rows]
-
-    def _tell_peers(self, now_s: float) -> None:
-        rate_hz = self._asked / max(now_s - self._started_s, self._epoch_s)
-        nodes = len(rate_hz)
-        table = rate_hz if self._desk.local else rate_hz.reshape(1, -1)
-        width = min(_LOCAL_PEERS, nodes - 1) * (1 if self._desk.local else nodes)
-        order = np.argsort(-table, axis=1, kind="stable")[:, :width]
-        rate = np.take_along_axis(table, order, axis=1)
-        source = (
-            np.broadcast_to(np.arange(nodes)[:, None], order.shape) if self._desk.local else order // nodes
-        )
-        found = rate > 0.0
-        self._peer_source = np.where(found, source, -1)
-        self._peer_destination = np.where(found, order % nodes, -1)
-        self._peer_rate_hz = np.where(found, rate, np.nan)
+    def peers(self, rows: NDArray[np.int64]) -> PeerTable:
+        """The pairs most asked for at site `rows`."""
+        return self._peers.of(rows)
 
     @property
     def _news_hops(self) -> int:

@@ -88,7 +88,7 @@ class Outages:
         if outage.kind == "link":
             absent.links[outage.place] = goes
         else:
-            absent.sites[CONTROLLER if outage.kind == "controller" else outage.place] = goes
+            absent.set_site(CONTROLLER if outage.kind == "controller" else outage.place, goes)
         if goes:
             node = outage.place if outage.kind == "node" else -1
             link = outage.place if outage.kind == "link" else -1

@@ -82,7 +82,7 @@ def simulate(
         on_progress=on_progress,
     )
     asked, decide_s = 0, 0.0
-    with _settled_heap():
+    with settled_heap():
         while (views := simulation.advance()) is not None:
             began = time.perf_counter()
             decisions = simulation.policy.decide(views)
@@ -103,7 +103,7 @@ def simulate(
 
 
 @contextmanager
-def _settled_heap() -> Iterator[None]:
+def settled_heap() -> Iterator[None]:
     """What exists when a run begins outlives it: the collector of cycles need not look through it."""
     gc.freeze()
     try:

@@ -1,0 +1,75 @@
+"""Peers: which pairs of nodes were asked for most so far, as far as each site has heard."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.demand.requests import Requests
+
+_LOCAL_PEERS = 6
+
+
+class PeerTable(NamedTuple):
+    """Source, destination and mean rate [S, P], most asked for first; -1 and NaN where there is none."""
+
+    source: NDArray[np.int64]
+    destination: NDArray[np.int64]
+    rate_hz: NDArray[np.float64]
+
+
+class Peers:
+    """Counts of requests by their ends since `started_s`; `refresh` publishes them, ranked when asked for.
+
+    A local site knows of its own; the controller of all.
+    """
+
+    def __init__(
+        self, history: Requests, *, nodes: int, started_s: float, least_s: float, local: bool
+    ) -> None:
+        self._nodes = nodes
+        self._started_s = started_s
+        self._least_s = least_s
+        self._local = local
+        self._count = np.zeros((nodes, nodes))
+        np.add.at(self._count, (history.source, history.destination), 1.0)
+        self._published = np.empty_like(self._count)
+        width = min(_LOCAL_PEERS, nodes - 1) * (1 if local else nodes)
+        shape = (nodes if local else 1, width)
+        self._ranked = PeerTable(
+            np.full(shape, -1, dtype=np.int64), np.full(shape, -1, dtype=np.int64), np.full(shape, np.nan)
+        )
+        self._stale = np.ones(shape[0], dtype=np.bool_)
+        self.refresh(0.0)
+
+    def heard(self, source: int, destination: int) -> None:
+        """The site that decides has heard of one more request."""
+        self._count[source, destination] += 1.0
+
+    def refresh(self, now_s: float) -> None:
+        """What has been heard by now is what sites see until the next refresh."""
+        np.copyto(self._published, self._count)
+        self._elapsed_s = max(now_s - self._started_s, self._least_s)
+        self._stale[:] = True
+
+    def of(self, rows: NDArray[np.int64]) -> PeerTable:
+        """The peers of the sites in `rows`."""
+        stale = rows[self._stale[rows]]
+        if len(stale):
+            self._rank(stale)
+        ranked = self._ranked
+        return PeerTable(ranked.source[rows], ranked.destination[rows], ranked.rate_hz[rows])
+
+    def _rank(self, rows: NDArray[np.int64]) -> None:
+        ranked = self._ranked
+        table = self._published.reshape(len(self._stale), -1)[rows] / self._elapsed_s
+        order = np.argsort(-table, axis=1, kind="stable")[:, : ranked.source.shape[1]]
+        rate_hz = np.take_along_axis(table, order, axis=1)
+        source = np.broadcast_to(rows[:, None], order.shape) if self._local else order // self._nodes
+        found = rate_hz > 0.0
+        ranked.source[rows] = np.where(found, source, -1)
+        ranked.destination[rows] = np.where(found, order % self._nodes, -1)
+        ranked.rate_hz[rows] = np.where(found, rate_hz, np.nan)
+        self._stale[rows] = False
