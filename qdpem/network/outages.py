@@ -87,7 +87,7 @@ def draw_outages(settings: Outages, network: Network, *, seed: int, end_s: float
 
 
 def outage_faults(settings: Outages, graph: Graph) -> list[Fault]:
-    """Names of nodes and links that the topology does not have, each with the nearest that it has."""
+    """Names the topology does not have, each with the nearest that it has; nodes that join more than once."""
     known = _places(graph)
     named = [
         (f"outages.scheduled.{index}.name", one.kind, one.name)
@@ -95,7 +95,13 @@ def outage_faults(settings: Outages, graph: Graph) -> list[Fault]:
     ]
     named += [(f"outages.joins.{index}.node", "node", one.node) for index, one in enumerate(settings.joins)]
     missing = [(path, kind, name) for path, kind, name in named if name not in known[kind]]
-    return [Fault(path, _unknown(kind, name, known[kind])) for path, kind, name in missing]
+    faults = [Fault(path, _unknown(kind, name, known[kind])) for path, kind, name in missing]
+    joining = [one.node for one in settings.joins]
+    return faults + [
+        Fault(f"outages.joins.{index}.node", f"the node {name!r} joins a second time; it can join once")
+        for index, name in enumerate(joining)
+        if name in joining[:index]
+    ]
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> str:

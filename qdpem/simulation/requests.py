@@ -139,24 +139,26 @@ class RequestBook:
         request.held = [(lane, pair) for lane, pair in request.held if lane.reservation is not reservation]
 
     def expire(self, request: Request) -> None:
-        """The deadline has come; what it holds is released. A standing request has had what it could get."""
+        """The deadline has come."""
         if request.open:
-            self._release_held(request)
-            if request.standing and request.fidelities:
-                met = max(request.fidelities) >= request.target_fidelity
-                self._end(request, "delivered" if met else "low_fidelity")
-            else:
-                self._end(request, "expired")
+            self._fail(request, "expired")
 
     def reject(self, request: Request) -> None:
         """No more retries."""
-        self._release_held(request)
-        self._end(request, "rejected")
+        self._fail(request, "rejected")
 
     def close(self) -> None:
         """Write the requests still open at the end of the run."""
         for request in list(self.open.values()):
             self._write(request, "open")
+
+    def _fail(self, request: Request, outcome: str) -> None:
+        """What it holds is released. A standing request has had what it could get."""
+        self._release_held(request)
+        if request.standing and request.fidelities:
+            met = max(request.fidelities) >= request.target_fidelity
+            outcome = "delivered" if met else "low_fidelity"
+        self._end(request, outcome)
 
     def _deliver(self, lane: Supplier, pair: Pair, ready_s: float) -> float:
         fidelity = self._ledger.end(pair, "delivered", self._clock.now_s, fidelity_at_s=ready_s)

@@ -137,6 +137,10 @@ def test_outages_belong_to_seed_and_name_alone() -> None:
         ("links = { mean_up_s = 4 }", ["outages.links.mean_down_s"]),
         ("links = { mean_up_s = 0, mean_down_s = 1 }", ["outages.links.mean_up_s", "greater than 0"]),
         ('joins = [{ node = "n1", at_s = 0 }]', ["outages.joins.0.at_s", "greater than 0"]),
+        (
+            'joins = [{ node = "n1", at_s = 2 }, { node = "n1", at_s = 4 }]',
+            ["outages.joins.1.node", "the node 'n1' joins a second time"],
+        ),
     ],
 )
 def test_what_makes_no_sense_is_told_in_a_sentence(outages: str, words: list[str]) -> None:

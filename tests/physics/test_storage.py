@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from physics import states
 from physics.hardware import DepolarisingMemory, RelaxingMemory
 from physics.interface import NO_ATTEMPTS
+from physics.pauli import PauliModel
 from physics.storage import compile_storage
 
 EXACT = 1e-12
@@ -238,3 +239,18 @@ def test_coherences_outlive_rounding(model):
     memory = RelaxingMemory(relaxation_s=1.0, dephasing_s=2.0)
     aged = model.age(model.from_density_matrix(states.bell_state(0)), memory, None, 40.0)
     assert model.density_matrix(aged)[0, 3].real == pytest.approx(0.5 * math.exp(-20.0), rel=1e-9)
+
+
+@pytest.mark.parametrize("waited_s", [1e-3, 0.3])
+def test_what_it_is_worth_to_correct_at_once(waited_s: float) -> None:
+    """A pair that waits as Psi+ and is flipped then loses (1 - e^(-t/T1))^2 / 2 against one flipped first."""
+    model, memory = PauliModel(), RelaxingMemory(relaxation_s=1.0, dephasing_s=1.5)
+    flip = np.kron(np.eye(2), np.array([[0.0, 1.0], [1.0, 0.0]]))
+    phi = np.zeros((4, 4), dtype=complex)
+    phi[np.ix_([0, 3], [0, 3])] = 0.5
+    at_once = model.age(model.from_density_matrix(phi), memory, memory, waited_s)
+    late = model.age(model.from_density_matrix(flip @ phi @ flip), memory, memory, waited_s)
+    flipped = model.from_density_matrix(flip @ model.density_matrix(late) @ flip)
+    damped = 1.0 - np.exp(-waited_s)
+    lost = model.fidelity(at_once) - model.fidelity(flipped)
+    assert lost == pytest.approx(damped**2 / 2, abs=1e-14)
