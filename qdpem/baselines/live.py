@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from physics.plans import Plan
 from qdpem.baselines.base_stock import BaseStock, BaseStockRule, ready_stock, serve_from_stock
-from qdpem.baselines.expected_finish import Load, Planner
+from qdpem.baselines.expected_finish import Choice, Load, Planner
 from qdpem.baselines.waiting import Waiting, waiting_requests
 from qdpem.network.outages import Away
 from qdpem.policy.interface import Allocation, Context, Decisions, Views
@@ -125,19 +125,24 @@ class CentralLive:
             served = serve_from_stock(request, shelf, margin=self._parameters.margin)
             if served is not None:
                 return served
-        choice = self._planner.choose(
-            request.source,
-            request.destination,
-            load,
-            target_fidelity=request.target_fidelity,
-            within_s=self._parameters.hope * (request.deadline_s - now_s - self._command_s(request)),
-            pairs=request.pairs,
-            away=away,
-        )
+        slack_s = request.deadline_s - now_s - self._command_s(request)
+        choice = self._choose(request, load, slack_s=slack_s, away=away)
         if choice is None:
             return None
         load.add(choice, pairs=request.pairs)
         return request.allocation(choice.path.nodes, plan=Plan(rounds_per_link=choice.rounds))
+
+    def _choose(self, request: Waiting, load: Load, *, slack_s: float, away: Away) -> Choice | None:
+        """The path and plan of a request that has `slack_s` left; None leaves it waiting."""
+        return self._planner.choose(
+            request.source,
+            request.destination,
+            load,
+            target_fidelity=request.target_fidelity,
+            within_s=self._parameters.hope * slack_s,
+            pairs=request.pairs,
+            away=away,
+        )
 
     def _command_s(self, request: Waiting) -> float:
         """How long the decision takes to reach the request's source."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,6 +75,7 @@ class Columns:
         self.unit_hz = float(rate_hz.mean()) if len(rate_hz) else 1.0
         self.rate = rate_hz / self.unit_hz
         self._chain = _chains(self._classes)
+        self._users = _users(self._chain)
         self._shares = self._share_matrix()
         self.demand = self._shares @ self.rate
         # An attempt-limited link has a capacity of its own, a source-limited one what sources give it.
@@ -88,7 +89,7 @@ class Columns:
         with np.errstate(divide="ignore"):
             self._swaps = np.where(network.repeater_rate_hz > 0.0, 1.0 / success, np.inf)
             self._pairs = np.where(network.link_rate_hz > 0.0, 1.0 / better, np.inf)
-        self._columns: set[Column] = set()
+        self._columns: dict[Column, int] = {}
         self._entries: list[tuple[float, int, int]] = []
 
     @property
@@ -100,6 +101,19 @@ class Columns:
 
     def __len__(self) -> int:
         return len(self._columns)
+
+    def __iter__(self) -> Iterator[Column]:
+        """The columns, in the order of the columns of the matrices."""
+        return iter(self._columns)
+
+    @property
+    def tightest_first(self) -> list[int]:
+        """The classes, each after those of its chain that may use less."""
+        return sorted(range(len(self._chain)), key=lambda kind: len(self._chain[kind]))
+
+    def users(self, kind: int) -> tuple[int, ...]:
+        """The classes of a column of `kind`: itself and those before it in its chain, tightest first."""
+        return self._users[kind]
 
     def cheapest(self, prices: Prices) -> Best:
         """The cheapest way to serve each class under the prices."""
@@ -155,11 +169,22 @@ class Columns:
                 nodes, links = best.found[pairs_per_link].path(one.source, one.destination, max_hops)
                 inner = nodes[1:-1]
             last = self._last(kind, hops=len(links), pairs_per_link=pairs_per_link)
-            column = Column(last, links, inner, pairs_per_link)
-            if column not in self._columns:
-                self._entries += self._entries_of(column, place=len(self._columns))
-                self._columns.add(column)
+            self._put(Column(last, links, inner, pairs_per_link))
         return len(self._columns) - before
+
+    def keep(self, kind: int, links: tuple[int, ...], inner: tuple[int, ...], pairs_per_link: float) -> bool:
+        """Take up a path found earlier for the class `kind`; whether the class may, and the network can."""
+        usable = np.isfinite(self._pairs[list(links)]).all() and np.isfinite(self._swaps[list(inner)]).all()
+        if not (usable and _allows(self._classes[kind].options, Option(len(links), pairs_per_link))):
+            return False
+        last = self._last(kind, hops=len(links), pairs_per_link=pairs_per_link)
+        self._put(Column(last, links, inner, pairs_per_link))
+        return True
+
+    def _put(self, column: Column) -> None:
+        if column not in self._columns:
+            self._entries += self._entries_of(column, place=len(self._columns))
+            self._columns[column] = len(self._columns)
 
     def _last(self, kind: int, *, hops: int, pairs_per_link: float) -> int:
         """The last class of the chain that may use a path found for `kind`."""
@@ -194,8 +219,11 @@ class Columns:
         from scipy.sparse import csr_matrix
 
         classes, links, nodes = len(self._classes), self._network.link_count, self._network.node_count
-        values, rows, places = zip(*self._entries, strict=True)
-        return csr_matrix((values, (rows, places)), shape=(classes + links + 2 * nodes, len(self._columns)))
+        values, rows, places = np.array(self._entries).T
+        return csr_matrix(
+            (values, (rows.astype(np.int64), places.astype(np.int64))),
+            shape=(classes + links + 2 * nodes, len(self._columns)),
+        )
 
     def _entries_of(self, column: Column, *, place: int) -> list[tuple[float, int, int]]:
         """Value, row and column of all that a column takes."""
@@ -239,6 +267,15 @@ def _chains(classes: tuple[FlowClass, ...]) -> list[tuple[int, ...]]:
             following = (kind, *following) if holds else (kind,)
             after[kind] = following
     return after
+
+
+def _users(chains: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """For each class those whose chains hold it, itself included, tightest first."""
+    users: list[list[int]] = [[] for _ in chains]
+    for kind, chain in sorted(enumerate(chains), key=lambda pair: len(pair[1])):
+        for one in chain:
+            users[one].append(kind)
+    return [tuple(one) for one in users]
 
 
 def _allows(options: tuple[Option, ...], way: Option) -> bool:
