@@ -105,7 +105,7 @@ class _Trial:
     def views(self, key: str, *, calls: int | None = None) -> list[Views]:
         """A sequence of views of all sites, the same for the same key."""
         draws = stream(self.seed, f"conformance/{key}")
-        width = self.policy_factory().news_width
+        width = self.begin().news_width
         return [
             synthetic_views(self.context, draws, time_s=10.0 + _STEP_S * call, news_width=width, away=_AWAY)
             for call in range(calls or self.calls)

@@ -1,0 +1,209 @@
+"""Max-weight: what waits is served in order of urgency-weighted backlog x chance of success.
+
+Source: max-weight scheduling of entanglement switches (Vasantam and Towsley 2021, arXiv:2106.00831), with
+local and with full information over networks as in Fittipaldi, Giovanidis and Grosshans (2024,
+arXiv:2307.06009). There queues wait for ever and backlog is a count; here a request is worth nothing after
+its deadline, so it counts 1 / (1 + slack / `urgency_s`). The weight of a pair of nodes is the sum over what
+waits for it, times the believed chance in time of its most urgent request over the best path and plan (1 from
+stock). Greedily, the heaviest takes its tokens, emissions and stock, and the rest is weighed again with what
+is left. What has no more than `least_chance` waits: what it needs is not available.
+Knowledge: the map, aged status of all nodes (central) or of neighbours (local), the site's own book of
+orders, its stock. It never forecasts. With a right to stock it keeps the base stock of `base_stock`.
+Work: O(K x plans x hops) for each pair of nodes with something waiting, again for each one served: a weight
+can only fall, so only what is at the top is weighed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from heapq import heapify, heappop, heapreplace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physics.plans import Plan
+from qdpem.baselines.base_stock import BaseStock, BaseStockRule, ready_stock, serve_from_stock
+from qdpem.baselines.chance import Offers, chance_in_time
+from qdpem.baselines.expected_finish import Choice, Load, Planner
+from qdpem.baselines.waiting import Waiting, waiting_requests
+from qdpem.network.outages import Away
+from qdpem.policy.interface import Allocation, Context, Decisions, Views
+from qdpem.policy.tuning import tunable
+from qdpem.scenario.schema import Control, Rights
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxWeightParameters(BaseStockRule):
+    """What can be set of max-weight; those of base stock matter only with a right to stock."""
+
+    urgency_s: float = tunable(0.3, low=0.03, high=3.0, log=True)
+    """Slack at which a request counts half of what it does at its deadline."""
+    least_chance: float = tunable(0.05, low=0.0, high=0.5)
+    """A request waits while no path is believed to deliver it in time with more than this chance."""
+    thrift_per_s: float = tunable(0.1, low=0.01, high=1.0, log=True)
+    """Chance given up, where there is a choice, for each second of finish and of nodes' time saved."""
+    wait_share: float = tunable(0.15, low=0.0, high=0.5)
+    """Believed age of link pairs when they are swapped, as a share of the expected finish."""
+    unseen_tokens: float = tunable(1.0, low=0.0, high=1.0)
+    """Tokens believed ready at repeaters a site has no news of; central: there are none."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.wait_share <= 1.0:
+            raise ValueError(f"wait_share is {self.wait_share!r}; it must be between 0 and 1")
+        if not 0.0 <= self.least_chance < 1.0:
+            raise ValueError(f"least_chance is {self.least_chance!r}; it must be at least 0 and below 1")
+        if not self.urgency_s > 0.0:
+            raise ValueError(f"urgency_s is {self.urgency_s!r}; it must be above 0")
+
+
+class LocalMaxWeight:
+    """Every node weighs its own requests, on what it and its neighbours have left."""
+
+    Parameters = MaxWeightParameters
+    name = "local-maxweight"
+    control: Control = "local"
+    rights: Rights = "serve"
+    knowledge = "none"
+    asks_at_epochs = True
+    news_width = 0
+
+    def __init__(self, parameters: MaxWeightParameters) -> None:
+        self._parameters = parameters
+
+    def reset(self, context: Context) -> None:
+        """Begin a run."""
+        self._context = context
+        self._offers = Offers(context)
+        planner = Planner(context, wait_share=self._parameters.wait_share)
+        self._stock = BaseStock(context, planner, rule=self._parameters)
+
+    def decide(self, views: Views) -> Decisions:
+        """Serve what waits, heaviest first; then fill up the stock."""
+        asked = (views.request_id >= 0).any(axis=1)
+        if self._context.rights != "serve":
+            asked |= self._stock.may_miss(views)
+        rows = np.flatnonzero(asked).tolist()
+        return Decisions(allocations=tuple(made for row in rows for made in self._rule(views[row])))
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """When stock was last ordered for each pair of nodes; weights are of the moment."""
+        return {"ordered_s": self._stock.ordered_s.copy()}
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take up a saved state."""
+        self._stock.ordered_s = np.array(state["ordered_s"], dtype=np.float64)
+
+    def _rule(self, view: Views) -> tuple[Allocation, ...]:
+        stocks, rule = self._context.rights != "serve", self._parameters
+        load = Load.of_view(view, self._context.network, unseen_tokens=rule.unseen_tokens)
+        away = view.away()
+        matching = Matching(
+            self._context,
+            self._offers,
+            rule,
+            load=load,
+            shelf=ready_stock(view) if stocks else {},
+            now_s=view.time_s,
+            away=away,
+        )
+        made = list(matching.serve(waiting_requests(view)))
+        if stocks:
+            made += self._stock.replenish(self._stock.missing(view), load, now_s=view.time_s, away=away)
+        return tuple(made)
+
+
+class CentralMaxWeight(LocalMaxWeight):
+    """The controller weighs all requests that wait there, on aged reports of all nodes."""
+
+    name = "central-maxweight"
+    control: Control = "central"
+
+
+class Matching:
+    """One site's greedy choice at one moment; resources that it gives away leave `load` and `shelf`."""
+
+    def __init__(
+        self,
+        context: Context,
+        offers: Offers,
+        rule: MaxWeightParameters,
+        *,
+        load: Load,
+        shelf: dict[tuple[int, int], list[float]],
+        now_s: float,
+        away: Away,
+    ) -> None:
+        self._context, self._offers, self._rule = context, offers, rule
+        self._load, self._shelf = load, shelf
+        self._now_s, self._away = now_s, away
+
+    def serve(self, requests: Iterator[Waiting]) -> Iterator[Allocation]:
+        """Allocations for what can be served, heaviest pair of nodes first, its most urgent request first."""
+        queues: dict[tuple[int, int], list[Waiting]] = {}
+        for request in sorted(requests, key=lambda one: (one.deadline_s, one.id)):
+            queues.setdefault((request.source, request.destination), []).append(request)
+        heap = [(-self.weight(queue), ends) for ends, queue in queues.items()]
+        heapify(heap)
+        while heap:
+            ends = heap[0][1]
+            queue = queues[ends]
+            weight = self.weight(queue)
+            if weight <= 0.0:
+                # Its first cannot be served; the next may ask for less.
+                queue.pop(0)
+            elif len(heap) > 1 and weight < -min(heap[1:3])[0]:
+                heapreplace(heap, (-weight, ends))
+                continue
+            else:
+                yield self._take(queue.pop(0))
+            if queue:
+                heapreplace(heap, (-self.weight(queue), ends))
+            else:
+                heappop(heap)
+
+    def weight(self, queue: list[Waiting]) -> float:
+        """Summed urgency of what waits for one pair of nodes x chance of its first; 0 if that must wait."""
+        return sum(map(self._urgency, queue)) * self._best(queue[0])[0]
+
+    def _urgency(self, request: Waiting) -> float:
+        return 1.0 / (1.0 + (request.deadline_s - self._now_s) / self._rule.urgency_s)
+
+    def _best(self, request: Waiting) -> tuple[float, Choice | None]:
+        """The chance of the best that is left for a request, and the choice; none from stock, 0 to wait."""
+        margin = self._rule.margin
+        shelf = {ends: list(kept) for ends, kept in self._shelf.items()}
+        if shelf and serve_from_stock(request, shelf, margin=margin) is not None:
+            return 1.0, None
+        options = self._offers.between(request.source, request.destination, self._away)
+        if options is None:
+            return 0.0, None
+        slack_s = request.deadline_s - self._now_s - self._command_s(request)
+        chance = chance_in_time(options, self._load, pairs=request.pairs, slack_s=slack_s)
+        found = self._offers.first_good(
+            request,
+            options,
+            chance,
+            self._load,
+            least_gain=self._rule.least_chance,
+            thrift_per_s=self._rule.thrift_per_s,
+            wait_share=self._rule.wait_share,
+        )
+        return (float(chance.ravel()[found[1]]), found[0]) if found else (0.0, None)
+
+    def _take(self, request: Waiting) -> Allocation:
+        choice = self._best(request)[1]
+        if choice is None:
+            served = serve_from_stock(request, self._shelf, margin=self._rule.margin)
+            assert served is not None
+            return served
+        self._load.add(choice, pairs=request.pairs)
+        return request.allocation(choice.path.nodes, plan=Plan(rounds_per_link=choice.rounds))
+
+    def _command_s(self, request: Waiting) -> float:
+        """How long the decision takes to reach the request's source."""
+        plane, network = self._context.plane, self._context.network
+        if self._context.control == "local" or plane.zero_delay:
+            return 0.0
+        return float(network.distance_s[network.median_node, request.source])
