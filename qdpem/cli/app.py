@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from qdpem.cli.audit import audit
+from qdpem.cli.bound import bound
 from qdpem.cli.check import check
 from qdpem.cli.export import export
 from qdpem.cli.guard import guarded
@@ -32,6 +33,7 @@ app.command("train")(guarded(interrupted="Checkpoints written so far are kept.")
 app.command("study")(
     guarded(interrupted="Give the same command again to go on: finished records are kept and skipped.")(study)
 )
+app.command("bound")(guarded(interrupted="Nothing was written.")(bound))
 app.command("list")(guarded(interrupted="Nothing was changed.")(list_command))
 app.command("export")(guarded(interrupted="Files written so far are kept.")(export))
 app.command("audit")(guarded(interrupted="Nothing was changed.")(audit))

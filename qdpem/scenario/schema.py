@@ -390,11 +390,16 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)
 class Study:
-    """Arms x seeds on an engine; `reference` is the arm all others are compared with."""
+    """Arms x seeds on an engine; `reference` is the arm all others are compared with.
+
+    `bounds`: which bounds each seed's deliveries are set against: the flow bound takes seconds a seed, the
+    ones with time minutes.
+    """
 
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     reference: str | None = None
+    bounds: Literal["none", "flow", "time"] = "flow"
     engine: Literal["serial", "loky"] = "loky"
     workers: Count | None = None
 

@@ -96,7 +96,7 @@ def _tables(result: StudyResult) -> dict[str, Any]:
         "reference": result.reference,
         "seeds": result.seeds,
         "colours": {name: style.colour for name, style in styles.items()},
-        "results": [_result_row(result, measure) for measure in measures],
+        "results": [_result_row(result, measure) for measure in (*measures, *result.bound_shares)],
         "differences": [row for measure in measures[:5] for row in _difference_rows(result, measure)],
         "spread_reading": spread_reading(result),
         "effects": [

@@ -83,6 +83,14 @@ PAIR_MEASURES: tuple[Measure, ...] = (
 """In place of MEASURES where all requests come at t = 0: none arrives in the window to divide by."""
 
 
+BOUND_SHARES: tuple[Measure, ...] = (
+    Measure(metric="share_of_flow_bound", heading="of flow bound", better="higher"),
+    Measure(metric="share_of_time_bound", heading="of time bound", better="higher"),
+    Measure(metric="share_of_stockless_bound", heading="of bound without stock", better="higher"),
+)
+"""Deliveries of the whole run over the seed's bounds; the last may be passed by arms that keep stock."""
+
+
 PAIRS_WITH_ERRORS = ("pair_waiting_s", "pair_fidelity")
 """Those that `qdpem run` prints with a standard error of their own."""
 
@@ -147,6 +155,7 @@ class StudyResult:
     outcomes: tuple[Outcome, ...]
     wall_s: float = math.nan
     report: Path | None = None
+    bound_notes: tuple[str, ...] = ()
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -162,8 +171,9 @@ class StudyResult:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences about records that were redone, each once."""
-        return tuple(dict.fromkeys(outcome.note for outcome in self.outcomes if outcome.note))
+        """Sentences about records that were redone, each once, and about bounds."""
+        redone = dict.fromkeys(outcome.note for outcome in self.outcomes if outcome.note)
+        return (*redone, *self.bound_notes)
 
     @cached_property
     def _by_task(self) -> dict[tuple[str, int], Outcome]:
@@ -172,6 +182,16 @@ class StudyResult:
     def outcome(self, arm: str, *, seed: int) -> Outcome:
         """The outcome of one task."""
         return self._by_task[arm, seed]
+
+    @property
+    def bound_shares(self) -> tuple[Measure, ...]:
+        """Those BOUND_SHARES that any outcome has."""
+        known = [outcome.metrics or {} for outcome in self.outcomes]
+        return tuple(
+            one
+            for one in BOUND_SHARES
+            if any(math.isfinite(found.get(one.metric, math.nan)) for found in known)
+        )
 
     def asked_hz(self, seed: int) -> float:
         """Requests per second that a seed asks for on average; NaN where every task of it failed."""
@@ -187,7 +207,7 @@ class StudyResult:
 
     def _score(self, arm: str, seed: int, metric: str) -> float:
         metrics = self._by_task[arm, seed].metrics
-        return math.nan if metrics is None else float(metrics[metric])
+        return math.nan if metrics is None else float(metrics.get(metric, math.nan))
 
     def means(self, metric: str) -> dict[str, Interval]:
         """Arm -> mean over seeds with its interval."""

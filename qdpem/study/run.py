@@ -17,8 +17,9 @@ from qdpem.network.graph import Network
 from qdpem.parallel import run_tasks
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation.load import Load, find_load
+from qdpem.study.bounds import with_shares
 from qdpem.study.drawings import draw_appendix
-from qdpem.study.plan import Planned, StudyPlan, Task, learned_files, plan_study
+from qdpem.study.plan import Planned, StudyPlan, Task, learned_files, plan_study, without_study
 from qdpem.study.progress import Moment, Ticker, watched
 from qdpem.study.report import write_report
 from qdpem.study.results import Outcome, StudyResult
@@ -63,7 +64,17 @@ def study(
         [planned for planned in plan.planned if not planned.keep], engine=engine, workers=workers
     )
     made = _run_jobs(jobs, length_s=scenario.window.end_s, engine=engine, workers=workers, progress=progress)
-    result = _gather(scenario, directory, plan, [*kept, *made], wall_s=time.monotonic() - began_s)
+    outcomes, said = with_shares(
+        [*kept, *made],
+        without_study(scenario),
+        kind=table.bounds if table else "none",
+        directory=directory,
+        fresh=fresh,
+        engine=engine,
+        workers=workers,
+    )
+    result = _gather(scenario, directory, plan, outcomes, wall_s=time.monotonic() - began_s)
+    result = replace(result, bound_notes=said)
     if all(outcome.fault for outcome in result.outcomes):
         raise StudyError("every task of the study failed:\n  " + "\n  ".join(result.faults))
     report = directory / "report.html"

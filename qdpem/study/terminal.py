@@ -38,6 +38,7 @@ def results_table(result: StudyResult, *, wide: bool = True) -> Table:
     table = _table(f"{result.scenario.name}: mean of {counted(len(result.seeds), 'seed')} [95 % interval]")
     table.add_column(f"arm\ncontrol · rights{between}knowledge · policy", no_wrap=True)
     measures, headlines = measures_of(result.scenario.demand)[:_COLUMNS], _headlines(result)
+    measures += result.bound_shares[:2]
     for measure in measures:
         unit = f"\n({measure.unit})" if measure.unit else ""
         table.add_column(measure.heading.replace(" ", "\n", 1) + unit, justify="right")

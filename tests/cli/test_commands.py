@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from qdpem.events.deliveries import deliveries
 from qdpem.records.reader import open_record
 
 HEAVY = ("torch", "numpy", "scipy", "qutip", "h5py", "pydantic", "matplotlib", "pandas", "networkx")
@@ -209,3 +210,28 @@ def test_a_load_share_is_told_by_run_json_study_and_report(ask, row_file) -> Non
     again = ask("study", row_file)
     assert "4 of them kept from before" in again.stdout
     assert rate in " ".join(again.stdout.split())
+
+
+def test_bound_says_what_no_arm_can_exceed_and_what_binds(ask, row_file) -> None:
+    answer = ask("bound", row_file, "--seed", 3, "--set", "demand.rate_hz=40", "--json")
+    assert answer.exit_code == 0, answer.stderr
+    found = json.loads(answer.stdout)
+    assert found["time_without_stock"] <= found["time"] <= found["flow"] < found["asked"]
+    assert found["demand"] + found["links"] + found["repeaters"] == pytest.approx(1.0)
+    assert "in time, without stock" in answer.stderr
+    assert "repeaters that bind most" in answer.stderr
+    assert ask("run", row_file, "--seed", 3, "--set", "demand.rate_hz=40").exit_code == 0
+    record = open_record(row_file.parent / "output/row/local-minhop/3.h5")
+    assert deliveries(record.tables["requests"]) <= found["time_without_stock"]
+
+
+def test_bound_without_time_is_quick_and_leaves_it_out(ask, row_file) -> None:
+    answer = ask("bound", row_file, "--seed", 3, "--kind", "flow", "--json")
+    assert json.loads(answer.stdout)["time"] is None
+    assert "in time" not in answer.stderr
+
+
+def test_bound_answers_bad_bins_with_a_sentence(ask, row_file) -> None:
+    answer = ask("bound", row_file, "--bin", 9)
+    assert answer.exit_code == 2
+    assert "bins of 9 s do not fit a run of 4 s" in answer.stderr

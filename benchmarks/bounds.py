@@ -1,0 +1,96 @@
+"""What the bounds of one seed cost, as JSON lines: the flow bound, and the ones with time.
+
+    python benchmarks/bounds.py [--seeds 1 2 3] [--load 4] [--seconds 360] [--time-seconds 60 --bin 0.5]
+
+`scenarios/paper.toml` with 100 nodes, 300 links and one class of requests, which about 300 pairs of nodes ask
+for, at `--load` times its rate. Drawing the sample (emissions, coins) is told apart. With --time-seconds the
+time bounds of a run so long too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+# The benchmark of physics, next to this one, has the package's name and must not be found in its place.
+sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
+
+# ruff: noqa: E402
+from qdpem import load_scenario
+from qdpem.demand.streams import generate_arrivals
+from qdpem.flow.reach import Reach
+from qdpem.flow.sample_bound import sample_bound
+from qdpem.network.build import build_network, build_physics
+from qdpem.scenario.schema import Scenario
+from qdpem.simulation.bounds import bounds_of
+from qdpem.simulation.load import find_load, with_rate
+from qdpem.simulation.realised import draw_sample, wanted
+
+
+def question(seconds: float) -> Scenario:
+    """The scenario with 300 links and its first class alone, `seconds` long."""
+    scenario = load_scenario("scenarios/paper.toml")
+    parameters = {**scenario.topology.parameters, "mean_degree": 6.0}
+    return replace(
+        scenario,
+        topology=replace(scenario.topology, parameters=parameters),
+        demand=replace(scenario.demand, classes=scenario.demand.classes[:1]),
+        window=replace(scenario.window, warm_up_s=0.0, measured_s=seconds),
+    )
+
+
+def one(scenario: Scenario, *, seed: int, load: float, bin_s: float | None, timed: bool) -> dict[str, object]:
+    """One seed's line."""
+    physics, end_s = build_physics(scenario), scenario.window.end_s
+    network = build_network(scenario, physics, seed=seed)
+    asked = find_load(scenario, network, physics, seed=seed)
+    busy = with_rate(scenario, replace(asked, rate_hz=asked.rate_hz * load))
+    requests = generate_arrivals(busy, network, seed=seed).requests
+    began_s = time.perf_counter()
+    sample, reach = draw_sample(network, physics, seed=seed, end_s=end_s), Reach(network, physics)
+    drawn_s = time.perf_counter()
+    groups = wanted(requests, reach)
+    found = sample_bound(network, sample, groups)
+    line: dict[str, object] = {
+        "seed": seed,
+        "links": network.link_count,
+        "classes": len(groups),
+        "requests": len(requests),
+        "flow": found.at_most,
+        "rounds": found.rounds,
+        "sample_s": round(drawn_s - began_s, 3),
+        "flow_s": round(time.perf_counter() - drawn_s, 3),
+    }
+    if timed:
+        with_time = bounds_of(network, reach, requests, sample, bin_s=bin_s)
+        line |= {
+            "time": with_time.time,
+            "time_without_stock": with_time.time_without_stock,
+            "bin_s": with_time.bin_s,
+            "time_s": round(with_time.time_wall_s, 1),
+        }
+    return line
+
+
+def main() -> None:
+    """Measure, and print the lines."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--load", type=float, default=4.0)
+    parser.add_argument("--seconds", type=float, default=360.0)
+    parser.add_argument("--time-seconds", type=float, default=0.0)
+    parser.add_argument("--bin", type=float, default=None)
+    asked = parser.parse_args()
+    for timed, seconds in ((False, asked.seconds), (True, asked.time_seconds)):
+        if seconds > 0.0:
+            for seed in asked.seeds:
+                line = one(question(seconds), seed=seed, load=asked.load, bin_s=asked.bin, timed=timed)
+                print(json.dumps({"benchmark": "bounds", "seconds": seconds, **line}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""What no arm could exceed, once per seed of a study: worked out by workers, kept beside the records."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from qdpem.errors import QdpemError
+from qdpem.events.deliveries import deliveries
+from qdpem.parallel import run_tasks
+from qdpem.provenance import provenance
+from qdpem.scenario.load import scenario_hash
+from qdpem.scenario.schema import Scenario
+from qdpem.simulation.bounds import BoundKind, Bounds, find_bounds
+from qdpem.study.results import BOUND_SHARES, Outcome
+
+LIMIT_S = 300.0
+"""Wall seconds after which a bound with time stops improving."""
+
+_FIELDS = ("flow", "time", "time_without_stock")
+"""Of `Bounds`, in the order of BOUND_SHARES."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundTask:
+    """One seed's bounds and the file that keeps them; `scenario` is without its [study] table."""
+
+    scenario: Scenario
+    seed: int
+    kind: BoundKind
+    path: Path
+
+
+def with_shares(
+    outcomes: Sequence[Outcome],
+    scenario: Scenario,
+    *,
+    kind: str,
+    directory: Path,
+    fresh: bool,
+    engine: str,
+    workers: int | None,
+) -> tuple[list[Outcome], tuple[str, ...]]:
+    """The outcomes with their deliveries as shares of their seed's bounds, and what is to be said of these.
+
+    Deliveries are those of the whole run, warm-up included, as the bounds are. Bounds worked out before for
+    the same scenario by the same version are read from `directory`/bounds/SEED.json unless `fresh`.
+    """
+    if kind == "none":
+        return list(outcomes), ()
+    seeds = dict.fromkeys(one.seed for one in outcomes if one.metrics is not None)
+    tasks = [
+        BoundTask(
+            scenario=scenario,
+            seed=seed,
+            kind="time" if kind == "time" else "flow",
+            path=directory / "bounds" / f"{seed}.json",
+        )
+        for seed in seeds
+    ]
+    kept = {} if fresh else {task.seed: found for task in tasks if (found := read_bounds(task)) is not None}
+    left = [task for task in tasks if task.seed not in kept]
+    found = dict(run_tasks(_find, left, engine=engine, workers=workers)) | kept
+    notes = [f"no bound for seed {seed}: {one}" for seed, one in found.items() if isinstance(one, str)]
+    known = {seed: one for seed, one in found.items() if isinstance(one, Bounds)}
+    shared = [_shared(one, known.get(one.seed)) for one in outcomes]
+    notes += [
+        f"{one.arm}, seed {one.seed}, delivered more than its {measure.heading.removeprefix('of ')} allows:"
+        " a fault in qdpem"
+        for one in shared
+        for measure in BOUND_SHARES[:2]
+        if one.metrics is not None and one.metrics.get(measure.metric, 0.0) > 1.0
+    ]
+    return shared, tuple(notes)
+
+
+def read_bounds(task: BoundTask) -> Bounds | None:
+    """The bounds that a file keeps; None if there are none of this scenario, version and kind."""
+    try:
+        kept = json.loads(task.path.read_text(encoding="utf-8"))
+        if kept["of"] != _origin(task) or (task.kind == "time" and kept["kind"] != "time"):
+            return None
+        values = {name: math.nan if value is None else value for name, value in kept["bounds"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    known = {item.name for item in fields(Bounds)}
+    return Bounds(**values) if set(values) == known else None
+
+
+def write_bounds(task: BoundTask, found: Bounds) -> None:
+    """Keep the bounds, whole or not at all."""
+    values = {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in asdict(found).items()
+    }
+    task.path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = task.path.with_suffix(".part")
+    text = json.dumps({"of": _origin(task), "kind": task.kind, "bounds": values}, indent=2)
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(task.path)
+
+
+def _origin(task: BoundTask) -> dict[str, object]:
+    return {
+        "scenario_hash": scenario_hash(task.scenario),
+        "seed": task.seed,
+        "qdpem_version": provenance()["qdpem_version"],
+    }
+
+
+def _find(task: BoundTask) -> tuple[int, Bounds | str]:
+    """The bounds of a task's seed, for a worker; a sentence if they cannot be found."""
+    try:
+        found = find_bounds(task.scenario, seed=task.seed, kind=task.kind, limit_s=LIMIT_S)
+        write_bounds(task, found)
+    except (QdpemError, OSError) as error:
+        return task.seed, str(error)
+    return task.seed, found
+
+
+def _shared(outcome: Outcome, found: Bounds | None) -> Outcome:
+    from qdpem.records.reader import open_record
+
+    if outcome.metrics is None or found is None:
+        return outcome
+    delivered = deliveries(open_record(outcome.path).tables["requests"])
+    shares: Mapping[str, float] = {
+        measure.metric: delivered / most if (most := float(getattr(found, name))) > 0.0 else math.nan
+        for measure, name in zip(BOUND_SHARES, _FIELDS, strict=True)
+    }
+    return replace(outcome, metrics={**outcome.metrics, **shares})

@@ -1,0 +1,101 @@
+"""Shares of the bounds in a study: once per seed, kept in files, told in tables, and never above one."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from qdpem.events.deliveries import deliveries
+from qdpem.records.reader import open_record
+from qdpem.scenario.schema import Scenario
+from qdpem.simulation.bounds import find_bounds
+from qdpem.study.bounds import BoundTask, read_bounds, with_shares, write_bounds
+from qdpem.study.plan import without_study
+from qdpem.study.results import BOUND_SHARES
+from qdpem.study.run import study
+from qdpem.study.terminal import print_study
+
+
+def printed(result) -> str:
+    shown = io.StringIO()
+    print_study(result, console=Console(width=140, file=shown))
+    return shown.getvalue()
+
+
+def test_deliveries_are_told_as_shares_of_the_flow_bound(finished_study) -> None:
+    for outcome in finished_study.outcomes:
+        kept = json.loads((finished_study.directory / f"bounds/{outcome.seed}.json").read_text())
+        delivered = deliveries(open_record(outcome.path).tables["requests"])
+        assert outcome.metrics["share_of_flow_bound"] == delivered / kept["bounds"]["flow"] <= 1.0
+        assert math.isnan(outcome.metrics["share_of_time_bound"])
+    assert finished_study.bound_shares == BOUND_SHARES[:1]
+    assert "flow bound" in printed(finished_study)
+    assert "of flow bound" in finished_study.report.read_text(encoding="utf-8")
+
+
+def test_time_bounds_are_told_too_and_found_once(small_scenario: Scenario, tmp_path: Path) -> None:
+    timed = replace(small_scenario, study=replace(small_scenario.study, bounds="time", seeds=(1000,)))
+    first = study(timed, directory=tmp_path)
+    assert first.bound_shares == BOUND_SHARES
+    kept = (tmp_path / "bounds/1000.json").read_text()
+    again = study(timed, directory=tmp_path)
+    assert (tmp_path / "bounds/1000.json").read_text() == kept
+    assert again.scores("share_of_time_bound") == first.scores("share_of_time_bound")
+    report = again.report.read_text(encoding="utf-8")
+    assert all(measure.heading in report for measure in BOUND_SHARES)
+
+
+def test_bounds_can_be_switched_off(small_scenario: Scenario, tmp_path: Path) -> None:
+    quiet = replace(small_scenario, study=replace(small_scenario.study, bounds="none", seeds=(1000,)))
+    result = study(quiet, directory=tmp_path)
+    assert result.bound_shares == ()
+    assert not (tmp_path / "bounds").exists()
+    assert "flow bound" not in printed(result)
+
+
+def test_kept_bounds_of_another_question_are_not_taken(small_scenario: Scenario, tmp_path: Path) -> None:
+    alone = without_study(small_scenario)
+    task = BoundTask(scenario=alone, seed=3, kind="flow", path=tmp_path / "3.json")
+    found = find_bounds(alone, seed=3, kind="flow")
+    write_bounds(task, found)
+    assert read_bounds(task).flow == found.flow
+    other = replace(alone, demand=replace(alone.demand, rate_hz=9.0))
+    assert read_bounds(replace(task, scenario=other)) is None
+    assert read_bounds(replace(task, kind="time")) is None
+    assert read_bounds(replace(task, seed=4)) is None
+    task.path.write_text("{", encoding="utf-8")
+    assert read_bounds(task) is None
+
+
+def test_a_share_above_one_is_called_a_fault(finished_study, tmp_path: Path) -> None:
+    """A file with a bound that is too low, as a wrong programme would leave it."""
+    alone, seed = without_study(finished_study.scenario), finished_study.seeds[0]
+    task = BoundTask(scenario=alone, seed=seed, kind="flow", path=tmp_path / f"bounds/{seed}.json")
+    write_bounds(task, replace(find_bounds(alone, seed=seed, kind="flow"), flow=1.0))
+    outcomes = [one for one in finished_study.outcomes if one.seed == seed]
+    shared, notes = with_shares(
+        outcomes, alone, kind="flow", directory=tmp_path, fresh=False, engine="serial", workers=None
+    )
+    assert all(one.metrics["share_of_flow_bound"] > 1.0 for one in shared)
+    assert notes == tuple(
+        f"{one.arm}, seed {seed}, delivered more than its flow bound allows: a fault in qdpem"
+        for one in outcomes
+    )
+
+
+@pytest.mark.parametrize("wrong", ["fast", 1])
+def test_only_known_bounds_may_be_asked_for(small_scenario: Scenario, wrong: object) -> None:
+    from qdpem.errors import ScenarioError
+    from qdpem.scenario.load import parse_scenario, scenario_text
+
+    told = json.loads(scenario_text(small_scenario))
+    text = f"[study]\narms = [{{ name = 'a' }}]\nseeds = [1]\nbounds = {json.dumps(wrong)}\n"
+    assert told["study"]["bounds"] == "flow"
+    with pytest.raises(ScenarioError, match=r"study\.bounds"):
+        parse_scenario(text)
