@@ -85,7 +85,7 @@ class _Timed:
         self._network, self._sample, self._bin_s = network, sample, bin_s
         self._master = Master(network, sample.tiers, sample.supply(0.0, sample.end_s), groups)
         self._arcs = Arcs.of(network)
-        self._bins = max(math.ceil(sample.end_s / bin_s - 1e-9), 1)
+        self._bins = bins_in(sample.end_s, bin_s)
         self._octaves = _octaves(self._bins)
         self._held: dict[tuple[bool, int], tuple[Floats, ...]] = {}
         self._cuts: set[tuple[Span, int, frozenset[int]]] = set()
@@ -293,6 +293,11 @@ class _Timed:
             last = (max(sample.end_s - length * bin_s, 0.0), sample.end_s)
             found[length] = (sample.pairs if is_link else sample.swaps)(place, *last)
         return (found,)
+
+
+def bins_in(end_s: float, bin_s: float) -> int:
+    """Bins of `bin_s` that hold all of [0, end_s]; never one too few, by rounding one too many."""
+    return max(math.ceil(end_s / bin_s), 1)
 
 
 def _octaves(bins: int) -> list[Ints]:

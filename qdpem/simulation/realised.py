@@ -12,6 +12,7 @@ from qdpem.demand.requests import Requests
 from qdpem.flow.master import Groups
 from qdpem.flow.reach import Reach
 from qdpem.flow.sample import Sample, Tiers, whole
+from qdpem.flow.timed_bound import bins_in
 from qdpem.network.births import NO_SENDER, Births
 from qdpem.network.coins import swap_coins
 from qdpem.network.graph import Network
@@ -201,6 +202,6 @@ def spans(
     before_s = np.array([life_s[kind] for kind in kinds], dtype=np.float64)
     first_s = np.maximum(requests.time_s - before_s - _SLACK_S, 0.0)
     last_s = np.minimum(requests.deadline_s, end_s) + _SLACK_S
-    bins = max(int(np.ceil(end_s / bin_s - _ROUNDING)), 1)
+    bins = bins_in(end_s, bin_s)
     edges = np.floor(first_s / bin_s), np.minimum(np.ceil(last_s / bin_s), bins)
     return np.stack(edges, axis=1).astype(np.int64)

@@ -482,6 +482,15 @@ def test_standing_requests_are_counted_in_pairs(line):
     assert len(run.arrivals.requests) < delivered <= found.time <= found.flow
 
 
+def test_bins_that_miss_the_end_by_a_rounding_hold_it(line):
+    """A patience told as a difference of times is rarely a whole part of the run."""
+    scenario = line()
+    end_s = scenario.window.end_s
+    whole = find_bounds(scenario, seed=1, bin_s=end_s / 100.0)
+    just_short = find_bounds(scenario, seed=1, bin_s=end_s / 100.0 * (1.0 - 1e-12))
+    assert just_short.time == whole.time
+
+
 @pytest.mark.parametrize("bin_s", [0.0, 1e-9, 100.0, math.nan])
 def test_bins_that_make_no_sense_get_a_sentence(line, bin_s):
     with pytest.raises(QdpemError, match=r"bins of .* s do not fit a run of 21 s"):
