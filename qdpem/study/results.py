@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ from qdpem.study.statistics import (
     paired_difference,
     two_way_anova,
 )
+
+if TYPE_CHECKING:
+    from qdpem.study.strongest import Strongest
 
 Floats = NDArray[np.float64]
 
@@ -137,7 +141,10 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StudyResult:
-    """A study's outcomes. `arms` are resolved: every one states policy, control, rights and knowledge."""
+    """A study's outcomes. `arms` are resolved: every one states policy, control, rights and knowledge.
+
+    `strongest` says how the reference was found where it was, on the outcomes `tuning`.
+    """
 
     scenario: Scenario
     directory: Path
@@ -147,12 +154,19 @@ class StudyResult:
     outcomes: tuple[Outcome, ...]
     wall_s: float = math.nan
     report: Path | None = None
+    strongest: Strongest | None = None
+    tuning: tuple[Outcome, ...] = ()
+
+    @property
+    def runs(self) -> tuple[Outcome, ...]:
+        """All outcomes, those that found the reference first, each once."""
+        return tuple({one.path: one for one in (*self.tuning, *self.outcomes)}.values())
 
     @property
     def faults(self) -> tuple[str, ...]:
         """A sentence per arm and fault, with the seeds it befell."""
         seeds: dict[tuple[str, str], list[str]] = {}
-        for outcome in self.outcomes:
+        for outcome in self.runs:
             if outcome.fault:
                 seeds.setdefault((outcome.arm, outcome.fault), []).append(str(outcome.seed))
         return tuple(
@@ -163,7 +177,7 @@ class StudyResult:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about records that were redone, each once."""
-        return tuple(dict.fromkeys(outcome.note for outcome in self.outcomes if outcome.note))
+        return tuple(dict.fromkeys(outcome.note for outcome in self.runs if outcome.note))
 
     @cached_property
     def _by_task(self) -> dict[tuple[str, int], Outcome]:
