@@ -6,6 +6,8 @@ qdpem's own policies, forecasters and topologies are registered exactly like a s
 
 from __future__ import annotations
 
+import sys
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -47,4 +49,10 @@ def load(kind: str, name: str) -> Any:
 def _found(kind: str) -> dict[str, EntryPoint]:
     if kind not in KINDS:
         raise UnknownNameError("kind of plugin", kind, KINDS)
-    return {point.name: point for point in entry_points(group=KINDS[kind])}
+    return _installed(KINDS[kind], tuple(sys.path))
+
+
+@cache
+def _installed(group: str, _search: tuple[str, ...]) -> dict[str, EntryPoint]:
+    """Read once for each search path: every reading goes through the files of all packages installed."""
+    return {point.name: point for point in entry_points(group=group)}

@@ -33,11 +33,52 @@ def test_example_runs(example, capsys):
     assert "delivered" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "scenarios").glob("**/*.toml")))
+FILES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "scenarios").glob("**/*.toml"))
+DERIVED = [name for name in FILES if name.count("/") > 1]
+SHRUNKEN = (
+    "window.warm_up_s=1",
+    "window.measured_s=3",
+    "forecasting.history_s=40",
+    "topology.parameters.nodes=25",
+    "topology.parameters.side_km=50",
+    "nodes.source_rate_hz=50",
+    "nodes.repeater_rate_hz=30",
+)
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_every_scenario_in_the_tree_loads(name):
     from qdpem.scenario.load import load_scenario
 
-    assert load_scenario(ROOT / "scenarios" / name).study is not None
+    scenario = load_scenario(ROOT / name)
+    assert scenario.study is not None
+    assert scenario.description
+
+
+def test_scenarios_based_on_another_have_names_of_their_own():
+    from qdpem.scenario.load import load_scenario
+
+    names = [load_scenario(ROOT / name).name for name in FILES]
+    assert len(set(names)) == len(names)
+    assert len({Path(name).stem for name in FILES}) == len(FILES)  # output/<stem> is theirs alone
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DERIVED)
+def test_controls_and_sweeps_run_when_shrunk(name):
+    """The first cell of a sweep, or a control, with every arm, on 25 quick nodes for seconds."""
+    from qdpem.events.metrics import measure
+    from qdpem.scenario.grid import grid_cells
+    from qdpem.scenario.load import load_scenario
+    from qdpem.simulation.run import simulate
+
+    scenario = load_scenario(ROOT / name, SHRUNKEN)
+    scenario = next((cell.scenario for cell in grid_cells(scenario)), scenario)
+    for arm in scenario.study.arms:
+        run = simulate(scenario, arm, seed=0)
+        metrics = measure(run.tables, start_s=1.0, end_s=4.0)
+        assert metrics["requests_measured"] > 0.0, arm.name
+        assert 0.0 <= metrics["delivery_ratio"] <= 1.0
 
 
 def test_the_chain_of_the_page_loads():

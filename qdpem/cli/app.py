@@ -16,6 +16,7 @@ from qdpem.cli.names import list_command
 from qdpem.cli.run import run
 from qdpem.cli.study import study
 from qdpem.cli.train import train
+from qdpem.cli.tune import tune
 
 app = typer.Typer(
     name="qdpem",
@@ -30,6 +31,9 @@ app.command("run")(
     guarded(interrupted="The record written so far is readable and says that it is incomplete.")(run)
 )
 app.command("train")(guarded(interrupted="Checkpoints written so far are kept.")(train))
+app.command("tune")(
+    guarded(interrupted="Give the same command again to go on: finished runs are kept and skipped.")(tune)
+)
 app.command("study")(
     guarded(interrupted="Give the same command again to go on: finished records are kept and skipped.")(study)
 )

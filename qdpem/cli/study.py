@@ -42,16 +42,52 @@ def study(
     question = load_scenario(scenario, overrides or ())
     directory = out or OUTPUT / scenario.stem
     command = _command(scenario, out=out, overrides=overrides or [])
+    if question.study is not None and question.study.grid:
+        _grid(question, directory, fresh=fresh, engine=engine, workers=workers, command=command)
+        return
     result = _study(question, directory, fresh=fresh, engine=engine, workers=workers, command=command)
     shown = console()
     for note in result.notes:
         shown.print(note, style="yellow", markup=False)
     print_study(result, console=shown)
-    reused = sum(outcome.reused for outcome in result.outcomes)
+    reused = sum(outcome.reused for outcome in result.runs)
     kept = f", {reused} of them kept from before" if reused else ""
-    shown.print(f"{len(result.outcomes)} runs{kept}, {result.wall_s:.0f} s")
+    shown.print(f"{len(result.runs)} runs{kept}, {result.wall_s:.0f} s")
     shown.print(f"report: {result.report}", markup=False, soft_wrap=True)
     if result.faults:
+        raise typer.Exit(1)
+
+
+def _grid(
+    question: Scenario,
+    directory: Path,
+    *,
+    fresh: bool,
+    engine: str | None,
+    workers: int | None,
+    command: str,
+) -> None:
+    """One study per cell, then the tables of them all."""
+    from qdpem.study.grid import grid_tables, study_grid
+
+    with progress_bars() as bars:
+        found = study_grid(
+            question,
+            directory=directory,
+            fresh=fresh,
+            engine=engine,
+            workers=workers,
+            watch=lambda name: teller(bars, name, length_s=question.window.end_s),
+            command=command,
+        )
+    shown = console()
+    for table in grid_tables(found):
+        shown.print(table)
+    for fault in found.faults:
+        shown.print(f"failed: {fault}", style="bold red", markup=False, soft_wrap=True)
+    shown.print(f"{len(found.cells)} studies, each with its report in a directory of its own")
+    shown.print(f"summary: {found.summary}", markup=False, soft_wrap=True)
+    if found.faults:
         raise typer.Exit(1)
 
 
@@ -73,20 +109,21 @@ def _study(
             fresh=fresh,
             engine=engine,
             workers=workers,
-            progress=_teller(bars, question),
+            progress=teller(bars, question.name, length_s=question.window.end_s),
             command=command,
         )
 
 
-def _teller(bars: Progress, question: Scenario) -> Callable[[Moment], None]:
-    """Draws a study's moments: one bar for all of it, one for every run on its way."""
-    length_s = question.window.end_s
-    overall = bars.add_task(question.name, total=None, detail="preparing")
+def teller(
+    bars: Progress, name: str, *, length_s: float, after: str = "writing the report"
+) -> Callable[[Moment], None]:
+    """Draws the moments of many runs: one bar for all of them, one for each on its way."""
+    overall = bars.add_task(name, total=None, detail="preparing")
     shown: dict[str, TaskID] = {}
 
     def tell(moment: Moment) -> None:
         done = moment.finished == moment.tasks
-        detail = "writing the report" if done else f"{moment.finished} of {moment.tasks} runs"
+        detail = after if done else f"{moment.finished} of {moment.tasks} runs"
         bars.update(overall, total=moment.total_s, completed=moment.simulated_s, detail=detail)
         running = dict(moment.running)
         for label in shown.keys() - running.keys():

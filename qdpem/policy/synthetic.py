@@ -21,6 +21,7 @@ from qdpem.scenario.schema import APPLICATIONS, STANDING, Control, ControlPlane,
 
 _TARGETS = (0.6, 0.7, 0.8)
 _PATIENCE_S = (0.2, 2.0)
+_IDS = 10_000
 _IDLE_SHARE = 0.6
 
 
@@ -102,7 +103,7 @@ def synthetic_views(
     width = context.network.node_count if context.control == "central" else width
     maker = _RowMaker(context, draws, time_s=time_s, width=width, news_width=news_width)
     rows = [
-        maker.row(site, waiting=waiting, stock=stock, peers=peers, away=away, first_id=10_000 * row)
+        maker.row(site, waiting=waiting, stock=stock, peers=peers, away=away, first_id=_IDS * row)
         for row, site in enumerate(asked)
     ]
     columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
@@ -115,6 +116,7 @@ class _RowMaker:
     ) -> None:
         self._context = context
         self._draws = draws
+        self._id_draws = draws.spawn(1)[0]
         self._time_s = time_s
         self._width = width
         self._news_width = news_width
@@ -124,6 +126,8 @@ class _RowMaker:
     ) -> dict[str, NDArray[Any]]:
         """One row of every column of `Views`."""
         reason = self._draws.integers(len(REASONS))
+        # Ids are no knowledge: they differ from draw to draw, and so must not matter.
+        first_id += int(self._id_draws.integers(_IDS // 2))
         row: dict[str, NDArray[Any]] = {"site": np.array(site), "reason": np.array(reason)}
         return (
             row

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -29,12 +30,18 @@ _PLAIN = {
 }
 
 
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """Built once: it takes longer than to read a scenario with it, and a grid reads many."""
+    return TypeAdapter(kind)
+
+
 def checked(kind: Any, values: Mapping[str, Any], *, origin: str, path: str = "") -> Any:
     """`values` as an instance of the dataclass `kind`, each type taken strictly.
 
     Raises ScenarioError with every fault, each at a dotted path that begins with `path`.
     """
-    adapter = TypeAdapter(kind)
+    adapter = _adapter(kind)
     try:
         # JSON is the mode in which pydantic is strict with scalars and still takes tables and lists.
         return adapter.validate_json(to_json(values, inf_nan_mode="constants"), strict=True)

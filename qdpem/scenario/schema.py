@@ -24,6 +24,8 @@ Count: TypeAlias = Annotated[int, Field(ge=1)]
 RIGHTS = ("serve", "elementary", "remote", "virtual")
 Rights: TypeAlias = Literal["serve", "elementary", "remote", "virtual"]
 Control: TypeAlias = Literal["local", "central"]
+STRONGEST = "strongest"
+"""As the reference of a study: the arm that proves to be it."""
 APPLICATIONS = ("teleportation", "computing", "qkd")
 RepeaterKind: TypeAlias = Literal["token-bucket", "server"]
 Application: TypeAlias = Literal["teleportation", "computing", "qkd"]
@@ -392,13 +394,17 @@ class Arm:
 class Study:
     """Arms x seeds on an engine; `reference` is the arm all others are compared with.
 
+    "strongest" is the best on `tuning_seeds` of the arms whose knowledge is none or constant. With a `grid`,
+    one study for each combination of its axes: dotted key -> values, or free word -> tables of dotted keys.
     `bounds`: which bounds each seed's deliveries are set against: the flow bound takes seconds a seed, the
     ones with time minutes.
     """
 
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
-    reference: str | None = None
+    reference: str = STRONGEST
+    grid: dict[str, Any] = field(default_factory=dict)
+    tuning_seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
     bounds: Literal["none", "flow", "time"] = "flow"
     engine: Literal["serial", "loky"] = "loky"
     workers: Count | None = None

@@ -9,14 +9,15 @@ from physics.hardware import SourceLink
 from qdpem import registry
 from qdpem.errors import Fault, QdpemError, ScenarioError, UnknownNameError
 from qdpem.scenario.faults import parameters_of
-from qdpem.scenario.schema import Demand, PerNode, Scenario, Study, Topology
+from qdpem.scenario.schema import STRONGEST, Demand, PerNode, Scenario, Study, Topology
 from qdpem.scenario.wording import described
 
 KEY_THRESHOLD_FIDELITY = 0.835
 """Below this a Werner pair gives no BBM92 key (its key fraction is zero at F = 0.8349)."""
 
 _SHARE_TOLERANCE = 1e-6
-_SEED_RANGES = {"tuning": range(100), "test": range(1000, 1030), "training": range(10000, 2**63)}
+TUNING_SEEDS = range(100)
+_SEED_RANGES = {"tuning": TUNING_SEEDS, "test": range(1000, 1030), "training": range(10000, 2**63)}
 
 
 def sense_faults(scenario: Scenario) -> list[Fault]:
@@ -98,17 +99,31 @@ def _study_faults(study: Study) -> list[Fault]:
         faults.extend(_unknown("policy", "policy", arm.policy or arm.name, f"{path}.{key}"))
         if arm.knowledge is not None:
             faults.extend(_unknown("forecaster", "forecaster", arm.knowledge, f"{path}.knowledge"))
-    if study.reference is not None and study.reference not in names:
+        if arm.name == STRONGEST:
+            wrong = "means the arm that proves to be the strongest; should be another word"
+            faults.append(Fault(f"{path}.name", f"{arm.name!r} {wrong}"))
+    if study.reference not in (STRONGEST, *names):
         faults.append(Fault("study.reference", str(UnknownNameError("arm", study.reference, names))))
-    return faults + _seed_faults(study.seeds)
+    return faults + _seed_faults(study.seeds) + _tuning_seed_faults(study.tuning_seeds)
+
+
+def _tuning_seed_faults(seeds: Sequence[int]) -> list[Fault]:
+    strangers = [str(seed) for seed in seeds if seed not in TUNING_SEEDS]
+    faults = _twice(seeds, "study.tuning_seeds")
+    if strangers:
+        wrong = f"{', '.join(strangers)} cannot be among them; should be 0 to 99, which no comparison uses"
+        faults.append(Fault("study.tuning_seeds", wrong))
+    return faults
+
+
+def _twice(seeds: Sequence[int], path: str) -> list[Fault]:
+    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+    listed = ", ".join(str(seed) for seed in twice)
+    return [Fault(path, f"{listed} is given more than once; should be given once")] if twice else []
 
 
 def _seed_faults(seeds: Sequence[int]) -> list[Fault]:
-    faults = []
-    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
-    if twice:
-        listed = ", ".join(str(seed) for seed in twice)
-        faults.append(Fault("study.seeds", f"{listed} is given more than once; should be given once"))
+    faults = _twice(seeds, "study.seeds")
     ranges = seed_range(seeds)
     if len(ranges) > 1:
         wrong = (

@@ -36,22 +36,23 @@ class BoundTask:
 
 def with_shares(
     outcomes: Sequence[Outcome],
-    scenario: Scenario,
     *,
+    seeds: Sequence[int],
+    scenario: Scenario,
     kind: str,
     directory: Path,
     fresh: bool,
     engine: str,
     workers: int | None,
 ) -> tuple[list[Outcome], tuple[str, ...]]:
-    """The outcomes with their deliveries as shares of their seed's bounds, and what is to be said of these.
+    """The outcomes, those of `seeds` with their deliveries as shares of their seed's bounds, and what to say.
 
     Deliveries are those of the whole run, warm-up included, as the bounds are. Bounds worked out before for
     the same scenario by the same version are read from `directory`/bounds/SEED.json unless `fresh`.
     """
     if kind == "none":
         return list(outcomes), ()
-    seeds = dict.fromkeys(one.seed for one in outcomes if one.metrics is not None)
+    asked = dict.fromkeys(one.seed for one in outcomes if one.seed in seeds and one.metrics is not None)
     tasks = [
         BoundTask(
             scenario=scenario,
@@ -59,7 +60,7 @@ def with_shares(
             kind="time" if kind == "time" else "flow",
             path=directory / "bounds" / f"{seed}.json",
         )
-        for seed in seeds
+        for seed in asked
     ]
     kept = {} if fresh else {task.seed: found for task in tasks if (found := read_bounds(task)) is not None}
     left = [task for task in tasks if task.seed not in kept]

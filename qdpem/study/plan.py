@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdpem.errors import RecordError, StudyError, UnknownNameError
 from qdpem.scenario.load import scenario_hash
-from qdpem.scenario.schema import Arm, Scenario, Study
+from qdpem.scenario.schema import STRONGEST, Arm, Scenario, Study
 from qdpem.simulation.load import Load
 
 
@@ -43,37 +43,65 @@ class Planned:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyPlan:
-    """Everything a study will do, in the order arms vary fastest, so that seeds complete early."""
+    """Everything a study will do, in the order arms vary fastest, so that seeds complete early.
+
+    `reference` is "" while the strongest of `contenders` on `tuning_seeds` is to be found: then their runs
+    there come first.
+    """
 
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
     reference: str
     planned: tuple[Planned, ...]
+    contenders: tuple[str, ...] = ()
+    tuning_seeds: tuple[int, ...] = ()
 
 
 def plan_study(scenario: Scenario, *, directory: Path, fresh: bool = False) -> StudyPlan:
     """The plan of `scenario`'s [study] table, records under `directory`/<arm>/<seed>.h5.
 
     A complete record of the same scenario and arm, made by this version, is kept; `fresh` keeps none.
-    Raises StudyError without a [study] table, UnknownNameError for a reference that is no arm, and what
-    `resolve_arm` raises.
+    Raises StudyError without a [study] table or without an arm that could be the strongest, UnknownNameError
+    for a reference that is no arm, and what `resolve_arm` raises.
     """
     from qdpem.simulation.arms import resolve_arm
 
     table = _study_of(scenario)
     alone = without_study(scenario)
     arms = tuple(resolve_arm(arm) for arm in table.arms)
-    names = [arm.name for arm in arms]
-    reference = table.reference or names[0]
-    if reference not in names:
-        raise UnknownNameError("arm of this study", reference, names)
+    reference, tried = _reference(table, arms)
+    wanted = [(arm, seed) for seed in table.tuning_seeds for arm in tried]
+    wanted += [(arm, seed) for seed in table.seeds for arm in arms if (arm, seed) not in wanted]
     tasks = [
         Task(scenario=alone, arm=arm, seed=seed, path=directory / arm.name / f"{seed}.h5")
-        for seed in table.seeds
-        for arm in arms
+        for arm, seed in wanted
     ]
-    planned = tuple(_look(task, fresh=fresh) for task in tasks)
-    return StudyPlan(arms=arms, seeds=tuple(table.seeds), reference=reference, planned=planned)
+    return StudyPlan(
+        arms=arms,
+        seeds=tuple(table.seeds),
+        reference=reference,
+        planned=tuple(_look(task, fresh=fresh) for task in tasks),
+        contenders=tuple(arm.name for arm in tried),
+        tuning_seeds=tuple(table.tuning_seeds) if tried else (),
+    )
+
+
+def _reference(table: Study, arms: Sequence[Arm]) -> tuple[str, tuple[Arm, ...]]:
+    """The reference, or "" and the arms of which the strongest will be it."""
+    from qdpem.study.strongest import contenders
+
+    names = [arm.name for arm in arms]
+    if table.reference != STRONGEST:
+        if table.reference not in names:
+            raise UnknownNameError("arm of this study", table.reference, names)
+        return table.reference, ()
+    tried = contenders(arms)
+    if not tried:
+        raise StudyError(
+            "no arm of the study has knowledge 'none' or 'constant', so that none is the strongest without a"
+            " forecast, to compare with; add one, or name an arm in study.reference"
+        )
+    return (tried[0].name, ()) if len(tried) == 1 else ("", tried)
 
 
 def without_study(scenario: Scenario) -> Scenario:

@@ -7,6 +7,7 @@ import math
 from qdpem.scenario.schema import Arm
 from qdpem.study.results import CONTENTION, DELIVERY, Measure, StudyResult, counted, headlines_of, p_text
 from qdpem.study.statistics import CONFIDENCE, PairedDifference
+from qdpem.study.strongest import strongest_reading
 
 FEW_SEEDS = 10
 _HELD_BACK = "held_back_s_per_request"
@@ -15,11 +16,12 @@ CLAIMED_GAIN, CLAIMED_RELIEF = 0.25, 0.17
 
 
 def readings(result: StudyResult) -> list[str]:
-    """One sentence per arm and headline metric, then what the comparison mixes and how far to trust it.
+    """How the reference was found, one sentence per arm and headline metric, then what the comparison mixes
+    and how far to trust it.
 
     A difference is called one only when it is `PairedDifference.clear` and Holm's p is below 0.05.
     """
-    sentences = []
+    sentences = strongest_reading(result.strongest, compared_on=result.seeds) if result.strongest else []
     for measure, verb in headlines_of(result.scenario.demand):
         adjusted = result.adjusted_p(measure.metric)
         for arm, found in result.differences(measure.metric).items():

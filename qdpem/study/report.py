@@ -114,15 +114,15 @@ def _setting(result: StudyResult, appendix: Appendix) -> dict[str, Any]:
         "question": scenario.description
         or "Which allocator delivers most pairs, at the wanted fidelity, in time?",
         "faults": result.faults,
-        "failed_count": sum(bool(outcome.fault) for outcome in result.outcomes),
-        "task_count": len(result.outcomes),
+        "failed_count": sum(bool(outcome.fault) for outcome in result.runs),
+        "task_count": len(result.runs),
         "figures": appendix.drawings,
         "warnings": appendix.warnings,
         "facts": _facts(result, appendix),
         "scenario_text": json.dumps(json.loads(scenario_text(scenario)), indent=2, ensure_ascii=False),
         "caveats": (*_few_seeds(result.seeds), *CAVEATS),
         "commands": _commands(appendix.command),
-        "paths": [str(outcome.path) for outcome in result.outcomes if not outcome.fault],
+        "paths": [str(outcome.path) for outcome in result.runs if not outcome.fault],
         "provenance": _provenance(result),
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ from qdpem.study.statistics import (
     paired_difference,
     two_way_anova,
 )
+
+if TYPE_CHECKING:
+    from qdpem.study.strongest import Strongest
 
 Floats = NDArray[np.float64]
 
@@ -145,7 +149,10 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StudyResult:
-    """A study's outcomes. `arms` are resolved: every one states policy, control, rights and knowledge."""
+    """A study's outcomes. `arms` are resolved: every one states policy, control, rights and knowledge.
+
+    `strongest` says how the reference was found where it was, on the outcomes `tuning`.
+    """
 
     scenario: Scenario
     directory: Path
@@ -155,13 +162,20 @@ class StudyResult:
     outcomes: tuple[Outcome, ...]
     wall_s: float = math.nan
     report: Path | None = None
+    strongest: Strongest | None = None
+    tuning: tuple[Outcome, ...] = ()
     bound_notes: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> tuple[Outcome, ...]:
+        """All outcomes, those that found the reference first, each once."""
+        return tuple({one.path: one for one in (*self.tuning, *self.outcomes)}.values())
 
     @property
     def faults(self) -> tuple[str, ...]:
         """A sentence per arm and fault, with the seeds it befell."""
         seeds: dict[tuple[str, str], list[str]] = {}
-        for outcome in self.outcomes:
+        for outcome in self.runs:
             if outcome.fault:
                 seeds.setdefault((outcome.arm, outcome.fault), []).append(str(outcome.seed))
         return tuple(
@@ -172,7 +186,7 @@ class StudyResult:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about records that were redone, each once, and about bounds."""
-        redone = dict.fromkeys(outcome.note for outcome in self.outcomes if outcome.note)
+        redone = dict.fromkeys(outcome.note for outcome in self.runs if outcome.note)
         return (*redone, *self.bound_notes)
 
     @cached_property

@@ -22,7 +22,8 @@ from qdpem.study.drawings import draw_appendix
 from qdpem.study.plan import Planned, StudyPlan, Task, learned_files, plan_study, without_study
 from qdpem.study.progress import Moment, Ticker, watched
 from qdpem.study.report import write_report
-from qdpem.study.results import Outcome, StudyResult
+from qdpem.study.results import Outcome, StudyResult, headlines_of
+from qdpem.study.strongest import find_strongest
 
 _REPORT_PACKAGES = ("jinja2", "matplotlib", "pandas", "statsmodels")
 
@@ -47,7 +48,8 @@ def study(
 ) -> StudyResult:
     """Run the arms and seeds of `scenario`'s [study] table and write `directory`/report.html.
 
-    Finished records of the same scenario and arm are kept unless `fresh`. A task that fails becomes a
+    Where the reference is the strongest arm without a forecast, those that may be it run on the tuning seeds
+    first. Finished records of the same scenario and arm are kept unless `fresh`. A task that fails becomes a
     sentence in `StudyResult.faults`; the others go on. `engine` and `workers` override the scenario's.
     `command` is what the report prints under "how to reproduce". Raises StudyError when there is nothing
     to run, every task failed, or the packages of the report are not installed.
@@ -66,7 +68,8 @@ def study(
     made = _run_jobs(jobs, length_s=scenario.window.end_s, engine=engine, workers=workers, progress=progress)
     outcomes, said = with_shares(
         [*kept, *made],
-        without_study(scenario),
+        seeds=plan.seeds,
+        scenario=without_study(scenario),
         kind=table.bounds if table else "none",
         directory=directory,
         fresh=fresh,
@@ -214,14 +217,22 @@ def _gather(
     scenario: Scenario, directory: Path, plan: StudyPlan, outcomes: Sequence[Outcome], *, wall_s: float
 ) -> StudyResult:
     order = {(one.task.arm.name, one.task.seed): place for place, one in enumerate(plan.planned)}
+    outcomes = sorted(outcomes, key=lambda outcome: order[outcome.arm, outcome.seed])
+    tuning = [one for one in outcomes if one.arm in plan.contenders and one.seed in plan.tuning_seeds]
+    strongest = None
+    if plan.contenders:
+        measure = headlines_of(scenario.demand)[0][0]
+        strongest = find_strongest(plan.contenders, tuning, seeds=plan.tuning_seeds, measure=measure)
     return StudyResult(
         scenario=scenario,
         directory=directory,
         arms=plan.arms,
         seeds=plan.seeds,
-        reference=plan.reference,
-        outcomes=tuple(sorted(outcomes, key=lambda outcome: order[outcome.arm, outcome.seed])),
+        reference=strongest.name if strongest else plan.reference,
+        outcomes=tuple(one for one in outcomes if one.seed in plan.seeds),
         wall_s=wall_s,
+        strongest=strongest,
+        tuning=tuple(tuning),
     )
 
 

@@ -39,6 +39,7 @@ measured_s = 3.0
 [study]
 arms = [{ name = "central-fcfs" }, { name = "near", policy = "local-minhop" }]
 seeds = [1000, 1001]
+reference = "central-fcfs"
 engine = "serial"
 """
 

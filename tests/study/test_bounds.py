@@ -80,7 +80,14 @@ def test_a_share_above_one_is_called_a_fault(finished_study, tmp_path: Path) -> 
     write_bounds(task, replace(find_bounds(alone, seed=seed, kind="flow"), flow=1.0))
     outcomes = [one for one in finished_study.outcomes if one.seed == seed]
     shared, notes = with_shares(
-        outcomes, alone, kind="flow", directory=tmp_path, fresh=False, engine="serial", workers=None
+        outcomes,
+        seeds=[seed],
+        scenario=alone,
+        kind="flow",
+        directory=tmp_path,
+        fresh=False,
+        engine="serial",
+        workers=None,
     )
     assert all(one.metrics["share_of_flow_bound"] > 1.0 for one in shared)
     assert notes == tuple(

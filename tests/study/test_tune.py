@@ -1,0 +1,215 @@
+"""Tuning finds what is better, keeps what it ran, and says how far to trust it."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qdpem.baselines.minimum_hop import LocalMinimumHop, MinimumHopParameters
+from qdpem.errors import PolicyError, StudyError
+from qdpem.policy.interface import Decisions, Views
+from qdpem.policy.tuning import tunable
+from qdpem.scenario.schema import Arm
+from qdpem.simulation.arms import resolve_arm
+from qdpem.study.trials import Trial, TrialFile
+from qdpem.study.tune import Candidate, Tuning, snippet, tune
+
+BUDGET = 24
+
+
+class Picky(LocalMinimumHop):
+    """Serves a `share` of the requests, by their ids: the best share is 1 by construction."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Parameters(MinimumHopParameters):
+        share: float = tunable(0.3, low=0.0, high=1.0)
+        fails_above: float = 2.0
+
+    def decide(self, views: Views) -> Decisions:
+        if self._parameters.share > self._parameters.fails_above:
+            raise PolicyError("share is too high")
+        made = super().decide(views).allocations
+        share = 100.0 * self._parameters.share
+        return Decisions(allocations=tuple(one for one in made if 37 * one.request % 100 < share))
+
+
+@pytest.fixture
+def picky(monkeypatch: pytest.MonkeyPatch) -> Arm:
+    """A resolved arm of `Picky`, registered in place of local-minhop."""
+    monkeypatch.setattr("qdpem.baselines.minimum_hop.LocalMinimumHop", Picky)
+    return resolve_arm(Arm(name="picky", policy="local-minhop"))
+
+
+def run(scenario, arm, path: Path, **options) -> Tuning:
+    settings = {"budget": BUDGET, "engine": "serial"} | options
+    return tune(scenario, arm, trials=path / "picky.jsonl", **settings)
+
+
+def test_a_better_parameter_is_found_and_beats_the_defaults_on_seeds_held_out(
+    small_scenario, picky, tmp_path
+) -> None:
+    told = []
+    found = run(small_scenario, picky, tmp_path, on_plan=told.append)
+    assert told == [found.plan]
+    assert found.made == found.plan.runs <= BUDGET
+    assert found.winner.values["share"] > 0.7
+    assert found.verdict is not None
+    assert found.verdict.clear
+    assert found.verdict.difference.estimate > 0.2
+    assert set(found.seeds).isdisjoint(found.held_out)
+    assert set(found.seeds) | set(found.held_out) <= set(range(100))
+    assert found.chosen.arm == replace(picky, parameters=dict(found.winner.values))
+    assert found.defaults in found.finalists
+    assert found.defaults.values == {"share": 0.3}
+
+
+def test_the_winner_is_the_best_of_the_last_rung_by_its_own_trials(small_scenario, picky, tmp_path) -> None:
+    found = run(small_scenario, picky, tmp_path)
+    means = [one.scores(found.seeds).mean() for one in found.finalists]
+    assert means == sorted(means, reverse=True)
+    lead = found.lead(found.winner).difference.estimate
+    assert lead == pytest.approx(means[0] - found.defaults.scores(found.seeds).mean())
+
+
+def test_finished_runs_are_kept_and_a_killed_tuning_goes_on(small_scenario, picky, tmp_path) -> None:
+    whole = run(small_scenario, picky, tmp_path)
+    path = tmp_path / "picky.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == whole.made
+    again = run(small_scenario, picky, tmp_path)
+    assert (again.made, again.kept) == (0, whole.made)
+    assert again.winner.values == whole.winner.values
+    # Killed while the eighth line was written.
+    path.write_text("\n".join(lines[:7]) + "\n" + lines[7][:40], encoding="utf-8")
+    resumed = run(small_scenario, picky, tmp_path)
+    assert (resumed.made, resumed.kept) == (whole.made - 7, 7)
+    assert resumed.winner.values == whole.winner.values
+    np.testing.assert_array_equal(resumed.winner.scores(whole.seeds), whole.winner.scores(whole.seeds))
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    assert len(rows) == whole.made
+
+
+def test_another_scenario_parameter_or_version_runs_again(
+    small_scenario, picky, tmp_path, monkeypatch
+) -> None:
+    first = run(small_scenario, picky, tmp_path)
+    louder = replace(small_scenario, demand=replace(small_scenario.demand, rate_hz=7.0))
+    assert run(louder, picky, tmp_path).kept == 0
+    slower = replace(picky, parameters={"wait_share": 0.3})
+    assert run(small_scenario, slower, tmp_path).kept == 0
+    assert run(replace(small_scenario, study=None), picky, tmp_path).made == 0
+    monkeypatch.setattr("qdpem.study.trials.provenance", lambda: {"qdpem_version": "another"})
+    assert run(small_scenario, picky, tmp_path).made == first.made
+
+
+def test_a_larger_budget_reuses_the_runs_of_a_smaller_one(small_scenario, picky, tmp_path) -> None:
+    run(small_scenario, picky, tmp_path, budget=10)
+    assert run(small_scenario, picky, tmp_path).kept > 0
+
+
+def test_a_candidate_that_fails_is_out_and_told(small_scenario, picky, tmp_path) -> None:
+    arm = replace(picky, parameters={"fails_above": 0.6})
+    found = run(small_scenario, arm, tmp_path)
+    assert found.faults
+    assert all("share is too high" in fault for fault in found.faults)
+    assert 0.3 < found.winner.values["share"] <= 0.6
+    with pytest.raises(StudyError, match=r"the defaults themselves fail:\n.*share is too high"):
+        run(small_scenario, replace(picky, parameters={"fails_above": 0.2}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [
+        (range(96, 104), "100, 101, 102, 103 are no tuning seeds; they are 0 to 99"),
+        ((1, 2, 3, 1000), "1000 is no tuning seed"),
+        ((1, 2, 3, 3), "seed 3 is given more than once"),
+    ],
+)
+def test_only_tuning_seeds_are_taken(small_scenario, picky, tmp_path, seeds, words: str) -> None:
+    with pytest.raises(StudyError, match=words):
+        run(small_scenario, picky, tmp_path, seeds=seeds)
+
+
+def test_an_arm_without_tunable_parameters_is_a_sentence(small_scenario, tmp_path) -> None:
+    with pytest.raises(StudyError, match=r"'dpem' of the arm 'dpem' has no tunable parameter.*qdpem train"):
+        run(small_scenario, resolve_arm(Arm(name="dpem")), tmp_path)
+
+
+def test_the_snippet_is_an_arm_that_a_scenario_takes(small_scenario, picky, tmp_path) -> None:
+    found = run(small_scenario, picky, tmp_path)
+    text = snippet(found, told=["found by hand"])
+    assert text.startswith("# found by hand\n")
+    [arm] = tomllib.loads(text)["study"]["arms"]
+    assert resolve_arm(Arm(**arm)) == found.chosen.arm
+    listed = next(line for line in text.splitlines() if "In a list" in line).partition(": ")[2]
+    assert tomllib.loads(f"arms = [{listed}]")["arms"] == [arm]
+
+
+def made_tuning(small_scenario, *, winner: list[float], defaults: list[float]) -> Tuning:
+    """A tuning by hand: the winner leads on seeds 0 to 3; `winner` and `defaults` on the held out 4 to 7."""
+    from qdpem.study.halving import plan_halving
+    from qdpem.study.results import DELIVERY
+
+    def candidate(share: float, values: list[float]) -> Candidate:
+        trials = {seed: Trial(value=value, contention=1.0, wall_s=1.0) for seed, value in enumerate(values)}
+        return Candidate(
+            values={"share": share}, arm=Arm(name="x", parameters={"share": share}), trials=trials
+        )
+
+    best = candidate(0.9, [0.8, 0.81, 0.82, 0.83, *winner])
+    first = candidate(0.3, [0.7, 0.71, 0.72, 0.73, *defaults])
+    return Tuning(
+        arm=Arm(name="x"),
+        space={},
+        plan=plan_halving(24, seeds=100),
+        measure=DELIVERY,
+        defaults=first,
+        finalists=(best, first),
+        seeds=(0, 1, 2, 3),
+        held_out=(4, 5, 6, 7),
+        faults=(),
+        made=1,
+        kept=0,
+    )
+
+
+def test_what_the_held_out_seeds_say_is_what_is_said(small_scenario) -> None:
+    from qdpem.cli.tune import sentences
+
+    base = [0.70, 0.72, 0.71, 0.73]
+    clear = made_tuning(small_scenario, winner=[0.75, 0.78, 0.76, 0.78], defaults=base)
+    assert sentences(clear)[0].startswith("The winner beats the defaults on the 4 seeds held out (4 to 7)")
+    assert "Its +0.100 on the seeds that chose it is optimistic" in sentences(clear)[1]
+    unclear = made_tuning(small_scenario, winner=[0.72, 0.70, 0.73, 0.73], defaults=base)
+    assert "cannot be told from the defaults" in sentences(unclear)[0]
+    assert unclear.chosen is unclear.winner
+    worse = made_tuning(small_scenario, winner=[0.69, 0.70, 0.70, 0.73], defaults=base)
+    assert "The defaults are kept." in sentences(worse)[0]
+    assert worse.chosen is worse.defaults
+
+
+def test_ties_go_to_less_contention_and_then_to_the_defaults() -> None:
+    def candidate(value: float, contention: float) -> Candidate:
+        trial = Trial(value=value, contention=contention, wall_s=1.0)
+        return Candidate(values={}, arm=Arm(name="x"), trials={0: trial})
+
+    loud, quiet, better = candidate(0.5, 2.0), candidate(0.5, 1.0), candidate(0.6, 9.0)
+    unknown = Candidate(values={}, arm=Arm(name="x"))
+    ranked = sorted([unknown, loud, quiet, better], key=lambda one: one.rank([0]))
+    assert ranked == [better, quiet, loud, unknown]
+
+
+def test_a_trial_file_leaves_out_what_it_cannot_read(tmp_path) -> None:
+    path = tmp_path / "deep" / "trials.jsonl"
+    file, trial = TrialFile(path), Trial(value=0.5, contention=1.0, wall_s=2.0)
+    file.add({"seed": 1}, trial)
+    with path.open("a", encoding="utf-8") as torn:
+        torn.write('{"run": {"seed"')
+    file.add({"seed": 2}, trial)
+    read = TrialFile(path)
+    assert (read.find({"seed": 1}), read.find({"seed": 2}), read.find({"seed": 3})) == (trial, trial, None)
