@@ -17,7 +17,16 @@ from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Demand, Links, Near, Nodes, Outages, Scenario, Uniform
 from qdpem.study.figures import arm_styles
 from qdpem.study.reading import decided, demand_reading, readings, spread_reading
-from qdpem.study.results import Measure, StudyResult, counted, headlines_of, measures_of, p_text
+from qdpem.study.results import (
+    BOUND_SHARES,
+    DECISION,
+    Measure,
+    StudyResult,
+    counted,
+    headlines_of,
+    measures_of,
+    p_text,
+)
 from qdpem.study.statistics import PairedDifference
 
 CAVEATS = (
@@ -96,7 +105,9 @@ def _tables(result: StudyResult) -> dict[str, Any]:
         "reference": result.reference,
         "seeds": result.seeds,
         "colours": {name: style.colour for name, style in styles.items()},
-        "results": [_result_row(result, measure) for measure in (*measures, *result.bound_shares)],
+        "results": [
+            _result_row(result, measure) for measure in (*measures, *result.known((*BOUND_SHARES, DECISION)))
+        ],
         "differences": [row for measure in measures[:5] for row in _difference_rows(result, measure)],
         "spread_reading": spread_reading(result),
         "effects": [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -68,6 +68,18 @@ MEASURES: tuple[Measure, ...] = (
         decimals=1,
         scale=1000.0,
     ),
+    Measure(
+        metric="contended_serve_claims_per_request",
+        heading="contended to serve / request",
+        better="lower",
+        decimals=2,
+    ),
+    Measure(
+        metric="contended_stock_claims_per_request",
+        heading="contended to stock / request",
+        better="lower",
+        decimals=2,
+    ),
     Measure(metric="conflicts_per_request", heading="conflicts / request", better="lower", decimals=2),
     Measure(metric="pairs_wasted_share", heading="pairs wasted", better="lower", decimals=2),
     Measure(metric="jain_index", heading="Jain fairness", better="higher"),
@@ -93,6 +105,11 @@ BOUND_SHARES: tuple[Measure, ...] = (
     Measure(metric="share_of_stockless_bound", heading="of bound without stock", better="higher"),
 )
 """Deliveries of the whole run over the seed's bounds; the last may be passed by arms that keep stock."""
+
+DECISION = Measure(
+    metric="decision_ms", heading="decision / site asked", better="lower", unit="ms of wall time"
+)
+"""Of a study alone: records keep wall-clock times apart, and no comparison is made of them."""
 
 
 PAIRS_WITH_ERRORS = ("pair_waiting_s", "pair_fidelity")
@@ -133,7 +150,8 @@ def p_text(value: float) -> str:
 class Outcome:
     """One task's end. `fault` is a sentence when it failed, `note` one when a record was kept or redone.
 
-    `asked_hz`: the mean rate of requests, the same for every arm of a seed.
+    `asked_hz`: the mean rate of requests, the same for every arm of a seed. `decision_ms`: wall time for each
+    site asked.
     """
 
     arm: str
@@ -145,6 +163,7 @@ class Outcome:
     reused: bool = False
     asked_hz: float = math.nan
     wall_s: float = math.nan
+    decision_ms: float = math.nan
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -197,14 +216,11 @@ class StudyResult:
         """The outcome of one task."""
         return self._by_task[arm, seed]
 
-    @property
-    def bound_shares(self) -> tuple[Measure, ...]:
-        """Those BOUND_SHARES that any outcome has."""
-        known = [outcome.metrics or {} for outcome in self.outcomes]
+    def known(self, measures: Sequence[Measure]) -> tuple[Measure, ...]:
+        """Those of `measures` that any outcome has."""
+        found = [outcome.metrics or {} for outcome in self.outcomes]
         return tuple(
-            one
-            for one in BOUND_SHARES
-            if any(math.isfinite(found.get(one.metric, math.nan)) for found in known)
+            one for one in measures if any(math.isfinite(some.get(one.metric, math.nan)) for some in found)
         )
 
     def asked_hz(self, seed: int) -> float:

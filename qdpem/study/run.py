@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from qdpem.errors import QdpemError, StudyError
 from qdpem.network.build import build_network, build_physics
@@ -22,7 +24,7 @@ from qdpem.study.drawings import draw_appendix
 from qdpem.study.plan import Planned, StudyPlan, Task, learned_files, plan_study, without_study
 from qdpem.study.progress import Moment, Ticker, watched
 from qdpem.study.report import write_report
-from qdpem.study.results import Outcome, StudyResult, headlines_of
+from qdpem.study.results import DECISION, Outcome, StudyResult, headlines_of
 from qdpem.study.strongest import find_strongest
 
 _REPORT_PACKAGES = ("jinja2", "matplotlib", "pandas", "statsmodels")
@@ -67,7 +69,7 @@ def study(
     )
     made = _run_jobs(jobs, length_s=scenario.window.end_s, engine=engine, workers=workers, progress=progress)
     outcomes, said = with_shares(
-        [*kept, *made],
+        [_with_decision(one) for one in (*kept, *made)],
         seeds=plan.seeds,
         scenario=without_study(scenario),
         kind=table.bounds if table else "none",
@@ -124,6 +126,7 @@ def record_run(
         path=task.path,
         metrics=metrics,
         asked_hz=run.load.rate_hz,
+        decision_ms=_decision_ms(wall),
         wall_s=wall_s,
     )
 
@@ -208,9 +211,22 @@ def _reuse(planned: Planned) -> Outcome:
         path=task.path,
         metrics=record.metrics,
         asked_hz=float(record.tables["demand"]["rate_hz"][0]),
+        decision_ms=_decision_ms(record.provenance),
         reused=True,
         wall_s=float(record.provenance.get("wall_s", float("nan"))),
     )
+
+
+def _decision_ms(wall: Mapping[str, Any]) -> float:
+    """Wall time of a decision for each site asked, from what a record says of it."""
+    asked = float(wall.get("sites_asked", 0.0))
+    return 1e3 * float(wall.get("decide_s", math.nan)) / asked if asked else math.nan
+
+
+def _with_decision(outcome: Outcome) -> Outcome:
+    if outcome.metrics is None:
+        return outcome
+    return replace(outcome, metrics={**outcome.metrics, DECISION.metric: outcome.decision_ms})
 
 
 def _gather(

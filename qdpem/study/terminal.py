@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qdpem.scenario.schema import Arm
 from qdpem.study.reading import demand_reading, readings
-from qdpem.study.results import Measure, StudyResult, counted, headlines_of, measures_of, p_text
+from qdpem.study.results import BOUND_SHARES, Measure, StudyResult, counted, headlines_of, measures_of, p_text
 from qdpem.study.statistics import Interval, PairedDifference
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def results_table(result: StudyResult, *, wide: bool = True) -> Table:
     table = _table(f"{result.scenario.name}: mean of {counted(len(result.seeds), 'seed')} [95 % interval]")
     table.add_column(f"arm\ncontrol · rights{between}knowledge · policy", no_wrap=True)
     measures, headlines = measures_of(result.scenario.demand)[:_COLUMNS], _headlines(result)
-    measures += result.bound_shares[:2]
+    measures += result.known(BOUND_SHARES[:2])
     for measure in measures:
         unit = f"\n({measure.unit})" if measure.unit else ""
         table.add_column(measure.heading.replace(" ", "\n", 1) + unit, justify="right")

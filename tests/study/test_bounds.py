@@ -34,7 +34,7 @@ def test_deliveries_are_told_as_shares_of_the_flow_bound(finished_study) -> None
         delivered = deliveries(open_record(outcome.path).tables["requests"])
         assert outcome.metrics["share_of_flow_bound"] == delivered / kept["bounds"]["flow"] <= 1.0
         assert math.isnan(outcome.metrics["share_of_time_bound"])
-    assert finished_study.bound_shares == BOUND_SHARES[:1]
+    assert finished_study.known(BOUND_SHARES) == BOUND_SHARES[:1]
     assert "flow bound" in printed(finished_study)
     assert "of flow bound" in finished_study.report.read_text(encoding="utf-8")
 
@@ -42,7 +42,7 @@ def test_deliveries_are_told_as_shares_of_the_flow_bound(finished_study) -> None
 def test_time_bounds_are_told_too_and_found_once(small_scenario: Scenario, tmp_path: Path) -> None:
     timed = replace(small_scenario, study=replace(small_scenario.study, bounds="time", seeds=(1000,)))
     first = study(timed, directory=tmp_path)
-    assert first.bound_shares == BOUND_SHARES
+    assert first.known(BOUND_SHARES) == BOUND_SHARES
     kept = (tmp_path / "bounds/1000.json").read_text()
     again = study(timed, directory=tmp_path)
     assert (tmp_path / "bounds/1000.json").read_text() == kept
@@ -54,7 +54,7 @@ def test_time_bounds_are_told_too_and_found_once(small_scenario: Scenario, tmp_p
 def test_bounds_can_be_switched_off(small_scenario: Scenario, tmp_path: Path) -> None:
     quiet = replace(small_scenario, study=replace(small_scenario.study, bounds="none", seeds=(1000,)))
     result = study(quiet, directory=tmp_path)
-    assert result.bound_shares == ()
+    assert result.known(BOUND_SHARES) == ()
     assert not (tmp_path / "bounds").exists()
     assert "flow bound" not in printed(result)
 
