@@ -28,7 +28,7 @@ sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__fi
 
 # ruff: noqa: E402
 from qdpem import load_scenario
-from qdpem.baselines.expected_finish import Planner
+from qdpem.baselines.planner import Planner
 from qdpem.network.births import Births
 from qdpem.network.graph import Network
 from qdpem.network.routing import Routes

@@ -13,7 +13,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.baselines.expected_finish import Choice, Load, Options, options_over
+from qdpem.baselines.expected_finish import Load, Options, options_over
+from qdpem.baselines.planner import Choice
 from qdpem.baselines.waiting import Waiting
 from qdpem.network.outages import NOTHING_AWAY, Away
 from qdpem.policy.interface import Context
@@ -71,7 +72,8 @@ class Offers:
                 believed = self._context.estimates.fidelity(path, rounds=rounds, age_s=share * wait_s)
                 if believed >= request.target_fidelity:
                     need = options.need[rounds, row, : path.hops]
-                    return Choice(path=path, rounds=rounds, finish_s=wait_s, need=need), index
+                    cost_s = float(ranked[rounds, row])
+                    return Choice(path=path, rounds=rounds, finish_s=wait_s, need=need, cost_s=cost_s), index
         return None
 
 

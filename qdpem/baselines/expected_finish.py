@@ -8,7 +8,7 @@ is ahead of it, which is no more than what is ahead at either end: min(T_u, T_v)
 its repeater has refilled a token for it and for the swaps ahead. All must have happened: the expected
 maximum of independent exponential times is, within 10 % for up to 8 of equal mean (harmonic number against
 square root), the root of their summed squares. Light travels the path three times: reservation, grant,
-correction.
+correction. A hop that a stocked pair stands in for is ready at once.
 Work: O(K x plans x hops) array elements a request, about 0.1 ms; features of a pair's paths are kept.
 """
 
@@ -16,13 +16,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.network.graph import Network
-from qdpem.network.outages import NOTHING_AWAY, Away
 from qdpem.network.routing import Path
 from qdpem.policy.estimates import MAX_ROUNDS
 from qdpem.policy.interface import (
@@ -36,43 +35,56 @@ from qdpem.policy.interface import (
 )
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 _TRIPS = 3.0
 _PLANS = MAX_ROUNDS + 1
-_KEPT_DETOURS = 1024
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Options:
     """What does not change of K paths x 3 plans between two nodes; H the most hops, padded.
 
-    `need` [3, K, H]: fresh pairs expected on each link for one pair delivered; `first`, `second` [K, H]
-    ends; `rate_first_hz`, `rate_second_hz` of their sources for the link, or the link's own, at both,
-    where it `is_attempting`; `inner` [K, H] nodes that swap; `delay_s` [3, K]; `work_s`
-    [3, K]: time of sources and repeaters that one pair takes from others.
+    `need` [3, K, H]: fresh pairs expected on each link for one pair delivered, 0 for a step that is no link;
+    `first`, `second` [K, H] ends; `rate_first_hz`, `rate_second_hz` of their sources for the link, or the
+    link's own, at both, where it `is_attempting`; `inner` [K, H] nodes that swap; `delay_s` [3, K]; `work_s`
+    [3, K]: time of sources and repeaters that one pair takes from others, `made_s` [K, H] that of the
+    sources for each link without distillation.
     """
 
     paths: tuple[Path, ...]
     need: Floats
     first: NDArray[np.int64]
     second: NDArray[np.int64]
-    is_link: NDArray[np.bool_]
-    is_attempting: NDArray[np.bool_]
+    is_link: Flags
+    is_attempting: Flags
     rate_first_hz: Floats
     rate_second_hz: Floats
     inner: NDArray[np.int64]
-    is_inner: NDArray[np.bool_]
+    is_inner: Flags
     delay_s: Floats
     work_s: Floats
+    made_s: Floats
 
-    def finish_s(self, load: Load, *, pairs: int = 1) -> Floats:
-        """Expected seconds from now until `pairs` pairs are delivered, [3, K]; inf over a dead link."""
-        return self.delay_s + self._waits(load.ready_s, load.token_wait_s(pairs), pairs)
+    def finish_s(self, load: Load, *, pairs: int = 1, stocked: Flags | None = None) -> Floats:
+        """Expected seconds from now until `pairs` pairs are delivered, [3, K]; inf over a dead link.
 
-    def quiet(self, load: Load) -> NDArray[np.bool_]:
+        `stocked` [K, H]: links with a pair in stock, which only plans without distillation can use.
+        """
+        return self.delay_s + self._waits(load.ready_s, load.token_wait_s(pairs), pairs, stocked)
+
+    def work_without_s(self, stocked: Flags) -> Floats:
+        """The work that is left, [3, K], where plans without distillation take what is `stocked`."""
+        work_s = self.work_s.copy()
+        work_s[0] -= np.where(stocked, self.made_s, 0.0).sum(axis=1)
+        return work_s
+
+    def quiet(self, load: Load) -> Flags:
         """Paths whose repeaters all have a token and nothing ahead, [K]."""
         return np.asarray((load.repeaters_idle[self.inner] | ~self.is_inner).all(axis=1))
 
-    def _waits(self, ready_s: Floats, token_wait_s: Floats, pairs: int) -> Floats:
+    def _waits(
+        self, ready_s: Floats, token_wait_s: Floats, pairs: int, stocked: Flags | None = None
+    ) -> Floats:
         need = pairs * self.need
         ready_first, ready_second = ready_s[self.first], ready_s[self.second]
         both_hz = self.rate_first_hz + self.rate_second_hz
@@ -83,12 +95,17 @@ class Options:
             work = need + self.rate_first_hz * ready_first + self.rate_second_hz * ready_second
             made_s = np.where(self.is_attempting, alone, np.minimum(alone, work / both_hz))
         made_s = np.where(self.is_link, np.where(both_hz > 0.0, made_s, np.inf), 0.0)
+        if stocked is not None:
+            made_s[0][stocked] = 0.0
         swapped_s = np.where(self.is_inner, token_wait_s[self.inner], 0.0)
         return np.asarray(np.sqrt((made_s**2).sum(axis=-1) + (swapped_s**2).sum(axis=-1)))
 
 
 def options_over(paths: tuple[Path, ...], context: Context) -> Options:
-    """The features of these paths, all between the same two nodes."""
+    """The features of these paths, all between the same two nodes.
+
+    A link of -1 is a step over a stocked pair: it needs nothing but its delay.
+    """
     network, most = context.network, max(path.hops for path in paths)
     shape = (len(paths), most)
     first, second, inner = (np.zeros(shape, dtype=np.int64) for _ in range(3))
@@ -99,8 +116,8 @@ def options_over(paths: tuple[Path, ...], context: Context) -> Options:
         hops = path.hops
         first[row, :hops], second[row, :hops] = path.nodes[:-1], path.nodes[1:]
         inner[row, : hops - 1] = path.nodes[1:-1]
-        is_link[row, :hops], is_inner[row, : hops - 1] = True, True
         links = list(path.links)
+        is_link[row, :hops], is_inner[row, : hops - 1] = np.array(links) >= 0, True
         is_attempting[row, :hops], own_hz[row, :hops] = (
             ~network.source_limited[links],
             network.link_rate_hz[links],
@@ -108,13 +125,14 @@ def options_over(paths: tuple[Path, ...], context: Context) -> Options:
         probability[row, :hops] = network.success_probability[links]
         for rounds in range(_PLANS):
             need[rounds, row, :hops] = [
-                context.estimates.pairs_per_link(link, rounds=rounds) for link in path.links
+                context.estimates.pairs_per_link(link, rounds=rounds) if link >= 0 else 0.0
+                for link in path.links
             ]
     rate_first_hz = np.where(is_attempting, own_hz, network.source_rate_hz[first] * probability)
     rate_second_hz = np.where(is_attempting, own_hz, network.source_rate_hz[second] * probability)
     link_hz = np.where(is_attempting, own_hz, rate_first_hz + rate_second_hz)
     with np.errstate(divide="ignore"):
-        emissions_s = np.where(is_link, need / link_hz, 0.0).sum(axis=-1)
+        made_s = np.where(is_link, need / link_hz, 0.0)
         swaps_s = np.where(is_inner, 1.0 / network.repeater_rate_hz[inner], 0.0).sum(axis=-1)
     return Options(
         paths=paths,
@@ -128,7 +146,8 @@ def options_over(paths: tuple[Path, ...], context: Context) -> Options:
         inner=inner,
         is_inner=is_inner,
         delay_s=_delays(paths, network),
-        work_s=np.nan_to_num(emissions_s + swaps_s, posinf=0.0),
+        work_s=np.nan_to_num(made_s.sum(axis=-1) + swaps_s, posinf=0.0),
+        made_s=np.nan_to_num(made_s[0], posinf=0.0),
     )
 
 
@@ -136,7 +155,9 @@ def _delays(paths: tuple[Path, ...], network: Network) -> Floats:
     """Messages, swaps and distillations with nothing to wait for, [3, K]."""
     travel = _TRIPS * np.array([path.delay_s for path in paths])
     swaps = np.array([_swaps_s(path, network) for path in paths])
-    slowest = np.array([network.delay_s[list(path.links)].max() for path in paths])
+    slowest = np.array(
+        [network.delay_s[[link for link in path.links if link >= 0]].max(initial=0.0) for path in paths]
+    )
     rounds = np.arange(_PLANS)[:, None] * (network.distillation_time_s + slowest)
     return np.asarray(travel + swaps + rounds)
 
@@ -150,6 +171,22 @@ def _swaps_s(path: Path, network: Network) -> float:
     if network.repeater_kind == "server":
         return float((1.0 / network.repeater_rate_hz[list(path.nodes[1:-1])]).max(initial=0.0))
     return network.swap_time_s * math.ceil(math.log2(path.hops))
+
+
+class Work(Protocol):
+    """What is to be made along a path: nodes, and fresh pairs for each hop."""
+
+    @property
+    def path(self) -> Path:
+        """Over which nodes."""
+
+    @property
+    def need(self) -> Floats:
+        """Fresh pairs that each hop makes for one pair delivered, [hops]."""
+
+    @property
+    def lanes(self) -> int:
+        """How many pairs are made end to end for one that is delivered."""
 
 
 class Load:
@@ -167,7 +204,7 @@ class Load:
         pairs: Floats,
         swaps: Floats,
         tokens: Floats,
-        unseen: NDArray[np.bool_] | None = None,
+        unseen: Flags | None = None,
     ) -> None:
         self._network = network
         self._unseen = np.zeros(network.node_count, dtype=np.bool_) if unseen is None else unseen
@@ -210,98 +247,16 @@ class Load:
             return np.where(missing > 0.0, missing / self._network.repeater_rate_hz, 0.0)
 
     @property
-    def repeaters_idle(self) -> NDArray[np.bool_]:
+    def repeaters_idle(self) -> Flags:
         """Where a token lies ready and nothing waits for it, or nothing is known, [N]."""
         return ((self._tokens >= 1.0) & (self._swaps <= 0.0)) | self._unseen
 
-    def source_idle(self, node: int, *, pairs: float) -> bool:
-        """Whether at most `pairs` pairs are ahead there, or nothing is known."""
-        return bool(self._pairs[node] <= pairs or self._unseen[node])
+    def sources_idle(self, *, pairs: float) -> Flags:
+        """Where at most `pairs` pairs are ahead, or nothing is known, [N]."""
+        return (self._pairs <= pairs) | self._unseen
 
-    def add(self, chosen: Choice, *, pairs: int = 1) -> None:
+    def add(self, chosen: Work, *, pairs: int = 1) -> None:
         """Count the work of a path just chosen."""
         np.add.at(self._pairs, list(chosen.path.nodes[:-1]), pairs * chosen.need)
         np.add.at(self._pairs, list(chosen.path.nodes[1:]), pairs * chosen.need)
-        np.add.at(self._swaps, list(chosen.path.nodes[1:-1]), pairs)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Choice:
-    """A path and plan, when it is expected to finish, and the fresh pairs each link makes for it."""
-
-    path: Path
-    rounds: int
-    finish_s: float
-    need: Floats
-
-
-class Planner:
-    """Chooses paths and plans by expected finish; keeps the options of every pair of nodes it met."""
-
-    def __init__(self, context: Context, *, wait_share: float, thrift: float = 0.0) -> None:
-        self._context = context
-        self._thrift = thrift
-        self._wait_share = wait_share
-        self._idle = Load.idle(context.network)
-        self._options: dict[tuple[int, int], Options | None] = {}
-        # What is away changes without end: only the options asked for last are kept.
-        self._around = lru_cache(_KEPT_DETOURS)(self._find_around)
-
-    def choose(
-        self,
-        source: int,
-        destination: int,
-        load: Load,
-        *,
-        target_fidelity: float,
-        within_s: float,
-        pairs: int = 1,
-        quiet: bool = False,
-        away: Away = NOTHING_AWAY,
-    ) -> Choice | None:
-        """The path and plan of least expected finish + `thrift` x work that reach the target; None if none.
-
-        Believed age of the link pairs is `wait_share` of the expected finish. If no plan meets the target
-        at that age, the quickest that meets it with fresh pairs is taken. Options that even an idle
-        network is not expected to finish within `within_s` are left out; `quiet` also leaves out paths
-        over repeaters that are not idle. Paths go round what is `away`.
-        """
-        options = self._between(source, destination, away)
-        if options is None:
-            return None
-        allowed = options.quiet(load) if quiet else np.ones(len(options.paths), dtype=np.bool_)
-        if not allowed.any():
-            return None
-        finish_s = options.finish_s(load, pairs=pairs)
-        allowed = allowed & (options.finish_s(self._idle, pairs=pairs) <= within_s)
-        ranked = np.where(allowed, finish_s + self._thrift * pairs * options.work_s, np.inf).ravel()
-        order = np.argsort(ranked, kind="stable")[: np.isfinite(ranked).sum()].tolist()
-        for share in (self._wait_share, 0.0):
-            for index in order:
-                rounds, row = divmod(index, len(options.paths))
-                path, wait_s = options.paths[row], float(finish_s[rounds, row])
-                if self._fidelity(path, rounds, share * wait_s) >= target_fidelity:
-                    need = options.need[rounds, row, : path.hops]
-                    return Choice(path=path, rounds=rounds, finish_s=wait_s, need=need)
-        return None
-
-    def _between(self, source: int, destination: int, away: Away) -> Options | None:
-        if away:
-            return self._around(source, destination, away)
-        key = (source, destination)
-        if key not in self._options:
-            self._options[key] = self._over(self._context.routes.paths(source, destination))
-        return self._options[key]
-
-    def _find_around(self, source: int, destination: int, away: Away) -> Options | None:
-        routes = self._context.routes
-        paths = routes.paths(source, destination, away)
-        if paths is routes.paths(source, destination):
-            return self._between(source, destination, NOTHING_AWAY)
-        return self._over(paths)
-
-    def _over(self, paths: tuple[Path, ...]) -> Options | None:
-        return options_over(paths, self._context) if paths else None
-
-    def _fidelity(self, path: Path, rounds: int, age_s: float) -> float:
-        return self._context.estimates.fidelity(path, rounds=rounds, age_s=age_s)
+        np.add.at(self._swaps, list(chosen.path.nodes[1:-1]), pairs * chosen.lanes)

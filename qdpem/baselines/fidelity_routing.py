@@ -27,6 +27,7 @@ from qdpem.baselines.expected_finish import Floats, Load
 from qdpem.baselines.given_path import Fit, GivenPaths
 from qdpem.baselines.live import CentralLive, LiveParameters
 from qdpem.baselines.noted import Noted
+from qdpem.baselines.shelf import Shelf
 from qdpem.baselines.waiting import Waiting
 from qdpem.flow.pricing import Arcs, CheapestPaths
 from qdpem.network.outages import Away
@@ -87,10 +88,18 @@ class CentralFidelityRouting(CentralLive):
         super().load_state(state)
         self._asleep.load_state(state)
 
-    def _choose(self, request: Waiting, load: Load, *, slack_s: float, away: Away) -> Fit | None:
+    def _choose(
+        self,
+        request: Waiting,
+        load: Load,
+        *,
+        left_s: float,
+        shelf: Shelf,  # noqa: ARG002  Stock that stands in for links is left to the nodes.
+        away: Away,
+    ) -> Fit | None:
         if self._asleep.holds(request.id, self._now_s):
             return None
-        horizon_s = min(self._parameters.horizon_s, slack_s)
+        horizon_s = min(self._parameters.horizon_s, left_s)
         found = self._least(request, load, away=away, horizon_s=horizon_s)
         if found is None and self._parameters.overflow == "queue":
             found = self._least(request, load, away=away, horizon_s=np.inf)

@@ -25,10 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.baselines.demand_seen import Asked, DemandSeen
-from qdpem.baselines.expected_finish import Choice, Load
+from qdpem.baselines.expected_finish import Load
 from qdpem.baselines.given_path import Fit, GivenPaths
 from qdpem.baselines.live import CentralLive, LiveParameters
 from qdpem.baselines.noted import Noted
+from qdpem.baselines.planner import Choice
+from qdpem.baselines.shelf import Shelf
 from qdpem.baselines.waiting import Waiting
 from qdpem.flow.classes import FlowClass, Option
 from qdpem.flow.mixing import FlowMixer
@@ -54,7 +56,7 @@ class FlowMixParameters(LiveParameters):
     """A request this long ago counts 1/e in the demand that the flow is solved for."""
     delay_cost_per_s: float = tunable(0.1, low=0.01, high=1.0, log=True)
     """What a second of expected waiting costs in the flow, a delivery being worth 1."""
-    trust: float = tunable(1.0, low=0.2, high=2.0)
+    trust: float = tunable(1.0, low=0.0, high=2.0)
     """A path drawn is taken if expected to finish within this share of the time left."""
     spare: float = tunable(2.0, low=0.0, high=4.0)
     """What the flow leaves out is tried if expected to finish within this share of the time left."""
@@ -159,25 +161,26 @@ class CentralFlowMix(CentralLive):
         most = int(self._context.network.hop_distance[low, high]) + _EXTRA_HOPS
         return low, high, self._reach.options(asked.target_fidelity, most), asked.pairs
 
-    def _choose(self, request: Waiting, load: Load, *, slack_s: float, away: Away) -> Fit | Choice | None:
+    def _choose(
+        self, request: Waiting, load: Load, *, left_s: float, shelf: Shelf, away: Away
+    ) -> Fit | Choice | None:
         if self._asleep.holds(request.id, self._now_s):
             return None
         asked = Asked(request.target_fidelity, request.pairs)
         mix = self.mixes.get(self._key(request.source, request.destination, asked))
         if mix is not None and not self._left_out.holds(request.id, self._now_s):
-            found = self._drawn(request, mix, load, slack_s=slack_s, away=away)
+            found = self._drawn(request, mix, load, left_s=left_s, away=away)
             if found is not None:
                 return found
-        choice = super()._choose(request, load, slack_s=slack_s, away=away)
-        if choice is not None and choice.finish_s <= self._parameters.spare * slack_s:
+        choice = super()._choose(request, load, left_s=left_s, shelf=shelf, away=away)
+        if choice is not None and choice.finish_s <= self._parameters.spare * left_s:
             return choice
-        # What an empty network cannot do in time it never can; a queue may be shorter by the next epoch.
-        hopeless = choice is None or self._parameters.spare == 0.0
+        # A queue may be shorter by the next epoch.
         again_s = self._now_s + self._context.plane.decision_epoch_s
-        self._asleep.note(request.id, request.deadline_s if hopeless else again_s)
+        self._asleep.note(request.id, again_s if self._parameters.spare else request.deadline_s)
         return None
 
-    def _drawn(self, request: Waiting, mix: Mix, load: Load, *, slack_s: float, away: Away) -> Fit | None:
+    def _drawn(self, request: Waiting, mix: Mix, load: Load, *, left_s: float, away: Away) -> Fit | None:
         """The first path of those drawn, one after the other by their shares, that is in time; None where
         there is none, or where the flow leaves the request out.
         """
@@ -190,13 +193,13 @@ class CentralFlowMix(CentralLive):
             tuple(nodes[::-1] for nodes in mix.ways) if turned else mix.ways,
             load,
             target_fidelity=request.target_fidelity,
-            within_s=self._parameters.hope * slack_s,
+            within_s=self._parameters.hope * left_s,
             pairs=request.pairs,
             least_rounds=mix.rounds,
         )
         for place in order.tolist():
             fit = fits[place]
-            if fit is None or fit.finish_s > self._parameters.trust * slack_s:
+            if fit is None or fit.finish_s > self._parameters.trust * left_s:
                 continue
             if not (away and away.hits(fit.path.nodes, fit.path.links)):
                 return fit

@@ -14,6 +14,7 @@ import numpy as np
 
 from physics.plans import Plan
 from qdpem.baselines.expected_finish import Floats, Load, Options, options_over
+from qdpem.baselines.shelf import Taken
 from qdpem.network.routing import Path
 from qdpem.policy.estimates import MAX_ROUNDS
 from qdpem.policy.interface import Context
@@ -23,12 +24,17 @@ _KEPT = 4096
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Fit:
-    """A path with the rounds that bring it to a target, its expected finish, and its links' fresh pairs."""
+    """A path with the rounds that bring it to a target, its expected finish, and its links' fresh pairs.
+
+    Stock that may stand in for its links is not counted on.
+    """
 
     path: Path
     rounds: int
     finish_s: float
     need: Floats
+    lanes: int = 1
+    taken: Taken = ()
 
     @property
     def plan(self) -> Plan:

@@ -1,10 +1,12 @@
 """The queue-aware rule: each request over the path and plan of least expected finish, in deadline order.
 
 Source: least expected completion time with admission, as in reservation routing (Li et al. 2022) and in
-join-the-shortest-queue dispatching; `expected_finish` has the formulas. Knowledge: the map, news of
-outages, aged reports of neighbours (local) or of all nodes (central), and the site's own book of orders.
-With the right to keep stock it also holds a constant base stock (`base_stock`) and serves from it; it never
-forecasts.
+join-the-shortest-queue dispatching; `expected_finish` has the formulas. Knowledge: the map, news of outages,
+aged reports of neighbours (local) or of all nodes (central), and the site's own book of orders. With rights
+to stock it keeps link pairs (`link_stock`) and, from "remote" on, remote pairs (`base_stock`), as many as
+the demand expected in their useful life is worth: constant, or after the arm's forecast. It serves from
+them, counts links that have one as ready (`shelf`) and, with "virtual", goes over remote pairs
+(`virtual_links`).
 Work: O(K x plans x hops) for each waiting request, about 0.1 ms, and O(N) for each site asked.
 """
 
@@ -17,12 +19,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics.plans import Plan
-from qdpem.baselines.base_stock import BaseStock, BaseStockRule, ready_stock, serve_from_stock
-from qdpem.baselines.expected_finish import Choice, Load, Planner
+from qdpem.baselines.base_stock import BaseStockRule
+from qdpem.baselines.expected_finish import Load
+from qdpem.baselines.given_path import Fit
+from qdpem.baselines.planner import Choice, Planner
+from qdpem.baselines.shelf import Shelf, serve_from_stock, take
+from qdpem.baselines.stockroom import Stockroom
 from qdpem.baselines.waiting import Waiting, waiting_requests
 from qdpem.network.outages import Away
 from qdpem.policy.interface import Allocation, Context, Decisions, Views
+from qdpem.policy.tuning import tunable
 from qdpem.scenario.schema import Control, Rights
 
 
@@ -33,23 +39,31 @@ class LiveParameters(BaseStockRule):
     The defaults are the best of a few tried on seeds 0-4 of the quickstart, at its load and 1.5 times it.
     """
 
-    wait_share: float = 0.15
+    wait_share: float = tunable(0.15, low=0.0, high=0.5)
     """Believed age of link pairs when they are swapped, as a share of the expected finish."""
-    hope: float = 0.8
+    hope: float = tunable(0.8, low=0.4, high=1.2)
     """A request is left if even an idle network is expected to need more than this share of its slack."""
 
-    thrift: float = 0.1
+    crowd: float = tunable(2.0, low=0.5, high=8.0, log=True)
+    """A request is left while, behind the work ahead, it is expected to need more than so often its slack."""
+    thrift: float = tunable(0.1, low=0.0, high=0.5)
     """Seconds of later finish accepted for each second of source and repeater time left to others."""
     unseen_pairs: float = 1.0
     """Pairs believed ahead at sources a site has no news of; central: there are none."""
     unseen_tokens: float = 0.0
     """Tokens believed ready at repeaters a site has no news of."""
 
+    end_rounds: bool = True
+    """Whether what no distillation of links brings to the target is distilled end to end as well."""
+
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0.0 <= self.wait_share <= 1.0:
             raise ValueError(f"wait_share is {self.wait_share!r}; it must be between 0 and 1")
         if not self.hope > 0.0:
             raise ValueError(f"hope is {self.hope!r}; it must be above 0")
+        if not self.crowd > 0.0:
+            raise ValueError(f"crowd is {self.crowd!r}; it must be above 0")
 
 
 class CentralLive:
@@ -68,80 +82,74 @@ class CentralLive:
 
     def reset(self, context: Context) -> None:
         """Begin a run; epochs are asked for only where stock may be kept."""
+        rule = self._parameters
         self._context = context
         self._planner = Planner(
-            context, wait_share=self._parameters.wait_share, thrift=self._parameters.thrift
+            context, wait_share=rule.wait_share, thrift=rule.thrift, end_rounds=rule.end_rounds
         )
-        self._stock = BaseStock(context, self._planner, rule=self._parameters)
-        self.asks_at_epochs = context.rights != "serve"
+        self._stock = Stockroom(context, self._planner, rule=rule)
+        self.asks_at_epochs = self._stock.is_open
 
     def decide(self, views: Views) -> Decisions:
         """Serve what waits, from stock where it can; then fill up the stock."""
-        asked = (views.request_id >= 0).any(axis=1)
-        if self._context.rights != "serve":
-            asked |= self._stock.may_miss(views)
-        rows = np.flatnonzero(asked).tolist()
-        return Decisions(
-            allocations=tuple(made for row in rows for made in self._rule(views[row], self._context))
-        )
+        asked = (views.request_id >= 0).any(axis=1) | self._stock.look(views)
+        made = [one for row in np.flatnonzero(asked).tolist() for one in self._rule(views[row])]
+        return Decisions(allocations=(*made, *self._stock.link_orders(views)))
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """When stock was last ordered for each pair of nodes; all else follows from the map."""
-        return {"ordered_s": self._stock.ordered_s.copy()}
+        """What the stockroom remembers; all else follows from the map."""
+        return self._stock.state()
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take up a saved state."""
-        self._stock.ordered_s = np.array(state["ordered_s"], dtype=np.float64)
+        self._stock.load_state(state)
 
-    def _rule(self, view: Views, context: Context) -> tuple[Allocation, ...]:
+    def _rule(self, view: Views) -> list[Allocation]:
         waiting = sorted(waiting_requests(view), key=lambda request: (request.deadline_s, request.id))
-        stocks = context.rights != "serve"
-        missing = self._stock.missing(view) if stocks else []
+        missing = self._stock.missing(view)
         if not waiting and not missing:
-            return ()
+            return []
         load = Load.of_view(
             view,
-            context.network,
+            self._context.network,
             unseen_pairs=self._parameters.unseen_pairs,
             unseen_tokens=self._parameters.unseen_tokens,
         )
-        shelf = ready_stock(view) if stocks else {}
-        away = view.away()
+        shelf, away = self._stock.shelf(view), view.away()
         made = [
             found for request in waiting if (found := self._serve(request, view.time_s, load, shelf, away))
         ]
-        made += self._stock.replenish(missing, load, now_s=view.time_s, away=away)
-        return tuple(made)
+        return made + self._stock.replenish(missing, load, view)
 
     def _serve(
-        self,
-        request: Waiting,
-        now_s: float,
-        load: Load,
-        shelf: dict[tuple[int, int], list[float]],
-        away: Away,
+        self, request: Waiting, now_s: float, load: Load, shelf: Shelf, away: Away
     ) -> Allocation | None:
-        if shelf:
-            served = serve_from_stock(request, shelf, margin=self._parameters.margin)
-            if served is not None:
-                return served
-        slack_s = request.deadline_s - now_s - self._command_s(request)
-        choice = self._choose(request, load, slack_s=slack_s, away=away)
+        served = serve_from_stock(request, shelf, margin=self._parameters.margin)
+        if served is not None:
+            return served
+        left_s = request.deadline_s - now_s - self._command_s(request)
+        choice = self._choose(request, load, left_s=left_s, shelf=shelf, away=away)
         if choice is None:
             return None
         load.add(choice, pairs=request.pairs)
-        return request.allocation(choice.path.nodes, plan=Plan(rounds_per_link=choice.rounds))
+        take(shelf, choice.taken)
+        return request.allocation(choice.path.nodes, plan=choice.plan)
 
-    def _choose(self, request: Waiting, load: Load, *, slack_s: float, away: Away) -> Choice | None:
-        """The path and plan of a request that has `slack_s` left; None leaves it waiting."""
+    def _choose(
+        self, request: Waiting, load: Load, *, left_s: float, shelf: Shelf, away: Away
+    ) -> Choice | Fit | None:
+        """The path and plan of a request that has `left_s` left; None leaves it waiting."""
         return self._planner.choose(
             request.source,
             request.destination,
             load,
             target_fidelity=request.target_fidelity,
-            within_s=self._parameters.hope * slack_s,
+            within_s=self._parameters.hope * left_s,
             pairs=request.pairs,
             away=away,
+            shelf=None if request.standing else shelf,
+            left_s=left_s,
+            busy_s=self._parameters.crowd * left_s,
         )
 
     def _command_s(self, request: Waiting) -> float:
@@ -150,3 +158,18 @@ class CentralLive:
         if self._context.control == "local" or plane.zero_delay:
             return 0.0
         return float(network.distance_s[network.median_node, request.source]) + plane.service_time_s
+
+
+class LocalLive(CentralLive):
+    """Every node serves its own requests by expected finish, on its own knowledge."""
+
+    name = "local-live"
+    control: Control = "local"
+
+
+class LocalStock(LocalLive):
+    """`LocalLive` that keeps remote pairs for its top peers unless the arm says otherwise."""
+
+    name = "local-stock"
+    rights: Rights = "remote"
+    knowledge = "constant"

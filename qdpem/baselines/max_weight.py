@@ -24,9 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics.plans import Plan
-from qdpem.baselines.base_stock import BaseStock, BaseStockRule, ready_stock, serve_from_stock
+from qdpem.baselines.base_stock import BaseStockRule
 from qdpem.baselines.chance import Offers, chance_in_time
-from qdpem.baselines.expected_finish import Choice, Load, Planner
+from qdpem.baselines.expected_finish import Load
+from qdpem.baselines.planner import Choice, Planner
+from qdpem.baselines.shelf import Shelf, serve_from_stock
+from qdpem.baselines.stockroom import Stockroom
 from qdpem.baselines.waiting import Waiting, waiting_requests
 from qdpem.network.outages import Away
 from qdpem.policy.interface import Allocation, Context, Decisions, Views
@@ -50,6 +53,7 @@ class MaxWeightParameters(BaseStockRule):
     """Tokens believed ready at repeaters a site has no news of; central: there are none."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0.0 <= self.wait_share <= 1.0:
             raise ValueError(f"wait_share is {self.wait_share!r}; it must be between 0 and 1")
         if not 0.0 <= self.least_chance < 1.0:
@@ -77,26 +81,25 @@ class LocalMaxWeight:
         self._context = context
         self._offers = Offers(context)
         planner = Planner(context, wait_share=self._parameters.wait_share)
-        self._stock = BaseStock(context, planner, rule=self._parameters)
+        self._stock = Stockroom(context, planner, rule=self._parameters)
 
     def decide(self, views: Views) -> Decisions:
         """Serve what waits, heaviest first; then fill up the stock."""
-        asked = (views.request_id >= 0).any(axis=1)
-        if self._context.rights != "serve":
-            asked |= self._stock.may_miss(views)
+        asked = (views.request_id >= 0).any(axis=1) | self._stock.look(views)
         rows = np.flatnonzero(asked).tolist()
-        return Decisions(allocations=tuple(made for row in rows for made in self._rule(views[row])))
+        made = [one for row in rows for one in self._rule(views[row])]
+        return Decisions(allocations=(*made, *self._stock.link_orders(views)))
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """When stock was last ordered for each pair of nodes; weights are of the moment."""
-        return {"ordered_s": self._stock.ordered_s.copy()}
+        """What the stockroom remembers; weights are of the moment."""
+        return self._stock.state()
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take up a saved state."""
-        self._stock.ordered_s = np.array(state["ordered_s"], dtype=np.float64)
+        self._stock.load_state(state)
 
     def _rule(self, view: Views) -> tuple[Allocation, ...]:
-        stocks, rule = self._context.rights != "serve", self._parameters
+        rule = self._parameters
         load = Load.of_view(view, self._context.network, unseen_tokens=rule.unseen_tokens)
         away = view.away()
         matching = Matching(
@@ -104,14 +107,12 @@ class LocalMaxWeight:
             self._offers,
             rule,
             load=load,
-            shelf=ready_stock(view) if stocks else {},
+            shelf=self._stock.shelf(view),
             now_s=view.time_s,
             away=away,
         )
         made = list(matching.serve(waiting_requests(view)))
-        if stocks:
-            made += self._stock.replenish(self._stock.missing(view), load, now_s=view.time_s, away=away)
-        return tuple(made)
+        return (*made, *self._stock.replenish(self._stock.missing(view), load, view))
 
 
 class CentralMaxWeight(LocalMaxWeight):
@@ -131,7 +132,7 @@ class Matching:
         rule: MaxWeightParameters,
         *,
         load: Load,
-        shelf: dict[tuple[int, int], list[float]],
+        shelf: Shelf,
         now_s: float,
         away: Away,
     ) -> None:

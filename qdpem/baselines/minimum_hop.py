@@ -20,6 +20,7 @@ from qdpem.baselines.waiting import Waiting, waiting_requests
 from qdpem.network.outages import Away
 from qdpem.network.routing import Path
 from qdpem.policy.interface import Allocation, Context, Decisions, Views, per_site
+from qdpem.policy.tuning import tunable
 from qdpem.scenario.schema import Control, Rights
 
 
@@ -27,7 +28,7 @@ from qdpem.scenario.schema import Control, Rights
 class MinimumHopParameters:
     """What can be set of the minimum-hop rule."""
 
-    wait_share: float = 0.15
+    wait_share: float = tunable(0.15, low=0.0, high=0.5)
     """Believed age of link pairs when they are swapped, as a share of the time left to the deadline.
     Tried on seeds 0-4 of the quickstart: 0.3 delivers 0.889, 0.15 and 0.1 0.891 with less contention."""
 
@@ -80,14 +81,17 @@ def serve_minimum_hop(view: Views, context: Context, *, wait_share: float) -> It
     """Allocations for the waiting requests of a view of one site, oldest first.
 
     A request gets the first of its paths round what is away (fewest hops, then shortest) that some plan
-    brings to the target after the believed wait, and on it the plan with fewest distillation rounds. A
-    request that none can serve gets nothing.
+    brings to the target after the believed wait, and on it the plan with fewest distillation rounds. Where
+    none does, the wait is believed to be 0: who has long patience need not wait long. A request that no plan
+    serves even so gets nothing.
     """
     away = view.away()
     for request in waiting_requests(view):
         # The deadline of a standing request says nothing of how long one pair of it takes.
         age_s = 0.0 if request.standing else wait_share * (request.deadline_s - view.time_s)
         found = _first_feasible(request, context, age_s=age_s, away=away)
+        if found is None and age_s > 0.0:
+            found = _first_feasible(request, context, age_s=0.0, away=away)
         if found is not None:
             path, rounds = found
             yield request.allocation(path.nodes, plan=Plan(rounds_per_link=rounds))

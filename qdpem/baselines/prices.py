@@ -26,9 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics.plans import Plan
-from qdpem.baselines.base_stock import BaseStock, BaseStockRule, ready_stock, serve_from_stock
+from qdpem.baselines.base_stock import BaseStockRule
 from qdpem.baselines.chance import Offers, chance_in_time, link_hz
-from qdpem.baselines.expected_finish import Choice, Load, Options, Planner
+from qdpem.baselines.expected_finish import Load, Options
+from qdpem.baselines.planner import Choice, Planner
+from qdpem.baselines.shelf import Shelf, serve_from_stock
+from qdpem.baselines.stockroom import Stockroom
 from qdpem.baselines.waiting import Waiting, waiting_requests
 from qdpem.network.graph import Network
 from qdpem.network.outages import Away
@@ -66,6 +69,7 @@ class PriceParameters(BaseStockRule):
     """No price is above this; the utility of a request is at most 1."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0.0 <= self.wait_share <= 1.0:
             raise ValueError(f"wait_share is {self.wait_share!r}; it must be between 0 and 1")
         if not 0.0 < self.target_use <= 1.0:
@@ -172,18 +176,15 @@ class LocalPrices:
             context.network, step_per_s=rule.step_per_s, target_use=rule.target_use, highest=rule.highest
         )
         self._market = Market(context, rule)
-        self._stock = BaseStock(context, Planner(context, wait_share=rule.wait_share), rule=rule)
+        self._stock = Stockroom(context, Planner(context, wait_share=rule.wait_share), rule=rule)
 
     def decide(self, views: Views) -> Decisions:
         """Set prices; serve what waits and is worth its price; then fill up the stock."""
         news = self.book.update(views)
-        asked = (views.request_id >= 0).any(axis=1)
-        if self._context.rights != "serve":
-            asked |= self._stock.may_miss(views)
+        asked = (views.request_id >= 0).any(axis=1) | self._stock.look(views)
         rows = np.flatnonzero(asked).tolist()
-        return Decisions(
-            allocations=tuple(made for row in rows for made in self._rule(views[row])), news=news
-        )
+        made = [one for row in rows for one in self._rule(views[row])]
+        return Decisions(allocations=(*made, *self._stock.link_orders(views)), news=news)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Prices, what was seen last, and when stock was last ordered."""
@@ -192,7 +193,7 @@ class LocalPrices:
             "own": book.own.copy(),
             "believed": book.believed.copy(),
             "seen": book.seen.copy(),
-            "ordered_s": self._stock.ordered_s.copy(),
+            **self._stock.state(),
         }
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -200,12 +201,10 @@ class LocalPrices:
         self.book.own = np.array(state["own"])
         self.book.believed = np.array(state["believed"])
         self.book.seen = np.array(state["seen"])
-        self._stock.ordered_s = np.array(state["ordered_s"])
+        self._stock.load_state(state)
 
     def _rule(self, view: Views) -> tuple[Allocation, ...]:
-        stocks = self._context.rights != "serve"
-        load = Load.of_view(view, self._context.network)
-        shelf = ready_stock(view) if stocks else {}
+        load, shelf = Load.of_view(view, self._context.network), self._stock.shelf(view)
         prices, away = self.book.believed[int(view.site[0])], view.away()
         waiting = sorted(waiting_requests(view), key=lambda request: (request.deadline_s, request.id))
         made = [
@@ -213,9 +212,7 @@ class LocalPrices:
             for request in waiting
             if (found := self._serve(request, view.time_s, load, prices, shelf, away))
         ]
-        if stocks:
-            made += self._stock.replenish(self._stock.missing(view), load, now_s=view.time_s, away=away)
-        return tuple(made)
+        return (*made, *self._stock.replenish(self._stock.missing(view), load, view))
 
     def _serve(
         self,
@@ -223,7 +220,7 @@ class LocalPrices:
         now_s: float,
         load: Load,
         prices: Floats,
-        shelf: dict[tuple[int, int], list[float]],
+        shelf: Shelf,
         away: Away,
     ) -> Allocation | None:
         if shelf:

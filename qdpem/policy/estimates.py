@@ -34,6 +34,7 @@ class Estimates:
         self._network = network
         self._physics = physics
         self._fidelity: dict[tuple[tuple[int, ...], int, float], float] = {}
+        self._ended: dict[tuple[tuple[int, ...], int, float], tuple[float, float]] = {}
         self._life: dict[tuple[tuple[int, ...], int, float], float] = {}
         self._links: dict[tuple[int, int], tuple[State, float]] = {}
         self._stays_bell_diagonal: dict[tuple[int, int], bool] = {}
@@ -47,6 +48,21 @@ class Estimates:
                 self._fidelity.clear()
             self._fidelity[key] = self._physics.fidelity(self._state(path, rounds, age_s))
         return self._fidelity[key]
+
+    def end_to_end(self, path: Path, *, rounds: int = 0, age_s: float = 0.0) -> tuple[float, float]:
+        """Believed fidelity after one end round on two pairs such as `fidelity` tells of, and the pairs over
+        the path that it takes on average, failures included.
+        """
+        age_s = _rounded_up(age_s)
+        key = (path.nodes, rounds, age_s)
+        if key not in self._ended:
+            if len(self._ended) == _MOST_KEPT:
+                self._ended.clear()
+            first, last = (self._network.hardware[path.nodes[end]] for end in (0, -1))
+            joined = self._state(path, rounds, age_s)
+            state, pairs = distilled(joined, 1, plan=_PLAN, model=self._physics, first=first, second=last)
+            self._ended[key] = self._physics.fidelity(state), pairs
+        return self._ended[key]
 
     def rounds_for(self, path: Path, target_fidelity: float, *, age_s: float) -> int | None:
         """Fewest distillation rounds per link that reach the target after `age_s`; None if none does."""

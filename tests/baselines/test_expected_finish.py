@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from qdpem.baselines.expected_finish import Load, Options, Planner, options_over
+from qdpem.baselines.expected_finish import Load, Options, options_over
+from qdpem.baselines.planner import Planner
 from qdpem.policy.interface import Context, Views
 from qdpem.policy.synthetic import small_context, synthetic_views
 from qdpem.rng import stream

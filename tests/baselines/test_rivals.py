@@ -205,7 +205,7 @@ def test_stock_serves_as_what_is_sure() -> None:
     views = quiet(context, (0, 8, 0.6, 0.01), stock=1)
     views.stock_id[0, 0], views.stock_owner[0, 0], views.stock_partner[0, 0] = 70, 0, 8
     views.stock_fidelity[0, 0], views.stock_ready[0, 0] = 0.8, 1
-    (made,) = decide(LocalMaxWeight(MaxWeightParameters()), views, context)
+    (made,) = decide(LocalMaxWeight(MaxWeightParameters(link_base=0)), views, context)
     assert (made.path, made.purpose) == ((0, 8), "serve")
 
 
