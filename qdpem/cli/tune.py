@@ -124,10 +124,14 @@ def finalists_table(found: Tuning) -> Table:
         box=SIMPLE_HEAD,
         title_justify="left",
     )
-    for name in (*found.space, found.measure.heading, "above the defaults"):
-        table.add_column(name, justify="right")
-    for one in found.finalists:
-        table.add_row(*_cells(found, one))
+    columns = [_cells(found, one) for one in found.finalists]
+    table.add_column("")
+    for place, one in enumerate(found.finalists, start=1):
+        table.add_column("defaults" if one is found.defaults else f"{place}.", justify="right")
+    for name, *cells in zip(
+        (*found.space, found.measure.heading, "above the defaults"), *columns, strict=True
+    ):
+        table.add_row(name, *cells)
     return table
 
 
@@ -137,7 +141,7 @@ def _cells(found: Tuning, one: Candidate) -> list[str]:
     values = [_short(value) for value in one.values.values()]
     mean = f"{text(float(scores.mean()))} ± {text(error)}"
     if one is found.defaults:
-        return [*values, mean, "the defaults"]
+        return [*values, mean, "–"]
     return [*values, mean, f"{_signed(found, lead.difference.estimate)} ± {text(lead.paired_spread)}"]
 
 

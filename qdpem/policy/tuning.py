@@ -20,7 +20,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
 
+from qdpem.scenario.schema import Rights
+
 _KEY = "tune"
+_FOR_STOCK = "for_stock"
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,12 @@ def tunable(
     high: float | None = None,
     log: bool = False,
     choices: Sequence[Any] | None = None,
+    for_stock: bool = False,
 ) -> Any:
     """A dataclass field with a default, and the space in which `tune` may look for a better one.
 
-    Either `low` and `high`, or `choices`. Raises ValueError when the default lies outside, or for both.
+    Either `low` and `high`, or `choices`. `for_stock`: it matters only with a right to stock. Raises
+    ValueError when the default lies outside, or for both.
     """
     if (choices is None) == (low is None or high is None):
         raise ValueError(f"a tunable parameter of default {default!r} needs low and high, or choices")
@@ -84,9 +89,13 @@ def tunable(
         inside = low <= default <= high
     if not inside:
         raise ValueError(f"the default {default!r} lies outside {space}")
-    return field(default=default, metadata={_KEY: space})
+    return field(default=default, metadata={_KEY: space, _FOR_STOCK: for_stock})
 
 
-def search_space(parameters: type) -> dict[str, Space]:
-    """The tunable parameters of a policy's `Parameters` and where to look for each."""
-    return {item.name: item.metadata[_KEY] for item in fields(parameters) if _KEY in item.metadata}
+def search_space(parameters: type, *, rights: Rights = "virtual") -> dict[str, Space]:
+    """The tunable parameters of a policy's `Parameters` that matter under `rights`, and where to look."""
+    return {
+        item.name: item.metadata[_KEY]
+        for item in fields(parameters)
+        if _KEY in item.metadata and not (rights == "serve" and item.metadata[_FOR_STOCK])
+    }

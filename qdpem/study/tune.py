@@ -161,7 +161,7 @@ def find_candidates(arm: Arm, *, count: int) -> tuple[list[Candidate], dict[str,
     """
     factory = registry.load("policy", arm.policy)
     kind = getattr(factory, "Parameters", None)
-    space = search_space(kind) if kind is not None else {}
+    space = search_space(kind, rights=arm.rights or factory.rights) if kind is not None else {}
     if not space:
         raise StudyError(
             f"the policy {arm.policy!r} of the arm {arm.name!r} has no tunable parameter, so that there is"

@@ -13,7 +13,7 @@ def test_the_space_is_read_from_the_fields() -> None:
     @dataclass(frozen=True, kw_only=True)
     class Parameters:
         step: float = tunable(0.1, low=1e-3, high=1.0, log=True)
-        base: int = tunable(1, low=0, high=4)
+        base: int = tunable(1, low=0, high=4, for_stock=True)
         kept: bool = tunable(True, choices=(True, False))
         margin: float = 0.01
 
@@ -26,6 +26,8 @@ def test_the_space_is_read_from_the_fields() -> None:
     assert space["base"].whole
     assert not space["step"].whole
     assert Parameters().base == 1
+    assert search_space(Parameters, rights="elementary") == space
+    assert set(search_space(Parameters, rights="serve")) == {"step", "kept"}
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ class Picky(LocalMinimumHop):
     @dataclass(frozen=True, kw_only=True)
     class Parameters(MinimumHopParameters):
         share: float = tunable(0.3, low=0.0, high=1.0)
+        wait_share: float = MinimumHopParameters.wait_share
         fails_above: float = 2.0
 
     def decide(self, views: Views) -> Decisions:
