@@ -53,7 +53,7 @@ def test_nothing_grows_in_twenty_minutes(soak, script, tmp_path, arm, overrides)
     # Something went on: stock was kept, and reservations were at work.
     assert max(one.get("Pair", 0) for one in counts) > 0
     assert max(one.get("Reservation", 0) for one in counts) > 0
-    assert min(one["Environment._queue"] for one in counts) > 0
+    assert min(one["Clock._queue"] for one in counts) > 0
 
 
 def test_a_book_that_forgets_nothing_is_found(soak, script, tmp_path, monkeypatch):

@@ -39,7 +39,7 @@ def test_kraus_operators_keep_the_trace(memory, duration_s, attempts):
     """sum_k K_k^dag K_k = I, and so completely positive and trace preserving."""
     kraus = channels.memory_kraus(memory, duration_s=duration_s, attempts=attempts)
     total = sum(operator.dag() * operator for operator in kraus)
-    assert np.allclose(total.full(), np.eye(2), rtol=0, atol=4e-15)
+    assert np.allclose(total.full(), np.eye(2), rtol=0, atol=2e-14)
 
 
 @pytest.mark.parametrize("gate_fidelity", [0.0, 0.3, 1.0])
