@@ -41,7 +41,7 @@ def build_views(
     status, status_age_s = knowledge.status(rows, now_s)
     peer_source, peer_destination, peer_rate_hz = knowledge.peers(rows)
     waiting = [_waiting_rows(world, site) for site in sites]
-    stock = [_stock_rows(world, desk, site, now_s) for site in sites]
+    stock = _stock_rows(world, desk, sites, now_s)
     return Views(
         time_s=now_s,
         site=np.array(sites, dtype=np.int64),
@@ -79,18 +79,25 @@ def _request_row(request: Request) -> tuple[Any, ...]:
     )
 
 
-def _stock_rows(world: World, desk: Desk, site: int, now_s: float) -> list[tuple[Any, ...]]:
-    shelves = world.stock.seen if site == CONTROLLER else [world.stock.seen[site]]
-    rows = [_pair_row(world, pair, now_s) for shelf in shelves for pair in shelf.values()]
-    for reservation in desk.stocking.get(site, {}).values():
-        path = reservation.path
-        rows += [(-1, path[0], path[-1], np.nan, np.nan, 0)] * reservation.pairs_left
+def _stock_rows(world: World, desk: Desk, sites: Sequence[int], now_s: float) -> list[list[tuple[Any, ...]]]:
+    """What each site knows of its stock: pairs on the shelf, then those on order."""
+    seen = world.stock.seen
+    shelves = [
+        [pair for shelf in (seen if site == CONTROLLER else [seen[site]]) for pair in shelf.values()]
+        for site in sites
+    ]
+    fidelity = iter(world.ledger.fidelities([pair for shelf in shelves for pair in shelf], now_s))
+    rows = [[_pair_row(pair, next(fidelity), now_s) for pair in shelf] for shelf in shelves]
+    for site, kept in zip(sites, rows, strict=True):
+        for reservation in desk.stocking.get(site, {}).values():
+            path = reservation.path
+            kept += [(-1, path[0], path[-1], np.nan, np.nan, 0)] * reservation.pairs_left
     return rows
 
 
-def _pair_row(world: World, pair: Pair, now_s: float) -> tuple[Any, ...]:
+def _pair_row(pair: Pair, fidelity: float, now_s: float) -> tuple[Any, ...]:
     partner = pair.first + pair.second - pair.owner
-    return pair.id, pair.owner, partner, now_s - pair.born_s, world.ledger.fidelity(pair, now_s), 1
+    return pair.id, pair.owner, partner, now_s - pair.born_s, fidelity, 1
 
 
 def _padded(

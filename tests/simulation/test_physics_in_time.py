@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from scipy import stats
 
+from physics.pauli import PauliModel
 from qdpem.events.tables import OUTCOMES, PAIR_ENDS
+from qdpem.network.build import build_network
 from qdpem.scenario.schema import Arm
+from qdpem.simulation.pairs import Ledger
 from qdpem.simulation.run import simulate
 
 LOCAL = Arm(name="local-minhop")
@@ -134,3 +138,18 @@ def _distinct_ends(tables):
         if request in good:
             ends.setdefault(request, set()).add(float(pairs["end_s"][row]))
     return {len(times) for times in ends.values()}
+
+
+@pytest.mark.parametrize("count", [3, 20])
+def test_many_pairs_are_looked_at_as_one_by_one(line, count):
+    """Pairs of several ages, some of this very moment; neither way touches them."""
+    scenario = line(nodes=3, depolarising_s=2.0)
+    network = build_network(scenario, PauliModel(), seed=1)
+    ledger = Ledger(network, PauliModel(), [].append)
+    pairs = [
+        ledger.birth(0, sender=0, ends=(0, 1), now_s=0.1 * number, allocation=0) for number in range(count)
+    ]
+    now_s = 0.1 * (count - 1)
+    states = [pair.state for pair in pairs]
+    assert ledger.fidelities(pairs, now_s) == [ledger.fidelity(pair, now_s) for pair in pairs]
+    assert all(pair.state is state for pair, state in zip(pairs, states, strict=True))

@@ -95,7 +95,9 @@ def test_how_much_they_underrate_is_the_closed_form_of_each_pairs_own_times(line
         return 0.25 * (1.0 + 3.0 * weight * (c * c * z * d * d * y) ** (1.0 / 3.0))
 
     for model, law in (("pauli", exact), ("werner", twirled)):
-        pairs = tables_of(line(nodes=2, rate_hz=20.0, pairs=2, measured_s=10.0), model, memory=memory)["pairs"]
+        pairs = tables_of(line(nodes=2, rate_hz=20.0, pairs=2, measured_s=10.0), model, memory=memory)[
+            "pairs"
+        ]
         fresh = pairs["first_parent"] < 0
         kept_s = (pairs["fidelity_s"] - pairs["born_s"])[fresh]
         left = [np.exp(-(kept_s + late_s) / time_s) for late_s in (0.0, DELAY_S) for time_s in (0.2, 0.3)]
