@@ -92,3 +92,11 @@ def test_the_chain_of_the_page_loads():
     scenario = parse_scenario('name = "page"\n' + found[1])
     assert scenario.links.slotted
     assert scenario.demand.classes[0].standing == "pair"
+
+
+def test_python_of_the_page_on_policies_runs():
+    text = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "docs/policies.md", "exec", dont_inherit=True), {"__name__": "policies"})
