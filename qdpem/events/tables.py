@@ -20,7 +20,7 @@ PURPOSES = ("serve", "stock")
 CLAIM_KINDS = ("emission", "token", "memory")
 CLAIM_ENDS = ("open", "granted", "withdrawn", "refused")
 
-ALLOCATION_ENDS = ("open", "done", "refused", "expired", "failed_swap", "released")
+ALLOCATION_ENDS = ("open", "done", "refused", "expired", "failed_swap")
 """Of an allocation: "refused" names a conflict, whose `cause` says which."""
 
 CAUSES = ("none", "stale", "capacity", "memory", "outage", "pre-emption")

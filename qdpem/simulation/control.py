@@ -174,7 +174,7 @@ class Desk:
     def _ended(self, reservation: Reservation) -> None:
         del self.working[reservation.id]
         source = reservation.path[0]
-        if reservation.end in ("refused", "failed_swap", "released"):
+        if reservation.end in ("refused", "failed_swap"):
             return
         if self.local:
             self._hear_end(reservation)
@@ -211,14 +211,15 @@ class Desk:
             self._after(back_s, self._try_again, reservation.request)
 
     def _try_again(self, request: Request) -> None:
-        """The site has the request back; after too many attempts it is rejected and work for it stops."""
+        """The site has the request back; after too many attempts it is rejected.
+
+        What else works for it works on until it expires: to stop it would reward splitting a request, which
+        is rejected sooner, with less contention.
+        """
         if not request.open:
             return
         if request.tries > self._plane.retries:
             self._world.requests.reject(request)
-            word_s = 0.0 if self.local else self.delay_to_controller_s(request.source)
-            for other in [one for one in self.working.values() if one.request is request]:
-                self._after(word_s, other.withdraw)
         else:
             limit_s = self._plane.back_off_s * 2.0 ** (request.tries - 1)
             wait_s = limit_s * self._back_off[request.source].next()

@@ -174,11 +174,6 @@ class Reservation:
         if self.open:
             self._give_up(position, "failed_swap", "none")
 
-    def withdraw(self) -> None:
-        """The source no longer wants it: all that hear of it release."""
-        if self.open:
-            self._give_up(0, "released", "none")
-
     def interrupt(self, position: int) -> None:
         """What the allocation needs at `position` is away: all that hear of it release."""
         if self.open:

@@ -313,26 +313,3 @@ def test_a_key_from_stock_is_measured_when_the_partner_knows_which_pair(line, sc
     stored_s = 2 * (2.0 + delay_s - pairs["born_s"][row]) + delay_s
     weight = ((4 * 0.98 - 1) / 3) * math.exp(-stored_s / 20.0)
     assert pairs["fidelity"][row] == pytest.approx((3 * weight + 1) / 4, abs=1e-12)
-
-
-def test_what_works_for_a_rejected_request_stops(line, script, arrive):
-    """Two allocations, one pair each; the inner node has qubits for the first alone and there is no retry."""
-    arrive([(1.0, 0, 2)], pairs=2)
-    scenario = line(nodes=3, memories=3)
-    object.__setattr__(scenario, "control", type(scenario.control)(retries=0))
-
-    def twice(views):
-        one = _allocation(views.time_s, (0, 1, 2), expires_s=6.0)
-        return Decisions(allocations=(one, one))
-
-    tables = simulate(scenario, Arm(name="local-minhop"), seed=1, policy=script(_each([twice]))).tables
-    allocations = tables["allocations"]
-    assert [OUTCOMES[code] for code in tables["requests"]["outcome"]] == ["rejected"]
-    ends = {
-        row: ALLOCATION_ENDS[code]
-        for row, code in zip(*(allocations[k] for k in ("allocation", "end")), strict=True)
-    }
-    assert ends == {0: "released", 1: "refused"}
-    # Both reach node 1 at once; the refusal of the second is back a hop later, and there the first ends.
-    assert allocations["end_s"] == pytest.approx([1.0 + DELAY_S, 1.0 + 2 * DELAY_S], abs=1e-12)
-    assert (tables["claims"]["end_s"] <= 1.0 + 3 * DELAY_S + 1e-9).all()
