@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import count, cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +31,9 @@ Floats = NDArray[np.float64]
 _INK = "#010203"
 _COLOURS = ("#1C86CC", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_MOST_INSIDE = 8
+"""More arms than this have their legend beside the frontier, not in it."""
+
 _DASHES = ((0, ()), (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))
 _SETTINGS: Mapping[str, Any] = {
     "svg.fonttype": "none",
@@ -78,8 +81,14 @@ class Point:
 
 def arm_styles(names: Sequence[str]) -> dict[str, ArmStyle]:
     """One look per arm, by its place in the study."""
-    looks = zip(names, cycle(_COLOURS), cycle(_MARKERS), cycle(_DASHES), strict=False)
+    looks = zip(names, cycle(_COLOURS), _markers(), cycle(_DASHES), strict=False)
     return {name: ArmStyle(colour, marker, dash) for name, colour, marker, dash in looks}
+
+
+def _markers() -> Iterator[str]:
+    """Markers that meet each colour in another order each time round: 49 looks before one comes again."""
+    for number in count():
+        yield _MARKERS[(number + number // len(_COLOURS)) % len(_MARKERS)]
 
 
 def repeater_load(tables: Tables, *, start_s: float, end_s: float) -> Floats:
@@ -241,7 +250,9 @@ def _smooth_rate(events_s: Floats, *, times: Floats, width_s: float = 1.0) -> Fl
 
 def frontier(points: Mapping[str, Point], *, styles: Mapping[str, ArmStyle]) -> str:
     """Delivery against contention: means with 95 % intervals, and every seed as a small mark."""
-    with _canvas(width=6.4, height=4.2) as (figure, (place,)):
+    crowded = len(points) > _MOST_INSIDE
+    height = max(4.2, 0.24 * len(points) + 0.3)
+    with _canvas(width=8.4 if crowded else 6.4, height=height) as (figure, (place,)):
         for arm, point in points.items():
             style = styles[arm]
             place.plot(
@@ -269,7 +280,10 @@ def frontier(points: Mapping[str, Point], *, styles: Mapping[str, ArmStyle]) -> 
         place.set_xlabel("contended claims per arrived request")
         place.set_ylabel("requests delivered / requests")
         place.annotate("better: up and left", (0.0, 1.0), xycoords="axes fraction", fontsize=8, va="bottom")
-        place.legend(loc="best")
+        if crowded:
+            place.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
+        else:
+            place.legend(loc="best")
         place.margins(0.12)
         return _svg(figure, "frontier")
 
