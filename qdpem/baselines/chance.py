@@ -8,41 +8,19 @@ the work ahead at the freer of its ends takes, and that of its own pairs.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.baselines.expected_finish import Load, Options, options_over
+from qdpem.baselines.expected_finish import Load, Options, OptionsBetween
 from qdpem.baselines.planner import Choice
 from qdpem.baselines.waiting import Waiting
-from qdpem.network.outages import NOTHING_AWAY, Away
-from qdpem.policy.interface import Context
 
 Floats = NDArray[np.float64]
-_KEPT_DETOURS = 1024
 
 
-class Offers:
-    """Paths and plans between nodes as arrays, kept once found; of those round what is away the last ones."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._found: dict[tuple[int, int], Options | None] = {}
-        self._around = lru_cache(_KEPT_DETOURS)(self._over)
-
-    def between(self, source: int, destination: int, away: Away) -> Options | None:
-        """Options of all K paths and 3 plans; None without a path."""
-        if away:
-            return self._around(source, destination, away)
-        key = (source, destination)
-        if key not in self._found:
-            self._found[key] = self._over(source, destination, NOTHING_AWAY)
-        return self._found[key]
-
-    def _over(self, source: int, destination: int, away: Away) -> Options | None:
-        paths = self._context.routes.paths(source, destination, away)
-        return options_over(paths, self._context) if paths else None
+class Offers(OptionsBetween):
+    """The options between nodes, and the best of them for a request by a given gain."""
 
     def first_good(
         self,

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.network.graph import Network
+from qdpem.network.outages import NOTHING_AWAY, Away
 from qdpem.network.routing import Path
 from qdpem.policy.estimates import MAX_ROUNDS
 from qdpem.policy.interface import (
@@ -38,6 +40,7 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 _TRIPS = 3.0
 _PLANS = MAX_ROUNDS + 1
+_KEPT_DETOURS = 1024
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -99,6 +102,35 @@ class Options:
             made_s[0][stocked] = 0.0
         swapped_s = np.where(self.is_inner, token_wait_s[self.inner], 0.0)
         return np.asarray(np.sqrt((made_s**2).sum(axis=-1) + (swapped_s**2).sum(axis=-1)))
+
+
+class OptionsBetween:
+    """Options between nodes, kept once found; of those round what is away the ones asked for last."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._found: dict[tuple[int, int], Options | None] = {}
+        # What is away changes without end.
+        self._around = lru_cache(_KEPT_DETOURS)(self._find_around)
+
+    def between(self, source: int, destination: int, away: Away) -> Options | None:
+        """Options of all K paths and 3 plans; None without a path."""
+        if away:
+            return self._around(source, destination, away)
+        key = (source, destination)
+        if key not in self._found:
+            self._found[key] = self._over(self._context.routes.paths(source, destination))
+        return self._found[key]
+
+    def _find_around(self, source: int, destination: int, away: Away) -> Options | None:
+        routes = self._context.routes
+        paths = routes.paths(source, destination, away)
+        if paths is routes.paths(source, destination):
+            return self.between(source, destination, NOTHING_AWAY)
+        return self._over(paths)
+
+    def _over(self, paths: tuple[Path, ...]) -> Options | None:
+        return options_over(paths, self._context) if paths else None
 
 
 def options_over(paths: tuple[Path, ...], context: Context) -> Options:

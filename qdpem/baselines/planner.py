@@ -9,12 +9,11 @@ Work: O(K x plans x hops) for each request; with stock a look at each hop, and a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from physics.plans import Plan
-from qdpem.baselines.expected_finish import Floats, Load, Options, options_over
+from qdpem.baselines.expected_finish import Floats, Load, Options, OptionsBetween
 from qdpem.baselines.shelf import (
     ADMITTED_WAIT_SHARE,
     Shelf,
@@ -28,8 +27,6 @@ from qdpem.baselines.virtual_links import VirtualLinks
 from qdpem.network.outages import NOTHING_AWAY, Away
 from qdpem.network.routing import Path
 from qdpem.policy.interface import Context
-
-_KEPT_DETOURS = 1024
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -87,9 +84,7 @@ class Planner:
         self._end_rounds = end_rounds
         self._idle = Load.idle(context.network)
         self._virtual = VirtualLinks(context)
-        self._options: dict[tuple[int, int], Options | None] = {}
-        # What is away changes without end: only the options asked for last are kept.
-        self._around = lru_cache(_KEPT_DETOURS)(self._find_around)
+        self._options = OptionsBetween(context)
 
     def choose(
         self,
@@ -125,7 +120,7 @@ class Planner:
             left_s=left_s,
             busy_s=busy_s,
         )
-        options = self._between(source, destination, away)
+        options = self._options.between(source, destination, away)
         plain = self._over_links(options, ask, load, quiet, shelf) if options is not None else None
         if not shelf or self._context.rights != "virtual":
             return plain
@@ -230,24 +225,6 @@ class Planner:
                     cost_s=float(cost_s[rounds, row]),
                 )
         return None
-
-    def _between(self, source: int, destination: int, away: Away) -> Options | None:
-        if away:
-            return self._around(source, destination, away)
-        key = (source, destination)
-        if key not in self._options:
-            self._options[key] = self._over(self._context.routes.paths(source, destination))
-        return self._options[key]
-
-    def _find_around(self, source: int, destination: int, away: Away) -> Options | None:
-        routes = self._context.routes
-        paths = routes.paths(source, destination, away)
-        if paths is routes.paths(source, destination):
-            return self._between(source, destination, NOTHING_AWAY)
-        return self._over(paths)
-
-    def _over(self, paths: tuple[Path, ...]) -> Options | None:
-        return options_over(paths, self._context) if paths else None
 
 
 def _cheapest(cost_s: Floats) -> list[tuple[int, int]]:
