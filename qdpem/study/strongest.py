@@ -81,9 +81,9 @@ def strongest_reading(found: Strongest, *, compared_on: Sequence[int]) -> list[s
     said = (
         f"{best[0]} is the strongest of {len(found.means)} arms without a forecast, and what the others are"
     )
-    said += f" compared with: on the {on} its {found.measure.heading} is {text(best[1])}"
+    said += f" compared with; {found.measure.heading} on the {on}: {text(best[1])}"
     if found.margin is not None:
-        said += f", that of {others[0][0]}, the next, {text(others[0][1])} ({_margin(found, found.margin)})"
+        said += f", and {text(others[0][1])} by {others[0][0]}, the next ({_margin(found, found.margin)})"
     sentences = [f"{said}."]
     if found.unfinished:
         sentences.append(f"{', '.join(found.unfinished)} failed on a {on} and could not be the strongest.")

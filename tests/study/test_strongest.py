@@ -110,7 +110,10 @@ def test_the_margin_over_the_next_is_said_with_its_interval() -> None:
     assert list(found.means) == ["best", "next", "weak"]
     [said] = strongest_reading(found, compared_on=(1000, 1001))
     assert said.startswith("best is the strongest of 3 arms without a forecast")
-    assert "its delivered is 0.853, that of next, the next, 0.753 (+0.100, 95 % interval +0." in said
+    scores = (
+        "delivered on the tuning seeds 0, 1, 2: 0.853, and 0.753 by next, the next (+0.100, 95 % interval +0."
+    )
+    assert scores in said
     assert "too little" not in said
     close = find({"best": [0.8, 0.9, 0.86], "next": [0.9, 0.79, 0.85]})
     assert "too little to tell the two apart" in strongest_reading(close, compared_on=(1000,))[0]
