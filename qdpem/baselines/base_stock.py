@@ -80,64 +80,64 @@ class BaseStock:
         self._quota = np.floor(network.foreign_stock_share * network.memories)
         self._least_means = least_means(rule.least_use, rule.base)
 
-    def may_miss(self, views: Views) -> NDArray[np.bool_]:
-        """Sites at which `missing` can find anything, [S]: all that it cannot is left out, in one go."""
-        if self._context.rights == "elementary" or self._context.control == "central":
-            return np.full(len(views), self._context.rights != "elementary")
-        rule, width = self._rule, self._rule.peers
+    def missing(self, views: Views) -> list[list[tuple[int, int]]]:
+        """Of each site asked, peers whose stock is below its level and worth an order now, most asked for
+        first."""
+        rule, local = self._rule, self._context.control == "local"
+        if self._context.rights == "elementary":
+            return [[] for _ in range(len(views))]
+        width = rule.peers * (1 if local else self._context.network.node_count)
         source, destination = views.peer_source[:, :width], views.peer_destination[:, :width]
-        kept = (views.stock_partner[:, None, :] == destination[:, :, None]).sum(axis=2)
-        may = (source >= 0) & (kept < rule.base) & (kept < self._quota[destination])
+        on_hand, foreign = self._held(views, source, destination)
+        may = (source >= 0) & (on_hand < rule.base) & (foreign < self._quota[destination])
         may &= views.time_s >= self.ordered_s[source, destination] + rule.reorder_s
-        may &= self._has_room(views, destination)
-        if not (views.away_node.shape[1] or views.away_link.shape[1]):
-            life_s = self._lives(source, destination, may, NOTHING_AWAY)
-            may &= kept < self._levels(source, views.peer_rate_hz[:, :width], life_s)
-        return np.asarray(may.any(axis=1))
+        may &= self._has_room(views, source, destination)
+        life_s = self._lives(views, source, destination, may)
+        may &= on_hand < self._levels(source, views.peer_rate_hz[:, :width], life_s)
+        return [
+            list(zip(source[row][found].tolist(), destination[row][found].tolist(), strict=True))
+            for row, found in enumerate(may)
+        ]
 
-    def _has_room(self, views: Views, destination: Ints) -> NDArray[np.bool_]:
-        """Whether neither end is known to have too few free qubits, [S, P]."""
-        few = views.status[:, :, FREE_MEMORIES] < self._rule.free_memories
-        there = views.known[:, None, :] == destination[:, :, None]
-        return np.asarray(~few[:, :1] & ~(there & few[:, None, :]).any(axis=2))
+    def _held(self, views: Views, source: Ints, destination: Ints) -> tuple[Ints, Ints]:
+        """Pairs kept or on order for each peer, and all that the site knows of at the peer's, [S, P]."""
+        if self._context.control == "local":
+            kept = (views.stock_partner[:, None, :] == destination[:, :, None]).sum(axis=2)
+            return kept, kept
+        nodes = self._context.network.node_count
+        owned = views.stock_owner[0] >= 0
+        owner, partner = views.stock_owner[0][owned], views.stock_partner[0][owned]
+        on_hand = np.bincount(owner * nodes + partner, minlength=nodes * nodes)
+        return on_hand[source * nodes + destination], np.bincount(partner, minlength=nodes)[destination]
+
+    def _has_room(self, views: Views, source: Ints, destination: Ints) -> NDArray[np.bool_]:
+        """Whether both ends have qubits to spare; peers that a node has no news of are believed to."""
+        enough = views.status[:, :, FREE_MEMORIES] >= self._rule.free_memories
+        if self._context.control == "central":
+            spare = np.zeros(self._context.network.node_count, dtype=np.bool_)
+            spare[views.known[0]] = enough[0]
+            return np.asarray(spare[source] & spare[destination])
+        full = (views.known[:, None, :] == destination[:, :, None]) & ~enough[:, None, :]
+        return np.asarray(enough[:, :1] & ~full.any(axis=2))
 
     def _levels(self, source: Ints, rate_hz: Floats, life_s: Floats) -> Ints:
         """How many pairs are worth keeping of what is asked for at this rate."""
         with np.errstate(invalid="ignore"):
             mean = rate_hz * life_s * self._surge.factor(source, life_s)
-        return np.searchsorted(self._least_means, np.nan_to_num(mean, nan=0.0, posinf=np.inf), side="right")
+        return np.searchsorted(self._least_means, np.where(np.isnan(mean), 0.0, mean), side="right")
 
-    def _lives(self, source: Ints, destination: Ints, asked: NDArray[np.bool_], away: Away) -> Floats:
+    def _lives(self, views: Views, source: Ints, destination: Ints, asked: NDArray[np.bool_]) -> Floats:
         """Useful life of stock over the path with fewest hops, 0 without a path; NaN where not `asked`."""
-        if away:
+        if views.away_node.shape[1] or views.away_link.shape[1]:
             life_s = np.full(source.shape, np.nan)
-            pairs = zip(source[asked].tolist(), destination[asked].tolist(), strict=True)
-            life_s[asked] = [self._life_s(first, second, away) for first, second in pairs]
+            for row, place in np.argwhere(asked).tolist():
+                ends = int(source[row, place]), int(destination[row, place])
+                life_s[row, place] = self._life_s(*ends, views.away(row))
             return life_s
         new = asked & np.isnan(self._lives_s[source, destination])
         for first, second in zip(source[new].tolist(), destination[new].tolist(), strict=True):
             self._lives_s[first, second] = self._life_s(first, second, NOTHING_AWAY)
         return np.where(asked, self._lives_s[source, destination], np.nan)
-
-    def missing(self, view: Views) -> list[tuple[int, int]]:
-        """Peers whose stock is below its level and worth an order now, most asked for first."""
-        rule, nodes = self._rule, self._context.network.node_count
-        if self._context.rights == "elementary":
-            return []
-        width = rule.peers * (1 if self._context.control == "local" else nodes)
-        listed = view.peer_source[0, :width] >= 0
-        source, destination = view.peer_source[0, :width][listed], view.peer_destination[0, :width][listed]
-        owned = view.stock_owner[0] >= 0
-        owner, partner = view.stock_owner[0][owned], view.stock_partner[0][owned]
-        on_hand = np.bincount(owner * nodes + partner, minlength=nodes * nodes)[source * nodes + destination]
-        foreign = np.bincount(partner, minlength=nodes)
-        free = _free_memories(view, nodes)
-        may = (on_hand < rule.base) & (foreign[destination] < self._quota[destination])
-        may &= view.time_s >= self.ordered_s[source, destination] + rule.reorder_s
-        may &= np.minimum(free[source], free[destination]) >= rule.free_memories
-        life_s = self._lives(source, destination, may, view.away())
-        may &= on_hand < self._levels(source, view.peer_rate_hz[0, :width][listed], life_s)
-        return list(zip(source[may].tolist(), destination[may].tolist(), strict=True))
 
     def replenish(
         self, missing: list[tuple[int, int]], load: Load, *, now_s: float, away: Away = NOTHING_AWAY
@@ -187,11 +187,3 @@ class BaseStock:
             plan=Plan(rounds_per_link=choice.rounds),
             purpose="stock",
         )
-
-
-def _free_memories(view: Views, nodes: int) -> Floats:
-    """Free qubits of each node [N] as far as known, else inf."""
-    known = view.known[0] >= 0
-    free = np.full(nodes, np.inf)
-    free[view.known[0][known]] = view.status[0, known, FREE_MEMORIES]
-    return free

@@ -81,7 +81,7 @@ class Surge:
         """Mean forecast within `life_s`, no farther than forecasts reach, over the mean so far; 1 without."""
         horizon = self._ahead.shape[1]
         with np.errstate(invalid="ignore", divide="ignore"):
-            steps = np.ceil(np.nan_to_num(life_s, nan=0.0, posinf=np.inf) / self._step_s)
+            steps = np.ceil(np.where(np.isnan(life_s), 0.0, life_s) / self._step_s)
             last = np.clip(steps, 1, horizon).astype(np.int64) - 1
             mean = self.heard[0, nodes] / self.heard[1, nodes]
             found = self._ahead[nodes, last] / mean

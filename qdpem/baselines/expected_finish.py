@@ -256,13 +256,13 @@ class Load:
         known = view.known[0]
         nodes = known[known >= 0]
         status = view.status[0, known >= 0]
-        age_s = np.nan_to_num(view.status_age_s[0, known >= 0])
+        age_s = view.status_age_s[0, known >= 0]
         pairs, swaps = np.full(network.node_count, unseen_pairs), np.zeros(network.node_count)
         pairs[nodes] = np.fmax(np.fmax(status[:, EMISSION_BACKLOG], status[:, ORDERED_PAIRS]), 0.0)
         swaps[nodes] = np.fmax(np.fmax(status[:, TOKEN_BACKLOG], status[:, ORDERED_SWAPS]), 0.0)
         tokens = np.full(network.node_count, min(unseen_tokens, network.repeater_burst))
         refilled = status[:, TOKENS] + network.repeater_rate_hz[nodes] * age_s
-        tokens[nodes] = np.fmin(np.nan_to_num(refilled, nan=np.inf), network.repeater_burst)
+        tokens[nodes] = np.fmin(refilled, network.repeater_burst)
         unseen = np.ones(network.node_count, dtype=np.bool_)
         unseen[nodes] = False
         return cls(network, pairs=pairs, swaps=swaps, tokens=tokens, unseen=unseen)

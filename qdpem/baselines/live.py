@@ -50,8 +50,8 @@ class LiveParameters(BaseStockRule):
     """Seconds of later finish accepted for each second of source and repeater time left to others."""
     unseen_pairs: float = 1.0
     """Pairs believed ahead at sources a site has no news of; central: there are none."""
-    unseen_tokens: float = 0.0
-    """Tokens believed ready at repeaters a site has no news of."""
+    unseen_tokens: float = tunable(1.0, low=0.0, high=1.0)
+    """Tokens believed ready at repeaters a site has no news of; central: there are none."""
 
     end_rounds: bool = True
     """Whether what no distillation of links brings to the target is distilled end to end as well."""
@@ -92,8 +92,7 @@ class CentralLive:
 
     def decide(self, views: Views) -> Decisions:
         """Serve what waits, from stock where it can; then fill up the stock."""
-        asked = (views.request_id >= 0).any(axis=1) | self._stock.look(views)
-        made = [one for row in np.flatnonzero(asked).tolist() for one in self._rule(views[row])]
+        made = [one for occasion in self._stock.occasions(views) for one in self._rule(*occasion)]
         return Decisions(allocations=(*made, *self._stock.link_orders(views)))
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -104,11 +103,8 @@ class CentralLive:
         """Take up a saved state."""
         self._stock.load_state(state)
 
-    def _rule(self, view: Views) -> list[Allocation]:
+    def _rule(self, view: Views, missing: list[tuple[int, int]]) -> list[Allocation]:
         waiting = sorted(waiting_requests(view), key=lambda request: (request.deadline_s, request.id))
-        missing = self._stock.missing(view)
-        if not waiting and not missing:
-            return []
         load = Load.of_view(
             view,
             self._context.network,

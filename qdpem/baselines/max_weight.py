@@ -85,9 +85,7 @@ class LocalMaxWeight:
 
     def decide(self, views: Views) -> Decisions:
         """Serve what waits, heaviest first; then fill up the stock."""
-        asked = (views.request_id >= 0).any(axis=1) | self._stock.look(views)
-        rows = np.flatnonzero(asked).tolist()
-        made = [one for row in rows for one in self._rule(views[row])]
+        made = [one for occasion in self._stock.occasions(views) for one in self._rule(*occasion)]
         return Decisions(allocations=(*made, *self._stock.link_orders(views)))
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -98,7 +96,7 @@ class LocalMaxWeight:
         """Take up a saved state."""
         self._stock.load_state(state)
 
-    def _rule(self, view: Views) -> tuple[Allocation, ...]:
+    def _rule(self, view: Views, missing: list[tuple[int, int]]) -> tuple[Allocation, ...]:
         rule = self._parameters
         load = Load.of_view(view, self._context.network, unseen_tokens=rule.unseen_tokens)
         away = view.away()
@@ -112,7 +110,7 @@ class LocalMaxWeight:
             away=away,
         )
         made = list(matching.serve(waiting_requests(view)))
-        return (*made, *self._stock.replenish(self._stock.missing(view), load, view))
+        return (*made, *self._stock.replenish(missing, load, view))
 
 
 class CentralMaxWeight(LocalMaxWeight):

@@ -181,9 +181,7 @@ class LocalPrices:
     def decide(self, views: Views) -> Decisions:
         """Set prices; serve what waits and is worth its price; then fill up the stock."""
         news = self.book.update(views)
-        asked = (views.request_id >= 0).any(axis=1) | self._stock.look(views)
-        rows = np.flatnonzero(asked).tolist()
-        made = [one for row in rows for one in self._rule(views[row])]
+        made = [one for occasion in self._stock.occasions(views) for one in self._rule(*occasion)]
         return Decisions(allocations=(*made, *self._stock.link_orders(views)), news=news)
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -203,7 +201,7 @@ class LocalPrices:
         self.book.seen = np.array(state["seen"])
         self._stock.load_state(state)
 
-    def _rule(self, view: Views) -> tuple[Allocation, ...]:
+    def _rule(self, view: Views, missing: list[tuple[int, int]]) -> tuple[Allocation, ...]:
         load, shelf = Load.of_view(view, self._context.network), self._stock.shelf(view)
         prices, away = self.book.believed[int(view.site[0])], view.away()
         waiting = sorted(waiting_requests(view), key=lambda request: (request.deadline_s, request.id))
@@ -212,7 +210,7 @@ class LocalPrices:
             for request in waiting
             if (found := self._serve(request, view.time_s, load, prices, shelf, away))
         ]
-        return (*made, *self._stock.replenish(self._stock.missing(view), load, view))
+        return (*made, *self._stock.replenish(missing, load, view))
 
     def _serve(
         self,

@@ -43,10 +43,10 @@ def scaled(fidelity: float, factor: float) -> float:
 def ready_stock(view: Views) -> Shelf:
     """The shelf that a view of one site shows."""
     found: Shelf = {}
-    columns = (view.stock_owner[0], view.stock_partner[0], view.stock_ready[0], view.stock_fidelity[0])
-    for owner, partner, ready, fidelity in zip(*(column.tolist() for column in columns), strict=True):
-        if owner >= 0 and ready == 1:
-            found.setdefault((owner, partner), []).append(fidelity)
+    ready = view.stock_ready[0] == 1
+    columns = (view.stock_owner[0], view.stock_partner[0], view.stock_fidelity[0])
+    for owner, partner, fidelity in zip(*(column[ready].tolist() for column in columns), strict=True):
+        found.setdefault((owner, partner), []).append(fidelity)
     return found
 
 

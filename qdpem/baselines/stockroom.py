@@ -7,7 +7,7 @@ nothing is kept and nothing costs time. Source, knowledge and work are those of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,20 +31,21 @@ class Stockroom:
         self._links = LinkStock(context, rule=rule)
         self.is_open = context.rights != "serve"
 
-    def look(self, views: Views) -> NDArray[np.bool_]:
-        """Take in what the views forecast; at which sites `missing` may find anything, [S]."""
-        if not self.is_open:
-            return np.zeros(len(views), dtype=np.bool_)
-        self._surge.hear(views)
-        return self._remote.may_miss(views)
+    def occasions(self, views: Views) -> Iterator[tuple[Views, list[tuple[int, int]]]]:
+        """Take in what the views forecast; then the view of each site where a request waits or a peer is
+        short of remote pairs, with those peers, most asked for first."""
+        waiting = (views.request_id >= 0).any(axis=1).tolist()
+        missing: list[list[tuple[int, int]]] = [[] for _ in waiting]
+        if self.is_open:
+            self._surge.hear(views)
+            missing = self._remote.missing(views)
+        for row, (waits, short) in enumerate(zip(waiting, missing, strict=True)):
+            if waits or short:
+                yield views[row], short
 
     def shelf(self, view: Views) -> Shelf:
         """Ready pairs of a view of one site."""
         return ready_stock(view) if self.is_open else {}
-
-    def missing(self, view: Views) -> list[tuple[int, int]]:
-        """Peers of one site that are short of remote pairs, most asked for first."""
-        return self._remote.missing(view) if self.is_open else []
 
     def replenish(self, missing: list[tuple[int, int]], load: Load, view: Views) -> list[Allocation]:
         """Orders for what is missing, where they disturb nobody; `load` counts their work."""

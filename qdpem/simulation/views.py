@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,23 +13,10 @@ from qdpem.policy.interface import CONTROLLER, Views
 from qdpem.simulation.control import Desk
 from qdpem.simulation.knowledge import Knowledge
 from qdpem.simulation.outages import Outages
-from qdpem.simulation.pairs import Pair
 from qdpem.simulation.requests import Request
 from qdpem.simulation.world import World
-
-_REQUEST = (
-    "id",
-    "source",
-    "destination",
-    "target_fidelity",
-    "pairs",
-    "deadline_s",
-    "application",
-    "attempts",
-    "standing",
-)
-_STOCK = ("id", "owner", "partner", "age_s", "fidelity", "ready")
-_REAL = {"target_fidelity", "deadline_s", "age_s", "fidelity"}
+Flags = NDArray[np.bool_]
+_REAL = {"target_fidelity", "deadline_s"}
 
 
 def build_views(
@@ -40,8 +28,6 @@ def build_views(
     now_s = world.clock.now_s
     status, status_age_s = knowledge.status(rows, now_s)
     peer_source, peer_destination, peer_rate_hz = knowledge.peers(rows)
-    waiting = [_waiting_rows(world, site) for site in sites]
-    stock = _stock_rows(world, desk, sites, now_s)
     return Views(
         time_s=now_s,
         site=np.array(sites, dtype=np.int64),
@@ -54,69 +40,86 @@ def build_views(
         peer_destination=peer_destination,
         peer_rate_hz=peer_rate_hz,
         **outages.columns(rows),
-        **_padded("request", _REQUEST, waiting),
-        **_padded("stock", _STOCK, stock),
+        **_request_columns(world, sites),
+        **_stock_columns(world, desk, sites, now_s),
     )
 
 
-def _waiting_rows(world: World, site: int) -> list[tuple[Any, ...]]:
-    waiting = world.requests.waiting.get(site)
-    return [_request_row(request) for request in waiting.values()] if waiting else []
+def _request_columns(world: World, sites: Sequence[int]) -> dict[str, NDArray[Any]]:
+    """What waits at each site, in the order of arrival."""
+    waiting = [world.requests.waiting.get(site, {}) for site in sites]
+    requests = [request for kept in waiting for request in kept.values()]
+    filled = _filled([len(kept) for kept in waiting])
+    columns = {
+        "id": [request.id for request in requests],
+        "source": [request.source for request in requests],
+        "destination": [request.destination for request in requests],
+        "target_fidelity": [request.target_fidelity for request in requests],
+        "pairs": [request.pairs - _had(request) for request in requests],
+        "deadline_s": [request.deadline_s for request in requests],
+        "application": [request.application for request in requests],
+        "attempts": [request.attempts for request in requests],
+        "standing": [request.standing for request in requests],
+    }
+    return {
+        f"request_{name}": _placed(values, filled, np.nan if name in _REAL else -1)
+        for name, values in columns.items()
+    }
 
 
-def _request_row(request: Request) -> tuple[Any, ...]:
-    had = 0 if request.standing else len(request.held) + len(request.fidelities)
-    return (
-        request.id,
-        request.source,
-        request.destination,
-        request.target_fidelity,
-        request.pairs - had,
-        request.deadline_s,
-        request.application,
-        request.attempts,
-        request.standing,
-    )
+def _had(request: Request) -> int:
+    return 0 if request.standing else len(request.held) + len(request.fidelities)
 
 
-def _stock_rows(world: World, desk: Desk, sites: Sequence[int], now_s: float) -> list[list[tuple[Any, ...]]]:
+def _stock_columns(
+    world: World, desk: Desk, sites: Sequence[int], now_s: float
+) -> dict[str, NDArray[Any]]:
     """What each site knows of its stock: pairs on the shelf, then those on order."""
     seen = world.stock.seen
     shelves = [
         [pair for shelf in (seen if site == CONTROLLER else [seen[site]]) for pair in shelf.values()]
         for site in sites
     ]
-    fidelity = iter(world.ledger.fidelities([pair for shelf in shelves for pair in shelf], now_s))
-    rows = [[_pair_row(pair, next(fidelity), now_s) for pair in shelf] for shelf in shelves]
-    for site, kept in zip(sites, rows, strict=True):
-        for reservation in desk.stocking.get(site, {}).values():
-            path = reservation.path
-            kept += [(-1, path[0], path[-1], np.nan, np.nan, 0)] * reservation.pairs_left
-    return rows
-
-
-def _pair_row(pair: Pair, fidelity: float, now_s: float) -> tuple[Any, ...]:
-    partner = pair.first + pair.second - pair.owner
-    return pair.id, pair.owner, partner, now_s - pair.born_s, fidelity, 1
-
-
-def _padded(
-    prefix: str, names: tuple[str, ...], rows: Sequence[Sequence[tuple[Any, ...]]]
-) -> dict[str, NDArray[Any]]:
-    """One array [S, longest] per name, padded with -1 or NaN; at least one column wide."""
-    width = max(1, max(map(len, rows)))
-    if len(rows) == 1 and rows[0]:
-        return {
-            f"{prefix}_{name}": np.array((values,), dtype=np.float64 if name in _REAL else np.int64)
-            for name, values in zip(names, zip(*rows[0], strict=True), strict=True)
-        }
-    shape = (len(rows), width)
-    arrays = {
-        name: np.full(shape, np.nan) if name in _REAL else np.full(shape, -1, dtype=np.int64)
-        for name in names
+    ordered = [_ordered(desk, site) for site in sites]
+    pairs = [pair for shelf in shelves for pair in shelf]
+    counts = [len(shelf) for shelf in shelves]
+    filled = _filled([kept + len(orders) for kept, orders in zip(counts, ordered, strict=True)])
+    ready = filled & (np.arange(filled.shape[1]) < np.array(counts)[:, None])
+    owner = [pair.owner for pair in pairs]
+    columns = {
+        "id": _placed([pair.id for pair in pairs], ready, -1),
+        "owner": _placed(owner, ready, -1),
+        "partner": _placed([pair.first + pair.second for pair in pairs], ready, -1),
+        "age_s": now_s - _placed([pair.born_s for pair in pairs], ready, np.nan),
+        "fidelity": _placed(world.ledger.fidelities(pairs, now_s), ready, np.nan),
+        "ready": ready.astype(np.int64),
     }
-    for line, row in enumerate(rows):
-        if row:
-            for name, values in zip(names, zip(*row, strict=True), strict=True):
-                arrays[name][line, : len(row)] = values
-    return {f"{prefix}_{name}": array for name, array in arrays.items()}
+    columns["partner"][ready] -= columns["owner"][ready]
+    awaited = filled & ~ready
+    ends = [order for orders in ordered for order in orders]
+    columns["owner"][awaited] = [first for first, _ in ends]
+    columns["partner"][awaited] = [last for _, last in ends]
+    columns["ready"][~filled] = -1
+    return {f"stock_{name}": column for name, column in columns.items()}
+
+
+def _ordered(desk: Desk, site: int) -> list[tuple[int, int]]:
+    """Owner and partner of each pair that is on order."""
+    orders = desk.stocking.get(site)
+    if not orders:
+        return []
+    return [
+        (order.path[0], order.path[-1]) for order in orders.values() for _ in range(order.pairs_left)
+    ]
+
+
+def _filled(counts: Sequence[int]) -> Flags:
+    """Which places [S, longest] hold something; at least one column wide."""
+    return np.arange(max(1, *counts)) < np.array(counts)[:, None]
+
+
+def _placed(values: Sequence[Any], places: Flags, rest: float) -> NDArray[Any]:
+    """The values row by row in their places, float64 if `rest` is NaN and int64 otherwise."""
+    column = np.full(places.shape, rest, dtype=np.float64 if math.isnan(rest) else np.int64)
+    column[places] = values
+    return column
