@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
@@ -389,12 +389,12 @@ class NodeHardware(_HashedOnce):
 
     __hash__ = _HashedOnce.__hash__
 
-    @property
+    @cached_property
     def mean_swap_success_probability(self) -> float:
         """Of a swap of pairs whose inner qubits are unbiased, as of all Bell-diagonal pairs."""
         return self.swap_success_probability * sum(HERALDED_SHARES[self.bell_measurement]) / 4.0
 
-    @property
+    @cached_property
     def heralded_outcomes(self) -> tuple[int, ...]:
         """The outcomes its Bell measurement can report, in rising order."""
         shares = HERALDED_SHARES[self.bell_measurement]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -114,7 +115,11 @@ def estimate(
         )
         for position, link in enumerate(links)
     ]
-    joined, q = swapped([state for state, _ in made], model=model, nodes=nodes, ages_s=ages_s)
+    aged = [
+        model.age(state, first.memory, second.memory, age_s)
+        for (state, _), (first, second), age_s in zip(made, pairwise(nodes), ages_s, strict=True)
+    ]
+    joined, q = swapped(aged, model=model, nodes=nodes)
     state, ends = distilled(joined, plan.end_rounds, plan=plan, model=model, first=nodes[0], second=nodes[-1])
     tries = ends / q if q > 0.0 else math.inf
     return Estimate(
@@ -148,30 +153,28 @@ def swapped(
     *,
     model: PhysicsModel,
     nodes: Sequence[NodeHardware],
-    ages_s: Sequence[float],
     bell_diagonal: bool | None = None,
 ) -> tuple[State, float]:
-    """Pair i, from node i to node i + 1, stored at both ends for its own of `ages_s`; then all swapped.
+    """All swapped, pair i from node i to node i + 1.
 
     The mean state over the outcomes heralded, and the probability that all swaps succeed. `bell_diagonal`
-    says whether all pairs are so when swapped, if the caller knows. Raises ValueError when a swap all but
+    says whether all pairs are so, if the caller knows. Raises ValueError when a swap all but
     never succeeds.
     """
     joined: State = None
     success, alike = 1.0, bell_diagonal is not False
     for position, pair in enumerate(pairs):
         node = nodes[position]
-        aged = model.age(pair, node.memory, nodes[position + 1].memory, ages_s[position])
         if bell_diagonal is None:
-            alike = alike and is_bell_diagonal(model.density_matrix(aged))
+            alike = alike and is_bell_diagonal(model.density_matrix(pair))
         if position == 0:
-            joined = aged
+            joined = pair
         elif alike:
             # Of Bell-diagonal pairs every outcome leaves the same state, and all are equally likely.
-            joined = model.swap(joined, aged, node, 0.0, node.heralded_outcomes[0]).state
+            joined = model.swap(joined, pair, node, 0.0, node.heralded_outcomes[0]).state
             success *= node.mean_swap_success_probability
         else:
-            joined, probability = _mean_swap(joined, aged, node, model=model)
+            joined, probability = _mean_swap(joined, pair, node, model=model)
             success *= probability
     return joined, success
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ from qdpem.policy.interface import (
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Waits: TypeAlias = tuple[Floats, Floats]
 _TRIPS = 3.0
 _PLANS = MAX_ROUNDS + 1
 _KEPT_DETOURS = 1024
@@ -73,7 +74,15 @@ class Options:
 
         `stocked` [K, H]: links with a pair in stock, which only plans without distillation can use.
         """
-        return self.delay_s + self._waits(load.ready_s, load.token_wait_s(pairs), pairs, stocked)
+        return self.finish_after_s(self.waits(load, pairs=pairs), stocked)
+
+    def finish_after_s(self, waits: Waits, stocked: Flags | None = None) -> Floats:
+        """`finish_s` with these waits for links and repeaters."""
+        made_s, swapped_s2 = waits
+        if stocked is not None:
+            made_s = made_s.copy()
+            made_s[0][stocked] = 0.0
+        return np.asarray(self.delay_s + np.sqrt((made_s**2).sum(axis=-1) + swapped_s2))
 
     def work_without_s(self, stocked: Flags) -> Floats:
         """The work that is left, [3, K], where plans without distillation take what is `stocked`."""
@@ -85,10 +94,9 @@ class Options:
         """Paths whose repeaters all have a token and nothing ahead, [K]."""
         return np.asarray((load.repeaters_idle[self.inner] | ~self.is_inner).all(axis=1))
 
-    def _waits(
-        self, ready_s: Floats, token_wait_s: Floats, pairs: int, stocked: Flags | None = None
-    ) -> Floats:
-        need = pairs * self.need
+    def waits(self, load: Load, *, pairs: int = 1) -> Waits:
+        """Expected seconds until each link is made [3, K, H], and the square of those for tokens [K]."""
+        need, ready_s = pairs * self.need, load.ready_s
         ready_first, ready_second = ready_s[self.first], ready_s[self.second]
         both_hz = self.rate_first_hz + self.rate_second_hz
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -98,10 +106,8 @@ class Options:
             work = need + self.rate_first_hz * ready_first + self.rate_second_hz * ready_second
             made_s = np.where(self.is_attempting, alone, np.minimum(alone, work / both_hz))
         made_s = np.where(self.is_link, np.where(both_hz > 0.0, made_s, np.inf), 0.0)
-        if stocked is not None:
-            made_s[0][stocked] = 0.0
-        swapped_s = np.where(self.is_inner, token_wait_s[self.inner], 0.0)
-        return np.asarray(np.sqrt((made_s**2).sum(axis=-1) + (swapped_s**2).sum(axis=-1)))
+        swapped_s = np.where(self.is_inner, load.token_wait_s(pairs)[self.inner], 0.0)
+        return made_s, (swapped_s**2).sum(axis=-1)
 
 
 class OptionsBetween:

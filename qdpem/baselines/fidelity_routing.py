@@ -139,12 +139,10 @@ class PurestPaths:
     def __init__(self, context: Context) -> None:
         network = self._network = context.network
         self._arcs = Arcs.of(network)
-        ends = network.graph.link_ends.tolist()
-        links = [Path((first, second), (link,), 0.0, 0.0) for link, (first, second) in enumerate(ends)]
         estimates = context.estimates
         self.link_cost = np.array(
             [
-                [_cost(estimates.fidelity(path, rounds=rounds)) for path in links]
+                [_cost(estimates.link_fidelity(link, rounds=rounds)) for link in range(network.link_count)]
                 for rounds in range(MAX_ROUNDS + 1)
             ]
         )
@@ -164,7 +162,7 @@ class PurestPaths:
                 # There and back over one link: two pairs and the swap between them.
                 (other, link), *_ = around
                 twice = Path((other, node, other), (link, link), 0.0, 0.0)
-                swap = _cost(estimates.fidelity(twice)) - 2.0 * _cost(estimates.fidelity(links[link]))
+                swap = _cost(estimates.fidelity(twice)) - 2.0 * _cost(estimates.link_fidelity(link))
                 self.node_cost[node] = max(swap, 0.0)
 
     def ways(

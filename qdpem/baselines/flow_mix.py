@@ -224,11 +224,7 @@ class Reach:
         self._context = context
         self._wait_share = wait_share
         network = context.network
-        ends = network.graph.link_ends.tolist()
-        fresh = [
-            context.estimates.fidelity(Path((first, second), (link,), 0.0, 0.0))
-            for link, (first, second) in enumerate(ends)
-        ]
+        fresh = [context.estimates.link_fidelity(link) for link in range(network.link_count)]
         self._link = int(np.argsort(fresh, kind="stable")[len(fresh) // 2])
         working_hz = network.link_rate_hz[network.link_rate_hz > 0.0]
         self._pair_s = float(1.0 / np.median(working_hz)) if len(working_hz) else 0.0

@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.baselines.base_stock import BaseStockRule
@@ -111,7 +110,7 @@ class CentralLive:
             unseen_pairs=self._parameters.unseen_pairs,
             unseen_tokens=self._parameters.unseen_tokens,
         )
-        shelf, away = self._stock.shelf(view), view.away()
+        shelf, away = self._stock.shelf(view) if waiting else {}, view.away()
         made = [
             found for request in waiting if (found := self._serve(request, view.time_s, load, shelf, away))
         ]

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heapreplace
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from physics.plans import Plan

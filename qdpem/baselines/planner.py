@@ -9,6 +9,7 @@ Work: O(K x plans x hops) for each request; with stock a look at each hop, and a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -27,6 +28,8 @@ from qdpem.baselines.virtual_links import VirtualLinks
 from qdpem.network.outages import NOTHING_AWAY, Away
 from qdpem.network.routing import Path
 from qdpem.policy.interface import Context
+
+_KEPT_WAITS = 8192
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -82,7 +85,8 @@ class Planner:
         self._thrift = thrift
         self._wait_share = wait_share
         self._end_rounds = end_rounds
-        self._idle = Load.idle(context.network)
+        idle = Load.idle(context.network)
+        self._idle_waits = lru_cache(_KEPT_WAITS)(lambda options, pairs: options.waits(idle, pairs=pairs))
         self._virtual = VirtualLinks(context)
         self._options = OptionsBetween(context)
 
@@ -137,7 +141,7 @@ class Planner:
         near = self._near(options, ask, shelf) if shelf else None
         stocked = near.stocked if near is not None else None
         finish_s = options.finish_s(load, pairs=ask.pairs, stocked=stocked)
-        idle_s = options.finish_s(self._idle, pairs=ask.pairs, stocked=stocked)
+        idle_s = options.finish_after_s(self._idle_waits(options, ask.pairs), stocked)
         work_s = options.work_s if stocked is None else options.work_without_s(stocked)
         allowed = (idle_s <= ask.within_s) & (finish_s <= ask.busy_s)
         if quiet:
@@ -180,7 +184,7 @@ class Planner:
         for ends, ways in self._virtual.between(ask.source, ask.destination, shelf, away):
             options = ways.options
             finish_s = options.finish_s(load, pairs=ask.pairs)[0]
-            idle_s = options.finish_s(self._idle, pairs=ask.pairs)[0]
+            idle_s = options.finish_after_s(self._idle_waits(options, ask.pairs))[0]
             cost_s = finish_s + self._thrift * ask.pairs * options.work_s[0]
             for row in np.flatnonzero(idle_s <= ask.within_s).tolist():
                 if best is not None and cost_s[row] >= best.cost_s:
@@ -209,7 +213,7 @@ class Planner:
         compared_s = network.distillation_time_s + np.array([path.delay_s for path in options.paths])
         twice = 2 * ask.pairs
         finish_s = options.finish_s(load, pairs=twice) + compared_s
-        idle_s = options.finish_s(self._idle, pairs=twice) + compared_s
+        idle_s = options.finish_after_s(self._idle_waits(options, twice)) + compared_s
         cost_s = finish_s + self._thrift * twice * options.work_s
         allowed = (idle_s <= ask.within_s) & (finish_s <= ask.busy_s)
         for rounds, row in _cheapest(np.where(allowed, cost_s, np.inf)):

@@ -100,17 +100,18 @@ def stocked_links(
     stocked = np.zeros(shape, dtype=np.bool_)
     factors = [1.0] * len(paths)
     taken: list[Taken] = [()] * len(paths)
+    target = weight_of(target_fidelity)
     for row, path in enumerate(paths):
         steps = [
-            hop for hop, (a, b) in enumerate(pairwise(path.nodes)) if shelf.get((a, b)) or shelf.get((b, a))
+            (hop, ends)
+            for hop, ends in enumerate(pairwise(path.nodes))
+            if shelf.get(ends) or shelf.get((ends[1], ends[0]))
         ]
         if not steps:
             continue
-        waited = estimates.fidelity(path, age_s=ADMITTED_WAIT_SHARE * left_s)
-        spare = weight_of(waited) / weight_of(target_fidelity)
-        for hop in steps:
-            ends = path.nodes[hop : hop + 2]
-            fresh = weight_of(estimates.fidelity(Path(ends, path.links[hop : hop + 1], 0.0, 0.0)))
+        spare = weight_of(estimates.fidelity(path, age_s=ADMITTED_WAIT_SHARE * left_s)) / target
+        for hop, ends in steps:
+            fresh = weight_of(estimates.link_fidelity(path.links[hop]))
             found = _admitted(ends, shelf, least=fresh / spare if spare > 0.0 else np.inf)[:pairs]
             if len(found) == pairs:
                 # The lanes of an allocation have a budget each: what the worst of them takes is gone.
@@ -119,16 +120,15 @@ def stocked_links(
                 spare *= factor
                 factors[row] *= factor
                 taken[row] += tuple(found)
-    return StockedLinks(stocked=stocked, factor=tuple(factors), taken=tuple(taken)) if stocked.any() else None
+    return StockedLinks(stocked=stocked, factor=tuple(factors), taken=tuple(taken)) if any(taken) else None
 
 
-def _admitted(ends: tuple[int, ...], shelf: Shelf, *, least: float) -> list[tuple[tuple[int, int], float]]:
+def _admitted(ends: tuple[int, int], shelf: Shelf, *, least: float) -> list[tuple[tuple[int, int], float]]:
     """Pairs of either owner whose weight is at least `least`, the worst first."""
-    first, second = ends
     found = [
-        ((owner, partner), fidelity)
-        for owner, partner in ((first, second), (second, first))
-        for fidelity in shelf.get((owner, partner), ())
+        (owned, fidelity)
+        for owned in (ends, (ends[1], ends[0]))
+        for fidelity in shelf.get(owned, ())
         if weight_of(fidelity) >= least
     ]
     return sorted(found, key=lambda pair: pair[1])

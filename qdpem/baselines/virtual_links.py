@@ -121,10 +121,7 @@ class VirtualLinks:
             (left, first), (right, second) = around[0], around[-1]
             estimates = self._context.estimates
             both = estimates.fidelity(Path((left, node, right), (first, second), 0.0, 0.0))
-            alone = [
-                weight_of(estimates.fidelity(Path((end, node), (link,), 0.0, 0.0)))
-                for end, link in ((left, first), (right, second))
-            ]
+            alone = [weight_of(estimates.link_fidelity(link)) for link in (first, second)]
             self._joints[node] = weight_of(both) / math.prod(alone)
         return self._joints[node]
 

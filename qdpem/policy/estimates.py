@@ -34,9 +34,11 @@ class Estimates:
         self._network = network
         self._physics = physics
         self._fidelity: dict[tuple[tuple[int, ...], int, float], float] = {}
+        self._fresh: dict[tuple[int, int], float] = {}
         self._ended: dict[tuple[tuple[int, ...], int, float], tuple[float, float]] = {}
         self._life: dict[tuple[tuple[int, ...], int, float], float] = {}
         self._links: dict[tuple[int, int], tuple[State, float]] = {}
+        self._aged_links: dict[tuple[int, int, int, float], State] = {}
         self._stays_bell_diagonal: dict[tuple[int, int], bool] = {}
 
     def fidelity(self, path: Path, *, rounds: int = 0, age_s: float = 0.0) -> float:
@@ -48,6 +50,12 @@ class Estimates:
                 self._fidelity.clear()
             self._fidelity[key] = self._physics.fidelity(self._state(path, rounds, age_s))
         return self._fidelity[key]
+
+    def link_fidelity(self, link: int, *, rounds: int = 0) -> float:
+        """Believed fidelity of a pair on `link` that did not wait, after `rounds`."""
+        if (link, rounds) not in self._fresh:
+            self._fresh[link, rounds] = self._physics.fidelity(self._distilled(link, rounds)[0])
+        return self._fresh[link, rounds]
 
     def end_to_end(self, path: Path, *, rounds: int = 0, age_s: float = 0.0) -> tuple[float, float]:
         """Believed fidelity after one end round on two pairs such as `fidelity` tells of, and the pairs over
@@ -111,16 +119,27 @@ class Estimates:
 
     def _state(self, path: Path, rounds: int, age_s: float) -> State:
         """Swap the aged link pairs of `path` from its source to its end."""
-        pairs = []
-        for first, link in zip(path.nodes, path.links, strict=False):
-            pair = self._distilled(link, rounds)[0]
-            turned = self._network.graph.link_ends[link, 0] != first
-            pairs.append(self._physics.flip(pair) if turned else pair)
+        pairs = [
+            self._aged(link, first, rounds, age_s)
+            for first, link in zip(path.nodes, path.links, strict=False)
+        ]
         nodes = [self._network.hardware[node] for node in path.nodes]
         alike = all(self._bell_diagonal(link, rounds) for link in path.links)
-        return swapped(
-            pairs, model=self._physics, nodes=nodes, ages_s=[age_s] * len(pairs), bell_diagonal=alike
-        )[0]
+        return swapped(pairs, model=self._physics, nodes=nodes, bell_diagonal=alike)[0]
+
+    def _aged(self, link: int, first: int, rounds: int, age_s: float) -> State:
+        """The state on `link` from its end `first` on, after `rounds` and `age_s` in store at both ends."""
+        key = (link, first, rounds, age_s)
+        if key not in self._aged_links:
+            if len(self._aged_links) == _MOST_KEPT:
+                self._aged_links.clear()
+            pair = self._distilled(link, rounds)[0]
+            ends = self._network.graph.link_ends[link].tolist()
+            if ends[0] != first:
+                pair, ends = self._physics.flip(pair), ends[::-1]
+            left, right = (self._network.hardware[end].memory for end in ends)
+            self._aged_links[key] = self._physics.age(pair, left, right, age_s)
+        return self._aged_links[key]
 
     def _bell_diagonal(self, link: int, rounds: int) -> bool:
         """Whether a pair on `link` is Bell-diagonal after `rounds` and some storage, and so after any."""

@@ -13,7 +13,6 @@ from qdpem.events.tables import DEMAND
 from qdpem.flow.carrying import carrying_capacity
 from qdpem.flow.classes import LinkPlan, mean_classes
 from qdpem.network.graph import Network
-from qdpem.network.routing import Path
 from qdpem.policy.estimates import MAX_ROUNDS, Estimates
 from qdpem.scenario.schema import Scenario
 
@@ -92,14 +91,11 @@ def write_load(load: Load, recorder: Recorder) -> None:
 
 def flow_plans(network: Network, estimates: Estimates) -> list[LinkPlan]:
     """Every number of distillation rounds, at the best link's fidelity and the least cost."""
-    links = [
-        Path((first, second), (link,), 0.0, 0.0)
-        for link, (first, second) in enumerate(network.graph.link_ends.tolist())
-    ]
+    links = range(network.link_count)
     return [
         LinkPlan(
-            fidelity=max(estimates.fidelity(path, rounds=rounds) for path in links),
-            pairs_per_link=min(estimates.pairs_per_link(path.links[0], rounds=rounds) for path in links),
+            fidelity=max(estimates.link_fidelity(link, rounds=rounds) for link in links),
+            pairs_per_link=min(estimates.pairs_per_link(link, rounds=rounds) for link in links),
             werner=rounds == 0,
         )
         for rounds in range(MAX_ROUNDS + 1)

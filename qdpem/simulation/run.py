@@ -31,6 +31,7 @@ from qdpem.simulation.outages import Outages
 from qdpem.simulation.requests import Request
 from qdpem.simulation.views import build_views
 
+_COLLECTED_AFTER = 20_000
 _TICK_S = 1.0
 
 
@@ -104,11 +105,15 @@ def simulate(
 
 @contextmanager
 def settled_heap() -> Iterator[None]:
-    """What exists when a run begins outlives it: the collector of cycles need not look through it."""
+    """What exists when a run begins outlives it: the collector of cycles need not look through it. It comes
+    seldom, for what a run throws away is rarely in cycles."""
+    thresholds = gc.get_threshold()
     gc.freeze()
+    gc.set_threshold(_COLLECTED_AFTER, *thresholds[1:])
     try:
         yield
     finally:
+        gc.set_threshold(*thresholds)
         gc.unfreeze()
 
 

@@ -15,6 +15,7 @@ from qdpem.simulation.knowledge import Knowledge
 from qdpem.simulation.outages import Outages
 from qdpem.simulation.requests import Request
 from qdpem.simulation.world import World
+
 Flags = NDArray[np.bool_]
 _REAL = {"target_fidelity", "deadline_s"}
 
@@ -71,9 +72,7 @@ def _had(request: Request) -> int:
     return 0 if request.standing else len(request.held) + len(request.fidelities)
 
 
-def _stock_columns(
-    world: World, desk: Desk, sites: Sequence[int], now_s: float
-) -> dict[str, NDArray[Any]]:
+def _stock_columns(world: World, desk: Desk, sites: Sequence[int], now_s: float) -> dict[str, NDArray[Any]]:
     """What each site knows of its stock: pairs on the shelf, then those on order."""
     seen = world.stock.seen
     shelves = [
@@ -108,9 +107,7 @@ def _ordered(desk: Desk, site: int) -> list[tuple[int, int]]:
     orders = desk.stocking.get(site)
     if not orders:
         return []
-    return [
-        (order.path[0], order.path[-1]) for order in orders.values() for _ in range(order.pairs_left)
-    ]
+    return [(order.path[0], order.path[-1]) for order in orders.values() for _ in range(order.pairs_left)]
 
 
 def _filled(counts: Sequence[int]) -> Flags:

@@ -216,6 +216,5 @@ def test_servers_take_their_time_side_by_side_and_then_are_waited_for_as_tokens_
     tokens[1], swaps[1] = 0.5, 2.0
     busy = load_of(context=serving, tokens=tokens, swaps=swaps)
     assert busy.token_wait_s()[1] == pytest.approx(2.5 / NETWORK.repeater_rate_hz[1])
-    assert server._waits(busy.ready_s, busy.token_wait_s(), 1) == pytest.approx(
-        bucket._waits(busy.ready_s, busy.token_wait_s(), 1)
-    )
+    for waits, same in zip(server.waits(busy), bucket.waits(busy), strict=True):
+        assert waits == pytest.approx(same)

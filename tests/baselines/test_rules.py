@@ -125,7 +125,7 @@ def orders(context: Context, views: Views, **changes: Any) -> list[Allocation]:
     rule = LiveParameters(**changes)
     stock = BaseStock(context, Planner(context, wait_share=0.3), rule=rule, surge=Surge(context))
     load = Load.of_view(views[0], context.network)
-    return list(stock.replenish(stock.missing(views[0]), load, now_s=views.time_s))
+    return list(stock.replenish(stock.missing(views)[0], load, now_s=views.time_s))
 
 
 def test_base_stock_orders_what_is_missing_for_its_useful_life(by_hand: Any) -> None:
