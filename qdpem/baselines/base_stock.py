@@ -102,7 +102,8 @@ class BaseStock:
     def _held(self, views: Views, source: Ints, destination: Ints) -> tuple[Ints, Ints]:
         """Pairs kept or on order for each peer, and all that the site knows of at the peer's, [S, P]."""
         if self._context.control == "local":
-            kept = (views.stock_partner[:, None, :] == destination[:, :, None]).sum(axis=2)
+            partner = np.where(views.stock_owner >= 0, views.stock_partner, -1)
+            kept = (partner[:, None, :] == destination[:, :, None]).sum(axis=2)
             return kept, kept
         nodes = self._context.network.node_count
         owned = views.stock_owner[0] >= 0
