@@ -54,6 +54,7 @@ def study(
     kept = f", {reused} of them kept from before" if reused else ""
     shown.print(f"{len(result.runs)} runs{kept}, {result.wall_s:.0f} s")
     shown.print(f"report: {result.report}", markup=False, soft_wrap=True)
+    shown.print(f"table: {result.table}", markup=False, soft_wrap=True)
     if result.faults:
         raise typer.Exit(1)
 
@@ -77,7 +78,7 @@ def _grid(
             fresh=fresh,
             engine=engine,
             workers=workers,
-            watch=lambda name: teller(bars, name, length_s=question.window.end_s),
+            watch=lambda name: teller(bars, name),
             command=command,
         )
     shown = console()
@@ -109,29 +110,30 @@ def _study(
             fresh=fresh,
             engine=engine,
             workers=workers,
-            progress=teller(bars, question.name, length_s=question.window.end_s),
+            progress=teller(bars, question.name),
             command=command,
         )
 
 
-def teller(
-    bars: Progress, name: str, *, length_s: float, after: str = "writing the report"
-) -> Callable[[Moment], None]:
-    """Draws the moments of many runs: one bar for all of them, one for each on its way."""
+def teller(bars: Progress, name: str, *, after: str = "writing the report") -> Callable[[Moment], None]:
+    """Draws the moments of many runs, then of bounds: one bar for all, one for each on its way."""
     overall = bars.add_task(name, total=None, detail="preparing")
     shown: dict[str, TaskID] = {}
 
     def tell(moment: Moment) -> None:
         done = moment.finished == moment.tasks
-        detail = after if done else f"{moment.finished} of {moment.tasks} runs"
-        bars.update(overall, total=moment.total_s, completed=moment.simulated_s, detail=detail)
+        detail = after if done else f"{moment.finished} of {moment.tasks} {moment.work}"
+        # How long a bound takes is not known: only those that are found say how long the others will.
+        reached = moment.done_s if moment.work == "runs" else moment.finished * moment.length_s
+        bars.update(overall, total=moment.total_s, completed=reached, detail=detail)
         running = dict(moment.running)
         for label in shown.keys() - running.keys():
             bars.remove_task(shown.pop(label))
         for label, time_s in running.items():
             if label not in shown:
-                shown[label] = bars.add_task(f"  {label}", total=length_s, detail="")
-            bars.update(shown[label], completed=time_s, detail=f"{time_s:.0f} of {length_s:g} s")
+                shown[label] = bars.add_task(f"  {label}", total=moment.length_s, detail="")
+            far = f"{time_s:.0f} of {moment.length_s:g} s" if moment.work == "runs" else ""
+            bars.update(shown[label], completed=time_s, detail=far)
 
     return tell
 

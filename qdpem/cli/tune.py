@@ -91,7 +91,7 @@ def _tune(
             trials=directory / f"{arm.name}.jsonl",
             seeds=seeds,
             workers=workers,
-            progress=teller(bars, f"tuning {arm.name}", length_s=length_s, after="comparing"),
+            progress=teller(bars, f"tuning {arm.name}", after="comparing"),
             on_plan=tell_plan,
         )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from qdpem.errors import QdpemError
@@ -15,13 +16,14 @@ from qdpem.provenance import provenance
 from qdpem.scenario.load import scenario_hash
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation.bounds import BoundKind, Bounds, find_bounds
-from qdpem.study.results import BOUND_SHARES, Outcome
+from qdpem.study.progress import Moment, Ticker, watched
+from qdpem.study.results import BOUND_HEADINGS, BOUND_SHARES, Outcome
 
 LIMIT_S = 300.0
 """Wall seconds after which a bound with time stops improving."""
 
-_FIELDS = ("flow", "time", "time_without_stock")
-"""Of `Bounds`, in the order of BOUND_SHARES."""
+_LONGEST_S = 2.0 * LIMIT_S
+"""What both bounds with time may take; a flow bound is quick, and comes to its end at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,23 @@ class BoundTask:
     path: Path
 
 
+@dataclass(frozen=True, kw_only=True)
+class BoundedOutcomes:
+    """Outcomes with their shares, the bounds of each seed, and sentences on what went wrong."""
+
+    outcomes: tuple[Outcome, ...]
+    bounds: Mapping[int, Bounds] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """A task and where its worker tells how far it is."""
+
+    task: BoundTask
+    tick: Ticker
+
+
 def with_shares(
     outcomes: Sequence[Outcome],
     *,
@@ -44,14 +63,15 @@ def with_shares(
     fresh: bool,
     engine: str,
     workers: int | None,
-) -> tuple[list[Outcome], tuple[str, ...]]:
-    """The outcomes, those of `seeds` with their deliveries as shares of their seed's bounds, and what to say.
+    progress: Callable[[Moment], None] | None = None,
+) -> BoundedOutcomes:
+    """The outcomes, those of `seeds` with their deliveries as shares of their seed's bounds.
 
     Deliveries are those of the whole run, warm-up included, as the bounds are. Bounds worked out before for
     the same scenario by the same version are read from `directory`/bounds/SEED.json unless `fresh`.
     """
     if kind == "none":
-        return list(outcomes), ()
+        return BoundedOutcomes(outcomes=tuple(outcomes))
     asked = dict.fromkeys(one.seed for one in outcomes if one.seed in seeds and one.metrics is not None)
     tasks = [
         BoundTask(
@@ -64,7 +84,7 @@ def with_shares(
     ]
     kept = {} if fresh else {task.seed: found for task in tasks if (found := read_bounds(task)) is not None}
     left = [task for task in tasks if task.seed not in kept]
-    found = dict(run_tasks(_find, left, engine=engine, workers=workers)) | kept
+    found = _work_out(left, engine=engine, workers=workers, progress=progress) | kept
     notes = [f"no bound for seed {seed}: {one}" for seed, one in found.items() if isinstance(one, str)]
     known = {seed: one for seed, one in found.items() if isinstance(one, Bounds)}
     shared = [_shared(one, known.get(one.seed)) for one in outcomes]
@@ -75,7 +95,23 @@ def with_shares(
         for measure in BOUND_SHARES[:2]
         if one.metrics is not None and one.metrics.get(measure.metric, 0.0) > 1.0
     ]
-    return shared, tuple(notes)
+    return BoundedOutcomes(outcomes=tuple(shared), bounds=known, notes=tuple(notes))
+
+
+def _work_out(
+    tasks: Sequence[BoundTask],
+    *,
+    engine: str,
+    workers: int | None,
+    progress: Callable[[Moment], None] | None,
+) -> dict[int, Bounds | str]:
+    """Seed -> its bounds or why there are none; `progress` hears how much of its time each has taken."""
+    if not tasks:
+        return {}
+    labels = [f"bounds {task.seed}" for task in tasks]
+    with watched(labels, length_s=_LONGEST_S, progress=progress, work="bounds") as tickers:
+        jobs = [_Job(task=task, tick=tick) for task, tick in zip(tasks, tickers, strict=True)]
+        return dict(run_tasks(_find, jobs, engine=engine, workers=workers))
 
 
 def read_bounds(task: BoundTask) -> Bounds | None:
@@ -112,13 +148,24 @@ def _origin(task: BoundTask) -> dict[str, object]:
     }
 
 
-def _find(task: BoundTask) -> tuple[int, Bounds | str]:
-    """The bounds of a task's seed, for a worker; a sentence if they cannot be found."""
+def _find(job: _Job) -> tuple[int, Bounds | str]:
+    """The bounds of a task's seed, for a worker; a sentence if they cannot be found.
+
+    It tells the wall seconds it has taken, of at most the limit of both bounds with time.
+    """
+    task, began_s = job.task, time.monotonic()
+
+    def tell(*_: object) -> None:
+        job.tick(min(max(time.monotonic() - began_s, 1e-3), 0.999 * _LONGEST_S))
+
+    tell()
     try:
-        found = find_bounds(task.scenario, seed=task.seed, kind=task.kind, limit_s=LIMIT_S)
+        found = find_bounds(task.scenario, seed=task.seed, kind=task.kind, limit_s=LIMIT_S, on_progress=tell)
         write_bounds(task, found)
     except (QdpemError, OSError) as error:
         return task.seed, str(error)
+    finally:
+        job.tick(_LONGEST_S)
     return task.seed, found
 
 
@@ -130,6 +177,6 @@ def _shared(outcome: Outcome, found: Bounds | None) -> Outcome:
     delivered = deliveries(open_record(outcome.path).tables["requests"])
     shares: Mapping[str, float] = {
         measure.metric: delivered / most if (most := float(getattr(found, name))) > 0.0 else math.nan
-        for measure, name in zip(BOUND_SHARES, _FIELDS, strict=True)
+        for measure, name in zip(BOUND_SHARES, BOUND_HEADINGS, strict=True)
     }
     return replace(outcome, metrics={**outcome.metrics, **shares})

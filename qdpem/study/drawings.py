@@ -17,9 +17,11 @@ from qdpem.events.tables import OUTCOMES
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
 from qdpem.records.reader import Record, open_record
+from qdpem.scenario.schema import Window
 from qdpem.study import figures
 from qdpem.study.capacity import mean_capacity
 from qdpem.study.figures import ArmStyle
+from qdpem.study.headline import chosen_text, headline_arms, styles_of
 from qdpem.study.outlook import find_warnings
 from qdpem.study.report import Appendix, Drawing
 from qdpem.study.results import CONTENTION, DELIVERY, StudyResult, counted
@@ -32,16 +34,17 @@ _LARGE = 120
 
 def draw_appendix(result: StudyResult, *, command: str = "") -> Appendix:
     """Every figure that the study's records can give, the network's warnings, and the command."""
-    styles = figures.arm_styles([arm.name for arm in result.arms])
+    styles, chosen = styles_of(result), headline_arms(result)
     seed = _shown_seed(result)
-    shown = {arm.name: open_record(result.outcome(arm.name, seed=seed).path) for arm in _done(result, seed)}
+    done = [arm.name for arm in _done(result, seed) if arm in chosen]
+    shown = {arm: open_record(result.outcome(arm, seed=seed).path) for arm in done}
     network, physics = _network(result, seed)
-    found = [_map(result, shown, network, seed=seed)]
+    found = [_map(result, shown, network, seed=seed)] if shown else []
     if result.scenario.demand.arrivals != "once":
         found += [
-            _time(result, shown, styles, seed=seed),
+            _time(result, shown, styles, seed=seed) if shown else None,
             _frontier(result, styles),
-            _distributions(result, styles),
+            _distributions(result, {arm.name: styles[arm.name] for arm in chosen}),
         ]
     found.append(_learning())
     return Appendix(
@@ -102,7 +105,7 @@ def _map(result: StudyResult, shown: Mapping[str, Record], network: Network, *, 
     caption = (
         f"The network, once per arm (seed {seed}). Colour: share of a repeater's swap tokens used in the"
         " measured window. Area of a node: its repeater rate. Width of a link: fresh pairs per second. The"
-        " five busiest repeaters are named."
+        f" five busiest repeaters are named.{chosen_text(headline_arms(result), result)}"
     )
     return Drawing(name="map", svg=svg, caption=caption)
 
@@ -120,8 +123,16 @@ def _time(
     caption = (
         f"Seed {seed}: requests by the time they arrived, all whose deadline lies in the run (grey) and those"
         " that were delivered, smoothed over about a second. The gap to the grey is what an arm failed."
+        f"{_part_text(window)}{chosen_text(headline_arms(result), result)}"
     )
     return Drawing(name="time", svg=svg, caption=caption)
+
+
+def _part_text(window: Window) -> str:
+    start_s, end_s = figures.shown_span(window.warm_up_s, window.end_s)
+    if (start_s, end_s) == (0.0, window.end_s):
+        return ""
+    return f" Shown are {start_s:g} s to {end_s:g} s of {window.end_s:g} s."
 
 
 def _due(requests: Columns, *, end_s: float) -> Columns:
@@ -140,12 +151,13 @@ def _frontier(result: StudyResult, styles: Mapping[str, ArmStyle]) -> Drawing | 
             seeds_contention=seeds_contention[arm],
             seeds_delivery=seeds_delivery[arm],
         )
-        for arm in styles
+        for arm in (one.name for one in result.ranked)
         if contention[arm].seeds and delivery[arm].seeds
     }
     if not points:
         return None
-    caption = "Delivery against contention: means with 95 % BCa intervals, every seed a small mark."
+    seeds = "" if figures.is_crowded(points) else ", every seed a small mark"
+    caption = f"Delivery against contention: means with 95 % BCa intervals{seeds}."
     return Drawing(name="frontier", svg=figures.frontier(points, styles=styles), caption=caption)
 
 
@@ -165,7 +177,7 @@ def _distributions(result: StudyResult, styles: Mapping[str, ArmStyle]) -> Drawi
     caption = (
         f"{counted(len(result.seeds), 'seed')} together, as shares of ALL measured requests, so every curve"
         " ends at the arm's delivery ratio. Left: how soon requests are delivered. Right: by how much true"
-        " fidelity exceeds the target."
+        f" fidelity exceeds the target.{chosen_text(headline_arms(result), result)}"
     )
     return Drawing(name="distributions", svg=svg, caption=caption)
 

@@ -32,7 +32,13 @@ _INK = "#010203"
 _COLOURS = ("#1C86CC", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _MOST_INSIDE = 8
-"""More arms than this have their legend beside the frontier, not in it."""
+"""More arms than this have their legend beside the frontier, not in it, and no mark for each seed."""
+
+_LOGARITHMIC = 6.0
+"""Where the contention of many arms spans more than this factor, its axis is logarithmic."""
+
+_LONGEST_S, _SHOWN_S = 180.0, 120.0
+"""Of a run longer than the first, lines over time show the second, where bursts still have a shape."""
 
 _DASHES = ((0, ()), (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))
 _SETTINGS: Mapping[str, Any] = {
@@ -215,15 +221,24 @@ def delivery_over_time(
             made = _smooth_rate(table["time_s"][table["outcome"] == delivered], times=times)
             style = styles[arm]
             place.plot(times, made, color=style.colour, linestyle=style.dash, linewidth=1.5, label=arm)
-        if warm_up_s > 0.0:
+        if shown_span(warm_up_s, end_s)[0] < warm_up_s:
             place.axvline(warm_up_s, color=_INK, linewidth=0.8, linestyle=":")
             _note(place, "measured from here", x=warm_up_s)
-        place.set_xlim(0.0, end_s)
+        place.set_xlim(*shown_span(warm_up_s, end_s))
         place.set_ylim(0.0)
         place.set_xlabel("arrival time (s)")
         place.set_ylabel("requests per second")
         _legend_above(place, count=len(requests) + 1)
         return _svg(figure, "time")
+
+
+def shown_span(warm_up_s: float, end_s: float) -> tuple[float, float]:
+    """The seconds of a run that lines over time show: all of a short one, the first measured of a long one.
+
+    >>> shown_span(30.0, 150.0), shown_span(60.0, 360.0)
+    ((0.0, 150.0), (60.0, 180.0))
+    """
+    return (0.0, end_s) if end_s <= _LONGEST_S else (warm_up_s, min(warm_up_s + _SHOWN_S, end_s))
 
 
 def _note(place: Axes, text: str, *, x: float) -> None:
@@ -249,21 +264,22 @@ def _smooth_rate(events_s: Floats, *, times: Floats, width_s: float = 1.0) -> Fl
 
 
 def frontier(points: Mapping[str, Point], *, styles: Mapping[str, ArmStyle]) -> str:
-    """Delivery against contention: means with 95 % intervals, and every seed as a small mark."""
-    crowded = len(points) > _MOST_INSIDE
+    """Delivery against contention: means with 95 % intervals, and of few arms every seed as a small mark."""
+    crowded = is_crowded(points)
     height = max(4.2, 0.24 * len(points) + 0.3)
     with _canvas(width=8.4 if crowded else 6.4, height=height) as (figure, (place,)):
         for arm, point in points.items():
             style = styles[arm]
-            place.plot(
-                point.seeds_contention,
-                point.seeds_delivery,
-                style.marker,
-                color=style.colour,
-                markersize=4,
-                alpha=0.45,
-                markeredgewidth=0,
-            )
+            if not crowded:
+                place.plot(
+                    point.seeds_contention,
+                    point.seeds_delivery,
+                    style.marker,
+                    color=style.colour,
+                    markersize=4,
+                    alpha=0.45,
+                    markeredgewidth=0,
+                )
             place.errorbar(
                 point.contention.estimate,
                 point.delivery.estimate,
@@ -281,11 +297,28 @@ def frontier(points: Mapping[str, Point], *, styles: Mapping[str, ArmStyle]) -> 
         place.set_ylabel("requests delivered / requests")
         place.annotate("better: up and left", (0.0, 1.0), xycoords="axes fraction", fontsize=8, va="bottom")
         if crowded:
+            _spread(place, [point.contention.estimate for point in points.values()])
             place.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
         else:
             place.legend(loc="best")
         place.margins(0.12)
         return _svg(figure, "frontier")
+
+
+def is_crowded(points: Mapping[str, Point]) -> bool:
+    """Whether a frontier has more arms than leave room for a mark for each seed."""
+    return len(points) > _MOST_INSIDE
+
+
+def _spread(place: Axes, contention: Sequence[float]) -> None:
+    """A logarithmic axis of contention, with plain numbers, where it spans much."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    if min(contention) > 0.0 and max(contention) > _LOGARITHMIC * min(contention):
+        place.set_xscale("log")
+        place.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        place.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        place.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _whiskers(interval: Interval) -> list[list[float]]:
@@ -367,7 +400,7 @@ def learning_curve(curve: Mapping[str, Floats]) -> str:
 
 
 def _legend_above(place: Axes, *, count: int) -> None:
-    place.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(5, count), handlelength=2.6)
+    place.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(4, count), handlelength=2.6)
 
 
 @contextmanager

@@ -4,37 +4,107 @@ from __future__ import annotations
 
 import math
 
-from qdpem.scenario.schema import Arm
-from qdpem.study.results import CONTENTION, DELIVERY, Measure, StudyResult, counted, headlines_of, p_text
+from qdpem.study.ladders import ladder_pairs
+from qdpem.study.results import (
+    CONTENTION,
+    DELIVERY,
+    MANY_ARMS,
+    Measure,
+    StudyResult,
+    counted,
+    headlines_of,
+    listed,
+    p_text,
+)
 from qdpem.study.statistics import CONFIDENCE, PairedDifference
 from qdpem.study.strongest import strongest_reading
 
 FEW_SEEDS = 10
 _HELD_BACK = "held_back_s_per_request"
+CLAIMANT = "dpem"
+"""The policy whose claim is under test."""
+
 CLAIMED_GAIN, CLAIMED_RELIEF = 0.25, 0.17
 """What predictive decentralised allocation is said to gain over central allocation."""
 
 
 def readings(result: StudyResult) -> list[str]:
-    """How the reference was found, one sentence per arm and headline metric, then what the comparison mixes
-    and how far to trust it.
+    """How the reference was found, what each arm does beside it by each headline metric, then what the
+    comparison mixes and how far to trust it.
 
-    A difference is called one only when it is `PairedDifference.clear` and Holm's p is below 0.05.
+    A difference is called one only when it is `PairedDifference.clear` and Holm's p is below 0.05. Of many
+    arms those of one verdict share a sentence, and the intervals stand in the table of differences alone.
     """
     sentences = strongest_reading(result.strongest, compared_on=result.seeds) if result.strongest else []
     for measure, verb in headlines_of(result.scenario.demand):
-        adjusted = result.adjusted_p(measure.metric)
-        for arm, found in result.differences(measure.metric).items():
-            sentences.append(_compare(arm, verb, measure, found, reference=result.reference, p=adjusted[arm]))
+        compare = _by_arm if len(result.arms) <= MANY_ARMS else _by_verdict
+        sentences += compare(result, measure, verb)
     sentences += _held_back(result)
     sentences += _claims(result)
-    sentences += [_confounded(arm, result) for arm in result.arms if arm.name != result.reference]
+    sentences += _confounded(result)
     return [sentence for sentence in [*sentences, _few(result)] if sentence]
 
 
 def decided(found: PairedDifference, *, p: float) -> bool:
     """Whether a difference may be called one: both intervals exclude zero, and so does Holm's test."""
     return found.clear and p < 1.0 - CONFIDENCE
+
+
+def _by_arm(result: StudyResult, measure: Measure, verb: str) -> list[str]:
+    """A sentence per arm."""
+    adjusted = result.adjusted_p(measure.metric)
+    return [
+        _compare(arm, verb, measure, found, reference=result.reference, p=adjusted[arm])
+        for arm, found in result.differences(measure.metric).items()
+    ]
+
+
+def _by_verdict(result: StudyResult, measure: Measure, verb: str) -> list[str]:
+    """A sentence per verdict, its arms in the order of what they differ by."""
+    adjusted, differences = result.adjusted_p(measure.metric), result.differences(measure.metric)
+    groups: dict[str, list[str]] = {one: [] for one in ("more", "less", "equal", "unknown", "few", "none")}
+    for arm, found in differences.items():
+        groups[_verdict(found, p=adjusted[arm])].append(arm)
+    sentences = []
+    for verdict, arms in groups.items():
+        arms.sort(key=lambda arm: abs(differences[arm].difference.estimate))
+        if len(arms) == 1:
+            [arm] = arms
+            sentences.append(
+                _compare(arm, verb, measure, differences[arm], reference=result.reference, p=adjusted[arm])
+            )
+        elif arms:
+            sentences.append(_together(verdict, arms, verb, measure, result))
+    return sentences
+
+
+def _verdict(found: PairedDifference, *, p: float) -> str:
+    if found.difference.seeds < 2:
+        return "few"
+    if not math.isfinite(found.ratio.estimate):
+        return "none"
+    if not decided(found, p=p):
+        return "equal" if found.equal else "unknown"
+    return "more" if found.ratio.estimate > 1.0 else "less"
+
+
+def _together(verdict: str, arms: list[str], verb: str, measure: Measure, result: StudyResult) -> str:
+    """What several arms of one verdict do."""
+    reference, differences = result.reference, result.differences(measure.metric)
+    if verdict == "few":
+        return f"{listed(arms)} have too few seeds in common with {reference} to compare what they {verb}."
+    if verdict == "none":
+        return f"{reference} {verb} nothing, so no ratio with {listed(arms)} exists."
+    changes = listed([f"{arm} {differences[arm].ratio.estimate - 1.0:+.1%}" for arm in arms])
+    if verdict == "equal":
+        return f"{len(arms)} arms {verb} as much as {reference} to within 3 %: {changes}."
+    if verdict == "unknown":
+        return (
+            f"{len(arms)} arms and {reference} cannot be told apart by what they {verb}, since bootstrap"
+            f" interval, Student's t interval and Holm's p do not all show a difference: {changes}."
+        )
+    gain = "" if (verdict == "more") == (measure.better == "higher") else ", which is no gain"
+    return f"{len(arms)} arms {verb} {verdict} than {reference}{gain}: {changes}."
 
 
 def _compare(
@@ -92,7 +162,7 @@ def _claims(result: StudyResult) -> list[str]:
     delivered, contended = result.differences(DELIVERY.metric), result.differences(CONTENTION.metric)
     sentences = []
     for arm in result.arms:
-        if arm.policy != "dpem" or arm.name == result.reference or delivered[arm.name].difference.seeds < 2:
+        if arm.policy != CLAIMANT or arm.name == result.reference or delivered[arm.name].difference.seeds < 2:
             continue
         if not math.isfinite(delivered[arm.name].ratio.estimate):
             continue
@@ -109,17 +179,26 @@ def _claims(result: StudyResult) -> list[str]:
     return sentences
 
 
-def _confounded(arm: Arm, result: StudyResult) -> str:
+def _confounded(result: StudyResult) -> list[str]:
+    """Arms that differ from the reference in more than one setting, those of the same settings together.
+
+    A step of a ladder counts as one setting.
+    """
     reference = next(other for other in result.arms if other.name == result.reference)
-    factors = ("control", "rights", "knowledge", "policy")
-    different = [name for name in factors if getattr(arm, name) != getattr(reference, name)]
-    if len(different) < 2:
-        return ""
-    listed = f"{', '.join(different[:-1])} and {different[-1]}"
-    return (
-        f"{arm.name} differs from {reference.name} in {listed} at once;"
-        " no single one of them is shown to matter."
-    )
+    steps = [{one.name for one in pair} for pairs in ladder_pairs(result.arms).values() for pair in pairs]
+    found: dict[tuple[str, ...], list[str]] = {}
+    for arm in result.arms:
+        if {arm.name, reference.name} in steps:
+            continue
+        factors = ("control", "rights", "knowledge", "policy")
+        different = tuple(name for name in factors if getattr(arm, name) != getattr(reference, name))
+        if len(different) > 1:
+            found.setdefault(different, []).append(arm.name)
+    return [
+        f"{listed(arms)} {'differs' if len(arms) == 1 else 'differ'} from {reference.name} in"
+        f" {listed(different)} at once; no single one of them is shown to matter."
+        for different, arms in found.items()
+    ]
 
 
 def demand_reading(result: StudyResult) -> str:

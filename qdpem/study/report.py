@@ -7,7 +7,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,10 @@ from physics.hardware import DirectLink, Fibre, LinkHardware, SourceLink
 from qdpem.provenance import provenance
 from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Demand, Links, Near, Nodes, Outages, Scenario, Uniform
-from qdpem.study.figures import arm_styles
-from qdpem.study.reading import decided, demand_reading, readings, spread_reading
-from qdpem.study.results import (
-    BOUND_SHARES,
-    DECISION,
-    Measure,
-    StudyResult,
-    counted,
-    headlines_of,
-    measures_of,
-    p_text,
-)
-from qdpem.study.statistics import PairedDifference
+from qdpem.study.reading import demand_reading, readings
+from qdpem.study.results import StudyResult, counted
+from qdpem.study.spreadsheet import write_whole
+from qdpem.study.tables import report_tables
 
 CAVEATS = (
     "No public traces of requests for entanglement exist: the demand is a model, stated in the scenario.",
@@ -58,27 +49,9 @@ class Appendix:
     command: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Cell:
-    text: str
-    bounds: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Row:
-    heading: str
-    unit: str
-    arrow: str
-    cells: tuple[_Cell, ...] = field(default_factory=tuple)
-
-
 def write_report(result: StudyResult, *, path: Path, appendix: Appendix) -> None:
     """Write the report to `path`, whole or not at all."""
-    text = render_report(result, appendix=appendix)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    write_whole(path, render_report(result, appendix=appendix))
 
 
 def render_report(result: StudyResult, *, appendix: Appendix) -> str:
@@ -93,29 +66,8 @@ def render_report(result: StudyResult, *, appendix: Appendix) -> str:
         keep_trailing_newline=True,
     )
     return environment.get_template("report.html.jinja").render(
-        **_tables(result), **_setting(result, appendix), readings=readings(result)
+        **report_tables(result), **_setting(result, appendix), readings=readings(result)
     )
-
-
-def _tables(result: StudyResult) -> dict[str, Any]:
-    styles = arm_styles([arm.name for arm in result.arms])
-    measures = measures_of(result.scenario.demand)
-    return {
-        "arms": result.arms,
-        "reference": result.reference,
-        "seeds": result.seeds,
-        "colours": {name: style.colour for name, style in styles.items()},
-        "results": [
-            _result_row(result, measure) for measure in (*measures, *result.known((*BOUND_SHARES, DECISION)))
-        ],
-        "differences": [row for measure in measures[:5] for row in _difference_rows(result, measure)],
-        "spread_reading": spread_reading(result),
-        "effects": [
-            row
-            for measure, _ in headlines_of(result.scenario.demand)
-            for row in _effect_rows(result, measure)
-        ],
-    }
 
 
 def _setting(result: StudyResult, appendix: Appendix) -> dict[str, Any]:
@@ -136,70 +88,6 @@ def _setting(result: StudyResult, appendix: Appendix) -> dict[str, Any]:
         "paths": [str(outcome.path) for outcome in result.runs if not outcome.fault],
         "provenance": _provenance(result),
     }
-
-
-def _result_row(result: StudyResult, measure: Measure) -> _Row:
-    means = result.means(measure.metric)
-    cells = []
-    for arm in result.arms:
-        interval = means[arm.name]
-        bounds = _range(measure, interval.low, interval.high)
-        cells.append(_Cell(text=measure.text(interval.estimate), bounds=bounds))
-    arrow = "↑" if measure.better == "higher" else "↓"
-    return _Row(heading=measure.heading, unit=measure.unit, arrow=arrow, cells=tuple(cells))
-
-
-def _range(measure: Measure, low: float, high: float) -> str:
-    return "" if math.isnan(low) or math.isnan(high) else f"{measure.text(low)} – {measure.text(high)}"
-
-
-def _difference_rows(result: StudyResult, measure: Measure) -> list[dict[str, Any]]:
-    adjusted = result.adjusted_p(measure.metric)
-    unit = f" ({measure.unit})" if measure.unit else ""
-    return [
-        {"heading": measure.heading + unit, "arm": arm, "decided": decided(found, p=adjusted[arm])}
-        | _difference_texts(measure, found, p=adjusted[arm])
-        for arm, found in result.differences(measure.metric).items()
-    ]
-
-
-def _difference_texts(measure: Measure, found: PairedDifference, *, p: float) -> dict[str, str]:
-    def signed(value: float) -> str:
-        return "–" if math.isnan(value) else f"{value * measure.scale:+.{measure.decimals}f}"
-
-    def between(low: float, high: float) -> str:
-        return "–" if math.isnan(low) else f"{signed(low)} … {signed(high)}"
-
-    ratio, low, high = found.ratio.estimate, found.ratio.low, found.ratio.high
-    return {
-        "difference": signed(found.difference.estimate),
-        "bounds": between(found.difference.low, found.difference.high),
-        "student": between(found.student_low, found.student_high),
-        "ratio": "–" if math.isnan(ratio) else f"{ratio:.3f}",
-        "ratio_bounds": "" if math.isnan(low) else f"{low:.3f} – {high:.3f}",
-        "p": p_text(p),
-        "spread": _short(found.paired_spread * measure.scale),
-        "unpaired": _short(found.unpaired_spread * measure.scale),
-    }
-
-
-def _effect_rows(result: StudyResult, measure: Measure) -> list[dict[str, Any]]:
-    return [
-        {
-            "heading": measure.heading,
-            "factor": effect.factor,
-            "squares": _short(effect.sum_squares),
-            "degrees": effect.degrees,
-            "f": _short(effect.f_value),
-            "p": p_text(effect.p_value),
-            "eta": f"{effect.partial_eta_squared:.2f}",
-        }
-        for effect in result.effects(measure.metric)
-    ]
-
-
-def _short(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.2g}" if abs(value) < 100.0 else f"{value:.0f}"
 
 
 def _facts(result: StudyResult, appendix: Appendix) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from qdpem.study.statistics import (
 )
 
 if TYPE_CHECKING:
+    from qdpem.simulation.bounds import Bounds
     from qdpem.study.strongest import Strongest
 
 Floats = NDArray[np.float64]
@@ -85,7 +86,7 @@ MEASURES: tuple[Measure, ...] = (
     Measure(metric="jain_index", heading="Jain fairness", better="higher"),
     Measure(metric="messages_per_request", heading="messages / request", better="lower", decimals=1),
 )
-"""The first five make the terminal's table; the report shows all."""
+"""The first five make the terminal's table; the report and results.csv have all."""
 
 PAIR_RATE = Measure(metric="pairs_per_s", heading="pairs / s", better="higher", decimals=2)
 PAIR_MEASURES: tuple[Measure, ...] = (
@@ -106,11 +107,21 @@ BOUND_SHARES: tuple[Measure, ...] = (
 )
 """Deliveries of the whole run over the seed's bounds; the last may be passed by arms that keep stock."""
 
+BOUND_HEADINGS: Mapping[str, str] = {
+    "flow": "flow bound",
+    "time": "time bound",
+    "time_without_stock": "time bound without stock",
+}
+"""The bounds of `qdpem.simulation.bounds.Bounds` as tables name them, in the order of BOUND_SHARES."""
+
 DECISION = Measure(
     metric="decision_ms", heading="decision / site asked", better="lower", unit="ms of wall time"
 )
 """Of a study alone: records keep wall-clock times apart, and no comparison is made of them."""
 
+
+MANY_ARMS = 8
+"""With more arms than these, sentences and curves speak of groups of them, not of each."""
 
 PAIRS_WITH_ERRORS = ("pair_waiting_s", "pair_fidelity")
 """Those that `qdpem run` prints with a standard error of their own."""
@@ -135,6 +146,15 @@ def counted(number: int, what: str) -> str:
     ('1 seed', '3 seeds')
     """
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a sentence lists them.
+
+    >>> listed(["a"]), listed(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def p_text(value: float) -> str:
@@ -170,7 +190,8 @@ class Outcome:
 class StudyResult:
     """A study's outcomes. `arms` are resolved: every one states policy, control, rights and knowledge.
 
-    `strongest` says how the reference was found where it was, on the outcomes `tuning`.
+    `strongest` says how the reference was found where it was, on the outcomes `tuning`. `bounds`: by seed,
+    those that were found. `report` and `table`: the HTML page and the CSV file, once written.
     """
 
     scenario: Scenario
@@ -181,8 +202,10 @@ class StudyResult:
     outcomes: tuple[Outcome, ...]
     wall_s: float = math.nan
     report: Path | None = None
+    table: Path | None = None
     strongest: Strongest | None = None
     tuning: tuple[Outcome, ...] = ()
+    bounds: Mapping[int, Bounds] = field(default_factory=dict)
     bound_notes: tuple[str, ...] = ()
 
     @property
@@ -241,18 +264,66 @@ class StudyResult:
 
     def means(self, metric: str) -> dict[str, Interval]:
         """Arm -> mean over seeds with its interval."""
-        return {
-            arm: mean_interval(values, key=f"{metric}/{arm}") for arm, values in self.scores(metric).items()
+        if metric not in self._means:
+            self._means[metric] = {
+                arm: mean_interval(values, key=f"{metric}/{arm}")
+                for arm, values in self.scores(metric).items()
+            }
+        return dict(self._means[metric])
+
+    @cached_property
+    def _means(self) -> dict[str, dict[str, Interval]]:
+        """As `_differences`."""
+        return {}
+
+    def most(self) -> dict[str, Interval]:
+        """Bound, as BOUND_HEADINGS names it, -> the share of requests that it allows, mean over seeds.
+
+        Of the whole run, warm-up included. Empty where requests are not what is counted, or none arrive.
+        """
+        counted = [one for one in self.bounds.values() if math.isfinite(one.asked) and one.asked > 0.0]
+        shares = {
+            name: np.array([getattr(one, name) / one.asked for one in counted]) for name in BOUND_HEADINGS
         }
+        return {
+            name: mean_interval(values, key=f"bound/{name}")
+            for name, values in shares.items()
+            if np.isfinite(values).any()
+        }
+
+    def difference(self, metric: str, arm: str, *, reference: str) -> PairedDifference:
+        """The paired difference of any two arms: `arm` minus `reference`."""
+        key = f"{metric}/{arm}" if reference == self.reference else f"{metric}/{arm}/{reference}"
+        scores = self.scores(metric)
+        return paired_difference(scores[arm], reference=scores[reference], key=key)
 
     def differences(self, metric: str) -> dict[str, PairedDifference]:
         """Arm -> paired difference from the reference arm; the reference itself is left out."""
-        scores = self.scores(metric)
-        return {
-            arm: paired_difference(values, reference=scores[self.reference], key=f"{metric}/{arm}")
-            for arm, values in scores.items()
-            if arm != self.reference
-        }
+        if metric not in self._differences:
+            self._differences[metric] = {
+                arm.name: self.difference(metric, arm.name, reference=self.reference)
+                for arm in self.arms
+                if arm.name != self.reference
+            }
+        return dict(self._differences[metric])
+
+    @cached_property
+    def _differences(self) -> dict[str, dict[str, PairedDifference]]:
+        """Those worked out before: tables and sentences ask for the same ones again and again."""
+        return {}
+
+    @cached_property
+    def ranked(self) -> tuple[Arm, ...]:
+        """The arms, best first by the mean of the first headline; those without one come last."""
+        measure = headlines_of(self.scenario.demand)[0][0]
+        means = {arm: mean.estimate for arm, mean in self.means(measure.metric).items()}
+        sign = -1.0 if measure.better == "higher" else 1.0
+        return tuple(
+            sorted(
+                self.arms,
+                key=lambda arm: math.inf if math.isnan(means[arm.name]) else sign * means[arm.name],
+            )
+        )
 
     def adjusted_p(self, metric: str) -> dict[str, float]:
         """Arm -> Holm's p of the paired t tests of this metric."""

@@ -19,12 +19,13 @@ from qdpem.network.graph import Network
 from qdpem.parallel import run_tasks
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation.load import Load, find_load
-from qdpem.study.bounds import with_shares
+from qdpem.study.bounds import BoundedOutcomes, with_shares
 from qdpem.study.drawings import draw_appendix
 from qdpem.study.plan import Planned, StudyPlan, Task, learned_files, plan_study, without_study
 from qdpem.study.progress import Moment, Ticker, watched
 from qdpem.study.report import write_report
 from qdpem.study.results import DECISION, Outcome, StudyResult, headlines_of
+from qdpem.study.spreadsheet import results_csv, write_whole
 from qdpem.study.strongest import find_strongest
 
 _REPORT_PACKAGES = ("jinja2", "matplotlib", "pandas", "statsmodels")
@@ -48,7 +49,7 @@ def study(
     progress: Callable[[Moment], None] | None = None,
     command: str = "",
 ) -> StudyResult:
-    """Run the arms and seeds of `scenario`'s [study] table and write `directory`/report.html.
+    """Run the arms and seeds of `scenario`'s [study] table; write report.html and results.csv in `directory`.
 
     Where the reference is the strongest arm without a forecast, those that may be it run on the tuning seeds
     first. Finished records of the same scenario and arm are kept unless `fresh`. A task that fails becomes a
@@ -68,7 +69,7 @@ def study(
         [planned for planned in plan.planned if not planned.keep], engine=engine, workers=workers
     )
     made = _run_jobs(jobs, length_s=scenario.window.end_s, engine=engine, workers=workers, progress=progress)
-    outcomes, said = with_shares(
+    bounded = with_shares(
         [_with_decision(one) for one in (*kept, *made)],
         seeds=plan.seeds,
         scenario=without_study(scenario),
@@ -77,14 +78,15 @@ def study(
         fresh=fresh,
         engine=engine,
         workers=workers,
+        progress=progress,
     )
-    result = _gather(scenario, directory, plan, outcomes, wall_s=time.monotonic() - began_s)
-    result = replace(result, bound_notes=said)
+    result = _gather(scenario, directory, plan, bounded, wall_s=time.monotonic() - began_s)
     if all(outcome.fault for outcome in result.outcomes):
         raise StudyError("every task of the study failed:\n  " + "\n  ".join(result.faults))
-    report = directory / "report.html"
+    report, table = directory / "report.html", directory / "results.csv"
+    write_whole(table, results_csv(result))
     write_report(result, path=report, appendix=draw_appendix(result, command=command))
-    return replace(result, report=report)
+    return replace(result, report=report, table=table)
 
 
 def record_run(
@@ -230,10 +232,10 @@ def _with_decision(outcome: Outcome) -> Outcome:
 
 
 def _gather(
-    scenario: Scenario, directory: Path, plan: StudyPlan, outcomes: Sequence[Outcome], *, wall_s: float
+    scenario: Scenario, directory: Path, plan: StudyPlan, bounded: BoundedOutcomes, *, wall_s: float
 ) -> StudyResult:
     order = {(one.task.arm.name, one.task.seed): place for place, one in enumerate(plan.planned)}
-    outcomes = sorted(outcomes, key=lambda outcome: order[outcome.arm, outcome.seed])
+    outcomes = sorted(bounded.outcomes, key=lambda outcome: order[outcome.arm, outcome.seed])
     tuning = [one for one in outcomes if one.arm in plan.contenders and one.seed in plan.tuning_seeds]
     strongest = None
     if plan.contenders:
@@ -249,6 +251,8 @@ def _gather(
         wall_s=wall_s,
         strongest=strongest,
         tuning=tuple(tuning),
+        bounds=bounded.bounds,
+        bound_notes=bounded.notes,
     )
 
 

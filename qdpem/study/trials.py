@@ -173,7 +173,7 @@ class Trials:
         def tell(moment: Moment) -> None:
             progress(
                 Moment(
-                    simulated_s=before * length_s + moment.simulated_s,
+                    done_s=before * length_s + moment.done_s,
                     total_s=self._planned * length_s,
                     finished=before + moment.finished,
                     tasks=self._planned,

@@ -48,6 +48,7 @@ engine = "serial"
 def row_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """`row.toml` in an empty working directory."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)
     path = tmp_path / "row.toml"
     path.write_text(ROW, encoding="utf-8")
     return path

@@ -123,10 +123,47 @@ def test_study_prints_both_tables_and_the_report(ask, row_file) -> None:
     assert "central · serve · none · central-fcfs" in answer.stdout
     assert "paired difference from central-fcfs" in answer.stdout
     assert "report: output/row/report.html" in answer.stdout
+    assert "table: output/row/results.csv" in answer.stdout
+    with (row_file.parent / "output/row/results.csv").open(encoding="utf-8") as file:
+        assert {row["arm"] for row in csv.DictReader(file)} == {"central-fcfs", "near"}
     page = (row_file.parent / "output/row/report.html").read_text(encoding="utf-8")
     assert f"qdpem study {row_file}" in page
     again = ask("study", row_file)
     assert "4 of them kept from before" in again.stdout
+
+
+def test_output_to_a_file_is_as_wide_as_columns_says(ask, row_file, monkeypatch) -> None:
+    def heading() -> str:
+        lines = ask("study", row_file, "--workers", 1).stdout.splitlines()
+        return next(line for line in lines if "rights" in line)
+
+    assert "control · rights · knowledge · policy" in heading()
+    monkeypatch.setenv("COLUMNS", "170")
+    assert heading().split()[:5] == ["arm", "control", "rights", "knowledge", "policy"]
+
+
+def test_bars_tell_runs_then_bounds() -> None:
+    from rich.progress import Progress
+
+    from qdpem.cli.study import teller
+    from qdpem.study.progress import Moment
+
+    bars = Progress(disable=True)
+    tell = teller(bars, "row")
+
+    def moment(work: str, finished: int, *running: tuple[str, float]) -> Moment:
+        far = 10.0 * finished + sum(time_s for _, time_s in running)
+        return Moment(done_s=far, total_s=20.0, finished=finished, tasks=2, running=running, work=work)
+
+    def said() -> list[tuple[str, float, str]]:
+        return [(bar.description, bar.completed, bar.fields["detail"]) for bar in bars.tasks]
+
+    tell(moment("runs", 1, ("near 7", 4.0)))
+    assert said() == [("row", 14.0, "1 of 2 runs"), ("  near 7", 4.0, "4 of 10 s")]
+    tell(moment("bounds", 1, ("bounds 7", 4.0)))
+    assert said() == [("row", 10.0, "1 of 2 bounds"), ("  bounds 7", 4.0, "")]
+    tell(moment("bounds", 2))
+    assert said() == [("row", 20.0, "writing the report")]
 
 
 def test_export_writes_the_tables_of_a_record(ask, row_file, tmp_path) -> None:

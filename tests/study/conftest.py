@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -65,13 +66,19 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
 
 @pytest.fixture
 def made_result(small_scenario: Scenario):
-    """A function: a StudyResult from arm -> metric -> values, one value per seed."""
+    """A function: a StudyResult from arm -> metric -> values, one value per seed, `arms` or plain ones."""
 
-    def make(scores: dict[str, dict[str, list[float]]], *, policy: str = "local-minhop") -> StudyResult:
+    def make(
+        scores: dict[str, dict[str, list[float]]],
+        *,
+        policy: str = "local-minhop",
+        arms: Sequence[Arm] | None = None,
+        reference: str | None = None,
+    ) -> StudyResult:
         names = list(scores)
         count = len(next(iter(scores[names[0]].values())))
         seeds = tuple(range(1000, 1000 + count))
-        arms = tuple(
+        arms = tuple(arms or ()) or tuple(
             Arm(
                 name=name,
                 policy="central-fcfs" if name == names[0] else policy,
@@ -96,7 +103,7 @@ def made_result(small_scenario: Scenario):
             directory=Path("nowhere"),
             arms=arms,
             seeds=seeds,
-            reference=names[0],
+            reference=reference or names[0],
             outcomes=outcomes,
         )
 

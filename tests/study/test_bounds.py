@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from qdpem.scenario.schema import Scenario
 from qdpem.simulation.bounds import find_bounds
 from qdpem.study.bounds import BoundTask, read_bounds, with_shares, write_bounds
 from qdpem.study.plan import without_study
-from qdpem.study.results import BOUND_SHARES
+from qdpem.study.progress import Moment
+from qdpem.study.results import BOUND_HEADINGS, BOUND_SHARES
 from qdpem.study.run import study
 from qdpem.study.terminal import print_study
 
@@ -51,6 +53,66 @@ def test_time_bounds_are_told_too_and_found_once(small_scenario: Scenario, tmp_p
     assert all(measure.heading in report for measure in BOUND_SHARES)
 
 
+def test_bounds_are_the_last_rows_of_tables(small_scenario: Scenario, tmp_path: Path) -> None:
+    timed = replace(small_scenario, study=replace(small_scenario.study, bounds="time"))
+    result = study(timed, directory=tmp_path)
+    shares = {
+        name: sum(getattr(one, name) / one.asked for one in result.bounds.values()) / 3
+        for name in ("flow", "time", "time_without_stock")
+    }
+    assert {name: most.estimate for name, most in result.most().items()} == pytest.approx(shares)
+    page = result.report.read_text(encoding="utf-8")
+    footer = page[page.index("<tfoot>") : page.index("</tfoot>")]
+    text = printed(result)
+    for name, share in shares.items():
+        assert f"at most ({BOUND_HEADINGS[name]})" in footer
+        assert f"({BOUND_HEADINGS[name]})" in text
+        assert f"{share:.3f}" in footer
+        assert f"{share:.3f}" in text
+
+
+def test_progress_is_told_while_bounds_are_worked_out(small_scenario: Scenario, tmp_path: Path) -> None:
+    told: list[Moment] = []
+    study(small_scenario, directory=tmp_path, progress=told.append)
+    (tmp_path / "bounds/1001.json").unlink()
+    assert [one.work for one in told] == sorted((one.work for one in told), reverse=True)  # runs come first
+    told.clear()
+    study(small_scenario, directory=tmp_path, progress=told.append)
+    last = told[-1]
+    assert {one.work for one in told} == {"bounds"}
+    assert (last.tasks, last.finished, last.running) == (1, 1, ())
+    assert last.done_s == last.total_s
+    told.clear()
+    study(small_scenario, directory=tmp_path, progress=told.append)
+    assert told == []
+
+
+def test_a_bound_on_its_way_is_named_with_its_seconds(
+    small_scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bound that takes until it was seen to be on its way."""
+    from qdpem.study import bounds
+
+    seen: list[Moment] = []
+
+    def slow(*arguments: object, on_progress, **options: object):
+        on_progress("with stock", None)
+        for _ in range(400):
+            if any(one.running for one in seen):
+                break
+            time.sleep(0.01)
+        return find_bounds(*arguments, **options)
+
+    monkeypatch.setattr(bounds, "find_bounds", slow)
+    one_seed = replace(small_scenario, study=replace(small_scenario.study, seeds=(1000,)))
+    study(
+        one_seed, directory=tmp_path, progress=lambda one: seen.append(one) if one.work == "bounds" else None
+    )
+    [label, seconds] = next(one.running for one in seen if one.running)[0]
+    assert label == "bounds 1000"
+    assert 0.0 < seconds < 5.0
+
+
 def test_bounds_can_be_switched_off(small_scenario: Scenario, tmp_path: Path) -> None:
     quiet = replace(small_scenario, study=replace(small_scenario.study, bounds="none", seeds=(1000,)))
     result = study(quiet, directory=tmp_path)
@@ -79,7 +141,7 @@ def test_a_share_above_one_is_called_a_fault(finished_study, tmp_path: Path) -> 
     task = BoundTask(scenario=alone, seed=seed, kind="flow", path=tmp_path / f"bounds/{seed}.json")
     write_bounds(task, replace(find_bounds(alone, seed=seed, kind="flow"), flow=1.0))
     outcomes = [one for one in finished_study.outcomes if one.seed == seed]
-    shared, notes = with_shares(
+    found = with_shares(
         outcomes,
         seeds=[seed],
         scenario=alone,
@@ -89,8 +151,8 @@ def test_a_share_above_one_is_called_a_fault(finished_study, tmp_path: Path) -> 
         engine="serial",
         workers=None,
     )
-    assert all(one.metrics["share_of_flow_bound"] > 1.0 for one in shared)
-    assert notes == tuple(
+    assert all(one.metrics["share_of_flow_bound"] > 1.0 for one in found.outcomes)
+    assert found.notes == tuple(
         f"{one.arm}, seed {seed}, delivered more than its flow bound allows: a fault in qdpem"
         for one in outcomes
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -103,6 +104,46 @@ def test_figures_are_valid_stable_and_take_the_page_ink(small_tables) -> None:
     styles = figures.arm_styles(["a", "b"])
     for name in ("time", "frontier", "distributions"):
         assert styles["a"].colour.lower() in first[name].lower()
+
+
+def test_a_crowded_frontier_drops_the_seeds_and_spreads_contention() -> None:
+    def points(count: int, *, step: float) -> dict[str, figures.Point]:
+        found = {}
+        for place in range(count):
+            contended, delivered = 1.0 + step * place + np.arange(3.0) / 10.0, 0.5 + np.arange(3.0) / 100.0
+            found[f"arm-{place}"] = figures.Point(
+                contention=mean_interval(contended, key=f"c{place}"),
+                delivery=mean_interval(delivered, key=f"d{place}"),
+                seeds_contention=contended,
+                seeds_delivery=delivered,
+            )
+        return found
+
+    few, many, near = points(8, step=1.0), points(21, step=1.0), points(21, step=0.01)
+    styles = figures.arm_styles(list(many))
+    assert [figures.is_crowded(one) for one in (few, many)] == [False, True]
+    svgs = {name: figures.frontier(one, styles=styles) for name, one in (("many", many), ("near", near))}
+    assert all(f">{arm}</text>" in svgs["many"] for arm in many)
+    # Ticks of a logarithmic axis from 1 to 21, and of a linear one from 1.1 to 1.3.
+    assert {"1", "2", "5", "10", "20"} <= set(re.findall(r">([0-9.]+)</text>", svgs["many"]))
+    assert "5" not in re.findall(r">([0-9.]+)</text>", svgs["near"])
+
+
+def test_a_long_run_is_shown_in_part() -> None:
+    times = np.linspace(0.0, 359.0, 4000)
+    table = {"time_s": times, "outcome": np.zeros(4000, dtype=np.int8)}
+    styles = figures.arm_styles(["a"])
+    long, short = (
+        figures.delivery_over_time({"a": table}, styles=styles, end_s=end_s, warm_up_s=60.0)
+        for end_s in (360.0, 180.0)
+    )
+    assert figures.shown_span(60.0, 100.0) == (0.0, 100.0)
+    assert "measured from here" in short
+    assert "measured from here" not in long
+    assert ">160</text>" in long
+    assert not {">0</text>", ">240</text>"} <= {
+        f">{one}</text>" for one in re.findall(r">(\d+)</text>", long)
+    }
 
 
 def test_drawing_leaves_the_settings_of_matplotlib_alone(small_tables) -> None:

@@ -35,8 +35,11 @@ def test_a_study_writes_one_record_per_task_and_a_report(small_scenario, tmp_pat
     assert result.report == tmp_path / "report.html"
     assert result.faults == ()
     assert result.arms[1].control == "local"
-    assert moments[-1].finished == moments[-1].tasks == 6
-    assert moments[-1].simulated_s == moments[-1].total_s == pytest.approx(30.0)
+    assert result.table == tmp_path / "results.csv"
+    runs = [moment for moment in moments if moment.work == "runs"]
+    assert runs[-1].finished == runs[-1].tasks == 6
+    assert runs[-1].done_s == runs[-1].total_s == pytest.approx(30.0)
+    assert runs[-1].length_s == pytest.approx(5.0)
     for outcome in result.outcomes:
         record = open_record(outcome.path)
         assert record.complete
@@ -209,7 +212,7 @@ def test_progress_is_read_from_what_workers_wrote() -> None:
         tickers[0](10.0)
         tickers[1](4.0)
     last = moments[-1]
-    assert (last.simulated_s, last.total_s) == (14.0, 30.0)
+    assert (last.done_s, last.total_s) == (14.0, 30.0)
     assert (last.finished, last.tasks, last.running) == (1, 3, (("b", 4.0),))
 
 

@@ -1,0 +1,226 @@
+"""Twenty-one arms: tables that fit, arms that can be told apart, and sentences that can be read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from qdpem.scenario.schema import RIGHTS, Arm
+from qdpem.study.headline import chosen_text, headline_arms, styles_of
+from qdpem.study.reading import CLAIMANT, readings
+from qdpem.study.report import Appendix, render_report
+from qdpem.study.results import BOUND_SHARES, CONTENTION, DECISION, DELIVERY, MEASURES
+from qdpem.study.spreadsheet import COLUMNS, results_csv
+from qdpem.study.terminal import print_study
+
+ARMS = (
+    *(
+        Arm(
+            name=f"central-{number:02}",
+            policy="central-live",
+            control="central",
+            rights="serve",
+            knowledge="none",
+        )
+        for number in range(7)
+    ),
+    *(
+        Arm(
+            name=f"local-stock-of-sort-{number:02}",
+            policy="local-stock",
+            control="local",
+            rights="remote",
+            knowledge="clairvoyant" if number % 2 else "constant",
+            parameters={"crowd": 2.5 + number},
+        )
+        for number in range(13)
+    ),
+    Arm(name="learned", policy=CLAIMANT, control="local", rights="remote", knowledge="gru"),
+)
+SEEDS = 8
+
+
+@pytest.fixture
+def crowd(made_result):
+    """Arms whose delivery falls from the last to the first, by more than seeds differ; contention rises."""
+    generator = np.random.default_rng(3)
+    base = generator.uniform(0.5, 0.6, size=SEEDS)
+    scores = {
+        arm.name: {
+            measure.metric: generator.uniform(1.0, 2.0, size=SEEDS).tolist()
+            for measure in (*MEASURES, *BOUND_SHARES, DECISION)
+        }
+        | {
+            DELIVERY.metric: (base + 0.01 * place + generator.normal(0.0, 0.001, size=SEEDS)).tolist(),
+            CONTENTION.metric: (20.0 - 0.5 * place + generator.normal(0.0, 0.1, size=SEEDS)).tolist(),
+        }
+        for place, arm in enumerate(ARMS)
+    }
+    return made_result(scores, arms=ARMS, reference="central-03")
+
+
+def printed(result, width: int) -> str:
+    shown = io.StringIO()
+    print_study(result, console=Console(file=shown, width=width))
+    return shown.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 110, 120, 170, 220])
+def test_the_terminal_cuts_nothing_at_any_width(crowd, width: int) -> None:
+    text = printed(crowd, width)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    for measure in (DELIVERY, CONTENTION):
+        for arm, mean in crowd.means(measure.metric).items():
+            assert arm in text
+            assert measure.text(mean.estimate) in text
+            if width > 80:
+                assert f"[{measure.text(mean.low)}, {measure.text(mean.high)}]" in text
+    for arm, found in crowd.differences(DELIVERY.metric).items():
+        assert f"{found.difference.estimate:+.3f}" in text, arm
+
+
+def test_wide_terminals_have_one_line_for_an_arm(crowd) -> None:
+    [line] = [line for line in printed(crowd, 220).splitlines() if line.split()[:2] == ["central-03", "*"]]
+    mean = crowd.means(DELIVERY.metric)["central-03"]
+    assert line.split()[2:6] == ["central", "serve", "none", "central-live"]
+    assert f"{mean.estimate:.3f} [{mean.low:.3f}, {mean.high:.3f}]" in line
+
+
+def test_arms_stand_best_first_everywhere(crowd) -> None:
+    best_first = [arm.name for arm in reversed(ARMS)]
+    assert [arm.name for arm in crowd.ranked] == best_first
+    lines = printed(crowd, 220).splitlines()
+    table = lines[: next(place for place, line in enumerate(lines) if line.startswith("paired difference"))]
+    assert [
+        line.split()[0] for line in table if line.split()[:1] and line.split()[0] in best_first
+    ] == best_first
+    page = render_report(crowd, appendix=Appendix())
+    results = page[page.index('id="results"') : page.index("</table>")]
+    assert re.findall(r"</span>([a-z0-9-]+)(?: <span class=\"tag\"|</th>)", results) == best_first
+
+
+def test_arms_without_a_mean_come_last(crowd, made_result) -> None:
+    scores = {measure.metric: [1.0, 1.0] for measure in MEASURES}
+    lost = {metric: [float("nan")] * 2 for metric in scores}
+    result = made_result({"lost": lost, "weak": scores | {DELIVERY.metric: [0.1, 0.2]}, "good": scores})
+    assert [arm.name for arm in result.ranked] == ["good", "weak", "lost"]
+
+
+def test_arms_are_rows_and_measures_columns_of_the_report(crowd) -> None:
+    page = render_report(crowd, appendix=Appendix())
+    body = page[page.index("<body>") : page.index('id="scenario"')]
+    for heading in ("contended / request", "messages / request", "of time bound", "decision / site asked"):
+        assert body.count(f'<th class="number">{heading}') >= 1
+    results = body[body.index('id="results"') : body.index('id="differences"')]
+    assert results.count('<tr class="reference">') == results.count("<table") == 3
+    for table in results.split("<table")[1:]:
+        head, rows = table.split("</thead>")
+        columns = len(re.findall("<th[ >]", head))
+        for row in rows.split("</tbody>")[0].split("</tr>")[:-1]:
+            assert len(re.findall("<t[dh][ >]", row)) == columns
+
+
+def test_sentences_of_many_arms_are_few_and_name_every_arm(crowd) -> None:
+    said = readings(crowd)
+    assert len(said) < len(ARMS)
+    less = next(sentence for sentence in said if "delivered less than central-03" in sentence)
+    more = next(sentence for sentence in said if "delivered more than central-03" in sentence)
+    assert less.startswith("3 arms delivered less than central-03, which is no gain: central-02 -")
+    assert more.startswith("17 arms delivered more than central-03: central-04 +")
+    for arm in ARMS[4:]:
+        change = crowd.differences(DELIVERY.metric)[arm.name].ratio.estimate - 1.0
+        assert f"{arm.name} {change:+.1%}" in more
+    contended = next(sentence for sentence in said if "contended less" in sentence)
+    assert "no gain" not in contended
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ([0.601, 0.619, 0.582, 0.608, 0.59], "9 arms delivered as much as first to within 3 %: "),
+        ([0.80, 0.45, 0.70, 0.40, 0.72], "9 arms and first cannot be told apart by what they delivered"),
+        (
+            [float("nan")] * 4 + [0.5],
+            "have too few seeds in common with first to compare what they delivered.",
+        ),
+    ],
+)
+def test_arms_of_one_verdict_share_its_sentence(made_result, others, expected) -> None:
+    plain = {measure.metric: [1.0] * 5 for measure in MEASURES}
+    scores = {"first": plain | {DELIVERY.metric: [0.60, 0.62, 0.58, 0.61, 0.59]}}
+    scores |= {f"other-{number}": plain | {DELIVERY.metric: others} for number in range(9)}
+    [said] = [sentence for sentence in readings(made_result(scores)) if expected in sentence]
+    assert all(f"other-{number}" in said for number in range(9))
+
+
+def test_nothing_delivered_by_the_reference_leaves_no_ratios(made_result) -> None:
+    plain = {measure.metric: [1.0] * 5 for measure in MEASURES}
+    scores = {"first": plain | {DELIVERY.metric: [0.0] * 5}} | {
+        f"other-{number}": plain for number in range(9)
+    }
+    said = readings(made_result(scores))
+    assert said[0].startswith("first delivered nothing, so no ratio with other-0, other-1,")
+
+
+def test_headline_arms_are_the_reference_the_claimant_and_the_best_of_each_kind(crowd) -> None:
+    shown = headline_arms(crowd)
+    found = [arm.name for arm in shown]
+    assert found == ["central-03", "central-06", "local-stock-of-sort-12", "learned"]
+    styles = styles_of(crowd)
+    assert len({styles[name].colour for name in found}) == len(found)
+    assert set(styles) == {arm.name for arm in ARMS}
+    assert chosen_text(shown, crowd).startswith(
+        f" Shown are 4 of 21 arms: the reference, {CLAIMANT} and the best"
+    )
+
+
+def test_all_arms_of_a_small_study_are_headline_arms(finished_study) -> None:
+    assert headline_arms(finished_study) == finished_study.arms
+    assert chosen_text(finished_study.arms, finished_study) == ""
+
+
+def test_results_csv_has_a_line_per_arm_and_measure(crowd) -> None:
+    rows = list(csv.DictReader(io.StringIO(results_csv(crowd))))
+    measures = [one.metric for one in (*MEASURES, *BOUND_SHARES, DECISION)]
+    assert list(rows[0]) == list(COLUMNS)
+    assert [(row["arm"], row["measure"]) for row in rows] == [
+        (arm.name, metric) for arm in ARMS for metric in measures
+    ]
+    by_name = {arm.name: arm for arm in ARMS}
+    for row in rows:
+        arm, metric = by_name[row["arm"]], row["measure"]
+        assert (row["control"], row["rights"], row["knowledge"]) == (arm.control, arm.rights, arm.knowledge)
+        assert row["rights"] in RIGHTS
+        mean = crowd.means(metric)[arm.name]
+        assert (float(row["mean"]), float(row["low"]), float(row["high"])) == (
+            mean.estimate,
+            mean.low,
+            mean.high,
+        )
+        assert int(row["seeds"]) == SEEDS
+        if arm.name == crowd.reference or metric == DECISION.metric:
+            assert row["difference"] == row["difference_low"] == row["holm_p"] == ""
+        else:
+            gap = crowd.differences(metric)[arm.name]
+            assert float(row["difference"]) == gap.difference.estimate
+            assert float(row["difference_low"]) == gap.student_low
+            assert float(row["holm_p"]) == crowd.adjusted_p(metric)[arm.name]
+
+
+def test_what_is_unknown_is_empty_in_results_csv(made_result) -> None:
+    scores = {measure.metric: [1.0, 1.2] for measure in MEASURES}
+    lost = {metric: [float("nan")] * 2 for metric in scores}
+    text = results_csv(made_result({"central": scores, "lost": lost}))
+    assert "nan" not in text.lower()
+    [row] = [
+        row
+        for row in csv.DictReader(io.StringIO(text))
+        if (row["arm"], row["measure"]) == ("lost", DELIVERY.metric)
+    ]
+    assert (row["mean"], row["low"], row["difference"], row["seeds"]) == ("", "", "", "0")
