@@ -100,3 +100,16 @@ def test_python_of_the_page_on_policies_runs():
     assert blocks
     for block in blocks:
         exec(compile(block, "docs/policies.md", "exec", dont_inherit=True), {"__name__": "policies"})
+
+
+def test_germany50_is_the_quickstart_with_the_arms_of_the_paper():
+    from dataclasses import replace
+
+    from qdpem.scenario.load import load_scenario
+
+    quickstart, paper, all_arms = (
+        load_scenario(ROOT / f"scenarios/{name}.toml") for name in ("quickstart", "paper", "germany50")
+    )
+    assert all_arms.study == paper.study
+    named = replace(quickstart, name=all_arms.name, description=all_arms.description, study=paper.study)
+    assert all_arms == replace(named, window=paper.window, training=paper.training)
