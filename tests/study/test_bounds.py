@@ -39,6 +39,7 @@ def test_deliveries_are_told_as_shares_of_the_flow_bound(finished_study) -> None
     assert "of flow bound" in finished_study.report.read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_time_bounds_are_told_too_and_found_once(small_scenario: Scenario, tmp_path: Path) -> None:
     timed = replace(small_scenario, study=replace(small_scenario.study, bounds="time", seeds=(1000,)))
     first = study(timed, directory=tmp_path)
@@ -51,6 +52,7 @@ def test_time_bounds_are_told_too_and_found_once(small_scenario: Scenario, tmp_p
     assert all(measure.heading in report for measure in BOUND_SHARES)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_bounds_can_be_switched_off(small_scenario: Scenario, tmp_path: Path) -> None:
     quiet = replace(small_scenario, study=replace(small_scenario.study, bounds="none", seeds=(1000,)))
     result = study(quiet, directory=tmp_path)
