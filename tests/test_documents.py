@@ -38,9 +38,9 @@ DERIVED = [name for name in FILES if name.count("/") > 1]
 SHRUNKEN = (
     "window.warm_up_s=1",
     "window.measured_s=3",
-    "forecasting.history_s=40",
-    "topology.parameters.nodes=25",
-    "topology.parameters.side_km=50",
+    "forecasting.history_s=20",
+    "topology.parameters.nodes=12",
+    "topology.parameters.side_km=35",
     "nodes.source_rate_hz=50",
     "nodes.repeater_rate_hz=30",
 )
@@ -66,7 +66,7 @@ def test_scenarios_based_on_another_have_names_of_their_own():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DERIVED)
 def test_controls_and_sweeps_run_when_shrunk(name):
-    """The first cell of a sweep, or a control, with every arm, on 25 quick nodes for seconds."""
+    """The first cell of a sweep, or a control, with every arm, on 12 quick nodes for seconds."""
     from qdpem.events.metrics import measure
     from qdpem.scenario.grid import grid_cells
     from qdpem.scenario.load import load_scenario

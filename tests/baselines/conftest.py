@@ -1,60 +1,70 @@
-"""Views made by hand, and what a policy decides on them."""
+"""Small networks with a known optimum."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from qdpem.policy.interface import Allocation, Context, Views
-from qdpem.policy.synthetic import synthetic_views
-from qdpem.policy.validation import validate
-from qdpem.rng import stream
+from qdpem.network.build import build_network, build_physics
+from qdpem.scenario.load import parse_scenario
+from qdpem.scenario.schema import Arm
+from qdpem.simulation.run import Run, simulate
 
-
-def quiet_views(context: Context, *requests: tuple[int, int, float, float], **about: Any) -> Views:
-    """An idle network at t = 10; row 0 waits for `requests` (source, destination, target, patience)."""
-    views = synthetic_views(context, stream(5, "quiet"), waiting=max(len(requests), 1), **about)
-    views.status[views.known >= 0] = (16.0, 1.0, 0.0, 0.0, 0.0, 0.0)
-    views.request_id[:] = -1
-    views.request_standing[:] = 0
-    views.stock_owner[:] = -1
-    views.peer_source[:] = -1
-    for column, (source, destination, target, patience_s) in enumerate(requests):
-        views.request_id[0, column] = 40 + column
-        views.request_source[0, column] = source
-        views.request_destination[0, column] = destination
-        views.request_target_fidelity[0, column] = target
-        views.request_pairs[0, column] = 1
-        views.request_deadline_s[0, column] = views.time_s + patience_s
-    return views
-
-
-def shelve(views: Views, *pairs: tuple[int, int, float]) -> None:
-    for column, (owner, partner, fidelity) in enumerate(pairs):
-        views.stock_id[0, column] = 70 + column
-        views.stock_owner[0, column] = owner
-        views.stock_partner[0, column] = partner
-        views.stock_fidelity[0, column] = fidelity
-        views.stock_ready[0, column] = 1
-
-
-def ask_for(views: Views, *peers: tuple[int, int, float]) -> None:
-    for column, (source, destination, rate_hz) in enumerate(peers):
-        views.peer_source[0, column] = source
-        views.peer_destination[0, column] = destination
-        views.peer_rate_hz[0, column] = rate_hz
-
-
-def decide(policy: Any, views: Views, context: Context) -> tuple[Allocation, ...]:
-    policy.reset(context)
-    decisions = policy.decide(views)
-    validate(decisions, views, context, policy_name=policy.name)
-    return tuple(decisions.allocations)
+_SMALL = """
+name = "small"
+[topology]
+kind = "file"
+parameters = {{ path = "{path}" }}
+[nodes]
+source_rate_hz = 400.0
+repeater_rate_hz = 5.0
+memories = 64
+[nodes.hardware]
+memory = {{ kind = "depolarising", depolarising_s = 60.0 }}
+[links.hardware]
+fresh_fidelity = 0.98
+[demand]
+rate_hz = {rate_hz}
+weights = "matrix"
+[[demand.classes]]
+application = "teleportation"
+share = 1.0
+target_fidelity = 0.7
+patience_s = 1.0
+[window]
+warm_up_s = 10
+measured_s = 60
+[forecasting]
+history_s = 20
+"""
 
 
 @pytest.fixture
-def by_hand() -> Any:
-    """The functions of this file."""
-    return SimpleNamespace(quiet_views=quiet_views, shelve=shelve, ask_for=ask_for, decide=decide)
+def small(tmp_path: Path) -> Callable[..., Run]:
+    """Run an arm on links of 1 km with given demand and repeaters, 10 s of warm-up and 60 s."""
+
+    def build(
+        arm: str,
+        links: str,
+        demand: dict[str, dict[str, float]],
+        *,
+        rate_hz: float,
+        repeaters: Sequence[float],
+        parameters: dict[str, float] | None = None,
+    ) -> Run:
+        ends = [(int(pair[0]), int(pair[1])) for pair in links.split()]
+        path = tmp_path / "small.json"
+        named = [{"id": node, "name": f"n{node}"} for node in range(len(repeaters))]
+        joined = [{"source": first, "target": second, "length_km": 1.0} for first, second in ends]
+        path.write_text(json.dumps({"nodes": named, "edges": joined, "graph": {"demands": demand}}))
+        scenario = parse_scenario(_SMALL.format(path=path, rate_hz=rate_hz))
+        network = build_network(scenario, build_physics(scenario), seed=1)
+        network = replace(network, repeater_rate_hz=np.array(repeaters, dtype=float))
+        return simulate(scenario, Arm(name=arm, parameters=parameters or {}), seed=1, network=network)
+
+    return build

@@ -20,13 +20,14 @@ from qdpem.policy.conformance import check_policy
 from qdpem.policy.interface import EMISSION_BACKLOG, TOKENS, Allocation, Context, Decisions, Views
 from qdpem.policy.synthetic import small_context
 from qdpem.scenario.schema import Control, Rights
+from tests.helpers.views import ask_for, decide, quiet_views, shelve
 
 
 @pytest.mark.parametrize("policy", [CentralFirstCome, LocalMinimumHop])
-def test_minimum_hop_takes_the_shortest_feasible_path_for_each_in_turn(by_hand: Any, policy: Any) -> None:
+def test_minimum_hop_takes_the_shortest_feasible_path_for_each_in_turn(policy: Any) -> None:
     context = small_context(control=policy.control)
-    views = by_hand.quiet_views(context, (0, 2, 0.6, 1.0), (0, 8, 0.7, 0.5))
-    first, second = by_hand.decide(policy(MinimumHopParameters()), views, context)
+    views = quiet_views(context, (0, 2, 0.6, 1.0), (0, 8, 0.7, 0.5))
+    first, second = decide(policy(MinimumHopParameters()), views, context)
     assert (first.request, second.request) == (40, 41)
     assert first.path == context.routes.paths(0, 2)[0].nodes == (0, 1, 2)
     assert len(second.path) == 5
@@ -34,28 +35,28 @@ def test_minimum_hop_takes_the_shortest_feasible_path_for_each_in_turn(by_hand: 
     assert first.plan.rounds_per_link == 0
 
 
-def test_minimum_hop_distils_where_it_must_and_leaves_what_nothing_reaches(by_hand: Any) -> None:
+def test_minimum_hop_distils_where_it_must_and_leaves_what_nothing_reaches() -> None:
     context = small_context()
     path = context.routes.paths(0, 8)[0]
     fresh, distilled = (context.estimates.fidelity(path, rounds=rounds) for rounds in (0, 1))
     target = 0.5 * (fresh + distilled)
-    views = by_hand.quiet_views(context, (0, 8, target, 0.1), (0, 8, 0.9999, 1.0))
-    (made,) = by_hand.decide(LocalMinimumHop(MinimumHopParameters()), views, context)
+    views = quiet_views(context, (0, 8, target, 0.1), (0, 8, 0.9999, 1.0))
+    (made,) = decide(LocalMinimumHop(MinimumHopParameters()), views, context)
     assert (made.request, made.plan.rounds_per_link) == (40, 1)
     # Nothing meets the target after 15 s; who need not wait so long is served as if it waited not at all.
-    patient = by_hand.quiet_views(context, (0, 8, target, 30.0))
+    patient = quiet_views(context, (0, 8, target, 30.0))
     assert context.estimates.rounds_for(path, target, age_s=15.0) is None
-    (made,) = by_hand.decide(LocalMinimumHop(MinimumHopParameters(wait_share=0.5)), patient, context)
+    (made,) = decide(LocalMinimumHop(MinimumHopParameters(wait_share=0.5)), patient, context)
     assert (made.request, made.plan.rounds_per_link) == (40, 1)
 
 
-def test_minimum_hop_sees_no_queue(by_hand: Any) -> None:
+def test_minimum_hop_sees_no_queue() -> None:
     context = small_context()
-    views = by_hand.quiet_views(context, (0, 2, 0.6, 1.0))
-    before = by_hand.decide(LocalMinimumHop(MinimumHopParameters()), views, context)
+    views = quiet_views(context, (0, 2, 0.6, 1.0))
+    before = decide(LocalMinimumHop(MinimumHopParameters()), views, context)
     views.status[0, :, EMISSION_BACKLOG] = 50.0
     views.status[0, :, TOKENS] = 0.0
-    assert by_hand.decide(LocalMinimumHop(MinimumHopParameters()), views, context) == before
+    assert decide(LocalMinimumHop(MinimumHopParameters()), views, context) == before
 
 
 def test_parameters_out_of_range_are_answered() -> None:
@@ -65,37 +66,32 @@ def test_parameters_out_of_range_are_answered() -> None:
         LiveParameters(hope=0.0)
 
 
-def test_what_is_past_its_deadline_is_not_served(by_hand: Any) -> None:
+def test_what_is_past_its_deadline_is_not_served() -> None:
     context = small_context()
-    views = by_hand.quiet_views(context, (0, 2, 0.6, 0.0))
+    views = quiet_views(context, (0, 2, 0.6, 0.0))
     assert list(waiting_requests(views[0])) == []
 
 
-def test_central_live_serves_in_deadline_order_and_spreads_the_work(by_hand: Any) -> None:
+def test_central_live_serves_in_deadline_order_and_spreads_the_work() -> None:
     context = small_context(control="central")
-    views = by_hand.quiet_views(context, (0, 4, 0.6, 2.0), (0, 4, 0.6, 1.0))
-    first, second = by_hand.decide(CentralLive(LiveParameters()), views, context)
+    views = quiet_views(context, (0, 4, 0.6, 2.0), (0, 4, 0.6, 1.0))
+    first, second = decide(CentralLive(LiveParameters()), views, context)
     assert (first.request, second.request) == (41, 40)
     assert first.path[1] != second.path[1]
 
 
-def test_central_live_goes_round_an_empty_bucket(by_hand: Any) -> None:
+def test_central_live_goes_round_an_empty_bucket() -> None:
     context = small_context(control="central")
-    views = by_hand.quiet_views(context, (0, 4, 0.6, 2.0))
-    (before,) = by_hand.decide(CentralLive(LiveParameters()), views, context)
+    views = quiet_views(context, (0, 4, 0.6, 2.0))
+    (before,) = decide(CentralLive(LiveParameters()), views, context)
     views.status[0, before.path[1], TOKENS] = 0.0
-    (after,) = by_hand.decide(CentralLive(LiveParameters()), views, context)
+    (after,) = decide(CentralLive(LiveParameters()), views, context)
     assert {before.path[1], after.path[1]} == {1, 3}
 
 
-def test_central_live_refuses_what_cannot_be_in_time(by_hand: Any) -> None:
+def test_central_live_refuses_what_cannot_be_in_time() -> None:
     context = small_context(control="central")
-    assert (
-        by_hand.decide(
-            CentralLive(LiveParameters()), by_hand.quiet_views(context, (0, 8, 0.6, 0.02)), context
-        )
-        == ()
-    )
+    assert decide(CentralLive(LiveParameters()), quiet_views(context, (0, 8, 0.6, 0.02)), context) == ()
 
 
 def test_epochs_are_asked_for_only_with_a_right_to_stock() -> None:
@@ -105,11 +101,11 @@ def test_epochs_are_asked_for_only_with_a_right_to_stock() -> None:
         assert policy.asks_at_epochs is wanted
 
 
-def test_stock_serves_first_and_the_worst_good_pair_goes(by_hand: Any) -> None:
+def test_stock_serves_first_and_the_worst_good_pair_goes() -> None:
     context = small_context(rights="remote")
-    views = by_hand.quiet_views(context, (0, 8, 0.7, 1.0), (0, 8, 0.8, 1.0), stock=3)
-    by_hand.shelve(views, (0, 8, 0.75), (0, 8, 0.9), (0, 5, 0.95))
-    made = by_hand.decide(LocalStock(LiveParameters()), views, context)
+    views = quiet_views(context, (0, 8, 0.7, 1.0), (0, 8, 0.8, 1.0), stock=3)
+    shelve(views, (0, 8, 0.75), (0, 8, 0.9), (0, 5, 0.95))
+    made = decide(LocalStock(LiveParameters()), views, context)
     assert [allocation.path for allocation in made if allocation.purpose == "serve"] == [(0, 8), (0, 8)]
     shelf = ready_stock(views[0])
     low, high = waiting_requests(views[0])
@@ -128,10 +124,10 @@ def orders(context: Context, views: Views, **changes: Any) -> list[Allocation]:
     return list(stock.replenish(stock.missing(views)[0], load, now_s=views.time_s))
 
 
-def test_base_stock_orders_what_is_missing_for_its_useful_life(by_hand: Any) -> None:
+def test_base_stock_orders_what_is_missing_for_its_useful_life() -> None:
     context = small_context(rights="remote")
-    views = by_hand.quiet_views(context)
-    by_hand.ask_for(views, (0, 8, 1.0), (0, 1, 0.5), (0, 4, 0.001))
+    views = quiet_views(context)
+    ask_for(views, (0, 8, 1.0), (0, 1, 0.5), (0, 4, 0.001))
     made = orders(context, views, backlog=9.0)
     assert [(order.source, order.destination) for order in made] == [(0, 8), (0, 1)]
     # An order is itself work ahead: without leave to queue, a node orders one pair at a time.
@@ -141,17 +137,17 @@ def test_base_stock_orders_what_is_missing_for_its_useful_life(by_hand: Any) -> 
         life_s = context.estimates.useful_life_s(path, 0.7)
         assert life_s < order.expires_s - views.time_s < life_s + 2.0
         assert (order.purpose, order.request) == ("stock", -1)
-    by_hand.shelve(views, (0, 8, 0.9))
+    shelve(views, (0, 8, 0.9))
     assert [order.destination for order in orders(context, views)] == [1]
     assert orders(context, views, least_use=1e9) == []
     assert [order.destination for order in orders(context, views, base=2, backlog=9.0)] == [8, 1]
     assert orders(small_context(rights="elementary"), views) == []
 
 
-def test_base_stock_yields(by_hand: Any) -> None:
+def test_base_stock_yields() -> None:
     context = small_context(rights="remote")
-    views = by_hand.quiet_views(context)
-    by_hand.ask_for(views, (0, 4, 1.0))
+    views = quiet_views(context)
+    ask_for(views, (0, 4, 1.0))
     assert len(orders(context, views)) == 1
     assert orders(context, views, free_memories=17) == []
     views.status[0, :, TOKENS] = 0.5
@@ -162,14 +158,14 @@ def test_base_stock_yields(by_hand: Any) -> None:
     assert len(orders(context, views, backlog=2.0)) == 1
 
 
-def test_a_refused_order_is_not_repeated_at_once(by_hand: Any) -> None:
+def test_a_refused_order_is_not_repeated_at_once() -> None:
     context = small_context(rights="remote")
     policy = LocalStock(LiveParameters(reorder_s=1.0))
     policy.reset(context)
     counts = []
     for time_s in (10.0, 10.5, 11.0):
-        views = replace(by_hand.quiet_views(context), time_s=time_s)
-        by_hand.ask_for(views, (0, 4, 1.0))
+        views = replace(quiet_views(context), time_s=time_s)
+        ask_for(views, (0, 4, 1.0))
         counts.append(len(policy.decide(views[0]).allocations))
     assert counts == [1, 0, 1]
     copy = LocalStock(LiveParameters(reorder_s=1.0))
@@ -178,11 +174,11 @@ def test_a_refused_order_is_not_repeated_at_once(by_hand: Any) -> None:
     assert copy.decide(views[0]) == Decisions()
 
 
-def test_foreign_quota_is_kept_in_mind(by_hand: Any) -> None:
+def test_foreign_quota_is_kept_in_mind() -> None:
     context = small_context(control="central", rights="remote")
-    views = by_hand.quiet_views(context, stock=4)
-    by_hand.ask_for(views, (0, 4, 1.0))
-    by_hand.shelve(views, (1, 4, 0.9), (2, 4, 0.9), (3, 4, 0.9), (5, 4, 0.9))
+    views = quiet_views(context, stock=4)
+    ask_for(views, (0, 4, 1.0))
+    shelve(views, (1, 4, 0.9), (2, 4, 0.9), (3, 4, 0.9), (5, 4, 0.9))
     assert np.floor(context.network.foreign_stock_share * context.network.memories[4]) == 4
     assert orders(context, views) == []
 

@@ -25,6 +25,7 @@ from qdpem.policy.conformance import check_policy
 from qdpem.policy.interface import EMISSION_BACKLOG, FREE_MEMORIES, Context, Views
 from qdpem.policy.synthetic import small_context
 from qdpem.scenario.schema import RIGHTS, Rights
+from tests.helpers.views import ask_for, decide, quiet_views, shelve
 
 
 def plan_for(context: Context, shelf: Shelf, *, target: float = 0.7, left_s: float = 1.0) -> Choice:
@@ -85,10 +86,10 @@ def test_every_link_has_at_most_one_keeper_and_no_quota_is_passed() -> None:
 
 
 @pytest.mark.parametrize("policy", [LocalLive, CentralLive])
-def test_link_stock_is_ordered_where_both_ends_are_quiet(by_hand: Any, policy: Any) -> None:
+def test_link_stock_is_ordered_where_both_ends_are_quiet(policy: Any) -> None:
     context = small_context(control=policy.control, rights="elementary")
-    views = by_hand.quiet_views(context)
-    made = by_hand.decide(policy(LiveParameters()), views, context)
+    views = quiet_views(context)
+    made = decide(policy(LiveParameters()), views, context)
     assert {one.purpose for one in made} == {"stock"}
     assert all(len(one.path) == 2 for one in made)
     links = [context.network.link_between[one.path[0], one.path[1]] for one in made]
@@ -100,15 +101,15 @@ def test_link_stock_is_ordered_where_both_ends_are_quiet(by_hand: Any, policy: A
         )
     busy = {one.path for one in made}
     for column, value in ((EMISSION_BACKLOG, 1.0), (FREE_MEMORIES, 3.0)):
-        disturbed = by_hand.quiet_views(context)
+        disturbed = quiet_views(context)
         disturbed.status[disturbed.known == 4, column] = value
-        left = {one.path for one in by_hand.decide(policy(LiveParameters()), disturbed, context)}
+        left = {one.path for one in decide(policy(LiveParameters()), disturbed, context)}
         assert not any(4 in path for path in left)
     assert any(4 in path for path in busy)
-    assert by_hand.decide(policy(LiveParameters(link_base=0)), views, context) == ()
+    assert decide(policy(LiveParameters(link_base=0)), views, context) == ()
 
 
-def test_a_stocked_remote_pair_stands_in_for_a_stretch_only_with_the_right_to_it(by_hand: Any) -> None:
+def test_a_stocked_remote_pair_stands_in_for_a_stretch_only_with_the_right_to_it() -> None:
     """Believed weight: stretch x swap at the joint x aged pair; a worse pair is left where it is."""
     rule = LiveParameters(base=0, link_base=0)
     for rights, fidelity, path in (
@@ -117,24 +118,24 @@ def test_a_stocked_remote_pair_stands_in_for_a_stretch_only_with_the_right_to_it
         ("virtual", 0.72, None),
     ):
         context = small_context(rights=rights)  # type: ignore[arg-type]
-        views = by_hand.quiet_views(context, (0, 8, 0.7, 1.0))
-        by_hand.shelve(views, (0, 5, fidelity))
-        (made,) = by_hand.decide(LocalLive(rule), views, context)
+        views = quiet_views(context, (0, 8, 0.7, 1.0))
+        shelve(views, (0, 5, fidelity))
+        (made,) = decide(LocalLive(rule), views, context)
         assert ((0, 5) in pairwise(made.path)) is (path is not None)
         assert path is None or made.path == path
 
 
-def test_the_controller_crosses_a_pair_in_its_owners_direction_alone(by_hand: Any) -> None:
+def test_the_controller_crosses_a_pair_in_its_owners_direction_alone() -> None:
     context = small_context(control="central", rights="virtual")
     rule = LiveParameters(base=0, link_base=0)
     for ends, crossed in (((1, 7), True), ((7, 1), False)):
-        views = by_hand.quiet_views(context, (0, 8, 0.6, 1.0), stock=4)
-        by_hand.shelve(views, (*ends, 0.95))
-        (made,) = by_hand.decide(CentralLive(rule), views, context)
+        views = quiet_views(context, (0, 8, 0.6, 1.0), stock=4)
+        shelve(views, (*ends, 0.95))
+        (made,) = decide(CentralLive(rule), views, context)
         assert (ends in pairwise(made.path)) is crossed
 
 
-def test_what_links_cannot_reach_is_distilled_end_to_end(by_hand: Any) -> None:
+def test_what_links_cannot_reach_is_distilled_end_to_end() -> None:
     context = small_context()
     path = context.routes.paths(0, 8)[0]
     fidelity, takes = context.estimates.end_to_end(path, rounds=2, age_s=0.0)
@@ -150,10 +151,10 @@ def test_what_links_cannot_reach_is_distilled_end_to_end(by_hand: Any) -> None:
     assert fidelity == pytest.approx(found.fidelity, rel=1e-12)
     assert takes * per_link == pytest.approx(found.pairs_per_link[0], rel=1e-12)
     linked = max(context.estimates.fidelity(path, rounds=rounds) for rounds in range(3))
-    views = by_hand.quiet_views(context, (0, 8, 0.5 * (linked + fidelity), 5.0))
+    views = quiet_views(context, (0, 8, 0.5 * (linked + fidelity), 5.0))
     assert fidelity > linked
-    assert by_hand.decide(LocalLive(LiveParameters()), views, context) == ()
-    (made,) = by_hand.decide(LocalLive(LiveParameters(end_rounds=True, wait_share=0.0)), views, context)
+    assert decide(LocalLive(LiveParameters()), views, context) == ()
+    (made,) = decide(LocalLive(LiveParameters(end_rounds=True, wait_share=0.0)), views, context)
     assert made.plan.end_rounds == 1
 
 
@@ -168,8 +169,8 @@ def test_the_nth_pair_is_kept_where_as_many_come_as_likely_as_one_comes_for_the_
         assert poisson.sf(n - 1, mean) == pytest.approx(-math.expm1(-use), rel=1e-9)
 
 
-def forecast_views(by_hand: Any, context: Context, *, step: int, near: float, far: float) -> Views:
-    views = replace(by_hand.quiet_views(context), time_s=10.0 + step)
+def forecast_views(context: Context, *, step: int, near: float, far: float) -> Views:
+    views = replace(quiet_views(context), time_s=10.0 + step)
     views.forecast[:] = np.nan
     known = views.known >= 0
     views.forecast[known] = near
@@ -177,15 +178,15 @@ def forecast_views(by_hand: Any, context: Context, *, step: int, near: float, fa
     return views
 
 
-def test_the_surge_is_the_forecast_within_a_life_over_its_mean_so_far(by_hand: Any) -> None:
+def test_the_surge_is_the_forecast_within_a_life_over_its_mean_so_far() -> None:
     context = small_context(rights="remote")
     surge, nodes = Surge(context), np.array([0, 4])
     assert surge.factor(nodes, np.array([2.0, np.inf])).tolist() == [1.0, 1.0]
     for step in range(4):
         for _ in range(3):
-            surge.hear(forecast_views(by_hand, context, step=step, near=0.2, far=0.2))
+            surge.hear(forecast_views(context, step=step, near=0.2, far=0.2))
     assert surge.factor(nodes, np.array([2.0, np.inf])) == pytest.approx([1.0, 1.0])
-    surge.hear(forecast_views(by_hand, context, step=4, near=0.2, far=1.0))
+    surge.hear(forecast_views(context, step=4, near=0.2, far=1.0))
     # Eight steps ahead, the last four at 1.0; the mean so far stays 0.2.
     assert surge.factor(nodes, np.array([3.5, 5.5])) == pytest.approx([1.0, 14.0 / 6.0])
     copy = Surge(context)
@@ -196,7 +197,7 @@ def test_the_surge_is_the_forecast_within_a_life_over_its_mean_so_far(by_hand: A
     )
 
 
-def test_more_is_kept_for_a_peer_while_more_is_expected(by_hand: Any) -> None:
+def test_more_is_kept_for_a_peer_while_more_is_expected() -> None:
     context = small_context(rights="remote")
     path = context.routes.paths(0, 8)[0]
     life_s = context.estimates.useful_life_s(path, 0.7)
@@ -205,11 +206,11 @@ def test_more_is_kept_for_a_peer_while_more_is_expected(by_hand: Any) -> None:
         policy = LocalStock(LiveParameters(base=3, link_base=0))
         policy.reset(context)
         for step in range(3):
-            policy.decide(forecast_views(by_hand, context, step=step, near=0.2, far=0.2))
-        views = forecast_views(by_hand, context, step=3, near=0.2, far=far)
+            policy.decide(forecast_views(context, step=step, near=0.2, far=0.2))
+        views = forecast_views(context, step=3, near=0.2, far=far)
         # One pair lies there; of demand 0.5 in a life a second is not worth it, of several times that it is.
-        by_hand.ask_for(views, (0, 8, 0.5 / life_s))
-        by_hand.shelve(views, (0, 8, 0.9))
+        ask_for(views, (0, 8, 0.5 / life_s))
+        shelve(views, (0, 8, 0.9))
         counts.append(len(policy.decide(views).allocations))
     assert counts == [0, 1]
 

@@ -12,53 +12,12 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from physics.hardware import DepolarisingMemory, NodeHardware
-from physics.interface import CompiledLink
 from qdpem.errors import QdpemError
 from qdpem.flow.capacity import flow_bound
 from qdpem.flow.classes import FlowClass, LinkPlan, Option, best_link_fidelity, hops_within, mean_classes
-from qdpem.network.graph import Graph, Network
+from qdpem.network.graph import Network
 from qdpem.scenario.schema import RequestClass
-
-
-def flow_network(
-    ends: Sequence[tuple[int, int]],
-    *,
-    source_hz: Sequence[float],
-    repeater_hz: Sequence[float],
-    success: Sequence[float] | float = 1.0,
-    swap_success: float = 1.0,
-) -> Network:
-    nodes, links = len(source_hz), len(ends)
-    graph = Graph(
-        name="made by hand",
-        node_names=tuple(f"n{node}" for node in range(nodes)),
-        x_km=np.arange(nodes, dtype=float),
-        y_km=np.zeros(nodes),
-        link_ends=np.array(ends, dtype=np.int64),
-        length_km=np.ones(links),
-    )
-    hardware = NodeHardware(
-        memory=DepolarisingMemory(depolarising_s=1.0), swap_success_probability=swap_success
-    )
-    return Network(
-        graph=graph,
-        source_rate_hz=np.array(source_hz, dtype=float),
-        repeater_rate_hz=np.array(repeater_hz, dtype=float),
-        repeater_burst=1.0,
-        swap_time_s=0.0,
-        distillation_time_s=0.0,
-        memories=np.ones(nodes, dtype=np.int64),
-        foreign_stock_share=0.25,
-        delay_s=np.zeros(links),
-        links=tuple(
-            CompiledLink(
-                success_probability=float(chance), attempt_period_s=0.0, fresh=None, source_limited=True
-            )
-            for chance in np.broadcast_to(success, links)
-        ),
-        hardware=(hardware,) * nodes,
-    )
+from tests.helpers.networks import connected_ends, made_network, simple_paths
 
 
 def asks(source: int, destination: int, rate_hz: float, hops: int = 9, cost: float = 1.0, pairs: int = 1):
@@ -69,13 +28,9 @@ def asks(source: int, destination: int, rate_hz: float, hops: int = 9, cost: flo
 def random_network(seed: int, *, swap_success: float = 0.8) -> tuple[Network, list[FlowClass]]:
     draw = np.random.default_rng(seed)
     nodes = 7
-    graph = networkx.gnm_random_graph(nodes, 11, seed=seed)
-    while not networkx.is_connected(graph):
-        seed += 1000
-        graph = networkx.gnm_random_graph(nodes, 11, seed=seed)
     tokens = draw.uniform(0.0, 5.0, nodes) * (draw.random(nodes) < 0.8)
-    network = flow_network(
-        sorted(tuple(sorted(link)) for link in graph.edges),
+    network = made_network(
+        connected_ends(nodes, 11, seed=seed),
         source_hz=draw.uniform(0.0, 10.0, nodes),
         repeater_hz=tokens,
         success=draw.uniform(0.1, 1.0, 11),
@@ -97,13 +52,12 @@ def random_network(seed: int, *, swap_success: float = 0.8) -> tuple[Network, li
 
 def written_out(network: Network, classes: Sequence[FlowClass]) -> float:
     """The same optimum from every simple path that networkx lists, in one dense programme."""
-    graph = networkx.Graph(list(map(tuple, network.graph.link_ends.tolist())))
     ends, links, nodes = network.graph.link_ends, network.link_count, network.node_count
     rows, success = len(classes) + links + 2 * nodes, network.hardware[0].swap_success_probability
     columns = []
     for kind, one in enumerate(classes):
         for hops, cost in one.options:
-            for path in networkx.all_simple_paths(graph, one.source, one.destination, cutoff=hops):
+            for path in simple_paths(network, one.source, one.destination, hops=hops):
                 column = np.zeros(rows)
                 column[kind] = 1.0
                 for step in pairwise(path):
@@ -147,7 +101,7 @@ def written_out(network: Network, classes: Sequence[FlowClass]) -> float:
     ],
 )
 def test_chain_of_two_links(source_hz, repeater_hz, success, swap_success, expected_hz):
-    network = flow_network(
+    network = made_network(
         [(0, 1), (1, 2)],
         source_hz=source_hz,
         repeater_hz=(0, repeater_hz, 0),
@@ -161,7 +115,7 @@ def test_chain_of_two_links(source_hz, repeater_hz, success, swap_success, expec
 
 
 def test_diamond_takes_both_ways_and_both_loads_are_full():
-    network = flow_network(
+    network = made_network(
         [(0, 1), (0, 2), (1, 3), (2, 3)], source_hz=(50, 0, 0, 50), repeater_hz=(0, 3, 2, 0)
     )
     bound = flow_bound(network, [asks(0, 3, 9.0)])
@@ -172,18 +126,18 @@ def test_diamond_takes_both_ways_and_both_loads_are_full():
 
 
 def test_distillation_and_pairs_asked_multiply_the_cost():
-    network = flow_network([(0, 1)], source_hz=(6, 6), repeater_hz=(0, 0))
+    network = made_network([(0, 1)], source_hz=(6, 6), repeater_hz=(0, 0))
     assert flow_bound(network, [asks(0, 1, 99.0, cost=2.0, pairs=3)]).delivered_hz == pytest.approx(2.0)
 
 
 def test_a_single_link_is_not_charged_for_failing_swaps():
-    network = flow_network([(0, 1)], source_hz=(3, 0), repeater_hz=(5, 5), swap_success=0.5)
+    network = made_network([(0, 1)], source_hz=(3, 0), repeater_hz=(5, 5), swap_success=0.5)
     assert flow_bound(network, [asks(0, 1, 99.0)]).delivered_hz == pytest.approx(3.0)
 
 
 def test_a_single_link_is_found_beside_a_swapped_way_that_looks_cheaper():
     """At 2/3 a pair the link costs less than 1; were it charged for swaps, the way round would hide it."""
-    triangle = flow_network(
+    triangle = made_network(
         [(0, 1), (0, 2), (1, 2)], source_hz=(8, 8, 100), repeater_hz=(0, 0, 2), swap_success=0.5
     )
     options = (Option(1, 1.5), Option(2, 1.0))
@@ -193,16 +147,16 @@ def test_a_single_link_is_found_beside_a_swapped_way_that_looks_cheaper():
 
 def test_hop_limit_shuts_out_the_long_way():
     ring = [(0, 1), (0, 3), (1, 2), (2, 3)]
-    network = flow_network(ring, source_hz=(4, 0, 0, 4), repeater_hz=(0, 9, 9, 0))
+    network = made_network(ring, source_hz=(4, 0, 0, 4), repeater_hz=(0, 9, 9, 0))
     assert flow_bound(network, [asks(0, 3, 99.0, hops=1)]).delivered_hz == pytest.approx(8.0)
-    far = flow_network(ring, source_hz=(8, 8, 8, 8), repeater_hz=(0, 9, 9, 0), success=(1, 0.5, 1, 1))
+    far = made_network(ring, source_hz=(8, 8, 8, 8), repeater_hz=(0, 9, 9, 0), success=(1, 0.5, 1, 1))
     near = flow_bound(far, [asks(0, 3, 99.0, hops=2)])
     assert near.delivered_hz == pytest.approx(8.0)
     assert flow_bound(far, [asks(0, 3, 99.0, hops=3)]).delivered_hz == pytest.approx(8.0 + 16.0 / 3.0)
 
 
 def test_what_nothing_can_serve_counts_as_offered():
-    network = flow_network([(0, 1)], source_hz=(3, 3), repeater_hz=(0, 0))
+    network = made_network([(0, 1)], source_hz=(3, 3), repeater_hz=(0, 0))
     hopeless = FlowClass(source=0, destination=1, rate_hz=1.0, options=())
     bound = flow_bound(network, [hopeless, asks(0, 1, 1.0)])
     assert (bound.offered_hz, bound.share) == pytest.approx((2.0, 0.5))
@@ -260,7 +214,7 @@ def test_it_does_not_matter_in_which_unit_rates_are_given():
 def test_a_network_of_the_size_of_germany50(capsys):
     draw = np.random.default_rng(1)
     graph = networkx.connected_watts_strogatz_graph(50, 4, 0.2, seed=1)
-    network = flow_network(
+    network = made_network(
         sorted(tuple(sorted(link)) for link in graph.edges),
         source_hz=np.full(50, 50.0),
         repeater_hz=draw.uniform(0.5, 5.0, 50),
@@ -319,7 +273,7 @@ def test_no_bell_diagonal_chain_beats_hops_within(seed):
 
 
 def test_mean_classes_merge_what_is_served_alike():
-    network = flow_network([(0, 1), (1, 2)], source_hz=(1, 1, 1), repeater_hz=(1, 1, 1))
+    network = made_network([(0, 1), (1, 2)], source_hz=(1, 1, 1), repeater_hz=(1, 1, 1))
     kinds = [
         RequestClass(application="teleportation", share=1.0, target_fidelity=0.6, patience_s=1.0),
         RequestClass(application="computing", share=1.0, target_fidelity=0.7, patience_s=9.0),
@@ -339,7 +293,7 @@ def test_mean_classes_merge_what_is_served_alike():
 
 
 def test_a_plan_that_costs_more_and_reaches_no_further_is_left_out():
-    network = flow_network([(0, 1), (1, 2)], source_hz=(1, 1, 1), repeater_hz=(1, 1, 1))
+    network = made_network([(0, 1), (1, 2)], source_hz=(1, 1, 1), repeater_hz=(1, 1, 1))
     kind = RequestClass(application="qkd", share=1.0, target_fidelity=0.97, patience_s=1.0)
     plans = [
         LinkPlan(fidelity=0.999, pairs_per_link=2.0),
@@ -357,7 +311,7 @@ def test_best_link_fidelity_asks_the_physics():
         def fidelity(self, state):
             return {None: 0.97}[state]
 
-    network = flow_network([(0, 1)], source_hz=(1, 1), repeater_hz=(0, 0))
+    network = made_network([(0, 1)], source_hz=(1, 1), repeater_hz=(0, 0))
     assert best_link_fidelity(network, Known()) == 0.97
 
 
@@ -391,7 +345,7 @@ def attempting(network: Network, rates_hz: dict[int, float]) -> Network:
 
 def test_a_chain_of_a_link_that_attempts_and_one_that_sources_feed():
     """The first passes 1.25 pairs/s by itself; the second takes 3/2 emissions of the one source per pair."""
-    plain = flow_network([(0, 1), (1, 2)], source_hz=(0, 3, 0), repeater_hz=(0, 9, 0), success=2 / 3)
+    plain = made_network([(0, 1), (1, 2)], source_hz=(0, 3, 0), repeater_hz=(0, 9, 0), success=2 / 3)
     assert flow_bound(plain, [asks(0, 2, 100.0)]).delivered_hz == pytest.approx(1.0)
     bound = flow_bound(attempting(plain, {0: 1.25}), [asks(0, 2, 100.0)])
     assert bound.delivered_hz == pytest.approx(1.25)

@@ -4,60 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
-import networkx
 import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from physics.hardware import DepolarisingMemory, NodeHardware
-from physics.interface import CompiledLink
 from qdpem.errors import QdpemError
 from qdpem.flow.capacity import flow_bound
 from qdpem.flow.carrying import carrying_capacity
 from qdpem.flow.classes import FlowClass, Option
-from qdpem.network.graph import Graph, Network
-
-
-def fed_network(
-    ends: Sequence[tuple[int, int]], *, source_hz: Sequence[float], repeater_hz: Sequence[float], eta: float
-) -> Network:
-    nodes, links = len(source_hz), len(ends)
-    link = CompiledLink(success_probability=eta, attempt_period_s=0.0, fresh=None, source_limited=True)
-    return Network(
-        graph=Graph(
-            name="made by hand",
-            node_names=tuple(f"n{node}" for node in range(nodes)),
-            x_km=np.arange(nodes, dtype=float),
-            y_km=np.zeros(nodes),
-            link_ends=np.array(ends, dtype=np.int64),
-            length_km=np.ones(links),
-        ),
-        source_rate_hz=np.array(source_hz, dtype=float),
-        repeater_rate_hz=np.array(repeater_hz, dtype=float),
-        repeater_burst=1.0,
-        swap_time_s=0.0,
-        distillation_time_s=0.0,
-        memories=np.ones(nodes, dtype=np.int64),
-        foreign_stock_share=0.25,
-        delay_s=np.zeros(links),
-        links=(link,) * links,
-        hardware=(NodeHardware(memory=DepolarisingMemory(depolarising_s=1.0)),) * nodes,
-    )
+from qdpem.network.graph import Network
+from tests.helpers.networks import connected_ends, made_network, simple_paths
 
 
 def drawn_network(seed: int, *, nodes: int, links: int) -> tuple[Network, np.random.Generator]:
     draw = np.random.default_rng(seed)
-    graph = networkx.gnm_random_graph(nodes, links, seed=seed)
-    while not networkx.is_connected(graph):
-        seed += 1000
-        graph = networkx.gnm_random_graph(nodes, links, seed=seed)
-    network = fed_network(
-        sorted(tuple(sorted(link)) for link in graph.edges),
+    network = made_network(
+        connected_ends(nodes, links, seed=seed),
         source_hz=draw.uniform(0.0, 10.0, nodes),
         repeater_hz=draw.uniform(0.5, 5.0, nodes),
-        eta=0.3,
+        success=0.3,
     )
     return network, draw
 
@@ -99,14 +67,13 @@ def reachable(network: Network, classes: Sequence[FlowClass]) -> list[FlowClass]
 
 def written_out(network: Network, classes: Sequence[FlowClass], served_share: float) -> float:
     """max r with r rate_k >= sum x_k and sum x >= share r sum rate: every path of every class a variable."""
-    graph = networkx.Graph(list(map(tuple, network.graph.link_ends.tolist())))
     links, nodes, kinds = network.link_count, network.node_count, len(classes)
     rates = np.array([one.rate_hz for one in classes])
     rows = kinds + links + 2 * nodes + 1
     columns = []
     for kind, one in enumerate(classes):
         for hops, cost in one.options:
-            for path in networkx.all_simple_paths(graph, one.source, one.destination, cutoff=hops):
+            for path in simple_paths(network, one.source, one.destination, hops=hops):
                 column = np.zeros(rows)
                 column[kind], column[-1] = 1.0, -1.0
                 for step in pairwise(path):
@@ -130,7 +97,7 @@ def written_out(network: Network, classes: Sequence[FlowClass], served_share: fl
 
 
 def test_two_links_and_one_repeater():
-    network = fed_network([(0, 1), (1, 2)], source_hz=(9, 0, 9), repeater_hz=(0, 2, 0), eta=0.5)
+    network = made_network([(0, 1), (1, 2)], source_hz=(9, 0, 9), repeater_hz=(0, 2, 0), success=0.5)
     asked = [
         FlowClass(source=0, destination=2, rate_hz=3.0, options=(Option(2, 1.0),)),
         FlowClass(source=0, destination=1, rate_hz=1.0, options=(Option(1, 1.0),)),
@@ -159,16 +126,7 @@ def test_at_the_capacity_the_flow_bound_serves_just_that_share(seed):
     capacity_hz = carrying_capacity(network, classes, served_share=0.8).rate_hz
 
     def served(rate_hz: float) -> float:
-        scaled = [
-            FlowClass(
-                source=one.source,
-                destination=one.destination,
-                rate_hz=one.rate_hz * rate_hz / total_hz,
-                options=one.options,
-                pairs=one.pairs,
-            )
-            for one in classes
-        ]
+        scaled = [replace(one, rate_hz=one.rate_hz * rate_hz / total_hz) for one in classes]
         return flow_bound(network, scaled).share
 
     assert served(capacity_hz) == pytest.approx(0.8, abs=2e-6)
@@ -189,22 +147,13 @@ def test_rate_and_bound_hold_before_they_have_met(seed):
 def test_the_unit_of_the_mix_does_not_matter():
     network, draw = drawn_network(3, nodes=7, links=11)
     classes = reachable(network, classes_of(draw, nodes=7, pairs=12))
-    small = [
-        FlowClass(
-            source=one.source,
-            destination=one.destination,
-            rate_hz=one.rate_hz * 1e-6,
-            options=one.options,
-            pairs=one.pairs,
-        )
-        for one in classes
-    ]
+    small = [replace(one, rate_hz=one.rate_hz * 1e-6) for one in classes]
     found = [carrying_capacity(network, one, served_share=0.9).rate_hz for one in (classes, small)]
     assert found[0] == pytest.approx(found[1], rel=1e-6)
 
 
 def test_what_cannot_be_carried_is_said():
-    network = fed_network([(0, 1), (1, 2)], source_hz=(9, 0, 9), repeater_hz=(0, 0, 0), eta=0.5)
+    network = made_network([(0, 1), (1, 2)], source_hz=(9, 0, 9), repeater_hz=(0, 0, 0), success=0.5)
     asked = [
         FlowClass(source=0, destination=2, rate_hz=1.0, options=(Option(2, 1.0),)),
         FlowClass(source=0, destination=1, rate_hz=3.0, options=(Option(1, 1.0),)),

@@ -8,54 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from physics.hardware import DepolarisingMemory, NodeHardware
-from physics.interface import CompiledLink
 from qdpem.errors import QdpemError
 from qdpem.flow.capacity import flow_bound
 from qdpem.flow.classes import FlowClass, Option
 from qdpem.flow.mixing import FlowMixer, PathMix
-from qdpem.network.graph import Graph, Network
-
-
-def made_network(
-    ends: Sequence[tuple[int, int]],
-    *,
-    source_hz: Sequence[float],
-    repeater_hz: Sequence[float],
-    success: Sequence[float] | float = 1.0,
-    swap_success: float = 1.0,
-) -> Network:
-    nodes, links = len(source_hz), len(ends)
-    graph = Graph(
-        name="made by hand",
-        node_names=tuple(f"n{node}" for node in range(nodes)),
-        x_km=np.arange(nodes, dtype=float),
-        y_km=np.zeros(nodes),
-        link_ends=np.array(ends, dtype=np.int64),
-        length_km=np.ones(links),
-    )
-    hardware = NodeHardware(
-        memory=DepolarisingMemory(depolarising_s=1.0), swap_success_probability=swap_success
-    )
-    return Network(
-        graph=graph,
-        source_rate_hz=np.array(source_hz, dtype=float),
-        repeater_rate_hz=np.array(repeater_hz, dtype=float),
-        repeater_burst=1.0,
-        swap_time_s=0.0,
-        distillation_time_s=0.0,
-        memories=np.ones(nodes, dtype=np.int64),
-        foreign_stock_share=0.25,
-        delay_s=np.zeros(links),
-        links=tuple(
-            CompiledLink(
-                success_probability=float(chance), attempt_period_s=0.0, fresh=None, source_limited=True
-            )
-            for chance in np.broadcast_to(success, links)
-        ),
-        hardware=(hardware,) * nodes,
-    )
-
+from qdpem.network.graph import Network
+from tests.helpers.networks import made_network
 
 DIAMOND = ((0, 1), (0, 2), (1, 3), (2, 3))
 

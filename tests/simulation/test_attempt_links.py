@@ -10,7 +10,7 @@ import pytest
 from physics.plugins import load_physics
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import CLAIM_ENDS, CLAIM_KINDS, OUTCOMES, PAIR_ENDS
-from qdpem.policy.interface import EMISSION_BACKLOG, Allocation, Decisions
+from qdpem.policy.interface import EMISSION_BACKLOG, Decisions
 from qdpem.records.audit import audit
 from qdpem.records.reader import open_record
 from qdpem.records.writer import RecordWriter
@@ -18,6 +18,8 @@ from qdpem.rng import stream
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.run import Simulation, simulate
+from tests.helpers.arms import ARMS, in_every_arm
+from tests.helpers.scripts import serving_the_line
 
 BASE = """
 name = "attempts"
@@ -51,14 +53,6 @@ history_s = 10
 warm_up_s = 0
 measured_s = 10
 """
-ARMS = (
-    Arm(name="local-minhop"),
-    Arm(name="local-stock"),
-    Arm(name="central-fcfs"),
-    Arm(name="central-live"),
-    Arm(name="central-stock", policy="central-live", rights="remote", knowledge="constant"),
-    Arm(name="dpem"),
-)
 AT_ONCE = ["control.zero_delay=true"]
 DELIVERED = OUTCOMES.index("delivered")
 EMISSION, GRANTED = CLAIM_KINDS.index("emission"), CLAIM_ENDS.index("granted")
@@ -73,26 +67,6 @@ KINDS = {
 
 def scenario_of(*overrides: str):
     return parse_scenario(BASE, overrides=overrides)
-
-
-def serve_all(views):
-    """A rule that serves every request at once over the line between its ends, whatever it believes."""
-    made = []
-    for row, column in np.argwhere(views.request_id >= 0).tolist():
-        first, last = int(views.request_source[row, column]), int(views.request_destination[row, column])
-        step = 1 if first < last else -1
-        made.append(
-            Allocation(
-                source=first,
-                destination=last,
-                target_fidelity=float(views.request_target_fidelity[row, column]),
-                path=tuple(range(first, last + step, step)),
-                expires_s=float(views.request_deadline_s[row, column]),
-                pairs=int(views.request_pairs[row, column]),
-                request=int(views.request_id[row, column]),
-            )
-        )
-    return Decisions(allocations=tuple(made))
 
 
 def granted_of(tables, link=None):
@@ -117,7 +91,7 @@ def test_one_success_of_each_kind_event_by_event(kind, ends, arrive, script):
     scenario = scenario_of(
         "topology.parameters.nodes=2", f"links.hardware={{{KINDS[kind]}}}", f"nodes.hardware.memory={memory}"
     )
-    run = simulate(scenario, Arm(name="local-minhop"), seed=4, policy=script(serve_all))
+    run = simulate(scenario, Arm(name="local-minhop"), seed=4, policy=script(serving_the_line()))
     reference = load_physics("qutip")
     link = reference.link(scenario.links.hardware, 20.0)
     number = int(stream(4, "link/n0/n1/0").geometric(link.success_probability, 64)[0])
@@ -183,7 +157,7 @@ def test_the_first_link_decays_while_it_waits_for_the_second(probability, period
         "window.measured_s=20",
         *AT_ONCE,
     )
-    tables = simulate(scenario, Arm(name="central-fcfs"), seed=9, policy=script(serve_all)).tables
+    tables = simulate(scenario, Arm(name="central-fcfs"), seed=9, policy=script(serving_the_line())).tables
     # All requests but the last ended in a pair: none that waited long is missing.
     early = tables["requests"]["time_s"] < 15.0
     assert set(tables["requests"]["outcome"][early]) <= {DELIVERED, OUTCOMES.index("low_fidelity")}
@@ -211,7 +185,7 @@ def test_claims_that_wait_are_a_nodes_backlog_and_those_open_at_the_end_have_the
 
     def once(views):
         seen.append(views.status[0, 0, EMISSION_BACKLOG])
-        return serve_all(views) if len(seen) == 1 else Decisions()
+        return serving_the_line()(views) if len(seen) == 1 else Decisions()
 
     claims = simulate(scenario, Arm(name="local-minhop"), seed=1, policy=script(once)).tables["claims"]
     assert seen == [0.0, 16.0]
@@ -257,7 +231,7 @@ def test_a_chain_has_the_latency_and_fidelity_of_one_drawn_by_hand(hops, script)
         "nodes.hardware.memory.depolarising_s=1.0",
         "demand.rate_hz=150",
     )
-    tables = simulate(scenario, Arm(name="local-minhop"), seed=hops, policy=script(serve_all)).tables
+    tables = simulate(scenario, Arm(name="local-minhop"), seed=hops, policy=script(serving_the_line())).tables
     requests = tables["requests"]
     done = requests["outcome"] == DELIVERED
     assert done.sum() > 1200
@@ -294,7 +268,7 @@ def test_the_first_success_of_every_link_is_the_one_drawn_in_every_arm():
             assert waited_s == pytest.approx((drawn[link] - 1) * 1e-3, abs=1e-9), arm.name
 
 
-@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
+@in_every_arm
 @pytest.mark.parametrize(
     "changes",
     [

@@ -26,16 +26,9 @@ from qdpem.network.build import build_network, build_physics
 from qdpem.rng import stream
 from qdpem.scenario.schema import Arm, Topology, Uniform
 from qdpem.simulation.run import simulate
+from tests.helpers.arms import ARMS
 
 ETA = 10 ** (-(2.6 + 0.24 * 20.0) / 10)
-ARMS = (
-    Arm(name="local-minhop"),
-    Arm(name="local-stock"),
-    Arm(name="central-fcfs"),
-    Arm(name="central-live"),
-    Arm(name="central-stock", policy="central-live", rights="remote", knowledge="constant"),
-    Arm(name="dpem"),
-)
 BUSY = {
     "nodes": 5,
     "rate_hz": 15.0,

@@ -10,30 +10,23 @@ import pytest
 
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import ALLOCATION_ENDS, OUTCOMES, PAIR_ENDS, REASONS
-from qdpem.policy.interface import FREE_MEMORIES, ORDERED_PAIRS, TOKENS, Allocation, Decisions
-from qdpem.scenario.schema import Arm
+from qdpem.policy.interface import FREE_MEMORIES, ORDERED_PAIRS, TOKENS, Decisions
+from qdpem.scenario.schema import Arm, Window
 from qdpem.simulation.run import Simulation, simulate
+from tests.helpers.scripts import order
 
 DELAY_S = 20.0 / 2e5 + 1e-5
 LOCAL = Arm(name="local-minhop", rights="remote")
 CENTRAL = Arm(name="central-fcfs", rights="remote")
 
 
-def _order(path, expires_s, *, request=-1, pairs=1):
-    return Allocation(
-        source=path[0],
-        destination=path[-1],
-        target_fidelity=0.7,
-        path=path,
-        expires_s=expires_s,
-        purpose="stock" if request < 0 else "serve",
-        request=request,
-        pairs=pairs,
-    )
-
-
 def _with_plane(scenario, **changes):
     return replace(scenario, control=replace(scenario.control, **changes))
+
+
+def _short(scenario):
+    """Half a second of it: what is asked for comes soon."""
+    return replace(scenario, window=Window(warm_up_s=0.01, measured_s=0.49))
 
 
 @pytest.mark.parametrize("load", [0.3, 0.7])
@@ -75,13 +68,13 @@ def test_the_controller_has_heard_of_requests_that_die_in_its_queue(line, script
 @pytest.mark.parametrize("zero_delay", [False, True])
 def test_the_controller_sees_stock_as_late_as_word_of_it(line, script, arrive, zero_delay):
     """A pair between 0 and 1 appears to the controller at node 2 two delays after both its ends know."""
-    arrive([(1.0, 0, 1)])
-    orders = [Decisions(allocations=(_order((0, 1), 3.0),))]
+    arrive([(0.02, 0, 1)])
+    orders = [Decisions(allocations=(order((0, 1), 3.0),))]
     policy = script(lambda views: orders.pop() if views.reason[0] == 0 and orders else Decisions())
     policy.asks_at_epochs = True
     # Without word there is nothing between the epochs of 0.1 ms: the views sample the time finely.
     scenario = _with_plane(
-        line(nodes=5, measured_s=1.0), decision_epoch_s=1e-4, zero_delay=zero_delay, service_time_s=0.0
+        _short(line(nodes=5)), decision_epoch_s=1e-4, zero_delay=zero_delay, service_time_s=0.0
     )
     tables = simulate(scenario, CENTRAL, seed=3, policy=policy).tables
     done_s = float(tables["allocations"]["end_s"][0])
@@ -100,7 +93,7 @@ def test_a_drop_by_the_controller_is_carried_out_when_the_command_arrives(line, 
 
     def rule(views):
         if views.reason[0] == 0 and views.time_s < 1.9:
-            return Decisions(allocations=(_order((0, 1), 9.0),))
+            return Decisions(allocations=(order((0, 1), 9.0),))
         if views.reason[0] == 0:
             dropped_s.append(views.time_s)
             return Decisions(drops=(int(views.stock_id[0, 0]),))
@@ -114,17 +107,17 @@ def test_a_drop_by_the_controller_is_carried_out_when_the_command_arrives(line, 
 
 def test_a_local_site_counts_stock_on_order_until_it_hears_of_the_failure(line, script, arrive):
     """The order fails four hops away: until word is back the site still believes it is being made."""
-    arrive([(1.0, 0, 4)])
-    orders = [Decisions(allocations=(_order((0, 1, 2, 3, 4), 9.0, pairs=5),))]
+    arrive([(0.02, 0, 4)])
+    orders = [Decisions(allocations=(order((0, 1, 2, 3, 4), 9.0, pairs=5),))]
     policy = script(lambda views: orders.pop() if views.reason[0] == 0 and orders else Decisions())
     policy.asks_at_epochs = True
     # Node 4 admits four halves of other nodes' stock: five are refused there.
-    scenario = _with_plane(line(nodes=5, measured_s=1.0, hop_km=200.0), decision_epoch_s=1e-4)
+    scenario = _with_plane(_short(line(nodes=5, hop_km=200.0)), decision_epoch_s=1e-4)
     tables = simulate(scenario, LOCAL, seed=3, policy=policy).tables
     delay_s = 200.0 / 2e5 + 1e-5
     assert tables["allocations"]["refused_at"].tolist() == [4]
     refused_s = float(tables["allocations"]["end_s"][0])
-    assert refused_s == pytest.approx(1.0 + 4 * delay_s, abs=1e-12)
+    assert refused_s == pytest.approx(0.02 + 4 * delay_s, abs=1e-12)
     making_s = [
         views.time_s
         for views in policy.seen
@@ -139,7 +132,7 @@ def test_retries_back_off_and_end(line, script, arrive, arm):
     arrive([(1.0, 0, 1)], pairs=17)
     rule = lambda views: Decisions(  # noqa: E731
         allocations=tuple(
-            _order((0, 1), 6.0, request=int(request), pairs=17)
+            order((0, 1), 6.0, request=int(request), pairs=17)
             for request in views.request_id[0]
             if request >= 0
         )
@@ -187,7 +180,7 @@ def test_news_is_exactly_as_old_as_its_delay_rounded_to_the_epoch(line):
 def test_news_of_far_nodes_comes_late_to_the_controller(line, script, arrive):
     """Rows of the controller are older the farther the node; its own book is exact."""
     arrive([(1.0, 0, 1), (1.2, 0, 1)])
-    orders = [Decisions(allocations=(_order((0, 1), 9.0, pairs=3),))]
+    orders = [Decisions(allocations=(order((0, 1), 9.0, pairs=3),))]
     policy = script(lambda views: orders.pop() if views.reason[0] == 0 and orders else Decisions())
     policy.asks_at_epochs = True
     scenario = _with_plane(
@@ -208,7 +201,7 @@ def test_news_of_far_nodes_comes_late_to_the_controller(line, script, arrive):
 def test_a_reserve_message_ahead_of_a_failed_swap_still_takes_qubits(line, script, arrive):
     """Nobody knows of a failure before word of it: nodes ahead grant and hold whatever was lost behind."""
     arrive([(1.0, 0, 7)])
-    orders = [Decisions(allocations=(_order(tuple(range(8)), 6.0, request=0),))]
+    orders = [Decisions(allocations=(order(tuple(range(8)), 6.0, request=0),))]
     scenario = line(nodes=8, hop_km=20.0, source_rate_hz=1e6, swap_success_probability=0.0, measured_s=0.1)
     # Word of a lost pair and of the qubits that are free again takes longer than the reserve message.
     object.__setattr__(scenario.links, "processing_delay_s", 0.003)
@@ -230,13 +223,13 @@ def test_a_reserve_message_ahead_of_a_failed_swap_still_takes_qubits(line, scrip
 
 def test_nodes_that_have_not_heard_of_a_failure_release_at_the_expiry(line, script, arrive):
     """Refused four hops away; before word of it is back the order expires, and the qubits are free then."""
-    arrive([(1.0, 0, 4)])
+    arrive([(0.02, 0, 4)])
     delay_s = 200.0 / 2e5 + 1e-5
-    expires_s = 1.0 + 5.5 * delay_s
-    orders = [Decisions(allocations=(_order((0, 1, 2, 3, 4), expires_s, pairs=5),))]
+    expires_s = 0.02 + 5.5 * delay_s
+    orders = [Decisions(allocations=(order((0, 1, 2, 3, 4), expires_s, pairs=5),))]
     policy = script(lambda views: orders.pop() if views.reason[0] == 0 and orders else Decisions())
     policy.asks_at_epochs = True
-    scenario = _with_plane(line(nodes=5, measured_s=0.1, hop_km=200.0), decision_epoch_s=1e-4)
+    scenario = _with_plane(_short(line(nodes=5, hop_km=200.0)), decision_epoch_s=1e-4)
     simulate(scenario, LOCAL, seed=3, policy=policy)
     held_s = [
         views.time_s

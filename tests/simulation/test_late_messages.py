@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from physics.hardware import Fibre
-from physics.plans import Plan
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import ALLOCATION_ENDS, CLAIM_KINDS, OUTCOMES, PAIR_ENDS
 from qdpem.policy.interface import Allocation, Decisions
 from qdpem.rng import stream
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.run import Simulation
+from tests.helpers.scripts import serving_the_line
 
 HOP_KM = 2000.0
 DELAY_S = HOP_KM / 2e5 + 1e-5
@@ -30,30 +30,6 @@ def _long(scenario):
     """Long links of clear fibre, so that messages are under way for 10 ms."""
     link = replace(scenario.links.hardware, fibre=Fibre(loss_db_per_km=0.001))
     return replace(scenario, links=replace(scenario.links, hardware=link))
-
-
-def _rule(expires_s: dict[int, float], *, rounds: int):
-    """Serve along the line; request k expires at `expires_s[k]`, or at its deadline."""
-
-    def serve(views):
-        made = []
-        for row, column in np.argwhere(views.request_id >= 0).tolist():
-            request = int(views.request_id[row, column])
-            ends = int(views.request_source[row, column]), int(views.request_destination[row, column])
-            made.append(
-                Allocation(
-                    source=ends[0],
-                    destination=ends[1],
-                    target_fidelity=float(views.request_target_fidelity[row, column]),
-                    path=tuple(range(ends[0], ends[1] + 1)),
-                    expires_s=expires_s.get(request, float(views.request_deadline_s[row, column])),
-                    plan=Plan(rounds_per_link=rounds),
-                    request=request,
-                )
-            )
-        return Decisions(allocations=tuple(made))
-
-    return serve
 
 
 def _play(scenario, policy, *, arm: str = "local-minhop", rights: str = "serve", seed: int):
@@ -110,11 +86,11 @@ def test_what_comes_after_the_expiry_does_nothing(late, seed, line, arrive, scri
         line(nodes=nodes, hop_km=HOP_KM, memories=memories, source_rate_hz=200.0, measured_s=3.0)
     )
     arrive([(1.0, 0, nodes - 1)], patience_s=1.5)
-    undisturbed = _play(scenario, script(_rule({}, rounds=rounds)), seed=seed)
+    undisturbed = _play(scenario, script(serving_the_line(rounds)), seed=seed)
     expires_s = follows(undisturbed) + after_s
     # The next one arrives when the qubits are free, before the late message does.
     arrive([(1.0, 0, nodes - 1), (expires_s + 1e-5, 0, nodes - 1)], patience_s=1.5)
-    tables = _play(scenario, script(_rule({0: expires_s}, rounds=rounds)), seed=seed)
+    tables = _play(scenario, script(serving_the_line(rounds, expires_s={0: expires_s})), seed=seed)
     allocations, requests = tables["allocations"], tables["requests"]
     assert _of(allocations, 0)["end"].tolist() == [ALLOCATION_ENDS.index("expired")]
     assert (_of(tables["claims"], 0)["end_s"] <= expires_s).all()
@@ -148,9 +124,9 @@ def test_a_swap_that_comes_too_late_takes_no_coin(seed, line, arrive, script):
         )
     )
     arrive([(1.0, 0, 2)], patience_s=1.5)
-    expires_s = _token_s(_play(scenario, script(_rule({}, rounds=0)), seed=seed)) + 0.5e-3
+    expires_s = _token_s(_play(scenario, script(serving_the_line(0)), seed=seed)) + 0.5e-3
     arrive([(1.0, 0, 2), (expires_s + 1e-5, 0, 2)], patience_s=1.5)
-    tables = _play(scenario, script(_rule({0: expires_s}, rounds=0)), seed=seed)
+    tables = _play(scenario, script(serving_the_line(0, expires_s={0: expires_s})), seed=seed)
     pairs = _of(tables["pairs"], 1)
     first_s = pairs["end_s"][pairs["end"] == PAIR_ENDS.index("swapped")].min()
     made = (pairs["born_s"] == first_s) & (pairs["first_parent"] >= 0)

@@ -9,19 +9,10 @@ from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import OUTCOMES, PAIR_ENDS, TABLES
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.run import Simulation, simulate
-
-ARMS = (
-    Arm(name="local-minhop"),
-    Arm(name="local-stock"),
-    Arm(name="central-fcfs"),
-    Arm(name="central-live"),
-    Arm(name="central-stock", policy="central-live", rights="remote", knowledge="constant"),
-    Arm(name="dpem"),
-)
-arms = pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
+from tests.helpers.arms import ARMS, in_every_arm
 
 
-@arms
+@in_every_arm
 def test_same_seed_same_bytes(line, arm):
     scenario = line(nodes=5, measured_s=8.0)
     first, second = (simulate(scenario, arm, seed=11).tables for _ in range(2))
@@ -30,7 +21,7 @@ def test_same_seed_same_bytes(line, arm):
             assert first[table.name][column].tobytes() == second[table.name][column].tobytes()
 
 
-@arms
+@in_every_arm
 @pytest.mark.parametrize(
     "changes",
     [
@@ -52,7 +43,7 @@ def test_nothing_leaks_at_any_decision(line, arm, changes):
     assert steps > 20
 
 
-@arms
+@in_every_arm
 def test_every_pair_and_request_is_written_once_and_times_run_forward(line, arm):
     tables = simulate(line(nodes=5, rate_hz=20.0, memories=6), arm, seed=13).tables
     pairs, requests, claims = tables["pairs"], tables["requests"], tables["claims"]

@@ -6,8 +6,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from itertools import combinations_with_replacement
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -18,10 +19,11 @@ from qdpem.events.tables import OUTCOMES, PAIR_ENDS, PURPOSES
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
 from qdpem.scenario.load import parse_scenario
-from qdpem.scenario.schema import RIGHTS, Arm, Scenario
+from qdpem.scenario.schema import RIGHTS, Arm, Rights, Scenario
 from qdpem.simulation.run import Run, simulate
 
 LIVE = ("local-live", "central-live")
+Tables: TypeAlias = dict[str, dict[str, NDArray[Any]]]
 
 
 def delivered_hz(run: Run, *, start_s: float, end_s: float) -> float:
@@ -49,26 +51,36 @@ def test_two_links_with_a_weak_repeater_give_a_pair_for_each_token(
     line: Callable[..., Scenario], arm: str
 ) -> None:
     """Tokens bind: 2 swaps/s. With patience enough to wait for one, none is lost but those of the start."""
-    scenario = between_ends(
-        line(nodes=3, repeater_rate_hz=2.0, rate_hz=8.0, patience_s=3.0, measured_s=100.0)
-    )
+    scenario = between_ends(line(nodes=3, repeater_rate_hz=2.0, rate_hz=8.0, patience_s=3.0, measured_s=50.0))
     run = simulate(scenario, Arm(name=arm), seed=1)
-    assert 0.95 * 2.0 <= delivered_hz(run, start_s=1.0, end_s=101.0) <= 2.0 + 1.0 / 100.0
+    assert 0.95 * 2.0 <= delivered_hz(run, start_s=1.0, end_s=51.0) <= 2.0 + 1.0 / 50.0
+
+
+@pytest.fixture
+def weak_sources(line: Callable[..., Scenario]) -> tuple[Scenario, float]:
+    """Two links fed by three sources of 6/s, asked four times what they give, which is told too.
+
+    Each link has its end's source and half of the middle's: 1.5 g eta in all.
+    """
+    scenario = between_ends(
+        line(nodes=3, source_rate_hz=6.0, rate_hz=6.0, patience_s=6.0, memories=200, measured_s=150.0)
+    )
+    return scenario, 1.5 * 6.0 * float(network_of(scenario).success_probability[0])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arm", LIVE)
-def test_two_links_with_weak_sources_share_the_middle_one(line: Callable[..., Scenario], arm: str) -> None:
-    """Sources bind: each link has its end's source and half of the middle's, 1.5 g eta in all."""
-    scenario = between_ends(
-        line(nodes=3, source_rate_hz=6.0, rate_hz=6.0, patience_s=6.0, memories=200, measured_s=150.0)
-    )
-    network = network_of(scenario)
-    best_hz = 1.5 * 6.0 * float(network.success_probability[0])
-    # Asked for four times what can be had, a rule that lets all in makes half of pairs that never meet.
+def test_two_links_with_weak_sources_share_the_middle_one(
+    weak_sources: tuple[Scenario, float], arm: str
+) -> None:
+    """Emissions are Poisson: 1.5 g eta x 150 s = 246 has a standard deviation of 6.4 %."""
+    scenario, best_hz = weak_sources
     run = simulate(scenario, Arm(name=arm, parameters={"crowd": 0.5}), seed=1)
-    # Emissions are Poisson: 1.5 g eta x 150 s = 246 has a standard deviation of 6.4 %.
     assert 0.85 * best_hz <= delivered_hz(run, start_s=1.0, end_s=151.0) <= 1.13 * best_hz
+
+
+def test_who_lets_all_in_makes_half_of_pairs_that_never_meet(weak_sources: tuple[Scenario, float]) -> None:
+    scenario, best_hz = weak_sources
     naive = simulate(scenario, Arm(name="local-minhop"), seed=1)
     assert delivered_hz(naive, start_s=1.0, end_s=151.0) < 0.7 * best_hz
 
@@ -89,23 +101,24 @@ classes = [ { application = "teleportation", share = 1.0, target_fidelity = 0.7,
 history_s = 20
 [window]
 warm_up_s = 1
-measured_s = 100
+measured_s = 50
 """
 
 
-@pytest.mark.parametrize(("arm", "share"), [("local-live", 0.9), ("central-live", 0.95)])
-def test_a_diamond_gives_what_both_its_repeaters_give(arm: str, share: float) -> None:
-    """Two ways of two links, over repeaters of 1 and 2 swaps/s: 3/s; minimum hops takes one of them."""
+@pytest.mark.parametrize(
+    ("arm", "least_hz", "most_hz"),
+    [("local-live", 0.9 * 3.0, 3.0), ("central-live", 0.95 * 3.0, 3.0), ("local-minhop", 0.9, 2.0)],
+)
+def test_a_diamond_gives_what_both_its_repeaters_give(arm: str, least_hz: float, most_hz: float) -> None:
+    """Two ways of two links, over repeaters of 1 and 2 swaps/s: 3/s; minimum hops takes one of them.
+
+    Each bucket in use holds one token at the start, beside what comes in 50 s.
+    """
     scenario = parse_scenario(_DIAMOND)
     network = network_of(scenario, repeater_rate_hz=np.array([2.0, 1.0, 2.0, 2.0]))
-    found = {
-        name: delivered_hz(
-            simulate(scenario, Arm(name=name), seed=1, network=network), start_s=1.0, end_s=101.0
-        )
-        for name in (arm, "local-minhop")
-    }
-    assert share * 3.0 <= found[arm] <= 3.0 + 2.0 / 100.0
-    assert found["local-minhop"] <= 2.0 + 1.0 / 100.0
+    run = simulate(scenario, Arm(name=arm), seed=1, network=network)
+    buckets = 1 if arm == "local-minhop" else 2
+    assert least_hz <= delivered_hz(run, start_s=1.0, end_s=51.0) <= most_hz + buckets / 50.0
 
 
 # One link with stock. Pairs come at MADE_HZ while one is wanted, requests at ASKED_HZ, a pair is good LIFE_S;
@@ -215,10 +228,11 @@ def test_base_stock_of_one_link_is_near_the_best_rule_and_its_best_level_is_the_
     """Exact dynamic programming against `local-stock` with elementary stock; runs of 1500 s.
 
     Scores are for each request. A run delivers some 540 of 750: one standard deviation is 3 % of the score.
-    Decisions at epochs, and expiry counted from the order and not the birth, cost it some more.
+    Decisions at epochs of 0.2 s, and expiry counted from the order and not the birth, cost it some more.
     """
     measured_s = 1500.0
     scenario, rules = stocked_link(line, measured_s=measured_s)
+    scenario = replace(scenario, control=replace(scenario.control, decision_epoch_s=0.2))
     arms = [
         Arm(name="local-stock", rights="elementary", parameters={**rules, "link_base": base})
         for base in range(MOST + 1)
@@ -257,14 +271,22 @@ measured_s = 20
 """
 
 
-def record(arm: Arm) -> dict[str, dict[str, NDArray[Any]]]:
-    """All but the forecasts and what decisions cost."""
-    run = simulate(parse_scenario(_SMALL), arm, seed=3)
-    assert run.tables is not None
-    return {name: run.tables[name] for name in ("requests", "claims", "allocations", "path_steps", "pairs")}
+@pytest.fixture(scope="module")
+def record() -> Callable[..., Tables]:
+    """A function: the tables of an arm on that scenario, but for the forecasts and what decisions cost."""
+
+    @cache
+    def tables(name: str, rights: Rights, knowledge: str) -> Tables:
+        run = simulate(parse_scenario(_SMALL), Arm(name=name, rights=rights, knowledge=knowledge), seed=3)
+        assert run.tables is not None
+        return {
+            table: run.tables[table] for table in ("requests", "claims", "allocations", "path_steps", "pairs")
+        }
+
+    return tables
 
 
-def same(first: dict[str, dict[str, NDArray[Any]]], second: dict[str, dict[str, NDArray[Any]]]) -> bool:
+def same(first: Tables, second: Tables) -> bool:
     return all(
         np.array_equal(values, second[table][name], equal_nan=values.dtype.kind == "f")
         for table, columns in first.items()
@@ -274,24 +296,24 @@ def same(first: dict[str, dict[str, NDArray[Any]]], second: dict[str, dict[str, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arm", LIVE)
-def test_with_the_right_to_serve_alone_every_forecast_arm_is_its_twin_without_to_the_bit(arm: str) -> None:
-    twin = record(Arm(name=arm, rights="serve", knowledge="none"))
+def test_with_the_right_to_serve_alone_every_forecast_arm_is_its_twin_without_to_the_bit(
+    record: Callable[..., Tables], arm: str
+) -> None:
+    twin = record(arm, "serve", "none")
     for knowledge in ("constant", "ewma", "filter", "clairvoyant"):
-        assert same(twin, record(Arm(name=arm, rights="serve", knowledge=knowledge)))
+        assert same(twin, record(arm, "serve", knowledge))
     # The comparison can fail: with the right to stock a forecast says something.
-    stocks = [record(Arm(name=arm, rights="remote", knowledge=name)) for name in ("none", "clairvoyant")]
-    assert not same(*stocks)
+    assert not same(record(arm, "remote", "none"), record(arm, "remote", "clairvoyant"))
 
 
 @pytest.mark.parametrize("arm", LIVE)
-def test_each_right_is_used_and_stock_is_worth_having_here(arm: str) -> None:
+def test_each_right_is_used_and_stock_is_worth_having_here(record: Callable[..., Tables], arm: str) -> None:
     """Over a mesh of weak sources requests wait for links, and link stock ends that wait."""
     delivered = {}
     for rights in RIGHTS:
-        run = simulate(parse_scenario(_SMALL), Arm(name=arm, rights=rights, knowledge="none"), seed=3)
-        assert run.tables is not None
-        delivered[rights] = measure(run.tables, start_s=2.0, end_s=22.0)["delivery_ratio"]
-        allocations = run.tables["allocations"]
+        tables = record(arm, rights, "none")
+        delivered[rights] = measure(tables, start_s=2.0, end_s=22.0)["delivery_ratio"]
+        allocations = tables["allocations"]
         stock = allocations["purpose"] == PURPOSES.index("stock")
         assert stock.any() == (rights != "serve")
         assert (stock & (allocations["hops"] > 1)).any() == (rights in ("remote", "virtual"))

@@ -14,12 +14,13 @@ from scipy import stats
 from physics.pauli import PauliModel
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import ALLOCATION_ENDS, CAUSES, OUTCOMES
-from qdpem.policy.interface import FREE_MEMORIES, Allocation, Decisions
+from qdpem.policy.interface import FREE_MEMORIES, Decisions
 from qdpem.policy.synthetic import small_network
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.memories import Memories
 from qdpem.simulation.run import Simulation, simulate
+from tests.helpers.scripts import order
 
 LOCAL = Arm(name="local-minhop", rights="virtual")
 GRID = small_network(PauliModel())
@@ -52,18 +53,6 @@ def test_pools_count_what_is_taken_and_given(data, network):
         used[pool] -= returned
         memories.check()
         assert [memories.held(pool) for pool in range(memories.pools)] == list(used.values())
-
-
-def order(path, expires_s, *, request=-1):
-    return Allocation(
-        source=path[0],
-        destination=path[-1],
-        target_fidelity=0.7,
-        path=path,
-        expires_s=expires_s,
-        purpose="stock" if request < 0 else "serve",
-        request=request,
-    )
 
 
 def each(made):

@@ -14,39 +14,16 @@ import pytest
 from scipy import stats
 
 from physics.hardware import Detector, DoubleClickLink, Fibre
-from physics.plans import Plan
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import CLAIM_KINDS, OUTCOMES, PAIR_ENDS
-from qdpem.policy.interface import FREE_MEMORIES, Allocation, Decisions
+from qdpem.policy.interface import FREE_MEMORIES
 from qdpem.rng import stream
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.run import Simulation, simulate
+from tests.helpers.scripts import serving_the_line
 
 LOCAL = Arm(name="local-minhop")
 FALSE_ALARM = 1e-4
-
-
-def _serving(rounds: int = 0):
-    """A rule that serves what waits along the line, with so many rounds on each link."""
-
-    def rule(views):
-        made = []
-        for row, column in np.argwhere(views.request_id >= 0).tolist():
-            ends = int(views.request_source[row, column]), int(views.request_destination[row, column])
-            made.append(
-                Allocation(
-                    source=ends[0],
-                    destination=ends[1],
-                    target_fidelity=float(views.request_target_fidelity[row, column]),
-                    path=tuple(range(ends[0], ends[1] + 1)),
-                    expires_s=float(views.request_deadline_s[row, column]),
-                    plan=Plan(rounds_per_link=rounds),
-                    request=int(views.request_id[row, column]),
-                )
-            )
-        return Decisions(allocations=tuple(made))
-
-    return rule
 
 
 def _barrett_kok(scenario):
@@ -69,7 +46,9 @@ def test_a_link_of_light_time_01_s_in_time(line, arrive, script):
     """
     arrive([(0.5, 0, 1)])
     scenario = _barrett_kok(line(nodes=2, hop_km=20000.0, depolarising_s=2.0))
-    tables = simulate(scenario, LOCAL, seed=_seed_of_first_success(), policy=script(_serving())).tables
+    tables = simulate(
+        scenario, LOCAL, seed=_seed_of_first_success(), policy=script(serving_the_line())
+    ).tables
     claims, pairs, requests = (tables[name] for name in ("claims", "pairs", "requests"))
     assert claims["time_s"] == pytest.approx([0.7], abs=1e-12)
     assert pairs["born_s"] == pytest.approx([0.9], abs=1e-12)
@@ -83,7 +62,9 @@ def test_four_light_times_fit_into_a_patience_of_06_s_or_never(light_s, delivere
     """4 tau = 0.4 and 0.56 fit, 0.64 and 0.8 never do: no pair is born after its expiry. Source: as above."""
     arrive([(0.5, 0, 1)], patience_s=0.6)
     scenario = _barrett_kok(line(nodes=2, hop_km=2e5 * light_s))
-    tables = simulate(scenario, LOCAL, seed=_seed_of_first_success(), policy=script(_serving())).tables
+    tables = simulate(
+        scenario, LOCAL, seed=_seed_of_first_success(), policy=script(serving_the_line())
+    ).tables
     assert len(tables["pairs"]["pair"]) == delivered
     assert (tables["requests"]["outcome"] == OUTCOMES.index("delivered")).sum() == delivered
 
@@ -99,7 +80,7 @@ def test_what_a_failed_swap_loses_is_made_anew_in_qubits_that_are_free(line, arr
     link = replace(scenario.links.hardware, fibre=Fibre(loss_db_per_km=0.001))
     scenario = replace(scenario, links=replace(scenario.links, hardware=link))
     scenario = replace(scenario, control=replace(scenario.control, decision_epoch_s=1e-3))
-    policy = script(_serving())
+    policy = script(serving_the_line())
     policy.asks_at_epochs = True
     tables = simulate(scenario, LOCAL, seed=2, policy=policy).tables
     pairs, claims, delay_s = tables["pairs"], tables["claims"], 2000.0 / 2e5 + 1e-5
@@ -123,7 +104,7 @@ def test_swaps_of_probability_02_succeed_so_often_and_leave_no_qubit_held(line, 
     scenario = line(
         nodes=3, swap_success_probability=0.2, source_rate_hz=1e5, repeater_rate_hz=1e4, measured_s=12.5
     )
-    recorder, policy = MemoryRecorder(), script(_serving())
+    recorder, policy = MemoryRecorder(), script(serving_the_line())
     simulation = Simulation(scenario, LOCAL, seed=3, recorder=recorder, policy=policy)
     while (views := simulation.advance()) is not None:
         # All requests that came before have ended: nothing is held.
@@ -150,7 +131,7 @@ def test_nested_rounds_of_perfect_pairs_use_two_to_the_rounds_and_never_fail(rou
     scenario = line(nodes=2, source_rate_hz=1000.0, depolarising_s=1e12)
     link = replace(scenario.links.hardware, fresh_fidelity=1.0)
     scenario = replace(scenario, links=replace(scenario.links, hardware=link))
-    tables = simulate(scenario, LOCAL, seed=5, policy=script(_serving(rounds))).tables
+    tables = simulate(scenario, LOCAL, seed=5, policy=script(serving_the_line(rounds))).tables
     assert tables["requests"]["outcome"].tolist() == [OUTCOMES.index("delivered")] * 10
     made, failed = _rounds(tables["pairs"])
     assert failed == [0, 0, 0]
@@ -192,7 +173,7 @@ def test_two_rounds_of_pairs_that_fail_succeed_as_often_and_as_well_as_published
     scenario = line(nodes=2, hop_km=1.0, source_rate_hz=2e4, depolarising_s=1e12, measured_s=41.0)
     link = replace(scenario.links.hardware, fresh_fidelity=0.7)
     scenario = replace(scenario, links=replace(scenario.links, hardware=link))
-    tables = simulate(scenario, LOCAL, seed=6, policy=script(_serving(2))).tables
+    tables = simulate(scenario, LOCAL, seed=6, policy=script(serving_the_line(2))).tables
     pairs = tables["pairs"]
     delivered = tables["requests"]["outcome"] == OUTCOMES.index("delivered")
     assert delivered.sum() > 380

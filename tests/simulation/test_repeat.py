@@ -53,7 +53,7 @@ patience_s = 1.0
 history_s = 20
 [window]
 warm_up_s = 1
-measured_s = 4
+measured_s = 2.5
 [record]
 level = "full"
 """

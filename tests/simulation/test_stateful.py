@@ -10,97 +10,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from physics.hardware import DirectLink, Fibre
-from physics.plans import Plan
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import ALLOCATION_ENDS, CAUSES, OUTAGE_KINDS, PAIR_ENDS
-from qdpem.policy.interface import Allocation, Decisions
 from qdpem.scenario.schema import Arm, Outages, RandomOutages, Topology
 from qdpem.simulation.run import Simulation
-
-
-class Gambler:
-    """Serves, stocks and drops at random, within the rules, with every plan, expiry and kind of path."""
-
-    name = "gambler"
-    asks_at_epochs = True
-    news_width = 1
-
-    def __init__(self, seed: int) -> None:
-        self._draws = np.random.default_rng(seed)
-        self.counts = {"serve": 0, "stock": 0, "drop": 0, "virtual": 0}
-
-    def reset(self, context) -> None:
-        self._context = context
-
-    def decide(self, views) -> Decisions:
-        made, drops = [], []
-        for view in views:
-            made += [*self._serve(view), *self._stock(view)]
-            ready = view.stock_id[0][view.stock_ready[0] == 1].tolist()
-            drops += [pair for pair in ready if self._draws.random() < 0.03]
-        self.counts["drop"] += len(drops)
-        news = self._draws.random((len(views), 1))
-        return Decisions(allocations=tuple(made), drops=tuple(drops), news=news)
-
-    def _serve(self, view):
-        for place, request in enumerate(view.request_id[0].tolist()):
-            deadline_s = float(view.request_deadline_s[0, place])
-            if request < 0 or deadline_s <= view.time_s or self._draws.random() < 0.2:
-                continue
-            ends = int(view.request_source[0, place]), int(view.request_destination[0, place])
-            # Sometimes split over several allocations, sometimes fewer pairs than asked for.
-            left = int(view.request_pairs[0, place])
-            while left > 0 and self._draws.random() < 0.9:
-                pairs = int(self._draws.integers(1, left + 1))
-                left -= pairs
-                self.counts["serve"] += 1
-                share = self._draws.uniform(0.1, 1.0) if self._draws.random() < 0.3 else 1.0
-                yield Allocation(
-                    source=ends[0],
-                    destination=ends[1],
-                    target_fidelity=float(view.request_target_fidelity[0, place]),
-                    path=self._path(view, *ends),
-                    expires_s=min(deadline_s, view.time_s + share * (deadline_s - view.time_s)),
-                    plan=Plan(rounds_per_link=int(self._draws.choice(3, p=(0.7, 0.2, 0.1)))),
-                    pairs=pairs,
-                    request=request,
-                )
-
-    def _stock(self, view):
-        if self._draws.random() < 0.7:
-            return
-        nodes = self._context.network.node_count
-        source = int(view.site[0]) if view.site[0] >= 0 else int(self._draws.integers(nodes))
-        destination = int(self._draws.choice([node for node in range(nodes) if node != source]))
-        path = self._path(view, source, destination)
-        if len(path) == 2 and path not in self._context.network.link_between:
-            return
-        self.counts["stock"] += 1
-        yield Allocation(
-            source=source,
-            destination=destination,
-            target_fidelity=0.7,
-            path=path,
-            expires_s=view.time_s + float(self._draws.exponential(1.5)) + 1e-6,
-            plan=Plan(rounds_per_link=int(self._draws.choice(3, p=(0.8, 0.1, 0.1)))),
-            pairs=int(self._draws.integers(1, 4)),
-            purpose="stock",
-        )
-
-    def _path(self, view, source: int, destination: int) -> tuple[int, ...]:
-        """A path over links, or over one stocked pair where there is one that shortens it."""
-        paths = self._context.routes.paths(source, destination)
-        path = paths[int(self._draws.integers(len(paths)))].nodes
-        owned = view.stock_ready[0] == 1
-        rows = zip(view.stock_owner[0][owned].tolist(), view.stock_partner[0][owned].tolist(), strict=True)
-        for owner, partner in rows:
-            if owner in path and partner in path and self._draws.random() < 0.7:
-                first, second = path.index(owner), path.index(partner)
-                if first + 1 < second:
-                    self.counts["virtual"] += 1
-                    return path[: first + 1] + path[second:]
-        return path
-
+from tests.helpers.gamblers import Gambler
 
 _CHANGES = st.fixed_dictionaries(
     {

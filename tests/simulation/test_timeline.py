@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from physics.plans import Plan
 from qdpem.events.tables import ALLOCATION_ENDS, CAUSES, CLAIM_ENDS, OUTCOMES, PAIR_ENDS
-from qdpem.policy.interface import Allocation, Decisions
+from qdpem.policy.interface import Decisions
 from qdpem.rng import stream
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.run import simulate
+from tests.helpers.scripts import each, order
 
 ETA = 10 ** (-(2.6 + 0.24 * 20.0) / 10)
 DELAY_S = 20.0 / 2e5 + 1e-5
@@ -33,38 +33,13 @@ def _first(times, after_s):
     return float(times[np.searchsorted(times, after_s, side="right")])
 
 
-def _allocation(view_time_s, path, *, request=0, purpose="serve", expires_s, pairs=1, rounds=0):
-    return Allocation(
-        source=path[0],
-        destination=path[-1],
-        target_fidelity=0.7,
-        path=path,
-        expires_s=expires_s,
-        plan=Plan(rounds_per_link=rounds),
-        purpose=purpose,
-        request=request if purpose == "serve" else -1,
-        pairs=pairs,
-    )
-
-
-def _each(made):
-    """A rule that answers one arrival after the other with `made`, and nothing else."""
-    left = list(made)
-    return lambda views: left.pop(0)(views) if views.reason[0] == 0 and left else Decisions()
-
-
 def _serve(path, *, expires_s=6.0, pairs=1, rounds=0, request=0):
-    return lambda views: Decisions(
-        allocations=(
-            _allocation(views.time_s, path, expires_s=expires_s, pairs=pairs, rounds=rounds, request=request),
-        )
-    )
+    one = order(path, expires_s, pairs=pairs, rounds=rounds, request=request)
+    return lambda views: Decisions(allocations=(one,))
 
 
 def _stock(path, *, expires_s=5.0, pairs=1):
-    return lambda views: Decisions(
-        allocations=(_allocation(views.time_s, path, purpose="stock", expires_s=expires_s, pairs=pairs),)
-    )
+    return lambda views: Decisions(allocations=(order(path, expires_s, pairs=pairs),))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -72,7 +47,7 @@ def test_a_served_path_of_two_links_local(line, script, arrive, seed):
     """Grants go hop by hop; the node in the middle swaps when it knows both; the last word ends it."""
     arrive([(1.0, 0, 2)])
     run = simulate(
-        line(nodes=3), Arm(name="local-minhop"), seed=seed, policy=script(_each([_serve((0, 1, 2))]))
+        line(nodes=3), Arm(name="local-minhop"), seed=seed, policy=script(each([_serve((0, 1, 2))]))
     )
     names = run.network.graph.node_names
     known = [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
@@ -112,7 +87,7 @@ def test_a_served_link_central(line, script, arrive, zero_delay):
     scenario = line(nodes=5)
     plane = type(scenario.control)(service_time_s=0.05, zero_delay=zero_delay)
     object.__setattr__(scenario, "control", plane)
-    policy = script(_each([_serve((0, 1))]))
+    policy = script(each([_serve((0, 1))]))
     run = simulate(scenario, Arm(name="central-fcfs"), seed=3, policy=policy)
     names = run.network.graph.node_names
     controller_s = 0.0 if zero_delay else 2 * DELAY_S
@@ -127,7 +102,7 @@ def test_distillation_waits_for_both_pairs_to_be_known_and_compares_readings(lin
     """One round on one link: the second pair known at both ends, the gates, then one delay."""
     arrive([(1.0, 0, 1)])
     run = simulate(
-        line(nodes=2), Arm(name="local-minhop"), seed=4, policy=script(_each([_serve((0, 1), rounds=1)]))
+        line(nodes=2), Arm(name="local-minhop"), seed=4, policy=script(each([_serve((0, 1), rounds=1)]))
     )
     names = run.network.graph.node_names
     both = np.sort(np.concatenate([_successes(name, seed=4) for name in names]))
@@ -147,9 +122,7 @@ def test_failed_distillation_makes_anew_just_what_it_spent(line, script, arrive,
     object.__setattr__(scenario.links.hardware, "fresh_fidelity", 0.8)
     serve = lambda views: Decisions(  # noqa: E731
         allocations=tuple(
-            _allocation(
-                views.time_s, (0, 1), request=int(request), expires_s=float(deadline_s), rounds=rounds
-            )
+            order((0, 1), float(deadline_s), request=int(request), rounds=rounds)
             for request, deadline_s in zip(views.request_id[0], views.request_deadline_s[0], strict=True)
             if request >= 0
         )
@@ -201,7 +174,7 @@ def test_serving_from_stock_takes_one_message_and_ages_both_halves_until_then(li
         line(nodes=3, depolarising_s=20.0, target_fidelity=0.6),
         Arm(name="local-minhop", rights="remote"),
         seed=5,
-        policy=script(_each(made)),
+        policy=script(each(made)),
     )
     requests, pairs = run.tables["requests"], run.tables["pairs"]
     served = int(np.flatnonzero(requests["request"] == 1)[0])
@@ -230,7 +203,7 @@ def test_a_refused_allocation_leaves_the_stock_of_the_node_that_refuses(line, sc
         line(nodes=4, memories=5, source_rate_hz=40.0),
         Arm(name="local-minhop", rights="elementary"),
         seed=5,
-        policy=script(_each(made)),
+        policy=script(each(made)),
     ).tables
     refused = tables["allocations"]["end"] == ALLOCATION_ENDS.index("refused")
     assert tables["allocations"]["refused_at"][refused].tolist() == [1]
@@ -244,7 +217,7 @@ def test_an_order_of_two_stocked_pairs_where_one_is_there_is_stale_and_costs_not
     arrive([(1.0, 0, 2), (4.0, 0, 2)], pairs=2)
     made = [_stock((0, 1, 2), expires_s=8.0), _serve((0, 2), expires_s=9.0, request=1, pairs=2)]
     run = simulate(
-        line(nodes=3), Arm(name="local-minhop", rights="remote"), seed=5, policy=script(_each(made))
+        line(nodes=3), Arm(name="local-minhop", rights="remote"), seed=5, policy=script(each(made))
     )
     allocations, pairs = run.tables["allocations"], run.tables["pairs"]
     refused = allocations["end"] == ALLOCATION_ENDS.index("refused")
@@ -259,7 +232,7 @@ def test_a_virtual_link_joins_links_that_are_distilled(line, script, arrive):
     arrive([(1.0, 0, 3), (4.0, 0, 3)])
     made = [_stock((0, 1, 2), expires_s=9.0), _serve((0, 2, 3), expires_s=9.0, request=1, rounds=1)]
     run = simulate(
-        line(nodes=4), Arm(name="local-minhop", rights="virtual"), seed=5, policy=script(_each(made))
+        line(nodes=4), Arm(name="local-minhop", rights="virtual"), seed=5, policy=script(each(made))
     )
     requests, allocations = run.tables["requests"], run.tables["allocations"]
     assert requests["outcome"][requests["request"] == 1] == OUTCOMES.index("delivered")
@@ -274,7 +247,7 @@ def test_stock_can_be_made_over_a_stocked_pair(line, script, arrive):
     arrive([(1.0, 0, 3), (4.0, 0, 3)])
     made = [_stock((0, 1, 2), expires_s=9.0), _stock((0, 2, 3), expires_s=9.0)]
     run = simulate(
-        line(nodes=4), Arm(name="local-minhop", rights="virtual"), seed=5, policy=script(_each(made))
+        line(nodes=4), Arm(name="local-minhop", rights="virtual"), seed=5, policy=script(each(made))
     )
     assert (run.tables["allocations"]["end"] == ALLOCATION_ENDS.index("done")).all()
     pairs = run.tables["pairs"]
@@ -284,7 +257,7 @@ def test_stock_can_be_made_over_a_stocked_pair(line, script, arrive):
 def test_a_claim_still_open_at_the_end_has_its_losses_counted(line, script, arrive):
     """Sixteen claims wait for one link; those open at the run's end have lost emissions."""
     arrive([(1.0, 0, 1)], patience_s=100.0, pairs=16)
-    rule = _each([_serve((0, 1), expires_s=101.0, pairs=16)])
+    rule = each([_serve((0, 1), expires_s=101.0, pairs=16)])
     # 20 emissions a second that could succeed reach the link: some but not sixteen in a tenth of a second.
     scenario = line(nodes=2, measured_s=0.15)
     tables = simulate(scenario, Arm(name="local-minhop"), seed=8, policy=script(rule)).tables
@@ -306,7 +279,7 @@ def test_a_key_from_stock_is_measured_when_the_partner_knows_which_pair(line, sc
         line(nodes=2, depolarising_s=20.0, hop_km=100.0, source_rate_hz=3e3),
         Arm(name="local-minhop", rights="elementary"),
         seed=5,
-        policy=script(_each(made)),
+        policy=script(each(made)),
     ).tables["pairs"]
     row = int(np.flatnonzero(pairs["end"] == PAIR_ENDS.index("delivered"))[0])
     delay_s = 100.0 / 2e5 + 1e-5

@@ -9,44 +9,14 @@ import pytest
 
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Arm, Scenario
+from qdpem.study.report import Appendix
 from qdpem.study.results import Outcome, StudyResult
 from qdpem.study.run import study
+from tests.helpers.row import row_text
 
-SMALL_STUDY = """
-name = "row"
-description = "Does a row of five nodes deliver?"
-
-[topology]
-kind = "line"
-parameters = { nodes = 5, hop_km = 5.0 }
-
-[nodes]
-source_rate_hz = 60.0
-repeater_rate_hz = 6.0
-hardware = { memory = { kind = "depolarising", depolarising_s = 10.0 } }
-
-[demand]
-rate_hz = 6.0
-
-[[demand.classes]]
-application = "teleportation"
-share = 1.0
-target_fidelity = 0.7
-patience_s = 0.5
-
-[forecasting]
-history_s = 10.0
-
-[window]
-warm_up_s = 1.0
-measured_s = 4.0
-
-[study]
-arms = [{ name = "central-fcfs" }, { name = "near", policy = "local-minhop" }]
-seeds = [1000, 1001, 1002]
-reference = "central-fcfs"
-engine = "serial"
-"""
+SMALL_STUDY = row_text(
+    description="Does a row of five nodes deliver?", measured_s=4.0, seeds=(1000, 1001, 1002)
+)
 
 
 @pytest.fixture
@@ -62,6 +32,12 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
         directory=tmp_path_factory.mktemp("finished"),
         command="qdpem study row.toml",
     )
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without figures, for tests that only look at what was run: drawing takes as long as running."""
+    monkeypatch.setattr("qdpem.study.run.draw_appendix", lambda result, *, command: Appendix(command=command))
 
 
 @pytest.fixture

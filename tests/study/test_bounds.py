@@ -41,6 +41,7 @@ def test_deliveries_are_told_as_shares_of_the_flow_bound(finished_study) -> None
     assert "of flow bound" in finished_study.report.read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_time_bounds_are_told_too_and_found_once(small_scenario: Scenario, tmp_path: Path) -> None:
     timed = replace(small_scenario, study=replace(small_scenario.study, bounds="time", seeds=(1000,)))
     first = study(timed, directory=tmp_path)
@@ -113,6 +114,7 @@ def test_a_bound_on_its_way_is_named_with_its_seconds(
     assert 0.0 < seconds < 5.0
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_bounds_can_be_switched_off(small_scenario: Scenario, tmp_path: Path) -> None:
     quiet = replace(small_scenario, study=replace(small_scenario.study, bounds="none", seeds=(1000,)))
     result = study(quiet, directory=tmp_path)

@@ -49,6 +49,7 @@ def test_a_study_writes_one_record_per_task_and_a_report(small_scenario, tmp_pat
     assert all(np.isfinite(values).all() for values in scores.values())
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_resuming_keeps_what_is_done_and_makes_the_rest_again(small_scenario, tmp_path) -> None:
     first = study(small_scenario, directory=tmp_path)
     before = stamps(tmp_path)
@@ -74,6 +75,7 @@ def test_resuming_keeps_what_is_done_and_makes_the_rest_again(small_scenario, tm
     assert all(open_record(path).complete for path in after)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_another_scenario_arm_or_fresh_makes_records_again(small_scenario, tmp_path) -> None:
     def kept(scenario, *, fresh: bool = False) -> list[bool]:
         return [one.keep for one in plan_study(scenario, directory=tmp_path, fresh=fresh).planned]
@@ -91,6 +93,7 @@ def test_another_scenario_arm_or_fresh_makes_records_again(small_scenario, tmp_p
     assert kept(replace(scenario, study=more)) == [True, True, False, False]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_learned_files_are_embedded_and_a_new_one_makes_the_record_again(
     small_scenario, tmp_path, monkeypatch
 ) -> None:
@@ -195,6 +198,7 @@ def test_figures_in_a_page_are_valid_and_share_no_ids(finished_study) -> None:
     assert sum(map(len, identifiers)) == len(set().union(*identifiers))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_package_can_be_called_and_still_holds_its_modules(small_scenario, tmp_path) -> None:
     import qdpem.study.plan
 

@@ -10,13 +10,14 @@ import pytest
 
 from physics.hardware import DepolarisingMemory, NodeHardware, SourceLink
 from physics.pauli import PauliModel
-from qdpem.network.graph import Graph, Network
+from qdpem.network.graph import Network
 from qdpem.network.routing import Routes
 from qdpem.policy.estimates import Estimates
 from qdpem.policy.interface import Context, Views
 from qdpem.policy.synthetic import synthetic_views
 from qdpem.rng import stream
 from qdpem.scenario.schema import ControlPlane, Forecasting
+from tests.helpers.networks import made_graph
 
 LENGTH_KM = 10.0
 
@@ -33,14 +34,7 @@ def _made_context(
     model, nodes = PauliModel(), len(repeater_hz)
     fresh = np.broadcast_to(fidelity, len(ends)).tolist()
     network = Network(
-        graph=Graph(
-            name="made by hand",
-            node_names=tuple(f"n{node}" for node in range(nodes)),
-            x_km=np.arange(nodes, dtype=float),
-            y_km=np.zeros(nodes),
-            link_ends=np.array(ends, dtype=np.int64),
-            length_km=np.full(len(ends), LENGTH_KM),
-        ),
+        graph=made_graph(ends, nodes, length_km=LENGTH_KM),
         source_rate_hz=np.array(np.broadcast_to(source_hz, nodes), dtype=float),
         repeater_rate_hz=np.array(repeater_hz, dtype=float),
         repeater_burst=1.0,

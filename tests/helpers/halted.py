@@ -1,0 +1,89 @@
+"""Runs that are stopped at given times to be looked at, with what is told to be away."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from physics.plans import Plan
+from qdpem.events.recorder import MemoryRecorder
+from qdpem.events.tables import REASONS
+from qdpem.policy.interface import Allocation, Decisions
+from qdpem.scenario.schema import Arm, Outages, ScheduledOutage
+from qdpem.simulation.run import Simulation
+
+DELAY_S = 20.0 / 2e5 + 1e-5
+"""Of a message over a link of the scenario `line`."""
+LOCAL, CENTRAL = Arm(name="local-minhop", rights="virtual"), Arm(name="central-fcfs", rights="virtual")
+
+
+def cut_off(scenario, kind, name, from_s, until_s=None):
+    one = ScheduledOutage(kind=kind, name=name, from_s=from_s, until_s=until_s)
+    return replace(scenario, outages=Outages(scheduled=(*scenario.outages.scheduled, one)))
+
+
+def _serve(views, path, *, pairs=1):
+    """Serve the one request that waits over `path`, until its deadline."""
+    return Allocation(
+        source=path[0],
+        destination=path[-1],
+        target_fidelity=0.7,
+        path=path,
+        expires_s=float(views.request_deadline_s[0, 0]),
+        plan=Plan(),
+        pairs=pairs,
+        request=int(views.request_id[0, 0]),
+    )
+
+
+def on_arrival(path, *, pairs=1):
+    """A rule that serves each request once, when it arrives, and leaves it alone afterwards."""
+    return lambda views: (
+        Decisions(allocations=(_serve(views, path, pairs=pairs),))
+        if views.reason[0] == REASONS.index("arrival")
+        else Decisions()
+    )
+
+
+def stock_on_arrival(path, *, expires_s):
+    """A rule that stocks one pair over `path` when a request arrives, and serves nobody."""
+    one = {"source": path[0], "destination": path[-1], "path": path, "expires_s": expires_s}
+    return lambda views: (
+        Decisions(allocations=(Allocation(target_fidelity=0.7, purpose="stock", **one),))
+        if views.reason[0] == REASONS.index("arrival")
+        else Decisions()
+    )
+
+
+class Halted:
+    """A run with a rule, stopped at given times to be looked at."""
+
+    def __init__(self, scenario, arm, policy, *, seed=0):
+        self.recorder = MemoryRecorder()
+        self.simulation = Simulation(scenario, arm, seed=seed, recorder=self.recorder, policy=policy)
+        self.world = self.simulation._world
+        self._policy = policy
+
+    def until(self, time_s):
+        """Run up to and with everything due at `time_s`."""
+        stop = []
+        self.world.clock.at(time_s, stop.append, True)
+        while not stop:
+            awake = self.simulation._desk.awake
+            if not awake:
+                self.world.clock.step()
+            else:
+                self.simulation.apply(self._policy.decide(self.simulation.advance()))
+        return self
+
+    def finish(self):
+        while (views := self.simulation.advance()) is not None:
+            self.simulation.apply(self._policy.decide(views))
+        return self.recorder.tables()
+
+    @property
+    def held(self):
+        return [self.world.memories.held(node) for node in range(self.simulation.network.node_count)]
+
+    @property
+    def heard(self):
+        return list(self.simulation._outages.heard)
