@@ -113,3 +113,23 @@ def test_germany50_is_the_quickstart_with_the_arms_of_the_paper():
     assert all_arms.study == paper.study
     named = replace(quickstart, name=all_arms.name, description=all_arms.description, study=paper.study)
     assert all_arms == replace(named, window=paper.window, training=paper.training)
+
+
+SURFNET = ROOT.parent / "shared/data/topologies/surfnet_core.json"
+
+
+@pytest.mark.skipif(not SURFNET.exists(), reason="the map of SURFnet is not part of the project")
+@pytest.mark.parametrize("arm", ["local-minhop", "central-link-stock"])
+def test_surfnet_runs_on_its_own_fibre(arm):
+    from qdpem import load_scenario, simulate
+    from qdpem.simulation.arms import find_arm
+
+    where = f'topology.parameters.path="{SURFNET}"'
+    scenario = load_scenario(
+        ROOT / "scenarios/surfnet.toml", overrides=[where, "window.warm_up_s=1", "window.measured_s=4"]
+    )
+    run = simulate(scenario, find_arm(scenario, arm), seed=0)
+    assert (run.network.node_count, run.network.link_count) == (54, 64)
+    assert run.network.graph.length_km.max() == pytest.approx(77.7)
+    assert run.tables is not None
+    assert len(run.tables["requests"]) > 0

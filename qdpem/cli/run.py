@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from qdpem.network.graph import Network
     from qdpem.simulation.load import Load
+    from qdpem.study.outcome import Outcome
     from qdpem.study.plan import Task
-    from qdpem.study.results import Outcome
 
 
 def run(
@@ -80,7 +80,7 @@ def _table(task: Task, outcome: Outcome, load: Load) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from qdpem.study.results import PAIRS_WITH_ERRORS, measures_of
+    from qdpem.study.measures import PAIRS_WITH_ERRORS, measures_of
     from qdpem.study.terminal import arm_factors
 
     table = Table(title=task.label, caption=arm_factors(task.arm), box=SIMPLE_HEAD, title_justify="left")

@@ -16,8 +16,9 @@ from qdpem.provenance import provenance
 from qdpem.scenario.load import scenario_hash
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation.bounds import BoundKind, Bounds, find_bounds
+from qdpem.study.measures import BOUND_HEADINGS, BOUND_SHARES
+from qdpem.study.outcome import Outcome
 from qdpem.study.progress import Moment, Ticker, watched
-from qdpem.study.results import BOUND_HEADINGS, BOUND_SHARES, Outcome
 
 LIMIT_S = 300.0
 """Wall seconds after which a bound with time stops improving."""

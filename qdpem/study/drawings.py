@@ -22,9 +22,11 @@ from qdpem.study import figures
 from qdpem.study.capacity import mean_capacity
 from qdpem.study.figures import ArmStyle
 from qdpem.study.headline import chosen_text, headline_arms, styles_of
+from qdpem.study.measures import CONTENTION, DELIVERY
 from qdpem.study.outlook import find_warnings
 from qdpem.study.report import Appendix, Drawing
-from qdpem.study.results import CONTENTION, DELIVERY, StudyResult, counted
+from qdpem.study.results import StudyResult
+from qdpem.study.wording import counted
 
 Floats = NDArray[np.float64]
 

@@ -14,8 +14,9 @@ from qdpem.errors import StudyError
 from qdpem.scenario.grid import Cell, grid_cells
 from qdpem.scenario.keys import toml_value
 from qdpem.scenario.schema import Scenario
+from qdpem.study.measures import Measure, headlines_of
 from qdpem.study.progress import Moment
-from qdpem.study.results import Measure, StudyResult, headlines_of
+from qdpem.study.results import StudyResult
 from qdpem.study.run import study
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from qdpem.scenario.schema import RIGHTS, Arm
 from qdpem.study.figures import ArmStyle, arm_styles
-from qdpem.study.reading import CLAIMANT
-from qdpem.study.results import MANY_ARMS, StudyResult
+from qdpem.study.reading import CLAIMANT, MANY_ARMS
+from qdpem.study.results import StudyResult
 from qdpem.study.strongest import BLIND
 
 _MOST_SHOWN = 7

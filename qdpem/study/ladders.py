@@ -15,7 +15,8 @@ from typing import Any
 from qdpem import registry
 from qdpem.scenario.load import parameters_of
 from qdpem.scenario.schema import RIGHTS, Arm
-from qdpem.study.results import StudyResult, headlines_of
+from qdpem.study.measures import headlines_of
+from qdpem.study.results import StudyResult
 from qdpem.study.statistics import PairedDifference, holm
 from qdpem.study.strongest import BLIND
 

@@ -5,22 +5,17 @@ from __future__ import annotations
 import math
 
 from qdpem.study.ladders import ladder_pairs
-from qdpem.study.results import (
-    CONTENTION,
-    DELIVERY,
-    MANY_ARMS,
-    Measure,
-    StudyResult,
-    counted,
-    headlines_of,
-    listed,
-    p_text,
-)
+from qdpem.study.measures import CONTENTION, DELIVERY, Measure, headlines_of
+from qdpem.study.results import StudyResult
 from qdpem.study.statistics import CONFIDENCE, PairedDifference
 from qdpem.study.strongest import strongest_reading
+from qdpem.study.wording import counted, listed, p_text
 
 FEW_SEEDS = 10
 _HELD_BACK = "held_back_s_per_request"
+MANY_ARMS = 8
+"""With more arms than these, sentences and curves speak of groups of them, not of each."""
+
 CLAIMANT = "dpem"
 """The policy whose claim is under test."""
 

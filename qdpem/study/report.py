@@ -16,9 +16,10 @@ from qdpem.provenance import provenance
 from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Demand, Links, Near, Nodes, Outages, Scenario, Uniform
 from qdpem.study.reading import demand_reading, readings
-from qdpem.study.results import StudyResult, counted
+from qdpem.study.results import StudyResult
 from qdpem.study.spreadsheet import write_whole
 from qdpem.study.tables import report_tables
+from qdpem.study.wording import counted
 
 CAVEATS = (
     "No public traces of requests for entanglement exist: the demand is a model, stated in the scenario.",

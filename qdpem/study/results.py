@@ -1,4 +1,4 @@
-"""What a study found, as values: one outcome per arm and seed, and what they say together."""
+"""What a study found, as values: what its outcomes, one per arm and seed, say together."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.scenario.schema import Arm, Demand, Scenario
+from qdpem.scenario.schema import Arm, Scenario
+from qdpem.simulation.bounds import Bounds
+from qdpem.study.measures import BOUND_HEADINGS, Measure, headlines_of
+from qdpem.study.outcome import Outcome
 from qdpem.study.statistics import (
     Effect,
     Interval,
@@ -22,168 +24,9 @@ from qdpem.study.statistics import (
     paired_difference,
     two_way_anova,
 )
-
-if TYPE_CHECKING:
-    from qdpem.simulation.bounds import Bounds
-    from qdpem.study.strongest import Strongest
+from qdpem.study.strongest import Strongest
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measure:
-    """A metric as tables print it: heading, unit, decimals; `better` is "higher" or "lower"."""
-
-    metric: str
-    heading: str
-    better: str
-    unit: str = ""
-    decimals: int = 3
-    scale: float = 1.0
-
-    def text(self, value: float) -> str:
-        """The number as tables print it, an en dash for NaN."""
-        return "–" if math.isnan(value) else f"{value * self.scale:.{self.decimals}f}"
-
-
-DELIVERY = Measure(metric="delivery_ratio", heading="delivered", better="higher")
-CONTENTION = Measure(
-    metric="contended_claims_per_request", heading="contended / request", better="lower", decimals=2
-)
-MEASURES: tuple[Measure, ...] = (
-    DELIVERY,
-    CONTENTION,
-    Measure(metric="delivered_fidelity", heading="fidelity", better="higher"),
-    Measure(
-        metric="latency_p50_s", heading="latency p50", better="lower", unit="ms", decimals=0, scale=1000.0
-    ),
-    Measure(
-        metric="latency_p95_s", heading="latency p95", better="lower", unit="ms", decimals=0, scale=1000.0
-    ),
-    Measure(metric="pairs_ratio", heading="pairs delivered / asked", better="higher"),
-    Measure(
-        metric="held_back_s_per_request",
-        heading="held back / request",
-        better="lower",
-        unit="ms",
-        decimals=1,
-        scale=1000.0,
-    ),
-    Measure(
-        metric="contended_serve_claims_per_request",
-        heading="contended to serve / request",
-        better="lower",
-        decimals=2,
-    ),
-    Measure(
-        metric="contended_stock_claims_per_request",
-        heading="contended to stock / request",
-        better="lower",
-        decimals=2,
-    ),
-    Measure(metric="conflicts_per_request", heading="conflicts / request", better="lower", decimals=2),
-    Measure(metric="pairs_wasted_share", heading="pairs wasted", better="lower", decimals=2),
-    Measure(metric="jain_index", heading="Jain fairness", better="higher"),
-    Measure(metric="messages_per_request", heading="messages / request", better="lower", decimals=1),
-)
-"""The first five make the terminal's table; the report and results.csv have all."""
-
-PAIR_RATE = Measure(metric="pairs_per_s", heading="pairs / s", better="higher", decimals=2)
-PAIR_MEASURES: tuple[Measure, ...] = (
-    PAIR_RATE,
-    Measure(
-        metric="pair_waiting_s", heading="waiting / pair", better="lower", unit="ms", decimals=2, scale=1000.0
-    ),
-    Measure(metric="pair_fidelity", heading="fidelity / pair", better="higher", decimals=4),
-    Measure(metric="pairs_wasted_share", heading="pairs wasted", better="lower", decimals=2),
-)
-"""In place of MEASURES where all requests come at t = 0: none arrives in the window to divide by."""
-
-
-BOUND_SHARES: tuple[Measure, ...] = (
-    Measure(metric="share_of_flow_bound", heading="of flow bound", better="higher"),
-    Measure(metric="share_of_time_bound", heading="of time bound", better="higher"),
-    Measure(metric="share_of_stockless_bound", heading="of bound without stock", better="higher"),
-)
-"""Deliveries of the whole run over the seed's bounds; the last may be passed by arms that keep stock."""
-
-BOUND_HEADINGS: Mapping[str, str] = {
-    "flow": "flow bound",
-    "time": "time bound",
-    "time_without_stock": "time bound without stock",
-}
-"""The bounds of `qdpem.simulation.bounds.Bounds` as tables name them, in the order of BOUND_SHARES."""
-
-DECISION = Measure(
-    metric="decision_ms", heading="decision / site asked", better="lower", unit="ms of wall time"
-)
-"""Of a study alone: records keep wall-clock times apart, and no comparison is made of them."""
-
-
-MANY_ARMS = 8
-"""With more arms than these, sentences and curves speak of groups of them, not of each."""
-
-PAIRS_WITH_ERRORS = ("pair_waiting_s", "pair_fidelity")
-"""Those that `qdpem run` prints with a standard error of their own."""
-
-
-def measures_of(demand: Demand) -> tuple[Measure, ...]:
-    """What tables print of a scenario with this demand."""
-    return PAIR_MEASURES if demand.arrivals == "once" else MEASURES
-
-
-def headlines_of(demand: Demand) -> tuple[tuple[Measure, str], ...]:
-    """The measures that arms are compared by, each with the verb of its sentence."""
-    if demand.arrivals == "once":
-        return ((PAIR_RATE, "delivered"),)
-    return ((DELIVERY, "delivered"), (CONTENTION, "contended"))
-
-
-def counted(number: int, what: str) -> str:
-    """How many, in words.
-
-    >>> counted(1, "seed"), counted(3, "seed")
-    ('1 seed', '3 seeds')
-    """
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def listed(words: Sequence[str]) -> str:
-    """Words as a sentence lists them.
-
-    >>> listed(["a"]), listed(["a", "b", "c"])
-    ('a', 'a, b and c')
-    """
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def p_text(value: float) -> str:
-    """A p-value as tables and sentences print it.
-
-    >>> p_text(0.0002), p_text(0.04)
-    ('< 0.001', '0.040')
-    """
-    return "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """One task's end. `fault` is a sentence when it failed, `note` one when a record was kept or redone.
-
-    `asked_hz`: the mean rate of requests, the same for every arm of a seed. `decision_ms`: wall time for each
-    site asked.
-    """
-
-    arm: str
-    seed: int
-    path: Path
-    metrics: Mapping[str, float] | None = None
-    fault: str = ""
-    note: str = ""
-    reused: bool = False
-    asked_hz: float = math.nan
-    wall_s: float = math.nan
-    decision_ms: float = math.nan
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -21,10 +21,12 @@ from qdpem.scenario.schema import Scenario
 from qdpem.simulation.load import Load, find_load
 from qdpem.study.bounds import BoundedOutcomes, with_shares
 from qdpem.study.drawings import draw_appendix
+from qdpem.study.measures import DECISION, headlines_of
+from qdpem.study.outcome import Outcome
 from qdpem.study.plan import Planned, StudyPlan, Task, learned_files, plan_study, without_study
 from qdpem.study.progress import Moment, Ticker, watched
 from qdpem.study.report import write_report
-from qdpem.study.results import DECISION, Outcome, StudyResult, headlines_of
+from qdpem.study.results import StudyResult
 from qdpem.study.spreadsheet import results_csv, write_whole
 from qdpem.study.strongest import find_strongest
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from qdpem.scenario.schema import Arm
-from qdpem.study.results import BOUND_SHARES, DECISION, Measure, StudyResult, measures_of
+from qdpem.study.measures import BOUND_SHARES, DECISION, Measure, measures_of
+from qdpem.study.results import StudyResult
 from qdpem.study.statistics import Interval, PairedDifference
 
 COLUMNS = (

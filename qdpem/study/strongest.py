@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from qdpem.scenario.schema import Arm
-from qdpem.study.results import Measure, Outcome
+from qdpem.study.measures import Measure
+from qdpem.study.outcome import Outcome
 from qdpem.study.statistics import PairedDifference, paired_difference
 
 BLIND = ("none", "constant")

@@ -10,19 +10,19 @@ from typing import Any
 from qdpem.scenario.schema import Arm
 from qdpem.study.headline import styles_of
 from qdpem.study.ladders import LADDER_HEADINGS, Ladder, Step, ladder_notes, ladders
-from qdpem.study.reading import decided, spread_reading
-from qdpem.study.results import (
+from qdpem.study.measures import (
     BOUND_HEADINGS,
     BOUND_SHARES,
     DECISION,
     DELIVERY,
     Measure,
-    StudyResult,
     headlines_of,
     measures_of,
-    p_text,
 )
+from qdpem.study.reading import decided, spread_reading
+from qdpem.study.results import StudyResult
 from qdpem.study.statistics import Interval, PairedDifference
+from qdpem.study.wording import p_text
 
 _FIRST = 5
 """So many of a scenario's measures open the first table and are compared arm by arm."""

@@ -8,19 +8,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from qdpem.scenario.schema import Arm
 from qdpem.study.ladders import LADDER_HEADINGS, Ladder, Step, ladder_notes, ladders
+from qdpem.study.measures import BOUND_HEADINGS, BOUND_SHARES, DELIVERY, Measure, headlines_of, measures_of
 from qdpem.study.reading import demand_reading, readings
-from qdpem.study.results import (
-    BOUND_HEADINGS,
-    BOUND_SHARES,
-    DELIVERY,
-    Measure,
-    StudyResult,
-    counted,
-    headlines_of,
-    measures_of,
-    p_text,
-)
+from qdpem.study.results import StudyResult
 from qdpem.study.statistics import Interval, PairedDifference
+from qdpem.study.wording import counted, p_text
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -19,9 +19,9 @@ from qdpem.provenance import provenance
 from qdpem.scenario.load import parameters_of, scenario_hash
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.simulation.load import Load
+from qdpem.study.measures import CONTENTION, Measure, headlines_of
 from qdpem.study.plan import Task, learned_files
 from qdpem.study.progress import Moment, Ticker, watched
-from qdpem.study.results import CONTENTION, Measure, headlines_of
 from qdpem.study.run import seed_load
 
 Facts = dict[str, Any]

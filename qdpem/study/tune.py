@@ -24,9 +24,9 @@ from qdpem.scenario.load import parameters_of
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.scenario.sense import TUNING_SEEDS
 from qdpem.study.halving import Halving, Values, draw_candidates, plan_halving
+from qdpem.study.measures import Measure
 from qdpem.study.plan import without_study
 from qdpem.study.progress import Moment
-from qdpem.study.results import Measure
 from qdpem.study.statistics import PairedDifference, paired_difference
 from qdpem.study.trials import Trial, Trials
 

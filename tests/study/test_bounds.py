@@ -17,9 +17,9 @@ from qdpem.records.reader import open_record
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation.bounds import find_bounds
 from qdpem.study.bounds import BoundTask, read_bounds, with_shares, write_bounds
+from qdpem.study.measures import BOUND_HEADINGS, BOUND_SHARES
 from qdpem.study.plan import without_study
 from qdpem.study.progress import Moment
-from qdpem.study.results import BOUND_HEADINGS, BOUND_SHARES
 from qdpem.study.run import study
 from qdpem.study.terminal import print_study
 

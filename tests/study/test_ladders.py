@@ -11,9 +11,9 @@ from rich.console import Console
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.arms import resolve_arm
 from qdpem.study.ladders import ladder_notes, ladder_pairs, ladders
+from qdpem.study.measures import CONTENTION, DELIVERY, MEASURES
 from qdpem.study.reading import readings
 from qdpem.study.report import Appendix, render_report
-from qdpem.study.results import CONTENTION, DELIVERY, MEASURES
 from qdpem.study.statistics import holm, paired_difference
 from qdpem.study.terminal import print_study
 

@@ -12,9 +12,9 @@ from rich.console import Console
 
 from qdpem.scenario.schema import RIGHTS, Arm
 from qdpem.study.headline import chosen_text, headline_arms, styles_of
+from qdpem.study.measures import BOUND_SHARES, CONTENTION, DECISION, DELIVERY, MEASURES
 from qdpem.study.reading import CLAIMANT, readings
 from qdpem.study.report import Appendix, render_report
-from qdpem.study.results import BOUND_SHARES, CONTENTION, DECISION, DELIVERY, MEASURES
 from qdpem.study.spreadsheet import COLUMNS, results_csv
 from qdpem.study.terminal import print_study
 

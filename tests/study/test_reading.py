@@ -7,9 +7,9 @@ import io
 import numpy as np
 from rich.console import Console
 
+from qdpem.study.measures import CONTENTION, DELIVERY, MEASURES
 from qdpem.study.reading import readings, spread_reading
 from qdpem.study.report import Appendix, render_report
-from qdpem.study.results import CONTENTION, DELIVERY, MEASURES
 from qdpem.study.terminal import print_study
 
 BASE = [0.60, 0.62, 0.58, 0.61, 0.59]

@@ -14,9 +14,9 @@ import pytest
 from qdpem.errors import StudyError, UnknownNameError
 from qdpem.records.reader import open_record
 from qdpem.scenario.load import scenario_text
+from qdpem.study.measures import DECISION
 from qdpem.study.plan import plan_study
 from qdpem.study.progress import Moment, Ticker, watched
-from qdpem.study.results import DECISION
 from qdpem.study.run import study
 
 SVG_NAMESPACES = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}

@@ -9,9 +9,10 @@ import pytest
 
 from qdpem.errors import StudyError
 from qdpem.scenario.schema import Arm
+from qdpem.study.measures import DELIVERY
+from qdpem.study.outcome import Outcome
 from qdpem.study.plan import plan_study
 from qdpem.study.reading import readings
-from qdpem.study.results import DELIVERY, Outcome
 from qdpem.study.run import study
 from qdpem.study.strongest import contenders, find_strongest, strongest_reading
 

@@ -154,7 +154,7 @@ def test_the_snippet_is_an_arm_that_a_scenario_takes(small_scenario, picky, tmp_
 def made_tuning(small_scenario, *, winner: list[float], defaults: list[float]) -> Tuning:
     """A tuning by hand: the winner leads on seeds 0 to 3; `winner` and `defaults` on the held out 4 to 7."""
     from qdpem.study.halving import plan_halving
-    from qdpem.study.results import DELIVERY
+    from qdpem.study.measures import DELIVERY
 
     def candidate(share: float, values: list[float]) -> Candidate:
         trials = {seed: Trial(value=value, contention=1.0, wall_s=1.0) for seed, value in enumerate(values)}
