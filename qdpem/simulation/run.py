@@ -106,8 +106,12 @@ def simulate(
 @contextmanager
 def settled_heap() -> Iterator[None]:
     """What exists when a run begins outlives it: the collector of cycles need not look through it. It comes
-    seldom, for what a run throws away is rarely in cycles."""
+    seldom, for what a run throws away is rarely in cycles.
+
+    What the run before left is collected first: frozen, it would stay for good.
+    """
     thresholds = gc.get_threshold()
+    gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECTED_AFTER, *thresholds[1:])
     try:

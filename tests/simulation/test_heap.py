@@ -1,0 +1,34 @@
+"""The collector of cycles during a run: nothing of an earlier run is kept, nothing of it is set for good."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+from qdpem.simulation.run import settled_heap
+
+
+class Knot:
+    """Reachable from itself alone once its name is gone."""
+
+    def __init__(self) -> None:
+        self.own = self
+
+
+def test_what_an_earlier_run_left_is_gone_when_the_next_begins() -> None:
+    gc.disable()
+    try:
+        left = weakref.ref(Knot())
+        assert left() is not None
+        with settled_heap():
+            assert left() is None
+    finally:
+        gc.enable()
+
+
+def test_the_collector_is_afterwards_as_it_was() -> None:
+    before = gc.get_threshold(), gc.get_freeze_count()
+    with settled_heap():
+        assert gc.get_freeze_count() > before[1]
+        assert gc.get_threshold() != before[0]
+    assert (gc.get_threshold(), gc.get_freeze_count()) == before
