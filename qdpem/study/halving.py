@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,17 +111,20 @@ def _cost(rungs: tuple[Rung, ...]) -> int:
 def draw_candidates(
     space: Mapping[str, Space],
     *,
-    defaults: Values,
+    known: Sequence[Values],
     count: int,
     key: str,
     allowed: Callable[[Values], bool] = lambda _: True,
 ) -> list[Values]:
-    """At most `count` different points of `space`, `defaults` the first; fewer when it has no more.
+    """At most `count` different points of `space`, those `known` first; fewer when it has no more.
 
     The others are a Sobol sequence (1967) in the unit cube, scrambled by the stream named `key`, so that more
     are the same ones and some on top. Points that are not `allowed` are left out.
     """
-    found = [defaults]
+    found: list[Values] = []
+    for values in known:
+        if values not in found and (not found or allowed(values)):
+            found.append(values)
     without_news = 0
     for point in _sobol(len(space), key=key):
         if len(found) >= count or without_news >= _PATIENCE:

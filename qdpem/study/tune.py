@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from qdpem.scenario.keys import toml_value
 from qdpem.scenario.load import parameters_of
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.scenario.sense import TUNING_SEEDS
+from qdpem.simulation.arms import resolve_arm
 from qdpem.study.halving import Halving, Values, draw_candidates, plan_halving
 from qdpem.study.measures import Measure
 from qdpem.study.plan import without_study
@@ -115,11 +117,13 @@ def tune(
 
     The objective is the mean delivery ratio over seeds (pairs per second where all requests come at t = 0);
     ties go to less contention. A candidate with a run that fails is out, and told in `Tuning.faults`.
-    `on_plan` hears how the budget is spent before the first run. Raises StudyError for seeds that are no
+    What other arms of the study have of the same parameters is tried as well. `on_plan` hears how the budget
+    is spent before the first run. Raises StudyError for seeds that are no
     tuning seeds, an arm with nothing to tune, too small a budget, and when the defaults themselves fail.
     """
     _check_seeds(seeds)
-    candidates, space = find_candidates(arm, count=budget)
+    others = [resolve_arm(one) for one in scenario.study.arms] if scenario.study else []
+    candidates, space = find_candidates(arm, others=others, count=budget)
     plan = plan_halving(budget, seeds=len(seeds), most=len(candidates))
     if on_plan is not None:
         on_plan(plan)
@@ -153,11 +157,14 @@ def tune(
     )
 
 
-def find_candidates(arm: Arm, *, count: int) -> tuple[list[Candidate], dict[str, Space]]:
+def find_candidates(
+    arm: Arm, *, count: int, others: Sequence[Arm] = ()
+) -> tuple[list[Candidate], dict[str, Space]]:
     """Up to `count` candidates, the arm as it is the first, and the space they come from.
 
-    What the arm sets of its other parameters stays. Points that the policy refuses are left out. Raises
-    StudyError when nothing is tunable.
+    Next come the choices of resolved `others` whose policies have the same parameters: what serves one may
+    serve the other. What the arm sets of its other parameters stays. Points that the policy refuses are left
+    out. Raises StudyError when nothing is tunable.
     """
     factory = registry.load("policy", arm.policy)
     kind = getattr(factory, "Parameters", None)
@@ -177,9 +184,10 @@ def find_candidates(arm: Arm, *, count: int) -> tuple[list[Candidate], dict[str,
             return False
         return True
 
+    chosen = [given, *_parameters_of_kind(kind, others)]
     drawn = draw_candidates(
         space,
-        defaults={name: getattr(given, name) for name in space},
+        known=[{name: getattr(one, name) for name in space} for one in chosen],
         count=count,
         key=arm.policy,
         allowed=allowed,
@@ -188,6 +196,16 @@ def find_candidates(arm: Arm, *, count: int) -> tuple[list[Candidate], dict[str,
     return [
         Candidate(values=values, arm=each) for values, each in zip(drawn, [arm, *made], strict=True)
     ], space
+
+
+def _parameters_of_kind(kind: type, arms: Sequence[Arm]) -> list[Any]:
+    """What those of the arms have whose policy has parameters of this kind."""
+    factories = [(registry.load("policy", arm.policy), arm) for arm in arms]
+    return [
+        parameters_of(factory, arm.parameters, path=f"arm {arm.name}.parameters")
+        for factory, arm in factories
+        if getattr(factory, "Parameters", None) is kind
+    ]
 
 
 def snippet(tuning: Tuning, *, told: Sequence[str]) -> str:

@@ -57,11 +57,11 @@ def test_too_little_is_a_sentence(budget: int, seeds: int, most: int | None, wor
 
 
 def test_candidates_lie_in_the_space_the_defaults_first_and_more_are_the_same_and_some() -> None:
-    few = draw_candidates(SPACE, defaults=DEFAULTS, count=20, key="here")
-    many = draw_candidates(SPACE, defaults=DEFAULTS, count=100, key="here")
+    few = draw_candidates(SPACE, known=[DEFAULTS], count=20, key="here")
+    many = draw_candidates(SPACE, known=[DEFAULTS], count=100, key="here")
     assert few[0] == DEFAULTS
     assert many[:20] == few
-    assert draw_candidates(SPACE, defaults=DEFAULTS, count=20, key="there")[1:] != few[1:]
+    assert draw_candidates(SPACE, known=[DEFAULTS], count=20, key="there")[1:] != few[1:]
     for values in many:
         assert 0.2 <= values["hope"] <= 1.2
         assert 1e-3 <= values["step_s"] <= 1.0
@@ -73,7 +73,7 @@ def test_candidates_lie_in_the_space_the_defaults_first_and_more_are_the_same_an
 def test_candidates_fill_the_space_evenly() -> None:
     """A Sobol sequence puts the same number of its first 2^k points into every dyadic part, to within the
     one point that the defaults displace."""
-    drawn = draw_candidates(SPACE, defaults=DEFAULTS, count=129, key="here")[1:]
+    drawn = draw_candidates(SPACE, known=[DEFAULTS], count=129, key="here")[1:]
     for quarter in range(4):
         low, high = 0.2 + 0.25 * quarter, 0.2 + 0.25 * (quarter + 1)
         assert abs(sum(low <= one["hope"] < high for one in drawn) - 32) <= 1
@@ -84,11 +84,16 @@ def test_candidates_fill_the_space_evenly() -> None:
 
 
 def test_a_small_space_gives_all_of_itself_and_no_point_that_is_refused() -> None:
-    found = draw_candidates({"base": Range(0, 4)}, defaults={"base": 1}, count=50, key="here")
+    found = draw_candidates({"base": Range(0, 4)}, known=[{"base": 1}], count=50, key="here")
     assert sorted(values["base"] for values in found) == [0, 1, 2, 3, 4]
+    some = draw_candidates(
+        {"base": Range(0, 4)}, known=[{"base": 1}, {"base": 3}, {"base": 1}], count=3, key="here"
+    )
+    assert [values["base"] for values in some[:2]] == [1, 3]
+    assert len(some) == 3
     odd = draw_candidates(
         {"base": Range(0, 4)},
-        defaults={"base": 1},
+        known=[{"base": 1}],
         count=50,
         key="here",
         allowed=lambda values: values["base"] % 2 == 1,

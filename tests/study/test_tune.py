@@ -69,6 +69,15 @@ def test_a_better_parameter_is_found_and_beats_the_defaults_on_seeds_held_out(
     assert found.defaults.values == {"share": 0.3}
 
 
+def test_what_other_arms_of_the_rule_have_is_tried(small_scenario, picky, tmp_path) -> None:
+    other = Arm(name="other", policy="local-minhop", parameters={"share": 0.987})
+    stranger = Arm(name="local-live", parameters={"hope": 1.1})
+    table = replace(small_scenario.study, arms=(stranger, other, Arm(name="picky", policy="local-minhop")))
+    found = run(replace(small_scenario, study=table), picky, tmp_path, budget=8)
+    assert found.plan.rungs[0].candidates == 2
+    assert found.winner.values == {"share": 0.987}
+
+
 def test_the_winner_is_the_best_of_the_last_rung_by_its_own_trials(small_scenario, picky, tmp_path) -> None:
     found = run(small_scenario, picky, tmp_path)
     means = [one.scores(found.seeds).mean() for one in found.finalists]
