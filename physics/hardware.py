@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
@@ -44,8 +44,8 @@ class _HashedOnce:
         return self._hash
 
     def __reduce__(self) -> tuple[Callable[[], object], tuple[()]]:
-        """Pickled without its hash, which is another in every process."""
-        values = {name: value for name, value in vars(self).items() if name != "_hash"}
+        """Pickled by its fields alone: its hash is another in every process."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
         return partial(type(self), **values), ()
 
 
