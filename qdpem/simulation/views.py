@@ -117,6 +117,10 @@ def _filled(counts: Sequence[int]) -> Flags:
 
 def _placed(values: Sequence[Any], places: Flags, rest: float) -> NDArray[Any]:
     """The values row by row in their places, float64 if `rest` is NaN and int64 otherwise."""
-    column = np.full(places.shape, rest, dtype=np.float64 if math.isnan(rest) else np.int64)
-    column[places] = values
+    kind = np.float64 if math.isnan(rest) else np.int64
+    if len(values) == places.size:
+        return np.array(values, dtype=kind).reshape(places.shape)
+    column = np.full(places.shape, rest, dtype=kind)
+    if values:
+        column[places] = values
     return column
