@@ -84,16 +84,14 @@ def _stock_columns(world: World, desk: Desk, sites: Sequence[int], now_s: float)
     counts = [len(shelf) for shelf in shelves]
     filled = _filled([kept + len(orders) for kept, orders in zip(counts, ordered, strict=True)])
     ready = filled & (np.arange(filled.shape[1]) < np.array(counts)[:, None])
-    owner = [pair.owner for pair in pairs]
     columns = {
         "id": _placed([pair.id for pair in pairs], ready, -1),
-        "owner": _placed(owner, ready, -1),
-        "partner": _placed([pair.first + pair.second for pair in pairs], ready, -1),
+        "owner": _placed([pair.owner for pair in pairs], ready, -1),
+        "partner": _placed([pair.first + pair.second - pair.owner for pair in pairs], ready, -1),
         "age_s": now_s - _placed([pair.born_s for pair in pairs], ready, np.nan),
         "fidelity": _placed(world.ledger.fidelities(pairs, now_s), ready, np.nan),
         "ready": ready.astype(np.int64),
     }
-    columns["partner"][ready] -= columns["owner"][ready]
     awaited = filled & ~ready
     ends = [order for orders in ordered for order in orders]
     columns["owner"][awaited] = [first for first, _ in ends]

@@ -125,6 +125,17 @@ def test_a_path_and_its_reverse_are_alike() -> None:
         )
 
 
+@pytest.mark.parametrize("rounds", [0, 1, 2])
+def test_a_link_by_itself_is_a_path_of_one_hop_either_way(rounds: int) -> None:
+    estimates = Estimates(IDEAL, PauliModel())
+    assert estimates.link_fidelity(0) == pytest.approx(FRESH)
+    for link, (first, second) in enumerate(IDEAL.graph.link_ends.tolist()):
+        found = estimates.link_fidelity(link, rounds=rounds)
+        for ends in ((first, second), (second, first)):
+            path = Path(ends, (link,), 0.0, 0.0)
+            assert found == pytest.approx(estimates.fidelity(path, rounds=rounds), abs=1e-12)
+
+
 def test_fewest_rounds_that_reach_the_target() -> None:
     estimates = Estimates(IDEAL, PauliModel())
     path = path_of_hops(IDEAL, 4)
