@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGES = ("qdpem", "numpy", "scipy", "qutip", "networkx", "torch", "simpy", "h5py", "pydantic", "topohub")
@@ -27,6 +30,26 @@ def provenance(*, scenario_hash: str = "") -> dict[str, str]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "scenario_hash": scenario_hash,
     }
+
+
+def source_files(package: str) -> list[Path]:
+    """The Python files of a top-level package or module, sorted; none if it is not found or has none."""
+    spec = find_spec(package)
+    if spec is None:
+        return []
+    if spec.submodule_search_locations is None:
+        return [Path(spec.origin)] if spec.origin and spec.origin.endswith(".py") else []
+    return sorted(file for place in spec.submodule_search_locations for file in Path(place).rglob("*.py"))
+
+
+def source_digest(files: Iterable[Path]) -> str:
+    """BLAKE2b digest of what the files say, 32 hex digits; where they lie and in which order is no matter.
+
+    >>> source_digest([])
+    'cae66941d9efbd404e4d88758ea67670'
+    """
+    texts = sorted(hashlib.blake2b(file.read_bytes(), digest_size=16).digest() for file in files)
+    return hashlib.blake2b(b"".join(texts), digest_size=16).hexdigest()
 
 
 def _version(package: str) -> str:

@@ -37,13 +37,29 @@ def load(kind: str, name: str) -> Any:
 
     Raises UnknownNameError with the nearest right name, or QdpemError when its import fails.
     """
+    point = _named(kind, name)
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        raise QdpemError(f"the {kind} {name!r} ({point.value}) cannot be loaded: {error}") from error
+
+
+def package_of(kind: str, name: str) -> str:
+    """The top-level package or module that offers `name`; nothing is imported.
+
+    Raises UnknownNameError with the nearest right name.
+
+    >>> package_of("physics", "pauli")
+    'physics'
+    """
+    return _named(kind, name).module.partition(".")[0]
+
+
+def _named(kind: str, name: str) -> EntryPoint:
     found = _found(kind)
     if name not in found:
         raise UnknownNameError(kind, name, found)
-    try:
-        return found[name].load()
-    except (ImportError, AttributeError) as error:
-        raise QdpemError(f"the {kind} {name!r} ({found[name].value}) cannot be loaded: {error}") from error
+    return found[name]
 
 
 def _found(kind: str) -> dict[str, EntryPoint]:

@@ -37,6 +37,7 @@ from qdpem.records.schema import (
 )
 from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Arm, Scenario
+from qdpem.simulation.code import code_digest
 
 FLUSH_EVERY_S = 10.0
 """Wall time after which even few rows are written out."""
@@ -214,6 +215,7 @@ class RecordWriter:
         )
         facts = self._file.create_group(PROVENANCE_GROUP)
         facts.attrs.update(provenance(scenario_hash=scenario_hash(scenario)))
+        facts.attrs["code"] = code_digest(scenario, arm)
         facts.attrs["physics_distribution"] = distribution_of(scenario.physics.model)
         facts.attrs["written_until_s"] = 0.0
         for table in self._kept:

@@ -12,10 +12,10 @@ from pathlib import Path
 from qdpem.errors import QdpemError
 from qdpem.events.deliveries import deliveries
 from qdpem.parallel import run_tasks
-from qdpem.provenance import provenance
 from qdpem.scenario.load import scenario_hash
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation.bounds import BoundKind, Bounds, find_bounds
+from qdpem.simulation.code import code_digest
 from qdpem.study.measures import BOUND_HEADINGS, BOUND_SHARES
 from qdpem.study.outcome import Outcome
 from qdpem.study.progress import Moment, Ticker, watched
@@ -69,7 +69,7 @@ def with_shares(
     """The outcomes, those of `seeds` with their deliveries as shares of their seed's bounds.
 
     Deliveries are those of the whole run, warm-up included, as the bounds are. Bounds worked out before for
-    the same scenario by the same version are read from `directory`/bounds/SEED.json unless `fresh`.
+    the same scenario by the same code are read from `directory`/bounds/SEED.json unless `fresh`.
     """
     if kind == "none":
         return BoundedOutcomes(outcomes=tuple(outcomes))
@@ -116,7 +116,7 @@ def _work_out(
 
 
 def read_bounds(task: BoundTask) -> Bounds | None:
-    """The bounds that a file keeps; None if there are none of this scenario, version and kind."""
+    """The bounds that a file keeps; None if there are none of this scenario, code and kind."""
     try:
         kept = json.loads(task.path.read_text(encoding="utf-8"))
         if kept["of"] != _origin(task) or (task.kind == "time" and kept["kind"] != "time"):
@@ -145,7 +145,7 @@ def _origin(task: BoundTask) -> dict[str, object]:
     return {
         "scenario_hash": scenario_hash(task.scenario),
         "seed": task.seed,
-        "qdpem_version": provenance()["qdpem_version"],
+        "code": code_digest(task.scenario),
     }
 
 

@@ -60,15 +60,17 @@ class StudyPlan:
 def plan_study(scenario: Scenario, *, directory: Path, fresh: bool = False) -> StudyPlan:
     """The plan of `scenario`'s [study] table, records under `directory`/<arm>/<seed>.h5.
 
-    A complete record of the same scenario and arm, made by this version, is kept; `fresh` keeps none.
+    A complete record of the same scenario and arm, made by the same code, is kept; `fresh` keeps none.
     Raises StudyError without a [study] table or without an arm that could be the strongest, UnknownNameError
     for a reference that is no arm, and what `resolve_arm` raises.
     """
     from qdpem.simulation.arms import resolve_arm
+    from qdpem.simulation.code import code_digest
 
     table = _study_of(scenario)
     alone = without_study(scenario)
     arms = tuple(resolve_arm(arm) for arm in table.arms)
+    code = {arm.name: code_digest(alone, arm) for arm in arms}
     reference, tried = _reference(table, arms)
     wanted = [(arm, seed) for seed in table.tuning_seeds for arm in tried]
     wanted += [(arm, seed) for seed in table.seeds for arm in arms if (arm, seed) not in wanted]
@@ -80,7 +82,7 @@ def plan_study(scenario: Scenario, *, directory: Path, fresh: bool = False) -> S
         arms=arms,
         seeds=tuple(table.seeds),
         reference=reference,
-        planned=tuple(_look(task, fresh=fresh) for task in tasks),
+        planned=tuple(_look(task, code=code[task.arm.name], fresh=fresh) for task in tasks),
         contenders=tuple(arm.name for arm in tried),
         tuning_seeds=tuple(table.tuning_seeds) if tried else (),
     )
@@ -118,17 +120,16 @@ def _study_of(scenario: Scenario) -> Study:
     return scenario.study
 
 
-def _look(task: Task, *, fresh: bool) -> Planned:
+def _look(task: Task, *, code: str, fresh: bool) -> Planned:
     if fresh or not task.path.exists():
         return Planned(task=task, keep=False)
-    reason = _why_not(task)
+    reason = _why_not(task, code)
     note = f"{task.path} is made again: {reason}" if reason else ""
     return Planned(task=task, keep=not reason, note=note)
 
 
-def _why_not(task: Task) -> str:
+def _why_not(task: Task, code: str) -> str:
     """Why the record at the task's path cannot be kept, "" if it can."""
-    from qdpem.provenance import provenance
     from qdpem.records.reader import open_record
 
     try:
@@ -144,8 +145,8 @@ def _why_not(task: Task) -> str:
     files = learned_files(task.arm)
     if {name: record.file(name) for name in record.file_names} != files:
         return "its policy or forecaster has learned files that are others now"
-    if record.provenance.get("qdpem_version") != provenance()["qdpem_version"]:
-        return "another version of qdpem made it"
+    if record.provenance.get("code") != code:
+        return "other code made it, of qdpem or of what offers its policy, forecaster, physics or topology"
     return ""
 
 

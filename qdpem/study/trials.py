@@ -15,9 +15,9 @@ from typing import Any
 from qdpem import registry
 from qdpem.errors import QdpemError, StudyError
 from qdpem.parallel import run_tasks
-from qdpem.provenance import provenance
 from qdpem.scenario.load import parameters_of, scenario_hash
 from qdpem.scenario.schema import Arm, Scenario
+from qdpem.simulation.code import code_digest
 from qdpem.simulation.load import Load
 from qdpem.study.measures import CONTENTION, Measure, headlines_of
 from qdpem.study.plan import Task, learned_files
@@ -93,10 +93,7 @@ class Trials:
         self._scenario, self._file, self._planned = scenario, TrialFile(path), planned
         self._engine, self._workers, self._progress = engine, workers, progress
         self._loads: dict[int, Load | None] = {}
-        self._facts = {
-            "scenario": scenario_hash(scenario),
-            "version": provenance()["qdpem_version"],
-        }
+        self._scenario_hash = scenario_hash(scenario)
         self.measure: Measure = headlines_of(scenario.demand)[0][0]
         self.made = self.kept = 0
         self.faults: list[str] = []
@@ -137,6 +134,8 @@ class Trials:
         for name, data in sorted(learned_files(arm).items()):
             learned.update(f"{name}/{len(data)}/".encode() + data)
         facts = {
+            "scenario": self._scenario_hash,
+            "code": code_digest(self._scenario, arm),
             "policy": arm.policy,
             "control": arm.control,
             "rights": arm.rights,
@@ -146,7 +145,7 @@ class Trials:
             "seed": seed,
         }
         # As JSON gives it back: a tuple is a list there.
-        found: Facts = json.loads(json.dumps(self._facts | facts, default=str))
+        found: Facts = json.loads(json.dumps(facts, default=str))
         return found
 
     def _tasks(self, wanted: Sequence[tuple[Arm, int]]) -> list[Task]:

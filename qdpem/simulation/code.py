@@ -1,0 +1,29 @@
+"""Which code a run executes, as one digest: a result is kept only while this is the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qdpem import registry
+from qdpem.provenance import source_digest, source_files
+from qdpem.scenario.schema import Arm, Scenario
+
+_AFTERWARDS = ("cli", "study")
+"""Rooms that no run executes: arrows point down, so that nothing in a run can import them."""
+
+
+def code_digest(scenario: Scenario, arm: Arm | None = None) -> str:
+    """Digest of the source that a run of `scenario` under a resolved `arm` executes: 32 hex digits.
+
+    That is qdpem without its studies and commands, `physics`, and all of each package that offers the
+    physics model, the topology, and the policy and forecaster of the arm. Raises UnknownNameError for a name
+    that nobody offers.
+    """
+    offered = [("physics", scenario.physics.model), ("topology", scenario.topology.kind)]
+    if arm is not None:
+        offered += [("policy", arm.policy or arm.name), ("forecaster", arm.knowledge or "none")]
+    packages = {"qdpem", "physics", *(registry.package_of(kind, name) for kind, name in offered)}
+    rooms = Path(__file__).parents[1]
+    afterwards = tuple(rooms / name for name in _AFTERWARDS)
+    files = [file for package in packages for file in source_files(package)]
+    return source_digest([file for file in files if not any(map(file.is_relative_to, afterwards))])
