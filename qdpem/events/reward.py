@@ -37,7 +37,8 @@ def rewards(tables: Tables, *, weights: Reward) -> Rewards:
       by the nodes of the path that delivered it, both ends included (the two ends if no path is told).
     - minus `weights.contended` for every contended claim, at its end: to the claim's own site, and as
       much to the site of the claim that took the resource, once where the two are one.
-    - minus `weights.expired` for every stocked pair that expired unused, at its end, to its owner.
+    - minus `weights.expired` for every stocked pair that expired unused or was dropped by its owner, at its
+      end, to its owner.
 
     Needs the tables requests, allocations, path_steps, claims and pairs. Ties in time are ordered by
     site, so the order of rows changes nothing.

@@ -26,7 +26,11 @@ ALLOCATION_ENDS = ("open", "done", "refused", "expired", "failed_swap")
 CAUSES = ("none", "stale", "capacity", "memory", "outage", "pre-emption")
 
 PAIR_ENDS = ("live", "delivered", "swapped", "distilled", "expired", "lost")
-"""How a pair ended; born = the sum of all of these, at any moment."""
+"""How a pair ended; born = the sum of all of these, at any moment.
+
+"expired": grown too old, or dropped by its owner unused; "lost": to a failure, or because stock yielded its
+qubit to a live request.
+"""
 
 MESSAGE_KINDS = (
     "request", "reserve", "grant", "refuse", "release", "herald", "correction", "distillation",

@@ -62,10 +62,13 @@ class Stock:
         self._memories.foreign[pair.second] += 1
 
     def drop(self, pair_id: int, owner: int) -> None:
-        """The owner no longer wants a pair; the partner hears of it by message."""
+        """The owner no longer wants a pair; the partner hears of it by message.
+
+        It counts as expired: waste is the same whether a pair is waited for or thrown away before.
+        """
         pair = self.owned[owner].get(pair_id)
         if pair is not None:
-            self._discard(pair, at=owner)
+            self._discard(pair, at=owner, how="expired")
 
     def make_room(self, node: int, needs: Mapping[int, int]) -> bool:
         """Stock yields to live requests: discard the oldest halves until each pool has so many free qubits.
@@ -77,14 +80,14 @@ class Stock:
             return False
         for pool, count in short.items():
             for pair in sorted(self._held[pool].values(), key=_by_birth)[: max(count, 0)]:
-                self._discard(pair, at=node)
+                self._discard(pair, at=node, how="lost")
         return True
 
     def abandon(self, node: int) -> None:
         """The node has failed and lost every half it held; news of that makes the other ends free theirs."""
         for pool in self._memories.pools_at(node):
             for pair in list(self._held[pool].values()):
-                self._lose(pair, at=node)
+                self._lose(pair, at=node, how="lost")
             for pair in self.leaving[pool].values():
                 self._free(pair, node)
             self.leaving[pool].clear()
@@ -97,16 +100,16 @@ class Stock:
     def _pool_at(self, pair: Pair, end: int) -> int:
         return self.pools_of(pair)[end == pair.second]
 
-    def _discard(self, pair: Pair, *, at: int) -> None:
+    def _discard(self, pair: Pair, *, at: int, how: str) -> None:
         """End a pair at one end's wish; the other end frees its qubit when the message arrives."""
         other = pair.second if at == pair.first else pair.first
         self._mail.send("stock", hops=int(self._network.hop_distance[at, other]))
-        self._lose(pair, at=at)
+        self._lose(pair, at=at, how=how)
 
-    def _lose(self, pair: Pair, *, at: int) -> None:
+    def _lose(self, pair: Pair, *, at: int, how: str) -> None:
         """A pair is gone at one end, and the other hears of it."""
         self._leave(pair)
-        self._ledger.end(pair, "lost", self._clock.now_s)
+        self._ledger.end(pair, how, self._clock.now_s)
         other = pair.second if at == pair.first else pair.first
         self._free(pair, at)
         self.leaving[self._pool_at(pair, other)][pair.id] = pair

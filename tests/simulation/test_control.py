@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from qdpem.events.recorder import MemoryRecorder
+from qdpem.events.reward import rewards
 from qdpem.events.tables import ALLOCATION_ENDS, OUTCOMES, PAIR_ENDS, REASONS
 from qdpem.policy.interface import FREE_MEMORIES, ORDERED_PAIRS, TOKENS, Decisions
-from qdpem.scenario.schema import Arm, Window
+from qdpem.scenario.schema import Arm, Reward, Window
 from qdpem.simulation.run import Simulation, simulate
 from tests.helpers.scripts import order
 
@@ -87,7 +88,8 @@ def test_the_controller_sees_stock_as_late_as_word_of_it(line, script, arrive, z
 
 
 def test_a_drop_by_the_controller_is_carried_out_when_the_command_arrives(line, script, arrive):
-    """The owner, two hops from the controller, drops its half then; its partner one message later."""
+    """The owner, two hops from the controller, drops its half then; its partner one message later. It counts
+    as expired unused, so that the owner pays for it."""
     arrive([(1.0, 0, 1), (2.0, 3, 4)])
     dropped_s = []
 
@@ -101,8 +103,12 @@ def test_a_drop_by_the_controller_is_carried_out_when_the_command_arrives(line, 
 
     tables = simulate(line(nodes=5), CENTRAL, seed=3, policy=script(rule)).tables
     pairs = tables["pairs"]
-    assert pairs["end"].tolist() == [PAIR_ENDS.index("lost")]
+    assert pairs["end"].tolist() == [PAIR_ENDS.index("expired")]
     assert pairs["end_s"][0] == pytest.approx(dropped_s[0] + 2 * DELAY_S, abs=1e-12)
+    earned = rewards(tables, weights=Reward(expired=0.25))
+    assert list(zip(earned.time_s, earned.site, earned.amount, strict=True)) == [
+        (pairs["end_s"][0], 0, -0.25)
+    ]
 
 
 def test_a_local_site_counts_stock_on_order_until_it_hears_of_the_failure(line, script, arrive):
