@@ -1,7 +1,7 @@
 """Where and when demand spikes: the regions of a network and the bursts of each.
 
 Keys of the random streams: `demand/regions` (topology seed), `demand/phase/R`, `demand/bursts/R/after`
-and `demand/bursts/R/before` for region R (traffic seed).
+and `demand/bursts/R/before` for region R (traffic seed); `switching` has those of bursts without a calendar.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from qdpem.demand.switching import on_spans
 from qdpem.errors import Fault, ScenarioError
 from qdpem.network.graph import Network
 from qdpem.rng import stream
@@ -47,14 +48,14 @@ def regions(network: Network, count: int, generator: np.random.Generator) -> NDA
 def covered_share(bursts: Bursts) -> float:
     """Long-run share of time inside a region's bursts, those that overlap counting once.
 
-    duration_s / period_s as long as jitter cannot make neighbours overlap; else
-    1 - mean over t of prod_k (1 - Phi((t - kP)/s) + Phi((t - kP - D)/s)).
+    duration_s / period_s without a calendar, and with one as long as jitter cannot make neighbours overlap;
+    else 1 - mean over t of prod_k (1 - Phi((t - kP)/s) + Phi((t - kP - D)/s)).
 
     >>> covered_share(Bursts(period_s=32.0, duration_s=8.0, jitter_s=1.0))
     0.25
     """
     period_s, duration_s, jitter_s = bursts.period_s, bursts.duration_s, bursts.jitter_s
-    if duration_s + 1.5 * _FAR * jitter_s <= period_s:
+    if bursts.timing != "calendar" or duration_s + 1.5 * _FAR * jitter_s <= period_s:
         return duration_s / period_s
     from scipy.special import ndtr
 
@@ -68,7 +69,10 @@ def covered_share(bursts: Bursts) -> float:
 
 
 def draw_phases(bursts: Bursts, *, seed: int) -> NDArray[np.float64]:
-    """Nominal start of each region's burst 0, uniform on [0, period_s), float64 [regions]."""
+    """Nominal start of each region's burst 0, uniform on [0, period_s), float64 [regions]; none without a
+    calendar."""
+    if bursts.timing != "calendar":
+        return np.zeros(0)
     draws = [stream(seed, f"demand/phase/{region}").random() for region in range(bursts.regions)]
     return bursts.period_s * np.array(draws)
 
@@ -78,20 +82,43 @@ def draw_bursts(
 ) -> NDArray[np.float64]:
     """All bursts that touch [start_s, end_s), float64 [B, 3]: region, start, end; sorted by region and start.
 
-    Burst k of a region starts at phase + k period + jitter x z_k; z_k depends on seed, region and k alone,
-    so a longer span adds bursts and moves none. Bursts of one region that overlap are joined into one.
+    With a calendar burst k of a region starts at phase + k period + jitter x z_k; z_k depends on seed, region
+    and k alone. Bursts of one region that overlap are joined into one. Memoryless: each region switches on
+    and off by itself (`switching`). Cascading: region 0 does, and each other bursts `lag_s` after the one
+    before. A longer span adds bursts and moves none.
     """
-    rows: list[tuple[float, float, float]] = []
-    for region, first_s in enumerate(phase_s.tolist()):
-        begin_s = _starts(bursts, first_s, region, start_s=start_s, end_s=end_s, seed=seed)
-        joined: list[list[float]] = []
-        for begin in np.sort(begin_s).tolist():
-            if joined and begin <= joined[-1][1]:
-                joined[-1][1] = begin + bursts.duration_s
-            else:
-                joined.append([begin, begin + bursts.duration_s])
-        rows += [(region, begin, end) for begin, end in joined if begin < end_s and end > start_s]
-    return np.array(rows, dtype=np.float64).reshape(-1, 3)
+    span = {"start_s": start_s, "end_s": end_s, "seed": seed}
+    if bursts.timing == "calendar":
+        spans_s = [_by_calendar(bursts, first_s, region, **span) for region, first_s in enumerate(phase_s)]
+    elif bursts.timing == "memoryless":
+        spans_s = [on_spans(bursts, name=str(region), **span) for region in range(bursts.regions)]
+    else:
+        spans_s = _cascade(bursts, **span)
+    rows = [np.column_stack([np.full(len(own), region), own]) for region, own in enumerate(spans_s)]
+    return np.concatenate(rows) if rows else np.zeros((0, 3))
+
+
+def _by_calendar(
+    bursts: Bursts, first_s: float, region: int, *, start_s: float, end_s: float, seed: int
+) -> NDArray[np.float64]:
+    """Bursts of one region by its calendar, float64 [B, 2]."""
+    begin_s = _starts(bursts, first_s, region, start_s=start_s, end_s=end_s, seed=seed)
+    joined: list[list[float]] = []
+    for begin in np.sort(begin_s).tolist():
+        if joined and begin <= joined[-1][1]:
+            joined[-1][1] = begin + bursts.duration_s
+        else:
+            joined.append([begin, begin + bursts.duration_s])
+    found = np.array(joined, dtype=np.float64).reshape(-1, 2)
+    return np.asarray(found[(found[:, 0] < end_s) & (found[:, 1] > start_s)])
+
+
+def _cascade(bursts: Bursts, *, start_s: float, end_s: float, seed: int) -> list[NDArray[np.float64]]:
+    """Bursts of every region, float64 [B, 2] each: those of region 0, later from region to region."""
+    lags_s = (bursts.lag_s or 0.0) * np.arange(bursts.regions)
+    lead_s = on_spans(bursts, name="0", start_s=start_s - float(lags_s[-1]), end_s=end_s, seed=seed)
+    shifted = [lead_s + lag_s for lag_s in lags_s]
+    return [own[(own[:, 0] < end_s) & (own[:, 1] > start_s)] for own in shifted]
 
 
 def inside(bursts_s: NDArray[np.float64], region: int, time_s: NDArray[np.float64]) -> NDArray[np.bool_]:

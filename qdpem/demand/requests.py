@@ -57,7 +57,9 @@ class Arrivals:
     The nominal grid, which the filter oracle may know: bursts of region r nominally start at
     `phase_s[r]` + k `period_s` for every whole k, last `duration_s`, and are each displaced by a normal of
     standard deviation `jitter_s`. `phase_s` is float64 [regions], in [0, period_s). All four are zero or
-    empty when demand is stationary.
+    empty when demand is stationary. There is no grid and `phase_s` is empty where `timing` is "memoryless", a
+    region on for `duration_s` and off for the rest of `period_s` on average, exponentially, or "cascading",
+    region 0 so and each other as the one before it was `lag_s` ago.
     """
 
     requests: Requests
@@ -72,6 +74,8 @@ class Arrivals:
     period_s: float
     duration_s: float
     jitter_s: float
+    timing: str = "calendar"
+    lag_s: float = 0.0
 
     def expected_counts(self, *, start_s: float, step_s: float, steps: int) -> NDArray[np.float64]:
         """The TRUE expectation of counts given the bursts: float64 [steps, N]."""

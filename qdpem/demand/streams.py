@@ -138,6 +138,8 @@ def _truth(scenario: Scenario, network: Network, weights: NDArray[np.float64], *
         period_s=bursts.period_s if bursts else 0.0,
         duration_s=bursts.duration_s if bursts else 0.0,
         jitter_s=bursts.jitter_s if bursts else 0.0,
+        timing=bursts.timing if bursts else "calendar",
+        lag_s=(bursts.lag_s or 0.0) if bursts else 0.0,
     )
 
 

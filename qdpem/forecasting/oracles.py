@@ -81,10 +81,10 @@ class ClairvoyantForecast(_Oracle):
 class FilterForecast(_Oracle):
     """The true expectation of the counts to come for one who knows the generator and its state now.
 
-    Known at time t: rates, regions, the nominal clock of bursts, and every burst that has started. A
-    started burst lasts to its known end. A burst k that has not, nominally at g = phase + k period, starts
-    at g + jitter Z, Z standard normal given that the start is after t. The share of [a, b) that it covers
-    has expectation, with F the law of its start and I an integral of F,
+    Known at time t: rates, regions, the nominal clock of bursts, and every burst that has started. By a
+    calendar, a started burst lasts to its known end. A burst k that has not, nominally at g = phase +
+    k period, starts at g + jitter Z, Z standard normal given that the start is after t. The share of
+    [a, b) that it covers has expectation, with F the law of its start and I an integral of F,
 
         integral from a to b of F(x) - F(x - duration) dx = I(b) - I(a) - I(b - duration) + I(a - duration),
         I(x) = [j (y Phi(y) + phi(y)) - j (y_t Phi(y_t) + phi(y_t)) - (x - t) Phi(y_t)] / (1 - Phi(y_t))
@@ -92,6 +92,10 @@ class FilterForecast(_Oracle):
     for x > t and 0 before, j = jitter, y = (x - g)/j, y_t = (t - g)/j. Exact while neighbouring bursts of a
     region cannot overlap (period well above duration + 6 jitter); beyond that, shares are added and
     capped at 1.
+
+    A region that switches on and off without memory is on at x > t with probability
+    c + (s - c) exp(-k (x - t)), s = 1 if it is on at t and 0 if not, c = duration/period, k the sum of both
+    rates of switching. In a cascade a region is what region 0 was `lag_s` ago for each step between them.
     """
 
     name: ClassVar[str] = "filter"
@@ -101,9 +105,10 @@ class FilterForecast(_Oracle):
         context, truth = self._context, self._truth
         now_s = self._steps * context.step_s
         edges_s: Floats = now_s + context.step_s * np.arange(context.horizon_steps + 1, dtype=np.float64)
-        share = np.zeros((max(int(truth.region.max(initial=0)) + 1, len(truth.phase_s)), len(edges_s) - 1))
-        for region in range(len(truth.phase_s)):
-            share[region] = self._share(region, now_s, edges_s)
+        share = np.zeros((int(truth.region.max(initial=0)) + 1, len(edges_s) - 1))
+        if truth.period_s > 0.0:
+            by_rule = self._share if truth.timing == "calendar" else self._switching_share
+            share = np.array([by_rule(region, now_s, edges_s) for region in range(len(share))])
         factor = truth.low + (truth.high - truth.low) * np.minimum(share, 1.0)
         return np.asarray(factor[truth.region] * truth.base_rate_hz[:, None] * context.step_s)
 
@@ -120,6 +125,20 @@ class FilterForecast(_Oracle):
         late = _start_integral(edges_s[:, None] - truth.duration_s, nominal_s, now_s, truth.jitter_s)
         covered = seen + (law - late).sum(axis=1)
         return np.asarray(np.diff(covered) / np.diff(edges_s))
+
+    def _switching_share(self, region: int, now_s: float, edges_s: Floats) -> Floats:
+        """Expected share of each step in which a region without a calendar is on, float64 [H]."""
+        truth = self._truth
+        leader = 0 if truth.timing == "cascading" else region
+        begin_s, end_s = truth.bursts_s[truth.bursts_s[:, 0] == leader][:, 1:].T
+        edges_s = edges_s - (region - leader) * truth.lag_s
+        known_s, ahead_s = np.minimum(edges_s, now_s), np.maximum(edges_s - now_s, 0.0)
+        seen = np.clip(known_s[:, None] - begin_s, 0.0, end_s - begin_s).sum(axis=1)
+        on = bool(((begin_s <= now_s) & (now_s < end_s)).any())
+        share = truth.duration_s / truth.period_s
+        rate_hz = 1.0 / truth.duration_s + 1.0 / (truth.period_s - truth.duration_s)
+        coming = share * ahead_s - (on - share) * np.expm1(-rate_hz * ahead_s) / rate_hz
+        return np.asarray(np.diff(seen + coming) / np.diff(edges_s))
 
     def _unstarted(
         self, region: int, now_s: float, until_s: float, begin_s: Floats, end_s: Floats

@@ -165,20 +165,30 @@ class RequestClass:
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)
 class Bursts:
-    """Quasi-periodic spikes: each region's rate is `peak` times as high for `duration_s` every `period_s`.
+    """Spikes: each region's rate is `peak` times as high for `duration_s` about every `period_s`.
 
-    The start of each burst is displaced by a normal draw of standard deviation `jitter_s`. Outside
-    bursts the rate is lowered so that its long-run mean stays what the demand says.
+    `timing`: by a "calendar", every `period_s`, each start displaced by a normal draw of standard deviation
+    `jitter_s`; "memoryless", on and off for exponential times with these means, each region by itself, so
+    that a burst can be noticed and not foreseen; "cascading", region 0 so, and each other region `lag_s`
+    after the one before. Outside bursts the rate is lowered so that its long-run mean stays what the demand
+    says.
     """
 
+    timing: Literal["calendar", "memoryless", "cascading"] = "calendar"
     regions: Count = 4
     period_s: Positive = 32.0
     duration_s: Positive = 8.0
     jitter_s: NotNegative = 1.0
+    lag_s: Positive | None = None
     peak: Annotated[float, Field(ge=1)] = 3.0
 
     @model_validator(mode="after")
     def _fits(self) -> Bursts:
+        if (self.timing == "cascading") != (self.lag_s is not None):
+            raise ValueError(
+                f"lag_s = {self.lag_s} with timing {self.timing!r}: cascading bursts need a lag_s in seconds,"
+                " and no others have one"
+            )
         if self.duration_s >= self.period_s:
             raise ValueError(f"duration_s = {self.duration_s:g} must be below period_s = {self.period_s:g}")
         if self.peak * self.duration_s > self.period_s:

@@ -183,9 +183,14 @@ def _bursts(scenario: Scenario) -> str:
     bursts = scenario.demand.bursts
     if bursts is None:
         return "none" if scenario.demand.arrivals == "once" else "none: stationary Poisson arrivals"
+    timing = {
+        "calendar": f"jitter {bursts.jitter_s:g} s",
+        "memoryless": "memoryless: on and off for exponential times",
+        "cascading": f"each region {bursts.lag_s or 0.0:g} s after the one before, the first memoryless",
+    }
     return (
         f"{bursts.regions} regions, each {bursts.peak:g} times its mean for {bursts.duration_s:g} s"
-        f" about every {bursts.period_s:g} s (jitter {bursts.jitter_s:g} s)"
+        f" about every {bursts.period_s:g} s ({timing[bursts.timing]})"
     )
 
 
