@@ -41,6 +41,8 @@ from qdpem.scenario.schema import Arm, Scenario
 FLUSH_EVERY_S = 10.0
 """Wall time after which even few rows are written out."""
 
+_BLOCK_ROWS = 4 * CHUNK_ROWS
+"""Of a table, written out at once: its last chunk, seldom full, is compressed anew with every block."""
 _MARGIN_BYTES = 1 << 20
 _COLUMN_BYTES = 2 * CHUNK_ROWS * 8 + 4096
 """More than a column's last chunk, written anew, and its share of the index can take."""
@@ -101,7 +103,7 @@ class RecordWriter:
     def tick(self, time_s: float) -> None:
         """Write out what has gathered, if it is a block's worth or has waited for 10 s of wall time."""
         self._time_s = time_s
-        full = any(len(rows) >= CHUNK_ROWS for rows in self._rows.values())
+        full = any(len(rows) >= _BLOCK_ROWS for rows in self._rows.values())
         heavy = self._choices.waiting_bytes >= _CHOICE_BLOCK_BYTES
         if full or heavy or time.monotonic() - self._flushed_at_s >= FLUSH_EVERY_S:
             self.flush()
