@@ -15,7 +15,7 @@ Columns = dict[str, NDArray[Any]]
 Tables = dict[str, Columns]
 
 _TURNED_ROWS = 512
-"""Turned into columns together: few enough for the processor's cache, which every column goes through anew."""
+"""Turned into columns together: every column goes through them anew, so the cache should hold them."""
 
 
 class Recorder(Protocol):
