@@ -14,7 +14,7 @@ from qdpem.records.reader import open_record
 from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation.arms import find_arm
-from qdpem.simulation.run import Simulation
+from qdpem.simulation.run import Simulation, settled_heap
 
 _SCENARIO = Path(__file__).resolve().parents[2] / "scenarios" / "chain.toml"
 _ARM = "local-minhop"
@@ -40,12 +40,16 @@ def measure(case: Case, scenario: Scenario, path: Path) -> tuple[float, int]:
 
     def progress(time_s: float) -> None:
         if round(time_s) == round(case.warm_up_s):
+            # The measured time writes what it records itself, no more and no less.
+            recorder.flush()
             mark.update(events=simulation.events, wall_s=time.perf_counter())
 
     with RecordWriter(path, scenario=scenario, arm=arm, seed=case.seed) as recorder:
         simulation = Simulation(scenario, arm, seed=case.seed, recorder=recorder, on_progress=progress)
-        while (views := simulation.advance()) is not None:
-            simulation.apply(simulation.policy.decide(views))
+        # As `simulate` does it, and with it `qdpem run`.
+        with settled_heap():
+            while (views := simulation.advance()) is not None:
+                simulation.apply(simulation.policy.decide(views))
         recorder.close_complete({}, {})
     return time.perf_counter() - mark["wall_s"], simulation.events - int(mark["events"])
 

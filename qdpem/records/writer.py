@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from physics.plugins import distribution_of
 from qdpem.errors import RecordError
-from qdpem.events.recorder import Columns, Row, Tables, columns_of
+from qdpem.events.recorder import Columns, Row, Tables
 from qdpem.events.tables import TABLES, Table, kept_at
 from qdpem.provenance import provenance
 from qdpem.records.aside import Aside
+from qdpem.records.block import Block
 from qdpem.records.choices import Choices
 from qdpem.records.schema import (
     CHUNK_ROWS,
@@ -42,6 +43,8 @@ from qdpem.simulation.code import code_digest
 FLUSH_EVERY_S = 10.0
 """Wall time after which even few rows are written out."""
 
+_BLOCK_ROWS = 4 * CHUNK_ROWS
+"""Of a table, written out at once: its last chunk, seldom full, is compressed anew with every block."""
 _MARGIN_BYTES = 1 << 20
 _COLUMN_BYTES = 2 * CHUNK_ROWS * 8 + 4096
 """More than a column's last chunk, written anew, and its share of the index can take."""
@@ -61,9 +64,9 @@ class RecordWriter:
 
     def __init__(self, path: str | Path, *, scenario: Scenario, arm: Arm, seed: int) -> None:
         self.path = Path(path)
-        self._rows: dict[str, list[Row]] = {table.name: [] for table in TABLES}
+        self._blocks = {table.name: Block(table) for table in TABLES}
         self._kept = kept_at(scenario.record.level)
-        self._counts = dict.fromkeys(self._rows, 0)
+        self._counts = dict.fromkeys(self._blocks, 0)
         self._kept_rows = 0
         self._failed = self._closed = False
         self._time_s = 0.0
@@ -90,7 +93,7 @@ class RecordWriter:
 
     def appender(self, table: Table) -> Callable[[Row], None]:
         """A function that takes one row of `table`, in column order."""
-        return self._rows[table.name].append
+        return self._blocks[table.name].rows.append
 
     def vectors(self, vectors: Mapping[str, NDArray[Any]]) -> None:
         """Notes for the last rows of `decisions`: at level "full" all, at "events" the small ones.
@@ -102,21 +105,19 @@ class RecordWriter:
     def tick(self, time_s: float) -> None:
         """Write out what has gathered, if it is a block's worth or has waited for 10 s of wall time."""
         self._time_s = time_s
-        full = any(len(rows) >= CHUNK_ROWS for rows in self._rows.values())
+        for block in self._blocks.values():
+            block.settle()
+        full = any(len(block) >= _BLOCK_ROWS for block in self._blocks.values())
         heavy = self._choices.waiting_bytes >= _CHOICE_BLOCK_BYTES
         if full or heavy or time.monotonic() - self._flushed_at_s >= FLUSH_EVERY_S:
             self.flush()
 
     def flush(self) -> None:
         """Write all rows recorded so far; a process killed after this loses none of them."""
-        blocks = {
-            table.name: columns_of(table, self._rows[table.name])
-            for table in TABLES
-            if self._rows[table.name]
-        }
-        sizes = [column.nbytes + _COLUMN_BYTES for block in blocks.values() for column in block.values()]
+        tables = {name: block.columns() for name, block in self._blocks.items() if len(block)}
+        sizes = [column.nbytes + _COLUMN_BYTES for table in tables.values() for column in table.values()]
         self._claim_room(sum(sizes) + 2 * self._choices.waiting_bytes)
-        self._guarded(lambda: self._write(blocks))
+        self._guarded(lambda: self._write(tables))
         self._kept_rows = sum(self._counts[table.name] for table in self._kept)
         self._flushed_at_s = time.monotonic()
 
@@ -222,20 +223,20 @@ class RecordWriter:
             create_table(self._file, table)
         self._file.flush()
 
-    def _write(self, blocks: Mapping[str, Columns]) -> None:
-        for name, block in blocks.items():
+    def _write(self, tables: Mapping[str, Columns]) -> None:
+        for name, columns in tables.items():
             if name in self._aside:
-                self._aside.add(name, block)
+                self._aside.add(name, columns)
             else:
-                extend(self._file[name], block)
-            self._counts[name] += len(self._rows[name])
-            self._rows[name].clear()
+                extend(self._file[name], columns)
+            self._counts[name] += len(self._blocks[name])
+            self._blocks[name].clear()
         self._choices.write(decisions=self._counts["decisions"])
         self._file[PROVENANCE_GROUP].attrs.modify("written_until_s", self._time_s)
         self._file.flush()
 
     def _count(self, table: str) -> int:
-        return self._counts[table] + len(self._rows[table])
+        return self._counts[table] + len(self._blocks[table])
 
     def _claim_room(self, needed_bytes: int) -> None:
         """Make the file system set the bytes aside, so that HDF5 cannot run out of them half-way."""

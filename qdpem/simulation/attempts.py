@@ -177,8 +177,9 @@ class Attempts:
         """The mode works for `claim`; what it aimed at before is void."""
         mode.version += 1
         mode.begin(claim, self._clock.now_s)
-        if mode.success_s <= self._end_s:
-            self._clock.at(mode.success_s, self._attempt, mode, mode.version)
+        success_s = mode.success_s
+        if success_s <= self._end_s:
+            self._clock.at(success_s, self._attempt, mode, mode.version)
 
     def _attempt(self, mode: Mode, version: int) -> None:
         """An attempt that will succeed starts now, unless the mode was given to another claim meanwhile."""

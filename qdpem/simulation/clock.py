@@ -63,8 +63,8 @@ class Clock(simpy.Environment):
 
     def step(self) -> None:
         """Serve the next call."""
-        self._now, _, _, call = heappop(self._queue)
-        self.now_s = self._now
+        now_s, _, _, call = heappop(self._queue)
+        self.now_s = self._now = now_s
         self.events += 1
         call.function(*call.arguments)
 

@@ -111,17 +111,18 @@ class Hop:
         """The node on `side` has its qubits back: the hop begins again when its left end knows both have."""
         if self.cancelled:
             return
-        now_s = self._world.clock.now_s
+        world, free_s = self._world, self._free_s
+        now_s = free_s[side] = world.clock.now_s
         if side:
-            self._world.mail.send("grant")
-        self._free_s[side] = now_s + (self.delay_s if side else 0.0)
-        if self._free_s[1 - side] < 0.0:
+            world.mail.send("grant")
+            free_s[side] += self.delay_s
+        if free_s[1 - side] < 0.0:
             return
-        start_s = max(self._free_s)
-        self._free_s = [_HELD, _HELD]
+        start_s = max(free_s)
+        free_s[:] = _HELD, _HELD
         self.supplied = False
         if start_s > now_s:
-            self._world.clock.at(start_s, self.begin)
+            world.clock.at(start_s, self.begin)
         else:
             self.begin()
 

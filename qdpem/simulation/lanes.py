@@ -76,23 +76,22 @@ class Segment:
 
 
 class Lane:
-    """Makes pairs from position 0 to the last of its reservation's path."""
+    """Makes pairs from position 0 to the last of its reservation's path.
+
+    `link_hops`: links of the path; 0 when the whole path is one stocked remote pair.
+    """
 
     def __init__(self, world: World, reservation: Principal) -> None:
         self._world = world
         self.reservation = self.order = reservation
         self.track = reservation.track
+        self.link_hops = sum(link >= 0 for link in self.track.links)
         self._last = len(self.track.links)
         self._spans = world.swap_order.spans(self._last)
         self.hops = [Hop(world, self, position) for position in range(self._last)]
         self._starting: list[Segment | None] = [None] * (self._last + 1)
         self._ending: list[Segment | None] = [None] * (self._last + 1)
         self._tokens: dict[int, Claim | None] = {}
-
-    @property
-    def link_hops(self) -> int:
-        """Links of the path; 0 when the whole path is one stocked remote pair."""
-        return sum(link >= 0 for link in self.track.links)
 
     def release(self, position: int, how: str) -> None:
         """The node at `position` gives up: its claims are withdrawn, pairs that end there are gone."""
@@ -210,7 +209,7 @@ class Lane:
         left, right = self._ending[position], self._starting[position]
         self._tokens.pop(position, None)
         same = self.hops[position - 1].turn == turns[0], self.hops[position].turn == turns[1]
-        if left is None or right is None or not all(same):
+        if left is None or right is None or False in same:
             self._swap_in_vain(position, same)
             return
         world, node = self._world, self.track.nodes[position]

@@ -32,16 +32,18 @@ class Mail:
     def __init__(self, append: Callable[[Row], None]) -> None:
         self._append = append
         self._count = dict.fromkeys(MESSAGE_KINDS, 0)
-        self._bytes = dict.fromkeys(MESSAGE_KINDS, 0)
+        self._extra_bytes = dict.fromkeys(MESSAGE_KINDS, 0)
 
     def send(self, kind: str, *, hops: int = 1, extra_bytes: int = 0) -> None:
         """Count one message of `kind` that travels `hops` links."""
         self._count[kind] += hops
-        self._bytes[kind] += hops * (_SIZE[kind] + extra_bytes)
+        if extra_bytes:
+            self._extra_bytes[kind] += hops * extra_bytes
 
     def flush(self, time_s: float) -> None:
         """Write one row per kind that was sent."""
         for code, kind in enumerate(MESSAGE_KINDS):
-            if self._count[kind]:
-                self._append((time_s, code, self._count[kind], self._bytes[kind]))
-                self._count[kind] = self._bytes[kind] = 0
+            count = self._count[kind]
+            if count:
+                self._append((time_s, code, count, count * _SIZE[kind] + self._extra_bytes[kind]))
+                self._count[kind] = self._extra_bytes[kind] = 0

@@ -87,16 +87,8 @@ class Ledger:
 
     def birth(self, link: int, *, sender: int, ends: tuple[int, int], now_s: float, allocation: int) -> Pair:
         """A fresh pair, known now at one end at least; its halves have been stored as `births` says."""
-        return self._enter(
-            ends,
-            self.births.state(link, ends, sender),
-            now_s=now_s,
-            link=link,
-            ports=(link, link),
-            parents=(-1, -1),
-            allocation=allocation,
-            sender=sender,
-        )
+        state = self.births.state(link, ends, sender)
+        return self._enter(ends, state, now_s, link, (link, link), (-1, -1), allocation, sender)
 
     def advance(self, pair: Pair, now_s: float) -> State:
         """Bring the pair's state to `now_s`, both halves stored meanwhile, and return it."""
@@ -132,16 +124,9 @@ class Ledger:
         self._use_up(right, "swapped", now_s)
         if not result.success:
             return None
-        return self._enter(
-            (left.first, right.second),
-            result.state,
-            now_s=now_s,
-            link=-1,
-            ports=(left.first_link, right.second_link),
-            parents=(left.id, right.id),
-            allocation=allocation,
-            outcome=result.outcome,
-        )
+        ends, ports = (left.first, right.second), (left.first_link, right.second_link)
+        parents = left.id, right.id
+        return self._enter(ends, result.state, now_s, -1, ports, parents, allocation, outcome=result.outcome)
 
     def distil(self, kept: Pair, spent: Pair, *, protocol: str, now_s: float, u: float) -> Pair | None:
         """Two pairs between the same ends into one; None when the readings disagreed."""
@@ -152,15 +137,9 @@ class Ledger:
         self._use_up(spent, "distilled", now_s)
         if not result.success:
             return None
-        return self._enter(
-            (kept.first, kept.second),
-            result.state,
-            now_s=now_s,
-            link=kept.link,
-            ports=(kept.first_link, kept.second_link),
-            parents=(kept.id, spent.id),
-            allocation=kept.allocation,
-        )
+        ends, ports = (kept.first, kept.second), (kept.first_link, kept.second_link)
+        parents = kept.id, spent.id
+        return self._enter(ends, result.state, now_s, kept.link, ports, parents, kept.allocation)
 
     def turn(self, pair: Pair) -> None:
         """The same pair seen from its other end."""
@@ -174,14 +153,14 @@ class Ledger:
         self.ended[how] += 1
         true_at_s = now_s if fidelity_at_s is None else max(fidelity_at_s, pair.stamp_s)
         fidelity = self.fidelity(pair, true_at_s)
-        self._write(pair, end_s=now_s, code=_END_CODE[how], fidelity_s=true_at_s, fidelity=fidelity)
+        self._write(pair, how, now_s, true_at_s, fidelity)
         return fidelity
 
     def close(self, now_s: float) -> None:
         """Write the pairs still live at the end of the run."""
         for pair in list(self.live.values()):
             fidelity = self.fidelity(pair, now_s)
-            self._write(pair, end_s=now_s, code=_END_CODE["live"], fidelity_s=now_s, fidelity=fidelity)
+            self._write(pair, "live", now_s, now_s, fidelity)
 
     def check(self) -> None:
         """Assert conservation: born = delivered + swapped + distilled + expired + lost + live."""
@@ -192,7 +171,6 @@ class Ledger:
         self,
         ends: tuple[int, int],
         state: State,
-        *,
         now_s: float,
         link: int,
         ports: tuple[int, int],
@@ -211,9 +189,9 @@ class Ledger:
         del self.live[pair.id]
         self.ended[how] += 1
         fidelity = self._physics.fidelity(pair.state)
-        self._write(pair, end_s=now_s, code=_END_CODE[how], fidelity_s=now_s, fidelity=fidelity)
+        self._write(pair, how, now_s, now_s, fidelity)
 
-    def _write(self, pair: Pair, *, end_s: float, code: int, fidelity_s: float, fidelity: float) -> None:
+    def _write(self, pair: Pair, how: str, end_s: float, fidelity_s: float, fidelity: float) -> None:
         self._append(
             (
                 pair.id,
@@ -228,7 +206,7 @@ class Ledger:
                 pair.allocation,
                 pair.owner,
                 end_s,
-                code,
+                _END_CODE[how],
                 fidelity_s,
                 fidelity,
             )

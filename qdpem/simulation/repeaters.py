@@ -48,11 +48,13 @@ class Repeater:
 
     def add(self, claim: Claim) -> None:
         """A swap asks for a token: granted at once, or it waits."""
-        if not self.waiting and self.tokens(self._clock.now_s) >= _ENOUGH:
-            self._take(claim)
+        now_s = self._clock.now_s
+        tokens = self.tokens(now_s)
+        if tokens >= _ENOUGH and not self.waiting:
+            self._take(claim, tokens)
             return
         # The token it needs has gone to another already.
-        claim.lose(self._clock.now_s, self._last_site)
+        claim.lose(now_s, self._last_site)
         insort(self.waiting, claim, key=_by_key)
         self._wake_later()
 
@@ -61,10 +63,10 @@ class Repeater:
         if claim in self.waiting:
             self.waiting.remove(claim)
 
-    def _take(self, claim: Claim) -> None:
-        now_s = self._clock.now_s
-        self._tokens = max(self.tokens(now_s) - 1.0, 0.0)
-        self._stamp_s = now_s
+    def _take(self, claim: Claim, tokens: float) -> None:
+        """One of the `tokens` there are now goes to `claim`."""
+        self._tokens = max(tokens - 1.0, 0.0)
+        self._stamp_s = self._clock.now_s
         self._last_site = claim.site
         self._grant(claim)
 
@@ -81,8 +83,9 @@ class Repeater:
 
     def _wake(self) -> None:
         self._wake_s = -1.0
-        if self.waiting and self.tokens(self._clock.now_s) >= _ENOUGH:
-            self._take(self.waiting.pop(0))
+        tokens = self.tokens(self._clock.now_s)
+        if tokens >= _ENOUGH and self.waiting:
+            self._take(self.waiting.pop(0), tokens)
         if self.waiting:
             self._wake_later()
 
