@@ -94,10 +94,11 @@ class BaseStock:
         may &= self._has_room(views, source, destination)
         life_s = self._lives(views, source, destination, may)
         may &= on_hand < self._levels(source, views.peer_rate_hz[:, :width], life_s)
-        return [
-            list(zip(source[row][found].tolist(), destination[row][found].tolist(), strict=True))
-            for row, found in enumerate(may)
-        ]
+        short: list[list[tuple[int, int]]] = [[] for _ in range(len(views))]
+        ends = zip(source[may].tolist(), destination[may].tolist(), strict=True)
+        for row, pair in zip(may.nonzero()[0].tolist(), ends, strict=True):
+            short[row].append(pair)
+        return short
 
     def _held(self, views: Views, source: Ints, destination: Ints) -> tuple[Ints, Ints]:
         """Pairs kept or on order for each peer, and all that the site knows of at the peer's, [S, P]."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from qdpem.simulation.control import Desk
 from qdpem.simulation.knowledge import Knowledge
 from qdpem.simulation.outages import Outages
 from qdpem.simulation.requests import Request
+from qdpem.simulation.reservations import Reservation
 from qdpem.simulation.world import World
 
 Flags = NDArray[np.bool_]
@@ -74,37 +76,32 @@ def _had(request: Request) -> int:
 
 def _stock_columns(world: World, desk: Desk, sites: Sequence[int], now_s: float) -> dict[str, NDArray[Any]]:
     """What each site knows of its stock: pairs on the shelf, then those on order."""
-    seen = world.stock.seen
-    shelves = [
-        [pair for shelf in (seen if site == CONTROLLER else [seen[site]]) for pair in shelf.values()]
-        for site in sites
-    ]
-    ordered = [_ordered(desk, site) for site in sites]
-    pairs = [pair for shelf in shelves for pair in shelf]
-    counts = [len(shelf) for shelf in shelves]
+    owners = range(len(world.stock.seen)) if sites[0] == CONTROLLER else sites
+    shelves = [world.stock.seen[owner] for owner in owners]
+    on_shelf = list(map(len, shelves))
+    counts = [sum(on_shelf)] if sites[0] == CONTROLLER else on_shelf
+    ordered = [_ordered(desk.stocking[site]) if desk.stocking.get(site) else () for site in sites]
     filled = _filled([kept + len(orders) for kept, orders in zip(counts, ordered, strict=True)])
     ready = filled & (np.arange(filled.shape[1]) < np.array(counts)[:, None])
+    sightings = chain.from_iterable(map(dict.values, shelves))
+    ids, partners, births_s, pairs = zip(*sightings, strict=True) if any(on_shelf) else ((),) * 4
     columns = {
-        "id": _placed([pair.id for pair in pairs], ready, -1),
-        "owner": _placed([pair.owner for pair in pairs], ready, -1),
-        "partner": _placed([pair.first + pair.second - pair.owner for pair in pairs], ready, -1),
-        "age_s": now_s - _placed([pair.born_s for pair in pairs], ready, np.nan),
+        "id": _placed(ids, ready, -1),
+        "owner": _placed(np.repeat(owners, on_shelf), ready, -1),
+        "partner": _placed(partners, ready, -1),
+        "age_s": now_s - _placed(births_s, ready, np.nan),
         "fidelity": _placed(world.ledger.fidelities(pairs, now_s), ready, np.nan),
-        "ready": ready.astype(np.int64),
+        "ready": np.where(filled, ready, -1),
     }
     awaited = filled & ~ready
     ends = [order for orders in ordered for order in orders]
     columns["owner"][awaited] = [first for first, _ in ends]
     columns["partner"][awaited] = [last for _, last in ends]
-    columns["ready"][~filled] = -1
     return {f"stock_{name}": column for name, column in columns.items()}
 
 
-def _ordered(desk: Desk, site: int) -> list[tuple[int, int]]:
+def _ordered(orders: dict[int, Reservation]) -> list[tuple[int, int]]:
     """Owner and partner of each pair that is on order."""
-    orders = desk.stocking.get(site)
-    if not orders:
-        return []
     return [(order.path[0], order.path[-1]) for order in orders.values() for _ in range(order.pairs_left)]
 
 
@@ -119,6 +116,6 @@ def _placed(values: Sequence[Any], places: Flags, rest: float) -> NDArray[Any]:
     if len(values) == places.size:
         return np.array(values, dtype=kind).reshape(places.shape)
     column = np.full(places.shape, rest, dtype=kind)
-    if values:
+    if len(values):
         column[places] = values
     return column
