@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -19,7 +19,6 @@ from qdpem.simulation.reservations import Reservation
 from qdpem.simulation.world import World
 
 Flags = NDArray[np.bool_]
-_REAL = {"target_fidelity", "deadline_s"}
 
 
 def build_views(
@@ -53,21 +52,20 @@ def _request_columns(world: World, sites: Sequence[int]) -> dict[str, NDArray[An
     waiting = [world.requests.waiting.get(site, {}) for site in sites]
     requests = [request for kept in waiting for request in kept.values()]
     filled = _filled([len(kept) for kept in waiting])
-    columns = {
-        "id": [request.id for request in requests],
-        "source": [request.source for request in requests],
-        "destination": [request.destination for request in requests],
-        "target_fidelity": [request.target_fidelity for request in requests],
-        "pairs": [request.pairs - _had(request) for request in requests],
-        "deadline_s": [request.deadline_s for request in requests],
-        "application": [request.application for request in requests],
-        "attempts": [request.attempts for request in requests],
-        "standing": [request.standing for request in requests],
+    whole = {
+        "request_id": [request.id for request in requests],
+        "request_source": [request.source for request in requests],
+        "request_destination": [request.destination for request in requests],
+        "request_pairs": [request.pairs - _had(request) for request in requests],
+        "request_application": [request.application for request in requests],
+        "request_attempts": [request.attempts for request in requests],
+        "request_standing": [request.standing for request in requests],
     }
-    return {
-        f"request_{name}": _placed(values, filled, np.nan if name in _REAL else -1)
-        for name, values in columns.items()
+    real = {
+        "request_target_fidelity": [request.target_fidelity for request in requests],
+        "request_deadline_s": [request.deadline_s for request in requests],
     }
+    return {**_placed(whole, filled, -1), **_placed(real, filled, math.nan)}
 
 
 def _had(request: Request) -> int:
@@ -85,19 +83,16 @@ def _stock_columns(world: World, desk: Desk, sites: Sequence[int], now_s: float)
     ready = filled & (np.arange(filled.shape[1]) < np.array(counts)[:, None])
     sightings = chain.from_iterable(map(dict.values, shelves))
     ids, partners, births_s, pairs = zip(*sightings, strict=True) if any(on_shelf) else ((),) * 4
-    columns = {
-        "id": _placed(ids, ready, -1),
-        "owner": _placed(np.repeat(owners, on_shelf), ready, -1),
-        "partner": _placed(partners, ready, -1),
-        "age_s": now_s - _placed(births_s, ready, np.nan),
-        "fidelity": _placed(world.ledger.fidelities(pairs, now_s), ready, np.nan),
-        "ready": np.where(filled, ready, -1),
-    }
+    whole = {"stock_id": ids, "stock_owner": np.repeat(owners, on_shelf), "stock_partner": partners}
+    real = {"stock_age_s": births_s, "stock_fidelity": world.ledger.fidelities(pairs, now_s)}
+    columns = {**_placed(whole, ready, -1), **_placed(real, ready, math.nan)}
+    columns["stock_age_s"] = now_s - columns["stock_age_s"]
+    columns["stock_ready"] = np.where(filled, ready, -1)
     awaited = filled & ~ready
     ends = [order for orders in ordered for order in orders]
-    columns["owner"][awaited] = [first for first, _ in ends]
-    columns["partner"][awaited] = [last for _, last in ends]
-    return {f"stock_{name}": column for name, column in columns.items()}
+    columns["stock_owner"][awaited] = [first for first, _ in ends]
+    columns["stock_partner"][awaited] = [last for _, last in ends]
+    return columns
 
 
 def _ordered(orders: dict[int, Reservation]) -> list[tuple[int, int]]:
@@ -110,12 +105,11 @@ def _filled(counts: Sequence[int]) -> Flags:
     return np.arange(max(1, *counts)) < np.array(counts)[:, None]
 
 
-def _placed(values: Sequence[Any], places: Flags, rest: float) -> NDArray[Any]:
-    """The values row by row in their places, float64 if `rest` is NaN and int64 otherwise."""
+def _placed(columns: Mapping[str, Sequence[Any]], places: Flags, rest: float) -> dict[str, NDArray[Any]]:
+    """The values of each column row by row in their places, float64 if `rest` is NaN and int64 otherwise."""
     kind = np.float64 if math.isnan(rest) else np.int64
-    if len(values) == places.size:
-        return np.array(values, dtype=kind).reshape(places.shape)
-    column = np.full(places.shape, rest, dtype=kind)
-    if len(values):
-        column[places] = values
-    return column
+    block = np.full((len(columns), *places.shape), rest, dtype=kind)
+    for row, values in zip(block, columns.values(), strict=True):
+        if len(values):
+            row[places] = np.array(values, dtype=kind)
+    return dict(zip(columns, block, strict=True))
