@@ -7,6 +7,7 @@ Werner weights w = (4F - 1)/3, which multiply along a path of swapped Werner pai
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -42,12 +43,12 @@ def scaled(fidelity: float, factor: float) -> float:
 
 def ready_stock(view: Views) -> Shelf:
     """The shelf that a view of one site shows."""
-    found: Shelf = {}
+    found: defaultdict[tuple[int, int], list[float]] = defaultdict(list)
     ready = view.stock_ready[0] == 1
     columns = (view.stock_owner[0], view.stock_partner[0], view.stock_fidelity[0])
     for owner, partner, fidelity in zip(*(column[ready].tolist() for column in columns), strict=True):
-        found.setdefault((owner, partner), []).append(fidelity)
-    return found
+        found[owner, partner].append(fidelity)
+    return dict(found)
 
 
 def serve_from_stock(request: Waiting, shelf: Shelf, *, margin: float) -> Allocation | None:

@@ -93,9 +93,12 @@ class Knowledge:
             self._said[sites] = news
 
     def status(
-        self, rows: NDArray[np.int64], now_s: float
+        self, rows: NDArray[np.int64], now_s: float, *, at_epoch: bool = False
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Status [S, W, width] known at site `rows`, and its age in seconds [S, W]."""
+        """Status [S, W, width] known at site `rows`, and its age in seconds [S, W].
+
+        A site knows itself as it is now; `at_epoch` nothing has happened since its status went into the ring.
+        """
         known = self.known[rows]
         if self._instant:
             status = np.zeros((*known.shape, self._ring.shape[2]))
@@ -109,7 +112,7 @@ class Knowledge:
             depth, nodes, width = self._ring.shape
             status = self._ring.reshape(-1, width).take(newest % depth * nodes + known, axis=0)
             age_s = np.maximum(now_s - newest * self._epoch_s, 0.0)
-            if self._desk.local:
+            if self._desk.local and not at_epoch:
                 status[:, 0, :ORDERED_PAIRS] = self._status_of(rows.tolist())
                 age_s[:, 0] = 0.0
         ordered = self._desk.ordered.reshape(-1, 2).take(self._book_place[rows], axis=0)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.policy.interface import CONTROLLER, Views
-from qdpem.simulation.control import Desk
+from qdpem.simulation.control import EPOCH, Desk
 from qdpem.simulation.knowledge import Knowledge
 from qdpem.simulation.outages import Outages
 from qdpem.simulation.requests import Request
@@ -28,7 +28,8 @@ def build_views(
     sites = sorted(awake)
     rows = np.array([0 if site == CONTROLLER else site for site in sites], dtype=np.int64)
     now_s = world.clock.now_s
-    status, status_age_s = knowledge.status(rows, now_s)
+    # Sites are woken for an epoch as its news is taken, and asked before anything else happens.
+    status, status_age_s = knowledge.status(rows, now_s, at_epoch=EPOCH in awake.values())
     peer_source, peer_destination, peer_rate_hz = knowledge.peers(rows)
     return Views(
         time_s=now_s,
@@ -49,9 +50,9 @@ def build_views(
 
 def _request_columns(world: World, sites: Sequence[int]) -> dict[str, NDArray[Any]]:
     """What waits at each site, in the order of arrival."""
-    waiting = [world.requests.waiting.get(site, {}) for site in sites]
-    requests = [request for kept in waiting for request in kept.values()]
-    filled = _filled([len(kept) for kept in waiting])
+    waiting = list(map(world.requests.waiting.get, sites))
+    requests = [request for kept in waiting if kept for request in kept.values()]
+    filled = _filled([len(kept) if kept else 0 for kept in waiting])
     whole = {
         "request_id": [request.id for request in requests],
         "request_source": [request.source for request in requests],
@@ -74,11 +75,12 @@ def _had(request: Request) -> int:
 
 def _stock_columns(world: World, desk: Desk, sites: Sequence[int], now_s: float) -> dict[str, NDArray[Any]]:
     """What each site knows of its stock: pairs on the shelf, then those on order."""
-    owners = range(len(world.stock.seen)) if sites[0] == CONTROLLER else sites
-    shelves = [world.stock.seen[owner] for owner in owners]
+    seen = world.stock.seen
+    owners = range(len(seen)) if sites[0] == CONTROLLER else sites
+    shelves = [seen[owner] for owner in owners]
     on_shelf = list(map(len, shelves))
     counts = [sum(on_shelf)] if sites[0] == CONTROLLER else on_shelf
-    ordered = [_ordered(desk.stocking[site]) if desk.stocking.get(site) else () for site in sites]
+    ordered = [_ordered(orders) if orders else () for orders in map(desk.stocking.get, sites)]
     filled = _filled([kept + len(orders) for kept, orders in zip(counts, ordered, strict=True)])
     ready = filled & (np.arange(filled.shape[1]) < np.array(counts)[:, None])
     sightings = chain.from_iterable(map(dict.values, shelves))
@@ -108,8 +110,9 @@ def _filled(counts: Sequence[int]) -> Flags:
 def _placed(columns: Mapping[str, Sequence[Any]], places: Flags, rest: float) -> dict[str, NDArray[Any]]:
     """The values of each column row by row in their places, float64 if `rest` is NaN and int64 otherwise."""
     kind = np.float64 if math.isnan(rest) else np.int64
-    block = np.full((len(columns), *places.shape), rest, dtype=kind)
-    for row, values in zip(block, columns.values(), strict=True):
-        if len(values):
-            row[places] = np.array(values, dtype=kind)
-    return dict(zip(columns, block, strict=True))
+    block = np.full((len(columns), places.size), rest, dtype=kind)
+    found = places.ravel().nonzero()[0]
+    if len(found):
+        for row, values in zip(block, columns.values(), strict=True):
+            row[found] = np.array(values, dtype=kind)
+    return dict(zip(columns, block.reshape(-1, *places.shape), strict=True))
