@@ -91,14 +91,15 @@ class BaseStock:
         may = (on_hand < level) & (foreign < self._quota[destination])
         may &= views.time_s >= self.ordered_s[source, destination] + self._rule.reorder_s
         may &= self._has_room(views, rows, source, destination)
-        for row, *ends in zip(*(column[may].tolist() for column in (rows, source, destination)), strict=True):
-            short[row].append((ends[0], ends[1]))
+        ends = zip(source[may].tolist(), destination[may].tolist(), strict=True)
+        for row, pair in zip(rows[may].tolist(), ends, strict=True):
+            short[row].append(pair)
         return short
 
     def _wanted(self, views: Views) -> tuple[Ints, Ints, Ints, Ints]:
         """Peers of which something is worth keeping: row of the site, source, destination and level of each.
 
-        They come first, because they are few.
+        Asked first, because they are few.
         """
         local = self._context.control == "local"
         width = self._rule.peers * (1 if local else self._context.network.node_count)
