@@ -83,27 +83,38 @@ class BaseStock:
     def missing(self, views: Views) -> list[list[tuple[int, int]]]:
         """Of each site asked, peers whose stock is below its level and worth an order now, most asked for
         first."""
-        rule, local = self._rule, self._context.control == "local"
-        if self._context.rights == "elementary":
-            return [[] for _ in range(len(views))]
-        width = rule.peers * (1 if local else self._context.network.node_count)
-        source, destination = views.peer_source[:, :width], views.peer_destination[:, :width]
-        on_hand, foreign = self._held(views, source, destination)
-        may = (source >= 0) & (on_hand < rule.base) & (foreign < self._quota[destination])
-        may &= views.time_s >= self.ordered_s[source, destination] + rule.reorder_s
-        may &= self._has_room(views, source, destination)
-        life_s = self._lives(views, source, destination, may)
-        may &= on_hand < self._levels(source, views.peer_rate_hz[:, :width], life_s)
-        return [
-            list(zip(source[row][found].tolist(), destination[row][found].tolist(), strict=True))
-            for row, found in enumerate(may)
-        ]
+        short: list[list[tuple[int, int]]] = [[] for _ in range(len(views))]
+        if self._context.rights == "elementary" or not self._rule.base:
+            return short
+        rows, source, destination, level = self._wanted(views)
+        on_hand, foreign = self._held(views, rows, source, destination)
+        may = (on_hand < level) & (foreign < self._quota[destination])
+        may &= views.time_s >= self.ordered_s[source, destination] + self._rule.reorder_s
+        may &= self._has_room(views, rows, source, destination)
+        ends = zip(source[may].tolist(), destination[may].tolist(), strict=True)
+        for row, pair in zip(rows[may].tolist(), ends, strict=True):
+            short[row].append(pair)
+        return short
 
-    def _held(self, views: Views, source: Ints, destination: Ints) -> tuple[Ints, Ints]:
-        """Pairs kept or on order for each peer, and all that the site knows of at the peer's, [S, P]."""
+    def _wanted(self, views: Views) -> tuple[Ints, Ints, Ints, Ints]:
+        """Peers of which something is worth keeping: row of the site, source, destination and level of each.
+
+        Asked first, because they are few.
+        """
+        local = self._context.control == "local"
+        width = self._rule.peers * (1 if local else self._context.network.node_count)
+        rows, places = (views.peer_source[:, :width] >= 0).nonzero()
+        source, destination = views.peer_source[rows, places], views.peer_destination[rows, places]
+        life_s = self._lives(views, rows, source, destination)
+        level = self._levels(source, views.peer_rate_hz[rows, places], life_s)
+        some = level > 0
+        return rows[some], source[some], destination[some], level[some]
+
+    def _held(self, views: Views, rows: Ints, source: Ints, destination: Ints) -> tuple[Ints, Ints]:
+        """Pairs kept or on order for each peer, and all that the site knows of at the peer's."""
         if self._context.control == "local":
             partner = np.where(views.stock_owner >= 0, views.stock_partner, -1)
-            kept = (partner[:, None, :] == destination[:, :, None]).sum(axis=2)
+            kept = (partner[rows] == destination[:, None]).sum(axis=1)
             return kept, kept
         nodes = self._context.network.node_count
         owned = views.stock_owner[0] >= 0
@@ -111,15 +122,15 @@ class BaseStock:
         on_hand = np.bincount(owner * nodes + partner, minlength=nodes * nodes)
         return on_hand[source * nodes + destination], np.bincount(partner, minlength=nodes)[destination]
 
-    def _has_room(self, views: Views, source: Ints, destination: Ints) -> NDArray[np.bool_]:
+    def _has_room(self, views: Views, rows: Ints, source: Ints, destination: Ints) -> NDArray[np.bool_]:
         """Whether both ends have qubits to spare; peers that a node has no news of are believed to."""
         enough = views.status[:, :, FREE_MEMORIES] >= self._rule.free_memories
         if self._context.control == "central":
             spare = np.zeros(self._context.network.node_count, dtype=np.bool_)
             spare[views.known[0]] = enough[0]
             return np.asarray(spare[source] & spare[destination])
-        full = (views.known[:, None, :] == destination[:, :, None]) & ~enough[:, None, :]
-        return np.asarray(enough[:, :1] & ~full.any(axis=2))
+        full = (views.known[rows] == destination[:, None]) & ~enough[rows]
+        return np.asarray(enough[rows, 0] & ~full.any(axis=1))
 
     def _levels(self, source: Ints, rate_hz: Floats, life_s: Floats) -> Ints:
         """How many pairs are worth keeping of what is asked for at this rate."""
@@ -127,18 +138,16 @@ class BaseStock:
             mean = rate_hz * life_s * self._surge.factor(source, life_s)
         return np.searchsorted(self._least_means, np.where(np.isnan(mean), 0.0, mean), side="right")
 
-    def _lives(self, views: Views, source: Ints, destination: Ints, asked: NDArray[np.bool_]) -> Floats:
-        """Useful life of stock over the path with fewest hops, 0 without a path; NaN where not `asked`."""
+    def _lives(self, views: Views, rows: Ints, source: Ints, destination: Ints) -> Floats:
+        """Useful life of stock over the path with fewest hops, 0 without a path."""
         if views.away_node.shape[1] or views.away_link.shape[1]:
-            life_s = np.full(source.shape, np.nan)
-            for row, place in np.argwhere(asked).tolist():
-                ends = int(source[row, place]), int(destination[row, place])
-                life_s[row, place] = self._life_s(*ends, views.away(row))
-            return life_s
-        new = asked & np.isnan(self._lives_s[source, destination])
+            away = [views.away(row) for row in range(len(views))]
+            asked = zip(source.tolist(), destination.tolist(), rows.tolist(), strict=True)
+            return np.array([self._life_s(first, second, away[row]) for first, second, row in asked])
+        new = np.isnan(self._lives_s[source, destination])
         for first, second in zip(source[new].tolist(), destination[new].tolist(), strict=True):
             self._lives_s[first, second] = self._life_s(first, second, NOTHING_AWAY)
-        return np.where(asked, self._lives_s[source, destination], np.nan)
+        return self._lives_s[source, destination]
 
     def replenish(
         self, missing: list[tuple[int, int]], load: Load, *, now_s: float, away: Away = NOTHING_AWAY

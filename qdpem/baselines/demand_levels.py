@@ -59,6 +59,7 @@ class Surge:
         self.heard = np.zeros((3, nodes))
         self.heard[2] = -1.0
         self._ahead = np.full((nodes, horizon), np.nan)
+        self._factor = np.ones((nodes, horizon))
 
     def hear(self, views: Views) -> None:
         """Take in what the sites asked now are forecast, once a step for each node."""
@@ -76,16 +77,12 @@ class Surge:
         self.heard[2, nodes] = step
         steps = np.arange(1, forecast.shape[1] + 1)
         self._ahead[nodes] = np.cumsum(forecast, axis=1) / steps
+        self._compare(nodes)
 
     def factor(self, nodes: Ints, life_s: Floats) -> Floats:
         """Mean forecast within `life_s`, no farther than forecasts reach, over the mean so far; 1 without."""
-        horizon = self._ahead.shape[1]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            steps = np.ceil(np.where(np.isnan(life_s), 0.0, life_s) / self._step_s)
-            last = np.clip(steps, 1, horizon).astype(np.int64) - 1
-            mean = self.heard[0, nodes] / self.heard[1, nodes]
-            found = self._ahead[nodes, last] / mean
-        return np.where(np.isfinite(found), found, 1.0)
+        steps = np.clip(np.ceil(life_s / self._step_s), 1, self._factor.shape[1])
+        return self._factor[nodes, steps.astype(np.int64) - 1]
 
     def state(self) -> dict[str, NDArray[np.float64]]:
         """What was heard, and the mean forecast so many steps ahead [N, H]."""
@@ -95,3 +92,11 @@ class Surge:
         """Take up a saved state."""
         self.heard = np.array(state["forecast_heard"], dtype=np.float64)
         self._ahead = np.array(state["forecast_ahead"], dtype=np.float64)
+        self._compare(np.arange(len(self._ahead)))
+
+    def _compare(self, nodes: Ints) -> None:
+        """Set what is expected of these nodes against their mean so far."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = self.heard[0, nodes] / self.heard[1, nodes]
+            found = self._ahead[nodes] / mean[:, None]
+        self._factor[nodes] = np.where(np.isfinite(found), found, 1.0)

@@ -77,13 +77,16 @@ class LinkStock:
         return [order for order in made if order is not None]
 
     def _of_sites(self, views: Views) -> Iterator[tuple[int, int, Away]]:
-        site, near = views.site[:, None], views.known[:, 1:]
-        on_hand = (views.stock_partner[:, None, :] == near[:, :, None]).sum(axis=2)
-        quiet = self._quiet(views.status)
-        may = (near >= 0) & (on_hand < self._level[site, near]) & quiet[:, :1] & quiet[:, 1:]
-        may &= views.time_s >= self.ordered_s[site, near] + self._rule.reorder_s
-        place = np.where(may, on_hand, _MANY).argmin(axis=1)
-        for row in np.flatnonzero(may.any(axis=1)).tolist():
+        near, quiet = views.known[:, 1:], self._quiet(views.status)
+        rows, places = ((near >= 0) & quiet[:, :1] & quiet[:, 1:]).nonzero()
+        owner, partner = views.site[rows], near[rows, places]
+        on_hand = (views.stock_partner[rows] == partner[:, None]).sum(axis=1)
+        may = on_hand < self._level[owner, partner]
+        may &= views.time_s >= self.ordered_s[owner, partner] + self._rule.reorder_s
+        least = np.full(near.shape, _MANY)
+        least[rows[may], places[may]] = on_hand[may]
+        place = least.argmin(axis=1)
+        for row in np.unique(rows[may]).tolist():
             yield int(views.site[row]), int(near[row, place[row]]), views.away(row)
 
     def _of_controller(self, views: Views) -> Iterator[tuple[int, int, Away]]:

@@ -14,13 +14,14 @@ from functools import lru_cache
 import numpy as np
 
 from physics.plans import Plan
-from qdpem.baselines.expected_finish import Floats, Load, Options, OptionsBetween
+from qdpem.baselines.expected_finish import Flags, Floats, Load, Options, OptionsBetween
 from qdpem.baselines.shelf import (
     ADMITTED_WAIT_SHARE,
     Shelf,
     StockedLinks,
     Taken,
     scaled,
+    shelved_steps,
     stocked_links,
     weight_of,
 )
@@ -138,7 +139,21 @@ class Planner:
     ) -> Choice | None:
         if quiet and not options.quiet(load).any():
             return None
-        near = self._near(options, ask, shelf) if shelf else None
+        shelved = shelved_steps(options.paths, shelf) if shelf else None
+        # No later than with what can be taken of it: what is late even so needs no closer look.
+        soonest_s = options.finish_after_s(self._idle_waits(options, ask.pairs), shelved)
+        if (soonest_s <= ask.within_s).any():
+            near = None
+            if shelf and shelved is not None:
+                near = self._near(options, ask, shelf, shelved & (soonest_s[0] <= ask.within_s)[:, None])
+            found = self._cheapest_good(options, ask, load, quiet, near)
+            if found is not None:
+                return found
+        return self._end_to_end(options, ask, load) if self._end_rounds and not quiet else None
+
+    def _cheapest_good(
+        self, options: Options, ask: Ask, load: Load, quiet: bool, near: StockedLinks | None
+    ) -> Choice | None:
         stocked = near.stocked if near is not None else None
         finish_s = options.finish_s(load, pairs=ask.pairs, stocked=stocked)
         idle_s = options.finish_after_s(self._idle_waits(options, ask.pairs), stocked)
@@ -162,12 +177,13 @@ class Planner:
                         cost_s=float(cost_s[rounds, row]),
                         taken=() if aged is None else aged.taken[row],
                     )
-        return self._end_to_end(options, ask, load) if self._end_rounds and not quiet else None
+        return None
 
-    def _near(self, options: Options, ask: Ask, shelf: Shelf) -> StockedLinks | None:
+    def _near(self, options: Options, ask: Ask, shelf: Shelf, shelved: Flags) -> StockedLinks | None:
         return stocked_links(
             options.paths,
             shelf,
+            shelved,
             target_fidelity=ask.target_fidelity,
             pairs=ask.pairs,
             left_s=ask.left_s,
@@ -183,10 +199,13 @@ class Planner:
         best = None
         for ends, ways in self._virtual.between(ask.source, ask.destination, shelf, away):
             options = ways.options
-            finish_s = options.finish_s(load, pairs=ask.pairs)[0]
             idle_s = options.finish_after_s(self._idle_waits(options, ask.pairs))[0]
+            in_time = np.flatnonzero(idle_s <= ask.within_s).tolist()
+            if not in_time:
+                continue
+            finish_s = options.finish_s(load, pairs=ask.pairs)[0]
             cost_s = finish_s + self._thrift * ask.pairs * options.work_s[0]
-            for row in np.flatnonzero(idle_s <= ask.within_s).tolist():
+            for row in in_time:
                 if best is not None and cost_s[row] >= best.cost_s:
                     continue
                 wait_s = float(finish_s[row])
@@ -212,10 +231,12 @@ class Planner:
         network, estimates = self._context.network, self._context.estimates
         compared_s = network.distillation_time_s + np.array([path.delay_s for path in options.paths])
         twice = 2 * ask.pairs
+        in_time = options.finish_after_s(self._idle_waits(options, twice)) + compared_s <= ask.within_s
+        if not in_time.any():
+            return None
         finish_s = options.finish_s(load, pairs=twice) + compared_s
-        idle_s = options.finish_after_s(self._idle_waits(options, twice)) + compared_s
         cost_s = finish_s + self._thrift * twice * options.work_s
-        allowed = (idle_s <= ask.within_s) & (finish_s <= ask.busy_s)
+        allowed = in_time & (finish_s <= ask.busy_s)
         for rounds, row in _cheapest(np.where(allowed, cost_s, np.inf)):
             path, age_s = options.paths[row], self._wait_share * float(finish_s[rounds, row])
             fidelity, takes = estimates.end_to_end(path, rounds=rounds, age_s=age_s)

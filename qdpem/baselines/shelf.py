@@ -7,6 +7,7 @@ Werner weights w = (4F - 1)/3, which multiply along a path of swapped Werner pai
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -42,12 +43,12 @@ def scaled(fidelity: float, factor: float) -> float:
 
 def ready_stock(view: Views) -> Shelf:
     """The shelf that a view of one site shows."""
-    found: Shelf = {}
+    found: defaultdict[tuple[int, int], list[float]] = defaultdict(list)
     ready = view.stock_ready[0] == 1
     columns = (view.stock_owner[0], view.stock_partner[0], view.stock_fidelity[0])
     for owner, partner, fidelity in zip(*(column[ready].tolist() for column in columns), strict=True):
-        found.setdefault((owner, partner), []).append(fidelity)
-    return found
+        found[owner, partner].append(fidelity)
+    return dict(found)
 
 
 def serve_from_stock(request: Waiting, shelf: Shelf, *, margin: float) -> Allocation | None:
@@ -83,9 +84,20 @@ class StockedLinks:
     taken: tuple[Taken, ...]
 
 
+def shelved_steps(paths: Sequence[Path], shelf: Shelf) -> Flags:
+    """Steps of K paths of at most H hops for which either end owns a pair on the shelf, [K, H]."""
+    shelved = np.zeros((len(paths), max(path.hops for path in paths)), dtype=np.bool_)
+    for row, path in enumerate(paths):
+        for hop, ends in enumerate(pairwise(path.nodes)):
+            if shelf.get(ends) or shelf.get((ends[1], ends[0])):
+                shelved[row, hop] = True
+    return shelved
+
+
 def stocked_links(
     paths: Sequence[Path],
     shelf: Shelf,
+    shelved: Flags,
     *,
     target_fidelity: float,
     pairs: int,
@@ -94,23 +106,18 @@ def stocked_links(
 ) -> StockedLinks | None:
     """Where the shelf can stand in on these paths with `left_s` to go; None where nowhere.
 
-    A link counts if there are as many pairs as asked; either of its ends may own them.
+    Only the `shelved` steps are looked at. A link counts if there are as many pairs as asked; either of its
+    ends may own them.
     """
-    shape = (len(paths), max(path.hops for path in paths))
-    stocked = np.zeros(shape, dtype=np.bool_)
+    stocked = np.zeros_like(shelved)
     factors = [1.0] * len(paths)
     taken: list[Taken] = [()] * len(paths)
     target = weight_of(target_fidelity)
-    for row, path in enumerate(paths):
-        steps = [
-            (hop, ends)
-            for hop, ends in enumerate(pairwise(path.nodes))
-            if shelf.get(ends) or shelf.get((ends[1], ends[0]))
-        ]
-        if not steps:
-            continue
+    for row in np.flatnonzero(shelved.any(axis=1)).tolist():
+        path = paths[row]
         spare = weight_of(estimates.fidelity(path, age_s=ADMITTED_WAIT_SHARE * left_s)) / target
-        for hop, ends in steps:
+        for hop in np.flatnonzero(shelved[row]).tolist():
+            ends = path.nodes[hop], path.nodes[hop + 1]
             fresh = weight_of(estimates.link_fidelity(path.links[hop]))
             found = _admitted(ends, shelf, least=fresh / spare if spare > 0.0 else np.inf)[:pairs]
             if len(found) == pairs:

@@ -6,6 +6,8 @@ there the newest row whose message has had time to reach it. Its messages are co
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,7 +44,8 @@ class Knowledge:
             for around in world.network.neighbours
         ]
         self._unknown = self.known < 0
-        self._found = np.maximum(self.known, 0)
+        # Where the book of each site's orders, laid flat, tells of the nodes it has news of.
+        self._book_place = nodes * np.arange(len(self.known))[:, None] + np.maximum(self.known, 0)
         self._delay_s = delay_s
         depth = int(np.ceil(delay_s.max() / self._epoch_s - 1e-9)) + 2
         self._ring = np.zeros((depth, nodes, STATUS_WIDTH + news_width))
@@ -90,9 +93,12 @@ class Knowledge:
             self._said[sites] = news
 
     def status(
-        self, rows: NDArray[np.int64], now_s: float
+        self, rows: NDArray[np.int64], now_s: float, *, at_epoch: bool = False
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Status [S, W, width] known at site `rows`, and its age in seconds [S, W]."""
+        """Status [S, W, width] known at site `rows`, and its age in seconds [S, W].
+
+        A site knows itself as it is now; `at_epoch` nothing has happened since its status went into the ring.
+        """
         known = self.known[rows]
         if self._instant:
             status = np.zeros((*known.shape, self._ring.shape[2]))
@@ -103,15 +109,17 @@ class Knowledge:
             newest = np.floor((now_s - delay_s) / self._epoch_s + 1e-9).astype(np.int64)
             np.maximum(newest, max(self._epoch - len(self._ring) + 1, 0), out=newest)
             np.minimum(newest, max(self._epoch, 0), out=newest)
-            status = self._ring[newest % len(self._ring), known]
+            depth, nodes, width = self._ring.shape
+            status = self._ring.reshape(-1, width).take(newest % depth * nodes + known, axis=0)
             age_s = np.maximum(now_s - newest * self._epoch_s, 0.0)
-            if self._desk.local:
-                status[:, 0, :ORDERED_PAIRS] = [self._status_of(int(node), now_s) for node in known[:, 0]]
+            if self._desk.local and not at_epoch:
+                status[:, 0, :ORDERED_PAIRS] = self._status_of(rows.tolist())
                 age_s[:, 0] = 0.0
-        status[:, :, ORDERED_PAIRS:STATUS_WIDTH] = self._desk.ordered[rows[:, None], self._found[rows]]
+        ordered = self._desk.ordered.reshape(-1, 2).take(self._book_place[rows], axis=0)
+        status[:, :, ORDERED_PAIRS:STATUS_WIDTH] = ordered
         unknown = self._unknown[rows]
-        status[unknown] = np.nan
-        age_s[unknown] = np.nan
+        np.copyto(status, np.nan, where=unknown[:, :, None])
+        np.copyto(age_s, np.nan, where=unknown)
         return status, age_s
 
     def forecast(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -138,26 +146,26 @@ class Knowledge:
         return int(hops.sum() - hops[silent].sum())
 
     def _status_now(self) -> NDArray[np.float64]:
-        world, now_s = self._world, self._world.clock.now_s
-        queues = [len(source.claims) for source in world.sources]
-        for node, links in enumerate(self._own_attempts):
-            if links:
-                queues[node] += sum(len(link.claims) for link in links)
-        tokens = [repeater.tokens(now_s) for repeater in world.repeaters]
-        waiting = [len(repeater.waiting) for repeater in world.repeaters]
-        status = np.array((world.memories.free_at, tokens, queues, waiting), dtype=np.float64).T
-        status[world.absent.nodes] = np.nan
+        status = self._status_of(range(self._world.network.node_count))
+        status[self._world.absent.nodes] = np.nan
         return status
 
-    def _status_of(self, node: int, now_s: float) -> tuple[float, float, float, float]:
-        world = self._world
-        repeater = world.repeaters[node]
-        return (
-            world.memories.free_at[node],
-            repeater.tokens(now_s),
-            len(world.sources[node].claims) + sum(len(one.claims) for one in self._own_attempts[node]),
-            len(repeater.waiting),
+    def _status_of(self, nodes: Sequence[int]) -> NDArray[np.float64]:
+        """What these nodes know of themselves now, [S, 4]."""
+        world, now_s = self._world, self._world.clock.now_s
+        free_at = world.memories.free_at
+        repeaters = [world.repeaters[node] for node in nodes]
+        queues = [len(world.sources[node].claims) for node in nodes]
+        for place, node in enumerate(nodes):
+            if self._own_attempts[node]:
+                queues[place] += sum(len(link.claims) for link in self._own_attempts[node])
+        columns = (
+            [free_at[node] for node in nodes],
+            [repeater.tokens(now_s) for repeater in repeaters],
+            queues,
+            [len(repeater.waiting) for repeater in repeaters],
         )
+        return np.array(columns, dtype=np.float64).T
 
 
 def _known(world: World, desk: Desk) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

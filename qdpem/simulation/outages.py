@@ -168,5 +168,7 @@ def _changes(timeline: tuple[Outage, ...]) -> list[tuple[float, bool, Outage]]:
 def _padded(places: list[frozenset[int]]) -> NDArray[np.int64]:
     """[S, most], ascending, padded with -1; no columns where nothing is away."""
     width = max(map(len, places))
+    if not width:
+        return np.empty((len(places), 0), dtype=np.int64)
     rows = [[*sorted(some), *[-1] * (width - len(some))] for some in places]
-    return np.array(rows, dtype=np.int64).reshape(len(places), width)
+    return np.array(rows, dtype=np.int64)

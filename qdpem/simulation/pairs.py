@@ -110,7 +110,7 @@ class Ledger:
         if self._batches is None or len(pairs) < _LEAST_BATCH:
             return [self.fidelity(pair, now_s) for pair in pairs]
         memory = self._memory[0]
-        waited_s = np.array([max(now_s - pair.stamp_s, 0.0) for pair in pairs])
+        waited_s = np.maximum(now_s - np.array([pair.stamp_s for pair in pairs]), 0.0)
         aged = self._batches.age_many(np.array([pair.state for pair in pairs]), memory, memory, waited_s)
         found: list[float] = self._batches.fidelity_many(aged).tolist()
         return found

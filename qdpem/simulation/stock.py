@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from operator import attrgetter
+from typing import NamedTuple
 
 from qdpem.network.graph import Network
 from qdpem.simulation.clock import Clock
@@ -12,6 +13,15 @@ from qdpem.simulation.messages import Mail
 from qdpem.simulation.pairs import Ledger, Pair
 
 _by_birth = attrgetter("born_s", "id")
+
+
+class Sighting(NamedTuple):
+    """A pair that the site deciding for its owner knows of, with what of it does not change."""
+
+    id: int
+    partner: int
+    born_s: float
+    pair: Pair
 
 
 class Stock:
@@ -34,7 +44,7 @@ class Stock:
         self._mail = mail
         self.word_s: Callable[[int, int], float] = lambda end, owner: float(network.distance_s[end, owner])
         self.owned: list[dict[int, Pair]] = [{} for _ in range(network.node_count)]
-        self.seen: list[dict[int, Pair]] = [{} for _ in range(network.node_count)]
+        self.seen: list[dict[int, Sighting]] = [{} for _ in range(network.node_count)]
         self._gone_unseen: set[int] = set()
         self._held: list[dict[int, Pair]] = [{} for _ in range(memories.pools)]
         self.leaving: list[dict[int, Pair]] = [{} for _ in range(memories.pools)]
@@ -158,7 +168,8 @@ class Stock:
         if pair.id in self._gone_unseen:
             self._gone_unseen.remove(pair.id)
         else:
-            self.seen[pair.owner][pair.id] = pair
+            partner = pair.first + pair.second - pair.owner
+            self.seen[pair.owner][pair.id] = Sighting(pair.id, partner, pair.born_s, pair)
 
     def _forget(self, pair: Pair) -> None:
         if self.seen[pair.owner].pop(pair.id, None) is None:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.policy.interface import CONTROLLER, Views
-from qdpem.simulation.control import Desk
+from qdpem.simulation.control import EPOCH, Desk
 from qdpem.simulation.knowledge import Knowledge
 from qdpem.simulation.outages import Outages
 from qdpem.simulation.requests import Request
+from qdpem.simulation.reservations import Reservation
 from qdpem.simulation.world import World
 
 Flags = NDArray[np.bool_]
-_REAL = {"target_fidelity", "deadline_s"}
 
 
 def build_views(
@@ -27,7 +28,8 @@ def build_views(
     sites = sorted(awake)
     rows = np.array([0 if site == CONTROLLER else site for site in sites], dtype=np.int64)
     now_s = world.clock.now_s
-    status, status_age_s = knowledge.status(rows, now_s)
+    # Sites are woken for an epoch as its news is taken, and asked before anything else happens.
+    status, status_age_s = knowledge.status(rows, now_s, at_epoch=EPOCH in awake.values())
     peer_source, peer_destination, peer_rate_hz = knowledge.peers(rows)
     return Views(
         time_s=now_s,
@@ -48,24 +50,23 @@ def build_views(
 
 def _request_columns(world: World, sites: Sequence[int]) -> dict[str, NDArray[Any]]:
     """What waits at each site, in the order of arrival."""
-    waiting = [world.requests.waiting.get(site, {}) for site in sites]
-    requests = [request for kept in waiting for request in kept.values()]
-    filled = _filled([len(kept) for kept in waiting])
-    columns = {
-        "id": [request.id for request in requests],
-        "source": [request.source for request in requests],
-        "destination": [request.destination for request in requests],
-        "target_fidelity": [request.target_fidelity for request in requests],
-        "pairs": [request.pairs - _had(request) for request in requests],
-        "deadline_s": [request.deadline_s for request in requests],
-        "application": [request.application for request in requests],
-        "attempts": [request.attempts for request in requests],
-        "standing": [request.standing for request in requests],
+    waiting = list(map(world.requests.waiting.get, sites))
+    requests = [request for kept in waiting if kept for request in kept.values()]
+    filled = _filled([len(kept) if kept else 0 for kept in waiting])
+    whole = {
+        "request_id": [request.id for request in requests],
+        "request_source": [request.source for request in requests],
+        "request_destination": [request.destination for request in requests],
+        "request_pairs": [request.pairs - _had(request) for request in requests],
+        "request_application": [request.application for request in requests],
+        "request_attempts": [request.attempts for request in requests],
+        "request_standing": [request.standing for request in requests],
     }
-    return {
-        f"request_{name}": _placed(values, filled, np.nan if name in _REAL else -1)
-        for name, values in columns.items()
+    real = {
+        "request_target_fidelity": [request.target_fidelity for request in requests],
+        "request_deadline_s": [request.deadline_s for request in requests],
     }
+    return {**_placed(whole, filled, -1), **_placed(real, filled, math.nan)}
 
 
 def _had(request: Request) -> int:
@@ -75,36 +76,29 @@ def _had(request: Request) -> int:
 def _stock_columns(world: World, desk: Desk, sites: Sequence[int], now_s: float) -> dict[str, NDArray[Any]]:
     """What each site knows of its stock: pairs on the shelf, then those on order."""
     seen = world.stock.seen
-    shelves = [
-        [pair for shelf in (seen if site == CONTROLLER else [seen[site]]) for pair in shelf.values()]
-        for site in sites
-    ]
-    ordered = [_ordered(desk, site) for site in sites]
-    pairs = [pair for shelf in shelves for pair in shelf]
-    counts = [len(shelf) for shelf in shelves]
+    owners = range(len(seen)) if sites[0] == CONTROLLER else sites
+    shelves = [seen[owner] for owner in owners]
+    on_shelf = list(map(len, shelves))
+    counts = [sum(on_shelf)] if sites[0] == CONTROLLER else on_shelf
+    ordered = [_ordered(orders) if orders else () for orders in map(desk.stocking.get, sites)]
     filled = _filled([kept + len(orders) for kept, orders in zip(counts, ordered, strict=True)])
     ready = filled & (np.arange(filled.shape[1]) < np.array(counts)[:, None])
-    columns = {
-        "id": _placed([pair.id for pair in pairs], ready, -1),
-        "owner": _placed([pair.owner for pair in pairs], ready, -1),
-        "partner": _placed([pair.first + pair.second - pair.owner for pair in pairs], ready, -1),
-        "age_s": now_s - _placed([pair.born_s for pair in pairs], ready, np.nan),
-        "fidelity": _placed(world.ledger.fidelities(pairs, now_s), ready, np.nan),
-        "ready": ready.astype(np.int64),
-    }
+    sightings = chain.from_iterable(map(dict.values, shelves))
+    ids, partners, births_s, pairs = zip(*sightings, strict=True) if any(on_shelf) else ((),) * 4
+    whole = {"stock_id": ids, "stock_owner": np.repeat(owners, on_shelf), "stock_partner": partners}
+    real = {"stock_age_s": births_s, "stock_fidelity": world.ledger.fidelities(pairs, now_s)}
+    columns = {**_placed(whole, ready, -1), **_placed(real, ready, math.nan)}
+    columns["stock_age_s"] = now_s - columns["stock_age_s"]
+    columns["stock_ready"] = np.where(filled, ready, -1)
     awaited = filled & ~ready
     ends = [order for orders in ordered for order in orders]
-    columns["owner"][awaited] = [first for first, _ in ends]
-    columns["partner"][awaited] = [last for _, last in ends]
-    columns["ready"][~filled] = -1
-    return {f"stock_{name}": column for name, column in columns.items()}
+    columns["stock_owner"][awaited] = [first for first, _ in ends]
+    columns["stock_partner"][awaited] = [last for _, last in ends]
+    return columns
 
 
-def _ordered(desk: Desk, site: int) -> list[tuple[int, int]]:
+def _ordered(orders: dict[int, Reservation]) -> list[tuple[int, int]]:
     """Owner and partner of each pair that is on order."""
-    orders = desk.stocking.get(site)
-    if not orders:
-        return []
     return [(order.path[0], order.path[-1]) for order in orders.values() for _ in range(order.pairs_left)]
 
 
@@ -113,12 +107,12 @@ def _filled(counts: Sequence[int]) -> Flags:
     return np.arange(max(1, *counts)) < np.array(counts)[:, None]
 
 
-def _placed(values: Sequence[Any], places: Flags, rest: float) -> NDArray[Any]:
-    """The values row by row in their places, float64 if `rest` is NaN and int64 otherwise."""
+def _placed(columns: Mapping[str, Sequence[Any]], places: Flags, rest: float) -> dict[str, NDArray[Any]]:
+    """The values of each column row by row in their places, float64 if `rest` is NaN and int64 otherwise."""
     kind = np.float64 if math.isnan(rest) else np.int64
-    if len(values) == places.size:
-        return np.array(values, dtype=kind).reshape(places.shape)
-    column = np.full(places.shape, rest, dtype=kind)
-    if values:
-        column[places] = values
-    return column
+    block = np.full((len(columns), places.size), rest, dtype=kind)
+    found = places.ravel().nonzero()[0]
+    if len(found):
+        for row, values in zip(block, columns.values(), strict=True):
+            row[found] = np.array(values, dtype=kind)
+    return dict(zip(columns, block.reshape(-1, *places.shape), strict=True))
