@@ -184,10 +184,11 @@ class Bursts:
 
     @model_validator(mode="after")
     def _fits(self) -> Bursts:
-        if (self.timing == "cascading") != (self.lag_s is not None):
+        if self.timing == "cascading" and self.lag_s is None:
+            raise ValueError("cascading bursts need lag_s, the seconds by which one region follows another")
+        if self.timing != "cascading" and self.lag_s is not None:
             raise ValueError(
-                f"lag_s = {self.lag_s} with timing {self.timing!r}: cascading bursts need a lag_s in seconds,"
-                " and no others have one"
+                f"lag_s = {self.lag_s:g} means nothing with timing {self.timing!r}; leave it out"
             )
         if self.duration_s >= self.period_s:
             raise ValueError(f"duration_s = {self.duration_s:g} must be below period_s = {self.period_s:g}")
