@@ -18,9 +18,9 @@ from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
 from qdpem.records.reader import Record, open_record
 from qdpem.scenario.schema import Window
-from qdpem.study import figures
+from qdpem.study import figures, network_map
+from qdpem.study.canvas import ArmStyle
 from qdpem.study.capacity import mean_capacity
-from qdpem.study.figures import ArmStyle
 from qdpem.study.headline import chosen_text, headline_arms, styles_of
 from qdpem.study.measures import CONTENTION, DELIVERY
 from qdpem.study.outlook import find_warnings
@@ -92,15 +92,15 @@ def _map(result: StudyResult, shown: Mapping[str, Record], network: Network, *, 
     if not records:
         return None
     start_s, end_s = result.scenario.window.warm_up_s, result.scenario.window.end_s
-    svg = figures.network_map(
+    svg = network_map.network_map(
         dict(next(iter(records.values())).tables),
         names=network.graph.node_names,
         loads={
-            arm: figures.repeater_load(record.tables, start_s=start_s, end_s=end_s)
+            arm: network_map.repeater_load(record.tables, start_s=start_s, end_s=end_s)
             for arm, record in records.items()
         },
         uses={
-            arm: figures.link_use(record.tables, start_s=start_s, end_s=end_s)
+            arm: network_map.link_use(record.tables, start_s=start_s, end_s=end_s)
             for arm, record in records.items()
         },
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from qdpem.scenario.schema import RIGHTS, Arm
-from qdpem.study.figures import ArmStyle, arm_styles
+from qdpem.study.canvas import ArmStyle, arm_styles
 from qdpem.study.reading import CLAIMANT, MANY_ARMS
 from qdpem.study.results import StudyResult
 from qdpem.study.strongest import BLIND

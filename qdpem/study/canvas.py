@@ -1,0 +1,96 @@
+"""What all figures of a study share: the same bytes for the same data, legible on light and dark pages.
+
+Text and axes are drawn in one ink that becomes CSS `currentColor`; data use the palette of Okabe and Ito
+(2008), which colour-blind readers can tell apart, its blue a little lighter for dark pages, with a marker
+and a dash for every arm besides. An arm looks the same in every figure.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count, cycle
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK = "#010203"
+COLOURS = ("#1C86CC", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_DASHES = ((0, ()), (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))
+_SETTINGS: Mapping[str, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "qdpem",
+    "font.family": "sans-serif",
+    "font.size": 10.0,
+    "axes.titlesize": 10.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#808080",
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+
+@dataclass(frozen=True)
+class ArmStyle:
+    """How one arm looks everywhere."""
+
+    colour: str
+    marker: str
+    dash: tuple[int, tuple[float, ...]]
+
+
+def arm_styles(names: Sequence[str]) -> dict[str, ArmStyle]:
+    """One look per arm, by its place in the study."""
+    looks = zip(names, cycle(COLOURS), _markers(), cycle(_DASHES), strict=False)
+    return {name: ArmStyle(colour, marker, dash) for name, colour, marker, dash in looks}
+
+
+def _markers() -> Iterator[str]:
+    """Markers that meet each colour in another order each time round: 49 looks before one comes again."""
+    for number in count():
+        yield _MARKERS[(number + number // len(COLOURS)) % len(_MARKERS)]
+
+
+@contextmanager
+def canvas(
+    *, width: float, height: float, columns: int = 1, rows: int = 1
+) -> Iterator[tuple[Figure, Sequence[Axes]]]:
+    """A figure in our settings, drawn without any window and without touching pyplot's state."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(dict(_SETTINGS)):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        yield figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
+def svg(figure: Figure, prefix: str) -> str:
+    """The figure as one <svg> element; ids carry `prefix`, so several can stand in one page."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    for pattern in (r'(\bid=")', r'(href="#)', r"(url\(#)"):
+        text = re.sub(pattern, rf"\g<1>{prefix}-", text)
+    return text
