@@ -47,7 +47,7 @@ _TIE_PER_S = 1e-6
 class FidelityRoutingParameters(LiveParameters):
     """What can be set of fidelity-aware routing, beside the beliefs and base stock of `live`."""
 
-    horizon_s: float = tunable(1.0, low=0.1, high=5.0, log=True)
+    horizon_s: float = tunable(1.0, low=0.1, high=20.0, log=True)
     """Capacity is what links and repeaters can give within this time, or the time left if that is less."""
     overflow: str = tunable("wait", choices=("wait", "queue"))
     """Who finds no capacity left waits for it ("wait") or queues where it would have gone ("queue")."""

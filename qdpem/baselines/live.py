@@ -40,10 +40,10 @@ class LiveParameters(BaseStockRule):
 
     wait_share: float = tunable(0.15, low=0.0, high=0.5)
     """Believed age of link pairs when they are swapped, as a share of the expected finish."""
-    hope: float = tunable(0.8, low=0.4, high=1.2)
+    hope: float = tunable(0.8, low=0.4, high=4.0, log=True)
     """A request is left if even an idle network is expected to need more than this share of its slack."""
 
-    crowd: float = tunable(2.0, low=0.5, high=8.0, log=True)
+    crowd: float = tunable(2.0, low=0.5, high=32.0, log=True)
     """A request is left while, behind the work ahead, it is expected to need more than so often its slack."""
     thrift: float = tunable(0.1, low=0.0, high=0.5)
     """Seconds of later finish accepted for each second of source and repeater time left to others."""
