@@ -12,6 +12,9 @@ from qdpem.cli.console import console, progress_bars
 from qdpem.cli.options import OUTPUT, Overrides, ScenarioFile, Workers
 from qdpem.cli.study import teller
 
+_END = 0.1
+"""Share of a range, at either end, where a parameter is said to lie at its end."""
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -149,10 +152,8 @@ def sentences(found: Tuning) -> list[str]:
     """What was found, and how far to trust it."""
     verdict, what = found.verdict, found.measure.heading
     if verdict is None:
-        return [
-            f"No candidate of {found.plan.rungs[0].candidates} beats the defaults of {found.arm.name} on"
-            f" {len(found.seeds)} seeds: they are kept."
-        ]
+        said = f"No candidate of {found.plan.rungs[0].candidates} beats the defaults of {found.arm.name} on"
+        return [f"{said} {len(found.seeds)} seeds: they are kept.", *_at_ends(found)]
     lead = found.lead(found.winner).difference.estimate
     held = f"on the {len(found.held_out)} seeds held out ({found.held_out[0]} to {found.held_out[-1]})"
     bounds = f"{_signed(found, verdict.student_low)} to {_signed(found, verdict.student_high)}"
@@ -167,7 +168,21 @@ def sentences(found: Tuning) -> list[str]:
         f"Its {_signed(found, lead)} on the seeds that chose it is optimistic: it is the best of"
         f" {found.plan.rungs[0].candidates}, and the best is so partly by luck."
     )
-    return [said, optimistic]
+    return [said, optimistic, *_at_ends(found)]
+
+
+def _at_ends(found: Tuning) -> list[str]:
+    """What of the parameters chosen lies so near the end of its range that better may lie beyond."""
+    from qdpem.policy.tuning import Range
+
+    ends = [
+        f"{name} = {_short(value)} of {space.low:g} to {space.high:g}"
+        for name, value in found.chosen.values.items()
+        if isinstance(space := found.space[name], Range) and not _END < space.place(value) < 1.0 - _END
+    ]
+    if not ends:
+        return []
+    return [f"At an end of where it was looked for: {', '.join(ends)}. Better may lie beyond."]
 
 
 def _signed(found: Tuning, value: float) -> str:

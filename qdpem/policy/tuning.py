@@ -47,6 +47,16 @@ class Range:
         """Whether only whole numbers are meant."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
+    def place(self, value: float) -> float:
+        """Where `value` lies: 0 at `low`, 1 at `high`, by its logarithm if `log`.
+
+        >>> Range(0.1, 10.0, log=True).place(1.0)
+        0.5
+        """
+        if self.log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
+
 
 @dataclass(frozen=True)
 class Choices:

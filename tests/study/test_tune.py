@@ -13,7 +13,7 @@ import pytest
 from qdpem.baselines.minimum_hop import LocalMinimumHop, MinimumHopParameters
 from qdpem.errors import PolicyError, StudyError
 from qdpem.policy.interface import Decisions, Views
-from qdpem.policy.tuning import tunable
+from qdpem.policy.tuning import Range, tunable
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.arms import resolve_arm
 from qdpem.study.trials import Trial, TrialFile
@@ -171,7 +171,7 @@ def made_tuning(small_scenario, *, winner: list[float], defaults: list[float]) -
     first = candidate(0.3, [0.7, 0.71, 0.72, 0.73, *defaults])
     return Tuning(
         arm=Arm(name="x"),
-        space={},
+        space={"share": Range(0.0, 1.0)},
         plan=plan_halving(24, seeds=100),
         measure=DELIVERY,
         defaults=first,
@@ -197,6 +197,24 @@ def test_what_the_held_out_seeds_say_is_what_is_said(small_scenario) -> None:
     worse = made_tuning(small_scenario, winner=[0.69, 0.70, 0.70, 0.73], defaults=base)
     assert "The defaults are kept." in sentences(worse)[0]
     assert worse.chosen is worse.defaults
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        (Range(0.0, 1.0), "share = 0.9 of 0 to 1"),
+        (Range(0.85, 4.0), "share = 0.9 of 0.85 to 4"),
+        (Range(0.1, 1.0, log=True), "share = 0.9 of 0.1 to 1"),
+        (Range(0.1, 2.0), ""),
+        (Range(0.01, 2.0, log=True), ""),
+    ],
+)
+def test_a_parameter_chosen_at_an_end_of_its_range_is_told(small_scenario, space, said) -> None:
+    from qdpem.cli.tune import sentences
+
+    clear = made_tuning(small_scenario, winner=[0.75, 0.78, 0.76, 0.78], defaults=[0.70, 0.72, 0.71, 0.73])
+    told = sentences(replace(clear, space={"share": space}))[2:]
+    assert told == [f"At an end of where it was looked for: {said}. Better may lie beyond."] * bool(said)
 
 
 def test_ties_go_to_less_contention_and_then_to_the_defaults() -> None:
