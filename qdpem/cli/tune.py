@@ -12,9 +12,6 @@ from qdpem.cli.console import console, progress_bars
 from qdpem.cli.options import OUTPUT, Overrides, ScenarioFile, Workers
 from qdpem.cli.study import teller
 
-_END = 0.1
-"""Share of a range, at either end, where a parameter is said to lie at its end."""
-
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -22,6 +19,9 @@ if TYPE_CHECKING:
     from qdpem.scenario.schema import Arm, Scenario
     from qdpem.study.halving import Halving
     from qdpem.study.tune import Candidate, Tuning
+
+_END = 0.1
+"""Share of a range, at either end, where a parameter is said to lie at its end."""
 
 
 def tune(

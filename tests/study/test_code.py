@@ -80,7 +80,7 @@ def test_trials_are_made_again_when_the_policy_was_edited(small_scenario, own_ru
     assert found().made == first.made
 
 
-def test_the_digest_covers_what_a_run_executes_and_nothing_else(small_scenario, own_rule, tmp_path) -> None:
+def test_the_digest_follows_the_package_that_offers_the_policy(small_scenario, own_rule, tmp_path) -> None:
     alone, own = code_digest(small_scenario), code_digest(small_scenario, resolve_arm(Arm(name="own-rule")))
     assert alone == code_digest(small_scenario, resolve_arm(Arm(name="local-live", knowledge="gru"))) != own
     assert registry.package_of("policy", "own-rule") == "own_rule"
@@ -88,6 +88,16 @@ def test_the_digest_covers_what_a_run_executes_and_nothing_else(small_scenario, 
     with pytest.raises(UnknownNameError):
         code_digest(small_scenario, Arm(name="own-role"))
     assert source_files("no_such_package") == []
+
+
+def test_what_comes_after_a_run_is_no_part_of_its_code(small_scenario, monkeypatch) -> None:
+    digested = []
+    monkeypatch.setattr("qdpem.simulation.code.source_digest", lambda files: digested.extend(files) or "")
+    code_digest(small_scenario)
+    names = {"/".join(path.parts[-3:]) for path in digested}
+    assert {"qdpem/simulation/run.py", "qdpem/learning/agent.py", "qdpem/records/writer.py"} <= names
+    assert any(name.endswith("physics/pauli.py") for name in names)
+    assert not {path.parent.name for path in digested} & {"study", "cli"}
 
 
 def test_a_record_says_which_code_made_it(finished_study) -> None:
