@@ -1,11 +1,12 @@
-"""Paths between nodes: the K with fewest hops, found on first use and kept."""
+"""Paths between nodes: the few with fewest hops and with least work, found on first use and kept."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from itertools import pairwise
+from itertools import islice, pairwise
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,17 @@ from numpy.typing import NDArray
 from qdpem.network.graph import Network
 from qdpem.network.outages import NOTHING_AWAY, Away
 
-_STEPS_PER_KM = 1e9
 _UNREACHABLE = 2**61
+# A hop outweighs any length: 2^48 micrometres are seven times round the earth.
+_HOP = 2**48
+_STEPS_PER_KM = 1e9
+_STEPS_PER_S = 1e9
 _KEPT_WALKS = 128
 _MOST_EXPANSIONS = 20_000
 _KEPT_DETOURS = 16
+
+# For each node its (neighbour, link) pairs.
+Neighbours: TypeAlias = Sequence[Sequence[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
@@ -40,18 +47,23 @@ class Path:
 
 
 class Routes:
-    """K shortest simple paths per pair, by (hops, length, nodes), inner nodes only where repeaters work.
+    """K simple paths per pair: half with fewest hops, half with least work; inner nodes only with repeaters.
 
-    `paths(s, d)` gives up to `count` paths of at most (least hops + `extra_hops`) hops, empty if none.
+    `paths(s, d)` gives up to `count` paths of at most (least hops + `extra_hops`) hops, empty if none. The
+    first ceil(`count` / 2) by (hops, length, nodes) are among them; the rest are, of all others, those with
+    least (work, nodes), where the work of a path is the mean time that one pair takes of its links and
+    repeaters, sum of 1/rate over its links plus sum of 1/rate over its inner nodes. Paths with fewest hops
+    alone are much alike: they often cross the same weak repeater, and then no choice among them avoids it.
+    A link that makes no pairs has no work, so it is only crossed for fewest hops.
+
     Found when first asked and kept; every arm of a seed may share one object. What is `away` is for these
     routes not there at all.
 
-    The search takes one number of hops after another and, at each, completes paths best first (A*,
-    Hart, Nilsson and Raphael 1968) with the length of the shortest walk of exactly the hops that are
-    left as its bound. At the least number of hops every such walk is a simple path, so at most
-    `count` x hops prefixes are opened however large the network. Above it a walk may visit a node
-    twice; if more than 20,000 prefixes are opened at one number of hops, what was found by then is
-    kept and no longer path is sought. Lengths are compared to the micrometre.
+    Paths are completed best first (A*, Hart, Nilsson and Raphael 1968), with the least cost of a walk of at
+    most the hops that are left as its bound. At the least number of hops every such walk is a simple path,
+    so at most `count` x hops prefixes are opened however large the network. Beyond it a walk may visit a
+    node twice; after 20,000 prefixes what was found by then is kept. Lengths are compared to the
+    micrometre, work to the nanosecond.
     """
 
     def __init__(
@@ -65,15 +77,12 @@ class Routes:
         self.count = count
         self.extra_hops = extra_hops
         self._found: dict[tuple[int, int], tuple[Path, ...]] = {}
-        self._walks: dict[int, _Walks] = {}
-        self._steps: list[int] = np.rint(network.graph.length_km * _STEPS_PER_KM).astype(np.int64).tolist()
         self._length_km: list[float] = network.graph.length_km.tolist()
         self._delay_s: list[float] = network.delay_s.tolist()
         self._detours: dict[Away, Routes] = {}
-        self._neighbours = network.neighbours
-        if away:
-            self._leave_out(away)
-        self._arcs = _Arcs.of(self._neighbours, self._steps)
+        neighbours = _without(away, network.neighbours) if away else network.neighbours
+        self._fewest_hops = _Search(network, neighbours, _hops_then_length(network))
+        self._least_work = _Search(network, neighbours, _work(network))
 
     def paths(self, source: int, destination: int, away: Away = NOTHING_AWAY) -> tuple[Path, ...]:
         """Up to `count` paths from `source` to `destination`, best first.
@@ -88,10 +97,10 @@ class Routes:
             self._find(min(key), max(key))
         found = self._found[key]
         if away and any(away.hits(path.nodes, path.links) for path in found):
-            return self._without(away).paths(source, destination)
+            return self._around(away).paths(source, destination)
         return found
 
-    def _without(self, away: Away) -> Routes:
+    def _around(self, away: Away) -> Routes:
         """The routes around what is away; those asked for last are kept."""
         detour = self._detours.pop(away, None)
         if detour is None:
@@ -101,69 +110,25 @@ class Routes:
             del self._detours[next(iter(self._detours))]
         return detour
 
-    def _leave_out(self, away: Away) -> None:
-        self._neighbours = tuple(
-            tuple(pair for pair in around if not away.hits((node, pair[0]), (pair[1],)))
-            for node, around in enumerate(self.network.neighbours)
-        )
-
     def _find(self, low: int, high: int) -> None:
         if not 0 <= low <= high < self.network.node_count:
             raise ValueError(
                 f"no path from node {low} to node {high}: nodes are 0 to {self.network.node_count - 1}"
             )
-        found = [] if low == high else self._shortest(low, high)
+        found = [] if low == high else self._best(low, high)
         self._found[low, high] = tuple(found)
         self._found[high, low] = tuple(path.reversed() for path in found)
 
-    def _shortest(self, source: int, destination: int) -> list[Path]:
-        walks = self._walks_to(destination)
-        least = walks.least_hops([node for node, _ in self._neighbours[source]])
+    def _best(self, source: int, destination: int) -> list[Path]:
+        least = self._fewest_hops.least_hops(source, destination)
         if least is None:
             return []
-        found: list[Path] = []
-        for hops in range(1 + least, 2 + least + self.extra_hops):
-            nodes, complete = self._of_hops(source, hops, walks.up_to(hops - 1), self.count - len(found))
-            found.extend(self._path(sequence) for sequence in nodes)
-            if len(found) == self.count or not complete:
-                break
-        return found
-
-    def _of_hops(
-        self, source: int, hops: int, bound: list[list[int]], count: int
-    ) -> tuple[list[tuple[int, ...]], bool]:
-        """The `count` shortest simple paths of exactly `hops` hops, and whether the search was whole."""
-        neighbours, steps = self._neighbours, self._steps
-        # Entries are (bound on the whole length, nodes so far, length so far): ties go by nodes.
-        heap: list[tuple[int, tuple[int, ...], int]] = [(0, (source,), 0)]
-        found: list[tuple[int, ...]] = []
-        for _ in range(_MOST_EXPANSIONS):
-            if not heap:
-                return found, True
-            _, nodes, walked = heappop(heap)
-            left = hops - len(nodes)
-            if left < 0:
-                found.append(nodes)
-                if len(found) == count:
-                    return found, True
-                continue
-            least_left = bound[left]
-            for node, link in neighbours[nodes[-1]]:
-                beyond = least_left[node]
-                if beyond < _UNREACHABLE and node not in nodes:
-                    so_far = walked + steps[link]
-                    heappush(heap, (so_far + beyond, (*nodes, node), so_far))
-        return found, not heap
-
-    def _walks_to(self, destination: int) -> _Walks:
-        found = self._walks.get(destination)
-        if found is None:
-            if len(self._walks) == _KEPT_WALKS:
-                del self._walks[next(iter(self._walks))]
-            barred = self.network.repeater_rate_hz <= 0.0
-            barred[destination] = True
-            found = self._walks[destination] = _Walks(self._arcs, destination, barred)
-        return found
+        most_hops = least + self.extra_hops
+        wanted = self.count - self.count // 2
+        few = set(islice(self._fewest_hops.paths(source, destination, most_hops), wanted))
+        light = self._least_work.paths(source, destination, most_hops)
+        others = islice((nodes for nodes in light if nodes not in few), self.count - wanted)
+        return sorted(map(self._path, (*few, *others)), key=_hops_length_nodes)
 
     def _path(self, nodes: tuple[int, ...]) -> Path:
         links = tuple(self.network.link_between[pair] for pair in pairwise(nodes))
@@ -173,6 +138,83 @@ class Routes:
             sum(self._length_km[link] for link in links),
             sum(self._delay_s[link] for link in links),
         )
+
+
+def _hops_length_nodes(path: Path) -> tuple[int, float, tuple[int, ...]]:
+    return path.hops, round(path.length_km, 9), path.nodes
+
+
+def _without(away: Away, neighbours: Neighbours) -> Neighbours:
+    return tuple(
+        tuple(pair for pair in around if not away.hits((node, pair[0]), (pair[1],)))
+        for node, around in enumerate(neighbours)
+    )
+
+
+def _hops_then_length(network: Network) -> list[int]:
+    """The cost of each link by which a hop more is always worse than any length."""
+    steps = np.rint(network.graph.length_km * _STEPS_PER_KM).astype(np.int64)
+    return list((_HOP + steps).tolist())
+
+
+def _work(network: Network) -> list[int]:
+    """The cost of each link by which paths between two nodes compare as their work does.
+
+    A link's own and half of that of the repeater at each end: what the two ends of a path add is the same
+    for all paths between them.
+    """
+    rates_hz = network.repeater_rate_hz
+    swap_s = np.divide(1.0, rates_hz, out=np.zeros_like(rates_hz), where=rates_hz > 0.0)
+    working = network.link_rate_hz > 0.0
+    pair_s = np.divide(1.0, network.link_rate_hz, out=np.zeros(network.link_count), where=working)
+    cost = np.rint((pair_s + swap_s[network.graph.link_ends].mean(axis=1)) * _STEPS_PER_S)
+    return list(np.where(working, np.minimum(cost, _UNREACHABLE), _UNREACHABLE).astype(np.int64).tolist())
+
+
+class _Search:
+    """Simple paths over repeaters, least summed cost of their links first; costs are whole numbers."""
+
+    def __init__(self, network: Network, neighbours: Neighbours, cost: list[int]) -> None:
+        self._idle = network.repeater_rate_hz <= 0.0
+        self._neighbours = neighbours
+        self._cost = cost
+        self._arcs = _Arcs.of(neighbours, cost)
+        self._walks: dict[int, _Walks] = {}
+
+    def least_hops(self, source: int, destination: int) -> int | None:
+        """Fewest hops of any path; None if there is none."""
+        fewer = self._walks_to(destination).least_hops([node for node, _ in self._neighbours[source]])
+        return None if fewer is None else 1 + fewer
+
+    def paths(self, source: int, destination: int, most_hops: int) -> Iterator[tuple[int, ...]]:
+        """Nodes of each path of at most `most_hops` hops, by (cost, nodes), until 20,000 are opened."""
+        neighbours, cost = self._neighbours, self._cost
+        bound = self._walks_to(destination).up_to(most_hops - 1)
+        # Entries are (bound on the whole cost, nodes so far, cost so far): ties go by nodes.
+        heap: list[tuple[int, tuple[int, ...], int]] = [(0, (source,), 0)]
+        for _ in range(_MOST_EXPANSIONS):
+            if not heap:
+                return
+            _, nodes, walked = heappop(heap)
+            if nodes[-1] == destination:
+                yield nodes
+                continue
+            least_left = bound[most_hops - len(nodes)]
+            for node, link in neighbours[nodes[-1]]:
+                so_far = walked + cost[link]
+                beyond = so_far + least_left[node]
+                if beyond < _UNREACHABLE and node not in nodes:
+                    heappush(heap, (beyond, (*nodes, node), so_far))
+
+    def _walks_to(self, destination: int) -> _Walks:
+        found = self._walks.get(destination)
+        if found is None:
+            if len(self._walks) == _KEPT_WALKS:
+                del self._walks[next(iter(self._walks))]
+            barred = self._idle.copy()
+            barred[destination] = True
+            found = self._walks[destination] = _Walks(self._arcs, destination, barred)
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,22 +227,22 @@ class _Arcs:
     tails: NDArray[np.int64]
     first: NDArray[np.int64]
     head: NDArray[np.int64]
-    steps: NDArray[np.int64]
+    cost: NDArray[np.int64]
 
     @classmethod
-    def of(cls, neighbours: Sequence[Sequence[tuple[int, int]]], steps: list[int]) -> _Arcs:
+    def of(cls, neighbours: Neighbours, cost: list[int]) -> _Arcs:
         degree = np.array([len(around) for around in neighbours], dtype=np.int64)
         first = np.cumsum(degree) - degree
-        arcs = [(node, steps[link]) for around in neighbours for node, link in around]
-        head, length = np.array(arcs, dtype=np.int64).reshape(-1, 2).T
+        arcs = [(node, cost[link]) for around in neighbours for node, link in around]
+        head, costs = np.array(arcs, dtype=np.int64).reshape(-1, 2).T
         tails = np.flatnonzero(degree)
-        return cls(tails, first[tails], head, length)
+        return cls(tails, first[tails], head, costs)
 
 
 class _Walks:
-    """Least length of a walk of exactly r hops from each node to one destination, over repeaters.
+    """Least cost of a walk of at most r hops from each node to one destination, over repeaters.
 
-    In micrometres, a row for each r, as far as they were asked for.
+    A row for each r, as far as they were asked for.
     """
 
     def __init__(self, arcs: _Arcs, destination: int, barred: NDArray[np.bool_]) -> None:
@@ -208,7 +250,6 @@ class _Walks:
         self._barred = barred
         self._row = np.full(len(barred), _UNREACHABLE, dtype=np.int64)
         self._row[destination] = 0
-        self._reached = self._row < _UNREACHABLE
         self._growing = True
         self._rows: list[list[int]] = [self._row.tolist()]
 
@@ -231,14 +272,15 @@ class _Walks:
             hops += 1
 
     def _grow(self) -> None:
+        if not self._growing:
+            self._rows.append(self._rows[-1])
+            return
         arcs = self._arcs
-        row = np.full_like(self._row, _UNREACHABLE)
+        row = self._row.copy()
         if len(arcs.tails):
-            over = np.minimum(self._row[arcs.head] + arcs.steps, _UNREACHABLE)
-            row[arcs.tails] = np.minimum.reduceat(over, arcs.first)
-        row[self._barred] = _UNREACHABLE
-        near = row < _UNREACHABLE
-        self._growing = bool((near & ~self._reached).any())
-        self._reached |= near
+            over = np.minimum(self._row[arcs.head] + arcs.cost, _UNREACHABLE)
+            nearer = np.minimum(np.minimum.reduceat(over, arcs.first), row[arcs.tails])
+            row[arcs.tails] = np.where(self._barred[arcs.tails], row[arcs.tails], nearer)
+        self._growing = bool((row < self._row).any())
         self._row = row
         self._rows.append(row.tolist())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import networkx as nx
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from physics.interface import CompiledLink
 from qdpem.network.generators import (
     GridParameters,
     LineParameters,
@@ -21,8 +23,15 @@ from qdpem.network.outages import NOTHING_AWAY, Away
 from qdpem.network.routing import _KEPT_DETOURS, Path, Routes
 
 
-def bare_network(graph: Graph, *, repeater_rate_hz: list[float] | None = None) -> Network:
+def bare_network(
+    graph: Graph,
+    *,
+    repeater_rate_hz: list[float] | None = None,
+    success_probability: Sequence[float] | None = None,
+) -> Network:
+    """With sources of one attempt per second, so that a link makes twice its success probability."""
     nodes = len(graph.node_names)
+    chances = [0.5] * len(graph.length_km) if success_probability is None else success_probability
     return Network(
         graph=graph,
         source_rate_hz=np.ones(nodes),
@@ -33,7 +42,10 @@ def bare_network(graph: Graph, *, repeater_rate_hz: list[float] | None = None) -
         memories=np.ones(nodes, dtype=np.int64),
         foreign_stock_share=0.25,
         delay_s=graph.length_km / 2e5 + 1e-5,
-        links=(),
+        links=tuple(
+            CompiledLink(success_probability=chance, attempt_period_s=1.0, fresh=None, source_limited=True)
+            for chance in chances
+        ),
         hardware=(),
     )
 
@@ -58,26 +70,55 @@ def by_brute_force(
     extra_hops: int,
     away: Away = NOTHING_AWAY,
 ) -> list[tuple[int, ...]]:
-    """The same by networkx (Yen 1971): all simple paths by hops, sorted by what Routes promises."""
+    """The same by networkx (Yen 1971): nodes of the paths by hops, then of the rest by work, as promised."""
     whole = nx.Graph()
     whole.add_nodes_from(range(network.node_count))
+    rates = network.repeater_rate_hz
     for link, (ends, length) in enumerate(
         zip(network.graph.link_ends.tolist(), network.graph.length_km.tolist(), strict=True)
     ):
         if not away.hits(ends, (link,)):
-            whole.add_edge(*ends, length=length)
-    kept = [node for node in whole if network.repeater_rate_hz[node] > 0 or node in (source, destination)]
+            whole.add_edge(*ends, length=length, pair_s=per_second(network.link_rate_hz[link]))
+    kept = [node for node in whole if rates[node] > 0 or node in (source, destination)]
     usable = whole.subgraph(kept)
     if not nx.has_path(usable, source, destination):
         return []
-    least, found = None, []
+    least = nx.shortest_path_length(usable, source, destination)
+
+    def by_hops(nodes: list[int]) -> tuple[int, float, tuple[int, ...]]:
+        return len(nodes), round(nx.path_weight(usable, nodes, "length"), 9), tuple(nodes)
+
+    def by_work(nodes: list[int]) -> tuple[float, tuple[int, ...]]:
+        swaps_s = sum(1.0 / rates[node] for node in nodes[1:-1])
+        return round(nx.path_weight(usable, nodes, "pair_s") + swaps_s, 9), tuple(nodes)
+
+    wanted = count - count // 2
+    few: list[list[int]] = []
     for nodes in nx.shortest_simple_paths(usable, source, destination):
-        least = len(nodes) if least is None else least
-        whole_levels = len(found) >= count and len(nodes) > found[-1][0]
-        if len(nodes) > least + extra_hops or whole_levels:
+        if len(nodes) > least + 1 + extra_hops or (len(few) >= wanted and len(nodes) > len(few[-1])):
             break
-        found.append((len(nodes), round(nx.path_weight(usable, nodes, "length"), 9), tuple(nodes)))
-    return [nodes for _, _, nodes in sorted(found)[:count]]
+        few.append(nodes)
+    few = sorted(few, key=by_hops)[:wanted]
+
+    def work_s(one: int, other: int, data: dict[str, float]) -> float | None:
+        inner = [node for node in (one, other) if node not in (source, destination)]
+        work = data["pair_s"] + sum(0.5 / rates[node] for node in inner)
+        return work if work < np.inf else None
+
+    light: list[list[int]] = []
+    working = nx.subgraph_view(usable, filter_edge=lambda *ends: usable.edges[ends]["pair_s"] < np.inf)
+    if nx.has_path(working, source, destination):
+        for nodes in nx.shortest_simple_paths(working, source, destination, weight=work_s):
+            if light and len(light) >= count // 2 and by_work(nodes)[0] > by_work(light[-1])[0]:
+                break
+            if len(nodes) <= least + 1 + extra_hops and nodes not in few:
+                light.append(nodes)
+    light = sorted(light, key=by_work)[: count // 2]
+    return [tuple(nodes) for nodes in sorted(few + light, key=by_hops)]
+
+
+def per_second(rate_hz: float) -> float:
+    return 1.0 / rate_hz if rate_hz > 0.0 else np.inf
 
 
 @st.composite
@@ -87,13 +128,15 @@ def networks(draw: st.DrawFn) -> Network:
     ends = sorted(draw(st.lists(st.sampled_from(pairs), unique=True, max_size=18)))
     # A few equal lengths, so that ties are tried; 0.1 does not add up exactly in binary.
     lengths = draw(st.lists(st.sampled_from([0.1, 0.2, 0.3, 7.0]), min_size=len(ends), max_size=len(ends)))
-    rates = draw(st.lists(st.sampled_from([0.0, 1.0, 1.0, 1.0]), min_size=nodes, max_size=nodes))
-    return bare_network(graph_of(nodes, ends, lengths), repeater_rate_hz=rates)
+    rates = draw(st.lists(st.sampled_from([0.0, 1.0, 1.0, 4.0]), min_size=nodes, max_size=nodes))
+    chances = draw(st.lists(st.sampled_from([0.0, 0.125, 0.5, 0.5]), min_size=len(ends), max_size=len(ends)))
+    graph = graph_of(nodes, ends, lengths)
+    return bare_network(graph, repeater_rate_hz=rates, success_probability=chances)
 
 
 @settings(max_examples=150, deadline=None)
 @given(network=networks(), count=st.integers(1, 9), extra_hops=st.integers(0, 4))
-def test_exactly_the_shortest_paths_of_networkx(network: Network, count: int, extra_hops: int) -> None:
+def test_exactly_the_paths_of_networkx(network: Network, count: int, extra_hops: int) -> None:
     routes = Routes(network, count=count, extra_hops=extra_hops)
     for source in range(network.node_count):
         for destination in range(source + 1, network.node_count):
