@@ -31,11 +31,11 @@ _LONGEST_LIFE_S = 3600.0
 class BaseStockRule:
     """How much is kept, for whom, at what quality, and how far it yields."""
 
-    base: int = tunable(1, low=0, high=4, for_stock=True)
+    base: int = tunable(1, low=0, high=4, rights="remote")
     """Remote pairs kept or on order for each peer at most."""
-    link_base: int = tunable(1, low=0, high=6, for_stock=True)
+    link_base: int = tunable(1, low=0, high=6, rights="elementary")
     """Link pairs that a site keeps or has on order with each neighbour at most; central: for each link."""
-    least_use: float = tunable(0.3, low=0.05, high=2.0, log=True, for_stock=True)
+    least_use: float = tunable(0.3, low=0.05, high=2.0, log=True, rights="remote")
     """Requests expected within its useful life from which the first remote pair is worth keeping; the n-th is
     where n or more come as likely as then one or more."""
     peers: int = 6

@@ -49,7 +49,7 @@ class LiveParameters(BaseStockRule):
     """Seconds of later finish accepted for each second of source and repeater time left to others."""
     unseen_pairs: float = 1.0
     """Pairs believed ahead at sources a site has no news of; central: there are none."""
-    unseen_tokens: float = tunable(0.0, low=0.0, high=1.0)
+    unseen_tokens: float = tunable(0.0, low=0.0, high=1.0, control="local")
     """Tokens believed ready at repeaters a site has no news of; central: there are none."""
 
     end_rounds: bool = True

@@ -48,7 +48,7 @@ class MaxWeightParameters(BaseStockRule):
     """Chance given up, where there is a choice, for each second of finish and of nodes' time saved."""
     wait_share: float = tunable(0.15, low=0.0, high=0.5)
     """Believed age of link pairs when they are swapped, as a share of the expected finish."""
-    unseen_tokens: float = tunable(1.0, low=0.0, high=1.0)
+    unseen_tokens: float = tunable(1.0, low=0.0, high=1.0, control="local")
     """Tokens believed ready at repeaters a site has no news of; central: there are none."""
 
     def __post_init__(self) -> None:

@@ -4,13 +4,13 @@
 >>> @dataclass(frozen=True, kw_only=True)
 ... class Parameters:
 ...     hope: float = tunable(0.8, low=0.4, high=1.2)
-...     base: int = tunable(1, low=0, high=4)
+...     base: int = tunable(1, low=0, high=4, rights="remote")
 ...     rule: str = tunable("first", choices=("first", "nearest"))
 ...     margin: float = 0.01
->>> search_space(Parameters)["hope"]
+>>> search_space(Parameters, rights="virtual", control="local")["hope"]
 Range(low=0.4, high=1.2, log=False)
->>> sorted(search_space(Parameters))
-['base', 'hope', 'rule']
+>>> sorted(search_space(Parameters, rights="elementary", control="local"))
+['hope', 'rule']
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
-from qdpem.scenario.schema import Rights
+from qdpem.scenario.schema import Control, Rights
 
 _KEY = "tune"
-_FOR_STOCK = "for_stock"
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,24 @@ class Choices:
 Space: TypeAlias = Range | Choices
 
 
+@dataclass(frozen=True)
+class Tunable:
+    """Where to look for a parameter's value, and for which arms it matters.
+
+    Those of at least these `rights`, and of this `control` alone if one is said.
+    """
+
+    space: Space
+    rights: Rights
+    control: Control | None
+
+    def matters(self, *, rights: Rights, control: Control) -> bool:
+        """Whether an arm of these rights and this control can be changed by it."""
+        order = get_args(Rights)
+        enough = order.index(rights) >= order.index(self.rights)
+        return enough and self.control in (None, control)
+
+
 def tunable(
     default: Any,
     *,
@@ -79,12 +96,14 @@ def tunable(
     high: float | None = None,
     log: bool = False,
     choices: Sequence[Any] | None = None,
-    for_stock: bool = False,
+    rights: Rights = "serve",
+    control: Control | None = None,
 ) -> Any:
     """A dataclass field with a default, and the space in which `tune` may look for a better one.
 
-    Either `low` and `high`, or `choices`. `for_stock`: it matters only with a right to stock. Raises
-    ValueError when the default lies outside, or for both.
+    Either `low` and `high`, or `choices`. It matters only for arms of at least these `rights` and, where one
+    is said, of this `control`: no budget is spent on it for others. Raises ValueError when the default lies
+    outside, or for both.
     """
     if (choices is None) == (low is None or high is None):
         raise ValueError(f"a tunable parameter of default {default!r} needs low and high, or choices")
@@ -99,13 +118,10 @@ def tunable(
         inside = low <= default <= high
     if not inside:
         raise ValueError(f"the default {default!r} lies outside {space}")
-    return field(default=default, metadata={_KEY: space, _FOR_STOCK: for_stock})
+    return field(default=default, metadata={_KEY: Tunable(space, rights, control)})
 
 
-def search_space(parameters: type, *, rights: Rights = "virtual") -> dict[str, Space]:
-    """The tunable parameters of a policy's `Parameters` that matter under `rights`, and where to look."""
-    return {
-        item.name: item.metadata[_KEY]
-        for item in fields(parameters)
-        if _KEY in item.metadata and not (rights == "serve" and item.metadata[_FOR_STOCK])
-    }
+def search_space(parameters: type, *, rights: Rights, control: Control) -> dict[str, Space]:
+    """The tunable parameters of a policy's `Parameters` that matter to such an arm, and where to look."""
+    found = {item.name: item.metadata[_KEY] for item in fields(parameters) if _KEY in item.metadata}
+    return {name: one.space for name, one in found.items() if one.matters(rights=rights, control=control)}

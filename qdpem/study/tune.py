@@ -168,7 +168,9 @@ def find_candidates(
     """
     factory = registry.load("policy", arm.policy)
     kind = getattr(factory, "Parameters", None)
-    space = search_space(kind, rights=arm.rights or factory.rights) if kind is not None else {}
+    space: dict[str, Space] = {}
+    if kind is not None:
+        space = search_space(kind, rights=arm.rights or factory.rights, control=factory.control)
     if not space:
         raise StudyError(
             f"the policy {arm.policy!r} of the arm {arm.name!r} has no tunable parameter, so that there is"

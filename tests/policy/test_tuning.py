@@ -13,21 +13,24 @@ def test_the_space_is_read_from_the_fields() -> None:
     @dataclass(frozen=True, kw_only=True)
     class Parameters:
         step: float = tunable(0.1, low=1e-3, high=1.0, log=True)
-        base: int = tunable(1, low=0, high=4, for_stock=True)
+        base: int = tunable(1, low=0, high=4, rights="remote")
+        unseen: int = tunable(1, low=0, high=2, control="local")
         kept: bool = tunable(True, choices=(True, False))
         margin: float = 0.01
 
-    space = search_space(Parameters)
+    space = search_space(Parameters, rights="virtual", control="local")
     assert space == {
         "step": Range(1e-3, 1.0, log=True),
         "base": Range(0, 4),
+        "unseen": Range(0, 2),
         "kept": Choices((True, False)),
     }
     assert space["base"].whole
     assert not space["step"].whole
     assert Parameters().base == 1
-    assert search_space(Parameters, rights="elementary") == space
-    assert set(search_space(Parameters, rights="serve")) == {"step", "kept"}
+    assert search_space(Parameters, rights="remote", control="local") == space
+    assert set(search_space(Parameters, rights="elementary", control="local")) == {"step", "kept", "unseen"}
+    assert set(search_space(Parameters, rights="serve", control="central")) == {"step", "kept"}
 
 
 @pytest.mark.parametrize(
