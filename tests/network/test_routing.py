@@ -206,6 +206,15 @@ def test_a_path_knows_its_links_length_and_delay() -> None:
     assert path.hops == 3
 
 
+def test_half_of_the_paths_are_those_with_least_work() -> None:
+    # From 0 to 5: over the weak repeater 1 in two hops, or in three with 2 before it; round it over 3 and 4.
+    around = graph_of(6, [(0, 1), (0, 2), (0, 3), (1, 2), (1, 5), (3, 4), (4, 5)], [1, 1, 9, 1, 1, 9, 9])
+    network = bare_network(around, repeater_rate_hz=[1.0, 0.1, 5.0, 5.0, 5.0, 1.0])
+    assert [path.nodes for path in Routes(network, count=1).paths(0, 5)] == [(0, 1, 5)]
+    assert [path.nodes for path in Routes(network, count=2).paths(0, 5)] == [(0, 1, 5), (0, 3, 4, 5)]
+    assert [path.nodes for path in Routes(network).paths(0, 5)] == [(0, 1, 5), (0, 2, 1, 5), (0, 3, 4, 5)]
+
+
 def test_the_way_back_is_the_way_there_reversed_and_found_once() -> None:
     routes = Routes(small_mesh())
     there, back = routes.paths(40, 3), routes.paths(3, 40)
