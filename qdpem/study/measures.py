@@ -24,6 +24,10 @@ class Measure:
         """The number as tables print it, an en dash for NaN."""
         return "–" if math.isnan(value) else f"{value * self.scale:.{self.decimals}f}"
 
+    def signed(self, value: float) -> str:
+        """A difference as tables print it, with its sign."""
+        return "–" if math.isnan(value) else f"{value * self.scale:+.{self.decimals}f}"
+
 
 DELIVERY = Measure(metric="delivery_ratio", heading="delivered", better="higher")
 CONTENTION = Measure(

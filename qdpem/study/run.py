@@ -21,6 +21,7 @@ from qdpem.scenario.schema import Scenario
 from qdpem.simulation.load import Load, find_load
 from qdpem.study.bounds import BoundedOutcomes, with_shares
 from qdpem.study.drawings import draw_appendix
+from qdpem.study.markdown import results_markdown
 from qdpem.study.measures import DECISION, headlines_of
 from qdpem.study.outcome import Outcome
 from qdpem.study.plan import Planned, StudyPlan, Task, learned_files, plan_study, without_study
@@ -51,7 +52,7 @@ def study(
     progress: Callable[[Moment], None] | None = None,
     command: str = "",
 ) -> StudyResult:
-    """Run the arms and seeds of `scenario`'s [study] table; write report.html and results.csv in `directory`.
+    """Run the arms and seeds of `scenario`'s [study] table; write report.html, results.csv, results.md.
 
     Where the reference is the strongest arm without a forecast, those that may be it run on the tuning seeds
     first. Finished records of the same scenario and arm are kept unless `fresh`. A task that fails becomes a
@@ -87,6 +88,7 @@ def study(
         raise StudyError("every task of the study failed:\n  " + "\n  ".join(result.faults))
     report, table = directory / "report.html", directory / "results.csv"
     write_whole(table, results_csv(result))
+    write_whole(directory / "results.md", results_markdown(result))
     write_report(result, path=report, appendix=draw_appendix(result, command=command))
     return replace(result, report=report, table=table)
 

@@ -200,18 +200,14 @@ def difference_cell(measure: Measure, found: PairedDifference, *, p: float) -> C
     gap, ratio = found.difference, found.ratio.estimate
     relative = "" if math.isnan(ratio) else f" ({100.0 * (ratio - 1.0):+.1f} %)"
     return Cell(
-        text=_signed(measure, gap.estimate) + relative,
+        text=measure.signed(gap.estimate) + relative,
         bounds="" if math.isnan(gap.low) else _between(measure, gap.low, gap.high),
         clear=decided(found, p=p),
     )
 
 
-def _signed(measure: Measure, value: float) -> str:
-    return "–" if math.isnan(value) else f"{value * measure.scale:+.{measure.decimals}f}"
-
-
 def _between(measure: Measure, low: float, high: float) -> str:
-    return "–" if math.isnan(low) else f"{_signed(measure, low)} … {_signed(measure, high)}"
+    return "–" if math.isnan(low) else f"{measure.signed(low)} … {measure.signed(high)}"
 
 
 def _detail(result: StudyResult, measure: Measure) -> dict[str, Any]:
@@ -231,7 +227,7 @@ def _detail(result: StudyResult, measure: Measure) -> dict[str, Any]:
 def _difference_texts(measure: Measure, found: PairedDifference, *, p: float) -> dict[str, str]:
     ratio, low, high = found.ratio.estimate, found.ratio.low, found.ratio.high
     return {
-        "difference": _signed(measure, found.difference.estimate),
+        "difference": measure.signed(found.difference.estimate),
         "bounds": _between(measure, found.difference.low, found.difference.high),
         "student": _between(measure, found.student_low, found.student_high),
         "ratio": "–" if math.isnan(ratio) else f"{ratio:.3f}",

@@ -11,11 +11,13 @@ from rich.console import Console
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.arms import resolve_arm
 from qdpem.study.ladders import ladder_notes, ladder_pairs, ladders
+from qdpem.study.markdown import results_markdown
 from qdpem.study.measures import CONTENTION, DELIVERY, MEASURES
 from qdpem.study.reading import readings
 from qdpem.study.report import Appendix, render_report
 from qdpem.study.statistics import holm, paired_difference
 from qdpem.study.terminal import print_study
+from qdpem.study.wording import p_text
 
 LOCAL = (
     Arm(name="plain", policy="local-live"),
@@ -119,6 +121,28 @@ def test_terminal_and_report_have_the_same_ladder(climbing) -> None:
             assert gap in text
     assert "what rights alone are worth" in shown.getvalue()
     assert "forecasts alone" not in shown.getvalue()
+
+
+def test_markdown_has_the_same_ladder(climbing) -> None:
+    _, _, table = results_markdown(climbing).strip().split("\n\n")
+    heads, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.split("\n")]
+    assert heads == [
+        "rights",
+        "what rights alone are worth",
+        "delivered",
+        "Holm p",
+        "contended / request",
+        "Holm p",
+    ]
+    [ladder] = ladders(climbing)
+    for step, row in zip(ladder.steps, rows, strict=True):
+        gap = step.differences[DELIVERY.metric].difference
+        assert row[:3] == [
+            f"{step.lower.rights} → {step.upper.rights}",
+            f"`{step.lower.name}` → `{step.upper.name}`",
+            f"{gap.estimate:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]",
+        ]
+        assert row[5] == p_text(step.p_values[CONTENTION.metric])
 
 
 def test_what_is_left_out_and_what_is_mixed_is_said(climbing) -> None:

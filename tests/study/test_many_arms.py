@@ -12,6 +12,7 @@ from rich.console import Console
 
 from qdpem.scenario.schema import RIGHTS, Arm
 from qdpem.study.headline import chosen_text, headline_arms, styles_of
+from qdpem.study.markdown import results_markdown
 from qdpem.study.measures import BOUND_SHARES, CONTENTION, DECISION, DELIVERY, MEASURES
 from qdpem.study.reading import CLAIMANT, readings
 from qdpem.study.report import Appendix, render_report
@@ -211,6 +212,21 @@ def test_results_csv_has_a_line_per_arm_and_measure(crowd) -> None:
             assert float(row["difference"]) == gap.difference.estimate
             assert float(row["difference_low"]) == gap.student_low
             assert float(row["holm_p"]) == crowd.adjusted_p(metric)[arm.name]
+
+
+def test_results_markdown_has_a_row_per_arm(crowd) -> None:
+    _, means, *steps = results_markdown(crowd).strip().split("\n\n")
+    heads, rule, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in means.split("\n")]
+    assert heads[:6] == ["arm", "control", "rights", "knowledge", "delivered", "contended / request"]
+    assert heads[-1] == "decision / site asked, ms of wall time"
+    assert {len(row) for row in (heads, rule, *rows)} == {len(heads)}
+    names = [f"`{arm.name}`" + (r" \*" if arm.name == crowd.reference else "") for arm in crowd.ranked]
+    assert [row[0] for row in rows[: len(names)]] == names
+    best = crowd.ranked[0]
+    delivered = crowd.means(DELIVERY.metric)[best.name]
+    assert rows[0][1:4] == [best.control, best.rights, best.knowledge]
+    assert rows[0][4] == f"{delivered.estimate:.3f} [{delivered.low:.3f}, {delivered.high:.3f}]"
+    assert not steps
 
 
 def test_what_is_unknown_is_empty_in_results_csv(made_result) -> None:

@@ -14,6 +14,7 @@ import pytest
 from qdpem.errors import StudyError, UnknownNameError
 from qdpem.records.reader import open_record
 from qdpem.scenario.load import scenario_text
+from qdpem.study.markdown import results_markdown
 from qdpem.study.measures import DECISION
 from qdpem.study.plan import plan_study
 from qdpem.study.progress import Moment, Ticker, watched
@@ -36,6 +37,7 @@ def test_a_study_writes_one_record_per_task_and_a_report(small_scenario, tmp_pat
     assert result.faults == ()
     assert result.arms[1].control == "local"
     assert result.table == tmp_path / "results.csv"
+    assert (tmp_path / "results.md").read_text(encoding="utf-8") == results_markdown(result)
     runs = [moment for moment in moments if moment.work == "runs"]
     assert runs[-1].finished == runs[-1].tasks == 6
     assert runs[-1].done_s == runs[-1].total_s == pytest.approx(30.0)
