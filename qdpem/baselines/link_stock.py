@@ -39,20 +39,29 @@ _MANY = 1_000_000
 def keepers(network: Network, *, most: int) -> Ints:
     """Who keeps how many link pairs of whom: int64 [N, N], owner by partner, 0 where none.
 
-    Up to `most` for each link. One after another the links go to the end whose partner has more of its quota
-    for foreign stock left for each link that is yet to be given; a link for which neither has room has no
-    keeper.
+    Up to `most` for each link, and a second for none while another could still have its first. One after
+    another the links go to the end whose partner has more of its quota for foreign stock left for each link
+    that is yet to be given; a link for which neither has room has no keeper.
     """
     spare = np.floor(network.foreign_stock_share * network.memories).astype(np.int64)
-    waiting = np.bincount(network.graph.link_ends.ravel(), minlength=network.node_count)
     kept = np.zeros((network.node_count, network.node_count), dtype=np.int64)
+    if most < 1:
+        return kept
+    waiting = np.bincount(network.graph.link_ends.ravel(), minlength=network.node_count)
+    owners = []
     for first, second in network.graph.link_ends.tolist():
         owner, partner = first, second
         if spare[first] * waiting[second] > spare[second] * waiting[first]:
             owner, partner = second, first
-        kept[owner, partner] = min(most, spare[partner])
+        owners.append((owner, partner))
+        kept[owner, partner] = min(1, spare[partner])
         spare[partner] -= kept[owner, partner]
         waiting[[first, second]] -= 1
+    for _ in range(1, most):
+        for owner, partner in owners:
+            if spare[partner] > 0:
+                kept[owner, partner] += 1
+                spare[partner] -= 1
     return kept
 
 

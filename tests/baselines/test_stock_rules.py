@@ -85,6 +85,16 @@ def test_every_link_has_at_most_one_keeper_and_no_quota_is_passed() -> None:
     assert keepers(tight, most=1).sum() == 9
 
 
+@pytest.mark.parametrize("share", [1.0 / 16.0, 0.125, 0.25])
+def test_no_link_has_a_second_pair_where_another_could_have_its_first(share: float) -> None:
+    network = replace(small_context().network, foreign_stock_share=share)
+    first = keepers(network, most=1)
+    assert np.array_equal(keepers(network, most=4) > 0, first > 0)
+    # All that a quota has left is given in the end.
+    spare = np.floor(share * network.memories) - keepers(network, most=99).sum(axis=0)
+    assert np.all((spare == 0) | (first.sum(axis=0) == 0))
+
+
 @pytest.mark.parametrize("policy", [LocalLive, CentralLive])
 def test_link_stock_is_ordered_where_both_ends_are_quiet(policy: Any) -> None:
     context = small_context(control=policy.control, rights="elementary")
