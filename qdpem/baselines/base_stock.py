@@ -33,7 +33,7 @@ class BaseStockRule:
 
     base: int = tunable(1, low=0, high=4, rights="remote")
     """Remote pairs kept or on order for each peer at most."""
-    link_base: int = tunable(1, low=0, high=6, rights="elementary")
+    link_base: int = tunable(2, low=0, high=6, rights="elementary")
     """Link pairs that a site keeps or has on order with each neighbour at most; central: for each link."""
     least_use: float = tunable(0.3, low=0.05, high=2.0, log=True, rights="remote")
     """Requests expected within its useful life from which the first remote pair is worth keeping; the n-th is
