@@ -37,8 +37,13 @@ class Order(Protocol):
 class Line(Protocol):
     """What a hop needs of the lane it is a step of."""
 
-    track: Track
-    order: Order
+    @property
+    def track(self) -> Track:
+        """Path and links."""
+
+    @property
+    def order(self) -> Order:
+        """For whom the pair is made."""
 
     def made(self, hop: Hop, pair: Pair, known_s: tuple[float, float], *, ready_s: float) -> None:
         """The hop has its pair; either end knows it at `known_s`, it may be measured at `ready_s`."""

@@ -177,16 +177,22 @@ class Lane:
     def _try_swap(self, position: int) -> None:
         """Seek a token once the node knows of its two pairs, and they span what the swap order asks for."""
         ready = self.hops[position - 1].known[1] and self.hops[position].known[0]
-        if ready and position not in self._tokens and (self._spans is None or self._in_order(position)):
+        spans = self._spans
+        if (
+            ready
+            and position not in self._tokens
+            and (spans is None or self._joins(position, spans[position]))
+        ):
             self._seek_token(position)
 
-    def _in_order(self, position: int) -> bool:
+    def _joins(self, position: int, span: tuple[int, int]) -> bool:
+        """Whether the node knows of two pairs that together span these positions."""
         left, right = self._ending[position], self._starting[position]
         now_s = self._world.clock.now_s
         return (
             left is not None
             and right is not None
-            and (left.first, right.last) == self._spans[position]
+            and (left.first, right.last) == span
             and max(left.heard_s[1], right.heard_s[0]) <= now_s
         )
 

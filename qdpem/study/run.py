@@ -86,11 +86,11 @@ def study(
     result = _gather(scenario, directory, plan, bounded, wall_s=time.monotonic() - began_s)
     if all(outcome.fault for outcome in result.outcomes):
         raise StudyError("every task of the study failed:\n  " + "\n  ".join(result.faults))
-    report, table = directory / "report.html", directory / "results.csv"
-    write_whole(table, results_csv(result))
+    report, sheet = directory / "report.html", directory / "results.csv"
+    write_whole(sheet, results_csv(result))
     write_whole(directory / "results.md", results_markdown(result))
     write_report(result, path=report, appendix=draw_appendix(result, command=command))
-    return replace(result, report=report, table=table)
+    return replace(result, report=report, table=sheet)
 
 
 def record_run(
