@@ -50,13 +50,13 @@ _LONGEST_LIFE_S = 3600.0
 class ContinuousParameters:
     """What can be set of adaptive continuous generation."""
 
-    gain: float = tunable(0.05, low=0.01, high=0.5, log=True)
+    gain: float = tunable(0.05, low=0.01, high=0.5, log=True, rights="elementary")
     """What the probability of a neighbour that was of use gains in a period, before all are normalised."""
-    period_s: float = tunable(1.0, low=0.2, high=10.0, log=True)
+    period_s: float = tunable(1.0, low=0.2, high=10.0, log=True, rights="elementary")
     """How often probabilities are changed."""
-    quota_share: float = tunable(0.25, low=0.05, high=0.5)
+    quota_share: float = tunable(0.25, low=0.05, high=0.5, rights="elementary")
     """Share of a node's qubits that pairs it owns or has ordered may hold; one at least."""
-    least_fidelity: float = tunable(0.9, low=0.7, high=0.96)
+    least_fidelity: float = tunable(0.9, low=0.7, high=0.96, rights="elementary")
     """A pair is kept while it is believed to meet this."""
     thrift_per_s: float = tunable(0.1, low=0.01, high=1.0, log=True)
     """Chance given up, where there is a choice, for each second of finish and of nodes' time saved."""

@@ -39,9 +39,9 @@ _MANY = 1_000_000
 def keepers(network: Network, *, most: int) -> Ints:
     """Who keeps how many link pairs of whom: int64 [N, N], owner by partner, 0 where none.
 
-    Up to `most` for each link, and a second for none while another could still have its first. One after
-    another the links go to the end whose partner has more of its quota for foreign stock left for each link
-    that is yet to be given; a link for which neither has room has no keeper.
+    Up to `most` for each link; the first of each is given before a second of any. One after another the
+    links go to the end whose partner has more of its quota for foreign stock left for each link that is yet
+    to be given; a link for which neither has room has no keeper.
     """
     spare = np.floor(network.foreign_stock_share * network.memories).astype(np.int64)
     kept = np.zeros((network.node_count, network.node_count), dtype=np.int64)

@@ -23,7 +23,10 @@ COLUMNS = {name: column for column, name in enumerate(_NAMES)}
 
 
 class PathTable:
-    """Static features of the first hop (row 0) and of up to PATHS paths (rows 1 + k) of a pair of nodes."""
+    """Static features of the first hop (row 0) and of up to PATHS paths (rows 1 + k) of a pair of nodes.
+
+    The paths are those of `Routes` with fewest hops, whichever half they come from.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context

@@ -15,8 +15,10 @@ from qdpem.network.graph import Network
 from qdpem.network.outages import NOTHING_AWAY, Away
 
 _UNREACHABLE = 2**61
-# A hop outweighs any length: 2^48 micrometres are seven times round the earth.
+# A hop outweighs any length: 2^48 micrometres are seven times round the earth. Paths end at 8,190 hops.
 _HOP = 2**48
+# Nanoseconds, five hours: whatever takes longer is as bad, and no sum of them is out of reach.
+_MOST_WORK = 2**44
 _STEPS_PER_KM = 1e9
 _STEPS_PER_S = 1e9
 _KEPT_WALKS = 128
@@ -61,9 +63,9 @@ class Routes:
 
     Paths are completed best first (A*, Hart, Nilsson and Raphael 1968), with the least cost of a walk of at
     most the hops that are left as its bound. At the least number of hops every such walk is a simple path,
-    so at most `count` x hops prefixes are opened however large the network. Beyond it a walk may visit a
-    node twice; after 20,000 prefixes what was found by then is kept. Lengths are compared to the
-    micrometre, work to the nanosecond.
+    so that for the first half few prefixes are opened however large the network. A longer walk may visit a
+    node twice; after 20,000 prefixes of either half what was found by then is kept. Lengths are compared to
+    the micrometre, work to the nanosecond, and no link or repeater counts for more than five hours.
     """
 
     def __init__(
@@ -168,7 +170,7 @@ def _work(network: Network) -> list[int]:
     working = network.link_rate_hz > 0.0
     pair_s = np.divide(1.0, network.link_rate_hz, out=np.zeros(network.link_count), where=working)
     cost = np.rint((pair_s + swap_s[network.graph.link_ends].mean(axis=1)) * _STEPS_PER_S)
-    return list(np.where(working, np.minimum(cost, _UNREACHABLE), _UNREACHABLE).astype(np.int64).tolist())
+    return list(np.where(working, np.minimum(cost, _MOST_WORK), _UNREACHABLE).astype(np.int64).tolist())
 
 
 class _Search:

@@ -18,9 +18,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias
 
-from qdpem.scenario.schema import Control, Rights
+from qdpem.scenario.schema import RIGHTS, Control, Rights
 
 _KEY = "tune"
 
@@ -72,7 +72,7 @@ Space: TypeAlias = Range | Choices
 
 
 @dataclass(frozen=True)
-class Tunable:
+class Declaration:
     """Where to look for a parameter's value, and for which arms it matters.
 
     Those of at least these `rights`, and of this `control` alone if one is said.
@@ -84,8 +84,7 @@ class Tunable:
 
     def matters(self, *, rights: Rights, control: Control) -> bool:
         """Whether an arm of these rights and this control can be changed by it."""
-        order = get_args(Rights)
-        enough = order.index(rights) >= order.index(self.rights)
+        enough = RIGHTS.index(rights) >= RIGHTS.index(self.rights)
         return enough and self.control in (None, control)
 
 
@@ -118,7 +117,7 @@ def tunable(
         inside = low <= default <= high
     if not inside:
         raise ValueError(f"the default {default!r} lies outside {space}")
-    return field(default=default, metadata={_KEY: Tunable(space, rights, control)})
+    return field(default=default, metadata={_KEY: Declaration(space, rights, control)})
 
 
 def search_space(parameters: type, *, rights: Rights, control: Control) -> dict[str, Space]:

@@ -6,7 +6,15 @@ import math
 from collections.abc import Iterator, Sequence
 
 from qdpem.study.ladders import LADDER_HEADINGS, Ladder, Step, ladders
-from qdpem.study.measures import BOUND_HEADINGS, BOUND_SHARES, DECISION, Measure, headlines_of, measures_of
+from qdpem.study.measures import (
+    BOUND_HEADINGS,
+    BOUND_SHARES,
+    DECISION,
+    DELIVERY,
+    Measure,
+    headlines_of,
+    measures_of,
+)
 from qdpem.study.results import StudyResult
 from qdpem.study.statistics import Interval, PairedDifference
 from qdpem.study.wording import counted, p_text
@@ -19,7 +27,7 @@ _BESIDE = (
     "delivered_fidelity",
     "messages_per_request",
 )
-"""What is told of an arm beside the measures that arms are compared by."""
+"""What is told of an arm beside the measures that arms are compared by, where requests arrive."""
 
 
 def results_markdown(result: StudyResult) -> str:
@@ -32,7 +40,8 @@ def results_markdown(result: StudyResult) -> str:
 
 def _means(result: StudyResult) -> str:
     headlines = [measure for measure, _ in headlines_of(result.scenario.demand)]
-    beside = [one for one in measures_of(result.scenario.demand) if one.metric in _BESIDE]
+    known = [one for one in measures_of(result.scenario.demand) if one not in headlines]
+    beside = [one for one in known if one.metric in _BESIDE] if DELIVERY in headlines else known
     measures = [*headlines, *beside, *result.known((*BOUND_SHARES, DECISION))]
     means = {one.metric: result.means(one.metric) for one in measures}
     rows = []
@@ -41,8 +50,8 @@ def _means(result: StudyResult) -> str:
         found = [(one, means[one.metric][arm.name]) for one in measures]
         cells = [_mean(one, mean) if one in headlines else one.text(mean.estimate) for one, mean in found]
         rows.append([f"`{arm.name}`{mark}", str(arm.control), str(arm.rights), str(arm.knowledge), *cells])
-    for name, most in result.most().items():
-        rows.append([f"at most ({BOUND_HEADINGS[name]})", *[""] * 3, _mean(headlines[0], most)])
+    for name, most in result.most().items() if DELIVERY in headlines else ():
+        rows.append([f"at most ({BOUND_HEADINGS[name]})", *[""] * 3, _mean(DELIVERY, most)])
     return _table(["arm", "control", "rights", "knowledge"], [_heading(one) for one in measures], rows)
 
 

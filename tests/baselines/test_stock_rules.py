@@ -90,6 +90,7 @@ def test_no_link_has_a_second_pair_where_another_could_have_its_first(share: flo
     network = replace(small_context().network, foreign_stock_share=share)
     first = keepers(network, most=1)
     assert np.array_equal(keepers(network, most=4) > 0, first > 0)
+    assert keepers(network, most=4).max() == (1 if share < 0.125 else 2 if share < 0.25 else 4)
     # All that a quota has left is given in the end.
     spare = np.floor(share * network.memories) - keepers(network, most=99).sum(axis=0)
     assert np.all((spare == 0) | (first.sum(axis=0) == 0))

@@ -181,10 +181,20 @@ def test_paths_that_outages_do_not_hit_are_the_same_objects_and_few_detours_are_
     assert 0 < len(routes._detours) <= _KEPT_DETOURS
 
 
+def mesh(*, nodes: int, mean_degree: float, seed: int) -> Network:
+    """A geometric mesh whose repeaters and links differ as those of a scenario do."""
+    stream = np.random.default_rng(seed)
+    parameters = MeshParameters(nodes=nodes, side_km=100.0, mean_degree=mean_degree)
+    graph = geometric(parameters, stream=stream)
+    return bare_network(
+        graph,
+        repeater_rate_hz=stream.uniform(0.1, 5.0, nodes).tolist(),
+        success_probability=stream.uniform(0.05, 1.0, len(graph.length_km)).tolist(),
+    )
+
+
 def small_mesh() -> Network:
-    parameters = MeshParameters(nodes=50, side_km=100.0, mean_degree=4.8)
-    graph = geometric(parameters, stream=np.random.default_rng(5))
-    return bare_network(graph)
+    return mesh(nodes=50, mean_degree=4.8, seed=5)
 
 
 def test_a_mesh_agrees_with_networkx() -> None:
@@ -213,6 +223,18 @@ def test_half_of_the_paths_are_those_with_least_work() -> None:
     assert [path.nodes for path in Routes(network, count=1).paths(0, 5)] == [(0, 1, 5)]
     assert [path.nodes for path in Routes(network, count=2).paths(0, 5)] == [(0, 1, 5), (0, 3, 4, 5)]
     assert [path.nodes for path in Routes(network).paths(0, 5)] == [(0, 1, 5), (0, 2, 1, 5), (0, 3, 4, 5)]
+
+
+def test_however_slow_a_link_or_repeater_it_is_a_way_while_it_works_at_all() -> None:
+    square = graph_of(4, [(0, 1), (0, 3), (1, 2), (2, 3)], [1.0, 5.0, 1.0, 5.0])
+    slow = bare_network(
+        square,
+        repeater_rate_hz=[1e-12, 1.0, 1.0, 1e-12],
+        success_probability=[0.5, 1e-15, 0.0, 0.5],
+    )
+    assert [path.nodes for path in Routes(slow, count=2).paths(0, 2)] == [(0, 1, 2), (0, 3, 2)]
+    # The silent link is on the path with fewest hops alone.
+    assert [path.nodes for path in Routes(slow, count=1).paths(0, 2)] == [(0, 1, 2)]
 
 
 def test_the_way_back_is_the_way_there_reversed_and_found_once() -> None:
@@ -255,8 +277,7 @@ def test_the_ends_of_a_long_line() -> None:
 
 
 def test_a_mesh_of_a_thousand_nodes_is_safe(monkeypatch: pytest.MonkeyPatch) -> None:
-    parameters = MeshParameters(nodes=1000, side_km=100.0, mean_degree=8.5)
-    network = bare_network(geometric(parameters, stream=np.random.default_rng(1)))
+    network = mesh(nodes=1000, mean_degree=8.5, seed=1)
     routes = Routes(network)
     near = network.graph.link_ends[::60].tolist()
     far = np.random.default_rng(3).integers(0, 1000, size=(40, 2)).tolist()
@@ -283,5 +304,5 @@ def test_search_is_fast_enough_to_be_found_on_first_use() -> None:
     started = time.process_time()
     for source, destination in pairs:
         routes.paths(source, destination)
-    # 0.1 ms is usual; ten times that is the promise.
+    # 0.2 ms is usual; five times that is the promise.
     assert (time.process_time() - started) / len(pairs) < 1e-3

@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from qdpem.scenario.schema import RIGHTS, Arm
+from qdpem.simulation.bounds import Bounds
 from qdpem.study.headline import chosen_text, headline_arms, styles_of
 from qdpem.study.markdown import results_markdown
-from qdpem.study.measures import BOUND_SHARES, CONTENTION, DECISION, DELIVERY, MEASURES
+from qdpem.study.measures import BOUND_SHARES, CONTENTION, DECISION, DELIVERY, MEASURES, PAIR_MEASURES
 from qdpem.study.reading import CLAIMANT, readings
 from qdpem.study.report import Appendix, render_report
 from qdpem.study.spreadsheet import COLUMNS, results_csv
@@ -227,6 +229,27 @@ def test_results_markdown_has_a_row_per_arm(crowd) -> None:
     assert rows[0][1:4] == [best.control, best.rights, best.knowledge]
     assert rows[0][4] == f"{delivered.estimate:.3f} [{delivered.low:.3f}, {delivered.high:.3f}]"
     assert not steps
+
+
+def test_results_markdown_of_an_arm_that_failed(made_result) -> None:
+    scores = {measure.metric: [1.0, 1.2] for measure in MEASURES}
+    lost = {metric: [float("nan")] * 2 for metric in scores}
+    text = results_markdown(made_result({"central": scores, "lost": lost}))
+    [row] = [line for line in text.split("\n") if line.startswith("| `lost`")]
+    assert set(row.split(" | ")[4:]) <= {"–", "– |"}
+    assert "nan" not in text.lower()
+
+
+def test_results_markdown_of_a_scenario_without_arrivals(made_result) -> None:
+    """Its measures are of pairs, and a bound, a share of requests, has no column to stand in."""
+    scores = {measure.metric: [1.0, 1.2] for measure in PAIR_MEASURES}
+    made = made_result({"central": scores, "near": scores})
+    demand = replace(made.scenario.demand, arrivals="once", rate_hz=None)
+    bounds = {seed: Bounds(unit="pairs", asked=2.0, end_s=1.0, flow=1.0) for seed in made.seeds}
+    text = results_markdown(replace(made, scenario=replace(made.scenario, demand=demand), bounds=bounds))
+    heads = [cell.strip() for cell in text.split("\n")[2].strip("|").split("|")]
+    assert heads[4:] == [f"{one.heading}, {one.unit}" if one.unit else one.heading for one in PAIR_MEASURES]
+    assert "at most" not in text
 
 
 def test_what_is_unknown_is_empty_in_results_csv(made_result) -> None:
