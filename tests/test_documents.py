@@ -116,6 +116,20 @@ def test_germany50_is_the_quickstart_with_the_arms_of_the_paper():
     assert all_arms == replace(named, window=paper.window, training=paper.training)
 
 
+def test_hurry_is_the_paper_with_half_the_patience_and_arms_of_it():
+    from dataclasses import replace
+
+    from qdpem.scenario.load import load_scenario
+
+    hurry = load_scenario(ROOT / "scenarios/hurry.toml")
+    faster = load_scenario(
+        ROOT / "scenarios/paper.toml", ["demand.classes.*.patience_s=0.5", "demand.load_share=1.5"]
+    )
+    assert all(arm in faster.study.arms for arm in hurry.study.arms)
+    like = replace(faster, name=hurry.name, description=hurry.description, study=hurry.study)
+    assert hurry == replace(like, window=hurry.window)
+
+
 SURFNET = ROOT.parent / "shared/data/topologies/surfnet_core.json"
 
 
