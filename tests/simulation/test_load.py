@@ -17,7 +17,7 @@ from qdpem.network.build import build_network, build_physics
 from qdpem.records.audit import audit
 from qdpem.records.reader import open_record
 from qdpem.records.writer import RecordWriter
-from qdpem.scenario.load import parse_scenario
+from qdpem.scenario.load import load_scenario, parse_scenario
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.simulation.arms import resolve_arm
 from qdpem.simulation.load import TOLERANCE, Load, find_load
@@ -177,8 +177,8 @@ def test_what_cannot_be_served_at_any_rate_is_a_fault() -> None:
 
 @pytest.mark.parametrize("name", ["paper", "paper-uniform"])
 def test_the_papers_scenarios_run(name: str) -> None:
-    text = (Path(__file__).parents[2] / "scenarios" / f"{name}.toml").read_text(encoding="utf-8")
-    scenario = parse_scenario(text, overrides=["window.warm_up_s=1", "window.measured_s=3"])
+    path = Path(__file__).parents[2] / "scenarios" / f"{name}.toml"
+    scenario = load_scenario(path, ["window.warm_up_s=1", "window.measured_s=3"])
     run = simulate(scenario, Arm(name="local-minhop"), seed=2)
     assert (run.network.node_count, run.network.link_count) == (100, 400)
     assert run.load.peak_rate_hz == pytest.approx(0.9 * run.load.capacity_hz)
