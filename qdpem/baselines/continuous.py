@@ -171,7 +171,7 @@ class LocalContinuous:
         self._drawn[sites] += 1
         u = np.array([self._streams[site].random() for site in sites.tolist()])
         passed = u[:, None] >= self.shelves.chance[sites].cumsum(axis=1)
-        return np.minimum(passed.sum(axis=1), self.shelves.degree)
+        return np.asarray(np.minimum(passed.sum(axis=1), self.shelves.degree))
 
     def _order(self, site: int, place: int, now_s: float, away: Away) -> Allocation | None:
         neighbour = int(self.shelves.neighbour[site, place])
@@ -197,7 +197,7 @@ class LocalContinuous:
         mine = (views.stock_owner == views.site[:, None]) & (views.stock_ready == 1)
         place = self.shelves.place[views.site[:, None], np.maximum(views.stock_partner, 0)]
         place = np.where(mine, place, -1)
-        return (place[:, :, None] == np.arange(self.shelves.degree)).sum(axis=1).astype(np.float64)
+        return np.asarray((place[:, :, None] == np.arange(self.shelves.degree)).sum(axis=1), dtype=np.float64)
 
     def _serve_all(self, view: Views, shelf: Floats) -> list[Allocation]:
         load = Load.of_view(view, self._context.network, unseen_tokens=1.0)

@@ -197,7 +197,8 @@ class CentralFlowMix(CentralLive):
             pairs=request.pairs,
             least_rounds=mix.rounds,
         )
-        for place in order.tolist():
+        places: list[int] = order.tolist()
+        for place in places:
             fit = fits[place]
             if fit is None or fit.finish_s > self._parameters.trust * left_s:
                 continue

@@ -34,7 +34,7 @@ class Stockroom:
     def occasions(self, views: Views) -> Iterator[tuple[Views, list[tuple[int, int]]]]:
         """Take in what the views forecast; then the view of each site where a request waits or a peer is
         short of remote pairs, with those peers, most asked for first."""
-        waiting = (views.request_id >= 0).any(axis=1).tolist()
+        waiting = np.any(views.request_id >= 0, axis=1).tolist()
         missing: list[list[tuple[int, int]]] = [[] for _ in waiting]
         if self.is_open:
             self._surge.hear(views)

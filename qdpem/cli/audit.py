@@ -102,8 +102,9 @@ def _table(findings: tuple[Finding, ...]) -> Table:
     from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD)
-    for heading, justify in (("pair", "right"), ("made by", "left"), ("what", "left")):
-        table.add_column(heading, justify=justify)
+    table.add_column("pair", justify="right")
+    table.add_column("made by")
+    table.add_column("what")
     for heading in ("recorded", "replayed", "off by"):
         table.add_column(heading, justify="right")
     for one in findings:

@@ -87,13 +87,18 @@ def draw_bursts(
     and off by itself (`switching`). Cascading: region 0 does, and each other bursts `lag_s` after the one
     before. A longer span adds bursts and moves none.
     """
-    span = {"start_s": start_s, "end_s": end_s, "seed": seed}
     if bursts.timing == "calendar":
-        spans_s = [_by_calendar(bursts, first_s, region, **span) for region, first_s in enumerate(phase_s)]
+        spans_s = [
+            _by_calendar(bursts, first_s, region, start_s=start_s, end_s=end_s, seed=seed)
+            for region, first_s in enumerate(phase_s)
+        ]
     elif bursts.timing == "memoryless":
-        spans_s = [on_spans(bursts, name=str(region), **span) for region in range(bursts.regions)]
+        spans_s = [
+            on_spans(bursts, name=str(region), start_s=start_s, end_s=end_s, seed=seed)
+            for region in range(bursts.regions)
+        ]
     else:
-        spans_s = _cascade(bursts, **span)
+        spans_s = _cascade(bursts, start_s=start_s, end_s=end_s, seed=seed)
     rows = [np.column_stack([np.full(len(own), region), own]) for region, own in enumerate(spans_s)]
     return np.concatenate(rows) if rows else np.zeros((0, 3))
 

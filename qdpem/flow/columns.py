@@ -162,6 +162,8 @@ class Columns:
             option, one = int(best.option[kind]), self._classes[kind]
             pairs_per_link = float(self._options.pairs_per_link[option])
             single = np.array([option])
+            links: tuple[int, ...]
+            inner: tuple[int, ...]
             if self._direct_cost(single, best.prices)[0] * one.pairs <= best.cost[kind]:
                 links, inner = (int(self._options.direct[option]),), ()
             else:

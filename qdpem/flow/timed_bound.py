@@ -286,7 +286,7 @@ class _Timed:
         """Emissions before and up to each bin's edge, or the most that a window of each length can hold."""
         sample, bin_s = self._sample, self._bin_s
         if is_link and sample.tiers.of[place, 0] >= 0:
-            edges = bin_s * np.arange(self._bins + 1)
+            edges = bin_s * np.arange(self._bins + 1, dtype=np.float64)
             return sample.emitted(place, edges)
         found = np.zeros(self._bins + 1)
         for length in np.unique(np.concatenate(self._octaves)).tolist():

@@ -37,6 +37,12 @@ class ShuffledForecast:
     oracle: ClassVar[bool] = False
     of: ClassVar[str] = "gru"
 
+    _total: Floats
+    _steps: int
+    _past: deque[Floats]
+    _other: NDArray[np.int64]
+    _now: Floats
+
     def __init__(self, parameters: Parameters | None = None) -> None:
         self.parameters = parameters or self.Parameters()
         factory = registry.load("forecaster", self.of)
@@ -91,7 +97,7 @@ class ShuffledForecast:
         order = order[total[order] > 0.0]
         self._other = np.arange(self._context.node_count)
         self._other[order] = np.roll(order, 1)
-        self._past: deque[Floats] = deque([self._inner.forecast()], maxlen=_KEPT)
+        self._past = deque([self._inner.forecast()], maxlen=_KEPT)
         self._shuffle()
 
     def _shuffle(self) -> None:
@@ -103,7 +109,7 @@ class ShuffledForecast:
         other = mean[self._other]
         share = np.divide(mean, other, out=np.ones(nodes), where=other > 0.0)
         flat = np.repeat(mean[:, None], self._context.horizon_steps, axis=1)
-        self._now: Floats = np.where((other > 0.0)[:, None], taken * share[:, None], flat)
+        self._now = np.where((other > 0.0)[:, None], taken * share[:, None], flat)
 
 
 class ShuffledFilterForecast(ShuffledForecast):

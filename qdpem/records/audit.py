@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,7 +171,7 @@ class _Book:
         self.findings.append(Finding(pair=pair, operation=operation, what=sentence))
 
 
-def _pairs(record: Record) -> dict[str, NDArray]:
+def _pairs(record: Record) -> dict[str, NDArray[Any]]:
     if "pairs" not in record.tables or "allocations" not in record.tables:
         raise RecordError(
             f"{record.path} keeps no pairs, so there is nothing to audit: it was recorded at level"

@@ -27,7 +27,7 @@ class _Call(Event):
     def _happen(self) -> None:
         self.function(*self.arguments)
 
-    callbacks = (_happen,)
+    callbacks = (_happen,)  # type: ignore[assignment]  # one for all calls, where SimPy lists them anew
 
 
 class Clock(simpy.Environment):
@@ -63,6 +63,7 @@ class Clock(simpy.Environment):
 
     def step(self) -> None:
         """Serve the next call."""
+        call: Any
         now_s, _, _, call = heappop(self._queue)
         self.now_s = self._now = now_s
         self.events += 1

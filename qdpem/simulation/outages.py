@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ class Outages:
             self._begin(self._changes.pop()[2])
         self._wait()
 
-    def columns(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    def columns(self, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """`away_node` and `away_link` of `Views`, for these rows of sites."""
         heard = [self.heard[row] for row in rows.tolist()]
         return {

@@ -368,8 +368,10 @@ class Simulation:
         world = self._world
         world.requests.close()
         self._desk.close()
-        for feed in (*world.sources, *world.attempts.values()):
-            feed.account()
+        for source in world.sources:
+            source.account()
+        for attempts in world.attempts.values():
+            attempts.account()
         world.claims.close(world.clock.now_s)
         world.ledger.close(world.clock.now_s)
         world.mail.flush(world.clock.now_s)

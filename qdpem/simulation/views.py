@@ -19,6 +19,7 @@ from qdpem.simulation.reservations import Reservation
 from qdpem.simulation.world import World
 
 Flags = NDArray[np.bool_]
+_Values = Sequence[Any] | NDArray[Any]
 
 
 def build_views(
@@ -85,8 +86,15 @@ def _stock_columns(world: World, desk: Desk, sites: Sequence[int], now_s: float)
     ready = filled & (np.arange(filled.shape[1]) < np.array(counts)[:, None])
     sightings = chain.from_iterable(map(dict.values, shelves))
     ids, partners, births_s, pairs = zip(*sightings, strict=True) if any(on_shelf) else ((),) * 4
-    whole = {"stock_id": ids, "stock_owner": np.repeat(owners, on_shelf), "stock_partner": partners}
-    real = {"stock_age_s": births_s, "stock_fidelity": world.ledger.fidelities(pairs, now_s)}
+    whole: dict[str, _Values] = {
+        "stock_id": ids,
+        "stock_owner": np.repeat(owners, on_shelf),
+        "stock_partner": partners,
+    }
+    real: dict[str, _Values] = {
+        "stock_age_s": births_s,
+        "stock_fidelity": world.ledger.fidelities(pairs, now_s),
+    }
     columns = {**_placed(whole, ready, -1), **_placed(real, ready, math.nan)}
     columns["stock_age_s"] = now_s - columns["stock_age_s"]
     columns["stock_ready"] = np.where(filled, ready, -1)
@@ -107,7 +115,7 @@ def _filled(counts: Sequence[int]) -> Flags:
     return np.arange(max(1, *counts)) < np.array(counts)[:, None]
 
 
-def _placed(columns: Mapping[str, Sequence[Any]], places: Flags, rest: float) -> dict[str, NDArray[Any]]:
+def _placed(columns: Mapping[str, _Values], places: Flags, rest: float) -> dict[str, NDArray[Any]]:
     """The values of each column row by row in their places, float64 if `rest` is NaN and int64 otherwise."""
     kind = np.float64 if math.isnan(rest) else np.int64
     block = np.full((len(columns), places.size), rest, dtype=kind)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from qdpem.errors import QdpemError
 from qdpem.events.deliveries import deliveries
@@ -85,9 +86,9 @@ def with_shares(
     ]
     kept = {} if fresh else {task.seed: found for task in tasks if (found := read_bounds(task)) is not None}
     left = [task for task in tasks if task.seed not in kept]
-    found = _work_out(left, engine=engine, workers=workers, progress=progress) | kept
-    notes = [f"no bound for seed {seed}: {one}" for seed, one in found.items() if isinstance(one, str)]
-    known = {seed: one for seed, one in found.items() if isinstance(one, Bounds)}
+    worked_out = _work_out(left, engine=engine, workers=workers, progress=progress)
+    notes = [f"no bound for seed {seed}: {one}" for seed, one in worked_out.items() if isinstance(one, str)]
+    known = {seed: one for seed, one in worked_out.items() if isinstance(one, Bounds)} | kept
     shared = [_shared(one, known.get(one.seed)) for one in outcomes]
     notes += [
         f"{one.arm}, seed {one.seed}, delivered more than its {measure.heading.removeprefix('of ')} allows:"
@@ -121,7 +122,9 @@ def read_bounds(task: BoundTask) -> Bounds | None:
         kept = json.loads(task.path.read_text(encoding="utf-8"))
         if kept["of"] != _origin(task) or (task.kind == "time" and kept["kind"] != "time"):
             return None
-        values = {name: math.nan if value is None else value for name, value in kept["bounds"].items()}
+        values: dict[str, Any] = {
+            name: math.nan if value is None else value for name, value in kept["bounds"].items()
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     known = {item.name for item in fields(Bounds)}

@@ -23,7 +23,7 @@ INK = "#010203"
 COLOURS = ("#1C86CC", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _DASHES = ((0, ()), (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))
-_SETTINGS: Mapping[str, Any] = {
+_SETTINGS: Mapping[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "qdpem",
     "font.family": "sans-serif",

@@ -137,7 +137,7 @@ def _part_text(window: Window) -> str:
     return f" Shown are {start_s:g} s to {end_s:g} s of {window.end_s:g} s."
 
 
-def _due(requests: Columns, *, end_s: float) -> Columns:
+def _due(requests: Mapping[str, NDArray[Any]], *, end_s: float) -> Columns:
     """The requests whose deadline lies in the run: the others count neither way."""
     due = requests["deadline_s"] <= end_s
     return {name: values[due] for name, values in requests.items()}

@@ -48,14 +48,15 @@ def network_map(
     rows = -(-len(loads) // columns)
     height = _map_height(tables, columns=columns)
     with canvas(columns=columns, rows=rows, width=9.2, height=rows * height) as (figure, axes):
-        drawn = None
+        maps = []
         for place, (arm, load) in zip(axes, loads.items(), strict=False):
-            drawn = _draw_map(place, tables, load=load, use=uses[arm] / max(busiest, 1e-12), top=top)
+            share = uses[arm] / max(busiest, 1e-12)
+            maps.append(_draw_map(place, tables, load=load, use=share, top=top))
             _name_busiest(place, tables, load=load, names=names)
             place.set_title(arm)
         for place in axes[len(loads) :]:
             place.set_visible(False)
-        bar = figure.colorbar(drawn, ax=list(axes), shrink=0.6, pad=0.02)
+        bar = figure.colorbar(maps[-1], ax=list(axes), shrink=0.6, pad=0.02)
         bar.set_label("repeater load (swap tokens used / refilled)")
         bar.outline.set_visible(False)
         return svg(figure, "map")

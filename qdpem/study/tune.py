@@ -171,7 +171,7 @@ def find_candidates(
     space: dict[str, Space] = {}
     if kind is not None:
         space = search_space(kind, rights=arm.rights or factory.rights, control=factory.control)
-    if not space:
+    if kind is None or not space:
         raise StudyError(
             f"the policy {arm.policy!r} of the arm {arm.name!r} has no tunable parameter, so that there is"
             " nothing to find; what is learned is found by `qdpem train`"
