@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from qdpem.baselines.expected_finish import Floats, Load
 from qdpem.baselines.given_path import Fit, GivenPaths
-from qdpem.baselines.live import CentralLive, LiveParameters
+from qdpem.baselines.live import BeliefParameters, DeadlineOrder
 from qdpem.baselines.noted import Noted
 from qdpem.baselines.shelf import Shelf
 from qdpem.baselines.waiting import Waiting
@@ -44,13 +44,15 @@ _TIE_PER_S = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
-class FidelityRoutingParameters(LiveParameters):
+class FidelityRoutingParameters(BeliefParameters):
     """What can be set of fidelity-aware routing, beside the beliefs and base stock of `live`."""
 
     horizon_s: float = tunable(1.0, low=0.1, high=20.0, log=True)
     """Capacity is what links and repeaters can give within this time, or the time left if that is less."""
     overflow: str = tunable("wait", choices=("wait", "queue"))
     """Who finds no capacity left waits for it ("wait") or queues where it would have gone ("queue")."""
+    thrift: float = tunable(0.1, low=0.0, high=0.5, rights="remote")
+    """Seconds of later finish accepted for each second of work left to others, for remote pairs."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,7 +62,7 @@ class FidelityRoutingParameters(LiveParameters):
             raise ValueError(f"overflow is {self.overflow!r}; it must be 'wait' or 'queue'")
 
 
-class CentralFidelityRouting(CentralLive):
+class CentralFidelityRouting(DeadlineOrder):
     """The controller serves requests in deadline order over short paths pure enough, as capacity lasts."""
 
     Parameters = FidelityRoutingParameters

@@ -50,16 +50,16 @@ _TOLERANCE = 1e-2
 class FlowMixParameters(LiveParameters):
     """What can be set of the flow's mix, beside the beliefs and base stock of `live`."""
 
-    period_s: float = tunable(20.0, low=1.0, high=60.0, log=True)
+    period_s: float = tunable(20.0, low=1.0, high=20.0, log=True)
     """The flow is solved again after this time."""
     memory_s: float = tunable(300.0, low=5.0, high=1000.0, log=True)
     """A request this long ago counts 1/e in the demand that the flow is solved for."""
     delay_cost_per_s: float = tunable(0.1, low=0.01, high=1.0, log=True)
     """What a second of expected waiting costs in the flow, a delivery being worth 1."""
-    trust: float = tunable(1.0, low=0.0, high=2.0)
-    """A path drawn is taken if expected to finish within this share of the time left."""
-    spare: float = tunable(2.0, low=0.0, high=4.0)
-    """What the flow leaves out is tried if expected to finish within this share of the time left."""
+    trust: float = 1.0
+    """A path drawn is taken if expected to finish within this share of the time left; 0: none is."""
+    spare: float = 2.0
+    """What the flow leaves out is tried if expected to finish within this share of the time left; 0: left."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -12,6 +12,7 @@ Work: O(K x plans x hops) for each waiting request, about 0.1 ms, and O(N) for e
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,19 +33,14 @@ from qdpem.scenario.schema import Control, Rights
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveParameters(BaseStockRule):
-    """What can be set of the queue-aware rule; those of base stock matter only with a right to stock.
+class BeliefParameters(BaseStockRule):
+    """What can be set of what is believed of queues; those of base stock matter only with a right to stock.
 
     The defaults are the best of a few tried on seeds 0-4 of the quickstart, at its load and 1.5 times it.
     """
 
     wait_share: float = tunable(0.15, low=0.0, high=0.5)
     """Believed age of link pairs when they are swapped, as a share of the expected finish."""
-    hope: float = tunable(0.8, low=0.4, high=4.0, log=True)
-    """A request is left if even an idle network is expected to need more than this share of its slack."""
-
-    crowd: float = tunable(2.0, low=0.5, high=32.0, log=True)
-    """A request is left while, behind the work ahead, it is expected to need more than so often its slack."""
     thrift: float = tunable(0.1, low=0.0, high=0.5)
     """Seconds of later finish accepted for each second of source and repeater time left to others."""
     unseen_pairs: float = 1.0
@@ -59,24 +55,35 @@ class LiveParameters(BaseStockRule):
         super().__post_init__()
         if not 0.0 <= self.wait_share <= 1.0:
             raise ValueError(f"wait_share is {self.wait_share!r}; it must be between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveParameters(BeliefParameters):
+    """What can be set of the queue-aware rule."""
+
+    hope: float = tunable(0.8, low=0.4, high=4.0, log=True)
+    """A request is left if even an idle network is expected to need more than this share of its slack."""
+    crowd: float = tunable(2.0, low=0.5, high=32.0, log=True)
+    """A request is left while, behind the work ahead, it is expected to need more than so often its slack."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.hope > 0.0:
             raise ValueError(f"hope is {self.hope!r}; it must be above 0")
         if not self.crowd > 0.0:
             raise ValueError(f"crowd is {self.crowd!r}; it must be above 0")
 
 
-class CentralLive:
-    """The controller serves each request where it is expected to finish first."""
+class DeadlineOrder(ABC):
+    """Serves requests in deadline order, from stock or where a subclass chooses; keeps base stock."""
 
-    Parameters = LiveParameters
-    name = "central-live"
     control: Control = "central"
     rights: Rights = "serve"
     knowledge = "none"
     asks_at_epochs = False
     news_width = 0
 
-    def __init__(self, parameters: LiveParameters) -> None:
+    def __init__(self, parameters: BeliefParameters) -> None:
         self._parameters = parameters
 
     def reset(self, context: Context) -> None:
@@ -130,10 +137,33 @@ class CentralLive:
         take(shelf, choice.taken)
         return request.allocation(choice.path.nodes, plan=choice.plan)
 
+    @abstractmethod
     def _choose(
         self, request: Waiting, load: Load, *, left_s: float, shelf: Shelf, away: Away
     ) -> Choice | Fit | None:
         """The path and plan of a request that has `left_s` left; None leaves it waiting."""
+
+    def _command_s(self, request: Waiting) -> float:
+        """How long the decision takes to reach the request's source."""
+        plane, network = self._context.plane, self._context.network
+        if self._context.control == "local" or plane.zero_delay:
+            return 0.0
+        return float(network.distance_s[network.median_node, request.source]) + plane.service_time_s
+
+
+class CentralLive(DeadlineOrder):
+    """The controller serves each request where it is expected to finish first."""
+
+    Parameters = LiveParameters
+    name = "central-live"
+    _parameters: LiveParameters
+
+    def __init__(self, parameters: LiveParameters) -> None:
+        super().__init__(parameters)
+
+    def _choose(
+        self, request: Waiting, load: Load, *, left_s: float, shelf: Shelf, away: Away
+    ) -> Choice | Fit | None:
         return self._planner.choose(
             request.source,
             request.destination,
@@ -146,13 +176,6 @@ class CentralLive:
             left_s=left_s,
             busy_s=self._parameters.crowd * left_s,
         )
-
-    def _command_s(self, request: Waiting) -> float:
-        """How long the decision takes to reach the request's source."""
-        plane, network = self._context.plane, self._context.network
-        if self._context.control == "local" or plane.zero_delay:
-            return 0.0
-        return float(network.distance_s[network.median_node, request.source]) + plane.service_time_s
 
 
 class LocalLive(CentralLive):
