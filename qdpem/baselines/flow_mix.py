@@ -40,6 +40,7 @@ from qdpem.network.routing import Path
 from qdpem.policy.estimates import MAX_ROUNDS
 from qdpem.policy.interface import CONTROLLER, Context, Decisions, Views
 from qdpem.policy.tuning import tunable
+from qdpem.rng import move_to, position
 
 _EXTRA_HOPS = 4
 _TOLERANCE = 1e-2
@@ -113,8 +114,9 @@ class CentralFlowMix(CentralLive):
         return super().decide(views)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """The demand seen, what the flow left out, and the stock; the flow is solved anew."""
+        """The demand seen, what the flow left out, the draws and the stock; the flow is solved anew."""
         return {
+            "draws": position(self._draws),
             **super().state(),
             **self._seen.state(),
             **self._left_out.state(),
@@ -127,6 +129,7 @@ class CentralFlowMix(CentralLive):
         self._seen.load_state(state)
         self._left_out.load_state(state)
         self._asleep.load_state(state)
+        move_to(self._draws, state["draws"])
         self._solve_at_s = -np.inf
 
     def _solve(self, view: Views) -> None:

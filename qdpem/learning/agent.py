@@ -27,6 +27,7 @@ from qdpem.learning.candidates import Builder, Candidates
 from qdpem.learning.features import FEATURES
 from qdpem.learning.slots import SLOTS
 from qdpem.policy.interface import Allocation, Context, Decisions, Floats, Views
+from qdpem.rng import move_to, position
 from qdpem.scenario.schema import Control, Rights
 
 RELEASED = Path(__file__).parent / "released" / "dpem.npz"
@@ -111,13 +112,16 @@ class Dpem:
         return {"policy.npz": Path(self.parameters.policy_file or RELEASED)}
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """The stacked weights and what every site remembers of this run."""
-        return {**self._weights, **self._builder.finder.state()}
+        """The stacked weights, what every site remembers of this run, and its draws, uint64 [N, 6]."""
+        draws = np.stack([position(one) for one in self._streams])
+        return {**self._weights, **self._builder.finder.state(), "draws": draws}
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take up what `state` gave, after `reset`. Raises PolicyError for a missing or misshapen array."""
         self._take(state)
         self._builder.finder.load_state(state)
+        for own, drawn in zip(self._streams, state["draws"], strict=True):
+            move_to(own, drawn)
 
     def _take(self, state: Mapping[str, NDArray[Any]]) -> None:
         _check({name: state[name][0] if name in state else None for name in ACTOR}, origin="the given state")

@@ -56,7 +56,8 @@ def check_policy(
     - locality (local control): over `calls` calls every other site's rows and draws are changed, and
       what each tried site says is the same to the bit;
     - one by one (local control): a site asked alone allocates as when all are asked together;
-    - state: what `state` gives and `load_state` takes is the same again, and decides the same.
+    - state: what `state` gives and `load_state` takes is the same again, and a copy with it goes on as
+      the original does.
     """
     trial = _Trial(policy_factory=policy_factory, context=context, calls=calls, seed=seed)
     rules: dict[str, Callable[[], str]] = {"legal": trial.legal, "determinism": trial.determinism}
@@ -166,8 +167,9 @@ class _Trial:
             copy.load_state(saved)
             _require_same_arrays(saved, copy.state(), "the state given back")
         for call, views in enumerate(sequence):
-            said = _said(early.decide(views))
-            _require_same(said, _said(late.decide(views)), f"call {call} from the same state")
+            said = _said(used.decide(views))
+            for copy in (early, late):
+                _require_same(said, _said(copy.decide(views)), f"call {call} of a copy with the saved state")
         return f"{len(saved)} arrays, the same after a round trip"
 
     def _other_draws(self, site: int) -> Context:

@@ -16,7 +16,7 @@ from qdpem.policy.conformance import Check, check_named_policy, check_policy
 from qdpem.policy.interface import Allocation, Context, Decisions, Policy, Views, per_site
 from qdpem.policy.synthetic import small_context, synthetic_views
 from qdpem.policy.validation import validate
-from qdpem.rng import stream
+from qdpem.rng import move_to, position, stream
 from qdpem.scenario.schema import Control, Rights
 
 
@@ -62,10 +62,13 @@ class Honest:
         )
 
     def state(self) -> dict[str, NDArray[Any]]:
-        return {"seen": self.seen.copy()}
+        draws = np.stack([position(self.streams[site]) for site in self.context.sites])
+        return {"seen": self.seen.copy(), "draws": draws}
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         self.seen = state["seen"].copy()
+        for site, drawn in zip(self.context.sites, state["draws"], strict=True):
+            move_to(self.streams[site], drawn)
 
 
 class PeeksAtRequests(Honest):
@@ -140,6 +143,16 @@ class ForgetsItsState(Honest):
         pass
 
 
+class DrawsAfresh(Honest):
+    """Takes up its memory, but begins its streams again."""
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        return {"seen": self.seen.copy()}
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        self.seen = state["seen"].copy()
+
+
 class Breaks(Honest):
     def decide(self, views: Views) -> Decisions:
         raise ValueError("no idea")
@@ -168,6 +181,7 @@ def test_an_honest_policy_passes() -> None:
         (NeverForgets, "determinism"),
         (ServesTooLate, "legal"),
         (ForgetsItsState, "state"),
+        (DrawsAfresh, "state"),
         (Breaks, "legal"),
     ],
 )
