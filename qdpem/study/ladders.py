@@ -20,9 +20,8 @@ from qdpem.study.results import StudyResult
 from qdpem.study.statistics import PairedDifference, holm
 from qdpem.study.strongest import BLIND
 
-_DECLARED = {"name", "control", "rights", "knowledge"}
-"""What a policy class may say and still be the rule of the class it is made from."""
-
+_DECLARED = {"name", "control", "rights", "knowledge", "_abc_impl"}
+"""What a policy class may say and still be the rule of the class it is made from; the last is ABCMeta's."""
 
 LADDER_HEADINGS: Mapping[str, str] = {
     "rights": "what rights alone are worth",
