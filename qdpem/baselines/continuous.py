@@ -39,6 +39,7 @@ from qdpem.policy.interface import (
     Views,
 )
 from qdpem.policy.tuning import tunable
+from qdpem.rng import move_to, position
 from qdpem.scenario.schema import Control, Rights
 
 Floats = NDArray[np.float64]
@@ -104,7 +105,6 @@ class LocalContinuous:
         self.shelves = Shelves(network, gain=rule.gain, back_off_s=rule.back_off_s, quota=self._quota)
         self.news_width = self.shelves.degree
         self._streams = [context.site_stream(site) for site in range(network.node_count)]
-        self._drawn = np.zeros(network.node_count, dtype=np.int64)
         self.asks_at_epochs = context.rights != "serve"
         self._lives_s = {(v, u): self._life_s(v, u) for v, u in network.link_between}
 
@@ -122,18 +122,16 @@ class LocalContinuous:
         return Decisions(allocations=tuple(made), news=told)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Probabilities, shelves, and how often each site has drawn."""
+        """Probabilities, shelves, and where each site's stream stands, uint64 [N, 6]."""
         kept = {name: getattr(self.shelves, name).copy() for name in Shelves.ARRAYS}
-        return {**kept, "drawn": self._drawn.copy()}
+        return {**kept, "draws": np.stack([position(one) for one in self._streams])}
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take up a saved state; streams are wound to where they were."""
         for name in Shelves.ARRAYS:
             setattr(self.shelves, name, np.array(state[name]))
-        self._drawn = np.array(state["drawn"])
-        for site, drawn in enumerate(self._drawn.tolist()):
-            self._streams[site] = self._context.site_stream(site)
-            self._streams[site].random(drawn)
+        for own, drawn in zip(self._streams, state["draws"], strict=True):
+            move_to(own, drawn)
 
     def _life_s(self, node: int, neighbour: int) -> float:
         network = self._context.network
@@ -168,7 +166,6 @@ class LocalContinuous:
 
     def _draw(self, sites: Ints) -> Ints:
         """One place for each site, D for "none"; each from the site's own stream."""
-        self._drawn[sites] += 1
         u = np.array([self._streams[site].random() for site in sites.tolist()])
         passed = u[:, None] >= self.shelves.chance[sites].cumsum(axis=1)
         return np.asarray(np.minimum(passed.sum(axis=1), self.shelves.degree))

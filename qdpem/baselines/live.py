@@ -158,9 +158,6 @@ class CentralLive(DeadlineOrder):
     name = "central-live"
     _parameters: LiveParameters
 
-    def __init__(self, parameters: LiveParameters) -> None:
-        super().__init__(parameters)
-
     def _choose(
         self, request: Waiting, load: Load, *, left_s: float, shelf: Shelf, away: Away
     ) -> Choice | Fit | None:

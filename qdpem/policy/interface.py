@@ -186,10 +186,10 @@ class Policy(Protocol):
         """Answer for all sites of `views.site`."""
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Everything learned or remembered, as arrays."""
+        """Everything learned or remembered, as arrays; where its streams stand too (`qdpem.rng.position`)."""
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take up a saved state."""
+        """Take up a saved state, and go on as the policy that it was saved from."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
