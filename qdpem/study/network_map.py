@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.events.metrics import Tables, repeater_use
+from qdpem.events.breakdowns import repeater_use
+from qdpem.events.metrics import Tables
 from qdpem.study.canvas import INK, canvas, svg
 
 if TYPE_CHECKING:

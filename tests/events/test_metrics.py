@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qdpem.events.metrics import METRICS, delivery_by, measure, repeater_use, series
+from qdpem.events.breakdowns import delivery_by, repeater_use, series
+from qdpem.events.metrics import METRICS, measure
 from qdpem.events.recorder import MemoryRecorder, Tables
 from qdpem.events.tables import TABLES, Column
 
