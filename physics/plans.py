@@ -22,11 +22,15 @@ Schedule: TypeAlias = Literal["nested", "pumping"]
 
 SCHEDULES: Final[tuple[Schedule, ...]] = ("nested", "pumping")
 
+Rounds: TypeAlias = int | tuple[int, ...]
+"""Rounds of distillation on the links of a path: one number for all, or one for each from the source on."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """Distil every link `rounds_per_link` times, swap along the path, distil end to end `end_rounds` times.
 
+    `rounds_per_link` is one number for all links, or one for each, from the first node of the path on.
     `schedule` says what a round spends on the pair it keeps. "nested": another pair that went through the
     same rounds, so k rounds take 2^k pairs at least (Briegel et al. 1998, Phys. Rev. Lett. 81, 5932).
     "pumping": one pair that went through none, so they take k + 1 at least, and two memories at either end
@@ -36,21 +40,57 @@ class Plan:
 
     >>> Plan(rounds_per_link=1, schedule="pumping").end_rounds
     0
+    >>> Plan(rounds_per_link=(0, 2, 1)).rounds_on(1)
+    2
     """
 
     protocol: str = "dejmps"
-    rounds_per_link: int = 0
+    rounds_per_link: Rounds = 0
     end_rounds: int = 0
     schedule: Schedule = "nested"
 
     def __post_init__(self) -> None:
         check_protocol(self.protocol)
-        for name in ("rounds_per_link", "end_rounds"):
-            rounds = getattr(self, name)
-            if not (isinstance(rounds, int) and not isinstance(rounds, bool) and rounds >= 0):
-                raise ValueError(f"{name} is {rounds!r}; it must be a whole number of 0 or more")
+        if not _is_count(self.end_rounds):
+            raise ValueError(f"end_rounds is {self.end_rounds!r}; it must be a whole number of 0 or more")
+        each = self.rounds_per_link
+        if not (_is_count(each) or (isinstance(each, tuple) and each and all(map(_is_count, each)))):
+            raise ValueError(
+                f"rounds_per_link is {each!r}; it must be a whole number of 0 or more, or a tuple of them,"
+                " one for each link"
+            )
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule is {self.schedule!r}; it must be one of {SCHEDULES}")
+
+    def rounds_on(self, position: int) -> int:
+        """Rounds on one link of the path, 0 the first."""
+        return rounds_on(self.rounds_per_link, position)
+
+    def fits(self, hops: int) -> bool:
+        """Whether it says what to do on each link of a path of so many."""
+        return isinstance(self.rounds_per_link, int) or len(self.rounds_per_link) == hops
+
+
+def rounds_on(rounds: Rounds, position: int) -> int:
+    """Rounds on link `position` of a path, 0 the first.
+
+    >>> rounds_on(1, 5), rounds_on((2, 0), 0)
+    (1, 2)
+    """
+    return rounds if isinstance(rounds, int) else rounds[position]
+
+
+def one_number(rounds: tuple[int, ...]) -> Rounds:
+    """The same rounds, said by one number where all links have as many.
+
+    >>> one_number((1, 1)), one_number((1, 0))
+    (1, (1, 0))
+    """
+    return rounds[0] if len(set(rounds)) == 1 else rounds
+
+
+def _is_count(rounds: object) -> bool:
+    return isinstance(rounds, int) and not isinstance(rounds, bool) and rounds >= 0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -88,7 +128,8 @@ def estimate(
     ones. (Wald 1944, Ann. Math. Stat. 15, 283: tries are independent.)
 
     Raises ValueError unless there are at least one link, one more node than links and as many ages as links,
-    and for a round that never, or a swap that all but never, succeeds on the pairs it gets.
+    for a plan that has rounds for another number of links, and for a round that never, or a swap that all but
+    never, succeeds on the pairs it gets.
 
     >>> from physics.hardware import DepolarisingMemory, SourceLink
     >>> from physics.pauli import PauliModel
@@ -104,10 +145,12 @@ def estimate(
             f"links, nodes and ages_s are {len(links)}, {len(nodes)} and {len(ages_s)}; "
             "they must be n, n + 1 and n, n at least 1"
         )
+    if not plan.fits(len(links)):
+        raise ValueError(f"rounds_per_link is {plan.rounds_per_link}; there are {len(links)} links")
     made = [
         distilled(
             link.fresh,
-            plan.rounds_per_link,
+            plan.rounds_on(position),
             plan=plan,
             model=model,
             first=nodes[position],

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from physics.plans import Plan
 from qdpem.baselines.demand_levels import Surge, least_means
 from qdpem.baselines.expected_finish import Floats, Load
 from qdpem.baselines.planner import Choice, Planner
@@ -194,6 +193,6 @@ class BaseStock:
             target_fidelity=rule.target_fidelity,
             path=path.nodes,
             expires_s=now_s + choice.finish_s + life_s,
-            plan=Plan(rounds_per_link=choice.rounds),
+            plan=choice.plan,
             purpose="stock",
         )

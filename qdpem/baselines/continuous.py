@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics.plans import Plan
 from qdpem.baselines.chance import Offers, chance_in_time
 from qdpem.baselines.expected_finish import Load, Options
 from qdpem.baselines.shelves import Shelves
@@ -241,7 +240,7 @@ class LocalContinuous:
         choice = found[0]
         load.add(choice, pairs=request.pairs)
         self._note_use(choice.path, stocked, request)
-        return request.allocation(choice.path.nodes, plan=Plan(rounds_per_link=choice.rounds))
+        return request.allocation(choice.path.nodes, plan=choice.plan)
 
     def _there(self, options: Options, stocked: NDArray[np.int64], request: Waiting) -> NDArray[np.bool_]:
         if request.standing:

@@ -2,16 +2,17 @@
 
 Source: Q-PATH and Q-LEAP (Li et al. 2022, IEEE Transactions on Communications 70, 6748). A path's fidelity
 is found as a product, here of Werner weights w = (4F - 1)/3 of its links and swaps, so that a shortest-path
-search on -ln w finds the purest path; cheap paths are tried before dear ones; what is granted is taken off
-the network, and who finds nothing left is sent another way or waits. Ours differs in three points.
-Distillation is the project's own, not the bit-flip map. Our plans distil all links of a path alike, so that
-the target is not split among the hops: the least number of rounds that reaches it is taken, by estimates of
-the whole path, which are exact where a split is approximate. And of the purest paths of no more than h hops,
-for all h at once (Bellman and Ford), the one with fewest hops that reaches the target is taken: purity is
-bought only where it is needed.
+search on -ln w finds the purest path; links are distilled, each as often as it must, until the path reaches
+the target; cheap paths are tried before dear ones; what is granted is taken off the network, and who finds
+nothing left is sent another way or waits. Ours differs in three points. Distillation is the project's own,
+not the bit-flip map. The target is not split among the hops: as in Q-PATH a round is added to the link where
+the path gains most, by estimates of the whole path, which are exact where a split is approximate. And of the
+purest paths of no more than h hops, for all h at once (Bellman and Ford), the one of fewest hops that reaches
+the target undistilled is taken, else that of fewest pairs: purity is bought only where it is needed.
 Knowledge: the map, news of outages, reports of all nodes and the controller's own book. With a right to stock
 it serves from and keeps base stock as `live` does.
-Work: a search of O(hops x L) array elements for each number of rounds and request, about 0.5 ms.
+Work: a search of O(hops x L) array elements for each request, about 0.5 ms, and O(hops) beliefs for each
+round of distillation.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ from qdpem.baselines.waiting import Waiting
 from qdpem.flow.pricing import Arcs, CheapestPaths
 from qdpem.network.outages import Away
 from qdpem.network.routing import Path
-from qdpem.policy.estimates import MAX_ROUNDS
 from qdpem.policy.interface import Context, Decisions, Views
 from qdpem.policy.tuning import tunable
 
@@ -111,30 +111,27 @@ class CentralFidelityRouting(DeadlineOrder):
         return found
 
     def _least(self, request: Waiting, load: Load, *, away: Away, horizon_s: float) -> Fit | None:
-        """The fewest rounds, and with them the fewest hops, that reach the target with the capacity left."""
-        for rounds in range(MAX_ROUNDS + 1):
-            nodes = None
-            for nodes in self._search.ways(request, load, rounds=rounds, horizon_s=horizon_s, away=away):
-                (fit,) = self._given.fits(
-                    (nodes,),
-                    load,
-                    target_fidelity=request.target_fidelity,
-                    pairs=request.pairs,
-                    least_rounds=rounds,
-                    most_rounds=rounds,
-                )
-                if fit is not None:
-                    return fit
-            if nodes is None:
-                # More rounds take more pairs: there is no way for them either.
-                return None
-        return None
+        """The fewest pairs, and with them the fewest hops, that reach the target with the capacity left."""
+        best: Fit | None = None
+        left = self._search.left(load, horizon_s)
+        for nodes in self._search.ways(request, load, left=left, horizon_s=horizon_s, away=away):
+            fit = self._given.purified(
+                nodes, load, target_fidelity=request.target_fidelity, pairs=request.pairs
+            )
+            if fit is None or (request.pairs * fit.need > left[list(fit.path.links)]).any():
+                continue
+            if fit.rounds == 0:
+                # Ways come with ever more hops: none without distillation takes fewer pairs.
+                return fit
+            if best is None or fit.need.sum() < best.need.sum():
+                best = fit
+        return best
 
 
 class PurestPaths:
     """The purest paths of a map by number of hops, over what capacity is left.
 
-    `link_cost` float64 [rounds, L] and `node_cost` [N]: -ln of the Werner weight of a link's pairs and of a
+    `link_cost` float64 [L] and `node_cost` [N]: -ln of the Werner weight of a link's fresh pair and of a
     swap, inf where there is none.
     """
 
@@ -143,20 +140,11 @@ class PurestPaths:
         self._arcs = Arcs.of(network)
         estimates = context.estimates
         self.link_cost = np.array(
-            [
-                [_cost(estimates.link_fidelity(link, rounds=rounds)) for link in range(network.link_count)]
-                for rounds in range(MAX_ROUNDS + 1)
-            ]
+            [_cost(estimates.link_fidelity(link)) for link in range(network.link_count)]
         )
-        self.link_cost[:, network.link_rate_hz <= 0.0] = np.inf
+        self.link_cost[network.link_rate_hz <= 0.0] = np.inf
         self._end_rate_hz = (
             network.source_rate_hz[network.graph.link_ends] * network.success_probability[:, None]
-        )
-        self._pairs = np.array(
-            [
-                [estimates.pairs_per_link(link, rounds=rounds) for link in range(network.link_count)]
-                for rounds in range(MAX_ROUNDS + 1)
-            ]
         )
         self.node_cost = np.full(network.node_count, np.inf)
         for node, around in enumerate(network.neighbours):
@@ -167,17 +155,31 @@ class PurestPaths:
                 swap = _cost(estimates.fidelity(twice)) - 2.0 * _cost(estimates.link_fidelity(link))
                 self.node_cost[node] = max(swap, 0.0)
 
+    def left(self, load: Load, horizon_s: float) -> Floats:
+        """Pairs that each link can make within H = `horizon_s` after what is ordered of its ends, [L].
+
+        r_u max(H - T_u, 0) + r_v max(H - T_v, 0), T until a source is free; inf where H is.
+        """
+        if not np.isfinite(horizon_s):
+            return np.full(self._network.link_count, np.inf)
+        left_s = np.maximum(horizon_s - load.ready_s[self._network.graph.link_ends], 0.0)
+        shared = (left_s * self._end_rate_hz).sum(axis=1)
+        own = left_s.max(axis=1) * self._network.link_rate_hz
+        return np.asarray(np.where(self._network.source_limited, shared, own))
+
     def ways(
-        self, request: Waiting, load: Load, *, rounds: int, horizon_s: float, away: Away
+        self, request: Waiting, load: Load, *, left: Floats, horizon_s: float, away: Away
     ) -> Iterator[tuple[int, ...]]:
         """Nodes of the purest path of at most h hops for each h at which a further hop makes it purer.
 
-        Only over links and repeaters that are not `away` and that can give this request's pairs and tokens
-        within `horizon_s`, after what is ordered of them; of equally pure ones the path less waited for.
+        Only over links and repeaters that are not `away`, links that have this request's pairs `left` and
+        repeaters that have its tokens within `horizon_s`; of equally pure ones the path less waited for.
         """
         source, destination = request.source, request.destination
         fewest = int(self._network.hop_distance[source, destination])
-        link_cost = self._links(load, request.pairs * self._pairs[rounds], rounds, horizon_s, away)
+        busy_s = load.ready_s[self._network.graph.link_ends].sum(axis=1)
+        link_cost = np.where(left < request.pairs, np.inf, self.link_cost + _TIE_PER_S * busy_s)
+        link_cost = _without(link_cost, away.links)
         node_cost = self._nodes(load, request.pairs, horizon_s, away)
         at_best = np.inf
         # Most requests go by the fewest hops: the rest is searched when it is asked for.
@@ -191,17 +193,6 @@ class PurestPaths:
                 if cost < at_best:
                     at_best = cost
                     yield paths.path(source, destination, limit)[0]
-
-    def _links(self, load: Load, need: Floats, rounds: int, horizon_s: float, away: Away) -> Floats:
-        """A link gives r_u max(H - T_u, 0) + r_v max(H - T_v, 0) pairs within H; T until a source is free."""
-        busy_s = load.ready_s[self._network.graph.link_ends]
-        cost = self.link_cost[rounds] + _TIE_PER_S * busy_s.sum(axis=1)
-        if np.isfinite(horizon_s):
-            left_s = np.maximum(horizon_s - busy_s, 0.0)
-            shared = (left_s * self._end_rate_hz).sum(axis=1)
-            own = left_s.max(axis=1) * self._network.link_rate_hz
-            cost[np.where(self._network.source_limited, shared, own) < need] = np.inf
-        return _without(cost, away.links)
 
     def _nodes(self, load: Load, swaps: int, horizon_s: float, away: Away) -> Floats:
         wait_s = load.token_wait_s(swaps)

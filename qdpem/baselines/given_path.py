@@ -12,8 +12,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from physics.plans import Plan
+from physics.plans import Plan, Rounds, one_number
 from qdpem.baselines.expected_finish import Floats, Load, Options, options_over
+from qdpem.baselines.hop_rounds import Way, added, spared
 from qdpem.baselines.shelf import Taken
 from qdpem.network.routing import Path
 from qdpem.policy.estimates import MAX_ROUNDS
@@ -30,7 +31,7 @@ class Fit:
     """
 
     path: Path
-    rounds: int
+    rounds: Rounds
     finish_s: float
     need: Floats
     lanes: int = 1
@@ -67,42 +68,57 @@ class GivenPaths:
         target_fidelity: float,
         within_s: float = np.inf,
         pairs: int = 1,
-        least_rounds: Sequence[int] | int = 0,
-        most_rounds: int = MAX_ROUNDS,
+        least_rounds: Sequence[int],
     ) -> list[Fit | None]:
-        """For each of these ways between the same two nodes, given by their nodes, the fewest rounds from
-        `least_rounds` to `most_rounds` that bring it to the target, as for `Planner.choose`: believed age of
-        link pairs is `wait_share` of the expected finish, or none where no number of rounds makes up for it.
-        None for a way that no rounds bring there, or of which even an idle network is not expected to be done
-        within `within_s`.
+        """For each of these ways between the same two nodes, given by their nodes, the fewest rounds alike on
+        all links, from its `least_rounds` on, that bring it to the target, less those that it can spare.
+
+        As for `Planner.choose`, believed age of link pairs is `wait_share` of the expected finish, or none
+        where no number of rounds makes up for it. None for a way that no rounds bring there, or of which even
+        an idle network is not expected to be done within `within_s`.
         """
         options = self._options(tuple(ways))
-        finish_s = options.finish_s(load, pairs=pairs)
+        waits = options.waits(load, pairs=pairs)
+        finish_s = options.finish_after_s(waits)
         hopeful = options.finish_s(self._idle, pairs=pairs) <= within_s
-        least = [least_rounds] * len(ways) if isinstance(least_rounds, int) else least_rounds
         found: list[Fit | None] = []
-        for row, path in enumerate(options.paths):
-            allowed = [rounds for rounds in range(least[row], most_rounds + 1) if hopeful[rounds, row]]
-            rounds = self._rounds(path, allowed, finish_s[:, row], target_fidelity)
-            found.append(
-                None
-                if rounds is None
-                else Fit(
-                    path=path,
-                    rounds=rounds,
-                    finish_s=float(finish_s[rounds, row]),
-                    need=options.need[rounds, row, : path.hops],
-                )
-            )
+        for row in range(len(options.paths)):
+            allowed = [rounds for rounds in range(least_rounds[row], MAX_ROUNDS + 1) if hopeful[rounds, row]]
+            way = Way(options, row, waits)
+            found.append(self._fewest(way, allowed, finish_s[:, row], target_fidelity))
         return found
 
-    def _rounds(self, path: Path, allowed: list[int], finish_s: Floats, target: float) -> int | None:
+    def purified(
+        self, nodes: tuple[int, ...], load: Load, *, target_fidelity: float, pairs: int = 1
+    ) -> Fit | None:
+        """This way with rounds added one at a time where the path gains most, until it meets the target.
+
+        None if it does not with the most rounds on all links, not even with fresh pairs.
+        """
+        options = self._options((nodes,))
+        way = Way(options, 0, options.waits(load, pairs=pairs))
+        fidelity = self._context.estimates.fidelity
+        for share in (self._wait_share, 0.0):
+            for each in added(way, lambda rounds: fidelity(way.path, rounds=rounds)):
+                age_s = share * way.finish_s(each)
+                if fidelity(way.path, rounds=one_number(each), age_s=age_s) >= target_fidelity:
+                    return _fit(way, each)
+        return None
+
+    def _fewest(self, way: Way, allowed: list[int], finish_s: Floats, target: float) -> Fit | None:
+        estimates = self._context.estimates
         for share in (self._wait_share, 0.0):
             for rounds in allowed:
                 age_s = share * float(finish_s[rounds])
-                if self._context.estimates.fidelity(path, rounds=rounds, age_s=age_s) >= target:
-                    return rounds
+                if estimates.fidelity(way.path, rounds=rounds, age_s=age_s) >= target:
+                    return _fit(
+                        way, spared(way, rounds, target_fidelity=target, age_s=age_s, estimates=estimates)
+                    )
         return None
 
     def _over(self, ways: tuple[tuple[int, ...], ...]) -> Options:
         return options_over(tuple(self.along(nodes) for nodes in ways), self._context)
+
+
+def _fit(way: Way, each: tuple[int, ...]) -> Fit:
+    return Fit(path=way.path, rounds=one_number(each), finish_s=way.finish_s(each), need=way.need(each))

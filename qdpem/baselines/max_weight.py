@@ -22,7 +22,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from physics.plans import Plan
 from qdpem.baselines.base_stock import BaseStockRule
 from qdpem.baselines.chance import Offers, chance_in_time
 from qdpem.baselines.expected_finish import Load
@@ -197,7 +196,7 @@ class Matching:
             assert served is not None
             return served
         self._load.add(choice, pairs=request.pairs)
-        return request.allocation(choice.path.nodes, plan=Plan(rounds_per_link=choice.rounds))
+        return request.allocation(choice.path.nodes, plan=choice.plan)
 
     def _command_s(self, request: Waiting) -> float:
         """How long the decision takes to reach the request's source."""

@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physics.plans import Plan
 from qdpem.baselines.base_stock import BaseStockRule
 from qdpem.baselines.chance import Offers, chance_in_time, link_hz
 from qdpem.baselines.expected_finish import Load, Options
@@ -229,7 +228,7 @@ class LocalPrices:
         if choice is None:
             return None
         load.add(choice, pairs=request.pairs)
-        return request.allocation(choice.path.nodes, plan=Plan(rounds_per_link=choice.rounds))
+        return request.allocation(choice.path.nodes, plan=choice.plan)
 
 
 class Market:

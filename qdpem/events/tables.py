@@ -164,7 +164,6 @@ ALLOCATIONS = Table(
         _node("destination", "last node"),
         _real("target_fidelity", "asked of the pair"),
         _count("pairs", "pairs asked"),
-        _count("rounds_per_link", "distillation rounds on each link"),
         _count("end_rounds", "distillation rounds between the ends of the path"),
         _code("schedule", SCHEDULES, "what a round on a link spends: an equal pair, or a fresh one"),
         _code("protocol", PROTOCOLS, "how it distils"),
@@ -183,6 +182,7 @@ PATH_STEPS = Table(
         _id("allocation", "id"),
         _count("position", "0 at the source"),
         _node("node", "the node there"),
+        _count("rounds", "distillation rounds on the link from here to the next node; 0 at the last"),
     ),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from physics.interface import PhysicsModel, State
-from physics.plans import Plan, distilled, swapped
+from physics.plans import Plan, Rounds, distilled, rounds_on, swapped
 from physics.states import is_bell_diagonal
 from qdpem.network.graph import Network
 from qdpem.network.routing import Path
@@ -27,21 +27,22 @@ _PLAN = Plan()
 class Estimates:
     """Believed fidelity, cost and useful life of what a path or a stocked pair can give.
 
+    Rounds of distillation along a path are one number for all its links or one for each, from its first node.
     All are deterministic functions of the map and the physics model, so every arm believes the same.
     """
 
     def __init__(self, network: Network, physics: PhysicsModel) -> None:
         self._network = network
         self._physics = physics
-        self._fidelity: dict[tuple[tuple[int, ...], int, float], float] = {}
+        self._fidelity: dict[tuple[tuple[int, ...], Rounds, float], float] = {}
         self._fresh: dict[tuple[int, int], float] = {}
-        self._ended: dict[tuple[tuple[int, ...], int, float], tuple[float, float]] = {}
-        self._life: dict[tuple[tuple[int, ...], int, float], float] = {}
+        self._ended: dict[tuple[tuple[int, ...], Rounds, float], tuple[float, float]] = {}
+        self._life: dict[tuple[tuple[int, ...], Rounds, float], float] = {}
         self._links: dict[tuple[int, int], tuple[State, float]] = {}
         self._aged_links: dict[tuple[int, int, int, float], State] = {}
         self._stays_bell_diagonal: dict[tuple[int, int], bool] = {}
 
-    def fidelity(self, path: Path, *, rounds: int = 0, age_s: float = 0.0) -> float:
+    def fidelity(self, path: Path, *, rounds: Rounds = 0, age_s: float = 0.0) -> float:
         """Believed fidelity over `path` whose link pairs wait `age_s` at both ends before the swaps."""
         age_s = _rounded_up(age_s)
         key = (path.nodes, rounds, age_s)
@@ -57,7 +58,7 @@ class Estimates:
             self._fresh[link, rounds] = self._physics.fidelity(self._distilled(link, rounds)[0])
         return self._fresh[link, rounds]
 
-    def end_to_end(self, path: Path, *, rounds: int = 0, age_s: float = 0.0) -> tuple[float, float]:
+    def end_to_end(self, path: Path, *, rounds: Rounds = 0, age_s: float = 0.0) -> tuple[float, float]:
         """Believed fidelity after one end round on two pairs such as `fidelity` tells of, and the pairs over
         the path that it takes on average, failures included.
         """
@@ -86,7 +87,7 @@ class Estimates:
         """
         return self._distilled(link, rounds)[1]
 
-    def useful_life_s(self, path: Path, target_fidelity: float, *, rounds: int = 0) -> float:
+    def useful_life_s(self, path: Path, target_fidelity: float, *, rounds: Rounds = 0) -> float:
         """How long a pair over `path`, swapped fresh and then stored at both ends, meets the target.
 
         0 if it never does; inf if it always does.
@@ -96,7 +97,7 @@ class Estimates:
             self._life[key] = self._find_life(path, target_fidelity, rounds)
         return self._life[key]
 
-    def _find_life(self, path: Path, target_fidelity: float, rounds: int) -> float:
+    def _find_life(self, path: Path, target_fidelity: float, rounds: Rounds) -> float:
         state = self._state(path, rounds, 0.0)
         first = self._network.hardware[path.nodes[0]].memory
         second = self._network.hardware[path.nodes[-1]].memory
@@ -117,14 +118,14 @@ class Estimates:
             low, high = (middle, high) if meets(middle) else (low, middle)
         return low
 
-    def _state(self, path: Path, rounds: int, age_s: float) -> State:
+    def _state(self, path: Path, rounds: Rounds, age_s: float) -> State:
         """Swap the aged link pairs of `path` from its source to its end."""
         pairs = [
-            self._aged(link, first, rounds, age_s)
-            for first, link in zip(path.nodes, path.links, strict=False)
+            self._aged(link, first, rounds_on(rounds, hop), age_s)
+            for hop, (first, link) in enumerate(zip(path.nodes, path.links, strict=False))
         ]
         nodes = [self._network.hardware[node] for node in path.nodes]
-        alike = all(self._bell_diagonal(link, rounds) for link in path.links)
+        alike = all(self._bell_diagonal(link, rounds_on(rounds, hop)) for hop, link in enumerate(path.links))
         return swapped(pairs, model=self._physics, nodes=nodes, bell_diagonal=alike)[0]
 
     def _aged(self, link: int, first: int, rounds: int, age_s: float) -> State:

@@ -40,8 +40,8 @@ class Allocation:
     `path`: nodes from `source` to `destination`. Two that follow each other are neighbours, or are ends of
     a stocked remote pair that the first of them owns (a whole path (s, d) over such a pair serves from
     stock). `purpose` is "serve" with the id of a waiting `request`, or "stock" with request -1; the
-    source then owns the pair and keeps it until `expires_s`. `plan` has at most two rounds per link and one
-    end round.
+    source then owns the pair and keeps it until `expires_s`. `plan` has at most two rounds on each link, as
+    many on all or so many on each step of the path, and one end round.
     """
 
     source: int

@@ -131,10 +131,24 @@ class _Check:
             step in self.context.network.link_between for step in itertools.pairwise(allocation.path)
         ):
             self.fail("pairs distilled end to end are made over links alone", allocation)
-        if plan.rounds_per_link > MAX_ROUNDS:
-            self.fail(f"rounds_per_link is 0 to {MAX_ROUNDS}", plan)
+        self.rounds(allocation)
         if plan.end_rounds > MAX_END_ROUNDS:
             self.fail(f"end_rounds is 0 to {MAX_END_ROUNDS}", plan)
+
+    def rounds(self, allocation: Allocation) -> None:
+        """Those on links, one number for each if they differ; a stocked pair is not distilled again."""
+        each, steps = allocation.plan.rounds_per_link, list(itertools.pairwise(allocation.path))
+        if not allocation.plan.fits(len(steps)):
+            self.fail(
+                f"rounds_per_link has one number for each of {len(steps)} steps, or is one for all", each
+            )
+        if max((each,) if isinstance(each, int) else each) > MAX_ROUNDS:
+            self.fail(f"rounds_per_link is 0 to {MAX_ROUNDS}", allocation.plan)
+        if isinstance(each, int):
+            return
+        for step, rounds in zip(steps, each, strict=True):
+            if rounds and step not in self.context.network.link_between:
+                self.fail(f"the step {step} is a stocked pair, which takes no rounds", each)
 
     def serve(self, allocation: Allocation, row: int, asked: int) -> None:
         """For a waiting request, between its ends, no later, no worse and no more than it asks."""

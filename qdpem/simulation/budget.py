@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from physics.plans import Rounds, one_number
 from qdpem.network.routing import Path
 from qdpem.policy.interface import Allocation
 from qdpem.simulation.hops import Hop
@@ -26,8 +27,8 @@ class FidelityBudget:
         left_s = 0.0 if standing else max(allocation.expires_s - world.clock.now_s, 0.0)
         wait_s = _WAITING_SHARE * left_s
         self._left = -_log_weight(allocation.target_fidelity)
-        for path in _stretches(allocation.path, hops):
-            self._left += _log_weight(world.estimates.fidelity(path, age_s=wait_s))
+        for path, rounds in _stretches(allocation.path, hops):
+            self._left += _log_weight(world.estimates.fidelity(path, rounds=rounds, age_s=wait_s))
 
     def admits(self, pair: Pair, hop: Hop) -> bool:
         """Whether the path still meets its target with this aged pair on `hop` in place of a fresh one."""
@@ -47,14 +48,15 @@ def _log_weight(fidelity: float) -> float:
     return math.log(weight) if weight > 0.0 else -math.inf
 
 
-def _stretches(nodes: tuple[int, ...], hops: list[Hop]) -> list[Path]:
-    """The stretches of a path that go over links, between steps over stocked remote pairs."""
-    stretches: list[Path] = []
+def _stretches(nodes: tuple[int, ...], hops: list[Hop]) -> list[tuple[Path, Rounds]]:
+    """The stretches of a path over links, between steps over stocked remote pairs, and their rounds."""
+    stretches: list[tuple[Path, Rounds]] = []
     first = 0
     for position in range(len(hops) + 1):
         if position == len(hops) or hops[position].link < 0:
             if position > first:
-                links = tuple(hop.link for hop in hops[first:position])
-                stretches.append(Path(nodes[first : position + 1], links, 0.0, 0.0))
+                made = hops[first:position]
+                path = Path(nodes[first : position + 1], tuple(hop.link for hop in made), 0.0, 0.0)
+                stretches.append((path, one_number(tuple(hop.rounds for hop in made))))
             first = position + 1
     return stretches

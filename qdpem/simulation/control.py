@@ -39,7 +39,7 @@ class Desk:
         seed: int,
         heard: Callable[[Request], None],
         write: Callable[[tuple[object, ...]], None],
-        write_step: Callable[[tuple[int, int, int]], None],
+        write_step: Callable[[tuple[int, int, int, int]], None],
     ) -> None:
         self._world = world
         self._plane = plane
@@ -113,7 +113,8 @@ class Desk:
         )
         self._made += 1
         for position, node in enumerate(allocation.path):
-            self._write_step((reservation.id, position, node))
+            rounds = reservation.rounds[position] if position < len(reservation.rounds) else 0
+            self._write_step((reservation.id, position, node, rounds))
         self.working[reservation.id] = reservation
         self._book(reservation, +1)
         if self.local:
@@ -243,8 +244,8 @@ class Desk:
                 del orders[reservation.id]
         book = self.ordered[reservation.path[0] if self.local else 0]
         path, lanes = reservation.path, len(reservation.lanes)
-        pairs = sign * lanes * reservation.units
-        for hop in range(len(path) - 1):
+        for hop, units in enumerate(reservation.units):
+            pairs = sign * lanes * units
             book[path[hop], 0] += pairs
             book[path[hop + 1], 0] += pairs
         for node in path[1:-1]:

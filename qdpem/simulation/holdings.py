@@ -21,7 +21,6 @@ class Holder(Claimant, Protocol):
     allocation: Allocation
     path: tuple[int, ...]
     track: Track
-    units: int
     standing: int
 
     @property
@@ -114,7 +113,7 @@ class Holdings:
                     return "stale"
                 elif not lane.hops[hop].turn:
                     pool = lane.hops[hop].pools[side]
-                    needs[pool] = needs.get(pool, 0) + self._holder.units
+                    needs[pool] = needs.get(pool, 0) + lane.hops[hop].units
         if self._holder.purpose and position == last:
             if not self._world.memories.admit_foreign(node, self._holder.allocation.pairs):
                 return "capacity"
@@ -146,8 +145,7 @@ class Holdings:
         if step.turn or self.released[other]:
             return None
         # Stock is not made of the stock of its links, and what is to be distilled is made fresh.
-        plan = self._holder.allocation.plan
-        fresh = self._holder.purpose or plan.rounds_per_link or plan.end_rounds
+        fresh = self._holder.purpose or step.rounds or self._holder.allocation.plan.end_rounds
         if step.link >= 0 and fresh:
             return None
         world, owner, partner = self._world, self._holder.path[hop + side], self._holder.path[other]
@@ -182,9 +180,7 @@ class Holdings:
             self._world.ledger.turn(pair)
         # The other end may have set qubits aside for this hop; it hears that they are not needed.
         if step.link >= 0 and self.granted[other]:
-            self._world.clock.after(
-                step.delay_s, self.give_back, other, step.pools[1 - side], self._holder.units
-            )
+            self._world.clock.after(step.delay_s, self.give_back, other, step.pools[1 - side], step.units)
         step.pools = self._world.stock.pools_of(pair)
         self._hold(hop, step.pools[0], 1)
         self._hold(hop + 1, step.pools[1], 1)

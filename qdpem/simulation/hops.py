@@ -25,10 +25,10 @@ class Order(Protocol):
     purpose: int
     source: int
     expires_s: float
-    rounds: int
+    rounds: tuple[int, ...]
     protocol: str
     pumping: bool
-    units: int
+    units: tuple[int, ...]
 
     def interrupt(self, position: int) -> None:
         """What is needed at `position` is away."""
@@ -54,7 +54,7 @@ class Hop:
 
     `turn` counts the pairs made: word of an older one says nothing of this one. `lost` is the turn of the
     last pair that the node on either side knows to be lost. `pools`: of its qubits at the left and the right
-    end; -1 until a stocked remote pair is chosen.
+    end; -1 until a stocked remote pair is chosen. `units`: qubits it needs at either end for its `rounds`.
     """
 
     __slots__ = (
@@ -73,8 +73,10 @@ class Hop:
         "lost",
         "pools",
         "position",
+        "rounds",
         "supplied",
         "turn",
+        "units",
     )
 
     def __init__(self, world: World, line: Line, position: int) -> None:
@@ -93,7 +95,9 @@ class Hop:
         self.lost = [0, 0]
         self.claims: list[Claim] = []
         self.live: list[Pair] = []
-        self._levels: list[list[Pair]] = [[] for _ in range(line.order.rounds)]
+        self.rounds = line.order.rounds[position]
+        self.units = line.order.units[position]
+        self._levels: list[list[Pair]] = [[] for _ in range(self.rounds)]
         self._level = 0
         self._free_s = [_HELD, _HELD]
 
@@ -105,7 +109,7 @@ class Hop:
     def begin(self) -> None:
         """Both ends have set qubits aside: claim what the pair needs."""
         if not (self.cancelled or self.supplied):
-            self._claim(self._line.order.units)
+            self._claim(self.units)
 
     def forget(self, side: int) -> None:
         """The node on `side` hears that the pair is lost."""
@@ -198,7 +202,7 @@ class Hop:
         Nested rounds take two of one level. Pumping keeps the first and spends a fresh one on it.
         """
         order = self._line.order
-        if level == order.rounds:
+        if level == self.rounds:
             self.live.remove(pair)
             self._line.made(self, pair, known_s, ready_s=self._world.clock.now_s)
             return

@@ -33,8 +33,8 @@ class Principal(Order, Protocol):
     def free(self, position: int, pool: int, count: int) -> None:
         """Give back `count` qubits of `pool` held at `position`."""
 
-    def retake(self, position: int, pools: list[int], count: int) -> bool:
-        """Take `count` qubits of each pool at `position` again; False when it cannot, and has given up."""
+    def retake(self, position: int, needs: dict[int, int]) -> bool:
+        """Take so many qubits of each pool at `position` again; False when it cannot, and has given up."""
 
     def completed(self, lane: Lane, pair: Pair, *, ready_s: float, operated_s: float) -> None:
         """The lane's pair is known at both ends."""
@@ -164,8 +164,8 @@ class Lane:
         position = hop.position + side
         if hop.cancelled:
             return
-        if self.reservation.units > 1 and not hop.supplied:
-            self.reservation.free(position, hop.pools[side], self.reservation.units - 1)
+        if hop.units > 1 and not hop.supplied:
+            self.reservation.free(position, hop.pools[side], hop.units - 1)
         if turn != hop.turn or turn == hop.lost[side]:
             return
         hop.known[side] = True
@@ -278,24 +278,27 @@ class Lane:
             self.reservation.fail(at)
         elif self.reservation.standing == BY_LINK:
             # Inner qubits began again when they were measured.
-            self._world.clock.after(heard_s[first], self._regain, first, first, last, 0)
-            self._world.clock.after(heard_s[last], self._regain, last, first, last, 0)
+            self._world.clock.after(heard_s[first], self._regain, first, first, last)
+            self._world.clock.after(heard_s[last], self._regain, last, first, last)
         else:
             self._begin_again(first, last, heard_s)
 
     def _begin_again(self, first: int, last: int, heard_s: tuple[float, ...]) -> None:
-        """Every node of a stretch takes its qubits again when it hears; its ends still hold one each."""
-        units = self.reservation.units
+        """Every node of a stretch takes its qubits again when it hears."""
         for position in range(first, last + 1):
-            # Inner nodes gave away the qubits of both sides.
-            count = units if first < position < last else units - 1
-            self._world.clock.after(heard_s[position], self._regain, position, first, last, count)
+            self._world.clock.after(heard_s[position], self._regain, position, first, last)
 
-    def _regain(self, position: int, first: int, last: int, count: int) -> None:
-        """The node at `position` has heard that the stretch is to be made anew: `count` qubits a side."""
+    def _regain(self, position: int, first: int, last: int) -> None:
+        """The node at `position` has heard that the stretch is to be made anew."""
         sides = [(self.hops[position - 1], 1)] if position > first else []
         sides += [(self.hops[position], 0)] if position < last else []
-        if not self.reservation.retake(position, [hop.pools[side] for hop, side in sides], count):
+        # Inner nodes gave away the qubits of both sides; an end still holds one.
+        held = int(position in (first, last))
+        needs: dict[int, int] = {}
+        for hop, side in sides:
+            if hop.units > held:
+                needs[hop.pools[side]] = needs.get(hop.pools[side], 0) + hop.units - held
+        if not self.reservation.retake(position, needs):
             return
         if not self._swapping(position):
             self._withdraw_token(position)

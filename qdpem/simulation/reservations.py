@@ -24,11 +24,12 @@ _END_CODE = {word: code for code, word in enumerate(ALLOCATION_ENDS)}
 _CAUSE_CODE = {word: code for code, word in enumerate(CAUSES)}
 
 
-def qubits_per_end(plan: Plan) -> int:
+def qubits_per_end(plan: Plan, hop: int) -> int:
     """Qubits that one lane needs at each end of a link: nested rounds make all pairs at once."""
+    rounds = plan.rounds_on(hop)
     if plan.schedule == "pumping":
-        return min(plan.rounds_per_link, 1) + 1
-    return 1 << plan.rounds_per_link
+        return min(rounds, 1) + 1
+    return 1 << rounds
 
 
 class Reservation:
@@ -54,10 +55,11 @@ class Reservation:
         self.track = world.tracks.along(allocation.path)
         self.source = allocation.source
         self.expires_s = allocation.expires_s
-        self.rounds = allocation.plan.rounds_per_link
+        hops = range(len(allocation.path) - 1)
+        self.rounds = tuple(allocation.plan.rounds_on(hop) for hop in hops)
         self.protocol = allocation.plan.protocol
         self.pumping = allocation.plan.schedule == "pumping"
-        self.units = qubits_per_end(allocation.plan)
+        self.units = tuple(qubits_per_end(allocation.plan, hop) for hop in hops)
         self.standing = request.standing if request is not None else ONCE
         self.purpose = PURPOSES.index(allocation.purpose)
         self.made_s = world.clock.now_s
@@ -120,13 +122,13 @@ class Reservation:
         if not self.standing:
             self._holdings.give_back(position, pool, count)
 
-    def retake(self, position: int, pools: list[int], count: int) -> bool:
-        """Take `count` qubits of each pool at `position` again, for what was lost, or give up all."""
+    def retake(self, position: int, needs: dict[int, int]) -> bool:
+        """Take so many qubits of each pool at `position` again, for what was lost, or give up all."""
         if self._holdings.released[position]:
             return False
-        if self.standing or not count:
+        if self.standing or not needs:
             return True
-        taken = self._holdings.take(position, {pool: count * pools.count(pool) for pool in pools})
+        taken = self._holdings.take(position, needs)
         if not taken and self.open:
             self._refuse(position, "memory")
         return taken
@@ -240,7 +242,6 @@ class Reservation:
                 allocation.destination,
                 allocation.target_fidelity,
                 allocation.pairs,
-                allocation.plan.rounds_per_link,
                 allocation.plan.end_rounds,
                 SCHEDULES.index(allocation.plan.schedule),
                 PROTOCOLS.index(allocation.plan.protocol),

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from physics.plans import Plan
+from physics.plans import Plan, Rounds
 from qdpem.policy.interface import Allocation, Context, Decisions, Views
 
 
@@ -105,10 +105,20 @@ class Gambler:
                     return path[: first + 1] + path[second:]
         return path
 
+    def _rounds(self, path: tuple[int, ...]) -> Rounds:
+        """One number for all links, or one for each."""
+        if self._happens(0.5):
+            return int(self._draws.choice(3, p=(0.7, 0.2, 0.1)))
+        linked = self._context.network.link_between
+        each = self._draws.choice(3, p=(0.7, 0.2, 0.1), size=len(path) - 1).tolist()
+        return tuple(
+            rounds if step in linked else 0 for step, rounds in zip(pairwise(path), each, strict=True)
+        )
+
     def _plan(self, path: tuple[int, ...]) -> Plan:
         linked = set(pairwise(path)) <= set(self._context.network.link_between)
         return Plan(
-            rounds_per_link=int(self._draws.choice(3, p=(0.7, 0.2, 0.1))),
+            rounds_per_link=self._rounds(path),
             end_rounds=int(linked and self._happens(0.2)),
             schedule=("nested", "pumping")[int(self._draws.integers(2))],
             protocol=("dejmps", "bbpssw")[int(self._draws.integers(2))],

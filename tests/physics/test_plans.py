@@ -48,6 +48,10 @@ def bbpssw(kept, spent):
         ({"protocol": "oxford"}, "protocol is 'oxford'; it must be 'bbpssw' or 'dejmps'"),
         ({"rounds_per_link": -1}, "rounds_per_link is -1; it must be a whole number of 0 or more"),
         ({"rounds_per_link": 1.0}, "rounds_per_link is 1.0; it must be a whole number"),
+        ({"rounds_per_link": ()}, r"rounds_per_link is \(\); .* or a tuple of them, one for each link"),
+        ({"rounds_per_link": (1, -1)}, r"rounds_per_link is \(1, -1\); it must be a whole number of 0"),
+        ({"rounds_per_link": (1, True)}, r"rounds_per_link is \(1, True\)"),
+        ({"rounds_per_link": [1, 0]}, r"rounds_per_link is \[1, 0\]; .* or a tuple of them"),
         ({"end_rounds": -2}, "end_rounds is -2; it must be a whole number"),
         ({"schedule": "banded"}, r"schedule is 'banded'; it must be one of \('nested', 'pumping'\)"),
     ],
@@ -238,7 +242,7 @@ class Game:
 
     def link_pair(self, link):
         first, second = self.nodes[link : link + 2]
-        pair = self.distilled(lambda: self.fresh(link), self.plan.rounds_per_link, first, second)
+        pair = self.distilled(lambda: self.fresh(link), self.plan.rounds_on(link), first, second)
         return PAULI.age(pair, first.memory, second.memory, self.ages_s[link])
 
     def joined(self):
@@ -277,13 +281,15 @@ def noisy(success=1.0, measurement="complete"):
         (Plan(rounds_per_link=2), 1),
         (Plan(rounds_per_link=3, schedule="pumping"), 1),
         (Plan(rounds_per_link=1, protocol="bbpssw"), 2),
+        (Plan(rounds_per_link=(0, 2)), 2),
+        (Plan(rounds_per_link=(2, 1), end_rounds=1, schedule="pumping"), 2),
         (Plan(rounds_per_link=1, end_rounds=1), 2),
         (Plan(rounds_per_link=0, end_rounds=2, schedule="pumping"), 2),
     ],
 )
 def test_expected_cost_is_the_mean_of_games(plan, hops):
     """Mean of 3,000 games within 4.42 standard errors on every link: a false alarm once in 100,000 seeds
-    per number (two-sided normal bound), eight numbers in all; the seed is fixed."""
+    per number (two-sided normal bound), twelve numbers in all; the seed is fixed."""
     weights = ((0.8, 0.1, 0.06, 0.04), (0.85, 0.02, 0.03, 0.1))[:hops]
     links = [
         PAULI.link(DirectLink(success_probability=1.0, attempt_period_s=1.0, fresh_weights=w), 0.0)
@@ -297,10 +303,34 @@ def test_expected_cost_is_the_mean_of_games(plan, hops):
     counts = np.array([spent for _, spent in played], dtype=float)
     error = counts.std(axis=0, ddof=1) / math.sqrt(len(counts))
     assert (error < 0.03 * counts.mean(axis=0)).all()
-    assert (np.abs(counts.mean(axis=0) - found.pairs_per_link) < 4.42 * error).all()
+    assert (np.abs(counts.mean(axis=0) - found.pairs_per_link) <= 4.42 * error + 1e-12).all()
     reached = [PAULI.fidelity(state) for state, _ in played]
     assert np.ptp(reached) < 1e-12
     assert reached[0] == pytest.approx(found.fidelity, abs=1e-12)
+
+
+def test_every_link_has_its_own_rounds_and_the_others_are_as_without():
+    """Pairs of either link are those of a path of it alone, times the tries that the swap takes."""
+    links = [PAULI.link(SourceLink(fresh_fidelity=fidelity), 1.0) for fidelity in (0.85, 0.95)]
+    nodes = [noisy(), noisy(0.8), noisy()]
+    plan = Plan(rounds_per_link=(2, 0))
+    found = estimate(plan, model=PAULI, links=links, nodes=nodes, ages_s=[0.0, 0.0])
+    alone = [
+        estimate(Plan(rounds_per_link=rounds), model=PAULI, links=[link], nodes=nodes[:2], ages_s=[0.0])
+        for rounds, link in zip((2, 0), links, strict=True)
+    ]
+    tries = [pairs / one.pairs_per_link[0] for pairs, one in zip(found.pairs_per_link, alone, strict=True)]
+    assert tries == pytest.approx([1.0 / found.swap_success_probability] * 2, rel=1e-12)
+    assert found.swap_success_probability < 1.0
+    alike = [
+        estimate(Plan(rounds_per_link=rounds), model=PAULI, links=links, nodes=nodes, ages_s=[0.0, 0.0])
+        for rounds in (0, 2)
+    ]
+    assert alike[0].fidelity < found.fidelity < alike[1].fidelity
+    same = estimate(Plan(rounds_per_link=(2, 2)), model=PAULI, links=links, nodes=nodes, ages_s=[0.0, 0.0])
+    assert (same.fidelity, same.pairs_per_link) == (alike[1].fidelity, alike[1].pairs_per_link)
+    with pytest.raises(ValueError, match=r"rounds_per_link is \(2, 0\); there are 1 links"):
+        estimate(plan, model=PAULI, links=links[:1], nodes=nodes[:2], ages_s=[0.0])
 
 
 @pytest.mark.parametrize(("protocol", "schedule"), list(itertools.product(PROTOCOLS, SCHEDULES)))

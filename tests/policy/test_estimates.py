@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from physics.hardware import DepolarisingMemory, NodeHardware, SourceLink
 from physics.pauli import PauliModel
-from physics.plans import Plan, estimate
+from physics.plans import Plan, Rounds, estimate, rounds_on
 from qdpem.network.graph import Network
 from qdpem.network.routing import Path, Routes
 from qdpem.policy.estimates import Estimates
@@ -148,8 +148,8 @@ def test_fewest_rounds_that_reach_the_target() -> None:
     assert estimates.rounds_for(path, fresh[2] + 1e-9, age_s=0.0) is None
 
 
-@pytest.mark.parametrize("rounds", [0, 1, 2])
-def test_what_planners_believe_is_the_estimate_of_physics(rounds: int) -> None:
+@pytest.mark.parametrize("rounds", [0, 1, 2, (0, 2, 1, 0)])
+def test_what_planners_believe_is_the_estimate_of_physics(rounds: Rounds) -> None:
     """Along links that run the path's way (0, 1, 2, 5, 8), to the last bit; swaps always succeed here."""
     network, model = network_with(gate_fidelity=0.97), PauliModel()
     nodes = (0, 1, 2, 5, 8)
@@ -163,7 +163,9 @@ def test_what_planners_believe_is_the_estimate_of_physics(rounds: int) -> None:
         ages_s=[0.25] * len(links),
     )
     assert believed.fidelity(Path(nodes, links, 40.0, 2.4e-4), rounds=rounds, age_s=0.25) == found.fidelity
-    cost = tuple(believed.pairs_per_link(link, rounds=rounds) for link in links)
+    cost = tuple(
+        believed.pairs_per_link(link, rounds=rounds_on(rounds, hop)) for hop, link in enumerate(links)
+    )
     assert cost == found.pairs_per_link
 
 

@@ -82,6 +82,8 @@ def test_a_whole_path_over_stock_serves_between_its_ends() -> None:
         ({"path": (0, 2)}, "ready stocked pair"),
         ({"purpose": "keep"}, "purpose is one of"),
         ({"plan": Plan(rounds_per_link=3)}, "rounds_per_link is 0 to 2"),
+        ({"plan": Plan(rounds_per_link=(0, 3))}, "rounds_per_link is 0 to 2"),
+        ({"plan": Plan(rounds_per_link=(1, 0, 1))}, "one number for each of 2 steps"),
         ({"plan": Plan(end_rounds=2)}, "end_rounds is 0 to 1"),
         ({"pairs": 0}, "1 or more"),
         ({"pairs": 3}, "asks for 2 pairs"),
@@ -116,6 +118,20 @@ def test_each_broken_rule_of_serving_is_named(changes: dict[str, Any], rule: str
 def test_each_broken_rule_of_stocking_is_named(changes: dict[str, Any], rights: str, rule: str) -> None:
     with pytest.raises(PolicyError, match=rule):
         said(replace(STOCK, **changes), rights=rights)
+
+
+def test_a_stocked_pair_is_not_distilled_again() -> None:
+    """One number for all links says nothing of it; one for each step must be 0 there."""
+    context = small_context(rights="virtual")
+    views = views_with_one_request(context)
+    views.request_destination[0, 0] = 7
+    allowed = replace(LEGAL, destination=7, path=(0, 8, 7))
+    for plan in (Plan(rounds_per_link=1), Plan(rounds_per_link=(0, 1))):
+        legal = Decisions(allocations=(replace(allowed, plan=plan),))
+        validate(legal, views, context, policy_name="a-policy")
+    wrong = Decisions(allocations=(replace(allowed, plan=Plan(rounds_per_link=(1, 1))),))
+    with pytest.raises(PolicyError, match=r"step \(0, 8\) is a stocked pair, which takes no rounds"):
+        validate(wrong, views, context, policy_name="a-policy")
 
 
 def test_two_allocations_may_not_ask_more_than_the_request() -> None:

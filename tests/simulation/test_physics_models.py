@@ -53,7 +53,7 @@ def test_depolarising_memories_and_noisy_gates_give_the_same_run(line, model):
     assert outcomes[DELIVERED] > 20
     assert outcomes[EXPIRED] > 0
     assert (exact["pairs"]["end"] == PAIR_ENDS.index("swapped")).sum() > 40
-    assert set(exact["allocations"]["rounds_per_link"]) == {0}
+    assert set(exact["path_steps"]["rounds"]) == {0}
 
 
 @pytest.mark.parametrize("model", ["qutip", "werner"])
@@ -63,7 +63,8 @@ def test_one_round_of_distillation_on_a_link_gives_the_same_run(line, model):
     exact, other = (tables_of(scenario, name, readout_fidelity=0.999) for name in ("pauli", model))
     assert_same_story(exact, other)
     assert np.allclose(exact["pairs"]["fidelity"], other["pairs"]["fidelity"], rtol=0.0, atol=AGREED)
-    assert set(exact["allocations"]["rounds_per_link"]) == {1}
+    steps = exact["path_steps"]
+    assert set(steps["rounds"][steps["position"] == 0]) == {1}
     assert (exact["requests"]["outcome"] == DELIVERED).sum() > 10
     assert np.nanmin(exact["requests"]["fidelity"]) > 0.982
 

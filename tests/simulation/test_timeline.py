@@ -191,6 +191,38 @@ def test_serving_from_stock_takes_one_message_and_ages_both_halves_until_then(li
     assert pairs["fidelity"][pair] == pytest.approx((3 * weight + 1) / 4, abs=1e-10)
 
 
+@pytest.mark.parametrize(("memories", "end"), [(5, "delivered"), (4, "expired")])
+def test_each_link_holds_the_qubits_of_its_own_rounds_and_takes_its_own_stock(
+    line, script, arrive, memories, end
+):
+    """Rounds (0, 2): four qubits at either end of the second link, and the first goes over a stocked pair."""
+    arrive([(1.0, 0, 1), (4.0, 0, 2)])
+    made = [
+        _stock((0, 1), expires_s=8.0),
+        _serve((0, 1, 2), expires_s=6.0, request=1, rounds=(0, 2)),
+    ]
+    tables = simulate(
+        line(nodes=3, memories=memories, source_rate_hz=400.0, depolarising_s=60.0),
+        Arm(name="local-minhop", rights="elementary"),
+        seed=5,
+        policy=script(each(made)),
+    ).tables
+    steps, pairs = tables["path_steps"], tables["pairs"]
+    assert steps["rounds"][steps["allocation"] == 1].tolist() == [0, 2, 0]
+    asked = tables["requests"]["request"] == 1
+    assert [OUTCOMES[code] for code in tables["requests"]["outcome"][asked]] == [end]
+    fresh = (pairs["allocation"] == 1) & (pairs["first_parent"] < 0)
+    assert 0 not in pairs["link"][fresh]
+    kept = pairs["owner"] == 0
+    if end == "delivered":
+        assert fresh.sum() >= 4
+        assert [PAIR_ENDS[code] for code in pairs["end"][kept]] == ["swapped"]
+    else:
+        refused = tables["allocations"]["cause"] == CAUSES.index("memory")
+        assert refused.tolist() == [False, True]
+        assert not fresh.any()
+
+
 def test_a_refused_allocation_leaves_the_stock_of_the_node_that_refuses(line, script, arrive):
     """Node 1 has a stocked pair for one hop and no qubit for the other: it refuses, and keeps its pair."""
     arrive([(1.0, 1, 2), (2.99, 1, 0), (3.0, 0, 3)])

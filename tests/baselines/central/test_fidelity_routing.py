@@ -71,7 +71,8 @@ def test_the_longer_purer_way_is_taken_exactly_where_fidelity_needs_it(
 def test_links_are_distilled_only_where_no_way_is_pure_enough(forked: Build, seen: Build) -> None:
     context = forked()
     (made,) = decide(context, seen(context, (0, 3, LONG_F + 1e-6)))
-    assert made.plan.rounds_per_link == 1
+    assert made.path == LONG
+    assert sum(made.plan.rounds_on(hop) for hop in range(3)) == 1
     assert decide(context, seen(context, (0, 3, 0.9999))) == ()
 
 
@@ -82,6 +83,20 @@ def test_one_way_alone_is_distilled_no_more_than_needed(made_context: Build, see
     assert reached == sorted(reached)
     for rounds, fidelity in enumerate(reached):
         (made,) = decide(context, seen(context, (0, 2, fidelity - 1e-6)))
+        assert made.plan.rounds_per_link == rounds
+        if rounds:
+            half = context.estimates.fidelity(path, rounds=(rounds, rounds - 1))
+            (made,) = decide(context, seen(context, (0, 2, half - 1e-6)))
+            assert {made.plan.rounds_on(0), made.plan.rounds_on(1)} == {rounds, rounds - 1}
+
+
+def test_the_link_that_gains_most_is_distilled_first(made_context: Build, seen: Build) -> None:
+    """Of three links the second is impure: its one round brings more than any other, its second too."""
+    context = made_context([(0, 1), (1, 2), (2, 3)], repeater_hz=(0, 5, 5, 0), fidelity=(0.97, 0.85, 0.97))
+    path, estimates = context.routes.paths(0, 3)[0], context.estimates
+    for rounds in ((0, 1, 0), (0, 2, 0)):
+        assert estimates.fidelity(path, rounds=rounds) > estimates.fidelity(path, rounds=(1, 0, 1))
+        (made,) = decide(context, seen(context, (0, 3, estimates.fidelity(path, rounds=rounds) - 1e-6)))
         assert made.plan.rounds_per_link == rounds
 
 
@@ -146,7 +161,7 @@ def test_a_link_too_slow_for_the_horizon_is_gone_round(forked: Build, seen: Buil
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), target=st.floats(0.6, 0.97))
-def test_no_path_with_fewer_rounds_or_fewer_hops_would_do(
+def test_no_path_without_rounds_or_with_fewer_hops_would_do_and_no_round_is_too_many(
     seed: int, target: float, made_context: Build, seen: Build
 ) -> None:
     draw = np.random.default_rng(seed)
@@ -168,12 +183,19 @@ def test_no_path_with_fewer_rounds_or_fewer_hops_would_do(
     assert bool(made) == bool(reached)
     for one in made:
         best = min(reached)
-        assert (one.plan.rounds_per_link, len(one.path) - 1) == best
         links = tuple(between[step] for step in pairwise(one.path))
-        taken = estimates.fidelity(Path(one.path, links, 0.0, 0.0), rounds=best[0])
+        taken = Path(one.path, links, 0.0, 0.0)
+        rounds = one.plan.rounds_per_link
+        assert estimates.fidelity(taken, rounds=rounds) >= target
         if best[0] == 0:
             # Fresh pairs are Werner states, whose weights multiply: the purest of so few hops is found.
-            assert taken == pytest.approx(reached[best], abs=1e-6)
+            assert (rounds, len(one.path) - 1) == best
+            assert estimates.fidelity(taken) == pytest.approx(reached[best], abs=1e-6)
+        else:
+            each = [one.plan.rounds_on(hop) for hop in range(len(links))]
+            last = [(*each[:hop], each[hop] - 1, *each[hop + 1 :]) for hop in range(len(links)) if each[hop]]
+            # Some round came last, and without it the target was not met.
+            assert min(estimates.fidelity(taken, rounds=fewer) for fewer in last) < target
 
 
 @pytest.mark.parametrize("rights", ["serve", "elementary", "remote", "virtual"])

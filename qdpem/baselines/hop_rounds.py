@@ -1,0 +1,94 @@
+"""How often to distil each link of a path: as little as its target lets it.
+
+Links differ in how pure their pairs are and in how long they take, so that the cheapest plan need not be
+alike on all of them. `spared` starts from a plan alike on all links that meets the target and takes rounds
+away where they cost most time. `added` starts from none and adds one round at a time where the fidelity from
+end to end gains most, as Q-PATH does (Li et al. 2022, IEEE Transactions on Communications 70, 6748); there a
+round takes one more pair, here as many as went into the pair it is added to, so that gains count for each
+fresh pair. Neither is optimal: the best of 3^hops plans is not searched for.
+Work: O(hops) beliefs for each round taken or added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from physics.plans import Rounds, one_number
+from qdpem.baselines.expected_finish import Floats, Options, Waits
+from qdpem.policy.estimates import MAX_ROUNDS, Estimates
+
+_ALIKE_DIGITS = 9
+"""Gains of fidelity that agree to so many digits are alike."""
+
+
+class Way:
+    """One path of some options under some load, and what rounds on each of its links would take.
+
+    `made_s` [3, hops]: expected seconds until each link is made with 0, 1 or 2 rounds.
+    """
+
+    def __init__(self, options: Options, row: int, waits: Waits) -> None:
+        self.path = options.paths[row]
+        self.hops = self.path.hops
+        self.made_s: Floats = waits[0][:, row, : self.hops]
+        self._need = options.need[:, row, : self.hops]
+        self._swapped_s2 = float(waits[1][row])
+        self._delay_s = options.delay_s[:, row]
+
+    def need(self, rounds: tuple[int, ...]) -> Floats:
+        """Fresh pairs expected on each link for one pair delivered, [hops]."""
+        return np.asarray(self._need[list(rounds), range(self.hops)])
+
+    def finish_s(self, rounds: tuple[int, ...]) -> float:
+        """Expected seconds until delivery, as of plans alike on all links (`expected_finish`)."""
+        made_s = self.made_s[list(rounds), range(self.hops)]
+        return float(self._delay_s[max(rounds)] + np.sqrt((made_s**2).sum() + self._swapped_s2))
+
+
+def spared(
+    way: Way, rounds: int, *, target_fidelity: float, age_s: float, estimates: Estimates
+) -> tuple[int, ...]:
+    """No more rounds than needed: from `rounds` on all links, one at a time is left out where that saves most
+    time of those whose loss leaves the path at its target, with link pairs of `age_s`.
+    """
+    each = (rounds,) * way.hops
+    while True:
+        saving_s = {
+            hop: float(way.made_s[each[hop], hop] - way.made_s[each[hop] - 1, hop])
+            for hop in range(way.hops)
+            if each[hop]
+        }
+        for hop in sorted(saving_s, key=lambda hop: -saving_s[hop]):
+            fewer = _changed(each, hop, -1)
+            if estimates.fidelity(way.path, rounds=one_number(fewer), age_s=age_s) >= target_fidelity:
+                each = fewer
+                break
+        else:
+            return each
+
+
+def added(way: Way, fidelity: Callable[[Rounds], float]) -> Iterator[tuple[int, ...]]:
+    """Plans of ever more rounds, from none: the next is added to the link where the path gains most for each
+    fresh pair it takes.
+
+    Of links where it gains alike, to the one where that takes least time. `fidelity` is that of the path with
+    some rounds.
+    """
+    each = (0,) * way.hops
+    yield each
+    while min(each) < MAX_ROUNDS:
+        reached, taken = fidelity(one_number(each)), float(way.need(each).sum())
+        ranked = []
+        for hop in range(way.hops):
+            if each[hop] < MAX_ROUNDS:
+                more = _changed(each, hop, 1)
+                gain = (fidelity(one_number(more)) - reached) / (float(way.need(more).sum()) - taken)
+                ranked.append((-round(gain, _ALIKE_DIGITS), way.finish_s(more), more))
+        each = min(ranked)[2]
+        yield each
+
+
+def _changed(each: tuple[int, ...], hop: int, by: int) -> tuple[int, ...]:
+    return (*each[:hop], each[hop] + by, *each[hop + 1 :])
