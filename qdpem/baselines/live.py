@@ -25,7 +25,7 @@ from qdpem.baselines.given_path import Fit
 from qdpem.baselines.planner import Choice, Planner
 from qdpem.baselines.shelf import Shelf, serve_from_stock, take
 from qdpem.baselines.stockroom import Stockroom
-from qdpem.baselines.waiting import Waiting, waiting_requests
+from qdpem.baselines.waiting import Waiting, command_s, waiting_requests
 from qdpem.network.outages import Away
 from qdpem.policy.interface import Allocation, Context, Decisions, Views
 from qdpem.policy.tuning import tunable
@@ -129,7 +129,7 @@ class DeadlineOrder(ABC):
         served = serve_from_stock(request, shelf, margin=self._parameters.margin)
         if served is not None:
             return served
-        left_s = request.deadline_s - now_s - self._command_s(request)
+        left_s = request.deadline_s - now_s - command_s(self._context, request.source)
         choice = self._choose(request, load, left_s=left_s, shelf=shelf, away=away)
         if choice is None:
             return None
@@ -142,13 +142,6 @@ class DeadlineOrder(ABC):
         self, request: Waiting, load: Load, *, left_s: float, shelf: Shelf, away: Away
     ) -> Choice | Fit | None:
         """The path and plan of a request that has `left_s` left; None leaves it waiting."""
-
-    def _command_s(self, request: Waiting) -> float:
-        """How long the decision takes to reach the request's source."""
-        plane, network = self._context.plane, self._context.network
-        if self._context.control == "local" or plane.zero_delay:
-            return 0.0
-        return float(network.distance_s[network.median_node, request.source]) + plane.service_time_s
 
 
 class CentralLive(DeadlineOrder):

@@ -5,8 +5,10 @@ local and with full information over networks as in Fittipaldi, Giovanidis and G
 arXiv:2307.06009). There queues wait for ever and backlog is a count; here a request is worth nothing after
 its deadline, so it counts 1 / (1 + slack / `urgency_s`). The weight of a pair of nodes is the sum over what
 waits for it, times the believed chance in time of its most urgent request over the best path and plan (1 from
-stock). Greedily, the heaviest takes its tokens, emissions and stock, and the rest is weighed again with what
-is left. What has no more than `least_chance` waits: what it needs is not available.
+stock). Only paths count that are available: whose repeaters have a token, and whose links a source that is
+done with what is ahead of it, now or within `ahead_s`. Greedily, the heaviest takes its tokens, emissions and
+stock, and the rest is weighed again with what is left. What finds no path available, or none with more than
+`least_chance`, waits uncommitted and is weighed again when the site is asked next.
 Knowledge: the map, aged status of all nodes (central) or of neighbours (local), the site's own book of
 orders, its stock. It never forecasts. With a right to stock it keeps the base stock of `base_stock`.
 Work: O(K x plans x hops) for each pair of nodes with something waiting, again for each one served: a weight
@@ -20,15 +22,16 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heapreplace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.baselines.base_stock import BaseStockRule
 from qdpem.baselines.chance import Offers, chance_in_time
-from qdpem.baselines.expected_finish import Load
+from qdpem.baselines.expected_finish import Load, Options
 from qdpem.baselines.planner import Choice, Planner
 from qdpem.baselines.shelf import Shelf, serve_from_stock
 from qdpem.baselines.stockroom import Stockroom
-from qdpem.baselines.waiting import Waiting, waiting_requests
+from qdpem.baselines.waiting import Waiting, command_s, waiting_requests
 from qdpem.network.outages import Away
 from qdpem.policy.interface import Allocation, Context, Decisions, Views
 from qdpem.policy.tuning import tunable
@@ -41,6 +44,8 @@ class MaxWeightParameters(BaseStockRule):
 
     urgency_s: float = tunable(0.3, low=0.03, high=3.0, log=True)
     """Slack at which a request counts half of what it does at its deadline."""
+    ahead_s: float = tunable(1.0, low=0.01, high=3.0, log=True)
+    """A path is available while what is ahead at its repeaters and sources is done within this time."""
     least_chance: float = tunable(0.05, low=0.0, high=0.5)
     """A request waits while no path is believed to deliver it in time with more than this chance."""
     thrift_per_s: float = tunable(0.1, low=0.01, high=1.0, log=True)
@@ -58,6 +63,8 @@ class MaxWeightParameters(BaseStockRule):
             raise ValueError(f"least_chance is {self.least_chance!r}; it must be at least 0 and below 1")
         if not self.urgency_s > 0.0:
             raise ValueError(f"urgency_s is {self.urgency_s!r}; it must be above 0")
+        if not self.ahead_s >= 0.0:
+            raise ValueError(f"ahead_s is {self.ahead_s!r}; it must be 0 or more")
 
 
 class LocalMaxWeight:
@@ -176,8 +183,9 @@ class Matching:
         options = self._offers.between(request.source, request.destination, self._away)
         if options is None:
             return 0.0, None
-        slack_s = request.deadline_s - self._now_s - self._command_s(request)
+        slack_s = request.deadline_s - self._now_s - command_s(self._context, request.source)
         chance = chance_in_time(options, self._load, pairs=request.pairs, slack_s=slack_s)
+        chance[:, ~available(options, self._load, request.pairs, self._rule.ahead_s)] = 0.0
         found = self._offers.first_good(
             request,
             options,
@@ -198,9 +206,12 @@ class Matching:
         self._load.add(choice, pairs=request.pairs)
         return request.allocation(choice.path.nodes, plan=choice.plan)
 
-    def _command_s(self, request: Waiting) -> float:
-        """How long the decision takes to reach the request's source."""
-        plane, network = self._context.plane, self._context.network
-        if self._context.control == "local" or plane.zero_delay:
-            return 0.0
-        return float(network.distance_s[network.median_node, request.source])
+
+def available(options: Options, load: Load, pairs: int, ahead_s: float) -> NDArray[np.bool_]:
+    """Paths whose repeaters have `pairs` tokens, and whose links a free source, within `ahead_s`, [K]."""
+    ready_s = load.ready_s
+    source_s = np.minimum(ready_s[options.first], ready_s[options.second])
+    token_s = load.token_wait_s(pairs)[options.inner]
+    links = (source_s <= ahead_s) | ~options.is_link
+    repeaters = (token_s <= ahead_s) | ~options.is_inner
+    return np.asarray((links & repeaters).all(axis=1))

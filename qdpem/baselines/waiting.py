@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from physics.plans import Plan
-from qdpem.policy.interface import Allocation, Views
+from qdpem.policy.interface import Allocation, Context, Views
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,14 @@ class Waiting:
             purpose="serve",
             request=self.id,
         )
+
+
+def command_s(context: Context, source: int) -> float:
+    """How long a decision made now takes to reach `source`: a controller works it out and sends word."""
+    plane, network = context.plane, context.network
+    if context.control == "local" or plane.zero_delay:
+        return 0.0
+    return float(network.distance_s[network.median_node, source]) + plane.service_time_s
 
 
 def waiting_requests(view: Views) -> Iterator[Waiting]:

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from qdpem.baselines.max_weight import CentralMaxWeight, LocalMaxWeight, MaxWeightParameters
-from qdpem.policy.interface import TOKENS
+from qdpem.policy.interface import EMISSION_BACKLOG, TOKENS
 from qdpem.policy.synthetic import small_context
 from tests.helpers.views import decide, quiet_views
 
 
-@pytest.mark.parametrize("wrong", [{"urgency_s": 0.0}, {"least_chance": 1.0}, {"wait_share": -1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"urgency_s": 0.0}, {"least_chance": 1.0}, {"wait_share": -1.0}, {"ahead_s": -1.0}]
+)
 def test_parameters_out_of_range_are_answered(wrong: dict[str, float]) -> None:
     (name,) = wrong
     with pytest.raises(ValueError, match=name):
@@ -46,6 +48,30 @@ def test_a_request_waits_while_nothing_is_available() -> None:
     assert len(decide(LocalMaxWeight(MaxWeightParameters()), views, context)) == 1
     views.status[0, :, TOKENS] = 0.0
     assert decide(LocalMaxWeight(MaxWeightParameters()), views, context) == ()
+
+
+def test_of_two_that_want_one_token_the_heavier_goes_and_the_other_waits() -> None:
+    """From 0 to 2 by the fewest hops there is one repeater, and a token lies there for one of them."""
+    context = small_context(control="central")
+    rule = MaxWeightParameters(ahead_s=0.0)
+    views = quiet_views(context, (0, 2, 0.6, 9.0), (0, 2, 0.6, 1.0))
+    assert [made.request for made in decide(CentralMaxWeight(rule), views, context)][:1] == [41]
+    for node in range(9):
+        views.status[0, node, TOKENS] = float(node == 1)
+    assert [made.request for made in decide(CentralMaxWeight(rule), views, context)] == [41]
+    patient = MaxWeightParameters(ahead_s=3.0)
+    assert len(decide(CentralMaxWeight(patient), views, context)) == 2
+
+
+def test_a_path_is_available_while_one_source_of_each_link_is_soon_done() -> None:
+    context = small_context(control="central")
+    views = quiet_views(context, (0, 1, 0.6, 1e4))
+    views.status[0, 0, EMISSION_BACKLOG] = 1e3
+    rule = MaxWeightParameters(ahead_s=0.01)
+    assert len(decide(CentralMaxWeight(rule), views, context)) == 1
+    views.status[0, :, EMISSION_BACKLOG] = 1e3
+    assert decide(CentralMaxWeight(rule), views, context) == ()
+    assert len(decide(CentralMaxWeight(MaxWeightParameters(ahead_s=1e4)), views, context)) == 1
 
 
 def test_stock_serves_as_what_is_sure() -> None:
