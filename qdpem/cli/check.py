@@ -76,12 +76,15 @@ def _check_policy(name: str, overrides: Sequence[str]) -> list[tuple[str, bool, 
 
 
 def _check_scenario(path: Path, overrides: Sequence[str]) -> None:
-    """Load it, build its network and say what it can do; the faults of either are raised."""
+    """Load it, build its network and say what it can do; the faults of these and of its arms are raised."""
     from qdpem.network.build import build_network, build_physics
     from qdpem.scenario.load import load_scenario
+    from qdpem.simulation.arms import sound_arms
     from qdpem.study.outlook import outlook
 
     scenario = load_scenario(path, overrides)
+    if scenario.study:
+        sound_arms(scenario.study.arms, origin=f"the scenario {str(path)!r}")
     physics = build_physics(scenario)
     seed = scenario.study.seeds[0] if scenario.study else 0
     network = build_network(scenario, physics, seed=seed)

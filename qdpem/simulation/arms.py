@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from qdpem import registry
@@ -42,6 +43,24 @@ def resolve_arm(arm: Arm) -> Arm:
     return replace(
         arm, policy=policy, control=factory.control, rights=arm.rights or factory.rights, knowledge=knowledge
     )
+
+
+def sound_arms(arms: Iterable[Arm], *, origin: str) -> tuple[Arm, ...]:
+    """All of them resolved, once each policy has taken its parameters.
+
+    Raises ScenarioError with the faults of all arms of `origin`, and UnknownNameError as `resolve_arm` does.
+    """
+    resolved: list[Arm] = []
+    faults: list[Fault] = []
+    for arm in arms:
+        try:
+            resolved.append(resolve_arm(arm))
+            build_policy(resolved[-1])
+        except ScenarioError as error:
+            faults += error.faults
+    if faults:
+        raise ScenarioError(faults, origin=origin)
+    return tuple(resolved)
 
 
 def build_policy(arm: Arm) -> Policy:

@@ -62,14 +62,14 @@ def plan_study(scenario: Scenario, *, directory: Path, fresh: bool = False) -> S
 
     A complete record of the same scenario and arm, made by the same code, is kept; `fresh` keeps none.
     Raises StudyError without a [study] table or without an arm that could be the strongest, UnknownNameError
-    for a reference that is no arm, and what `resolve_arm` raises.
+    for a reference that is no arm, and what `sound_arms` raises.
     """
-    from qdpem.simulation.arms import resolve_arm
+    from qdpem.simulation.arms import sound_arms
     from qdpem.simulation.code import code_digest
 
     table = _study_of(scenario)
     alone = without_study(scenario)
-    arms = tuple(resolve_arm(arm) for arm in table.arms)
+    arms = sound_arms(table.arms, origin=f"the scenario {scenario.name!r}")
     code = {arm.name: code_digest(alone, arm) for arm in arms}
     reference, tried = _reference(table, arms)
     wanted = [(arm, seed) for seed in table.tuning_seeds for arm in tried]

@@ -202,6 +202,21 @@ def test_check_judges_physics_policies_and_scenarios(ask, row_file) -> None:
     assert "is sound" in ask("check", "scenario", row_file).stdout
 
 
+@pytest.mark.parametrize("command", [("check", "scenario"), ("study",)])
+def test_parameters_that_arms_do_not_have_are_told_all_at_once(ask, row_file, command) -> None:
+    arms = (
+        '{ name = "near", policy = "local-live", parameters = { hop = 1.0 } }',
+        '{ name = "far", policy = "central-live", parameters = { wait_share = 2.0 } }',
+    )
+    before, _ = row_file.read_text().split("[study]")
+    row_file.write_text(f"{before}[study]\nseeds = [0]\narms = [{', '.join(arms)}]\n")
+    answer = ask(*command, row_file)
+    assert answer.exit_code == 2
+    assert "2 faults" in answer.stderr
+    assert "arm near.parameters.hop" in answer.stderr
+    assert "arm far.parameters.wait_share: 2.0 is not allowed" in answer.stderr
+
+
 def test_check_exits_1_when_a_law_is_broken(ask, monkeypatch) -> None:
     from physics.pauli import PauliModel
 
