@@ -12,9 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from physics.plans import one_number
 from qdpem.baselines.expected_finish import Load, Options, OptionsBetween
-from qdpem.baselines.hop_rounds import Way, spared
 from qdpem.baselines.planner import Choice
 from qdpem.baselines.waiting import Waiting
 
@@ -40,29 +38,20 @@ class Offers(OptionsBetween):
         The best has the largest gain - `thrift_per_s` x (seconds until it is expected to finish + seconds of
         sources and repeaters that it takes from others); its flat index comes with it. Link pairs are
         believed to age `wait_share` of the expected finish; where no option meets the target then, the first
-        that does with fresh pairs is taken. Of its rounds, those that the target can spare are left out.
+        that does with fresh pairs is taken.
         """
-        estimates, target = self._context.estimates, request.target_fidelity
-        waits = options.waits(load, pairs=request.pairs)
-        finish_s = options.finish_after_s(waits)
+        finish_s = options.finish_s(load, pairs=request.pairs)
         given_up = thrift_per_s * (finish_s + request.pairs * options.work_s)
         ranked = np.where(gain > least_gain, given_up - gain, np.inf)
         for share in (0.0 if request.standing else wait_share, 0.0):
             for index in _ascending(ranked.ravel()):
                 rounds, row = divmod(index, len(options.paths))
-                path, age_s = options.paths[row], share * float(finish_s[rounds, row])
-                if estimates.fidelity(path, rounds=rounds, age_s=age_s) < target:
-                    continue
-                way = Way(options, row, waits)
-                each = spared(way, rounds, target_fidelity=target, age_s=age_s, estimates=estimates)
-                choice = Choice(
-                    path=path,
-                    rounds=one_number(each),
-                    finish_s=way.finish_s(each),
-                    need=way.need(each),
-                    cost_s=float(ranked[rounds, row]),
-                )
-                return choice, index
+                path, wait_s = options.paths[row], float(finish_s[rounds, row])
+                believed = self._context.estimates.fidelity(path, rounds=rounds, age_s=share * wait_s)
+                if believed >= request.target_fidelity:
+                    need = options.need[rounds, row, : path.hops]
+                    cost_s = float(ranked[rounds, row])
+                    return Choice(path=path, rounds=rounds, finish_s=wait_s, need=need, cost_s=cost_s), index
         return None
 
 

@@ -11,8 +11,8 @@ purest paths of no more than h hops, for all h at once (Bellman and Ford), the o
 the target undistilled is taken, else that of fewest pairs: purity is bought only where it is needed.
 Knowledge: the map, news of outages, reports of all nodes and the controller's own book. With a right to stock
 it serves from and keeps base stock as `live` does.
-Work: a search of O(hops x L) array elements for each request, about 0.5 ms, and O(hops) beliefs for each
-round of distillation.
+Work: a search of O(hops x L) array elements for each request, about 0.5 ms, up to four times where capacity
+is short; where distillation is needed O(hops) beliefs for each round of each way, some ms more.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ from qdpem.policy.tuning import tunable
 
 _EXTRA_HOPS = 4
 """Paths may have so many hops more than the shortest."""
+
+_SEARCHES = 4
+"""How often ways are searched for, each time without the links that lacked pairs before."""
 
 _TIE_PER_S = 1e-6
 """Of equally pure ways the one less waited for: a second of waiting counts as so much of -ln w."""
@@ -111,21 +114,40 @@ class CentralFidelityRouting(DeadlineOrder):
         return found
 
     def _least(self, request: Waiting, load: Load, *, away: Away, horizon_s: float) -> Fit | None:
-        """The fewest pairs, and with them the fewest hops, that reach the target with the capacity left."""
-        best: Fit | None = None
+        """A way without distillation of fewest hops, or else the way of fewest pairs, that reaches the target
+        with the capacity left; where links lack pairs to distil, the search goes on without them.
+        """
         left = self._search.left(load, horizon_s)
+        for _ in range(_SEARCHES):
+            found, lacking = self._cheapest(request, load, left, away=away, horizon_s=horizon_s)
+            if found is not None or not lacking:
+                return found
+            left[list(lacking)] = 0.0
+        return None
+
+    def _cheapest(
+        self, request: Waiting, load: Load, left: Floats, *, away: Away, horizon_s: float
+    ) -> tuple[Fit | None, set[int]]:
+        """The cheapest way that reaches the target, and links that lack the pairs that others would take."""
+        best: Fit | None = None
+        lacking: set[int] = set()
         for nodes in self._search.ways(request, load, left=left, horizon_s=horizon_s, away=away):
             fit = self._given.purified(
                 nodes, load, target_fidelity=request.target_fidelity, pairs=request.pairs
             )
-            if fit is None or (request.pairs * fit.need > left[list(fit.path.links)]).any():
+            if fit is None:
+                continue
+            links = np.array(fit.path.links)
+            short = request.pairs * fit.need > left[links]
+            lacking.update(links[short].tolist())
+            if short.any():
                 continue
             if fit.rounds == 0:
-                # Ways come with ever more hops: none without distillation takes fewer pairs.
-                return fit
+                # Ways come with ever more hops: of those without distillation the first takes fewest pairs.
+                return fit, lacking
             if best is None or fit.need.sum() < best.need.sum():
                 best = fit
-        return best
+        return best, lacking
 
 
 class PurestPaths:

@@ -71,27 +71,35 @@ class GivenPaths:
         least_rounds: Sequence[int],
     ) -> list[Fit | None]:
         """For each of these ways between the same two nodes, given by their nodes, the fewest rounds alike on
-        all links, from its `least_rounds` on, that bring it to the target, less those that it can spare.
-
-        As for `Planner.choose`, believed age of link pairs is `wait_share` of the expected finish, or none
-        where no number of rounds makes up for it. None for a way that no rounds bring there, or of which even
-        an idle network is not expected to be done within `within_s`.
+        all links, from its `least_rounds` on, that bring it to the target, as for `Planner.choose`: believed
+        age of link pairs is `wait_share` of the expected finish, or none where no number of rounds makes up
+        for it. None for a way that no rounds bring there, or of which even an idle network is not expected
+        to be done within `within_s`.
         """
         options = self._options(tuple(ways))
-        waits = options.waits(load, pairs=pairs)
-        finish_s = options.finish_after_s(waits)
+        finish_s = options.finish_s(load, pairs=pairs)
         hopeful = options.finish_s(self._idle, pairs=pairs) <= within_s
         found: list[Fit | None] = []
-        for row in range(len(options.paths)):
+        for row, path in enumerate(options.paths):
             allowed = [rounds for rounds in range(least_rounds[row], MAX_ROUNDS + 1) if hopeful[rounds, row]]
-            way = Way(options, row, waits)
-            found.append(self._fewest(way, allowed, finish_s[:, row], target_fidelity))
+            rounds = self._rounds(path, allowed, finish_s[:, row], target_fidelity)
+            found.append(
+                None
+                if rounds is None
+                else Fit(
+                    path=path,
+                    rounds=rounds,
+                    finish_s=float(finish_s[rounds, row]),
+                    need=options.need[rounds, row, : path.hops],
+                )
+            )
         return found
 
     def purified(
         self, nodes: tuple[int, ...], load: Load, *, target_fidelity: float, pairs: int = 1
     ) -> Fit | None:
-        """This way with rounds added one at a time where the path gains most, until it meets the target.
+        """This way with rounds added one at a time where the path gains most, until it meets the target, less
+        those that it then can spare.
 
         None if it does not with the most rounds on all links, not even with fresh pairs.
         """
@@ -99,26 +107,30 @@ class GivenPaths:
         way = Way(options, 0, options.waits(load, pairs=pairs))
         fidelity = self._context.estimates.fidelity
         for share in (self._wait_share, 0.0):
-            for each in added(way, lambda rounds: fidelity(way.path, rounds=rounds)):
+
+            def meets(each: tuple[int, ...], share: float = share) -> bool:
                 age_s = share * way.finish_s(each)
-                if fidelity(way.path, rounds=one_number(each), age_s=age_s) >= target_fidelity:
-                    return _fit(way, each)
+                return fidelity(way.path, rounds=one_number(each), age_s=age_s) >= target_fidelity
+
+            for each in added(way, lambda rounds: fidelity(way.path, rounds=rounds)):
+                if meets(each):
+                    # Where pairs must not wait at all, what seems too pure is not.
+                    least = spared(way, each, meets) if share else each
+                    return Fit(
+                        path=way.path,
+                        rounds=one_number(least),
+                        finish_s=way.finish_s(least),
+                        need=way.need(least),
+                    )
         return None
 
-    def _fewest(self, way: Way, allowed: list[int], finish_s: Floats, target: float) -> Fit | None:
-        estimates = self._context.estimates
+    def _rounds(self, path: Path, allowed: list[int], finish_s: Floats, target: float) -> int | None:
         for share in (self._wait_share, 0.0):
             for rounds in allowed:
                 age_s = share * float(finish_s[rounds])
-                if estimates.fidelity(way.path, rounds=rounds, age_s=age_s) >= target:
-                    return _fit(
-                        way, spared(way, rounds, target_fidelity=target, age_s=age_s, estimates=estimates)
-                    )
+                if self._context.estimates.fidelity(path, rounds=rounds, age_s=age_s) >= target:
+                    return rounds
         return None
 
     def _over(self, ways: tuple[tuple[int, ...], ...]) -> Options:
         return options_over(tuple(self.along(nodes) for nodes in ways), self._context)
-
-
-def _fit(way: Way, each: tuple[int, ...]) -> Fit:
-    return Fit(path=way.path, rounds=one_number(each), finish_s=way.finish_s(each), need=way.need(each))

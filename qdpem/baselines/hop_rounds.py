@@ -1,12 +1,13 @@
-"""How often to distil each link of a path: as little as its target lets it.
+"""How often to distil each link of a path, where plans need not be alike on all of them.
 
-Links differ in how pure their pairs are and in how long they take, so that the cheapest plan need not be
-alike on all of them. `spared` starts from a plan alike on all links that meets the target and takes rounds
-away where they cost most time. `added` starts from none and adds one round at a time where the fidelity from
-end to end gains most, as Q-PATH does (Li et al. 2022, IEEE Transactions on Communications 70, 6748); there a
-round takes one more pair, here as many as went into the pair it is added to, so that gains count for each
-fresh pair. Neither is optimal: the best of 3^hops plans is not searched for.
-Work: O(hops) beliefs for each round taken or added.
+`added` begins with none and adds one round at a time where the fidelity from end to end gains most, as
+Q-PATH does (Li et al. 2022, IEEE Transactions on Communications 70, 6748); there a round takes one more pair,
+here as many as went into the pair it is added to, so that gains count for each fresh pair. `spared` takes
+away again what a plan can do without. Together they are not optimal: the best of 3^hops plans is not searched
+for.
+What is left has no more purity than the target needs, so that pairs that wait longer than believed miss it
+sooner than with a plan alike on all links.
+Work: O(hops) beliefs for each round added or taken away.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from physics.plans import Rounds, one_number
 from qdpem.baselines.expected_finish import Floats, Options, Waits
-from qdpem.policy.estimates import MAX_ROUNDS, Estimates
+from qdpem.policy.estimates import MAX_ROUNDS
 
 _ALIKE_DIGITS = 9
 """Gains of fidelity that agree to so many digits are alike."""
@@ -47,28 +48,6 @@ class Way:
         return float(self._delay_s[max(rounds)] + np.sqrt((made_s**2).sum() + self._swapped_s2))
 
 
-def spared(
-    way: Way, rounds: int, *, target_fidelity: float, age_s: float, estimates: Estimates
-) -> tuple[int, ...]:
-    """No more rounds than needed: from `rounds` on all links, one at a time is left out where that saves most
-    time of those whose loss leaves the path at its target, with link pairs of `age_s`.
-    """
-    each = (rounds,) * way.hops
-    while True:
-        saving_s = {
-            hop: float(way.made_s[each[hop], hop] - way.made_s[each[hop] - 1, hop])
-            for hop in range(way.hops)
-            if each[hop]
-        }
-        for hop in sorted(saving_s, key=lambda hop: -saving_s[hop]):
-            fewer = _changed(each, hop, -1)
-            if estimates.fidelity(way.path, rounds=one_number(fewer), age_s=age_s) >= target_fidelity:
-                each = fewer
-                break
-        else:
-            return each
-
-
 def added(way: Way, fidelity: Callable[[Rounds], float]) -> Iterator[tuple[int, ...]]:
     """Plans of ever more rounds, from none: the next is added to the link where the path gains most for each
     fresh pair it takes.
@@ -88,6 +67,25 @@ def added(way: Way, fidelity: Callable[[Rounds], float]) -> Iterator[tuple[int, 
                 ranked.append((-round(gain, _ALIKE_DIGITS), way.finish_s(more), more))
         each = min(ranked)[2]
         yield each
+
+
+def spared(way: Way, each: tuple[int, ...], meets: Callable[[tuple[int, ...]], bool]) -> tuple[int, ...]:
+    """A plan that `meets` the target less the rounds that it can do without, one at a time, first where that
+    saves most time.
+    """
+    while True:
+        saving_s = {
+            hop: float(way.made_s[each[hop], hop] - way.made_s[each[hop] - 1, hop])
+            for hop in range(way.hops)
+            if each[hop]
+        }
+        for hop in sorted(saving_s, key=lambda hop: -saving_s[hop]):
+            fewer = _changed(each, hop, -1)
+            if meets(fewer):
+                each = fewer
+                break
+        else:
+            return each
 
 
 def _changed(each: tuple[int, ...], hop: int, by: int) -> tuple[int, ...]:

@@ -210,7 +210,10 @@ class Matching:
 def available(options: Options, load: Load, pairs: int, ahead_s: float) -> NDArray[np.bool_]:
     """Paths whose repeaters have `pairs` tokens, and whose links a free source, within `ahead_s`, [K]."""
     ready_s = load.ready_s
-    source_s = np.minimum(ready_s[options.first], ready_s[options.second])
+    source_s = np.minimum(
+        np.where(options.rate_first_hz > 0.0, ready_s[options.first], np.inf),
+        np.where(options.rate_second_hz > 0.0, ready_s[options.second], np.inf),
+    )
     token_s = load.token_wait_s(pairs)[options.inner]
     links = (source_s <= ahead_s) | ~options.is_link
     repeaters = (token_s <= ahead_s) | ~options.is_inner

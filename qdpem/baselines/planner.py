@@ -13,9 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from physics.plans import Plan, Rounds, one_number
+from physics.plans import Plan
 from qdpem.baselines.expected_finish import Flags, Floats, Load, Options, OptionsBetween
-from qdpem.baselines.hop_rounds import Way, spared
 from qdpem.baselines.shelf import (
     ADMITTED_WAIT_SHARE,
     Shelf,
@@ -46,7 +45,7 @@ class Choice:
     finish_s: float
     need: Floats
     cost_s: float
-    rounds: Rounds = 0
+    rounds: int = 0
     end_rounds: int = 0
     taken: Taken = ()
 
@@ -109,7 +108,6 @@ class Planner:
     ) -> Choice | None:
         """The path and plan of least expected finish + `thrift` x work that reach the target; None if none.
 
-        Plans alike on all links are compared; the one taken is spared the rounds that its target can spare.
         Believed age of the link pairs is `wait_share` of the expected finish. If no plan meets the target at
         that age, the quickest that meets it with fresh pairs is taken; if none does, and end rounds are
         allowed, the quickest that meets it by distilling two such pairs end to end. Options that even an
@@ -157,8 +155,7 @@ class Planner:
         self, options: Options, ask: Ask, load: Load, quiet: bool, near: StockedLinks | None
     ) -> Choice | None:
         stocked = near.stocked if near is not None else None
-        waits = options.waits(load, pairs=ask.pairs)
-        finish_s = options.finish_after_s(waits, stocked)
+        finish_s = options.finish_s(load, pairs=ask.pairs, stocked=stocked)
         idle_s = options.finish_after_s(self._idle_waits(options, ask.pairs), stocked)
         work_s = options.work_s if stocked is None else options.work_without_s(stocked)
         allowed = (idle_s <= ask.within_s) & (finish_s <= ask.busy_s)
@@ -170,32 +167,17 @@ class Planner:
             for rounds, row in order:
                 aged = near if rounds == 0 else None
                 age_s = share * float(finish_s[rounds, row])
-                if self._fidelity(options.paths[row], rounds, age_s, aged, row) < ask.target_fidelity:
-                    continue
-                if rounds:
-                    way = Way(options, row, waits)
-                    return self._sparing(way, rounds, age_s, ask, cost_s=float(cost_s[rounds, row]))
-                need = options.need[0, row, : options.paths[row].hops]
-                return Choice(
-                    path=options.paths[row],
-                    finish_s=float(finish_s[0, row]),
-                    need=need if aged is None else np.where(aged.stocked[row, : len(need)], 0.0, need),
-                    cost_s=float(cost_s[0, row]),
-                    taken=() if aged is None else aged.taken[row],
-                )
+                if self._fidelity(options.paths[row], rounds, age_s, aged, row) >= ask.target_fidelity:
+                    need = options.need[rounds, row, : options.paths[row].hops]
+                    return Choice(
+                        path=options.paths[row],
+                        rounds=rounds,
+                        finish_s=float(finish_s[rounds, row]),
+                        need=need if aged is None else np.where(aged.stocked[row, : len(need)], 0.0, need),
+                        cost_s=float(cost_s[rounds, row]),
+                        taken=() if aged is None else aged.taken[row],
+                    )
         return None
-
-    def _sparing(self, way: Way, rounds: int, age_s: float, ask: Ask, *, cost_s: float) -> Choice:
-        """The path with `rounds` on those links alone that need them; its cost is that of all."""
-        estimates, target = self._context.estimates, ask.target_fidelity
-        each = spared(way, rounds, target_fidelity=target, age_s=age_s, estimates=estimates)
-        return Choice(
-            path=way.path,
-            rounds=one_number(each),
-            finish_s=way.finish_s(each),
-            need=way.need(each),
-            cost_s=cost_s,
-        )
 
     def _near(self, options: Options, ask: Ask, shelf: Shelf, shelved: Flags) -> StockedLinks | None:
         return stocked_links(

@@ -105,8 +105,9 @@ def mean_classes(
     """The mean demand as flow classes: one per unordered pair of nodes, set of options and pairs asked.
 
     `weights` float64 [N, N] is each ordered pair's share of `rate_hz` requests per second. `plans` must
-    hold every plan the arms may use, with the BEST link's fidelity and the LEAST fresh pairs per link, or
-    what comes of it is no bound.
+    hold every plan alike on all links that the arms may use, with the BEST link's fidelity and the LEAST
+    fresh pairs per link. What comes of it bounds what such plans can carry; plans that distil only some links
+    of a path may carry more.
     """
     total = sum(one.share for one in classes)
     shares: dict[tuple[tuple[Option, ...], int], float] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from physics.interface import PROTOCOLS
-from physics.plans import SCHEDULES, Plan
+from physics.plans import SCHEDULES
 from qdpem.events.tables import ALLOCATION_ENDS, CAUSES, PURPOSES
 from qdpem.policy.interface import Allocation
 from qdpem.simulation.end_distillation import EndDistillation
@@ -24,12 +24,9 @@ _END_CODE = {word: code for code, word in enumerate(ALLOCATION_ENDS)}
 _CAUSE_CODE = {word: code for code, word in enumerate(CAUSES)}
 
 
-def qubits_per_end(plan: Plan, hop: int) -> int:
+def qubits_per_end(rounds: int, *, pumping: bool) -> int:
     """Qubits that one lane needs at each end of a link: nested rounds make all pairs at once."""
-    rounds = plan.rounds_on(hop)
-    if plan.schedule == "pumping":
-        return min(rounds, 1) + 1
-    return 1 << rounds
+    return min(rounds, 1) + 1 if pumping else 1 << rounds
 
 
 class Reservation:
@@ -55,11 +52,12 @@ class Reservation:
         self.track = world.tracks.along(allocation.path)
         self.source = allocation.source
         self.expires_s = allocation.expires_s
-        hops = range(len(allocation.path) - 1)
-        self.rounds = tuple(allocation.plan.rounds_on(hop) for hop in hops)
+        # A stocked pair is not distilled again.
+        links = enumerate(self.track.links)
+        self.rounds = tuple(allocation.plan.rounds_on(hop) if link >= 0 else 0 for hop, link in links)
         self.protocol = allocation.plan.protocol
         self.pumping = allocation.plan.schedule == "pumping"
-        self.units = tuple(qubits_per_end(allocation.plan, hop) for hop in hops)
+        self.units = tuple(qubits_per_end(rounds, pumping=self.pumping) for rounds in self.rounds)
         self.standing = request.standing if request is not None else ONCE
         self.purpose = PURPOSES.index(allocation.purpose)
         self.made_s = world.clock.now_s

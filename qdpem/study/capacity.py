@@ -17,8 +17,8 @@ def mean_capacity(
 ) -> FlowBound:
     """The multicommodity flow bound for `rate_hz` requests per second in the mix of `scenario` on `network`.
 
-    It knows no deadlines, no bursts and no decay, so it guides; a run may by luck pass it, and the mean over
-    long runs may not.
+    It knows no deadlines, no bursts and no decay, and only plans alike on all links, so it guides. A run may
+    pass it by luck, and the mean over long runs only where some links of a path are distilled and others not.
     """
     classes = mean_classes(
         scenario.demand.classes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,6 +72,13 @@ def test_a_path_is_available_while_one_source_of_each_link_is_soon_done() -> Non
     assert len(decide(CentralMaxWeight(rule), views, context)) == 1
     views.status[0, :, EMISSION_BACKLOG] = 1e3
     assert decide(CentralMaxWeight(rule), views, context) == ()
+    # A source that makes nothing is not free, however idle.
+    views.status[0, 0, EMISSION_BACKLOG] = 0.0
+    assert len(decide(CentralMaxWeight(rule), views, context)) == 1
+    silent = context.network.source_rate_hz.copy()
+    silent[0] = 0.0
+    dark = replace(context, network=replace(context.network, source_rate_hz=silent))
+    assert decide(CentralMaxWeight(rule), views, dark) == ()
     assert len(decide(CentralMaxWeight(MaxWeightParameters(ahead_s=1e4)), views, context)) == 1
 
 

@@ -6,18 +6,24 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from physics.plans import Plan
+from physics.plans import Plan, Rounds
 from qdpem.policy.interface import Allocation, Decisions, Views
 
 
 def order(
-    path: tuple[int, ...], expires_s: float, *, request: int = -1, pairs: int = 1, rounds: int = 0
+    path: tuple[int, ...],
+    expires_s: float,
+    *,
+    request: int = -1,
+    pairs: int = 1,
+    rounds: Rounds = 0,
+    target_fidelity: float = 0.7,
 ) -> Allocation:
     """Pairs over `path`: for a request, or else to be kept in stock."""
     return Allocation(
         source=path[0],
         destination=path[-1],
-        target_fidelity=0.7,
+        target_fidelity=target_fidelity,
         path=path,
         expires_s=expires_s,
         plan=Plan(rounds_per_link=rounds),

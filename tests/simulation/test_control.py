@@ -243,3 +243,13 @@ def test_nodes_that_have_not_heard_of_a_failure_release_at_the_expiry(line, scri
         if 0 in views.site.tolist() and views.status[views.site.tolist().index(0), 0, FREE_MEMORIES] < 16
     ]
     assert expires_s - 1e-4 <= max(held_s) <= expires_s
+
+
+def test_the_book_counts_the_pairs_that_each_link_makes(line, script, arrive):
+    """Rounds (2, 0, 1): four, one and two pairs are on order at the ends of the three links."""
+    arrive([(1.0, 0, 3), (1.5, 0, 3)], patience_s=4.0)
+    orders = [Decisions(allocations=(order((0, 1, 2, 3), 4.9, request=0, rounds=(2, 0, 1)),))]
+    policy = script(lambda views: orders.pop() if views.reason[0] == 0 and orders else Decisions())
+    simulate(line(nodes=4, source_rate_hz=0.1, measured_s=4.0), CENTRAL, seed=5, policy=policy)
+    later = next(views for views in policy.seen if views.time_s >= 1.5)
+    assert later.status[0, :, ORDERED_PAIRS].tolist() == [4.0, 5.0, 3.0, 2.0]

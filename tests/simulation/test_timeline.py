@@ -33,8 +33,8 @@ def _first(times, after_s):
     return float(times[np.searchsorted(times, after_s, side="right")])
 
 
-def _serve(path, *, expires_s=6.0, pairs=1, rounds=0, request=0):
-    one = order(path, expires_s, pairs=pairs, rounds=rounds, request=request)
+def _serve(path, *, expires_s=6.0, pairs=1, rounds=0, request=0, target_fidelity=0.7):
+    one = order(path, expires_s, pairs=pairs, rounds=rounds, request=request, target_fidelity=target_fidelity)
     return lambda views: Decisions(allocations=(one,))
 
 
@@ -195,14 +195,17 @@ def test_serving_from_stock_takes_one_message_and_ages_both_halves_until_then(li
 def test_each_link_holds_the_qubits_of_its_own_rounds_and_takes_its_own_stock(
     line, script, arrive, memories, end
 ):
-    """Rounds (0, 2): four qubits at either end of the second link, and the first goes over a stocked pair."""
+    """Rounds (0, 2): four qubits at either end of the second link, and the first goes over a stocked pair.
+
+    Without the rounds of the second link the target would be out of reach, of fresh pairs too (.9604).
+    """
     arrive([(1.0, 0, 1), (4.0, 0, 2)])
     made = [
         _stock((0, 1), expires_s=8.0),
-        _serve((0, 1, 2), expires_s=6.0, request=1, rounds=(0, 2)),
+        _serve((0, 1, 2), expires_s=6.0, request=1, rounds=(0, 2), target_fidelity=0.97),
     ]
     tables = simulate(
-        line(nodes=3, memories=memories, source_rate_hz=400.0, depolarising_s=60.0),
+        line(nodes=3, memories=memories, source_rate_hz=400.0, depolarising_s=6000.0),
         Arm(name="local-minhop", rights="elementary"),
         seed=5,
         policy=script(each(made)),
@@ -268,6 +271,8 @@ def test_a_virtual_link_joins_links_that_are_distilled(line, script, arrive):
     )
     requests, allocations = run.tables["requests"], run.tables["allocations"]
     assert requests["outcome"][requests["request"] == 1] == OUTCOMES.index("delivered")
+    steps = run.tables["path_steps"]
+    assert steps["rounds"][steps["allocation"] == 1].tolist() == [0, 1, 0]
     # What the swap made belongs to the allocation that made it, not to the one that made the stock.
     pairs = run.tables["pairs"]
     pair = pairs["end"] == PAIR_ENDS.index("delivered")

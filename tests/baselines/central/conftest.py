@@ -28,6 +28,7 @@ def _made_context(
     repeater_hz: Sequence[float],
     source_hz: float | Sequence[float] = 100.0,
     fidelity: float | Sequence[float] = 0.98,
+    depolarising_s: float = 1e6,
     seed: int = 0,
 ) -> Context:
     """A controller's context: links of 10 km between `ends`, each with a fresh fidelity of its own."""
@@ -44,7 +45,7 @@ def _made_context(
         foreign_stock_share=0.25,
         delay_s=np.full(len(ends), LENGTH_KM / 2e5),
         links=tuple(model.link(SourceLink(fresh_fidelity=one), LENGTH_KM) for one in fresh),
-        hardware=(NodeHardware(memory=DepolarisingMemory(depolarising_s=1e6)),) * nodes,
+        hardware=(NodeHardware(memory=DepolarisingMemory(depolarising_s=depolarising_s)),) * nodes,
     )
     return Context(
         network=network,

@@ -100,6 +100,23 @@ def test_the_link_that_gains_most_is_distilled_first(made_context: Build, seen: 
         assert made.plan.rounds_per_link == rounds
 
 
+def test_where_a_link_lacks_the_pairs_to_distil_the_search_goes_on_without_it(
+    made_context: Build, seen: Build
+) -> None:
+    """The purer of two ways makes a pair in time but not the four that two rounds of distillation take."""
+    context = made_context(
+        [(0, 1), (0, 2), (1, 3), (2, 3)],
+        repeater_hz=(0, 5, 5, 0),
+        source_hz=(0.1, 4.0, 60.0, 0.1),
+        fidelity=(0.952, 0.95, 0.952, 0.95),
+    )
+    (easy,) = decide(context, seen(context, (0, 3, 0.9)), horizon_s=1.0)
+    assert (easy.path, easy.plan.rounds_per_link) == ((0, 1, 3), 0)
+    (made,) = decide(context, seen(context, (0, 3, 0.93)), horizon_s=1.0)
+    assert made.path == (0, 2, 3)
+    assert made.plan.rounds_per_link != 0
+
+
 def test_what_is_used_up_sends_others_another_way(forked: Build, seen: Build) -> None:
     """A repeater of 5/s with a token in hand makes five swaps in 0.9 s; the sixth goes the long way."""
     context = forked(source_hz=1e4)
