@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from qdpem.baselines.demand_seen import Asked, DemandSeen
 from qdpem.baselines.expected_finish import Load
 from qdpem.baselines.given_path import Fit, GivenPaths
 from qdpem.baselines.live import CentralLive, LiveParameters
+from qdpem.baselines.mixes import Key, Mix, mixes_of_arrays, mixes_to_arrays
 from qdpem.baselines.noted import Noted
 from qdpem.baselines.planner import Choice
 from qdpem.baselines.shelf import Shelf
@@ -72,17 +73,6 @@ class FlowMixParameters(LiveParameters):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be 0 or more")
 
 
-class Mix(NamedTuple):
-    """The ways of a class, from its lower node on, their least rounds, and each one's share of its demand."""
-
-    ways: tuple[tuple[int, ...], ...]
-    rounds: tuple[int, ...]
-    shares: NDArray[np.float64]
-
-
-Key: TypeAlias = tuple[int, int, tuple[Option, ...], int]
-
-
 class CentralFlowMix(CentralLive):
     """The controller draws each request's path from the flow's mix, and minds the queues."""
 
@@ -114,9 +104,14 @@ class CentralFlowMix(CentralLive):
         return super().decide(views)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """The demand seen, what the flow left out, the draws and the stock; the flow is solved anew."""
+        """The demand seen, what the flow was solved to and left out, the draws and the stock."""
         return {
             "draws": position(self._draws),
+            "solve_at_s": np.array(self._solve_at_s),
+            "solved_for_nodes": np.array(sorted(self._solved_for.nodes), dtype=np.int64),
+            "solved_for_links": np.array(sorted(self._solved_for.links), dtype=np.int64),
+            **mixes_to_arrays(self.mixes),
+            **self._mixer.state(),
             **super().state(),
             **self._seen.state(),
             **self._left_out.state(),
@@ -130,7 +125,11 @@ class CentralFlowMix(CentralLive):
         self._left_out.load_state(state)
         self._asleep.load_state(state)
         move_to(self._draws, state["draws"])
-        self._solve_at_s = -np.inf
+        self._mixer.load_state(state)
+        self.mixes = mixes_of_arrays(state)
+        self._solve_at_s = float(state["solve_at_s"])
+        nodes, links = (frozenset(state[f"solved_for_{what}"].tolist()) for what in ("nodes", "links"))
+        self._solved_for = Away(nodes=nodes, links=links)
 
     def _solve(self, view: Views) -> None:
         now_s, away = view.time_s, view.away()

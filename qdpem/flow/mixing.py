@@ -6,7 +6,7 @@ convex price of waiting that minimum-delay routing puts on every resource (Galla
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from qdpem.errors import QdpemError
 from qdpem.flow.classes import FlowClass
 from qdpem.flow.columns import Best, Column, Columns, Prices
+from qdpem.flow.rows import padded, unpadded
 from qdpem.network.graph import Network
 
 Floats = NDArray[np.float64]
@@ -100,6 +101,30 @@ class FlowMixer:
             iterations=iterations,
             columns=len(columns),
         )
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The paths that earlier solutions used, K of them, for the next one to begin with.
+
+        `column_class` int64 [K, 3] source, destination, pairs; `column_links`, `column_inner` int64 [K, H];
+        `column_pairs_per_link` float64 [K]; `column_unused` int64 [K] solutions in which it carried nothing.
+        """
+        found = [column for _, column in self._unused]
+        classes = np.array([one for one, _ in self._unused], dtype=np.int64)
+        return {
+            "column_class": classes.reshape(-1, 3),
+            "column_links": padded([column.links for column in found]),
+            "column_inner": padded([column.inner for column in found]),
+            "column_pairs_per_link": np.array([column.pairs_per_link for column in found]),
+            "column_unused": np.array(list(self._unused.values()), dtype=np.int64),
+        }
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take up saved paths."""
+        links, inner = unpadded(state["column_links"]), unpadded(state["column_inner"])
+        found = map(_Found, links, inner, state["column_pairs_per_link"].tolist())
+        classes = [(low, high, pairs) for low, high, pairs in state["column_class"].tolist()]
+        known = zip(classes, found, strict=True)
+        self._unused = dict(zip(known, state["column_unused"].tolist(), strict=True))
 
     def _generate(self, programme: _Programme) -> tuple[_Solution, float, int]:
         """Alternate between the best flow over the columns at hand and the cheapest new ones."""

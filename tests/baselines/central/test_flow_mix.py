@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +15,8 @@ from scipy.stats import chi2
 
 from qdpem.baselines.demand_seen import Asked, DemandSeen
 from qdpem.baselines.flow_mix import CentralFlowMix, FlowMixParameters, Reach, draw_order
+from qdpem.baselines.mixes import Mix, mixes_of_arrays, mixes_to_arrays
+from qdpem.events.recorder import MemoryRecorder
 from qdpem.flow.classes import Option
 from qdpem.policy.conformance import check_policy
 from qdpem.policy.interface import ORDERED_SWAPS, Context, Views
@@ -21,7 +24,9 @@ from qdpem.policy.synthetic import small_context
 from qdpem.policy.validation import validate
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Arm
-from qdpem.simulation.run import simulate
+from qdpem.simulation.arms import build_policy
+from qdpem.simulation.run import Simulation, simulate
+from tests.helpers.exploit_field import FIELD
 
 FALSE_ALARM = 1e-3
 # A diamond from 0 to 3 over 1 or 2, and a leaf 4 that hangs on 1.
@@ -303,6 +308,45 @@ def test_it_comes_within_three_per_cent_of_the_flow_bound(
     reached = share(Arm(name="central-lp", parameters=parameters))
     assert least <= reached <= 1.0
     assert 1.0 - share(Arm(name="local-minhop")) >= 1.7 * (1.0 - reached)
+
+
+def test_a_copy_goes_on_to_the_bit_as_the_original_would() -> None:
+    """Between two solutions of the flow as well: what it was solved to and begins with is saved."""
+    scenario = parse_scenario(FIELD)
+    arm = Arm(name="central-lp", rights="elementary", parameters={"period_s": 3.0, "memory_s": 5.0})
+
+    def run(copied_s: float) -> dict[str, Any]:
+        recorder = MemoryRecorder()
+        simulation = Simulation(scenario, arm, seed=1, recorder=recorder)
+        policy, copied = simulation.policy, False
+        while (views := simulation.advance()) is not None:
+            if views.time_s > copied_s and not copied:
+                saved, policy, copied = policy.state(), build_policy(simulation.arm), True
+                policy.reset(simulation.context)
+                policy.load_state(saved)
+            simulation.apply(policy.decide(views))
+        return recorder.tables()
+
+    alone, copied = run(math.inf), run(7.1)
+    for name, columns in alone.items():
+        for column, values in columns.items():
+            assert values.tobytes() == copied[name][column].tobytes(), (name, column)
+
+
+def test_mixes_are_the_same_from_their_arrays() -> None:
+    """Several ways and options, one of each, and a class that the flow leaves out."""
+    plain, twice = Option(4, 1.0), Option(7, 2.125)
+    mixes = {
+        (0, 3, (plain, twice), 1): Mix((OVER_1, OVER_2), (0, 1), np.array([0.25, 0.5])),
+        (1, 4, (plain,), 2): Mix(((1, 4),), (2,), np.array([1.0])),
+        (0, 4, (), 1): Mix((), (), np.zeros(0)),
+    }
+    assert mixes_of_arrays(mixes_to_arrays({})) == {}
+    found = mixes_of_arrays(mixes_to_arrays(mixes))
+    assert list(found) == list(mixes)
+    for key, (ways, rounds, shares) in mixes.items():
+        assert (found[key].ways, found[key].rounds) == (ways, rounds)
+        assert found[key].shares.tolist() == shares.tolist()
 
 
 @pytest.mark.parametrize("rights", ["serve", "elementary", "remote", "virtual"])
