@@ -14,7 +14,7 @@ import numpy as np
 
 from physics.plans import Plan, Rounds, one_number
 from qdpem.baselines.expected_finish import Floats, Load, Options, options_over
-from qdpem.baselines.hop_rounds import Way, added, spared
+from qdpem.baselines.hop_rounds import LoadedPath, added, spared
 from qdpem.baselines.shelf import Taken
 from qdpem.network.routing import Path
 from qdpem.policy.estimates import MAX_ROUNDS
@@ -104,23 +104,23 @@ class GivenPaths:
         None if it does not with the most rounds on all links, not even with fresh pairs.
         """
         options = self._options((nodes,))
-        way = Way(options, 0, options.waits(load, pairs=pairs))
+        loaded = LoadedPath(options, 0, options.waits(load, pairs=pairs))
         fidelity = self._context.estimates.fidelity
         for share in (self._wait_share, 0.0):
 
             def meets(each: tuple[int, ...], share: float = share) -> bool:
-                age_s = share * way.finish_s(each)
-                return fidelity(way.path, rounds=one_number(each), age_s=age_s) >= target_fidelity
+                age_s = share * loaded.finish_s(each)
+                return fidelity(loaded.path, rounds=one_number(each), age_s=age_s) >= target_fidelity
 
-            for each in added(way, lambda rounds: fidelity(way.path, rounds=rounds)):
+            for each in added(loaded, lambda rounds: fidelity(loaded.path, rounds=rounds)):
                 if meets(each):
                     # Where pairs must not wait at all, what seems too pure is not.
-                    least = spared(way, each, meets) if share else each
+                    least = spared(loaded, each, meets) if share else each
                     return Fit(
-                        path=way.path,
+                        path=loaded.path,
                         rounds=one_number(least),
-                        finish_s=way.finish_s(least),
-                        need=way.need(least),
+                        finish_s=loaded.finish_s(least),
+                        need=loaded.need(least),
                     )
         return None
 

@@ -24,7 +24,7 @@ _ALIKE_DIGITS = 9
 """Gains of fidelity that agree to so many digits are alike."""
 
 
-class Way:
+class LoadedPath:
     """One path of some options under some load, and what rounds on each of its links would take.
 
     `made_s` [3, hops]: expected seconds until each link is made with 0, 1 or 2 rounds.
@@ -48,35 +48,37 @@ class Way:
         return float(self._delay_s[max(rounds)] + np.sqrt((made_s**2).sum() + self._swapped_s2))
 
 
-def added(way: Way, fidelity: Callable[[Rounds], float]) -> Iterator[tuple[int, ...]]:
+def added(loaded: LoadedPath, fidelity: Callable[[Rounds], float]) -> Iterator[tuple[int, ...]]:
     """Plans of ever more rounds, from none: the next is added to the link where the path gains most for each
     fresh pair it takes.
 
     Of links where it gains alike, to the one where that takes least time. `fidelity` is that of the path with
     some rounds.
     """
-    each = (0,) * way.hops
+    each = (0,) * loaded.hops
     yield each
     while min(each) < MAX_ROUNDS:
-        reached, taken = fidelity(one_number(each)), float(way.need(each).sum())
+        reached, taken = fidelity(one_number(each)), float(loaded.need(each).sum())
         ranked = []
-        for hop in range(way.hops):
+        for hop in range(loaded.hops):
             if each[hop] < MAX_ROUNDS:
                 more = _changed(each, hop, 1)
-                gain = (fidelity(one_number(more)) - reached) / (float(way.need(more).sum()) - taken)
-                ranked.append((-round(gain, _ALIKE_DIGITS), way.finish_s(more), more))
+                gain = (fidelity(one_number(more)) - reached) / (float(loaded.need(more).sum()) - taken)
+                ranked.append((-round(gain, _ALIKE_DIGITS), loaded.finish_s(more), more))
         each = min(ranked)[2]
         yield each
 
 
-def spared(way: Way, each: tuple[int, ...], meets: Callable[[tuple[int, ...]], bool]) -> tuple[int, ...]:
+def spared(
+    loaded: LoadedPath, each: tuple[int, ...], meets: Callable[[tuple[int, ...]], bool]
+) -> tuple[int, ...]:
     """A plan that `meets` the target less the rounds that it can do without, one at a time, first where that
     saves most time.
     """
     while True:
         saving_s = {
-            hop: float(way.made_s[each[hop], hop] - way.made_s[each[hop] - 1, hop])
-            for hop in range(way.hops)
+            hop: float(loaded.made_s[each[hop], hop] - loaded.made_s[each[hop] - 1, hop])
+            for hop in range(loaded.hops)
             if each[hop]
         }
         for hop in sorted(saving_s, key=lambda hop: -saving_s[hop]):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.flow.classes import Option
-from qdpem.flow.rows import padded, unpadded
+from qdpem.network.rows import padded, unpadded
 
 
 class Mix(NamedTuple):

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from qdpem.errors import QdpemError
 from qdpem.flow.classes import FlowClass
 from qdpem.flow.columns import Best, Column, Columns, Prices
-from qdpem.flow.rows import padded, unpadded
 from qdpem.network.graph import Network
+from qdpem.network.rows import padded, unpadded
 
 Floats = NDArray[np.float64]
 _STEPS = 10

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from qdpem.events.tables import OUTAGE_KINDS
 from qdpem.network.outages import NOTHING_AWAY, Outage
+from qdpem.network.rows import padded
 from qdpem.policy.interface import CONTROLLER
 from qdpem.simulation.control import OUTAGE, Desk
 from qdpem.simulation.reservations import Reservation
@@ -54,8 +55,8 @@ class Outages:
         """`away_node` and `away_link` of `Views`, for these rows of sites."""
         heard = [self.heard[row] for row in rows.tolist()]
         return {
-            "away_node": _padded([one.nodes for one in heard]),
-            "away_link": _padded([one.links for one in heard]),
+            "away_node": padded([sorted(one.nodes) for one in heard]),
+            "away_link": padded([sorted(one.links) for one in heard]),
         }
 
     def _wait(self) -> None:
@@ -164,12 +165,3 @@ def _changes(timeline: tuple[Outage, ...]) -> list[tuple[float, bool, Outage]]:
     changes = [(one.from_s, True, one) for one in timeline]
     changes += [(one.until_s, False, one) for one in timeline if one.until_s < float("inf")]
     return sorted(changes, key=lambda change: (change[0], change[1]))[::-1]
-
-
-def _padded(places: list[frozenset[int]]) -> NDArray[np.int64]:
-    """[S, most], ascending, padded with -1; no columns where nothing is away."""
-    width = max(map(len, places))
-    if not width:
-        return np.empty((len(places), 0), dtype=np.int64)
-    rows = [[*sorted(some), *[-1] * (width - len(some))] for some in places]
-    return np.array(rows, dtype=np.int64)

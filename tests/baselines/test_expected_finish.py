@@ -169,7 +169,7 @@ def test_a_hard_target_is_met_by_distillation_or_not_at_all() -> None:
     hard = planner.choose(0, 1, load, target_fidelity=0.983, within_s=10.0)
     assert easy is not None
     assert hard is not None
-    assert (easy.rounds, hard.rounds in (1, 2)) == (0, True)
+    assert (easy.rounds, hard.rounds > 0) == (0, True)
     assert hard.finish_s > easy.finish_s
     assert planner.choose(0, 1, load, target_fidelity=0.9999, within_s=10.0) is None
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from physics.plans import one_number
 from qdpem.baselines.expected_finish import Load, options_over
 from qdpem.baselines.given_path import GivenPaths
-from qdpem.baselines.hop_rounds import Way, added, spared
+from qdpem.baselines.hop_rounds import LoadedPath, added, spared
 from qdpem.policy.interface import Context
 
 Build = Callable[..., Any]
@@ -22,7 +22,7 @@ CHAIN = [(0, 1), (1, 2), (2, 3), (3, 4)]
 PLANS = list(product(range(3), repeat=4))
 
 
-def chain(made_context: Build, seed: int, depolarising_s: float = 1e6) -> tuple[Context, Way]:
+def chain(made_context: Build, seed: int, depolarising_s: float = 1e6) -> tuple[Context, LoadedPath]:
     """Four links of unlike purity between sources of unlike rate."""
     draw = np.random.default_rng(seed)
     context = made_context(
@@ -33,7 +33,7 @@ def chain(made_context: Build, seed: int, depolarising_s: float = 1e6) -> tuple[
         depolarising_s=depolarising_s,
     )
     options = options_over(context.routes.paths(0, 4), context)
-    return context, Way(options, 0, options.waits(Load.idle(context.network)))
+    return context, LoadedPath(options, 0, options.waits(Load.idle(context.network)))
 
 
 def fewer(each: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -65,7 +65,7 @@ def test_the_slow_link_is_spared_first(made_context: Build) -> None:
         CHAIN, repeater_hz=[5.0] * 5, fidelity=0.95, source_hz=(500.0, 500.0, 5.0, 5.0, 500.0)
     )
     options = options_over(context.routes.paths(0, 4), context)
-    way = Way(options, 0, options.waits(Load.idle(context.network)))
+    way = LoadedPath(options, 0, options.waits(Load.idle(context.network)))
     estimates = context.estimates
     target = estimates.fidelity(way.path, rounds=(1, 1, 0, 1)) - 1e-6
     found = spared(way, (1, 1, 1, 1), lambda each: estimates.fidelity(way.path, rounds=each) >= target)
@@ -100,7 +100,7 @@ def test_links_alike_are_distilled_in_turn(made_context: Build) -> None:
     """A second round on Werner pairs gains more than the first, but takes twice its pairs."""
     context = made_context(CHAIN, repeater_hz=[5.0] * 5, fidelity=0.93)
     options = options_over(context.routes.paths(0, 4), context)
-    way = Way(options, 0, options.waits(Load.idle(context.network)))
+    way = LoadedPath(options, 0, options.waits(Load.idle(context.network)))
     estimates = context.estimates
     for each in added(way, lambda rounds: estimates.fidelity(way.path, rounds=rounds)):
         assert max(each) - min(each) <= 1

@@ -1,4 +1,4 @@
-"""Paths of unlike length as one array, to be saved."""
+"""Rows of unlike length, such as paths and sets of nodes, as one array."""
 
 from __future__ import annotations
 
