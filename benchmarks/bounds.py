@@ -21,14 +21,14 @@ sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__fi
 
 # ruff: noqa: E402
 from qdpem import load_scenario
+from qdpem.bounds.fidelity_reach import Reach
+from qdpem.bounds.flow_bound import sample_bound
+from qdpem.bounds.seed_bounds import bounds_of
+from qdpem.bounds.seed_sample import draw_sample, wanted
+from qdpem.demand.offered_load import find_load, with_rate
 from qdpem.demand.streams import generate_arrivals
-from qdpem.flow.reach import Reach
-from qdpem.flow.sample_bound import sample_bound
 from qdpem.network.build import build_network, build_physics
 from qdpem.scenario.schema import Scenario
-from qdpem.simulation.bounds import bounds_of
-from qdpem.simulation.load import find_load, with_rate
-from qdpem.simulation.realised import draw_sample, wanted
 
 
 def question(seconds: float) -> Scenario:

@@ -24,11 +24,11 @@ sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__fi
 
 # ruff: noqa: E402
 from qdpem import load_scenario
-from qdpem.events.metrics import measure
+from qdpem.metrics.metrics import measure
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation.arms import find_arm
 from qdpem.simulation.run import simulate
-from qdpem.study.statistics import paired_difference
+from qdpem.study.analysis.statistics import paired_difference
 
 METRICS = ("delivery_ratio", "contended_claims_per_request", "contended_s_per_request")
 Scores = dict[str, np.ndarray[Any, Any]]

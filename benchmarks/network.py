@@ -28,6 +28,7 @@ import numpy as np
 from quickstart import bare_event_us, one_run
 
 from qdpem import load_scenario
+from qdpem.demand.offered_load import find_load
 from qdpem.events.recorder import Recorder
 from qdpem.events.tables import PAIR_ENDS
 from qdpem.records.reader import open_record
@@ -35,7 +36,6 @@ from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation import run as simulation_run
 from qdpem.simulation.arms import find_arm
-from qdpem.simulation.load import find_load
 from qdpem.simulation.run import Simulation
 
 ANCHORS = {3: 0.9582, 5: 0.9172, 9: 0.8418, 17: 0.7139}

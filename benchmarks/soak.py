@@ -28,17 +28,17 @@ sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__fi
 
 # ruff: noqa: E402
 from qdpem import load_scenario
-from qdpem.baselines.planner import Planner
-from qdpem.network.births import Births
+from qdpem.draws.herald_timing import Births
 from qdpem.network.graph import Network
+from qdpem.network.path_estimates import Estimates
 from qdpem.network.routing import Routes
-from qdpem.policy.estimates import Estimates
+from qdpem.policies.routing.planner import Planner
 from qdpem.records.writer import RecordWriter
 from qdpem.rng import Coins
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.simulation.arms import find_arm, resolve_arm
+from qdpem.simulation.resources.path_timing import Tracks
 from qdpem.simulation.run import Simulation
-from qdpem.simulation.tracks import Tracks
 
 HOUR_S = 3600.0
 ALLOWED_RATIO = 1.1

@@ -17,7 +17,7 @@ from typing import Any
 
 from physics.plans import Plan
 from qdpem import load_scenario, simulate
-from qdpem.events.metrics import measure
+from qdpem.metrics.metrics import measure
 from qdpem.policy.interface import Allocation, Context, Decisions, Views, per_site
 from qdpem.scenario.schema import Arm
 

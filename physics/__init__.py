@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from physics.plans import Estimate, Plan, estimate
     from physics.plugins import UnknownPhysicsError, load_physics, physics_names
     from physics.presets import UnknownPresetError, preset, preset_names
-    from physics.presets.quoted import Preset, Quoted
+    from physics.presets.sourced import Preset, Quoted
     from physics.stored_swap import StoredSwap
     from physics.werner import WernerModel
 

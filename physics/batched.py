@@ -12,10 +12,10 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from physics.chance import check_possible, check_protocol, choose, succeeds
 from physics.hardware import Memory, NodeHardware
 from physics.interface import NO_ATTEMPTS
 from physics.pauli import PauliModel
+from physics.sampling import check_possible, check_protocol, choose, succeeds
 
 States: TypeAlias = Any
 """n two-qubit states in the model's own form."""
@@ -23,7 +23,7 @@ States: TypeAlias = Any
 Floats: TypeAlias = NDArray[np.float64]
 
 _NEAR = 1e-12
-"""Closer than this to a threshold, the rule of `physics.chance` decides pair by pair."""
+"""Closer than this to a threshold, the rule of `physics.sampling` decides pair by pair."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -262,7 +262,7 @@ def _forced(outcome: ArrayLike, count: int) -> NDArray[np.int64]:
 
 
 def _drawn(u: Floats, success_probability: float, probabilities: Floats) -> NDArray[np.int64]:
-    """Each pair's outcome, -1 when its swap fails: `physics.chance.choose` with the outcomes' (n, 4)."""
+    """Each pair's outcome, -1 when its swap fails: `physics.sampling.choose` with the outcomes' (n, 4)."""
     lucky = u < success_probability
     remainder = np.divide(u, success_probability, out=np.ones_like(u), where=lucky)
     gap = np.cumsum(probabilities, axis=1) - remainder[:, None]

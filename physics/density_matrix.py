@@ -10,7 +10,10 @@ import numpy as np
 import qutip
 
 from physics import channels, links, states
-from physics.chance import (
+from physics.channels import Operator
+from physics.hardware import HERALDED_SHARES, LinkHardware, Memory, NodeHardware
+from physics.interface import FAILED_SWAP, NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
+from physics.sampling import (
     after_success,
     check_attempts,
     check_duration,
@@ -20,9 +23,6 @@ from physics.chance import (
     choose,
     succeeds,
 )
-from physics.channels import Operator
-from physics.hardware import HERALDED_SHARES, LinkHardware, Memory, NodeHardware
-from physics.interface import FAILED_SWAP, NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
 
 _PAIR = [[2, 2], [2, 2]]
 

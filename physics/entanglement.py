@@ -3,7 +3,7 @@
 Each function takes a density matrix in the basis |00>, |01>, |10>, |11> (anything that NumPy turns into a
 complex array of shape (4, 4)), returns a float, and raises ValueError that names what is wrong unless it is
 one: shape, Hermiticity, trace, positivity, as `physics.states.checked_density_matrix` does. Entropies are in
-bits. Werner states, given by their fidelity alone, have their own figures in `physics.figures`.
+bits. Werner states, given by their fidelity alone, have their own figures in `physics.werner_figures`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from physics import figures
+from physics import werner_figures
 from physics.interface import DensityMatrix
 from physics.states import bell_state, checked_density_matrix, pauli_table
 
@@ -128,14 +128,14 @@ def bbm92_key_fraction(matrix: ArrayLike) -> float:
     Bennett, Brassard and Mermin 1992, Phys. Rev. Lett. 68, 557; rate of Shor and Preskill 2000, Phys. Rev.
     Lett. 85, 441: the key is made in Z and X bounds what anybody else knows. Asymptotic, ideal error
     correction, one way; where bits disagree more often than not, one end flips its own. Of a Werner state it
-    is `physics.figures.key_fraction`.
+    is `physics.werner_figures.key_fraction`.
 
     >>> from physics.states import werner
     >>> round(bbm92_key_fraction(werner(0.95)), 6)
     0.578315
     """
     errors = error_rates(matrix)
-    return max(0.0, 1.0 - figures.binary_entropy(errors.z) - figures.binary_entropy(errors.x))
+    return max(0.0, 1.0 - werner_figures.binary_entropy(errors.z) - werner_figures.binary_entropy(errors.x))
 
 
 def six_state_key_fraction(matrix: ArrayLike) -> float:
@@ -161,7 +161,7 @@ def teleportation_fidelity(matrix: ArrayLike) -> float:
     >>> round(teleportation_fidelity(bell_state(0)), 12), round(teleportation_fidelity(bell_state(3)), 12)
     (1.0, 0.333333333333)
     """
-    return figures.teleportation_fidelity(fidelity(matrix))
+    return werner_figures.teleportation_fidelity(fidelity(matrix))
 
 
 def chsh_value(matrix: ArrayLike) -> float:

@@ -1,6 +1,6 @@
 """What a link of given hardware and length gives: success probability, timing, what is born, in one go.
 
-Stations that see clicks are worked out in `physics.clicks`. Times follow one convention: an attempt starts
+Stations that see clicks are worked out in `physics.heralding`. Times follow one convention: an attempt starts
 with the reset of the memory, and its photon leaves when that is done. With L/v the light time of the whole
 link and tau the reset: a source's attempt takes tau + 2 L/v, a midpoint source's tau + L/v, a click link's
 tau + 2 max(s, 1-s) L/v per round, s being the station's share.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from typing import get_args
 
-from physics.clicks import Herald, double_click, single_click
 from physics.hardware import (
     FIBRE_SPEED_KM_PER_S,
     DirectLink,
@@ -22,6 +21,7 @@ from physics.hardware import (
     SingleClickLink,
     SourceLink,
 )
+from physics.heralding import Herald, double_click, single_click
 from physics.interface import CompiledLink
 from physics.states import bell_diagonal, werner
 

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics import links, states
-from physics.chance import (
+from physics.hardware import LinkHardware, Memory, NodeHardware
+from physics.interface import FAILED_SWAP, NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
+from physics.sampling import (
     LEAST_FORCED,
     after_success,
     check_attempts,
@@ -20,8 +22,6 @@ from physics.chance import (
     choose,
     succeeds,
 )
-from physics.hardware import LinkHardware, Memory, NodeHardware
-from physics.interface import FAILED_SWAP, NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
 from physics.states import PauliTable
 from physics.storage import LONGEST_S, Decay, Storage, compile_storage, decay_of
 from physics.stored_swap import StoredSwap, fold_storage

@@ -13,9 +13,9 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from physics.chance import check_protocol
 from physics.hardware import NodeHardware
 from physics.interface import CompiledLink, PhysicsModel, State, Swapped
+from physics.sampling import check_protocol
 from physics.states import is_bell_diagonal
 
 Schedule: TypeAlias = Literal["nested", "pumping"]

@@ -8,8 +8,8 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Any, Final, cast
 
+from physics.errors import UnknownNameError
 from physics.interface import PhysicsModel
-from physics.naming import UnknownNameError
 
 GROUP: Final = "qdpem.physics"
 _NO_PARAMETERS: Final[Mapping[str, object]] = MappingProxyType({})

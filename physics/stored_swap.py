@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from physics.chance import after_success, check_outcome, check_possible, choose
 from physics.interface import FAILED_SWAP, Swapped
+from physics.sampling import after_success, check_outcome, check_possible, choose
 from physics.states import PauliTable
 
 

@@ -9,7 +9,9 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 
 from physics import links, states
-from physics.chance import (
+from physics.hardware import HERALDED_SHARES, DepolarisingMemory, LinkHardware, Memory, NodeHardware
+from physics.interface import FAILED_SWAP, NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
+from physics.sampling import (
     after_success,
     check_attempts,
     check_duration,
@@ -19,8 +21,6 @@ from physics.chance import (
     choose,
     succeeds,
 )
-from physics.hardware import HERALDED_SHARES, DepolarisingMemory, LinkHardware, Memory, NodeHardware
-from physics.interface import FAILED_SWAP, NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
 
 WernerWeight: TypeAlias = float
 """w of the Werner state w |Phi+><Phi+| + (1-w) I/4, from -1/3 (F = 0) to 1; F = (1 + 3w)/4."""

@@ -67,9 +67,9 @@ def test_scenarios_based_on_another_have_names_of_their_own():
 @pytest.mark.parametrize("name", DERIVED)
 def test_controls_and_sweeps_run_when_shrunk(name):
     """The first cell of a sweep, or a control, with every arm, on 12 quick nodes for seconds."""
-    from qdpem.events.metrics import measure
-    from qdpem.scenario.grid import grid_cells
+    from qdpem.metrics.metrics import measure
     from qdpem.scenario.load import load_scenario
+    from qdpem.scenario.sweep import grid_cells
     from qdpem.simulation.run import simulate
 
     scenario = load_scenario(ROOT / name, SHRUNKEN)

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from physics.naming import UnknownNameError
+from physics.errors import UnknownNameError
 from physics.presets.platforms import PLATFORMS
-from physics.presets.quoted import Preset
+from physics.presets.sourced import Preset
 
 _PRESETS: Final[Mapping[str, Preset]] = MappingProxyType({one.name: one for one in PLATFORMS})
 

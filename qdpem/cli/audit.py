@@ -17,7 +17,7 @@ from qdpem.cli.options import Json
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from qdpem.records.audit import Audit, Finding
+    from qdpem.records.audit.audit import Audit, Finding
     from qdpem.records.reader import Record
 
 SHOWN = 10
@@ -66,7 +66,7 @@ def audit(
 
 
 def _audit(record: Record, *, against: str | None, tolerance: float, limit: int | None) -> Audit:
-    from qdpem.records.audit import audit as replay
+    from qdpem.records.audit.audit import audit as replay
 
     with progress_bars() as bars:
         bar = bars.add_task(f"auditing {record.path.name}", total=None, detail="")

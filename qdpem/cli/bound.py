@@ -16,9 +16,9 @@ from qdpem.cli.options import Json, Overrides, ScenarioFile
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from qdpem.flow.timed_bound import Progress
+    from qdpem.bounds.seed_bounds import Bounds
+    from qdpem.bounds.time_bound import Progress
     from qdpem.scenario.schema import Scenario
-    from qdpem.simulation.bounds import Bounds
 
 
 class Kind(StrEnum):
@@ -66,7 +66,7 @@ def bound(
 
 
 def _find(question: Scenario, *, seed: int, kind: Kind, bin_s: float | None, limit_s: float) -> Bounds:
-    from qdpem.simulation.bounds import find_bounds
+    from qdpem.bounds.seed_bounds import find_bounds
 
     with progress_bars() as bars:
         bar = bars.add_task("flow bound", total=None, detail="")

@@ -80,7 +80,7 @@ def _check_scenario(path: Path, overrides: Sequence[str]) -> None:
     from qdpem.network.build import build_network, build_physics
     from qdpem.scenario.load import load_scenario
     from qdpem.simulation.arms import sound_arms
-    from qdpem.study.outlook import outlook
+    from qdpem.study.analysis.network_summary import outlook
 
     scenario = load_scenario(path, overrides)
     if scenario.study:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from physics.presets.quoted import Preset, Quoted
+    from physics.presets.sourced import Preset, Quoted
 
 _NUMBER = 16
 _WIDTH = 110
@@ -28,7 +28,7 @@ def descriptions() -> list[tuple[str, str]]:
 def show_presets() -> None:
     """Print every preset: each value with its unit, standing, source and note, then what was achieved."""
     from physics.presets import preset, preset_names
-    from physics.presets.quoted import STANDINGS
+    from physics.presets.sourced import STANDINGS
 
     shown = [preset(name) for name in preset_names()]
     width = max(len(name) for one in shown for name, _ in _rows(one))

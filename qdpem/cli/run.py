@@ -17,9 +17,9 @@ from qdpem.cli.options import OUTPUT, Json, Overrides, ScenarioFile
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from qdpem.demand.offered_load import Load
     from qdpem.network.graph import Network
-    from qdpem.simulation.load import Load
-    from qdpem.study.outcome import Outcome
+    from qdpem.study.analysis.outcome import Outcome
     from qdpem.study.plan import Task
 
 
@@ -42,7 +42,7 @@ def run(
     from qdpem.network.build import build_network, build_physics
     from qdpem.scenario.load import load_scenario
     from qdpem.simulation.arms import find_arm
-    from qdpem.study.outlook import outlook
+    from qdpem.study.analysis.network_summary import outlook
     from qdpem.study.plan import Task, without_study
 
     question = load_scenario(scenario, overrides or ())
@@ -80,8 +80,8 @@ def _table(task: Task, outcome: Outcome, load: Load) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from qdpem.study.measures import PAIRS_WITH_ERRORS, measures_of
-    from qdpem.study.terminal import arm_factors
+    from qdpem.study.analysis.metric_formats import PAIRS_WITH_ERRORS, measures_of
+    from qdpem.study.report.terminal import arm_factors
 
     table = Table(title=task.label, caption=arm_factors(task.arm), box=SIMPLE_HEAD, title_justify="left")
     table.add_column("metric")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from qdpem.scenario.schema import Scenario
+    from qdpem.study.analysis.results import StudyResult
     from qdpem.study.progress import Moment
-    from qdpem.study.results import StudyResult
 
 
 def study(
@@ -37,7 +37,7 @@ def study(
 ) -> None:
     """Run the arms and seeds of the scenario's study table, compare them and write a report."""
     from qdpem.scenario.load import load_scenario
-    from qdpem.study.terminal import print_study
+    from qdpem.study.report.terminal import print_study
 
     question = load_scenario(scenario, overrides or ())
     directory = out or OUTPUT / scenario.stem
@@ -69,7 +69,7 @@ def _grid(
     command: str,
 ) -> None:
     """One study per cell, then the tables of them all."""
-    from qdpem.study.grid import grid_tables, study_grid
+    from qdpem.study.sweep import grid_tables, study_grid
 
     with progress_bars() as bars:
         found = study_grid(

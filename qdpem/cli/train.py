@@ -11,7 +11,7 @@ from qdpem.cli.console import console, progress_bars
 from qdpem.cli.options import OUTPUT, Overrides, ScenarioFile, Workers
 
 if TYPE_CHECKING:
-    from qdpem.learning.checkpoint import CurveRow
+    from qdpem.policies.dpem.training.checkpoint import CurveRow
 
 FIRST_TRAINING_SEED = 10_000
 
@@ -40,7 +40,7 @@ def train(
     if seed < FIRST_TRAINING_SEED:
         raise StudyError(f"seed {seed} is not a training seed; it must be {FIRST_TRAINING_SEED} or more")
     question = load_scenario(scenario, overrides or ())
-    from qdpem.learning.train import train as run_training
+    from qdpem.policies.dpem.training.train import train as run_training
 
     directory = out or OUTPUT / scenario.stem / "training" / str(seed)
     with progress_bars() as bars:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from qdpem.scenario.schema import Arm, Scenario
-    from qdpem.study.halving import Halving
-    from qdpem.study.tune import Candidate, Tuning
+    from qdpem.study.tuning.halving import Halving
+    from qdpem.study.tuning.tune import Candidate, Tuning
 
 _END = 0.1
 """Share of a range, at either end, where a parameter is said to lie at its end."""
@@ -46,7 +46,7 @@ def tune(
     """Find an arm's tunable parameters by successive halving; given again, it goes on where it stopped."""
     from qdpem.scenario.load import load_scenario
     from qdpem.simulation.arms import find_arm
-    from qdpem.study.tune import snippet
+    from qdpem.study.tuning.tune import snippet
 
     question = load_scenario(scenario, overrides or ())
     chosen = find_arm(question, arm)
@@ -78,7 +78,7 @@ def _tune(
     workers: int | None,
     shown: Console,
 ) -> Tuning:
-    from qdpem.study.tune import tune as run_tuning
+    from qdpem.study.tuning.tune import tune as run_tuning
 
     length_s = question.window.end_s
 

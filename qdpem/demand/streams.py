@@ -109,7 +109,7 @@ def _truth(scenario: Scenario, network: Network, weights: NDArray[np.float64], *
     demand, history_s = scenario.demand, scenario.forecasting.history_s
     if demand.rate_hz is None and demand.arrivals != "once":
         raise QdpemError(
-            f"demand.load_share = {demand.load_share} is not yet a rate; `qdpem.simulation.load` makes it one"
+            f"demand.load_share = {demand.load_share} is not yet a rate; `qdpem.demand.offered_load` makes it one"
         )
     nobody = _requests([], demand.classes, history=False)
     region = np.zeros(network.node_count, dtype=np.int64)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.errors import QdpemError
-from qdpem.flow.classes import FlowClass
 from qdpem.flow.columns import Best, Columns, Prices
+from qdpem.flow.commodities import FlowClass
 from qdpem.network.graph import Network
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.flow.classes import FlowClass, Option
+from qdpem.flow.commodities import FlowClass, Option
 from qdpem.flow.pricing import Arcs, CheapestPaths, Options
 from qdpem.network.graph import Network
 

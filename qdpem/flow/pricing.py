@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.flow.classes import FlowClass
+from qdpem.flow.commodities import FlowClass
 from qdpem.network.graph import Network
 
 

@@ -18,7 +18,7 @@ from qdpem.errors import QdpemError
 from qdpem.forecasting.cell import WEIGHTS, CellStack
 from qdpem.forecasting.features import Calendar, step_features
 from qdpem.forecasting.fitting import Fitted, fit_nodes
-from qdpem.forecasting.start import RELEASED, digest, read_start
+from qdpem.forecasting.pretrained import RELEASED, digest, read_start
 from qdpem.policy.interface import Floats, ForecastContext
 
 

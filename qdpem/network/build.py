@@ -20,8 +20,8 @@ from qdpem.network.outages import outage_faults
 from qdpem.network.routing import Path, Routes
 from qdpem.rng import stream
 from qdpem.scenario.load import parameters_of
+from qdpem.scenario.messages import own_words
 from qdpem.scenario.schema import Nodes, PerNode, RequestClass, Scenario, Topology, Uniform
-from qdpem.scenario.wording import own_words
 
 _SHOWN = 5
 

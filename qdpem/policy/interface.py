@@ -18,8 +18,8 @@ from physics.plans import Plan
 from qdpem.demand.requests import Arrivals
 from qdpem.network.graph import Network
 from qdpem.network.outages import NOTHING_AWAY, Away
+from qdpem.network.path_estimates import Estimates
 from qdpem.network.routing import Routes
-from qdpem.policy.estimates import Estimates
 from qdpem.scenario.schema import Control, ControlPlane, Forecasting, Rights
 
 Floats = NDArray[np.float64]

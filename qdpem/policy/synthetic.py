@@ -13,8 +13,8 @@ from physics.interface import PhysicsModel
 from qdpem import registry
 from qdpem.events.tables import REASONS
 from qdpem.network.graph import Graph, Network
+from qdpem.network.path_estimates import Estimates
 from qdpem.network.routing import Routes
-from qdpem.policy.estimates import Estimates
 from qdpem.policy.interface import CONTROLLER, STATUS_WIDTH, Context, Views
 from qdpem.rng import stream
 from qdpem.scenario.schema import APPLICATIONS, STANDING, Control, ControlPlane, Forecasting, Rights

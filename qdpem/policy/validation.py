@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from qdpem.errors import PolicyError
-from qdpem.policy.estimates import MAX_ROUNDS
+from qdpem.network.path_estimates import MAX_ROUNDS
 from qdpem.policy.interface import CONTROLLER, Allocation, Context, Decisions, Views
 
 MAX_END_ROUNDS = 1

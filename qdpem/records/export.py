@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.errors import RecordError, UnknownNameError
-from qdpem.events.metrics import METRICS
 from qdpem.events.tables import TABLES, Column, Table
+from qdpem.metrics.metrics import METRICS
 from qdpem.records.reader import Record
 
 METRIC_COLUMNS = (

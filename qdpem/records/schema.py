@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.events.metrics import METRICS
 from qdpem.events.tables import Column, Table
+from qdpem.metrics.metrics import METRICS
 
 SCHEMA_VERSION = 1
 """Raised when a reader of the old form could misread the new one."""

@@ -21,9 +21,8 @@ from qdpem.errors import RecordError
 from qdpem.events.recorder import Columns, Row, Tables
 from qdpem.events.tables import TABLES, Table, kept_at
 from qdpem.provenance import provenance
-from qdpem.records.aside import Aside
-from qdpem.records.block import Block
-from qdpem.records.choices import Choices
+from qdpem.records.policy_outputs import Choices
+from qdpem.records.row_buffer import Block
 from qdpem.records.schema import (
     CHUNK_ROWS,
     FILES_GROUP,
@@ -36,9 +35,10 @@ from qdpem.records.schema import (
     extend,
     write_metrics,
 )
+from qdpem.records.spill import Aside
 from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Arm, Scenario
-from qdpem.simulation.code import code_digest
+from qdpem.simulation.fingerprint import code_digest
 
 FLUSH_EVERY_S = 10.0
 """Wall time after which even few rows are written out."""

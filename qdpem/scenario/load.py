@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from qdpem.errors import Fault, ScenarioError
-from qdpem.scenario.basis import BASED_ON, parse_toml, read_values
-from qdpem.scenario.faults import checked, parameters_of
-from qdpem.scenario.grid import grid_cells
-from qdpem.scenario.keys import apply_overrides, without_none
+from qdpem.scenario.inheritance import BASED_ON, parse_toml, read_values
+from qdpem.scenario.overrides import apply_overrides, without_none
 from qdpem.scenario.schema import Scenario
-from qdpem.scenario.sense import sense_faults
+from qdpem.scenario.semantics import sense_faults
+from qdpem.scenario.sweep import grid_cells
+from qdpem.scenario.validation import checked, parameters_of
 
 __all__ = [
     "apply_overrides",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from qdpem.demand.offered_load import Load, find_load, with_rate
 from qdpem.demand.requests import Arrivals
 from qdpem.demand.streams import generate_arrivals
 from qdpem.events.recorder import MemoryRecorder, Recorder, Tables
@@ -15,21 +16,20 @@ from qdpem.events.tables import ALLOCATIONS, DECISIONS, FORECASTS, OUTAGES, PATH
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
 from qdpem.network.outages import draw_outages
+from qdpem.network.path_estimates import Estimates
 from qdpem.network.routing import Routes
-from qdpem.policy.estimates import Estimates
 from qdpem.policy.interface import CONTROLLER, Context, Decisions, ForecastContext, Policy, Views
 from qdpem.policy.validation import validate
 from qdpem.rng import stream
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.simulation.arms import build_forecaster, build_policy, resolve_arm
-from qdpem.simulation.assemble import assemble_world
-from qdpem.simulation.control import EPOCH, Desk
-from qdpem.simulation.knowledge import Knowledge
-from qdpem.simulation.load import Load, find_load, with_rate, write_load
-from qdpem.simulation.map import write_map
-from qdpem.simulation.outages import Outages
-from qdpem.simulation.requests import Request
-from qdpem.simulation.views import build_views
+from qdpem.simulation.control.control_plane import EPOCH, Desk
+from qdpem.simulation.control.outages import Outages
+from qdpem.simulation.observation.reports import Knowledge
+from qdpem.simulation.observation.views import build_views
+from qdpem.simulation.resources.build import assemble_world
+from qdpem.simulation.resources.requests import Request
+from qdpem.simulation.topology_tables import write_load, write_map
 
 _COLLECTED_AFTER = 20_000
 _TICK_S = 1.0

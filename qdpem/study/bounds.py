@@ -10,15 +10,15 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from qdpem.bounds.seed_bounds import BoundKind, Bounds, find_bounds
 from qdpem.errors import QdpemError
-from qdpem.events.deliveries import deliveries
+from qdpem.metrics.deliveries import deliveries
 from qdpem.parallel import run_tasks
 from qdpem.scenario.load import scenario_hash
 from qdpem.scenario.schema import Scenario
-from qdpem.simulation.bounds import BoundKind, Bounds, find_bounds
-from qdpem.simulation.code import code_digest
-from qdpem.study.measures import BOUND_HEADINGS, BOUND_SHARES
-from qdpem.study.outcome import Outcome
+from qdpem.simulation.fingerprint import code_digest
+from qdpem.study.analysis.metric_formats import BOUND_HEADINGS, BOUND_SHARES
+from qdpem.study.analysis.outcome import Outcome
 from qdpem.study.progress import Moment, Ticker, watched
 
 LIMIT_S = 300.0

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from qdpem.demand.offered_load import Load
 from qdpem.errors import RecordError, StudyError, UnknownNameError
 from qdpem.scenario.load import scenario_hash
 from qdpem.scenario.schema import STRONGEST, Arm, Scenario, Study
-from qdpem.simulation.load import Load
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ def plan_study(scenario: Scenario, *, directory: Path, fresh: bool = False) -> S
     for a reference that is no arm, and what `sound_arms` raises.
     """
     from qdpem.simulation.arms import sound_arms
-    from qdpem.simulation.code import code_digest
+    from qdpem.simulation.fingerprint import code_digest
 
     table = _study_of(scenario)
     alone = without_study(scenario)
@@ -90,7 +90,7 @@ def plan_study(scenario: Scenario, *, directory: Path, fresh: bool = False) -> S
 
 def _reference(table: Study, arms: Sequence[Arm]) -> tuple[str, tuple[Arm, ...]]:
     """The reference, or "" and the arms of which the strongest will be it."""
-    from qdpem.study.strongest import contenders
+    from qdpem.study.analysis.reference_arm import contenders
 
     names = [arm.name for arm in arms]
     if table.reference != STRONGEST:

@@ -13,23 +13,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from qdpem.demand.offered_load import Load, find_load
 from qdpem.errors import QdpemError, StudyError
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
 from qdpem.parallel import run_tasks
 from qdpem.scenario.schema import Scenario
-from qdpem.simulation.load import Load, find_load
+from qdpem.study.analysis.metric_formats import DECISION, headlines_of
+from qdpem.study.analysis.outcome import Outcome
+from qdpem.study.analysis.reference_arm import find_strongest
+from qdpem.study.analysis.results import StudyResult
 from qdpem.study.bounds import BoundedOutcomes, with_shares
-from qdpem.study.drawings import draw_appendix
-from qdpem.study.markdown import results_markdown
-from qdpem.study.measures import DECISION, headlines_of
-from qdpem.study.outcome import Outcome
 from qdpem.study.plan import Planned, StudyPlan, Task, learned_files, plan_study, without_study
 from qdpem.study.progress import Moment, Ticker, watched
-from qdpem.study.report import write_report
-from qdpem.study.results import StudyResult
-from qdpem.study.spreadsheet import results_csv, write_whole
-from qdpem.study.strongest import find_strongest
+from qdpem.study.report.csv import results_csv, write_whole
+from qdpem.study.report.html import write_report
+from qdpem.study.report.markdown import results_markdown
+from qdpem.study.report.report_figures import draw_appendix
 
 _REPORT_PACKAGES = ("jinja2", "matplotlib", "pandas", "statsmodels")
 
@@ -104,7 +104,7 @@ def record_run(
     `network` may be one already built for the task's scenario and seed. Raises whatever the simulation or
     the record raises.
     """
-    from qdpem.events.metrics import measure
+    from qdpem.metrics.metrics import measure
     from qdpem.records.writer import RecordWriter
     from qdpem.simulation.run import simulate
 

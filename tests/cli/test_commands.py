@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from qdpem.events.deliveries import deliveries
+from qdpem.metrics.deliveries import deliveries
 from qdpem.records.reader import open_record
 
 HEAVY = ("torch", "numpy", "scipy", "qutip", "h5py", "pydantic", "matplotlib", "pandas", "networkx")

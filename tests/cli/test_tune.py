@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from qdpem.baselines.minimum_hop import LocalMinimumHop, MinimumHopParameters
+from qdpem.policies.minimum_hop import LocalMinimumHop, MinimumHopParameters
 from qdpem.policy.tuning import tunable
 
 

@@ -14,7 +14,7 @@ from scipy.optimize import linprog
 
 from qdpem.errors import QdpemError
 from qdpem.flow.capacity import flow_bound
-from qdpem.flow.classes import FlowClass, LinkPlan, Option, best_link_fidelity, hops_within, mean_classes
+from qdpem.flow.commodities import FlowClass, LinkPlan, Option, best_link_fidelity, hops_within, mean_classes
 from qdpem.network.graph import Network
 from qdpem.scenario.schema import RequestClass
 from tests.helpers.networks import connected_ends, made_network, simple_paths

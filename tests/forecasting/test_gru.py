@@ -6,9 +6,9 @@ import torch
 
 from qdpem.errors import QdpemError
 from qdpem.forecasting.cell import CellStack, read_heads, run_cells
+from qdpem.forecasting.evaluation import score_forecaster
 from qdpem.forecasting.features import fit_calendar, step_features
 from qdpem.forecasting.gru import GruForecast
-from qdpem.forecasting.scores import score_forecaster
 from qdpem.forecasting.simple import ConstantForecast, EwmaForecast
 from qdpem.policy.interface import ForecastContext
 

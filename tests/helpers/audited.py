@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from qdpem.events.tables import PAIR_ENDS
-from qdpem.records.audit import Audit
+from qdpem.records.audit.audit import Audit
 from qdpem.records.reader import Record, open_record
 from qdpem.records.writer import RecordWriter
 from qdpem.scenario.load import parse_scenario

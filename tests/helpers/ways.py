@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qdpem.events.metrics import DELIVERED
+from qdpem.metrics.metrics import DELIVERED
 from qdpem.simulation.run import Run
 
 

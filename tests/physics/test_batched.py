@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physics import chance, states
+from physics import sampling, states
 from physics.batched import BatchedPhysicsModel, PauliBatches
 from physics.hardware import DepolarisingMemory, NodeHardware, RelaxingMemory
 from physics.pauli import PauliModel
@@ -175,8 +175,8 @@ def test_a_threshold_is_met_alike():
 @given(u=uniforms, shift=st.floats(-3e-12, 3e-12))
 def test_rounding_is_done_where_it_matters(u, shift):
     """The rule is u < threshold rounded to twelve decimals, however it is worked out."""
-    assert chance.succeeds(u, u + shift) == (u < round(u + shift, 12))
-    assert (chance.choose(u, [u + shift, 2.0]) == 0) == (u < round(u + shift, 12))
+    assert sampling.succeeds(u, u + shift) == (u < round(u + shift, 12))
+    assert (sampling.choose(u, [u + shift, 2.0]) == 0) == (u < round(u + shift, 12))
 
 
 def test_fidelities():

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from physics import channels, states
-from physics.chance import check_attempts
 from physics.conformance import AGREEMENT, LAWS, Check, check_model
 from physics.hardware import DepolarisingMemory, RelaxingMemory
 from physics.interface import NO_ATTEMPTS, PhysicsModel
 from physics.pauli import PauliModel
+from physics.sampling import check_attempts
 
 CARRIED_OUT = "every operation is carried out"
 TRACE = "trace is 1"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from physics import clicks, entanglement, links, states
+from physics import entanglement, heralding, links, states
 from physics.batched import PauliBatches
 from physics.density_matrix import DensityMatrixModel
 from physics.hardware import (
@@ -62,7 +62,7 @@ def test_double_clicks_too_unlikely_for_a_number_of_full_precision_are_refused(e
     """They had a state of NaN, or of few right digits."""
     station = {"dark_probability": 0.0, "visibility": 1.0, "number_resolving": True}
     with pytest.raises(ValueError, match=r"^probability of a herald is \S+; it must be 8\.9e-308 or more"):
-        clicks.double_click(first_efficiency=efficiency, second_efficiency=efficiency, **station)
+        heralding.double_click(first_efficiency=efficiency, second_efficiency=efficiency, **station)
 
 
 @pytest.mark.parametrize("length_km", [0.0, 1_000.0, 20_000.0, 29_000.0])
@@ -71,7 +71,7 @@ def test_single_clicks_keep_their_coherence_however_rare(length_km, visibility):
     """Far away F = (1-alpha) (1 + sqrt(V))/2: Cabrillo et al. 1999. At 20,000 km eta_A eta_B is 1e-400."""
     station = {"dark_probability": 0.0, "phase_deviation_rad": 0.0, "number_resolving": False}
     eta = 10.0 ** (-0.01 * length_km) * 1e-10
-    herald = clicks.single_click(
+    herald = heralding.single_click(
         bright_population=0.1, first_efficiency=eta, second_efficiency=eta, visibility=visibility, **station
     )
     expected = 0.9 * (1.0 + math.sqrt(visibility)) / 2.0

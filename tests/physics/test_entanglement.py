@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize
 
-from physics import entanglement, figures, states
+from physics import entanglement, states, werner_figures
 
 PAIR = [[2, 2], [2, 2]]
 FIGURES = (
@@ -62,7 +62,7 @@ def bits(probabilities):
 @given(fidelity=fidelities)
 def test_werner_states(fidelity):
     """Item 31 and Wootters 1998, Vidal and Werner 2002, Horodecki 1995, all with w = (4F-1)/3."""
-    matrix, weight = states.werner(fidelity), figures.werner_weight(fidelity)
+    matrix, weight = states.werner(fidelity), werner_figures.werner_weight(fidelity)
     excess = max(0.0, fidelity - 0.5)
     assert entanglement.fidelity(matrix) == pytest.approx(fidelity, abs=1e-12)
     assert entanglement.concurrence(matrix) == pytest.approx(2.0 * excess, abs=1e-12)
@@ -76,9 +76,11 @@ def test_werner_states(fidelity):
 def test_of_a_werner_state_numbers_and_matrices_say_the_same(fidelity):
     matrix = states.werner(fidelity)
     for name in ("hashing_bound", "six_state_key_fraction", "teleportation_fidelity"):
-        of_number = getattr(figures, name)(fidelity)
+        of_number = getattr(werner_figures, name)(fidelity)
         assert getattr(entanglement, name)(matrix) == pytest.approx(of_number, abs=1e-11)
-    assert entanglement.bbm92_key_fraction(matrix) == pytest.approx(figures.key_fraction(fidelity), abs=1e-11)
+    assert entanglement.bbm92_key_fraction(matrix) == pytest.approx(
+        werner_figures.key_fraction(fidelity), abs=1e-11
+    )
 
 
 @given(weights=weights)

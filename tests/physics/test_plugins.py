@@ -129,7 +129,7 @@ def test_the_package_that_offers_a_model_is_known(strangers):
 
 def test_importing_physics_is_light():
     code = (
-        "import sys, physics, physics.figures, physics.conformance, physics.plugins, physics.pauli;"
+        "import sys, physics, physics.werner_figures, physics.conformance, physics.plugins, physics.pauli;"
         "physics.PauliModel(); assert 'qutip' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -18,7 +18,7 @@ from physics.hardware import (
     SingleClickLink,
     SourceLink,
 )
-from physics.presets.quoted import STANDINGS, Preset, Quoted
+from physics.presets.sourced import STANDINGS, Preset, Quoted
 
 NO_LOSS = Fibre(fixed_loss_db=0.0, loss_db_per_km=0.0)
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from physics import clicks, links
+from physics import heralding, links
 from physics.hardware import (
     Detector,
     DirectLink,
@@ -99,10 +99,10 @@ def test_wrong_clicks_are_named(name, value, allowed):
     single = {**station, "bright_population": 0.1, "phase_deviation_rad": 0.0}
     message = f"^{name} is {value!r}; it must be {allowed}$"
     with pytest.raises(ValueError, match=message):
-        clicks.single_click(number_resolving=True, **{**single, name: value})
+        heralding.single_click(number_resolving=True, **{**single, name: value})
     if name in station:
         with pytest.raises(ValueError, match=message):
-            clicks.double_click(number_resolving=True, **{**station, name: value})
+            heralding.double_click(number_resolving=True, **{**station, name: value})
 
 
 @pytest.mark.parametrize(

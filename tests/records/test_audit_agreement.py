@@ -11,16 +11,16 @@ import pytest
 
 from physics.interface import PROTOCOLS
 from physics.pauli import PauliModel
+from qdpem.draws.outcome_draws import swap_coins
 from qdpem.errors import RecordError, UnknownNameError
 from qdpem.events.tables import ALLOCATIONS, PAIRS
 from qdpem.network.build import build_network
-from qdpem.network.coins import swap_coins
-from qdpem.records.audit import audit
+from qdpem.records.audit.audit import audit
 from qdpem.records.reader import open_record
 from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import Arm
-from qdpem.simulation.map import write_map
-from qdpem.simulation.pairs import Ledger
+from qdpem.simulation.resources.ledger import Ledger
+from qdpem.simulation.topology_tables import write_map
 from tests.helpers.audited import (
     DISTILLED,
     LOCAL,

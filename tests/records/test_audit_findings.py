@@ -10,8 +10,8 @@ import pytest
 
 from physics.pauli import PauliModel
 from qdpem.errors import RecordError
-from qdpem.records.audit import audit
-from qdpem.records.lives import _distance
+from qdpem.records.audit.audit import audit
+from qdpem.records.audit.replay import _distance
 from qdpem.records.reader import open_record
 from tests.helpers.audited import DEPOLARISING, RELAXING, rows, sentences, tamper, write
 

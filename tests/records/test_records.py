@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from qdpem.errors import PolicyError, RecordError
-from qdpem.events.metrics import METRICS, measure
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import DECISIONS, TABLES, kept_at
+from qdpem.metrics.metrics import METRICS, measure
 from qdpem.records import writer as writing
+from qdpem.records.compare import same_data
 from qdpem.records.reader import open_record
-from qdpem.records.sameness import same_data
 from qdpem.records.writer import RecordWriter
 from tests.helpers.made_runs import ARM, fill, make_scenario, write_record
 

@@ -11,7 +11,7 @@ from physics.plugins import load_physics
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import CLAIM_ENDS, CLAIM_KINDS, OUTCOMES, PAIR_ENDS
 from qdpem.policy.interface import EMISSION_BACKLOG, Decisions
-from qdpem.records.audit import audit
+from qdpem.records.audit.audit import audit
 from qdpem.records.reader import open_record
 from qdpem.records.writer import RecordWriter
 from qdpem.rng import stream

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from qdpem.draws.attempts import AttemptSequence
 from qdpem.rng import stream
-from qdpem.simulation.attempts import Attempts, Mode
-from qdpem.simulation.claims import ClaimBook
-from qdpem.simulation.clock import Clock
+from qdpem.simulation.resources.attempts import Attempts
+from qdpem.simulation.resources.claims import ClaimBook
+from qdpem.simulation.resources.clock import Clock
 
 PERIOD_S = 0.5
 
@@ -279,10 +280,10 @@ def _act(bench, naive, what, number):
 @given(slot=st.integers(1, 9 * 10**7), period_s=st.sampled_from((1e-3, 2.01e-4, 1.0 / 3.0)))
 def test_a_slot_begins_at_the_same_number_of_seconds_for_all(slot, period_s):
     """A claim made when the last attempt is known to have succeeded, or by a cut-off then, loses no slot."""
-    mode = Mode(name="one", seed=1, probability=0.5, period_s=period_s, slotted=True)
+    mode = AttemptSequence(name="one", seed=1, probability=0.5, period_s=period_s, slotted=True)
     known_s = (slot - 1) * period_s + period_s
     for now_s in (known_s, known_s * (1.0 + 1e-14)):
-        mode.begin(None, now_s)
+        mode.begin(now_s)
         assert mode.next_s == slot * period_s
-    mode.begin(None, (slot + 0.25) * period_s)
+    mode.begin((slot + 0.25) * period_s)
     assert mode.next_s == (slot + 1) * period_s

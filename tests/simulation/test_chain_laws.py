@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from physics.plans import Plan
-from qdpem.events.metrics import measure
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import PAIR_ENDS
+from qdpem.metrics.metrics import measure
 from qdpem.policy.interface import Allocation, Decisions
 from qdpem.scenario.load import load_scenario
 from qdpem.scenario.schema import Arm

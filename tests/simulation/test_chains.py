@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import pytest
 
-from qdpem.events.metrics import measure
+from qdpem.metrics.metrics import measure
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.run import simulate
 

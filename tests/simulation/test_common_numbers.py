@@ -20,8 +20,8 @@ import pytest
 
 from physics.hardware import DirectLink
 from qdpem import rng
-from qdpem.events.metrics import measure
 from qdpem.events.tables import PAIR_ENDS
+from qdpem.metrics.metrics import measure
 from qdpem.network.build import build_network, build_physics
 from qdpem.rng import stream
 from qdpem.scenario.schema import Arm, Topology, Uniform

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from qdpem.baselines.minimum_hop import serve_minimum_hop
 from qdpem.errors import PolicyError
-from qdpem.events.metrics import measure
 from qdpem.events.tables import CLAIM_ENDS, CLAIM_KINDS, OUTCOMES, REASONS
+from qdpem.metrics.metrics import measure
+from qdpem.policies.minimum_hop import serve_minimum_hop
 from qdpem.policy.interface import EMISSION_BACKLOG, TOKEN_BACKLOG, Allocation, Decisions, per_site
 from qdpem.rng import stream
 from qdpem.scenario.load import scenario_hash

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.events.reward import rewards
 from qdpem.events.tables import ALLOCATION_ENDS, OUTCOMES, PAIR_ENDS, REASONS
+from qdpem.metrics.reward import rewards
 from qdpem.policy.interface import FREE_MEMORIES, ORDERED_PAIRS, TOKENS, Decisions
 from qdpem.scenario.schema import Arm, Reward, Window
 from qdpem.simulation.run import Simulation, simulate

@@ -13,7 +13,7 @@ from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import OUTCOMES, PAIR_ENDS
 from qdpem.network.build import build_network, build_physics
 from qdpem.policy.interface import Allocation, Decisions
-from qdpem.records.audit import audit
+from qdpem.records.audit.audit import audit
 from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.run import Simulation

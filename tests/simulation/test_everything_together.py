@@ -18,10 +18,10 @@ from physics.hardware import (
     RelaxingMemory,
     SourceLink,
 )
-from qdpem.events.metrics import measure
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import PAIR_ENDS
-from qdpem.records.audit import audit
+from qdpem.metrics.metrics import measure
+from qdpem.records.audit.audit import audit
 from qdpem.records.reader import open_record
 from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import (

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from qdpem.events.metrics import measure
 from qdpem.events.tables import OUTCOMES, PAIR_ENDS, PURPOSES
+from qdpem.metrics.metrics import measure
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
 from qdpem.scenario.load import parse_scenario

@@ -10,11 +10,11 @@ import pytest
 
 from physics.hardware import DepolarisingMemory, Fibre, NodeHardware, SourceLink
 from physics.plans import Plan
-from qdpem.events.metrics import measure
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import OUTCOMES, PAIR_ENDS
+from qdpem.metrics.metrics import measure
 from qdpem.policy.interface import Allocation, Decisions
-from qdpem.records.audit import audit
+from qdpem.records.audit.audit import audit
 from qdpem.records.reader import open_record
 from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import (

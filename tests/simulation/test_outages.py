@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qdpem.events.metrics import measure
 from qdpem.events.tables import (
     ALLOCATION_ENDS,
     CAUSES,
@@ -15,6 +14,7 @@ from qdpem.events.tables import (
     PAIR_ENDS,
     REASONS,
 )
+from qdpem.metrics.metrics import measure
 from qdpem.policy.interface import Decisions
 from tests.helpers.halted import CENTRAL, DELAY_S, LOCAL, Halted, cut_off, on_arrival, stock_on_arrival
 

@@ -12,7 +12,7 @@ from physics.pauli import PauliModel
 from qdpem.events.tables import OUTCOMES, PAIR_ENDS
 from qdpem.network.build import build_network
 from qdpem.scenario.schema import Arm
-from qdpem.simulation.pairs import Ledger
+from qdpem.simulation.resources.ledger import Ledger
 from qdpem.simulation.run import simulate
 
 LOCAL = Arm(name="local-minhop")

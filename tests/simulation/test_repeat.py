@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from qdpem.events.tables import PAIR_ENDS, TABLES
+from qdpem.records.compare import same_data
 from qdpem.records.reader import open_record
-from qdpem.records.sameness import same_data
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.run import simulate
 

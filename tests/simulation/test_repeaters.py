@@ -14,9 +14,9 @@ from qdpem.events.tables import CLAIM_KINDS, OUTCOMES
 from qdpem.policy.interface import Allocation, Decisions
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Arm
-from qdpem.simulation.claims import ClaimBook
-from qdpem.simulation.clock import Clock
-from qdpem.simulation.repeaters import Repeater, Server
+from qdpem.simulation.resources.claims import ClaimBook
+from qdpem.simulation.resources.clock import Clock
+from qdpem.simulation.resources.repeaters import Repeater, Server
 from qdpem.simulation.run import simulate
 
 BORROWED = 1e-9

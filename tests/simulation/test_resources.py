@@ -14,15 +14,15 @@ from physics.pauli import PauliModel
 from qdpem.demand.requests import Requests
 from qdpem.policy.synthetic import small_network
 from qdpem.rng import stream
-from qdpem.simulation.claims import ClaimBook
-from qdpem.simulation.clock import Clock
-from qdpem.simulation.memories import Memories
-from qdpem.simulation.messages import Mail
-from qdpem.simulation.pairs import Ledger
-from qdpem.simulation.repeaters import Repeater
-from qdpem.simulation.requests import Request, RequestBook
-from qdpem.simulation.sources import Source
-from qdpem.simulation.stock import Stock
+from qdpem.simulation.resources.claims import ClaimBook
+from qdpem.simulation.resources.clock import Clock
+from qdpem.simulation.resources.inventory import Stock
+from qdpem.simulation.resources.ledger import Ledger
+from qdpem.simulation.resources.memories import Memories
+from qdpem.simulation.resources.messages import Mail
+from qdpem.simulation.resources.repeaters import Repeater
+from qdpem.simulation.resources.requests import Request, RequestBook
+from qdpem.simulation.resources.sources import Source
 
 _END_S = 1e6
 

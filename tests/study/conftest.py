@@ -9,9 +9,9 @@ import pytest
 
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Arm, Scenario
-from qdpem.study.outcome import Outcome
-from qdpem.study.report import Appendix
-from qdpem.study.results import StudyResult
+from qdpem.study.analysis.outcome import Outcome
+from qdpem.study.analysis.results import StudyResult
+from qdpem.study.report.html import Appendix
 from qdpem.study.run import study
 from tests.helpers.row import row_text
 

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from qdpem.events.deliveries import deliveries
+from qdpem.bounds.seed_bounds import find_bounds
+from qdpem.metrics.deliveries import deliveries
 from qdpem.records.reader import open_record
 from qdpem.scenario.schema import Scenario
-from qdpem.simulation.bounds import find_bounds
+from qdpem.study.analysis.metric_formats import BOUND_HEADINGS, BOUND_SHARES
 from qdpem.study.bounds import BoundTask, read_bounds, with_shares, write_bounds
-from qdpem.study.measures import BOUND_HEADINGS, BOUND_SHARES
 from qdpem.study.plan import without_study
 from qdpem.study.progress import Moment
+from qdpem.study.report.terminal import print_study
 from qdpem.study.run import study
-from qdpem.study.terminal import print_study
 
 
 def printed(result) -> str:

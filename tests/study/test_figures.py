@@ -9,8 +9,8 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from qdpem.study import canvas, figures, network_map
-from qdpem.study.statistics import mean_interval
+from qdpem.study.analysis.statistics import mean_interval
+from qdpem.study.report import figure_style, figures, network_map
 
 
 @pytest.fixture
@@ -54,14 +54,14 @@ def test_smoothing_keeps_the_rate_of_a_steady_stream() -> None:
 
 
 def test_an_arm_looks_the_same_whatever_else_is_drawn() -> None:
-    styles = canvas.arm_styles(["a", "b", "c"])
-    assert styles["a"] == canvas.arm_styles(["a"])["a"]
-    many = canvas.arm_styles(map(str, range(49))).values()
+    styles = figure_style.arm_styles(["a", "b", "c"])
+    assert styles["a"] == figure_style.arm_styles(["a"])["a"]
+    many = figure_style.arm_styles(map(str, range(49))).values()
     assert len({(style.colour, style.marker) for style in many}) == 49
 
 
 def drawn(small_tables) -> dict[str, str]:
-    styles = canvas.arm_styles(["a", "b"])
+    styles = figure_style.arm_styles(["a", "b"])
     times = np.linspace(0.0, 9.0, 40)
     table = {"time_s": times, "outcome": (np.arange(40) % 2).astype(np.int8)}
     values = np.array([0.4, 0.5, 0.6])
@@ -98,10 +98,10 @@ def test_figures_are_valid_stable_and_take_the_page_ink(small_tables) -> None:
         root = ElementTree.fromstring(svg)
         assert root.tag.endswith("svg"), name
         assert "currentColor" in svg
-        assert canvas.INK not in svg
+        assert figure_style.INK not in svg
     assert "middle" in first["map"]
     assert "arrival time (s)" in first["time"]
-    styles = canvas.arm_styles(["a", "b"])
+    styles = figure_style.arm_styles(["a", "b"])
     for name in ("time", "frontier", "distributions"):
         assert styles["a"].colour.lower() in first[name].lower()
 
@@ -120,7 +120,7 @@ def test_a_crowded_frontier_drops_the_seeds_and_spreads_contention() -> None:
         return found
 
     few, many, near = points(8, step=1.0), points(21, step=1.0), points(21, step=0.01)
-    styles = canvas.arm_styles(list(many))
+    styles = figure_style.arm_styles(list(many))
     assert [figures.is_crowded(one) for one in (few, many)] == [False, True]
     svgs = {name: figures.frontier(one, styles=styles) for name, one in (("many", many), ("near", near))}
     assert all(f">{arm}</text>" in svgs["many"] for arm in many)
@@ -132,7 +132,7 @@ def test_a_crowded_frontier_drops_the_seeds_and_spreads_contention() -> None:
 def test_a_long_run_is_shown_in_part() -> None:
     times = np.linspace(0.0, 359.0, 4000)
     table = {"time_s": times, "outcome": np.zeros(4000, dtype=np.int8)}
-    styles = canvas.arm_styles(["a"])
+    styles = figure_style.arm_styles(["a"])
     long, short = (
         figures.delivery_over_time({"a": table}, styles=styles, end_s=end_s, warm_up_s=60.0)
         for end_s in (360.0, 180.0)

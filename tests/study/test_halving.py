@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from qdpem.errors import StudyError
 from qdpem.policy.tuning import Choices, Range
-from qdpem.study.halving import Rung, draw_candidates, plan_halving
+from qdpem.study.tuning.halving import Rung, draw_candidates, plan_halving
 
 SPACE = {
     "hope": Range(0.2, 1.2),

@@ -11,15 +11,22 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from qdpem.bounds.seed_bounds import Bounds
 from qdpem.scenario.schema import RIGHTS, Arm
-from qdpem.simulation.bounds import Bounds
-from qdpem.study.headline import chosen_text, headline_arms, styles_of
-from qdpem.study.markdown import results_markdown
-from qdpem.study.measures import BOUND_SHARES, CONTENTION, DECISION, DELIVERY, MEASURES, PAIR_MEASURES
-from qdpem.study.reading import CLAIMANT, readings
-from qdpem.study.report import Appendix, render_report
-from qdpem.study.spreadsheet import COLUMNS, results_csv
-from qdpem.study.terminal import print_study
+from qdpem.study.analysis.metric_formats import (
+    BOUND_SHARES,
+    CONTENTION,
+    DECISION,
+    DELIVERY,
+    MEASURES,
+    PAIR_MEASURES,
+)
+from qdpem.study.report.csv import COLUMNS, results_csv
+from qdpem.study.report.findings import CLAIMANT, readings
+from qdpem.study.report.html import Appendix, render_report
+from qdpem.study.report.markdown import results_markdown
+from qdpem.study.report.shown_arms import chosen_text, headline_arms, styles_of
+from qdpem.study.report.terminal import print_study
 
 ARMS = (
     *(

@@ -14,10 +14,10 @@ import pytest
 from qdpem.errors import StudyError, UnknownNameError
 from qdpem.records.reader import open_record
 from qdpem.scenario.load import scenario_text
-from qdpem.study.markdown import results_markdown
-from qdpem.study.measures import DECISION
+from qdpem.study.analysis.metric_formats import DECISION
 from qdpem.study.plan import plan_study
 from qdpem.study.progress import Moment, Ticker, watched
+from qdpem.study.report.markdown import results_markdown
 from qdpem.study.run import study
 
 SVG_NAMESPACES = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
@@ -99,7 +99,7 @@ def test_another_scenario_arm_or_fresh_makes_records_again(small_scenario, tmp_p
 def test_learned_files_are_embedded_and_a_new_one_makes_the_record_again(
     small_scenario, tmp_path, monkeypatch
 ) -> None:
-    from qdpem.baselines.minimum_hop import LocalMinimumHop
+    from qdpem.policies.minimum_hop import LocalMinimumHop
 
     learned = tmp_path / "weights"
     learned.write_bytes(b"one")

@@ -12,7 +12,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from qdpem.errors import StudyError
-from qdpem.study import statistics
+from qdpem.study.analysis import statistics
 
 
 def ratio_of_means(samples):

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qdpem.baselines.minimum_hop import LocalMinimumHop, MinimumHopParameters
 from qdpem.errors import PolicyError, StudyError
+from qdpem.policies.minimum_hop import LocalMinimumHop, MinimumHopParameters
 from qdpem.policy.interface import Decisions, Views
 from qdpem.policy.tuning import Range, tunable
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.arms import resolve_arm
-from qdpem.study.trials import Trial, TrialFile
-from qdpem.study.tune import Candidate, Tuning, snippet, tune
+from qdpem.study.tuning.trials import Trial, TrialFile
+from qdpem.study.tuning.tune import Candidate, Tuning, snippet, tune
 
 BUDGET = 24
 
@@ -42,7 +42,7 @@ class Picky(LocalMinimumHop):
 @pytest.fixture
 def picky(monkeypatch: pytest.MonkeyPatch) -> Arm:
     """A resolved arm of `Picky`, registered in place of local-minhop."""
-    monkeypatch.setattr("qdpem.baselines.minimum_hop.LocalMinimumHop", Picky)
+    monkeypatch.setattr("qdpem.policies.minimum_hop.LocalMinimumHop", Picky)
     return resolve_arm(Arm(name="picky", policy="local-minhop"))
 
 
@@ -158,8 +158,8 @@ def test_the_snippet_is_an_arm_that_a_scenario_takes(small_scenario, picky, tmp_
 
 def made_tuning(small_scenario, *, winner: list[float], defaults: list[float]) -> Tuning:
     """A tuning by hand: the winner leads on seeds 0 to 3; `winner` and `defaults` on the held out 4 to 7."""
-    from qdpem.study.halving import plan_halving
-    from qdpem.study.measures import DELIVERY
+    from qdpem.study.analysis.metric_formats import DELIVERY
+    from qdpem.study.tuning.halving import plan_halving
 
     def candidate(share: float, values: list[float]) -> Candidate:
         trials = {seed: Trial(value=value, contention=1.0, wall_s=1.0) for seed, value in enumerate(values)}

@@ -6,11 +6,11 @@ import math
 
 from biased_memory.parameters import BiasParameters
 from physics import channels
-from physics.chance import check_attempts, check_duration
 from physics.channels import Kraus, Operator
 from physics.density_matrix import DensityMatrixModel
 from physics.hardware import DepolarisingMemory, Memory
 from physics.interface import NO_ATTEMPTS
+from physics.sampling import check_attempts, check_duration
 
 
 class BiasedMemoryReference(DensityMatrixModel):

@@ -1,0 +1,95 @@
+"""How much a scenario asks for under one seed: a share of what the network can carry, turned into a rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from physics.interface import PhysicsModel
+from qdpem.demand.streams import pair_weights
+from qdpem.errors import Fault, QdpemError, ScenarioError
+from qdpem.flow.commodities import LinkPlan, mean_classes
+from qdpem.flow.supportable_load import carrying_capacity
+from qdpem.network.graph import Network
+from qdpem.network.path_estimates import MAX_ROUNDS, Estimates
+from qdpem.scenario.schema import Scenario
+
+TOLERANCE = 1e-3
+"""How far below the optimum a capacity may be, relatively: more would take time and change nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """Requests per second of the whole network under one seed.
+
+    `rate_hz`: the mean; `peak_rate_hz`: while all regions burst; `capacity_hz`: the largest rate that the
+    network could serve to `demand.served_share`, NaN where the scenario says its rate itself.
+    """
+
+    rate_hz: float
+    peak_rate_hz: float
+    capacity_hz: float = math.nan
+
+    def __str__(self) -> str:
+        if self.peak_rate_hz == 0.0:
+            return "all requests at t = 0"
+        said = f"{self.rate_hz:.3g} requests/s on average"
+        if math.isnan(self.capacity_hz):
+            return said
+        share = self.peak_rate_hz / self.capacity_hz
+        return (
+            f"{said}, {self.peak_rate_hz:.3g} at the peak: {share:.3g} of the {self.capacity_hz:.3g}/s that"
+            " the network could carry"
+        )
+
+
+def find_load(scenario: Scenario, network: Network, physics: PhysicsModel, *, seed: int) -> Load:
+    """The load of `scenario` on `network`, built for `seed`: the same for every arm.
+
+    peak_rate_hz = load_share x capacity_hz and rate_hz = peak_rate_hz / bursts.peak. A burst multiplies the
+    rates of its region's sources by `peak`; while all regions burst, demand has its mean mix, `peak` times
+    over, so that the capacity is that of the mean mix and depends on no phase, jitter or border of regions.
+    Mean rates of sources and repeaters are taken, not one run's draws: it scales, and bounds no run.
+    Raises ScenarioError when less than `served_share` of the demand can be served at any rate.
+    """
+    demand = scenario.demand
+    peak = demand.bursts.peak if demand.bursts else 1.0
+    if demand.arrivals == "once":
+        return Load(rate_hz=0.0, peak_rate_hz=0.0)
+    if demand.rate_hz is not None:
+        return Load(rate_hz=demand.rate_hz, peak_rate_hz=peak * demand.rate_hz)
+    assert demand.load_share is not None
+    classes = mean_classes(
+        demand.classes,
+        network,
+        pair_weights(scenario, network, seed=seed),
+        rate_hz=1.0,
+        plans=flow_plans(network, Estimates(network, physics)),
+    )
+    try:
+        found = carrying_capacity(network, classes, served_share=demand.served_share, tolerance=TOLERANCE)
+    except QdpemError as error:
+        fault = Fault("demand.load_share", f"it cannot be turned into a rate: {error}")
+        raise ScenarioError([fault], origin=f"the scenario {scenario.name!r} under seed {seed}") from error
+    peak_rate_hz = demand.load_share * found.rate_hz
+    return Load(rate_hz=peak_rate_hz / peak, peak_rate_hz=peak_rate_hz, capacity_hz=found.rate_hz)
+
+
+def with_rate(scenario: Scenario, load: Load) -> Scenario:
+    """The scenario that says the load's rate itself, if it has one."""
+    if scenario.demand.arrivals == "once":
+        return scenario
+    return replace(scenario, demand=replace(scenario.demand, rate_hz=load.rate_hz, load_share=None))
+
+
+def flow_plans(network: Network, estimates: Estimates) -> list[LinkPlan]:
+    """Every number of distillation rounds, at the best link's fidelity and the least cost."""
+    links = range(network.link_count)
+    return [
+        LinkPlan(
+            fidelity=max(estimates.link_fidelity(link, rounds=rounds) for link in links),
+            pairs_per_link=min(estimates.pairs_per_link(link, rounds=rounds) for link in links),
+            werner=rounds == 0,
+        )
+        for rounds in range(MAX_ROUNDS + 1)
+    ]

@@ -1,0 +1,193 @@
+"""The one start that every node's recurrent unit is fitted from, and the command that makes it.
+
+    python -m qdpem.forecasting.pretrained
+
+trains one unit on synthetic series alone: bursts of varied period, length, height and jitter, bursts
+without any period, and steady demand, at mean counts from 0.03 to 6 per step. No scenario is in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.errors import QdpemError
+from qdpem.forecasting.cell import WEIGHTS, read_heads, run_cells
+from qdpem.forecasting.features import FEATURES, LEAST_MEAN, fit_calendar, step_features
+from qdpem.rng import stream
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RELEASED = Path(__file__).parent / "released" / "gru_start.npz"
+UNITS = 16
+STEPS_AHEAD = 10
+_SHAPES = {
+    "input": (1, FEATURES, 3 * UNITS),
+    "recurrent": (1, UNITS, 3 * UNITS),
+    "input_bias": (1, 1, 3 * UNITS),
+    "recurrent_bias": (1, 1, 3 * UNITS),
+    "head": (1, UNITS, STEPS_AHEAD),
+    "head_bias": (1, 1, STEPS_AHEAD),
+}
+_HISTORY = 400
+_STEPS = 576
+_WINDOW = 48
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How the start is made: `batches` of `series` synthetic series each, learning rate falling to zero."""
+
+    seed: int = 20_000
+    batches: int = 1200
+    series: int = 256
+    learning_rate: float = 4e-3
+
+
+def read_start(path: Path = RELEASED) -> dict[str, NDArray[np.float32]]:
+    """The start's weights, each with a first axis of 1; raises QdpemError when the file is not one."""
+    try:
+        with path.open("rb") as raw, np.load(raw) as file:
+            weights = {name: file[name] for name in WEIGHTS}
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise QdpemError(f"{path} is not a start for the GRU forecaster: {error}") from error
+    found = {name: value.shape for name, value in weights.items()}
+    if found != _SHAPES:
+        raise QdpemError(f"{path} holds weights of shapes {found}; the GRU forecaster needs {_SHAPES}")
+    return weights
+
+
+def digest(weights: dict[str, NDArray[np.float32]]) -> str:
+    """A short name of exactly these weights."""
+    sums = hashlib.blake2b(digest_size=16)
+    for name in WEIGHTS:
+        sums.update(np.ascontiguousarray(weights[name]).tobytes())
+    return sums.hexdigest()
+
+
+def synthetic_counts(generator: np.random.Generator, *, steps: int, series: int) -> NDArray[np.int64]:
+    """Counts int64 [steps, series]: six in ten periodic bursts, a quarter without period, the rest steady."""
+    mean = np.exp(generator.uniform(np.log(0.03), np.log(6.0), series))
+    share = generator.uniform(0.1, 0.4, series)
+    peak = 1.0 + generator.uniform(0.3, 1.0, series) * (1.0 / share - 1.0)
+    low = (1.0 - peak * share) / (1.0 - share)
+    kind = generator.choice(3, p=(0.6, 0.25, 0.15), size=series)
+    inside = np.empty((steps, series))
+    for one in range(series):
+        period = np.exp(generator.uniform(np.log(10.0), np.log(80.0)))
+        jitter = generator.uniform(0.0, 0.06) * period if kind[one] == 0 else None
+        inside[:, one] = _covered(generator, period, share[one] * period, jitter, steps)
+    factor = np.where(kind == 2, 1.0, low + (peak - low) * inside)
+    return generator.poisson(mean * factor).astype(np.int64)
+
+
+def _covered(
+    generator: np.random.Generator, period: float, length: float, jitter: float | None, steps: int
+) -> NDArray[np.float64]:
+    """Share of each step inside bursts: on a clock with `jitter`, or memoryless when that is None."""
+    count = int(steps / period) + 3
+    if jitter is None:
+        quiet = generator.exponential(period - length, 2 * count)
+        lengths = generator.exponential(length, 2 * count)
+        begin = np.cumsum(quiet) + np.concatenate([[0.0], np.cumsum(lengths)[:-1]]) - 2.0 * period
+    else:
+        clock = (np.arange(count) - generator.uniform(0.0, 1.0) - 1.0) * period
+        begin = np.sort(clock + jitter * generator.standard_normal(count))
+        lengths = np.full(count, length)
+    edges = np.arange(steps + 1)[:, None]
+    covered = np.clip(edges - begin, 0.0, lengths).sum(axis=1)
+    return np.asarray(np.minimum(np.diff(covered), 1.0))
+
+
+def untrained(generator: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+    """Uniform weights within 1/sqrt(units), as torch.nn.GRU begins, with a head that says the mean rate."""
+    bound = UNITS**-0.5
+    weights = {name: np.zeros(shape, dtype=np.float32) for name, shape in _SHAPES.items()}
+    for name in ("input", "recurrent", "head"):
+        weights[name] = generator.uniform(-bound, bound, _SHAPES[name]).astype(np.float32)
+    weights["head_bias"] += np.float32(np.log(np.expm1(1.0)))
+    return weights
+
+
+def make_start(
+    recipe: Recipe, *, on_batch: Callable[[int, float], None] | None = None
+) -> dict[str, NDArray[np.float32]]:
+    """Train the start; `on_batch` hears the batch and its excess Poisson loss over the mean rate.
+
+    The loss of a series is its Poisson likelihood over all steps ahead, divided by the square root of its
+    mean, so that busy series do not drown quiet ones.
+    """
+    import torch
+
+    generator = stream(recipe.seed, "forecasting/start")
+    given = untrained(generator)
+    weights = {name: torch.tensor(value, requires_grad=True) for name, value in given.items()}
+    optimiser = torch.optim.Adam(weights.values(), lr=recipe.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.batches)
+    for batch in range(recipe.batches):
+        hidden = torch.zeros(1, recipe.series, UNITS)
+        losses = []
+        for features, counts, mean in _windows(generator, recipe.series):
+            states, hidden = run_cells(weights, features, hidden.detach())
+            ahead = read_heads(weights, states)
+            loss = ((ahead - 1.0) * mean - counts * torch.log(ahead)).mul(mean.rsqrt()).mean()
+            optimiser.zero_grad()
+            torch.autograd.backward(loss)
+            torch.nn.utils.clip_grad_norm_(weights.values(), 0.5)
+            optimiser.step()
+            losses.append(loss.item())
+        schedule.step()
+        if on_batch is not None:
+            on_batch(batch, float(np.mean(losses)))
+    return {name: value.detach().numpy() for name, value in weights.items()}
+
+
+def _windows(generator: np.random.Generator, series: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Torch windows of one batch: features [W, 1, B, F], counts ahead [W, 1, B, A], means [1, 1, B, 1]."""
+    import torch
+
+    counts = synthetic_counts(generator, steps=_STEPS + STEPS_AHEAD, series=series)
+    mean = np.maximum(counts[:_HISTORY].mean(axis=0), LEAST_MEAN)
+    features = step_features(counts, mean, fit_calendar(counts[:_HISTORY]), first_step=0)
+    ahead = np.lib.stride_tricks.sliding_window_view(counts[1:], STEPS_AHEAD, axis=0)
+    means = torch.tensor(mean, dtype=torch.float32)[None, None, :, None]
+    for start in range(0, _STEPS, _WINDOW):
+        rows = slice(start, start + _WINDOW)
+        yield (
+            torch.tensor(features[rows])[:, None],
+            torch.tensor(ahead[rows].astype(np.float32))[:, None],
+            means,
+        )
+
+
+def main() -> None:
+    """Make the start and write it where it ships, or to the path given."""
+    import torch
+
+    parser = argparse.ArgumentParser(prog="python -m qdpem.forecasting.pretrained", description=__doc__)
+    parser.add_argument("--out", type=Path, default=RELEASED)
+    parser.add_argument("--seed", type=int, default=Recipe.seed)
+    parser.add_argument("--batches", type=int, default=Recipe.batches)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+
+    def say(batch: int, loss: float) -> None:
+        if batch % 25 == 0 or batch == given.batches - 1:
+            print(f"batch {batch:4d}  loss over the mean rate {loss:+.4f}", flush=True)
+
+    weights = make_start(Recipe(seed=given.seed, batches=given.batches), on_batch=say)
+    np.savez(given.out, allow_pickle=False, **weights)
+    print(f"{given.out}: {sum(value.size for value in weights.values())} numbers, {digest(weights)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""The arm `dpem`: every node scores its own candidate allocations with a small shared network."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.errors import PolicyError
+from qdpem.policies.dpem.actor_critic import (
+    ACTOR,
+    CRITIC,
+    SHAPES,
+    Weights,
+    probabilities,
+    sample,
+    scores,
+    stacked,
+    values,
+)
+from qdpem.policies.dpem.candidates import Builder, Candidates
+from qdpem.policies.dpem.features import FEATURES
+from qdpem.policies.dpem.slots import SLOTS
+from qdpem.policy.interface import Allocation, Context, Decisions, Floats, Views
+from qdpem.rng import move_to, position
+from qdpem.scenario.schema import Control, Rights
+
+RELEASED = Path(__file__).parent / "released" / "dpem.npz"
+FORMAT = "qdpem-policy-1"
+
+
+class Dpem:
+    """Per-node proximal policy optimisation over candidates, from one shared scoring network.
+
+    Each slot's option is drawn from the masked softmax of its scores divided by `temperature`, by the
+    site's own stream, or is the highest-scored one if `greedy`. Raises PolicyError for a policy file that
+    is missing or not one, or for central control.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Parameters:
+        """`policy_file`: an .npz that `qdpem train` wrote; empty means the released one.
+
+        Training samples at temperature 1; 0.5 delivered as much and contended less on tuning seeds.
+        """
+
+        policy_file: str = ""
+        greedy: bool = False
+        temperature: float = 0.5
+
+        def __post_init__(self) -> None:
+            if not self.temperature > 0.0:
+                raise ValueError(f"temperature is {self.temperature!r}; it must be above 0")
+
+    name: ClassVar[str] = "dpem"
+    control: ClassVar[Control] = "local"
+    rights: ClassVar[Rights] = "remote"
+    knowledge: ClassVar[str] = "gru"
+    asks_at_epochs: ClassVar[bool] = True
+    news_width: ClassVar[int] = 0
+
+    def __init__(self, parameters: Dpem.Parameters | None = None, *, weights: Weights | None = None) -> None:
+        """`weights`: stacked weights [N, ...] to act with instead of a file's, critics if there are any."""
+        self.parameters = parameters or Dpem.Parameters()
+        self._given = weights
+        self._weights: Weights = {}
+
+    def reset(self, context: Context) -> None:
+        """Begin a run on the map of `context`; forget the last one."""
+        if context.control != "local":
+            raise PolicyError(
+                f"policy 'dpem' decides at every node; control is {context.control!r}, it must be 'local'"
+            )
+        nodes = context.network.node_count
+        if self._given is None:
+            self._weights = stacked(load_actor(self.parameters.policy_file), nodes=nodes)
+        else:
+            self._take(self._given)
+            have = len(self._weights[ACTOR[0]])
+            if have != nodes:
+                raise PolicyError(f"policy 'dpem' has weights for {have} nodes; the network has {nodes}")
+        self._builder = Builder(context)
+        self._streams = [context.site_stream(site) for site in range(nodes)]
+
+    def decide(self, views: Views) -> Decisions:
+        """Score and choose for all sites of `views.site`, each from its own row."""
+        candidates = self._builder.build(views)
+        option, log_probability = self._choose(views, candidates)
+        made: list[Allocation] = []
+        for index, slot in enumerate(candidates.slots):
+            chosen = int(option[slot.row, slot.place])
+            allocation = self._builder.allocation(candidates, index, chosen, views.time_s)
+            if allocation is not None:
+                made.append(allocation)
+        vectors = {
+            "option": option,
+            "log_probability": log_probability,
+            "value": self._values(views, candidates),
+            "mask": candidates.mask,
+            "features": candidates.features,
+            "site_features": candidates.site_features,
+        }
+        return Decisions(allocations=tuple(made), vectors=vectors)
+
+    def files(self) -> dict[str, Path]:
+        """The files that say how it acts, embedded in every record of it."""
+        return {"policy.npz": Path(self.parameters.policy_file or RELEASED)}
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The stacked weights, what every site remembers of this run, and its draws, uint64 [N, 6]."""
+        draws = np.stack([position(one) for one in self._streams])
+        return {**self._weights, **self._builder.finder.state(), "draws": draws}
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take up what `state` gave, after `reset`. Raises PolicyError for a missing or misshapen array."""
+        self._take(state)
+        self._builder.finder.load_state(state)
+        for own, drawn in zip(self._streams, state["draws"], strict=True):
+            move_to(own, drawn)
+
+    def _take(self, state: Mapping[str, NDArray[Any]]) -> None:
+        _check({name: state[name][0] if name in state else None for name in ACTOR}, origin="the given state")
+        self._weights = {name: np.asarray(state[name]) for name in (*ACTOR, *CRITIC) if name in state}
+
+    def _choose(self, views: Views, candidates: Candidates) -> tuple[NDArray[np.int64], Floats]:
+        """Options [S, SLOTS] and the log-probability [S] of each site's whole decision."""
+        option = np.zeros((len(views), SLOTS), dtype=np.int64)
+        log_probability = np.zeros(len(views))
+        rows, places = np.nonzero(candidates.mask.any(axis=2))
+        if not len(rows):
+            return option, log_probability
+        mask = candidates.mask[rows, places]
+        score = scores(self._weights, views.site[rows], candidates.features[rows, places])
+        probability = probabilities(score / self.parameters.temperature, mask)
+        if self.parameters.greedy:
+            chosen = np.where(mask, score, -np.inf).argmax(axis=1)
+        else:
+            u = np.zeros((len(views), SLOTS))
+            for row in np.unique(rows).tolist():
+                u[row] = self._streams[int(views.site[row])].random(SLOTS)
+            chosen = sample(probability, u[rows, places])
+        option[rows, places] = chosen
+        np.add.at(log_probability, rows, np.log(probability[np.arange(len(rows)), chosen]))
+        return option, log_probability
+
+    def _values(self, views: Views, candidates: Candidates) -> Floats:
+        """What each site's critic expects, normalised [S]; NaN without critics, which are never released."""
+        if CRITIC[0] not in self._weights:
+            return np.full(len(views), np.nan)
+        return values(self._weights, views.site, candidates.site_features)
+
+
+def load_actor(policy_file: str) -> Weights:
+    """The shared actor of a policy file; empty means the released one. Raises PolicyError with the reason."""
+    path = Path(policy_file) if policy_file else RELEASED
+    if not path.is_file():
+        raise PolicyError(f"policy 'dpem' finds no policy file {path}; make one with `qdpem train SCENARIO`")
+    held = _read(path)
+    found = str(held.get("format", "none"))
+    if found != FORMAT:
+        raise PolicyError(f"{path} has format {found!r}; a policy file of this version has {FORMAT!r}")
+    if tuple(held.get("features", np.array([])).tolist()) != FEATURES:
+        raise PolicyError(f"{path} was trained on other features than this version's; train it again")
+    _check({name: held.get(name) for name in ACTOR}, origin=str(path))
+    return {name: held[name].astype(np.float64) for name in ACTOR}
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with path.open("rb") as stream, np.lib.npyio.NpzFile(stream, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise PolicyError(f"{path} is not a policy file (.npz): {error}") from error
+
+
+def save_actor(path: Path, actor: Weights, *, scenario: str, statement: str) -> None:
+    """Write one shared actor as a policy file; the same weights give the same bytes."""
+    arrays: dict[str, Any] = {name: actor[name].astype(np.float32) for name in ACTOR}
+    np.savez(
+        path,
+        format=np.array(FORMAT),
+        features=np.array(FEATURES),
+        scenario=np.array(scenario),
+        statement=np.array(statement),
+        **arrays,
+    )
+
+
+def _check(actor: Mapping[str, NDArray[Any] | None], *, origin: str) -> None:
+    for name in ACTOR:
+        array = actor[name]
+        shape = None if array is None else array.shape
+        if shape != SHAPES[name]:
+            raise PolicyError(f"{origin} has {name} of shape {shape}; it must be {SHAPES[name]}")

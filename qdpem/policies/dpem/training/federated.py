@@ -1,0 +1,71 @@
+"""Federated averaging with client-level differential privacy: the one door through which nodes share.
+
+Each round every node reports one update of its actor. Its norm is clipped at the node; the aggregator
+sums, adds Gaussian noise once, and divides by N (McMahan et al. 2018, with full participation).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.errors import StudyError
+from qdpem.policies.dpem.training.privacy import Budget
+from qdpem.rng import stream
+
+Floats = NDArray[np.float64]
+
+_BYTES_PER_NUMBER = 4
+"""Updates travel in single precision."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Shared:
+    """What came back from one round: the noisy average [P] and what may be told about the round.
+
+    `norms` [N] before clipping and `clipped_share` are for the experimenter's curve; no node is told them.
+    `bytes`: reports of all nodes to the aggregator and its answer to each.
+    """
+
+    average: Floats
+    budget: Budget
+    norms: Floats
+    clipped_share: float
+    bytes: int
+
+
+def clip(updates: Floats, *, norm: float) -> Floats:
+    """Each row scaled down to Euclidean norm `norm` if it is longer; a zero row stays zero.
+
+    >>> clip(np.array([[3.0, 4.0], [0.0, 0.0]]), norm=2.5).tolist()
+    [[1.5, 2.0], [0.0, 0.0]]
+    """
+    lengths: Floats = np.linalg.norm(updates, axis=1, keepdims=True)
+    clipped: Floats = updates * (norm / np.maximum(lengths, norm))
+    return clipped
+
+
+def share(updates: Floats, *, clip_norm: float, budget: Budget, seed: int) -> Shared:
+    """Average the updates [N, P] of all nodes with the budget's noise, spending one round of it.
+
+    Noise: standard deviation z clip_norm / N per coordinate of the average, from the stream of this seed
+    and round alone. Raises StudyError when the budget is spent or an update is not finite.
+    """
+    bad = np.flatnonzero(~np.isfinite(updates).all(axis=1))
+    if len(bad):
+        raise StudyError(f"the update of node {bad[0]} is not finite; lower training.learning_rate")
+    nodes, size = updates.shape
+    after = budget.spend()
+    generator = stream(seed, f"federation/noise/{budget.spent}")
+    scale = budget.noise_multiplier * clip_norm
+    noise = scale * generator.standard_normal(size)
+    norms = np.linalg.norm(updates, axis=1)
+    return Shared(
+        average=(clip(updates, norm=clip_norm).sum(axis=0) + noise) / nodes,
+        budget=after,
+        norms=norms,
+        clipped_share=float(np.mean(norms > clip_norm)),
+        bytes=2 * nodes * size * _BYTES_PER_NUMBER,
+    )

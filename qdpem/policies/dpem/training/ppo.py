@@ -1,0 +1,221 @@
+"""Proximal policy optimisation (Schulman et al. 2017) of N independent nodes, all in one batched step.
+
+A site decides at irregular times t_k, so its decisions form a semi-Markov process: with
+gamma_k = exp(-(t_{k+1} - t_k) / tau) and r_k the rewards between t_k and t_{k+1}, each discounted from its
+own time, V(s_k) = E[r_k + gamma_k V(s_{k+1})] (Sutton, Precup and Singh 1999). Advantages are generalised
+(Schulman et al. 2016) with that gamma_k. A site's decision is one option per slot, and its
+log-probability is the sum over slots. The episode's end is a truncation: the last decision's value stands
+in for all that would have come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.policies.dpem.actor_critic import ACTOR, CRITIC, Weights, torch_scores, torch_values
+from qdpem.rng import stream
+
+if TYPE_CHECKING:
+    import torch
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Numbers of the algorithm; `passes` over the batch in minibatches of `minibatch` decisions a node."""
+
+    passes: int = 4
+    minibatch: int = 64
+    learning_rate: float = 3e-3
+    clip_ratio: float = 0.2
+    entropy_weight: float = 0.01
+    value_weight: float = 0.5
+    gradient_norm: float = 0.5
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Batch:
+    """B decisions of each of N nodes, padded where `valid` is False.
+
+    features float32 [N, B, SLOTS, O, F]; mask bool and option int64 [N, B, SLOTS(, O)]; site_features
+    [N, B, G]; log_probability, advantage, target (return in normalised units) [N, B].
+    """
+
+    features: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    option: NDArray[np.int64]
+    site_features: NDArray[np.float32]
+    log_probability: Floats
+    advantage: Floats
+    target: Floats
+    valid: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Of one update, means over nodes that had something to learn from: entropy per slot in nats."""
+
+    entropy: float
+    clipped_share: float
+    value_loss: float
+
+
+def generalised_advantage(
+    reward: Floats, value: Floats, discount: Floats, *, last_value: float, trace_decay: float
+) -> Floats:
+    """GAE(lambda) of one sequence of K decisions, float64 [K].
+
+    delta_k = r_k + gamma_k V_{k+1} - V_k with V_K = last_value; A_k = delta_k + gamma_k lambda A_{k+1}.
+
+    >>> generalised_advantage(np.array([1.0]), np.array([0.5]), np.array([0.5]), last_value=2.0,
+    ...                       trace_decay=0.9)
+    array([1.5])
+    """
+    following = np.append(value[1:], last_value)
+    delta = reward + discount * following - value
+    advantage = np.zeros(len(reward))
+    running = 0.0
+    for k in range(len(reward) - 1, -1, -1):
+        running = delta[k] + discount[k] * trace_decay * running
+        advantage[k] = running
+    return advantage
+
+
+def normalise(advantage: Floats, valid: NDArray[np.bool_]) -> Floats:
+    """Advantages [N, B] of each node with mean 0 and deviation 1 over its own valid ones, 0 elsewhere."""
+    count = np.maximum(valid.sum(axis=1, keepdims=True), 1)
+    mean = (advantage * valid).sum(axis=1, keepdims=True) / count
+    centred = (advantage - mean) * valid
+    deviation = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
+    normal: Floats = centred / (deviation + 1e-8)
+    return normal
+
+
+def loss(
+    weights: Mapping[str, torch.Tensor], batch: Mapping[str, torch.Tensor], settings: Settings
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Each node's loss [N], to be minimised, and its entropy, clipped share and value loss [N].
+
+    -min(rho A, clip(rho, 1 - c, 1 + c) A) - w_H H + w_V (V - target)^2, rho = pi / pi_old, H the entropy
+    per slot in use; each a mean over the node's own valid decisions.
+    """
+    import torch
+
+    mask, valid = batch["mask"], batch["valid"]
+    used = mask.any(dim=3)
+    score = torch_scores(weights, batch["features"]).masked_fill(~mask, -1e9)
+    log_pi = torch.log_softmax(score, dim=3)
+    chosen = log_pi.gather(3, batch["option"][..., None])[..., 0]
+    rho = torch.exp((chosen * used).sum(dim=2) - batch["log_probability"])
+    advantage = batch["advantage"]
+    clipped = rho.clamp(1.0 - settings.clip_ratio, 1.0 + settings.clip_ratio)
+    gain = torch.minimum(rho * advantage, clipped * advantage)
+    entropy = -(log_pi.exp() * log_pi * mask).sum(dim=3)
+    slots = used.sum(dim=2).clamp(min=1)
+    entropy = (entropy * used).sum(dim=2) / slots
+    error = (torch_values(weights, batch["site_features"]) - batch["target"]) ** 2
+
+    def mean(amount: torch.Tensor) -> torch.Tensor:
+        return (amount * valid).sum(dim=1) / valid.sum(dim=1).clamp(min=1)
+
+    parts = {
+        "entropy": mean(entropy),
+        "clipped_share": mean((rho != clipped).to(rho.dtype)),
+        "value_loss": mean(error),
+    }
+    total = -mean(gain) - settings.entropy_weight * parts["entropy"] + settings.value_weight * mean(error)
+    return total, parts
+
+
+def improve(
+    weights: Weights, batch: Batch, settings: Settings, *, seed: int, key: str
+) -> tuple[Weights, Report]:
+    """New weights of every node from its own decisions alone; the given ones are left as they were.
+
+    One Adam over stacked weights, its gradients clipped for each node (and actor and critic) apart, so no
+    node's data touches another's weights. Shuffles come from the stream `key`.
+    """
+    import torch
+
+    parameters = {
+        name: torch.tensor(weights[name], dtype=torch.float32, requires_grad=True)
+        for name in (*ACTOR, *CRITIC)
+    }
+    optimiser = torch.optim.Adam(parameters.values(), lr=settings.learning_rate, eps=1e-5)
+    tensors = _tensors(batch)
+    generator = stream(seed, key)
+    size = batch.valid.shape[1]
+    parts: dict[str, torch.Tensor] = {}
+    for _ in range(settings.passes):
+        order = _shuffled(batch.valid, generator)
+        for start in range(0, size, settings.minibatch):
+            part = torch.from_numpy(order[:, start : start + settings.minibatch])
+            rows = torch.arange(len(order))[:, None]
+            total, parts = loss(
+                parameters, {name: value[rows, part] for name, value in tensors.items()}, settings
+            )
+            optimiser.zero_grad()
+            torch.autograd.backward(total.sum())
+            _clip_gradients(parameters, norm=settings.gradient_norm)
+            optimiser.step()
+    learned = {name: value.detach().numpy().astype(np.float64) for name, value in parameters.items()}
+    return learned, _report(parts, batch.valid)
+
+
+def _shuffled(valid: NDArray[np.bool_], generator: np.random.Generator) -> NDArray[np.int64]:
+    """Each node's own order [N, B], its valid decisions spread evenly over the minibatches."""
+    nodes, size = valid.shape
+    place = np.where(valid, generator.random((nodes, size)), 0.0)
+    for node in range(nodes):
+        mine = np.flatnonzero(valid[node])
+        ranked = mine[np.argsort(place[node, mine])]
+        place[node] = 2.0
+        place[node, ranked] = (np.arange(len(ranked)) + 0.5) / max(len(ranked), 1)
+        rest = np.flatnonzero(~valid[node])
+        place[node, rest] = (np.arange(len(rest)) + 0.5) / max(len(rest), 1)
+    return np.argsort(place, axis=1, kind="stable")
+
+
+def _tensors(batch: Batch) -> dict[str, torch.Tensor]:
+    import torch
+
+    floats = {
+        name: torch.tensor(getattr(batch, name), dtype=torch.float32)
+        for name in ("features", "site_features", "log_probability", "target", "valid")
+    }
+    advantage = normalise(batch.advantage, batch.valid)
+    return {
+        **floats,
+        "advantage": torch.tensor(advantage, dtype=torch.float32),
+        "mask": torch.from_numpy(batch.mask),
+        "option": torch.from_numpy(batch.option),
+    }
+
+
+def _clip_gradients(parameters: Mapping[str, torch.Tensor], *, norm: float) -> None:
+    """Scale each node's actor gradient, and its critic gradient, down to `norm`."""
+    import torch
+
+    for names in (ACTOR, CRITIC):
+        gradients = [parameters[name].grad for name in names]
+        found = [gradient for gradient in gradients if gradient is not None]
+        square = torch.stack([(gradient**2).reshape(len(gradient), -1).sum(dim=1) for gradient in found]).sum(
+            dim=0
+        )
+        factor = (norm / (square.sqrt() + 1e-12)).clamp(max=1.0)
+        for gradient in found:
+            gradient.mul_(factor.reshape(-1, *[1] * (gradient.dim() - 1)))
+
+
+def _report(parts: Mapping[str, torch.Tensor], valid: NDArray[np.bool_]) -> Report:
+    learned = valid.any(axis=1)
+    if not parts or not learned.any():
+        return Report(entropy=0.0, clipped_share=0.0, value_loss=0.0)
+    means = {name: float(value.detach().numpy()[learned].mean()) for name, value in parts.items()}
+    return Report(**means)

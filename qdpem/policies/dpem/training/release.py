@@ -1,0 +1,43 @@
+"""Make the network that ships out of finished trainings: `python -m qdpem.policies.dpem.training.release DIR...`."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from qdpem.errors import StudyError
+from qdpem.policies.dpem.agent import RELEASED
+
+
+def release(trainings: Sequence[Path], *, target: Path = RELEASED) -> Path:
+    """Copy the network of the first training to `target`; join all curves, with their seeds, beside it.
+
+    A training's directory is named by its seed. Which training ships is settled before any is scored: the
+    first. Returns the joined `curve.csv`. Raises StudyError for a training that is not finished.
+    """
+    rows: list[dict[str, str]] = []
+    for training in trainings:
+        if not (training / "policy.npz").is_file():
+            raise StudyError(
+                f"{training} holds no finished training (policy.npz); run `qdpem train` to its end"
+            )
+        with (training / "curve.csv").open(newline="") as file:
+            rows += [{"seed": training.name, **row} for row in csv.DictReader(file)]
+    shutil.copyfile(trainings[0] / "policy.npz", target)
+    joined = target.with_name("curve.csv")
+    with joined.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return joined
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(
+            "usage: python -m qdpem.policies.dpem.training.release DIR [DIR ...], the first one's network ships"
+        )
+    release([Path(argument) for argument in sys.argv[1:]])

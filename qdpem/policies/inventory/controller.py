@@ -1,0 +1,70 @@
+"""All that an arm with a right to stock keeps: remote pairs for its peers, link pairs for its paths.
+
+Rights decide which of the two: link pairs with any right to stock, remote pairs from "remote" on. Without one
+nothing is kept and nothing costs time. Source, knowledge and work are those of `base_stock`, `link_stock` and
+`demand_levels`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.policies.inventory.base_stock import BaseStock, BaseStockRule
+from qdpem.policies.inventory.link_stock import LinkStock
+from qdpem.policies.inventory.stock_levels import Surge
+from qdpem.policies.routing.delay_model import Load
+from qdpem.policies.routing.planner import Planner
+from qdpem.policies.routing.stocked_pairs import Shelf, ready_stock
+from qdpem.policy.interface import Allocation, Context, Views
+
+
+class Stockroom:
+    """Says what to order and what lies on the shelf; `is_open` tells whether there is a right to stock."""
+
+    def __init__(self, context: Context, planner: Planner, *, rule: BaseStockRule) -> None:
+        self._surge = Surge(context)
+        self._remote = BaseStock(context, planner, rule=rule, surge=self._surge)
+        self._links = LinkStock(context, rule=rule)
+        self.is_open = context.rights != "serve"
+
+    def occasions(self, views: Views) -> Iterator[tuple[Views, list[tuple[int, int]]]]:
+        """Take in what the views forecast; then the view of each site where a request waits or a peer is
+        short of remote pairs, with those peers, most asked for first."""
+        waiting = np.any(views.request_id >= 0, axis=1).tolist()
+        missing: list[list[tuple[int, int]]] = [[] for _ in waiting]
+        if self.is_open:
+            self._surge.hear(views)
+            missing = self._remote.missing(views)
+        for row, (waits, short) in enumerate(zip(waiting, missing, strict=True)):
+            if waits or short:
+                yield views[row], short
+
+    def shelf(self, view: Views) -> Shelf:
+        """Ready pairs of a view of one site."""
+        return ready_stock(view) if self.is_open else {}
+
+    def replenish(self, missing: list[tuple[int, int]], load: Load, view: Views) -> list[Allocation]:
+        """Orders for what is missing, where they disturb nobody; `load` counts their work."""
+        return list(self._remote.replenish(missing, load, now_s=view.time_s, away=view.away()))
+
+    def link_orders(self, views: Views) -> list[Allocation]:
+        """Orders of link pairs, at most one for each node that takes part."""
+        return self._links.orders(views) if self.is_open else []
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """When stock was last ordered for each pair of nodes, and forecasts heard; the map says the rest."""
+        return {
+            "ordered_s": self._remote.ordered_s.copy(),
+            "links_ordered_s": self._links.ordered_s.copy(),
+            **self._surge.state(),
+        }
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take up a saved state."""
+        self._remote.ordered_s = np.array(state["ordered_s"], dtype=np.float64)
+        self._links.ordered_s = np.array(state["links_ordered_s"], dtype=np.float64)
+        self._surge.load_state(state)

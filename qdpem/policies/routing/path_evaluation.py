@@ -1,0 +1,136 @@
+"""When would a path that is given deliver, and with how many rounds of distillation?
+
+For arms that find their paths themselves: the formulas and beliefs are those of `expected_finish`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+
+from physics.plans import Plan, Rounds, one_number
+from qdpem.network.path_estimates import MAX_ROUNDS
+from qdpem.network.routing import Path
+from qdpem.policies.routing.delay_model import Floats, Load, Options, options_over
+from qdpem.policies.routing.distillation import LoadedPath, added, spared
+from qdpem.policies.routing.stocked_pairs import Taken
+from qdpem.policy.interface import Context
+
+_KEPT = 4096
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Fit:
+    """A path with the rounds that bring it to a target, its expected finish, and its links' fresh pairs.
+
+    Stock that may stand in for its links is not counted on.
+    """
+
+    path: Path
+    rounds: Rounds
+    finish_s: float
+    need: Floats
+    lanes: int = 1
+    taken: Taken = ()
+
+    @property
+    def plan(self) -> Plan:
+        """What an allocation says of it."""
+        return Plan(rounds_per_link=self.rounds)
+
+
+class GivenPaths:
+    """Judges given paths; keeps the features of those asked for last."""
+
+    def __init__(self, context: Context, *, wait_share: float) -> None:
+        self._context = context
+        self._wait_share = wait_share
+        self._idle = Load.idle(context.network)
+        self._options = lru_cache(_KEPT)(self._over)
+
+    def along(self, nodes: tuple[int, ...]) -> Path:
+        """The path over these nodes, neighbours all."""
+        network = self._context.network
+        links = tuple(network.link_between[step] for step in pairwise(nodes))
+        chosen = list(links)
+        length_km = float(network.graph.length_km[chosen].sum())
+        return Path(nodes, links, length_km, float(network.delay_s[chosen].sum()))
+
+    def fits(
+        self,
+        ways: Sequence[tuple[int, ...]],
+        load: Load,
+        *,
+        target_fidelity: float,
+        within_s: float = np.inf,
+        pairs: int = 1,
+        least_rounds: Sequence[int],
+    ) -> list[Fit | None]:
+        """For each of these ways between the same two nodes, given by their nodes, the fewest rounds alike on
+        all links, from its `least_rounds` on, that bring it to the target, as for `Planner.choose`: believed
+        age of link pairs is `wait_share` of the expected finish, or none where no number of rounds makes up
+        for it. None for a way that no rounds bring there, or of which even an idle network is not expected
+        to be done within `within_s`.
+        """
+        options = self._options(tuple(ways))
+        finish_s = options.finish_s(load, pairs=pairs)
+        hopeful = options.finish_s(self._idle, pairs=pairs) <= within_s
+        found: list[Fit | None] = []
+        for row, path in enumerate(options.paths):
+            allowed = [rounds for rounds in range(least_rounds[row], MAX_ROUNDS + 1) if hopeful[rounds, row]]
+            rounds = self._rounds(path, allowed, finish_s[:, row], target_fidelity)
+            found.append(
+                None
+                if rounds is None
+                else Fit(
+                    path=path,
+                    rounds=rounds,
+                    finish_s=float(finish_s[rounds, row]),
+                    need=options.need[rounds, row, : path.hops],
+                )
+            )
+        return found
+
+    def purified(
+        self, nodes: tuple[int, ...], load: Load, *, target_fidelity: float, pairs: int = 1
+    ) -> Fit | None:
+        """This way with rounds added one at a time where the path gains most, until it meets the target, less
+        those that it then can spare.
+
+        None if it does not with the most rounds on all links, not even with fresh pairs.
+        """
+        options = self._options((nodes,))
+        loaded = LoadedPath(options, 0, options.waits(load, pairs=pairs))
+        fidelity = self._context.estimates.fidelity
+        for share in (self._wait_share, 0.0):
+
+            def meets(each: tuple[int, ...], share: float = share) -> bool:
+                age_s = share * loaded.finish_s(each)
+                return fidelity(loaded.path, rounds=one_number(each), age_s=age_s) >= target_fidelity
+
+            for each in added(loaded, lambda rounds: fidelity(loaded.path, rounds=rounds)):
+                if meets(each):
+                    # Where pairs must not wait at all, what seems too pure is not.
+                    least = spared(loaded, each, meets) if share else each
+                    return Fit(
+                        path=loaded.path,
+                        rounds=one_number(least),
+                        finish_s=loaded.finish_s(least),
+                        need=loaded.need(least),
+                    )
+        return None
+
+    def _rounds(self, path: Path, allowed: list[int], finish_s: Floats, target: float) -> int | None:
+        for share in (self._wait_share, 0.0):
+            for rounds in allowed:
+                age_s = share * float(finish_s[rounds])
+                if self._context.estimates.fidelity(path, rounds=rounds, age_s=age_s) >= target:
+                    return rounds
+        return None
+
+    def _over(self, ways: tuple[tuple[int, ...], ...]) -> Options:
+        return options_over(tuple(self.along(nodes) for nodes in ways), self._context)

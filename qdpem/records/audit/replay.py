@@ -1,0 +1,222 @@
+"""The lives of a record's pairs, lived again under a physics model from the rows of `pairs` alone.
+
+A pair's `first` and `second` are its ends as they were in the end; it may have been turned round before.
+No column says so. Storage is the same seen from either end, so a fresh pair is laid along its last ends; one
+made by an operation lies as the ends of its parents say, and is flipped when its own say otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from physics.interface import PROTOCOLS, PhysicsModel, State
+from physics.sampling import succeeds
+from qdpem.draws.herald_timing import NO_SENDER, Births
+from qdpem.network.graph import Network
+from qdpem.provenance import provenance
+from qdpem.records.audit.lineage import DISTILLATION, SWAP, Lineage, Operation
+from qdpem.records.reader import Record
+
+_HALVINGS = 40
+
+
+class ContradictionError(Exception):
+    """A pair whose rows contradict each other, so that it cannot be replayed: a sentence says how."""
+
+
+class MissingPairError(Exception):
+    """A pair made of others that are not there to be used: unwritten, or broken themselves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What the record says was drawn, what the model draws, and how far the uniform lies from agreement."""
+
+    what: str
+    recorded: float
+    replayed: float
+    deviation: float
+
+
+class Lives:
+    """States as of the end of each pair; `live` must be asked in the order of births.
+
+    `draws` is False for a record of another version of qdpem, whose random streams may be others: then
+    the recorded outcomes are taken as they are. `done` counts the operations carried out.
+    """
+
+    def __init__(
+        self, record: Record, pairs: Mapping[str, NDArray[Any]], *, network: Network, model: PhysicsModel
+    ) -> None:
+        self.lineage = Lineage(pairs, network.graph, seed=record.seed)
+        self.draws = record.provenance.get("qdpem_version") == provenance()["qdpem_version"]
+        self.done = {SWAP: 0, DISTILLATION: 0}
+        self._network, self._model, self._whole = network, model, record.complete
+        self._columns = self.lineage.columns
+        allocations = record.tables["allocations"]
+        self._protocols = dict(
+            zip(allocations["allocation"].tolist(), allocations["protocol"].tolist(), strict=True)
+        )
+        self._states: dict[int, State] = {}
+        self._births = Births(network, model)
+
+    def live(self, row: int) -> tuple[float, Draw | None]:
+        """The pair's fidelity when the record took it, and how its swap or distillation was drawn.
+
+        Raises ContradictionError or MissingPairError when there is no telling.
+        """
+        columns = self._columns
+        self._check_times(row)
+        draw: Draw | None = None
+        if columns["first_parent"][row] < 0:
+            state = self._born(row)
+        else:
+            state, draw = self._made(row)
+        first, second = (self._network.hardware[node].memory for node in self._ends(row))
+        stored_s = columns["fidelity_s"][row] - columns["born_s"][row]
+        state = self._model.age(state, first, second, stored_s)
+        if row in self.lineage.used:
+            self._states[row] = state
+        return self._model.fidelity(state), draw
+
+    def fail(self, operation: Operation) -> Draw | None:
+        """How an operation that made nothing was drawn; None where the run may have stopped just then."""
+        if not (self._whole and self.draws):
+            return None
+        return self._operate(operation)[1]
+
+    def _born(self, row: int) -> State:
+        """A fresh pair as it is born, its halves stored as its link says."""
+        network, (first, second) = self._network, self._ends(row)
+        link, sender = self._columns["link"][row], self._columns["sender"][row]
+        if network.link_between.get((first, second)) != link:
+            raise ContradictionError(f"its link {link} does not join its ends {first} and {second}")
+        if network.links[link].source_limited:
+            if sender not in (first, second):
+                raise ContradictionError(f"its sender {sender} is none of its ends {first} and {second}")
+        elif sender != NO_SENDER:
+            raise ContradictionError(f"it has a sender, {sender}, on a link that attempts without one")
+        return self._births.state(link, (first, second), sender)
+
+    def _made(self, row: int) -> tuple[State, Draw | None]:
+        """A pair as its swap or distillation left it, laid along its own ends."""
+        columns, maker = self._columns, self.lineage.maker.get(row)
+        if maker is None:
+            raise ContradictionError(
+                f"its parent {columns['first_parent'][row]} was not used up by a swap or distillation"
+            )
+        second_parent = columns["pair"][maker.right]
+        if columns["second_parent"][row] != second_parent:
+            raise ContradictionError(
+                f"its second parent is {columns['second_parent'][row]}, not {second_parent}"
+            )
+        for parent in (maker.left, maker.right):
+            if columns["end_s"][parent] != columns["born_s"][row]:
+                ended = f"parent {columns['pair'][parent]} ended at {columns['end_s'][parent]:.9f} s"
+                raise ContradictionError(f"it was born at {columns['born_s'][row]:.9f} s, but its {ended}")
+        state, draw = self._operate(maker)
+        outer = columns["first"][maker.left], columns["second"][maker.right]
+        if self._ends(row) == outer:
+            return state, draw
+        if self._ends(row) == outer[::-1]:
+            return self._model.flip(state), draw
+        raise ContradictionError(f"its ends are {self._ends(row)}, those of its parents {outer}")
+
+    def _operate(self, operation: Operation) -> tuple[State, Draw | None]:
+        rows = operation.left, operation.right
+        if not all(row in self._states for row in rows):
+            raise MissingPairError
+        left, right = (self._states.pop(row) for row in rows)
+        self.done[operation.kind] += 1
+        carry_out = self._swap if operation.kind is SWAP else self._distil
+        return carry_out(operation, left, right)
+
+    def _swap(self, operation: Operation, left: State, right: State) -> tuple[State, Draw | None]:
+        """The outer pair for the recorded outcome, None for a failure."""
+        columns, model = self._columns, self._model
+        node = columns["second"][operation.left]
+        if columns["first"][operation.right] != node:
+            raise ContradictionError(f"the pairs that were swapped do not meet at node {node}")
+        hardware = self._network.hardware[node]
+        recorded = columns["outcome"][operation.made] if operation.made >= 0 else -1
+        draw = None
+        if self.draws and operation.u is not None:
+            result = model.swap(left, right, hardware, operation.u)
+            if result.outcome == recorded:
+                return result.state, None
+            moved = _distance(lambda u: model.swap(left, right, hardware, u).outcome, operation.u, recorded)
+            draw = Draw(what="outcome", recorded=recorded, replayed=result.outcome, deviation=moved)
+        if operation.made < 0:
+            return None, draw
+        try:
+            return model.swap(left, right, hardware, 0.0, recorded).state, draw
+        except ValueError as error:
+            raise ContradictionError(f"the swap cannot have had its outcome: {error}") from error
+
+    def _distil(self, operation: Operation, kept: State, spent: State) -> tuple[State, Draw | None]:
+        """The pair that was kept, None for a failure."""
+        ends, others = self._ends(operation.left), self._ends(operation.right)
+        if ends != others:
+            raise ContradictionError(f"the pairs that were distilled have other ends: {ends}, {others}")
+        first, second = (self._network.hardware[node] for node in ends)
+        protocol, success = self._protocol(operation.left), operation.made >= 0
+        # Whether it succeeds at 0 says whether it can; its probability is the same at every uniform.
+        result = self._model.distil(kept, spent, first, second, protocol, 0.0)
+        if success and not result.success:
+            raise ContradictionError("the distillation cannot have succeeded")
+        if not self.draws or operation.u is None:
+            return result.state, None
+        drawn = succeeds(operation.u, result.success_probability)
+        if drawn == success:
+            return result.state, None
+        moved = abs(operation.u - result.success_probability)
+        return result.state, Draw(what="success", recorded=success, replayed=drawn, deviation=moved)
+
+    def _protocol(self, row: int) -> str:
+        allocation = self._columns["allocation"][row]
+        if allocation in self._protocols:
+            return PROTOCOLS[self._protocols[allocation]]
+        if self._whole:
+            raise ContradictionError(f"its allocation {allocation} is not in the record")
+        raise MissingPairError
+
+    def _check_times(self, row: int) -> None:
+        columns = self._columns
+        born_s, taken_s, end_s = (columns[name][row] for name in ("born_s", "fidelity_s", "end_s"))
+        if not 0.0 <= born_s <= taken_s <= end_s:
+            seen = f"born at {born_s:.9f}, fidelity of {taken_s:.9f}, ended at {end_s:.9f} s"
+            raise ContradictionError(f"its times are out of order: {seen}")
+        if row in self.lineage.used and taken_s != end_s:
+            raise ContradictionError(f"it was used at {end_s:.9f} s, but its fidelity is of {taken_s:.9f} s")
+
+    def _ends(self, row: int) -> tuple[int, int]:
+        return self._columns["first"][row], self._columns["second"][row]
+
+
+def _distance(outcome_at: Callable[[float], int], u: float, recorded: int) -> float:
+    """How far `u` would have to move for a swap to have the recorded outcome; inf where no u gives it.
+
+    Outcomes rise with u and failure comes last, so the nearest such u is found by halving.
+    """
+    wanted = _rank(recorded)
+    rises = _rank(outcome_at(u)) < wanted
+
+    def reached(value: float) -> bool:
+        found = _rank(outcome_at(value))
+        return found >= wanted if rises else found <= wanted
+
+    here, there = u, 1.0 - 2.0**-53 if rises else 0.0
+    if not reached(there):
+        return float("inf")
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (here + there)
+        here, there = (here, middle) if reached(middle) else (middle, there)
+    return abs(there - u) if _rank(outcome_at(there)) == wanted else float("inf")
+
+
+def _rank(outcome: int) -> int:
+    return outcome if outcome >= 0 else 4

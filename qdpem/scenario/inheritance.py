@@ -1,0 +1,92 @@
+"""Reading a scenario's plain values from its file, and from the file it is based on."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from qdpem.errors import Fault, ScenarioError
+from qdpem.scenario.messages import shown
+from qdpem.scenario.overrides import set_key
+
+BASED_ON, WITHOUT = "based_on", "without"
+
+Plain = dict[str, Any]
+
+
+def read_values(path: Path, *, origin: str, above: tuple[Path, ...] = ()) -> Plain:
+    """The values in the TOML file `path`, on top of those of the file that it is `based_on`.
+
+    Tables are merged key by key, all else replaces what the other file says, lists whole; keys in `without`
+    are taken out of the other file first. `above` are the files that lead here. Raises ScenarioError for a
+    file that cannot be read or is no TOML, a circle, and a key of `without` that does not stand there.
+    """
+    values = parse_toml(_text(path, origin=origin), origin=origin)
+    other, without = values.pop(BASED_ON, None), values.pop(WITHOUT, [])
+    if other is None:
+        if without:
+            _fail(WITHOUT, "has no meaning without based_on: there is nothing to take out", origin)
+        return values
+    if not isinstance(other, str):
+        _fail(BASED_ON, f"{shown(other)} is not allowed; should be a file, seen from this one", origin)
+    base_path = (path.parent / other).resolve()
+    if base_path in (path.resolve(), *above):
+        _fail(BASED_ON, f"{other!r} leads back to itself", origin)
+    base = read_values(base_path, origin=f"the scenario {str(base_path)!r}", above=(path.resolve(), *above))
+    if not isinstance(without, list) or not all(isinstance(key, str) for key in without):
+        _fail(WITHOUT, f"{shown(without)} is not allowed; should be a list of dotted keys", origin)
+    for place, key in enumerate(without):
+        if not _stands(base, key):
+            _fail(f"{WITHOUT}.{place}", f"{key!r} does not stand in {other!r}", origin)
+        set_key(base, key, None)
+    return merged(base, values)
+
+
+def parse_toml(text: str, *, origin: str) -> Plain:
+    """The values in TOML `text`. Raises ScenarioError when it is none."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError([Fault("", f"it is not valid TOML: {error}")], origin=origin) from error
+
+
+def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> Plain:
+    """`own` on top of `base`: tables key by key, all else whole.
+
+    >>> merged({"a": {"b": 1, "c": [1, 2]}}, {"a": {"c": [3]}, "d": 4})
+    {'a': {'b': 1, 'c': [3]}, 'd': 4}
+    """
+    found = dict(base)
+    for key, value in own.items():
+        below = found.get(key)
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            found[key] = merged(below, value)
+        else:
+            found[key] = value
+    return found
+
+
+def _stands(values: Any, key: str) -> bool:
+    for part in key.split("."):
+        if not isinstance(values, dict) or part not in values:
+            return False
+        values = values[part]
+    return True
+
+
+def _text(path: Path, *, origin: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ScenarioError([Fault("", "there is no such file")], origin=origin) from None
+    except OSError as error:
+        raise ScenarioError([Fault("", f"it cannot be read: {error.strerror}")], origin=origin) from error
+    except UnicodeDecodeError as error:
+        wrong = f"it is not UTF-8 text (byte {error.start}); a scenario is a TOML file"
+        raise ScenarioError([Fault("", wrong)], origin=origin) from error
+
+
+def _fail(path: str, wrong: str, origin: str) -> None:
+    raise ScenarioError([Fault(path, wrong)], origin=origin)

@@ -1,0 +1,62 @@
+"""What ageing may still cost a path: aged stock is admitted as long as the target can be met."""
+
+from __future__ import annotations
+
+import math
+
+from physics.plans import Rounds, one_number
+from qdpem.network.routing import Path
+from qdpem.policy.interface import Allocation
+from qdpem.simulation.execution.link_generation import Hop
+from qdpem.simulation.resources.ledger import Pair
+from qdpem.simulation.resources.state import World
+
+_WAITING_SHARE = 0.3
+"""Share of the time left that fresh link pairs are believed to wait."""
+
+
+class FidelityBudget:
+    """ln of believed path weight over target weight, of one lane; every stocked pair admitted takes its part.
+
+    Weights are Werner weights w = (4F - 1)/3, which multiply along a path of swapped Werner pairs.
+    """
+
+    def __init__(self, world: World, allocation: Allocation, hops: list[Hop], *, standing: bool) -> None:
+        self._world = world
+        # The end of a standing request says nothing of how long one pair of it takes.
+        left_s = 0.0 if standing else max(allocation.expires_s - world.clock.now_s, 0.0)
+        wait_s = _WAITING_SHARE * left_s
+        self._left = -_log_weight(allocation.target_fidelity)
+        for path, rounds in _stretches(allocation.path, hops):
+            self._left += _log_weight(world.estimates.fidelity(path, rounds=rounds, age_s=wait_s))
+
+    def admits(self, pair: Pair, hop: Hop) -> bool:
+        """Whether the path still meets its target with this aged pair on `hop` in place of a fresh one."""
+        world = self._world
+        aged = _log_weight(world.ledger.fidelity(pair, world.clock.now_s + hop.delay_s))
+        fresh = 0.0
+        if hop.link >= 0:
+            fresh = _log_weight(world.physics.fidelity(world.network.links[hop.link].fresh))
+        if fresh - aged > self._left:
+            return False
+        self._left -= max(fresh - aged, 0.0)
+        return True
+
+
+def _log_weight(fidelity: float) -> float:
+    weight = (4.0 * fidelity - 1.0) / 3.0
+    return math.log(weight) if weight > 0.0 else -math.inf
+
+
+def _stretches(nodes: tuple[int, ...], hops: list[Hop]) -> list[tuple[Path, Rounds]]:
+    """The stretches of a path over links, between steps over stocked remote pairs, and their rounds."""
+    stretches: list[tuple[Path, Rounds]] = []
+    first = 0
+    for position in range(len(hops) + 1):
+        if position == len(hops) or hops[position].link < 0:
+            if position > first:
+                made = hops[first:position]
+                path = Path(nodes[first : position + 1], tuple(hop.link for hop in made), 0.0, 0.0)
+                stretches.append((path, one_number(tuple(hop.rounds for hop in made))))
+            first = position + 1
+    return stretches

@@ -1,0 +1,145 @@
+"""The parts of one run, put together."""
+
+from __future__ import annotations
+
+from physics.interface import PhysicsModel
+from qdpem.draws.herald_timing import NO_SENDER
+from qdpem.draws.outcome_draws import EndCoins, distillation_coins, swap_coins
+from qdpem.events.recorder import Recorder
+from qdpem.events.tables import CLAIMS, MESSAGES, PAIRS, REQUESTS
+from qdpem.network.graph import Network
+from qdpem.network.path_estimates import Estimates
+from qdpem.rng import pair_key
+from qdpem.simulation.resources.attempts import Attempts
+from qdpem.simulation.resources.availability import Absent
+from qdpem.simulation.resources.claims import Claim, ClaimBook
+from qdpem.simulation.resources.clock import Clock
+from qdpem.simulation.resources.inventory import Stock
+from qdpem.simulation.resources.ledger import Ledger
+from qdpem.simulation.resources.memories import Memories
+from qdpem.simulation.resources.messages import Mail
+from qdpem.simulation.resources.path_timing import Tracks
+from qdpem.simulation.resources.repeaters import Repeater, Server
+from qdpem.simulation.resources.requests import RequestBook
+from qdpem.simulation.resources.sources import Source
+from qdpem.simulation.resources.state import World
+from qdpem.simulation.resources.swap_order import SwapOrders
+
+_STOCK_HEADROOM = 0.25
+"""Share of a node's qubits that stock leaves to live requests."""
+
+
+def assemble_world(
+    network: Network,
+    physics: PhysicsModel,
+    *,
+    seed: int,
+    end_s: float,
+    recorder: Recorder,
+    estimates: Estimates,
+) -> World:
+    """A world at t = 0 with nothing in it, its random streams keyed by names under `seed`."""
+    _compile_swaps(network, physics)
+    clock = Clock()
+    mail = Mail(recorder.appender(MESSAGES))
+    ledger = Ledger(network, physics, recorder.appender(PAIRS))
+    memories = Memories(network, headroom_share=_STOCK_HEADROOM)
+    nodes = range(network.node_count)
+    sources = [_source(network, node, seed=seed, end_s=end_s, clock=clock) for node in nodes]
+    attempts = {
+        link: _attempts(network, link, seed=seed, end_s=end_s, clock=clock)
+        for link in range(network.link_count)
+        if not network.links[link].source_limited
+    }
+    feeds: list[tuple[Source | Attempts, ...]] = [
+        (attempts[link],) if link in attempts else (sources[first], sources[second])
+        for link, (first, second) in enumerate(network.graph.link_ends.tolist())
+    ]
+    return World(
+        network=network,
+        physics=physics,
+        estimates=estimates,
+        clock=clock,
+        absent=Absent(network),
+        mail=mail,
+        ledger=ledger,
+        claims=ClaimBook(recorder.appender(CLAIMS)),
+        memories=memories,
+        requests=RequestBook(clock=clock, ledger=ledger, append=recorder.appender(REQUESTS)),
+        stock=Stock(network=network, clock=clock, ledger=ledger, memories=memories, mail=mail),
+        sources=sources,
+        attempts=attempts,
+        feeds=feeds,
+        repeaters=[_repeater(network, node, clock=clock) for node in nodes],
+        tracks=Tracks(network),
+        swap_order=SwapOrders(network.swap_order),
+        swap_coins=swap_coins(network.graph, seed=seed),
+        distillation_coins=distillation_coins(network.graph, seed=seed),
+        end_coins=EndCoins(network.graph, seed=seed),
+    )
+
+
+def _compile_swaps(network: Network, physics: PhysicsModel) -> None:
+    """Have a model that compiles constants when it first meets a node do so before the clock runs."""
+    fresh = network.links[0].fresh
+    for hardware in set(network.hardware):
+        physics.swap(fresh, fresh, hardware, 0.0)
+
+
+def _source(network: Network, node: int, *, seed: int, end_s: float, clock: Clock) -> Source:
+    probability = {
+        link: network.links[link].success_probability
+        for _, link in network.neighbours[node]
+        if network.links[link].source_limited
+    }
+    return Source(
+        name=network.graph.node_names[node],
+        seed=seed,
+        rate_hz=float(network.source_rate_hz[node]),
+        probability=probability,
+        end_s=end_s,
+        clock=clock,
+        succeed=_tell_owner,
+        node=node,
+    )
+
+
+def _attempts(network: Network, link: int, *, seed: int, end_s: float, clock: Clock) -> Attempts:
+    compiled, names = network.links[link], network.graph.node_names
+    first, second = network.graph.link_ends[link].tolist()
+    return Attempts(
+        name=pair_key(names[first], names[second]),
+        seed=seed,
+        probability=compiled.success_probability,
+        period_s=compiled.attempt_period_s,
+        modes=compiled.modes,
+        slotted=network.slotted,
+        end_s=end_s,
+        clock=clock,
+        succeed=_tell_attempter,
+    )
+
+
+def _repeater(network: Network, node: int, *, clock: Clock) -> Repeater:
+    rate_hz = float(network.repeater_rate_hz[node])
+    if network.repeater_kind == "server":
+        return Server(rate_hz=rate_hz, clock=clock, grant=_tell_lane)
+    return Repeater(
+        rate_hz=rate_hz,
+        burst=network.repeater_burst,
+        swap_time_s=network.swap_time_s,
+        clock=clock,
+        grant=_tell_lane,
+    )
+
+
+def _tell_owner(claim: Claim, node: int, emitted_s: float) -> None:
+    claim.owner.emitted(claim, node, emitted_s)
+
+
+def _tell_attempter(claim: Claim, start_s: float) -> None:
+    claim.owner.emitted(claim, NO_SENDER, start_s)
+
+
+def _tell_lane(claim: Claim) -> None:
+    claim.owner.token_granted(claim)

@@ -1,0 +1,46 @@
+"""The map of a run, written once at its start: what every arm knows of nodes and links."""
+
+from __future__ import annotations
+
+from physics.interface import PhysicsModel
+from qdpem.demand.offered_load import Load
+from qdpem.events.recorder import Recorder
+from qdpem.events.tables import DEMAND, LINKS, NODES
+from qdpem.network.graph import Network
+
+
+def write_map(network: Network, physics: PhysicsModel, recorder: Recorder) -> None:
+    """One row per node and per link."""
+    graph = network.graph
+    write = recorder.appender(NODES)
+    for node in range(network.node_count):
+        write(
+            (
+                node,
+                float(graph.x_km[node]),
+                float(graph.y_km[node]),
+                float(network.source_rate_hz[node]),
+                float(network.repeater_rate_hz[node]),
+                int(network.memories[node]),
+                graph.node_names[node].encode(),
+            )
+        )
+    write = recorder.appender(LINKS)
+    for link, (first, second) in enumerate(graph.link_ends.tolist()):
+        compiled = network.links[link]
+        write(
+            (
+                link,
+                first,
+                second,
+                float(graph.length_km[link]),
+                compiled.success_probability,
+                physics.fidelity(compiled.fresh),
+                float(network.delay_s[link]),
+            )
+        )
+
+
+def write_load(load: Load, recorder: Recorder) -> None:
+    """The one row of the table `demand`."""
+    recorder.appender(DEMAND)((load.rate_hz, load.peak_rate_hz, load.capacity_hz))

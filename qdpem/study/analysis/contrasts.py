@@ -1,0 +1,180 @@
+"""What one more right or another forecast is worth: arms of a study that are alike but for that one setting.
+
+The right to keep stock and the forecast that steers it are often sold together. Where a study has arms of one
+rule that differ in nothing but rights, or in nothing but knowledge, their paired differences tell the two
+apart. Which arms those are follows from their settings, not from their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from qdpem import registry
+from qdpem.scenario.load import parameters_of
+from qdpem.scenario.schema import RIGHTS, Arm
+from qdpem.study.analysis.metric_formats import headlines_of
+from qdpem.study.analysis.reference_arm import BLIND
+from qdpem.study.analysis.results import StudyResult
+from qdpem.study.analysis.statistics import PairedDifference, holm
+
+_DECLARED = {"name", "control", "rights", "knowledge", "_abc_impl"}
+"""What a policy class may say and still be the rule of the class it is made from; the last is ABCMeta's."""
+
+LADDER_HEADINGS: Mapping[str, str] = {
+    "rights": "what rights alone are worth",
+    "knowledge": "what forecasts alone are worth",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Two arms that differ in one setting, and what `upper` has more of each headline metric than `lower`.
+
+    `p_values`: Holm's p of the paired t test, over the steps of the ladder.
+    """
+
+    lower: Arm
+    upper: Arm
+    differences: Mapping[str, PairedDifference]
+    p_values: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ladder:
+    """All steps of one `setting`, "rights" or "knowledge"."""
+
+    setting: str
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class _Brain:
+    """What decides, but for rights and knowledge."""
+
+    rule: Any
+    control: str | None
+    parameters: Any
+
+
+def ladders(result: StudyResult) -> tuple[Ladder, ...]:
+    """The ladders of a study's arms: rights, then knowledge; those without a step are left out."""
+    return tuple(
+        Ladder(setting=setting, steps=_steps(result, pairs))
+        for setting, pairs in ladder_pairs(result.arms).items()
+        if pairs
+    )
+
+
+def ladder_pairs(arms: Sequence[Arm]) -> dict[str, list[tuple[Arm, Arm]]]:
+    """Setting -> the pairs of resolved arms that differ in it alone, as steps of its ladder."""
+    brains = {arm.name: _brain(arm) for arm in arms}
+    return {
+        "rights": rights_pairs(arms, brains.__getitem__),
+        "knowledge": knowledge_pairs(arms, brains.__getitem__),
+    }
+
+
+def rights_pairs(arms: Sequence[Arm], brain: Callable[[str], object]) -> list[tuple[Arm, Arm]]:
+    """Neighbours in the order of rights among resolved arms of one `brain` (by name) and knowledge.
+
+    A serve-only arm that foresees nothing starts the ladder of those that keep a constant stock: without
+    stock there is nothing to foresee for.
+    """
+    pairs = []
+    for group in _groups(arms, lambda arm: (brain(arm.name), arm.knowledge)):
+        rungs = {arm.rights: arm for arm in reversed(group)}
+        if group[0].knowledge in BLIND and RIGHTS[0] not in rungs:
+            alike = (one for one in arms if brain(one.name) == brain(group[0].name))
+            rungs |= {one.rights: one for one in alike if one.rights == RIGHTS[0] and one.knowledge in BLIND}
+        ladder = [rungs[right] for right in RIGHTS if right in rungs]
+        pairs += list(pairwise(ladder))
+    return pairs
+
+
+def knowledge_pairs(arms: Sequence[Arm], brain: Callable[[str], object]) -> list[tuple[Arm, Arm]]:
+    """Among resolved arms of one `brain` (by name) and rights: each knowledge and the constant one.
+
+    Where no arm is constant, with the one that knows nothing, and without that with the first; the constant
+    one itself with the one that knows nothing.
+    """
+    pairs = []
+    for group in _groups(arms, lambda arm: (brain(arm.name), arm.rights)):
+        rungs = {arm.knowledge: arm for arm in reversed(group)}
+        blind = [rungs[knowledge] for knowledge in BLIND if knowledge in rungs]
+        seeing = [arm for arm in group if rungs[arm.knowledge] is arm and arm not in blind]
+        base = blind[-1] if blind else seeing.pop(0)
+        pairs += [*pairwise(blind), *((base, arm) for arm in seeing)]
+    return pairs
+
+
+def ladder_notes(result: StudyResult, ladder: Ladder) -> list[str]:
+    """What a reader of a ladder must know: where knowledge changes too, and which arms are left out."""
+    if ladder.setting != "rights":
+        return []
+    mixed = any(step.lower.knowledge != step.upper.knowledge for step in ladder.steps)
+    start = (
+        "The ladder of constant stock starts at the arm that serves only and foresees nothing: without stock"
+        " there is no amount to keep constant."
+    )
+    return [*([start] if mixed else []), *_left_out(result, ladder)]
+
+
+def _left_out(result: StudyResult, ladder: Ladder) -> list[str]:
+    """Arms that would be on the ladder, had they not parameters of their own."""
+    brains = {arm.name: _brain(arm) for arm in result.arms}
+    rules = {name: (brain.rule, brain.control) for name, brain in brains.items()}
+    placed = {arm.name for step in ladder.steps for arm in (step.lower, step.upper)}
+    on_ladder = [rules[name] for name in placed]
+    return [
+        f"{arm.name}, of the same rule, has parameters of its own and is left out: a step from or to it would"
+        " show more than the right."
+        for arm in result.arms
+        if arm.name not in placed and arm.knowledge in BLIND and rules[arm.name] in on_ladder
+    ]
+
+
+def _brain(arm: Arm) -> _Brain:
+    factory = registry.load("policy", arm.policy)
+    parameters = parameters_of(factory, arm.parameters, path=f"arm {arm.name}.parameters")
+    return _Brain(rule=_rule(factory), control=arm.control, parameters=parameters)
+
+
+def _rule(factory: Any) -> Any:
+    """The class that a policy's decisions come from: past those that only declare other defaults."""
+    for one in getattr(factory, "__mro__", ()):
+        said = {
+            key for key, value in vars(one).items() if callable(value) or not key.startswith("__")
+        } - _DECLARED
+        if said:
+            return one
+    return factory
+
+
+def _groups(arms: Iterable[Arm], key: Callable[[Arm], object]) -> list[list[Arm]]:
+    """Arms with equal keys together, in the order they come; keys need not be hashable."""
+    found: list[tuple[object, list[Arm]]] = []
+    for arm in arms:
+        known = next((group for other, group in found if other == key(arm)), None)
+        if known is None:
+            found.append((key(arm), [arm]))
+        else:
+            known.append(arm)
+    return [group for _, group in found]
+
+
+def _steps(result: StudyResult, pairs: Sequence[tuple[Arm, Arm]]) -> tuple[Step, ...]:
+    differences: list[dict[str, PairedDifference]] = [{} for _ in pairs]
+    p_values: list[dict[str, float]] = [{} for _ in pairs]
+    for measure, _ in headlines_of(result.scenario.demand):
+        for (lower, upper), found in zip(pairs, differences, strict=True):
+            found[measure.metric] = result.difference(measure.metric, upper.name, reference=lower.name)
+        raw = {str(place): found[measure.metric].p_value for place, found in enumerate(differences)}
+        for place, p in holm(raw).items():
+            p_values[int(place)][measure.metric] = p
+    return tuple(
+        Step(lower=lower, upper=upper, differences=found, p_values=p)
+        for (lower, upper), found, p in zip(pairs, differences, p_values, strict=True)
+    )

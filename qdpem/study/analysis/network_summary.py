@@ -1,0 +1,91 @@
+"""What a network can do, before anything runs: size, slowest links, demand, and what nobody can serve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from physics.interface import PhysicsModel
+from qdpem.demand.offered_load import Load, find_load
+from qdpem.demand.streams import pair_weights
+from qdpem.network.build import network_warnings, unserved_demand
+from qdpem.network.graph import Network
+from qdpem.network.path_estimates import Estimates
+from qdpem.network.routing import Path, Routes
+from qdpem.scenario.schema import RequestClass, Scenario
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """A network in a few numbers. Pairs/s of a link: both its sources working for it alone."""
+
+    topology: str
+    nodes: int
+    links: int
+    weakest_link: tuple[str, str]
+    weakest_pairs_hz: float
+    median_pairs_hz: float
+    median_length_km: float
+    load: Load
+    warnings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        first, second = self.weakest_link
+        return (
+            f"{self.topology}: {self.nodes} nodes, {self.links} links"
+            f" (median {self.median_length_km:.3g} km)\n"
+            f"pairs/s of a link: median {self.median_pairs_hz:.3g},"
+            f" weakest {self.weakest_pairs_hz:.3g} ({first} - {second})\n"
+            f"demand: {self.load}"
+        )
+
+
+def outlook(scenario: Scenario, *, network: Network, physics: PhysicsModel, seed: int) -> Outlook:
+    """The outlook of `scenario` on the `network` of `seed`."""
+    weakest = int(network.link_rate_hz.argmin())
+    names = network.graph.node_names
+    first, second = network.graph.link_ends[weakest].tolist()
+    return Outlook(
+        topology=network.graph.name,
+        nodes=network.node_count,
+        links=network.link_count,
+        weakest_link=(names[first], names[second]),
+        weakest_pairs_hz=float(network.link_rate_hz[weakest]),
+        median_pairs_hz=float(np.median(network.link_rate_hz)),
+        median_length_km=float(np.median(network.graph.length_km)),
+        load=find_load(scenario, network, physics, seed=seed),
+        warnings=find_warnings(scenario, network=network, physics=physics, seed=seed),
+    )
+
+
+def find_warnings(
+    scenario: Scenario, *, network: Network, physics: PhysicsModel, seed: int
+) -> tuple[str, ...]:
+    """The network's own, outages after the run, and the share of each class of demand that no path serves."""
+    estimates = Estimates(network, physics)
+
+    def can_serve(path: Path, kind: RequestClass) -> bool:
+        return estimates.rounds_for(path, kind.target_fidelity, age_s=0.0) is not None
+
+    found = unserved_demand(
+        network,
+        routes=Routes(network),
+        can_serve=can_serve,
+        weights=pair_weights(scenario, network, seed=seed),
+        classes=scenario.demand.classes,
+    )
+    unserved = tuple(str(part) for part in found if part.share > 0.0)
+    return network_warnings(network) + _late_outages(scenario) + unserved
+
+
+def _late_outages(scenario: Scenario) -> tuple[str, ...]:
+    """Outages and joins that the run ends before."""
+    outages, end_s = scenario.outages, scenario.window.end_s
+    times_s = {f"outages.scheduled.{at}.from_s": one.from_s for at, one in enumerate(outages.scheduled)}
+    times_s |= {f"outages.joins.{at}.at_s": one.at_s for at, one in enumerate(outages.joins)}
+    return tuple(
+        f"{key} = {time_s:g} is never reached: the run ends at {end_s:g} s"
+        for key, time_s in times_s.items()
+        if time_s >= end_s
+    )

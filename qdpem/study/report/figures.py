@@ -1,0 +1,239 @@
+"""Figures of a study over its arms, as SVG text: time, frontier, distributions, learning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.events.tables import OUTCOMES
+from qdpem.study.analysis.statistics import Interval
+from qdpem.study.report.figure_style import COLOURS, INK, ArmStyle, canvas, svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Floats = NDArray[np.float64]
+
+_MOST_INSIDE = 8
+"""More arms than this have their legend beside the frontier, not in it, and no mark for each seed."""
+
+_LOGARITHMIC = 6.0
+"""Where the contention of many arms spans more than this factor, its axis is logarithmic."""
+
+_LONGEST_S, _SHOWN_S = 180.0, 120.0
+"""Of a run longer than the first, lines over time show the second, where bursts still have a shape."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One arm on the frontier: both metrics with intervals, and every seed behind them."""
+
+    contention: Interval
+    delivery: Interval
+    seeds_contention: Floats
+    seeds_delivery: Floats
+
+
+def delivery_over_time(
+    requests: Mapping[str, Mapping[str, NDArray[Any]]],
+    *,
+    styles: Mapping[str, ArmStyle],
+    end_s: float,
+    warm_up_s: float,
+) -> str:
+    """One seed: requests that arrived per second (grey) and those of them delivered later, per arm."""
+    step_s = 0.25
+    times = np.arange(0.0, end_s, step_s) + 0.5 * step_s
+    delivered = OUTCOMES.index("delivered")
+    with canvas(width=9.2, height=3.6) as (figure, (place,)):
+        first = next(iter(requests.values()))
+        arrived = _smooth_rate(first["time_s"], times=times)
+        place.fill_between(times, arrived, color="#808080", alpha=0.3, linewidth=0, label="arrived")
+        for arm, table in requests.items():
+            made = _smooth_rate(table["time_s"][table["outcome"] == delivered], times=times)
+            style = styles[arm]
+            place.plot(times, made, color=style.colour, linestyle=style.dash, linewidth=1.5, label=arm)
+        if shown_span(warm_up_s, end_s)[0] < warm_up_s:
+            place.axvline(warm_up_s, color=INK, linewidth=0.8, linestyle=":")
+            _note(place, "measured from here", x=warm_up_s)
+        place.set_xlim(*shown_span(warm_up_s, end_s))
+        place.set_ylim(0.0)
+        place.set_xlabel("arrival time (s)")
+        place.set_ylabel("requests per second")
+        _legend_above(place, count=len(requests) + 1)
+        return svg(figure, "time")
+
+
+def shown_span(warm_up_s: float, end_s: float) -> tuple[float, float]:
+    """The seconds of a run that lines over time show: all of a short one, the first measured of a long one.
+
+    >>> shown_span(30.0, 150.0), shown_span(60.0, 360.0)
+    ((0.0, 150.0), (60.0, 180.0))
+    """
+    return (0.0, end_s) if end_s <= _LONGEST_S else (warm_up_s, min(warm_up_s + _SHOWN_S, end_s))
+
+
+def _note(place: Axes, text: str, *, x: float) -> None:
+    place.annotate(
+        text,
+        (x, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(4, -9),
+        textcoords="offset points",
+        fontsize=8,
+    )
+
+
+def _smooth_rate(events_s: Floats, *, times: Floats, width_s: float = 1.0) -> Floats:
+    """Events per second around each time, Gaussian window of standard deviation `width_s`."""
+    step_s = float(times[1] - times[0]) if len(times) > 1 else 1.0
+    counts = np.histogram(events_s, bins=np.append(times - 0.5 * step_s, times[-1] + 0.5 * step_s))[0]
+    reach = np.arange(-4.0 * width_s, 4.0 * width_s + step_s, step_s)
+    window = np.exp(-0.5 * (reach / width_s) ** 2)
+    covered = np.convolve(np.ones(len(times)), window)
+    middle = slice(len(window) // 2, len(window) // 2 + len(times))
+    return np.asarray(np.convolve(counts, window)[middle] / covered[middle] / step_s)
+
+
+def frontier(points: Mapping[str, Point], *, styles: Mapping[str, ArmStyle]) -> str:
+    """Delivery against contention: means with 95 % intervals, and of few arms every seed as a small mark."""
+    crowded = is_crowded(points)
+    height = max(4.2, 0.24 * len(points) + 0.3)
+    with canvas(width=8.4 if crowded else 6.4, height=height) as (figure, (place,)):
+        for arm, point in points.items():
+            style = styles[arm]
+            if not crowded:
+                place.plot(
+                    point.seeds_contention,
+                    point.seeds_delivery,
+                    style.marker,
+                    color=style.colour,
+                    markersize=4,
+                    alpha=0.45,
+                    markeredgewidth=0,
+                )
+            place.errorbar(
+                point.contention.estimate,
+                point.delivery.estimate,
+                xerr=_whiskers(point.contention),
+                yerr=_whiskers(point.delivery),
+                fmt=style.marker,
+                color=style.colour,
+                markersize=9,
+                markeredgecolor=INK,
+                markeredgewidth=0.8,
+                capsize=3,
+                label=arm,
+            )
+        place.set_xlabel("contended claims per arrived request")
+        place.set_ylabel("requests delivered / requests")
+        place.annotate("better: up and left", (0.0, 1.0), xycoords="axes fraction", fontsize=8, va="bottom")
+        if crowded:
+            _spread(place, [point.contention.estimate for point in points.values()])
+            place.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
+        else:
+            place.legend(loc="best")
+        place.margins(0.12)
+        return svg(figure, "frontier")
+
+
+def is_crowded(points: Mapping[str, Point]) -> bool:
+    """Whether a frontier has more arms than leave room for a mark for each seed."""
+    return len(points) > _MOST_INSIDE
+
+
+def _spread(place: Axes, contention: Sequence[float]) -> None:
+    """A logarithmic axis of contention, with plain numbers, where it spans much."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    if min(contention) > 0.0 and max(contention) > _LOGARITHMIC * min(contention):
+        place.set_xscale("log")
+        place.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        place.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        place.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _whiskers(interval: Interval) -> list[list[float]]:
+    below, above = interval.estimate - interval.low, interval.high - interval.estimate
+    return [[max(0.0, float(np.nan_to_num(below)))], [max(0.0, float(np.nan_to_num(above)))]]
+
+
+def distributions(
+    latencies_s: Mapping[str, Floats],
+    *,
+    margins: Mapping[str, Floats],
+    counts: Mapping[str, int],
+    styles: Mapping[str, ArmStyle],
+) -> str:
+    """Latency and fidelity above target, over ALL measured requests: curves end at the delivery ratio.
+
+    `latencies_s`, `margins`: of delivered requests, all seeds together; `counts`: how many were measured.
+    """
+    with canvas(columns=2, width=9.2, height=3.6) as (figure, (left, right)):
+        for arm, values in latencies_s.items():
+            _steps(left, values, total=counts[arm], style=styles[arm], label=arm)
+        for arm, values in margins.items():
+            _steps(right, values, total=counts[arm], style=styles[arm], label=arm)
+        left.set_xlabel("latency (s)")
+        left.set_ylabel("share of requests delivered within")
+        left.set_xlim(0.0)
+        right.set_xlabel("fidelity above target")
+        right.set_ylabel("share of requests up to")
+        for place in (left, right):
+            place.set_ylim(0.0, 1.0)
+        figure.legend(
+            *left.get_legend_handles_labels(), loc="outside upper center", ncols=max(1, min(4, len(counts)))
+        )
+        return svg(figure, "distributions")
+
+
+def _steps(place: Axes, values: Floats, *, total: int, style: ArmStyle, label: str) -> None:
+    """Cumulative share, thinned to at most 400 steps so that the file stays small."""
+    ordered = np.sort(values[np.isfinite(values)])
+    ranks = np.unique(np.linspace(0, max(len(ordered) - 1, 0), 400).astype(np.int64))
+    if len(ordered) == 0:
+        ranks = ranks[:0]
+    heights = (ranks + 1) / max(total, 1)
+    place.step(
+        ordered[ranks],
+        heights,
+        where="post",
+        color=style.colour,
+        linestyle=style.dash,
+        linewidth=1.5,
+        label=label,
+    )
+
+
+def learning_curve(curve: Mapping[str, Floats]) -> str:
+    """Delivery ratio by training round: every seed thin, their mean thick.
+
+    `curve`: columns `round` and `delivery_ratio`, and `seed` when there is more than one training.
+    """
+    seeds = curve["seed"] if "seed" in curve else np.zeros(len(curve["round"]))
+    with canvas(width=6.4, height=3.6) as (figure, (place,)):
+        for seed in np.unique(seeds):
+            chosen = seeds == seed
+            place.plot(
+                curve["round"][chosen],
+                curve["delivery_ratio"][chosen],
+                color=COLOURS[0],
+                alpha=0.4,
+                linewidth=1.0,
+            )
+        rounds = np.unique(curve["round"])
+        means = np.array([curve["delivery_ratio"][curve["round"] == number].mean() for number in rounds])
+        label = f"mean of {len(np.unique(seeds))} trainings"
+        place.plot(rounds, means, color=COLOURS[0], linewidth=2.2, label=label)
+        place.set_xlabel("training round")
+        place.set_ylabel("requests delivered / requests")
+        place.legend(loc="lower right")
+        return svg(figure, "learning")
+
+
+def _legend_above(place: Axes, *, count: int) -> None:
+    place.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(4, count), handlelength=2.6)

@@ -1,0 +1,124 @@
+"""The map of a study: the network coloured by what its repeaters and links had to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.metrics.breakdowns import repeater_use
+from qdpem.metrics.metrics import Tables
+from qdpem.study.report.figure_style import INK, canvas, svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Floats = NDArray[np.float64]
+
+
+def repeater_load(tables: Tables, *, start_s: float, end_s: float) -> Floats:
+    """Tokens used per second over the repeater's rate, float64 [N]; NaN where a node cannot swap.
+
+    Counts tokens granted to claims made in [start_s, end_s).
+    """
+    rate = tables["nodes"]["repeater_rate_hz"]
+    tokens = repeater_use(tables, len(rate), start_s=start_s, end_s=end_s)["tokens"]
+    load = np.full(len(rate), np.nan)
+    np.divide(tokens / (end_s - start_s), rate, out=load, where=rate > 0.0)
+    return load
+
+
+def link_use(tables: Tables, *, start_s: float, end_s: float) -> Floats:
+    """Fresh pairs born per second on each link in [start_s, end_s), float64 [L]."""
+    pairs = tables["pairs"]
+    inside = (pairs["link"] >= 0) & (pairs["born_s"] >= start_s) & (pairs["born_s"] < end_s)
+    counts = np.bincount(pairs["link"][inside], minlength=len(tables["links"]["link"]))
+    return np.asarray(counts / (end_s - start_s))
+
+
+def network_map(
+    tables: Tables, *, names: Sequence[str], loads: Mapping[str, Floats], uses: Mapping[str, Floats]
+) -> str:
+    """The network once per arm: nodes coloured by load, sized by rate; links as wide as their use."""
+    highest = max((float(np.nanmax(load, initial=0.0)) for load in loads.values()), default=0.0)
+    top = max(0.2, min(1.0, np.ceil(10.0 * highest) / 10.0))
+    busiest = max((float(use.max(initial=0.0)) for use in uses.values()), default=0.0)
+    columns = min(2, len(loads))
+    rows = -(-len(loads) // columns)
+    height = _map_height(tables, columns=columns)
+    with canvas(columns=columns, rows=rows, width=9.2, height=rows * height) as (figure, axes):
+        maps = []
+        for place, (arm, load) in zip(axes, loads.items(), strict=False):
+            share = uses[arm] / max(busiest, 1e-12)
+            maps.append(_draw_map(place, tables, load=load, use=share, top=top))
+            _name_busiest(place, tables, load=load, names=names)
+            place.set_title(arm)
+        for place in axes[len(loads) :]:
+            place.set_visible(False)
+        bar = figure.colorbar(maps[-1], ax=list(axes), shrink=0.6, pad=0.02)
+        bar.set_label("repeater load (swap tokens used / refilled)")
+        bar.outline.set_visible(False)
+        return svg(figure, "map")
+
+
+def _map_height(tables: Tables, *, columns: int) -> float:
+    """Inches per row that show the network with true proportions."""
+    nodes = tables["nodes"]
+    wide, tall = (max(float(np.ptp(nodes[name])), 1e-9) for name in ("x_km", "y_km"))
+    return float(np.clip(8.0 / columns * tall / wide, 1.6, 4.6)) + 0.4
+
+
+def _draw_map(place: Axes, tables: Tables, *, load: Floats, use: Floats, top: float) -> Any:
+    nodes, links = tables["nodes"], tables["links"]
+    x_km, y_km, rate = nodes["x_km"], nodes["y_km"], nodes["repeater_rate_hz"]
+    for first, second, share in zip(links["first"], links["second"], use, strict=True):
+        place.plot(
+            x_km[[first, second]],
+            y_km[[first, second]],
+            color="#808080",
+            linewidth=0.6 + 3.4 * float(share),
+            alpha=0.65,
+            zorder=1,
+            solid_capstyle="round",
+        )
+    size = 22.0 + 70.0 * rate / max(float(rate.max(initial=0.0)), 1e-12)
+    place.set_aspect("equal", adjustable="datalim")
+    place.set_axis_off()
+    place.margins(0.08)
+    return place.scatter(
+        x_km,
+        y_km,
+        c=np.nan_to_num(load),
+        s=size,
+        cmap="viridis",
+        vmin=0.0,
+        vmax=top,
+        edgecolors=INK,
+        linewidths=0.7,
+        zorder=2,
+    )
+
+
+def _name_busiest(place: Axes, tables: Tables, *, load: Floats, names: Sequence[str], count: int = 5) -> None:
+    nodes = tables["nodes"]
+    order = np.argsort(-np.nan_to_num(load, nan=-1.0), kind="stable")[:count]
+    spots = np.stack([nodes["x_km"], nodes["y_km"]], axis=1)
+    km_per_point = max(float(np.ptp(spots[:, 1])), 1e-9) / 270.0
+    taken = spots
+    for node in order.tolist():
+        size = np.array([4.8 * len(names[node]), 8.0]) * km_per_point
+        corners = [spots[node] + np.array(shift) * km_per_point for shift in ((7, 2), (7, -10))]
+        corners += [
+            spots[node] + np.array([-7.0 * km_per_point - size[0], dy * km_per_point]) for dy in (2, -10)
+        ]
+        reach = 4.0 * km_per_point
+        crowd = [
+            int(((taken > corner - reach) & (taken < corner + size + reach)).all(axis=1).sum())
+            for corner in corners
+        ]
+        corner = corners[int(np.argmin(crowd))]
+        covered = corner + size * np.linspace(0.05, 0.95, 8)[:, np.newaxis] * (1.0, 0.0) + size * (0.0, 0.5)
+        taken = np.concatenate([taken, covered])
+        place.text(corner[0], corner[1], names[node], fontsize=8, zorder=3)

@@ -1,0 +1,230 @@
+"""From records to the report's figures: reads what each needs, and leaves out what no record holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physics.interface import PhysicsModel
+from qdpem.errors import QdpemError
+from qdpem.events.recorder import Columns
+from qdpem.events.tables import OUTCOMES
+from qdpem.metrics.metrics import measured_requests
+from qdpem.network.build import build_network, build_physics
+from qdpem.network.graph import Network
+from qdpem.records.reader import Record, open_record
+from qdpem.scenario.schema import Window
+from qdpem.study.analysis.capacity import mean_capacity
+from qdpem.study.analysis.metric_formats import CONTENTION, DELIVERY
+from qdpem.study.analysis.network_summary import find_warnings
+from qdpem.study.analysis.results import StudyResult
+from qdpem.study.report import figures, network_map
+from qdpem.study.report.figure_style import ArmStyle
+from qdpem.study.report.html import Appendix, Drawing
+from qdpem.study.report.shown_arms import chosen_text, headline_arms, styles_of
+from qdpem.study.report.wording import counted
+
+Floats = NDArray[np.float64]
+
+_LARGE = 120
+"""Nodes above which the flow bound is not worked out for a report."""
+
+
+def draw_appendix(result: StudyResult, *, command: str = "") -> Appendix:
+    """Every figure that the study's records can give, the network's warnings, and the command."""
+    styles, chosen = styles_of(result), headline_arms(result)
+    seed = _shown_seed(result)
+    done = [arm.name for arm in _done(result, seed) if arm in chosen]
+    shown = {arm: open_record(result.outcome(arm, seed=seed).path) for arm in done}
+    network, physics = _network(result, seed)
+    found = [_map(result, shown, network, seed=seed)] if shown else []
+    if result.scenario.demand.arrivals != "once":
+        found += [
+            _time(result, shown, styles, seed=seed) if shown else None,
+            _frontier(result, styles),
+            _distributions(result, {arm.name: styles[arm.name] for arm in chosen}),
+        ]
+    found.append(_learning())
+    return Appendix(
+        drawings=tuple(drawing for drawing in found if drawing is not None),
+        warnings=find_warnings(result.scenario, network=network, physics=physics, seed=seed),
+        topology=f"{network.graph.name}: {network.node_count} nodes, {network.link_count} links",
+        capacity=_capacity(result, network, physics, seed=seed),
+        command=command,
+    )
+
+
+def _shown_seed(result: StudyResult) -> int:
+    """The first seed at which most arms finished."""
+    return max(result.seeds, key=lambda seed: len(_done(result, seed)))
+
+
+def _done(result: StudyResult, seed: int) -> list[Any]:
+    return [arm for arm in result.arms if not result.outcome(arm.name, seed=seed).fault]
+
+
+def _network(result: StudyResult, seed: int) -> tuple[Network, PhysicsModel]:
+    physics = build_physics(result.scenario)
+    return build_network(result.scenario, physics, seed=seed), physics
+
+
+def _capacity(result: StudyResult, network: Network, physics: PhysicsModel, *, seed: int) -> str:
+    """The flow bound in words; nothing on large networks, where it takes long, and where no rate is asked."""
+    if network.node_count > _LARGE or result.scenario.demand.arrivals == "once":
+        return ""
+    bound = mean_capacity(
+        result.scenario, rate_hz=result.asked_hz(seed), network=network, physics=physics, seed=seed
+    )
+    busiest = int(bound.repeater_load.argmax())
+    return (
+        f"at most {bound.share:.1%} of the mean demand can be delivered in the long run, deadlines, bursts"
+        f" and decay left aside; in the best flow {network.graph.node_names[busiest]} uses"
+        f" {bound.repeater_load[busiest]:.0%} of its swaps"
+    )
+
+
+def _map(result: StudyResult, shown: Mapping[str, Record], network: Network, *, seed: int) -> Drawing | None:
+    records = {arm: record for arm, record in shown.items() if {"claims", "pairs"} <= set(record.tables)}
+    if not records:
+        return None
+    start_s, end_s = result.scenario.window.warm_up_s, result.scenario.window.end_s
+    svg = network_map.network_map(
+        dict(next(iter(records.values())).tables),
+        names=network.graph.node_names,
+        loads={
+            arm: network_map.repeater_load(record.tables, start_s=start_s, end_s=end_s)
+            for arm, record in records.items()
+        },
+        uses={
+            arm: network_map.link_use(record.tables, start_s=start_s, end_s=end_s)
+            for arm, record in records.items()
+        },
+    )
+    caption = (
+        f"The network, once per arm (seed {seed}). Colour: share of a repeater's swap tokens used in the"
+        " measured window. Area of a node: its repeater rate. Width of a link: fresh pairs per second. The"
+        f" five busiest repeaters are named.{chosen_text(headline_arms(result), result)}"
+    )
+    return Drawing(name="map", svg=svg, caption=caption)
+
+
+def _time(
+    result: StudyResult, shown: Mapping[str, Record], styles: Mapping[str, ArmStyle], *, seed: int
+) -> Drawing:
+    window = result.scenario.window
+    svg = figures.delivery_over_time(
+        {arm: _due(record.tables["requests"], end_s=window.end_s) for arm, record in shown.items()},
+        styles=styles,
+        end_s=window.end_s,
+        warm_up_s=window.warm_up_s,
+    )
+    caption = (
+        f"Seed {seed}: requests by the time they arrived, all whose deadline lies in the run (grey) and those"
+        " that were delivered, smoothed over about a second. The gap to the grey is what an arm failed."
+        f"{_part_text(window)}{chosen_text(headline_arms(result), result)}"
+    )
+    return Drawing(name="time", svg=svg, caption=caption)
+
+
+def _part_text(window: Window) -> str:
+    start_s, end_s = figures.shown_span(window.warm_up_s, window.end_s)
+    if (start_s, end_s) == (0.0, window.end_s):
+        return ""
+    return f" Shown are {start_s:g} s to {end_s:g} s of {window.end_s:g} s."
+
+
+def _due(requests: Mapping[str, NDArray[Any]], *, end_s: float) -> Columns:
+    """The requests whose deadline lies in the run: the others count neither way."""
+    due = requests["deadline_s"] <= end_s
+    return {name: values[due] for name, values in requests.items()}
+
+
+def _frontier(result: StudyResult, styles: Mapping[str, ArmStyle]) -> Drawing | None:
+    delivery, contention = result.means(DELIVERY.metric), result.means(CONTENTION.metric)
+    seeds_delivery, seeds_contention = result.scores(DELIVERY.metric), result.scores(CONTENTION.metric)
+    points = {
+        arm: figures.Point(
+            contention=contention[arm],
+            delivery=delivery[arm],
+            seeds_contention=seeds_contention[arm],
+            seeds_delivery=seeds_delivery[arm],
+        )
+        for arm in (one.name for one in result.ranked)
+        if contention[arm].seeds and delivery[arm].seeds
+    }
+    if not points:
+        return None
+    seeds = "" if figures.is_crowded(points) else ", every seed a small mark"
+    caption = f"Delivery against contention: means with 95 % BCa intervals{seeds}."
+    return Drawing(name="frontier", svg=figures.frontier(points, styles=styles), caption=caption)
+
+
+def _distributions(result: StudyResult, styles: Mapping[str, ArmStyle]) -> Drawing:
+    latencies: dict[str, Floats] = {}
+    margins: dict[str, Floats] = {}
+    measured: dict[str, int] = {}
+    for arm in styles:
+        parts = [_requests(result, arm, seed) for seed in result.seeds]
+        kept = [part for part in parts if part is not None]
+        if not kept:
+            continue
+        latencies[arm] = np.concatenate([latency for latency, _, _ in kept])
+        margins[arm] = np.concatenate([margin for _, margin, _ in kept])
+        measured[arm] = sum(count for _, _, count in kept)
+    svg = figures.distributions(latencies, margins=margins, counts=measured, styles=styles)
+    caption = (
+        f"{counted(len(result.seeds), 'seed')} together, as shares of ALL measured requests, so every curve"
+        " ends at the arm's delivery ratio. Left: how soon requests are delivered. Right: by how much true"
+        f" fidelity exceeds the target.{chosen_text(headline_arms(result), result)}"
+    )
+    return Drawing(name="distributions", svg=svg, caption=caption)
+
+
+def _requests(result: StudyResult, arm: str, seed: int) -> tuple[Floats, Floats, int] | None:
+    """Latencies and fidelity margins of the measured requests delivered, and how many were measured."""
+    outcome = result.outcome(arm, seed=seed)
+    if outcome.fault:
+        return None
+    table = open_record(outcome.path).tables["requests"]
+    window = result.scenario.window
+    measured = measured_requests(table, start_s=window.warm_up_s, end_s=window.end_s)
+    delivered = measured & (table["outcome"] == OUTCOMES.index("delivered"))
+    latency_s = (table["end_s"] - table["time_s"])[delivered]
+    margin = (table["fidelity"] - table["target_fidelity"])[delivered]
+    return latency_s, margin, int(measured.sum())
+
+
+def _learning() -> Drawing | None:
+    """The curve of the training whose network ships with qdpem, when it ships."""
+    curve = read_curve()
+    if curve is None:
+        return None
+    caption = (
+        "How the shipped dpem network was learned: delivery ratio in the episodes of each round of training,"
+        " every training seed thin, their mean thick."
+    )
+    return Drawing(name="learning", svg=figures.learning_curve(curve), caption=caption)
+
+
+def read_curve() -> dict[str, Floats] | None:
+    """Columns of the shipped learning curve; None without one that has `round` and `delivery_ratio`."""
+    import csv
+
+    shipped = files("qdpem") / "learning" / "released" / "curve.csv"
+    if not shipped.is_file():
+        return None
+    rows = list(csv.DictReader(shipped.read_text(encoding="utf-8").splitlines()))
+    if not rows or not {"round", "delivery_ratio"} <= set(rows[0]):
+        return None
+    try:
+        return {
+            name: np.array([float(row[name]) for row in rows])
+            for name in ("round", "delivery_ratio", "seed")
+            if name in rows[0]
+        }
+    except ValueError as error:
+        raise QdpemError(f"the learning curve {shipped} has a value that is no number: {error}") from error

@@ -1,0 +1,189 @@
+"""load_share: the rate that each seed's flow programme makes of it, the same for every arm, and recorded."""
+
+from __future__ import annotations
+
+from itertools import combinations, pairwise
+from pathlib import Path
+
+import networkx
+import numpy as np
+import pytest
+from scipy.optimize import linprog
+
+from qdpem.demand.offered_load import TOLERANCE, Load, find_load
+from qdpem.demand.streams import generate_arrivals
+from qdpem.errors import QdpemError, ScenarioError
+from qdpem.events.recorder import Tables
+from qdpem.network.build import build_network, build_physics
+from qdpem.records.audit.audit import audit
+from qdpem.records.reader import open_record
+from qdpem.records.writer import RecordWriter
+from qdpem.scenario.load import load_scenario, parse_scenario
+from qdpem.scenario.schema import Arm, Scenario
+from qdpem.simulation.arms import resolve_arm
+from qdpem.simulation.run import simulate
+
+MESH = """
+name = "mesh"
+[topology]
+kind = "geometric"
+parameters = { nodes = 7, side_km = 20.0, mean_degree = 3.2 }
+[nodes]
+source_rate_hz = { low = 0.0, high = 20.0 }
+repeater_rate_hz = { low = 0.0, high = 8.0 }
+hardware = { memory = { kind = "depolarising", depolarising_s = 60.0 } }
+[demand]
+load_share = 0.9
+bursts = { regions = 2, period_s = 8.0, duration_s = 2.0, jitter_s = 0.2, peak = 2.0 }
+[[demand.classes]]
+application = "teleportation"
+share = 0.75
+target_fidelity = 0.6
+patience_s = 1.0
+[[demand.classes]]
+application = "computing"
+share = 0.25
+target_fidelity = 0.7
+patience_s = 1.0
+pairs = 2
+[forecasting]
+history_s = 20
+[window]
+warm_up_s = 1
+measured_s = 6
+"""
+ARMS = ("local-minhop", "central-live", "local-stock")
+
+
+def mesh(*overrides: str) -> Scenario:
+    return parse_scenario(MESH, overrides=overrides)
+
+
+def load_of(scenario: Scenario, *, seed: int) -> Load:
+    physics = build_physics(scenario)
+    return find_load(scenario, build_network(scenario, physics, seed=seed), physics, seed=seed)
+
+
+def carried(tables: Tables, *, served_share: float) -> float:
+    """The largest rate served to that share, from a run's own map and every simple path written out.
+
+    max r over x, y, r: sum_p x_kp <= r share_k, sum x >= served_share r, resources as they are. Pairs weigh
+    alike. No path needs distillation: w = (4 x 0.98 - 1)/3 gives w^6 = 0.85 > (4 x 0.7 - 1)/3.
+    """
+    nodes, links = tables["nodes"], tables["links"]
+    count, lines = len(nodes["node"]), len(links["link"])
+    ends = list(zip(links["first"].tolist(), links["second"].tolist(), strict=True))
+    place = {pair: link for link, (a, b) in enumerate(ends) for pair in ((a, b), (b, a))}
+    graph = networkx.Graph(ends)
+    kinds = [(pair, pairs) for pair in combinations(range(count), 2) for pairs in (1, 2)]
+    share = np.array([0.75 if pairs == 1 else 0.25 for _, pairs in kinds]) / (count * (count - 1) / 2)
+    rows = len(kinds) + lines + 2 * count + 1
+    columns = []
+    for kind, ((source, destination), pairs) in enumerate(kinds):
+        for path in networkx.all_simple_paths(graph, source, destination):
+            column = np.zeros(rows)
+            column[kind], column[-1] = 1.0, -1.0
+            column[[len(kinds) + place[step] for step in pairwise(path)]] = pairs
+            column[[len(kinds) + lines + count + node for node in path[1:-1]]] = pairs
+            columns.append(column)
+    for link, both in enumerate(ends):
+        for node in both:
+            column = np.zeros(rows)
+            column[len(kinds) + link] = -links["success_probability"][link]
+            column[len(kinds) + lines + node] = 1.0
+            columns.append(column)
+    columns.append(np.concatenate([-share, np.zeros(lines + 2 * count), [served_share]]))
+    limits = np.zeros(rows)
+    limits[len(kinds) + lines : -1] = np.concatenate([nodes["source_rate_hz"], nodes["repeater_rate_hz"]])
+    aim = np.append(np.zeros(len(columns) - 1), -1.0)
+    return -float(linprog(aim, A_ub=np.array(columns).T, b_ub=limits, method="highs").fun)
+
+
+@pytest.mark.parametrize("served_share", [0.9, 1.0])
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_the_recorded_rate_is_the_share_of_a_programme_with_every_path(seed, served_share) -> None:
+    scenario = mesh("demand.load_share=0.6", f"demand.served_share={served_share}")
+    tables = simulate(scenario, Arm(name="local-minhop"), seed=seed).tables
+    expected_hz = 0.6 * carried(tables, served_share=served_share)
+    ((peak_rate_hz,), (rate_hz,)) = tables["demand"]["peak_rate_hz"], tables["demand"]["rate_hz"]
+    assert expected_hz * (1.0 - TOLERANCE) <= peak_rate_hz <= expected_hz * (1.0 + 1e-6)
+    assert rate_hz == peak_rate_hz / 2.0  # in bursts every region asks twice its mean
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_half_the_share_is_half_the_rate(seed) -> None:
+    full, half = (load_of(mesh(f"demand.load_share={share}"), seed=seed) for share in (0.9, 0.45))
+    assert full.capacity_hz == half.capacity_hz
+    assert full.rate_hz == 2.0 * half.rate_hz
+    assert full.peak_rate_hz == pytest.approx(0.9 * full.capacity_hz)
+
+
+def test_every_arm_of_a_seed_is_asked_for_the_same() -> None:
+    runs = [simulate(mesh(), Arm(name=name), seed=5) for name in ARMS]
+    for run in runs[1:]:
+        assert run.load == runs[0].load
+        assert np.array_equal(run.arrivals.requests.time_s, runs[0].arrivals.requests.time_s)
+    assert load_of(mesh(), seed=6) != runs[0].load
+
+
+def test_a_load_is_the_rate_it_says() -> None:
+    """The same requests come where the rate is given as a number."""
+    shared = simulate(mesh(), Arm(name="local-minhop"), seed=2)
+    text = MESH.replace("load_share = 0.9", f"rate_hz = {shared.load.rate_hz!r}")
+    given = simulate(parse_scenario(text), Arm(name="local-minhop"), seed=2)
+    assert np.array_equal(shared.arrivals.requests.time_s, given.arrivals.requests.time_s)
+    assert given.load.peak_rate_hz == shared.load.peak_rate_hz
+    assert np.isnan(given.load.capacity_hz)
+
+
+def test_mean_arrivals_are_those_of_the_recorded_rate() -> None:
+    """Poisson counts over 4,000 s: 4.4 standard deviations, a false alarm in 10^5."""
+    scenario = mesh("window.measured_s=3999", "demand.bursts.jitter_s=0.0")
+    physics = build_physics(scenario)
+    network = build_network(scenario, physics, seed=3)
+    load = find_load(scenario, network, physics, seed=3)
+    text = MESH.replace("load_share = 0.9", f"rate_hz = {load.rate_hz!r}")
+    given = parse_scenario(text, overrides=["window.measured_s=3999", "demand.bursts.jitter_s=0.0"])
+    count = len(generate_arrivals(given, network, seed=3).requests)
+    expected = 4000.0 * load.rate_hz
+    assert abs(count - expected) < 4.42 * expected**0.5
+    with pytest.raises(QdpemError, match="is not yet a rate"):
+        generate_arrivals(scenario, network, seed=3)
+
+
+def test_a_record_says_its_rate_which_scenario_and_seed_give_again(tmp_path: Path) -> None:
+    scenario, arm = mesh(), resolve_arm(Arm(name="local-minhop"))
+    path = tmp_path / "one.h5"
+    with RecordWriter(path, scenario=scenario, arm=arm, seed=4) as writer:
+        simulate(scenario, arm, seed=4, recorder=writer)
+        writer.close_complete({}, {})
+    record = open_record(path)
+    assert record.scenario.demand.load_share == 0.9
+    again = load_of(record.scenario, seed=record.seed)
+    assert record.tables["demand"]["rate_hz"].tolist() == [again.rate_hz]
+    assert record.tables["demand"]["capacity_hz"].tolist() == [again.capacity_hz]
+    replayed = simulate(record.scenario, record.arm, seed=record.seed).tables
+    assert np.array_equal(replayed["requests"]["time_s"], record.tables["requests"]["time_s"])
+    found = audit(record)
+    assert found.passed
+    assert found.compared > 0
+
+
+def test_what_cannot_be_served_at_any_rate_is_a_fault() -> None:
+    scenario = mesh("nodes.repeater_rate_hz=0.0")
+    with pytest.raises(ScenarioError, match=r"demand.load_share.*only \d+\.\d% of the demand has a path"):
+        load_of(scenario, seed=0)
+
+
+@pytest.mark.parametrize("name", ["paper", "paper-uniform"])
+def test_the_papers_scenarios_run(name: str) -> None:
+    path = Path(__file__).parents[2] / "scenarios" / f"{name}.toml"
+    scenario = load_scenario(path, ["window.warm_up_s=1", "window.measured_s=3"])
+    run = simulate(scenario, Arm(name="local-minhop"), seed=2)
+    assert (run.network.node_count, run.network.link_count) == (100, 400)
+    assert run.load.peak_rate_hz == pytest.approx(0.9 * run.load.capacity_hz)
+    requests = run.arrivals.requests
+    hops = run.network.hop_distance[requests.source, requests.destination]
+    assert len(requests) > 0
+    assert set(hops.tolist()) <= {2, 3, 4}
+    assert len(run.tables["pairs"]["pair"]) > 0

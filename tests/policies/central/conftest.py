@@ -1,0 +1,92 @@
+"""Contexts on maps made by hand, and views of a controller that sees an idle network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from physics.hardware import DepolarisingMemory, NodeHardware, SourceLink
+from physics.pauli import PauliModel
+from qdpem.network.graph import Network
+from qdpem.network.path_estimates import Estimates
+from qdpem.network.routing import Routes
+from qdpem.policy.interface import Context, Views
+from qdpem.policy.synthetic import synthetic_views
+from qdpem.rng import stream
+from qdpem.scenario.schema import ControlPlane, Forecasting
+from tests.helpers.networks import made_graph
+
+LENGTH_KM = 10.0
+
+
+def _made_context(
+    ends: Sequence[tuple[int, int]],
+    *,
+    repeater_hz: Sequence[float],
+    source_hz: float | Sequence[float] = 100.0,
+    fidelity: float | Sequence[float] = 0.98,
+    depolarising_s: float = 1e6,
+    seed: int = 0,
+) -> Context:
+    """A controller's context: links of 10 km between `ends`, each with a fresh fidelity of its own."""
+    model, nodes = PauliModel(), len(repeater_hz)
+    fresh = np.broadcast_to(fidelity, len(ends)).tolist()
+    network = Network(
+        graph=made_graph(ends, nodes, length_km=LENGTH_KM),
+        source_rate_hz=np.array(np.broadcast_to(source_hz, nodes), dtype=float),
+        repeater_rate_hz=np.array(repeater_hz, dtype=float),
+        repeater_burst=1.0,
+        swap_time_s=1e-3,
+        distillation_time_s=1e-3,
+        memories=np.full(nodes, 16),
+        foreign_stock_share=0.25,
+        delay_s=np.full(len(ends), LENGTH_KM / 2e5),
+        links=tuple(model.link(SourceLink(fresh_fidelity=one), LENGTH_KM) for one in fresh),
+        hardware=(NodeHardware(memory=DepolarisingMemory(depolarising_s=depolarising_s)),) * nodes,
+    )
+    return Context(
+        network=network,
+        routes=Routes(network),
+        estimates=Estimates(network, model),
+        control="central",
+        rights="serve",
+        plane=ControlPlane(),
+        forecasting=Forecasting(),
+        site_stream=lambda site: stream(seed, f"policy/{site}"),
+    )
+
+
+def _seen(
+    context: Context, *requests: tuple[int, int, float], time_s: float = 10.0, first_id: int = 0, **about: Any
+) -> Views:
+    """An idle network; `requests` (source, destination, target) of patience 1 s are before the controller."""
+    views = synthetic_views(context, stream(5, "idle"), waiting=max(len(requests), 1), **about)
+    views = Views(**{**views.__dict__, "time_s": time_s})
+    views.status[:] = (16.0, 1.0, 0.0, 0.0, 0.0, 0.0)
+    views.forecast[:] = np.nan
+    views.request_id[:] = -1
+    views.request_standing[:] = 0
+    views.peer_source[:] = -1
+    for column, (source, destination, target) in enumerate(requests):
+        views.request_id[0, column] = first_id + column
+        views.request_source[0, column] = source
+        views.request_destination[0, column] = destination
+        views.request_target_fidelity[0, column] = target
+        views.request_pairs[0, column] = 1
+        views.request_deadline_s[0, column] = time_s + 1.0
+    return views
+
+
+@pytest.fixture(scope="session")
+def made_context() -> Callable[..., Context]:
+    """Builds a controller's context on a map made by hand."""
+    return _made_context
+
+
+@pytest.fixture(scope="session")
+def seen() -> Callable[..., Views]:
+    """Builds the controller's view of an idle network and of requests that wait."""
+    return _seen

@@ -1,0 +1,144 @@
+"""Rounds for each link, against every plan there is for a path of four links."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from physics.plans import one_number
+from qdpem.policies.routing.delay_model import Load, options_over
+from qdpem.policies.routing.distillation import LoadedPath, added, spared
+from qdpem.policies.routing.path_evaluation import GivenPaths
+from qdpem.policy.interface import Context
+
+Build = Callable[..., Any]
+CHAIN = [(0, 1), (1, 2), (2, 3), (3, 4)]
+PLANS = list(product(range(3), repeat=4))
+
+
+def chain(made_context: Build, seed: int, depolarising_s: float = 1e6) -> tuple[Context, LoadedPath]:
+    """Four links of unlike purity between sources of unlike rate."""
+    draw = np.random.default_rng(seed)
+    context = made_context(
+        CHAIN,
+        repeater_hz=[5.0] * 5,
+        fidelity=draw.uniform(0.85, 0.99, 4),
+        source_hz=draw.uniform(20.0, 500.0, 5),
+        depolarising_s=depolarising_s,
+    )
+    options = options_over(context.routes.paths(0, 4), context)
+    return context, LoadedPath(options, 0, options.waits(Load.idle(context.network)))
+
+
+def fewer(each: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """All plans with one round less."""
+    return [(*each[:hop], each[hop] - 1, *each[hop + 1 :]) for hop in range(4) if each[hop]]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), target=st.floats(0.5, 0.95), age_s=st.sampled_from([0.0, 0.5]))
+def test_no_round_of_what_is_left_can_be_spared(
+    seed: int, target: float, age_s: float, made_context: Build
+) -> None:
+    context, way = chain(made_context, seed)
+    estimates = context.estimates
+    believed = {each: estimates.fidelity(way.path, rounds=one_number(each), age_s=age_s) for each in PLANS}
+    rounds = next((one for one in range(3) if believed[(one,) * 4] >= target), None)
+    if rounds is None:
+        return
+    found = spared(way, (rounds,) * 4, lambda each: believed[each] >= target)
+    assert believed[found] >= target
+    assert all(believed[one] < target for one in fewer(found))
+    best_s = min(way.finish_s(each) for each in PLANS if believed[each] >= target)
+    assert best_s <= way.finish_s(found) <= way.finish_s((rounds,) * 4)
+
+
+def test_the_slow_link_is_spared_first(made_context: Build) -> None:
+    """Equally pure links: the round that the target can do without is left out where it takes longest."""
+    context = made_context(
+        CHAIN, repeater_hz=[5.0] * 5, fidelity=0.95, source_hz=(500.0, 500.0, 5.0, 5.0, 500.0)
+    )
+    options = options_over(context.routes.paths(0, 4), context)
+    way = LoadedPath(options, 0, options.waits(Load.idle(context.network)))
+    estimates = context.estimates
+    target = estimates.fidelity(way.path, rounds=(1, 1, 0, 1)) - 1e-6
+    found = spared(way, (1, 1, 1, 1), lambda each: estimates.fidelity(way.path, rounds=each) >= target)
+    assert found == (1, 1, 0, 1)
+    assert way.finish_s(found) < 0.8 * way.finish_s((1, 1, 1, 1))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_each_round_added_gains_most_for_its_pairs(seed: int, made_context: Build) -> None:
+    context, way = chain(made_context, seed)
+    estimates = context.estimates
+
+    def fidelity(rounds: Any) -> float:
+        return estimates.fidelity(way.path, rounds=rounds)
+
+    plans = list(added(way, fidelity))
+    assert plans[0] == (0, 0, 0, 0)
+    assert [sum(each) for each in plans] == list(range(9))
+    for before, after in pairwise(plans):
+        assert before in fewer(after)
+        gains = {
+            each: (fidelity(each) - fidelity(one_number(before)))
+            / (way.need(each).sum() - way.need(before).sum())
+            for each in PLANS
+            if before in fewer(each)
+        }
+        assert gains[after] == pytest.approx(max(gains.values()), abs=2e-9)
+
+
+def test_links_alike_are_distilled_in_turn(made_context: Build) -> None:
+    """A second round on Werner pairs gains more than the first, but takes twice its pairs."""
+    context = made_context(CHAIN, repeater_hz=[5.0] * 5, fidelity=0.93)
+    options = options_over(context.routes.paths(0, 4), context)
+    way = LoadedPath(options, 0, options.waits(Load.idle(context.network)))
+    estimates = context.estimates
+    for each in added(way, lambda rounds: estimates.fidelity(way.path, rounds=rounds)):
+        assert max(each) - min(each) <= 1
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 2])
+def test_alike_on_all_links_a_way_is_the_option(rounds: int, made_context: Build) -> None:
+    context, way = chain(made_context, 3)
+    options = options_over(context.routes.paths(0, 4), context)
+    load = Load.idle(context.network)
+    assert way.finish_s((rounds,) * 4) == pytest.approx(float(options.finish_s(load)[rounds, 0]), rel=1e-12)
+    assert (way.need((rounds,) * 4) == options.need[rounds, 0]).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), target=st.floats(0.6, 0.95), wait_share=st.sampled_from([0.0, 0.3]))
+@example(seed=44, target=0.8, wait_share=0.3)  # Rounds (2, 2, 1, 0) are added, and (2, 2, 0, 0) will do.
+def test_a_way_is_purified_for_the_wait_that_is_believed_and_no_more(
+    seed: int, target: float, wait_share: float, made_context: Build
+) -> None:
+    """Memories of 1e6 s are too good to tell ages apart, so they are given 2 s here."""
+    context, way = chain(made_context, seed, depolarising_s=2.0)
+    estimates, load = context.estimates, Load.idle(context.network)
+
+    def meets(each: tuple[int, ...]) -> bool:
+        age_s = wait_share * way.finish_s(each)
+        return estimates.fidelity(way.path, rounds=one_number(each), age_s=age_s) >= target
+
+    found = GivenPaths(context, wait_share=wait_share).purified(way.path.nodes, load, target_fidelity=target)
+    if found is None:
+        assert not meets((2, 2, 2, 2))
+        return
+    each = tuple(found.plan.rounds_on(hop) for hop in range(4))
+    assert found.finish_s == pytest.approx(way.finish_s(each), rel=1e-12)
+    assert found.need.tolist() == way.need(each).tolist()
+    if meets(each):
+        assert wait_share == 0.0 or not any(map(meets, fewer(each)))
+    else:
+        # No plan on the way there bears the wait: this one is for pairs that do not wait.
+        assert estimates.fidelity(way.path, rounds=one_number(each)) >= target
+        assert not meets((2, 2, 2, 2))

@@ -1,0 +1,140 @@
+"""Continuous generation: what is learnt of use, and what is ordered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qdpem.policies.continuous_generation import ContinuousParameters, LocalContinuous
+from qdpem.policies.inventory.link_usage import Shelves
+from qdpem.policy.interface import FREE_MEMORIES, Context, Views
+from qdpem.policy.synthetic import small_context
+from qdpem.rng import stream
+from qdpem.simulation.run import Run
+from tests.helpers.views import decide, quiet_views
+
+
+@pytest.mark.parametrize("wrong", [{"gain": 0.0}, {"least_fidelity": 0.2}, {"wait_share": 2.0}])
+def test_parameters_out_of_range_are_answered(wrong: dict[str, float]) -> None:
+    (name,) = wrong
+    with pytest.raises(ValueError, match=name):
+        ContinuousParameters(**wrong)
+
+
+def shelves(context: Context, *, gain: float = 0.05) -> Shelves:
+    quota = np.full(context.network.node_count, 4)
+    return Shelves(context.network, gain=gain, back_off_s=1.0, quota=quota)
+
+
+def test_probabilities_by_hand() -> None:
+    kept = shelves(small_context())
+    site = np.array([0])
+    assert kept.chance[0].tolist() == pytest.approx([1 / 3, 1 / 3, 0.0, 0.0, 1 / 3])
+    kept.learn(site, 0)
+    kept.used[0, 1] = True
+    kept.learn(site, 1)
+    after = np.array([1 / 3, 1 / 3 + 0.05, 0.0, 0.0, 1 / 3]) / 1.05
+    assert kept.chance[0] == pytest.approx(after)
+    kept.learn(site, 1)
+    assert kept.chance[0] == pytest.approx(after)
+    kept.learn(site, 2)
+    assert kept.chance[0] == pytest.approx((after + np.array([0, 0, 0, 0, 0.05])) / 1.05)
+    kept.used[0, :2] = True
+    before = kept.chance[0].copy()
+    kept.learn(site, 3)
+    assert kept.chance[0] == pytest.approx((before + np.array([0.05, 0.05, 0, 0, 0])) / 1.1)
+
+
+def test_the_stationary_share_is_that_of_use() -> None:
+    """With one neighbour of use in each period, E p <- (E p + gain q)/(1 + gain) has the fixed point q.
+
+    The mean of p over n periods has a variance of at most q (1 - q)/n but for the start, which is left out
+    (200 periods: 1.05^-200 < 1e-4). Bound: 4 standard deviations, false alarm 2e-4 over three shares.
+    """
+    kept = shelves(small_context())
+    site, share, periods = 4, np.array([0.6, 0.3, 0.1, 0.0]), 20_000
+    total = np.zeros(5)
+    for period, place in enumerate(stream(3, "use").choice(4, size=periods + 200, p=share)):
+        kept.used[site, place] = True
+        kept.learn(np.array([site]), period)
+        total += kept.chance[site] * (period >= 200)
+    error = 4.0 * np.sqrt(share * (1 - share) / periods)
+    assert (np.abs(total[:4] / periods - share)[:3] <= error[:3] + 1e-4).all()
+    assert total[3:].max() / periods < 1e-3
+
+
+def shelf_views(context: Context, time_s: float, ready: int, *, pair: int = 70, partner: int = 1) -> Views:
+    """Node 0 has a pair with `partner` on its shelf (1), on order (0), or neither (-1)."""
+    views = replace(quiet_views(context, stock=1, news_width=4), time_s=time_s)
+    if ready >= 0:
+        views.stock_id[0, 0] = pair if ready else -1
+        views.stock_owner[0, 0], views.stock_partner[0, 0], views.stock_ready[0, 0] = 0, partner, ready
+    return views[0]
+
+
+@pytest.mark.parametrize(("gone_s", "of_use"), [(14.0, True), (15.0, False)])
+def test_a_pair_gone_before_its_time_was_of_use(gone_s: float, of_use: bool) -> None:
+    context = small_context(rights="elementary")
+    kept = shelves(context)
+    kept.ordered_until_s[0, 0] = 15.0
+    for time_s, ready in ((10.0, 0), (10.1, 1), (13.9, 1), (gone_s, -1)):
+        assert not kept.used.any()
+        kept.look(shelf_views(context, time_s, ready))
+    assert kept.used[0, 0] == of_use
+    assert kept.used.sum() == of_use
+
+
+def test_a_refused_order_is_not_repeated_at_once() -> None:
+    context = small_context(rights="elementary")
+    kept = shelves(context)
+    kept.ordered_until_s[0, 0] = 15.0
+    kept.look(shelf_views(context, 10.0, 0))
+    assert not kept.may_order(0, 0, 10.0)
+    kept.look(shelf_views(context, 10.1, -1))
+    assert [kept.may_order(0, 0, time_s) for time_s in (10.1, 11.0, 11.2)] == [False, False, True]
+
+
+def test_orders_follow_the_draws_quota_and_room() -> None:
+    context = small_context(rights="elementary")
+    views = quiet_views(context, stock=1, news_width=4)
+    orders = decide(LocalContinuous(ContinuousParameters()), views, context)
+    assert orders
+    for order in orders:
+        assert (order.purpose, len(order.path)) == ("stock", 2)
+        assert order.expires_s > views.time_s
+    # 9 nodes, each "none" with 1 / (degree + 1): some order and some do not.
+    assert len(orders) < 9
+    views.status[:, :, FREE_MEMORIES] = 3.0
+    assert decide(LocalContinuous(ContinuousParameters()), views, context) == ()
+
+
+def test_draws_go_on_from_a_saved_state() -> None:
+    context = small_context(rights="elementary")
+
+    def play(policy: LocalContinuous, epochs: range) -> list[Any]:
+        views = quiet_views(context, stock=1, news_width=4)
+        return [policy.decide(replace(views, time_s=0.1 * epoch)).allocations for epoch in epochs]
+
+    first, second = (LocalContinuous(ContinuousParameters()) for _ in range(2))
+    first.reset(context)
+    play(first, range(100, 110))
+    saved = first.state()
+    second.reset(context)
+    second.load_state(saved)
+    expected = play(first, range(110, 130))
+    assert play(second, range(110, 130)) == expected
+    assert any(expected)
+
+
+def test_continuous_generation_favours_who_is_asked_for(small: Callable[..., Run]) -> None:
+    """A star whose first leaf asks the second three times as often as the third, and never the fourth."""
+    demand = {"1": {"2": 3, "3": 1}}
+    run = small("local-continuous", "01 02 03 04", demand, rate_hz=4.0, repeaters=[20, 0, 0, 0, 0])
+    allocations = run.tables["allocations"]  # type: ignore[index]
+    orders = (allocations["purpose"] == 1) & (allocations["source"] == 0) & (allocations["time_s"] > 30.0)
+    count = [int((allocations["destination"][orders] == leaf).sum()) for leaf in (1, 2, 3, 4)]
+    assert count[0] > count[1] > count[2] > count[3]

@@ -1,0 +1,220 @@
+"""Expected finish against roots found numerically, known waiting times, and laws."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import brentq
+
+from qdpem.policies.routing.delay_model import Load, Options, options_over
+from qdpem.policies.routing.planner import Planner
+from qdpem.policy.interface import Context, Views
+from qdpem.policy.synthetic import small_context, synthetic_views
+from qdpem.rng import stream
+
+CONTEXT = small_context()
+NETWORK = CONTEXT.network
+
+
+def load_of(*, context: Context = CONTEXT, **changes: Any) -> Load:
+    nodes = context.network.node_count
+    values: dict[str, Any] = {"pairs": np.zeros(nodes), "swaps": np.zeros(nodes), "tokens": np.ones(nodes)}
+    return Load(context.network, **(values | changes))
+
+
+def one_link(first: int = 0, second: int = 1) -> Options:
+    return options_over(CONTEXT.routes.paths(first, second)[:1], CONTEXT)
+
+
+def fixed_delay_s(options: Options) -> float:
+    return float(options.delay_s[0, 0])
+
+
+@settings(deadline=None)
+@given(first=st.floats(0.0, 20.0), second=st.floats(0.0, 20.0), pairs=st.integers(1, 3))
+def test_a_link_with_work_ahead_solves_the_fluid_law(first: float, second: float, pairs: int) -> None:
+    ahead = np.zeros(NETWORK.node_count)
+    ahead[0], ahead[1] = first, second
+    load = load_of(pairs=ahead)
+    options = one_link()
+    ready = load.ready_s[:2]
+    rates = NETWORK.source_rate_hz[:2] * NETWORK.success_probability[NETWORK.link_between[0, 1]]
+
+    def made(time_s: float) -> float:
+        return float((rates * np.maximum(time_s - ready, 0.0)).sum()) - pairs
+
+    expected = brentq(made, 0.0, 1e4, xtol=1e-12)
+    found = options.finish_s(load, pairs=pairs)[0, 0] - fixed_delay_s(options)
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_an_idle_link_takes_the_mean_of_its_two_poisson_streams() -> None:
+    options = one_link()
+    rate_hz = NETWORK.link_rate_hz[NETWORK.link_between[0, 1]]
+    found = options.finish_s(Load.idle(NETWORK))[0, 0] - fixed_delay_s(options)
+    assert found == pytest.approx(1.0 / rate_hz, rel=1e-12)
+
+
+def attempting(context: Context, *, modes: int, period_s: float) -> Context:
+    """The same grid with links that attempt by themselves."""
+    links = tuple(
+        replace(one, source_limited=False, modes=modes, attempt_period_s=period_s)
+        for one in context.network.links
+    )
+    return replace(context, network=replace(context.network, links=links))
+
+
+def test_a_link_that_attempts_works_off_what_is_ahead_at_its_quieter_end_at_its_own_rate() -> None:
+    """min(T_u, T_v) + n/r, T the work at a node over all its links' rates, r = modes x p / period."""
+    context = attempting(CONTEXT, modes=3, period_s=0.2)
+    options = options_over(context.routes.paths(0, 1)[:1], context)
+    rate_hz = 3 * float(NETWORK.success_probability[0]) / 0.2
+    ahead = np.zeros(9)
+    ahead[0], ahead[1] = 8.0, 9.0
+    idle, busy = load_of(context=context), load_of(context=context, pairs=ahead)
+    assert busy.ready_s[:2] == pytest.approx([8.0 / (2 * rate_hz), 9.0 / (3 * rate_hz)])
+    for pairs in (1, 2):
+        found = [options.finish_s(load, pairs=pairs)[0, 0] - fixed_delay_s(options) for load in (idle, busy)]
+        assert found == pytest.approx([pairs / rate_hz, 3.0 / rate_hz + pairs / rate_hz])
+    assert options.work_s[0, 0] == pytest.approx(1.0 / rate_hz)
+
+
+@pytest.mark.parametrize("count", [2, 4, 8])
+def test_the_root_of_summed_squares_is_within_a_tenth_of_the_expected_maximum(count: int) -> None:
+    # The maximum of n exponentials of mean m has mean m H_n (Feller 1971, I.6).
+    harmonic = sum(1.0 / k for k in range(1, count + 1))
+    assert math.sqrt(count) == pytest.approx(harmonic, rel=0.1)
+
+
+def test_equal_links_of_a_path_combine_as_the_root_of_summed_squares() -> None:
+    network = replace(NETWORK, source_rate_hz=np.full(9, 10.0))
+    options = options_over(CONTEXT.routes.paths(0, 8)[:1], replace(CONTEXT, network=network))
+    found = options.finish_s(Load.idle(network))[0, 0] - fixed_delay_s(options)
+    assert options.paths[0].hops == 4
+    assert found == pytest.approx(math.sqrt(4) / float(network.link_rate_hz[0]), rel=1e-9)
+
+
+def test_a_swap_waits_for_the_tokens_that_are_missing() -> None:
+    tokens, swaps = np.ones(9), np.zeros(9)
+    tokens[1], swaps[1] = 0.25, 2.0
+    load = load_of(tokens=tokens, swaps=swaps)
+    # Two swaps ahead and its own need 3 tokens; 0.25 lie ready; the rest refills at c.
+    assert load.token_wait_s()[1] == pytest.approx(2.75 / NETWORK.repeater_rate_hz[1])
+    assert load.token_wait_s(2)[1] == pytest.approx(3.75 / NETWORK.repeater_rate_hz[1])
+    assert load.token_wait_s()[0] == 0.0
+
+
+def test_a_view_is_believed_as_it_was_said() -> None:
+    views = idle_views(CONTEXT)
+    view = views[4]
+    view.status[0, 0] = (3.0, 0.5, 7.0, 1.0, 2.0, 4.0)
+    view.status_age_s[0, 0] = 0.1
+    load = Load.of_view(view, NETWORK, unseen_pairs=5.0, unseen_tokens=0.0)
+    rate_hz = NETWORK.repeater_rate_hz[4]
+    assert load.token_wait_s()[4] == pytest.approx((4.0 + 1.0 - 0.5 - 0.1 * rate_hz) / rate_hz)
+    # Node 0 is no neighbour of node 4: what is unseen is what was told to be believed of it.
+    assert load.token_wait_s()[0] == pytest.approx(1.0 / NETWORK.repeater_rate_hz[0])
+    assert load.ready_s[4] / load.ready_s[0] == pytest.approx(
+        7.0 / 5.0 * mean_rate(0) / mean_rate(4), rel=1e-12
+    )
+    assert not load.repeaters_idle[4]
+    assert load.repeaters_idle[0]
+
+
+def mean_rate(node: int) -> float:
+    return float(np.mean([NETWORK.link_rate_hz[link] for _, link in NETWORK.neighbours[node]]))
+
+
+def idle_views(context: Context) -> Views:
+    views = synthetic_views(context, stream(3, "idle"))
+    known = views.known >= 0
+    views.status[known] = (16.0, 1.0, 0.0, 0.0, 0.0, 0.0)
+    return views
+
+
+@settings(deadline=None)
+@given(node=st.integers(0, 8), pairs=st.floats(0.0, 50.0), swaps=st.floats(0.0, 10.0))
+def test_more_work_never_ends_sooner(node: int, pairs: float, swaps: float) -> None:
+    options = options_over(CONTEXT.routes.paths(0, 8), CONTEXT)
+    ahead, waiting = np.zeros(9), np.zeros(9)
+    ahead[node], waiting[node] = pairs, swaps
+    busy = options.finish_s(load_of(pairs=ahead, swaps=waiting))
+    assert np.all(busy >= options.finish_s(Load.idle(NETWORK)) - 1e-12)
+
+
+def test_the_choice_avoids_a_busy_repeater_and_counts_its_own_work() -> None:
+    planner = Planner(CONTEXT, wait_share=0.3)
+    load = Load.idle(NETWORK)
+    ask = {"target_fidelity": 0.7, "within_s": 10.0}
+    first = planner.choose(0, 4, load, **ask)  # type: ignore[arg-type]
+    assert first is not None
+    assert first.path.hops == 2
+    for _ in range(3):
+        load.add(first)
+    second = planner.choose(0, 4, load, **ask)  # type: ignore[arg-type]
+    assert second is not None
+    assert first.path.nodes[1] not in second.path.nodes
+
+
+def test_a_hard_target_is_met_by_distillation_or_not_at_all() -> None:
+    planner = Planner(CONTEXT, wait_share=0.0)
+    load = Load.idle(NETWORK)
+    easy = planner.choose(0, 1, load, target_fidelity=0.9, within_s=10.0)
+    hard = planner.choose(0, 1, load, target_fidelity=0.983, within_s=10.0)
+    assert easy is not None
+    assert hard is not None
+    assert (easy.rounds, hard.rounds > 0) == (0, True)
+    assert hard.finish_s > easy.finish_s
+    assert planner.choose(0, 1, load, target_fidelity=0.9999, within_s=10.0) is None
+
+
+def test_what_an_idle_network_cannot_do_in_time_is_refused() -> None:
+    planner = Planner(CONTEXT, wait_share=0.3)
+    load = Load.idle(NETWORK)
+    quick = planner.choose(0, 8, load, target_fidelity=0.6, within_s=10.0)
+    assert quick is not None
+    assert planner.choose(0, 8, load, target_fidelity=0.6, within_s=0.5 * quick.finish_s) is None
+
+
+def test_quiet_paths_go_only_over_idle_repeaters() -> None:
+    planner = Planner(CONTEXT, wait_share=0.3)
+    tokens = np.ones(9)
+    tokens[[1, 3]] = 0.5
+    load = load_of(tokens=tokens)
+    for destination in (4, 8):
+        assert planner.choose(0, destination, load, target_fidelity=0.6, within_s=9.0, quiet=True) is None
+        assert planner.choose(0, destination, load, target_fidelity=0.6, within_s=9.0) is not None
+    assert planner.choose(0, 1, load, target_fidelity=0.6, within_s=9.0, quiet=True) is not None
+
+
+def test_no_path_and_dead_links_give_no_choice() -> None:
+    silent = replace(NETWORK, source_rate_hz=np.zeros(9))
+    planner = Planner(replace(CONTEXT, network=silent), wait_share=0.3)
+    assert planner.choose(0, 1, Load.idle(silent), target_fidelity=0.6, within_s=10.0) is None
+    assert planner.choose(0, 0, Load.idle(silent), target_fidelity=0.6, within_s=10.0) is None
+
+
+def test_servers_take_their_time_side_by_side_and_then_are_waited_for_as_tokens_are() -> None:
+    """Nothing ahead: the slowest server of the path, however many; the waits are those of tokens."""
+    serving = replace(CONTEXT, network=replace(NETWORK, repeater_kind="server"))
+    ways = CONTEXT.routes.paths(0, 8)
+    bucket, server = options_over(ways, CONTEXT), options_over(ways, serving)
+    for row, path in enumerate(ways):
+        slowest_s = 1.0 / NETWORK.repeater_rate_hz[list(path.nodes[1:-1])].min()
+        gates_s = 1e-3 * math.ceil(math.log2(path.hops))
+        assert server.delay_s[:, row] - bucket.delay_s[:, row] == pytest.approx(slowest_s - gates_s)
+    one_link = CONTEXT.routes.paths(0, 1)[:1]
+    assert options_over(one_link, serving).delay_s == pytest.approx(options_over(one_link, CONTEXT).delay_s)
+    # Half-way through a swap, two waiting: ours begins when 2.5 services are over, and is counted for 1 more.
+    tokens, swaps = np.ones(9), np.zeros(9)
+    tokens[1], swaps[1] = 0.5, 2.0
+    busy = load_of(context=serving, tokens=tokens, swaps=swaps)
+    assert busy.token_wait_s()[1] == pytest.approx(2.5 / NETWORK.repeater_rate_hz[1])
+    for waits, same in zip(server.waits(busy), bucket.waits(busy), strict=True):
+        assert waits == pytest.approx(same)

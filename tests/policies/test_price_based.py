@@ -1,0 +1,107 @@
+"""Prices of repeaters and sources: how they move, travel and turn requests away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qdpem.metrics.metrics import DELIVERED
+from qdpem.policies.price_based import REPEATER, SOURCE, LocalPrices, PriceBook, PriceParameters
+from qdpem.policy.interface import EMISSION_BACKLOG, STATUS_WIDTH, TOKEN_BACKLOG, TOKENS, Context
+from qdpem.policy.synthetic import small_context
+from qdpem.simulation.run import Run
+from tests.helpers.views import decide, quiet_views
+from tests.helpers.ways import delivered_hz_by_way
+
+
+@pytest.mark.parametrize("wrong", [{"step_per_s": 0.0}, {"target_use": 1.1}, {"wait_share": 2.0}])
+def test_parameters_out_of_range_are_answered(wrong: dict[str, float]) -> None:
+    (name,) = wrong
+    with pytest.raises(ValueError, match=name):
+        PriceParameters(**wrong)
+
+
+def look(book: PriceBook, context: Context, time_s: float, **status: float) -> Any:
+    """Node 0 looks at itself; every other node and its news are as nothing."""
+    views = replace(quiet_views(context, news_width=2 * context.network.node_count), time_s=time_s)[0]
+    columns = {"tokens": TOKENS, "swaps": TOKEN_BACKLOG, "pairs": EMISSION_BACKLOG}
+    for name, value in status.items():
+        views.status[0, 0, columns[name]] = value
+    book.update(views)
+    return book.own[0].copy()
+
+
+def test_a_price_rises_with_backlog_and_falls_when_idle() -> None:
+    context = small_context()
+    network = context.network
+    book = PriceBook(network, step_per_s=0.5, target_use=0.8, highest=10.0)
+    rate_hz, job_s = network.repeater_rate_hz[0], network.pair_time_s[0]
+    assert look(book, context, 1.0).tolist() == [0.0, 0.0]
+    # One swap was made, two more wait; the source is taken to have had work half the time.
+    first = look(book, context, 1.1, tokens=0.5, swaps=2.0, pairs=3.0)
+    assert first[REPEATER] == pytest.approx(0.5 * ((1 + 2) / rate_hz - 0.8 * 0.1))
+    assert first[SOURCE] == pytest.approx(0.5 * (3 * job_s + 0.5 * 0.1 - 0.8 * 0.1))
+    later = look(book, context, 1.2, tokens=1.0, swaps=2.0, pairs=3.0)
+    assert later[REPEATER] == pytest.approx(first[REPEATER] - 0.5 * 0.8 * 0.1)
+    assert later[SOURCE] == pytest.approx(first[SOURCE] + 0.5 * (0.1 - 0.8 * 0.1))
+    assert look(book, context, 60.0).tolist() == [0.0, 0.0]
+
+
+def test_prices_travel_over_the_fewest_hops_and_round_the_silent() -> None:
+    context = small_context()
+    nodes = context.network.node_count
+    book = PriceBook(context.network, step_per_s=1.0, target_use=0.9, highest=2.0)
+    book.own[8] = (0.7, 0.3)
+    news = np.zeros((nodes, 2 * nodes))
+    for step in range(5):
+        views = replace(quiet_views(context, news_width=2 * nodes), time_s=10.0)
+        told = news[np.maximum(views.known, 0)]
+        views.status[:, :, STATUS_WIDTH:] = told
+        news = book.update(views)
+        # Node 8 is four hops from node 0 and knows itself after one look.
+        assert book.believed[0, 8].tolist() == ([0.7, 0.3] if step >= 4 else [0.0, 0.0])
+    views.status[:, :, STATUS_WIDTH:] = 0.5
+    views.status[0, 1, STATUS_WIDTH:] = 1.5
+    book.update(views[0])
+    assert (book.believed[0, 2] == 1.5).all()
+    views.status[0, 1, :STATUS_WIDTH] = np.nan
+    book.update(views[0])
+    assert (book.believed[0, 2] == 0.5).all()
+
+
+def test_a_request_goes_round_a_dear_repeater_and_waits_when_all_are() -> None:
+    context = small_context()
+    policy = LocalPrices(PriceParameters())
+    views = quiet_views(context, (0, 8, 0.6, 2.0), news_width=18)
+    (cheap,) = decide(policy, views, context)
+    prices = views.status[0, :, STATUS_WIDTH:].reshape(-1, 9, 2)
+    prices[:, cheap.path[2], REPEATER] = 0.9
+    (round_it,) = decide(policy, views, context)
+    assert cheap.path[2] not in round_it.path
+    prices[:, :, REPEATER] = 1.5
+    assert decide(policy, views, context) == ()
+
+
+def test_two_flows_share_a_repeater_up_to_its_capacity(small: Callable[..., Run]) -> None:
+    """Two flows of 6/s each through a repeater of 5/s: it is kept busy, but not let in for what it cannot do.
+
+    Tokens come regularly: at most 5 x 60 + 1 in the window. Each request served is of either flow with
+    chance 1/2: 4 standard deviations of some 300 coins are .12 (false alarm 6e-5). Minimum hops admits all.
+    """
+    demand = {"1": {"2": 1}, "3": {"4": 1}}
+    runs = [
+        small(arm, "01 02 03 04", demand, rate_hz=12.0, repeaters=[5, 0, 0, 0, 0])
+        for arm in ("local-prices", "local-minhop")
+    ]
+    served = delivered_hz_by_way(runs[0])
+    assert set(served) == {(0,)}
+    assert 0.95 * 5.0 <= served[0,] <= 5.0 + 1.0 / 60.0
+    admitted, all_of_them = (int((run.tables["allocations"]["time_s"] >= 10.0).sum()) for run in runs)  # type: ignore[index]
+    assert admitted < 0.7 * all_of_them
+    requests = runs[0].tables["requests"]  # type: ignore[index]
+    good = (requests["outcome"] == DELIVERED) & (requests["end_s"] >= 10.0)
+    assert abs(np.isin(requests["source"][good], (1, 2)).mean() - 0.5) < 0.12

@@ -1,0 +1,163 @@
+"""Ladders follow from settings: which arms stand on them, and what the steps say."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from qdpem.scenario.schema import Arm
+from qdpem.simulation.arms import resolve_arm
+from qdpem.study.analysis.contrasts import ladder_notes, ladder_pairs, ladders
+from qdpem.study.analysis.metric_formats import CONTENTION, DELIVERY, MEASURES
+from qdpem.study.analysis.statistics import holm, paired_difference
+from qdpem.study.report.findings import readings
+from qdpem.study.report.html import Appendix, render_report
+from qdpem.study.report.markdown import results_markdown
+from qdpem.study.report.terminal import print_study
+from qdpem.study.report.wording import p_text
+
+LOCAL = (
+    Arm(name="plain", policy="local-live"),
+    Arm(name="links", policy="local-live", rights="elementary", knowledge="constant"),
+    Arm(name="remote", policy="local-stock"),
+    Arm(name="virtual", policy="local-live", rights="virtual", knowledge="constant"),
+)
+
+
+def names(*arms: Arm) -> dict[str, list[tuple[str, str]]]:
+    found = ladder_pairs([resolve_arm(arm) for arm in arms])
+    return {setting: [(one.name, other.name) for one, other in pairs] for setting, pairs in found.items()}
+
+
+def test_rights_climb_in_their_order_whatever_the_order_of_arms() -> None:
+    """local-stock is local-live with other defaults: the same rule."""
+    steps = [("plain", "links"), ("links", "remote"), ("remote", "virtual")]
+    assert names(*LOCAL)["rights"] == steps
+    assert names(*reversed(LOCAL))["rights"] == steps
+    assert names(*LOCAL)["knowledge"] == []
+    assert names(LOCAL[0], LOCAL[3])["rights"] == [("plain", "virtual")]
+
+
+def test_other_control_rules_and_parameters_are_other_ladders() -> None:
+    central = Arm(name="central", policy="central-live", rights="elementary", knowledge="constant")
+    prices = Arm(name="prices", policy="local-prices")
+    tuned = Arm(name="tuned", policy="local-live", parameters={"crowd": 3.0})
+    default = Arm(name="default", policy="local-live", parameters={"crowd": 2.0})
+    stock = LOCAL[2]
+    assert names(central, prices, tuned, stock)["rights"] == []
+    assert names(default, stock)["rights"] == [("default", "remote")]
+
+
+def test_forecasts_are_told_from_constant_knowledge() -> None:
+    def stock(knowledge: str) -> Arm:
+        return Arm(name=knowledge, policy="local-stock", knowledge=knowledge)
+
+    seen = [stock(one) for one in ("filter", "constant", "ewma", "none")]
+    assert names(*seen)["knowledge"] == [("none", "constant"), ("constant", "filter"), ("constant", "ewma")]
+    assert names(seen[0], seen[3])["knowledge"] == [("none", "filter")]
+    assert names(seen[0], seen[2])["knowledge"] == [("filter", "ewma")]
+    assert names(seen[1])["knowledge"] == []
+    # A forecast is no right: with a forecast there is no step from an arm that only serves.
+    assert names(LOCAL[0], seen[0])["rights"] == []
+    elsewhere = Arm(name="links-filter", policy="local-live", rights="elementary", knowledge="filter")
+    assert names(seen[1], elsewhere) == {"rights": [], "knowledge": []}
+    assert names(seen[0], elsewhere)["rights"] == [("links-filter", "filter")]
+
+
+@pytest.fixture
+def climbing(made_result):
+    """Four rungs on six seeds, and an arm of the same rule with a parameter of its own."""
+    generator = np.random.default_rng(5)
+    base = generator.uniform(0.4, 0.6, size=6)
+    arms = [
+        resolve_arm(one)
+        for one in (*LOCAL, Arm(name="tuned", policy="local-live", parameters={"crowd": 3.0}))
+    ]
+    gains = (0.0, 0.1, 0.09, 0.11, 0.01)
+    scores = {
+        arm.name: {measure.metric: [1.0] * 6 for measure in MEASURES}
+        | {
+            DELIVERY.metric: (base + gain + generator.normal(0.0, 0.004, size=6)).tolist(),
+            CONTENTION.metric: (2.0 + 10.0 * gain + generator.normal(0.0, 0.1, size=6)).tolist(),
+        }
+        for arm, gain in zip(arms, gains, strict=True)
+    }
+    return made_result(scores, arms=arms, reference="virtual")
+
+
+def test_steps_are_paired_differences_with_holm_over_the_table(climbing) -> None:
+    [ladder] = ladders(climbing)
+    for metric in (DELIVERY.metric, CONTENTION.metric):
+        scores = climbing.scores(metric)
+        found = {
+            step.upper.name: paired_difference(
+                scores[step.upper.name], reference=scores[step.lower.name], key="any"
+            )
+            for step in ladder.steps
+        }
+        adjusted = holm({arm: one.p_value for arm, one in found.items()})
+        for step in ladder.steps:
+            own, other = step.differences[metric], found[step.upper.name]
+            assert own.difference.estimate == other.difference.estimate
+            assert (own.student_low, own.student_high) == (other.student_low, other.student_high)
+            assert own.difference.low <= own.difference.estimate <= own.difference.high
+            assert step.p_values[metric] == adjusted[step.upper.name]
+
+
+def test_terminal_and_report_have_the_same_ladder(climbing) -> None:
+    shown = io.StringIO()
+    print_study(climbing, console=Console(file=shown, width=120))
+    page = render_report(climbing, appendix=Appendix())
+    section = page[page.index('id="ladders"') : page.index('id="differences"')]
+    [ladder] = ladders(climbing)
+    for step in ladder.steps:
+        gap = f"{step.differences[DELIVERY.metric].difference.estimate:+.3f}"
+        for text in (shown.getvalue(), section):
+            assert f"{step.lower.rights} → {step.upper.rights}" in text
+            assert f"{step.lower.name} → {step.upper.name}" in text
+            assert gap in text
+    assert "what rights alone are worth" in shown.getvalue()
+    assert "forecasts alone" not in shown.getvalue()
+
+
+def test_markdown_has_the_same_ladder(climbing) -> None:
+    _, _, table = results_markdown(climbing).strip().split("\n\n")
+    heads, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.split("\n")]
+    assert heads == [
+        "rights",
+        "what rights alone are worth",
+        "delivered",
+        "Holm p",
+        "contended / request",
+        "Holm p",
+    ]
+    [ladder] = ladders(climbing)
+    for step, row in zip(ladder.steps, rows, strict=True):
+        gap = step.differences[DELIVERY.metric].difference
+        assert row[:3] == [
+            f"{step.lower.rights} → {step.upper.rights}",
+            f"`{step.lower.name}` → `{step.upper.name}`",
+            f"{gap.estimate:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]",
+        ]
+        assert row[5] == p_text(step.p_values[CONTENTION.metric])
+
+
+def test_what_is_left_out_and_what_is_mixed_is_said(climbing) -> None:
+    [ladder] = ladders(climbing)
+    start, left_out = ladder_notes(climbing, ladder)
+    assert start.startswith("The ladder of constant stock starts at the arm that serves only")
+    assert left_out.startswith("tuned, of the same rule, has parameters of its own")
+    said = [sentence for sentence in readings(climbing) if "at once" in sentence]
+    # A step of a ladder counts as one setting; who is further down it is not one step away.
+    mixed = "plain and tuned differ from virtual in rights and knowledge at once"
+    assert said == [f"{mixed}; no single one of them is shown to matter."]
+
+
+def test_a_study_without_such_arms_has_no_ladder(made_result) -> None:
+    scores = {measure.metric: [1.0, 1.1, 0.9] for measure in MEASURES}
+    result = made_result({"central": scores, "near": scores})
+    assert ladders(result) == ()
+    assert 'id="ladders"' not in render_report(result, appendix=Appendix())
