@@ -64,7 +64,7 @@ _ROOMS = {
     "plans": ("Estimate", "Plan", "estimate"),
     "plugins": ("UnknownPhysicsError", "load_physics", "physics_names"),
     "presets": ("UnknownPresetError", "preset", "preset_names"),
-    "presets.quoted": ("Preset", "Quoted"),
+    "presets.sourced": ("Preset", "Quoted"),
     "stored_swap": ("StoredSwap",),
     "werner": ("WernerModel",),
 }
