@@ -231,7 +231,7 @@ def _larger(scenario: Scenario, nodes: int, *, seconds: float) -> Scenario:
     rate_hz = find_load(scenario, network, physics, seed=1).rate_hz
     grown = nodes / small["nodes"]
     parameters = {**small, "nodes": nodes, "side_km": small["side_km"] * math.sqrt(grown)}
-    demand = replace(scenario.demand, rate_hz=rate_hz * grown, load_share=None)
+    demand = replace(scenario.demand, rate_hz=rate_hz * grown, load_factor=None)
     topology = replace(scenario.topology, parameters=parameters)
     return _windowed(replace(scenario, topology=topology, demand=demand), seconds)
 

@@ -49,7 +49,7 @@ LIGHT = (
     "window.warm_up_s=0.0",
 )
 KEEPS_STOCK = Arm(
-    name="soak", policy="local-stock", parameters={"least_use": 0.0, "peers": 2, "reorder_s": 60.0}
+    name="soak", policy="local-stock", parameters={"stocking_threshold": 0.0, "tracked_pairs": 2, "min_reorder_interval_s": 60.0}
 )
 """So little is asked for that the rule's own defaults would keep no stock."""
 FILLS_UP = (Network, Routes, Estimates, Planner, Births, Coins, Tracks)

@@ -123,7 +123,7 @@ def test_hurry_is_the_paper_with_half_the_patience_and_arms_of_it():
 
     hurry = load_scenario(ROOT / "scenarios/hurry.toml")
     faster = load_scenario(
-        ROOT / "scenarios/paper.toml", ["demand.classes.*.patience_s=0.5", "demand.load_share=1.5"]
+        ROOT / "scenarios/paper.toml", ["demand.classes.*.patience_s=0.5", "demand.load_factor=1.5"]
     )
     assert all(arm in faster.study.arms for arm in hurry.study.arms)
     like = replace(faster, name=hurry.name, description=hurry.description, study=hurry.study)

@@ -19,10 +19,10 @@ def near_weights(network: Network, near: Near, *, seed: int) -> NDArray[np.float
     ScenarioError when no two nodes are in reach of each other.
     """
     hops = network.hop_distance
-    reach = (hops >= near.least_hops) & (hops <= near.most_hops)
+    reach = (hops >= near.min_hops) & (hops <= near.max_hops)
     if not reach.any():
         wrong = (
-            f"no two nodes of {network.graph.name} are {near.least_hops} to {near.most_hops} hops apart;"
+            f"no two nodes of {network.graph.name} are {near.min_hops} to {near.max_hops} hops apart;"
             f" the farthest are {int(hops.max())} apart"
         )
         raise ScenarioError([Fault("demand.near", wrong)])

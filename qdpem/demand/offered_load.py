@@ -23,7 +23,7 @@ class Load:
     """Requests per second of the whole network under one seed.
 
     `rate_hz`: the mean; `peak_rate_hz`: while all regions burst; `capacity_hz`: the largest rate that the
-    network could serve to `demand.served_share`, NaN where the scenario says its rate itself.
+    network could serve to `demand.served_fraction`, NaN where the scenario says its rate itself.
     """
 
     rate_hz: float
@@ -46,11 +46,11 @@ class Load:
 def find_load(scenario: Scenario, network: Network, physics: PhysicsModel, *, seed: int) -> Load:
     """The load of `scenario` on `network`, built for `seed`: the same for every arm.
 
-    peak_rate_hz = load_share x capacity_hz and rate_hz = peak_rate_hz / bursts.peak. A burst multiplies the
+    peak_rate_hz = load_factor x capacity_hz and rate_hz = peak_rate_hz / bursts.peak. A burst multiplies the
     rates of its region's sources by `peak`; while all regions burst, demand has its mean mix, `peak` times
     over, so that the capacity is that of the mean mix and depends on no phase, jitter or border of regions.
     Mean rates of sources and repeaters are taken, not one run's draws: it scales, and bounds no run.
-    Raises ScenarioError when less than `served_share` of the demand can be served at any rate.
+    Raises ScenarioError when less than `served_fraction` of the demand can be served at any rate.
     """
     demand = scenario.demand
     peak = demand.bursts.peak if demand.bursts else 1.0
@@ -58,7 +58,7 @@ def find_load(scenario: Scenario, network: Network, physics: PhysicsModel, *, se
         return Load(rate_hz=0.0, peak_rate_hz=0.0)
     if demand.rate_hz is not None:
         return Load(rate_hz=demand.rate_hz, peak_rate_hz=peak * demand.rate_hz)
-    assert demand.load_share is not None
+    assert demand.load_factor is not None
     classes = mean_classes(
         demand.classes,
         network,
@@ -67,11 +67,11 @@ def find_load(scenario: Scenario, network: Network, physics: PhysicsModel, *, se
         plans=flow_plans(network, Estimates(network, physics)),
     )
     try:
-        found = carrying_capacity(network, classes, served_share=demand.served_share, tolerance=TOLERANCE)
+        found = carrying_capacity(network, classes, served_fraction=demand.served_fraction, tolerance=TOLERANCE)
     except QdpemError as error:
-        fault = Fault("demand.load_share", f"it cannot be turned into a rate: {error}")
+        fault = Fault("demand.load_factor", f"it cannot be turned into a rate: {error}")
         raise ScenarioError([fault], origin=f"the scenario {scenario.name!r} under seed {seed}") from error
-    peak_rate_hz = demand.load_share * found.rate_hz
+    peak_rate_hz = demand.load_factor * found.rate_hz
     return Load(rate_hz=peak_rate_hz / peak, peak_rate_hz=peak_rate_hz, capacity_hz=found.rate_hz)
 
 
@@ -79,7 +79,7 @@ def with_rate(scenario: Scenario, load: Load) -> Scenario:
     """The scenario that says the load's rate itself, if it has one."""
     if scenario.demand.arrivals == "once":
         return scenario
-    return replace(scenario, demand=replace(scenario.demand, rate_hz=load.rate_hz, load_share=None))
+    return replace(scenario, demand=replace(scenario.demand, rate_hz=load.rate_hz, load_factor=None))
 
 
 def flow_plans(network: Network, estimates: Estimates) -> list[LinkPlan]:

@@ -79,7 +79,7 @@ def generate_arrivals(scenario: Scenario, network: Network, *, seed: int) -> Arr
     low = (1 - peak c)/(1 - c), c the share of time inside bursts. Regions come from the topology seed, all
     else from `seed`. `bursts_s` reaches past both ends by the forecast horizon and one period, so the
     truth about every forecast step is known. Raises ScenarioError as `pair_weights` and `regions` do, and
-    QdpemError for a scenario whose `load_share` has not been turned into a rate.
+    QdpemError for a scenario whose `load_factor` has not been turned into a rate.
     """
     weights = pair_weights(scenario, network, seed=seed)
     truth = _truth(scenario, network, weights, seed=seed)
@@ -109,7 +109,7 @@ def _truth(scenario: Scenario, network: Network, weights: NDArray[np.float64], *
     demand, history_s = scenario.demand, scenario.forecasting.history_s
     if demand.rate_hz is None and demand.arrivals != "once":
         raise QdpemError(
-            f"demand.load_share = {demand.load_share} is not yet a rate; `qdpem.demand.offered_load` makes it one"
+            f"demand.load_factor = {demand.load_factor} is not yet a rate; `qdpem.demand.offered_load` makes it one"
         )
     nobody = _requests([], demand.classes, history=False)
     region = np.zeros(network.node_count, dtype=np.int64)

@@ -125,7 +125,7 @@ DEMAND = Table(
     (
         _real("rate_hz", "mean requests of the whole network", "Hz"),
         _real("peak_rate_hz", "requests while all regions burst", "Hz"),
-        _real("capacity_hz", "that the network could carry, by which load_share is counted", "Hz"),
+        _real("capacity_hz", "that the network could carry, by which load_factor is counted", "Hz"),
     ),
     level="requests",
 )

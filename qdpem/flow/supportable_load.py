@@ -35,25 +35,25 @@ def carrying_capacity(
     network: Network,
     classes: Sequence[FlowClass],
     *,
-    served_share: float,
+    served_fraction: float,
     tolerance: float = 1e-6,
     max_iterations: int = 200,
 ) -> CarryingCapacity:
-    """The largest rate at which demand in the classes' mix can be served to `served_share`, in the long run.
+    """The largest rate at which demand in the classes' mix can be served to `served_fraction`, in the long run.
 
-    sup {r: B(r) >= served_share x r}, where B(r) is what `flow_bound` delivers of r requests per second in
+    sup {r: B(r) >= served_fraction x r}, where B(r) is what `flow_bound` delivers of r requests per second in
     the mix of the classes' rates; B is concave and B(r) <= r, so that every lower rate is served at least
     as well. One linear programme in the share s = 1/r of the network's capacities that a unit of demand
-    takes: min s over x_kp, y, s >= 0 with sum_p x_kp <= rate_k, sum_kp x_kp >= served_share sum_k rate_k
+    takes: min s over x_kp, y, s >= 0 with sum_p x_kp <= rate_k, sum_kp x_kp >= served_fraction sum_k rate_k
     and the rows of `flow_bound` with every capacity times s. Columns are generated; any nonnegative prices
-    of resources prove r <= (worth of the network's capacities) / (least cost of serving `served_share`
+    of resources prove r <= (worth of the network's capacities) / (least cost of serving `served_fraction`
     of a unit of demand, cheapest classes first). It ends when rate and bound are within `tolerance` of each
     other, relatively, or after `max_iterations`.
 
-    Raises QdpemError when less than `served_share` of the demand has a path at all, when nothing is asked,
+    Raises QdpemError when less than `served_fraction` of the demand has a path at all, when nothing is asked,
     or when the solver fails.
     """
-    return _Programme(network, classes, served_share).solve(
+    return _Programme(network, classes, served_fraction).solve(
         tolerance=tolerance, max_iterations=max_iterations
     )
 
@@ -78,11 +78,11 @@ class _Programme:
     paths, seldom bind, and are taken in where they are broken; leaving them out can only raise a bound.
     """
 
-    def __init__(self, network: Network, classes: Sequence[FlowClass], served_share: float) -> None:
+    def __init__(self, network: Network, classes: Sequence[FlowClass], served_fraction: float) -> None:
         self._network = network
         self._columns = Columns(network, classes)
         self._rate = self._columns.rate
-        self._served = served_share * float(self._rate.sum())
+        self._served = served_fraction * float(self._rate.sum())
         self._watched = self._columns.chain_ends
         if not len(self._rate):
             raise QdpemError("the flow classes ask for nothing, so there is no mix of demand to carry")

@@ -60,7 +60,7 @@ def build_network(scenario: Scenario, physics: PhysicsModel, *, seed: int) -> Ne
         swap_order=nodes.swap_order,
         cutoff_s=math.inf if nodes.cutoff_s is None else nodes.cutoff_s,
         memories=_memories(nodes, graph),
-        foreign_stock_share=nodes.foreign_stock_share,
+        remote_storage_quota=nodes.remote_storage_quota,
         delay_s=scenario.links.light_delay * graph.length_km / FIBRE_SPEED_KM_PER_S
         + scenario.links.processing_delay_s,
         slotted=scenario.links.slotted,
@@ -195,7 +195,7 @@ def _scaled(graph: Graph, topology: Topology) -> Graph:
     """Lengths and positions times the scale, and no link shorter than the least length."""
     scale = topology.length_scale
     order = np.lexsort((graph.link_ends.max(axis=1), graph.link_ends.min(axis=1)))
-    length_km = np.maximum(graph.length_km[order] * scale, topology.minimum_length_km)
+    length_km = np.maximum(graph.length_km[order] * scale, topology.min_length_km)
     return replace(
         graph,
         x_km=graph.x_km * scale,

@@ -51,7 +51,7 @@ class Network:
     swap_time_s: float
     distillation_time_s: float
     memories: NDArray[np.int64]
-    foreign_stock_share: float
+    remote_storage_quota: float
     delay_s: NDArray[np.float64]
     links: tuple[CompiledLink, ...]
     hardware: tuple[NodeHardware, ...]

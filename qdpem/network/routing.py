@@ -122,13 +122,13 @@ class Routes:
         self._found[high, low] = tuple(path.reversed() for path in found)
 
     def _best(self, source: int, destination: int) -> list[Path]:
-        least = self._fewest_hops.least_hops(source, destination)
+        least = self._fewest_hops.min_hops(source, destination)
         if least is None:
             return []
-        most_hops = least + self.extra_hops
+        max_hops = least + self.extra_hops
         wanted = self.count - self.count // 2
-        few = set(islice(self._fewest_hops.paths(source, destination, most_hops), wanted))
-        light = self._least_work.paths(source, destination, most_hops)
+        few = set(islice(self._fewest_hops.paths(source, destination, max_hops), wanted))
+        light = self._least_work.paths(source, destination, max_hops)
         others = islice((nodes for nodes in light if nodes not in few), self.count - wanted)
         return sorted(map(self._path, (*few, *others)), key=_hops_length_nodes)
 
@@ -183,15 +183,15 @@ class _Search:
         self._arcs = _Arcs.of(neighbours, cost)
         self._walks: dict[int, _Walks] = {}
 
-    def least_hops(self, source: int, destination: int) -> int | None:
+    def min_hops(self, source: int, destination: int) -> int | None:
         """Fewest hops of any path; None if there is none."""
-        fewer = self._walks_to(destination).least_hops([node for node, _ in self._neighbours[source]])
+        fewer = self._walks_to(destination).min_hops([node for node, _ in self._neighbours[source]])
         return None if fewer is None else 1 + fewer
 
-    def paths(self, source: int, destination: int, most_hops: int) -> Iterator[tuple[int, ...]]:
-        """Nodes of each path of at most `most_hops` hops, by (cost, nodes), until 20,000 are opened."""
+    def paths(self, source: int, destination: int, max_hops: int) -> Iterator[tuple[int, ...]]:
+        """Nodes of each path of at most `max_hops` hops, by (cost, nodes), until 20,000 are opened."""
         neighbours, cost = self._neighbours, self._cost
-        bound = self._walks_to(destination).up_to(most_hops - 1)
+        bound = self._walks_to(destination).up_to(max_hops - 1)
         # Entries are (bound on the whole cost, nodes so far, cost so far): ties go by nodes.
         heap: list[tuple[int, tuple[int, ...], int]] = [(0, (source,), 0)]
         for _ in range(_MOST_EXPANSIONS):
@@ -201,7 +201,7 @@ class _Search:
             if nodes[-1] == destination:
                 yield nodes
                 continue
-            least_left = bound[most_hops - len(nodes)]
+            least_left = bound[max_hops - len(nodes)]
             for node, link in neighbours[nodes[-1]]:
                 so_far = walked + cost[link]
                 beyond = so_far + least_left[node]
@@ -261,7 +261,7 @@ class _Walks:
             self._grow()
         return self._rows
 
-    def least_hops(self, nodes: list[int]) -> int | None:
+    def min_hops(self, nodes: list[int]) -> int | None:
         """The fewest hops in which any of the nodes is reached; None if none is."""
         hops = 0
         while True:

@@ -4,7 +4,7 @@ Source: Kolar, Zang, Chung, Suchara and Kettimuthu (2022, arXiv:2212.08806); Zha
 arXiv:2502.01964). Every epoch each node draws a neighbour or "none", from its own stream, by probabilities
 that `shelves` adapts to use. It orders a pair with the neighbour drawn if its quota, its source and the free
 qubits known of both allow, one order at a time with each. The pair is kept for as long as a fresh one meets
-`least_fidelity`.
+`min_fidelity`.
 A request takes the path and plan of best believed chance in time, links with a pair on the shelf counting as
 made; the plane then takes the oldest pair that lets the path meet its target. A node knows its own shelf, and
 those of its neighbours from their news, one number a link.
@@ -50,35 +50,35 @@ _LONGEST_LIFE_S = 3600.0
 class ContinuousParameters:
     """What can be set of adaptive continuous generation."""
 
-    gain: float = tunable(0.05, low=0.01, high=0.5, log=True, rights="elementary")
+    learning_rate: float = tunable(0.05, low=0.01, high=0.5, log=True, rights="elementary")
     """What the probability of a neighbour that was of use gains in a period, before all are normalised."""
     period_s: float = tunable(1.0, low=0.2, high=10.0, log=True, rights="elementary")
     """How often probabilities are changed."""
-    quota_share: float = tunable(0.25, low=0.05, high=0.5, rights="elementary")
+    memory_quota: float = tunable(0.25, low=0.05, high=0.5, rights="elementary")
     """Share of a node's qubits that pairs it owns or has ordered may hold; one at least."""
-    least_fidelity: float = tunable(0.9, low=0.7, high=0.96, rights="elementary")
+    min_fidelity: float = tunable(0.9, low=0.7, high=0.96, rights="elementary")
     """A pair is kept while it is believed to meet this."""
-    thrift_per_s: float = tunable(0.1, low=0.01, high=1.0, log=True)
+    delay_weight_per_s: float = tunable(0.1, low=0.01, high=1.0, log=True)
     """Chance given up, where there is a choice, for each second of finish and of nodes' time saved."""
-    backlog: float = 0.0
+    max_source_backlog: float = 0.0
     """Pairs that may be ahead at the node's source when it orders. On seeds 0 and 1 of the paper's set-up 1
     delivered .007 more, with half as much contention again."""
     back_off_s: float = 2.0
     """After a refusal, or an order that came to nothing, the neighbour is left alone for so long."""
-    free_memories: int = 4
+    min_free_memories: int = 4
     """Free qubits that both ends must have, known or believed."""
-    wait_share: float = 0.15
+    storage_fraction: float = 0.15
     """Believed age of link pairs when they are swapped, as a share of the expected finish."""
-    least_chance: float = 0.05
+    min_success_probability: float = 0.05
     """A request waits while no path is believed to deliver it in time with more than this chance."""
 
     def __post_init__(self) -> None:
-        if not (self.gain > 0.0 and self.period_s > 0.0):
-            raise ValueError(f"gain is {self.gain!r} and period_s {self.period_s!r}; both must be above 0")
-        if not 0.0 <= self.wait_share <= 1.0:
-            raise ValueError(f"wait_share is {self.wait_share!r}; it must be between 0 and 1")
-        if not 0.25 < self.least_fidelity < 1.0:
-            raise ValueError(f"least_fidelity is {self.least_fidelity!r}; it must be above 1/4 and below 1")
+        if not (self.learning_rate > 0.0 and self.period_s > 0.0):
+            raise ValueError(f"learning_rate is {self.learning_rate!r} and period_s {self.period_s!r}; both must be above 0")
+        if not 0.0 <= self.storage_fraction <= 1.0:
+            raise ValueError(f"storage_fraction is {self.storage_fraction!r}; it must be between 0 and 1")
+        if not 0.25 < self.min_fidelity < 1.0:
+            raise ValueError(f"min_fidelity is {self.min_fidelity!r}; it must be above 1/4 and below 1")
 
 
 class LocalContinuous:
@@ -100,8 +100,8 @@ class LocalContinuous:
         network, rule = context.network, self._parameters
         self._context = context
         self._offers = Offers(context)
-        self._quota = np.maximum(np.floor(rule.quota_share * network.memories), 1).astype(np.int64)
-        self.shelves = Shelves(network, gain=rule.gain, back_off_s=rule.back_off_s, quota=self._quota)
+        self._quota = np.maximum(np.floor(rule.memory_quota * network.memories), 1).astype(np.int64)
+        self.shelves = Shelves(network, learning_rate=rule.learning_rate, back_off_s=rule.back_off_s, quota=self._quota)
         self.news_width = self.shelves.degree
         self._streams = [context.site_stream(site) for site in range(network.node_count)]
         self.asks_at_epochs = context.rights != "serve"
@@ -140,7 +140,7 @@ class LocalContinuous:
         path = Path(
             (node, neighbour), (link,), float(network.graph.length_km[link]), float(network.delay_s[link])
         )
-        life_s = self._context.estimates.useful_life_s(path, self._parameters.least_fidelity)
+        life_s = self._context.estimates.useful_life_s(path, self._parameters.min_fidelity)
         return min(life_s, _LONGEST_LIFE_S)
 
     def _orders(self, views: Views) -> list[Allocation]:
@@ -153,10 +153,10 @@ class LocalContinuous:
         ready = views.stock_owner[rows] == sites[rows, None]
         status = views.status[rows]
         may = (place < shelves.degree) & (ready.sum(axis=1) < self._quota[sites[rows]])
-        may &= ~(status[:, 0, EMISSION_BACKLOG] > rule.backlog)
+        may &= ~(status[:, 0, EMISSION_BACKLOG] > rule.max_source_backlog)
         free = status[:, :, FREE_MEMORIES]
         there = free[np.arange(len(rows)), np.minimum(place + 1, free.shape[1] - 1)]
-        may &= ~(np.fmin(free[:, 0], there) < rule.free_memories)
+        may &= ~(np.fmin(free[:, 0], there) < rule.min_free_memories)
         return [
             order
             for row, chosen in zip(rows[may].tolist(), place[may].tolist(), strict=True)
@@ -182,7 +182,7 @@ class LocalContinuous:
         return Allocation(
             source=site,
             destination=neighbour,
-            target_fidelity=self._parameters.least_fidelity,
+            target_fidelity=self._parameters.min_fidelity,
             path=(site, neighbour),
             expires_s=until_s,
             purpose="stock",
@@ -196,7 +196,7 @@ class LocalContinuous:
         return np.asarray((place[:, :, None] == np.arange(self.shelves.degree)).sum(axis=1), dtype=np.float64)
 
     def _serve_all(self, view: Views, shelf: Floats) -> list[Allocation]:
-        load = Load.of_view(view, self._context.network, unseen_tokens=1.0)
+        load = Load.of_view(view, self._context.network, unobserved_tokens=1.0)
         stocked, away = self._stocked(view, shelf), view.away()
         waiting = sorted(waiting_requests(view), key=lambda request: (request.deadline_s, request.id))
         return [
@@ -231,9 +231,9 @@ class LocalContinuous:
             options,
             chance,
             load,
-            least_gain=rule.least_chance,
-            thrift_per_s=rule.thrift_per_s,
-            wait_share=rule.wait_share,
+            least_gain=rule.min_success_probability,
+            delay_weight_per_s=rule.delay_weight_per_s,
+            storage_fraction=rule.storage_fraction,
         )
         if found is None:
             return None

@@ -33,13 +33,13 @@ class BeliefParameters(BaseStockRule):
     The defaults are the best of a few tried on seeds 0-4 of the quickstart, at its load and 1.5 times it.
     """
 
-    wait_share: float = tunable(0.15, low=0.0, high=0.5)
+    storage_fraction: float = tunable(0.15, low=0.0, high=0.5)
     """Believed age of link pairs when they are swapped, as a share of the expected finish."""
-    thrift: float = tunable(0.1, low=0.0, high=0.5)
+    resource_weight: float = tunable(0.1, low=0.0, high=0.5)
     """Seconds of later finish accepted for each second of source and repeater time left to others."""
-    unseen_pairs: float = 1.0
+    unobserved_backlog: float = 1.0
     """Pairs believed ahead at sources a site has no news of; central: there are none."""
-    unseen_tokens: float = tunable(0.0, low=0.0, high=1.0, control="local")
+    unobserved_tokens: float = tunable(0.0, low=0.0, high=1.0, control="local")
     """Tokens believed ready at repeaters a site has no news of; central: there are none."""
 
     end_rounds: bool = True
@@ -47,8 +47,8 @@ class BeliefParameters(BaseStockRule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0.0 <= self.wait_share <= 1.0:
-            raise ValueError(f"wait_share is {self.wait_share!r}; it must be between 0 and 1")
+        if not 0.0 <= self.storage_fraction <= 1.0:
+            raise ValueError(f"storage_fraction is {self.storage_fraction!r}; it must be between 0 and 1")
 
 
 class DeadlineOrder(ABC):
@@ -68,7 +68,7 @@ class DeadlineOrder(ABC):
         rule = self._parameters
         self._context = context
         self._planner = Planner(
-            context, wait_share=rule.wait_share, thrift=rule.thrift, end_rounds=rule.end_rounds
+            context, storage_fraction=rule.storage_fraction, resource_weight=rule.resource_weight, end_rounds=rule.end_rounds
         )
         self._stock = Stockroom(context, self._planner, rule=rule)
         self.asks_at_epochs = self._stock.is_open
@@ -91,8 +91,8 @@ class DeadlineOrder(ABC):
         load = Load.of_view(
             view,
             self._context.network,
-            unseen_pairs=self._parameters.unseen_pairs,
-            unseen_tokens=self._parameters.unseen_tokens,
+            unobserved_backlog=self._parameters.unobserved_backlog,
+            unobserved_tokens=self._parameters.unobserved_tokens,
         )
         shelf, away = self._stock.shelf(view) if waiting else {}, view.away()
         made = [
@@ -103,7 +103,7 @@ class DeadlineOrder(ABC):
     def _serve(
         self, request: Waiting, now_s: float, load: Load, shelf: Shelf, away: Away
     ) -> Allocation | None:
-        served = serve_from_stock(request, shelf, margin=self._parameters.margin)
+        served = serve_from_stock(request, shelf, fidelity_margin=self._parameters.fidelity_margin)
         if served is not None:
             return served
         left_s = request.deadline_s - now_s - command_s(self._context, request.source)

@@ -29,17 +29,17 @@ from qdpem.scenario.schema import Control, Rights
 class LiveParameters(BeliefParameters):
     """What can be set of the queue-aware rule."""
 
-    hope: float = tunable(0.8, low=0.4, high=4.0, log=True)
+    max_unloaded_delay: float = tunable(0.8, low=0.4, high=4.0, log=True)
     """A request is left if even an idle network is expected to need more than this share of its slack."""
-    crowd: float = tunable(2.0, low=0.5, high=32.0, log=True)
+    max_loaded_delay: float = tunable(2.0, low=0.5, high=32.0, log=True)
     """A request is left while, behind the work ahead, it is expected to need more than so often its slack."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.hope > 0.0:
-            raise ValueError(f"hope is {self.hope!r}; it must be above 0")
-        if not self.crowd > 0.0:
-            raise ValueError(f"crowd is {self.crowd!r}; it must be above 0")
+        if not self.max_unloaded_delay > 0.0:
+            raise ValueError(f"max_unloaded_delay is {self.max_unloaded_delay!r}; it must be above 0")
+        if not self.max_loaded_delay > 0.0:
+            raise ValueError(f"max_loaded_delay is {self.max_loaded_delay!r}; it must be above 0")
 
 
 class CentralLive(DeadlineOrder):
@@ -57,12 +57,12 @@ class CentralLive(DeadlineOrder):
             request.destination,
             load,
             target_fidelity=request.target_fidelity,
-            within_s=self._parameters.hope * left_s,
+            within_s=self._parameters.max_unloaded_delay * left_s,
             pairs=request.pairs,
             away=away,
             shelf=None if request.standing else shelf,
             left_s=left_s,
-            busy_s=self._parameters.crowd * left_s,
+            busy_s=self._parameters.max_loaded_delay * left_s,
         )
 
 

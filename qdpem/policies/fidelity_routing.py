@@ -54,7 +54,7 @@ class FidelityRoutingParameters(BeliefParameters):
     """Capacity is what links and repeaters can give within this time, or the time left if that is less."""
     overflow: str = tunable("wait", choices=("wait", "queue"))
     """Who finds no capacity left waits for it ("wait") or queues where it would have gone ("queue")."""
-    thrift: float = tunable(0.1, low=0.0, high=0.5, rights="remote")
+    resource_weight: float = tunable(0.1, low=0.0, high=0.5, rights="remote")
     """Seconds of later finish accepted for each second of work left to others, for remote pairs."""
 
     def __post_init__(self) -> None:
@@ -75,7 +75,7 @@ class CentralFidelityRouting(DeadlineOrder):
     def reset(self, context: Context) -> None:
         """Begin a run: weigh links and swaps of the map."""
         super().reset(context)
-        self._given = GivenPaths(context, wait_share=self._parameters.wait_share)
+        self._given = GivenPaths(context, storage_fraction=self._parameters.storage_fraction)
         self._search = PurestPaths(context)
         self._asleep = Noted("asleep")
 

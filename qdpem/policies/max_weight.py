@@ -3,12 +3,12 @@
 Source: max-weight scheduling of entanglement switches (Vasantam and Towsley 2021, arXiv:2106.00831), with
 local and with full information over networks as in Fittipaldi, Giovanidis and Grosshans (2024,
 arXiv:2307.06009). There queues wait for ever and backlog is a count; here a request is worth nothing after
-its deadline, so it counts 1 / (1 + slack / `urgency_s`). The weight of a pair of nodes is the sum over what
+its deadline, so it counts 1 / (1 + slack / `half_weight_slack_s`). The weight of a pair of nodes is the sum over what
 waits for it, times the believed chance in time of its most urgent request over the best path and plan (1 from
 stock). Only paths count that are available: whose repeaters have a token, and whose links a source that is
-done with what is ahead of it, now or within `ahead_s`. Greedily, the heaviest takes its tokens, emissions and
+done with what is ahead of it, now or within `availability_horizon_s`. Greedily, the heaviest takes its tokens, emissions and
 stock, and the rest is weighed again with what is left. What finds no path available, or none with more than
-`least_chance`, waits uncommitted and is weighed again when the site is asked next.
+`min_success_probability`, waits uncommitted and is weighed again when the site is asked next.
 Knowledge: the map, aged status of all nodes (central) or of neighbours (local), the site's own book of
 orders, its stock. It never forecasts. With a right to stock it keeps the base stock of `base_stock`.
 Work: O(K x plans x hops) for each pair of nodes with something waiting, again for each one served: a weight
@@ -42,29 +42,29 @@ from qdpem.scenario.schema import Control, Rights
 class MaxWeightParameters(BaseStockRule):
     """What can be set of max-weight; those of base stock matter only with a right to stock."""
 
-    urgency_s: float = tunable(0.3, low=0.03, high=3.0, log=True)
+    half_weight_slack_s: float = tunable(0.3, low=0.03, high=3.0, log=True)
     """Slack at which a request counts half of what it does at its deadline."""
-    ahead_s: float = tunable(1.0, low=0.01, high=3.0, log=True)
+    availability_horizon_s: float = tunable(1.0, low=0.01, high=3.0, log=True)
     """A path is available while what is ahead at its repeaters and sources is done within this time."""
-    least_chance: float = tunable(0.05, low=0.0, high=0.5)
+    min_success_probability: float = tunable(0.05, low=0.0, high=0.5)
     """A request waits while no path is believed to deliver it in time with more than this chance."""
-    thrift_per_s: float = tunable(0.1, low=0.01, high=1.0, log=True)
+    delay_weight_per_s: float = tunable(0.1, low=0.01, high=1.0, log=True)
     """Chance given up, where there is a choice, for each second of finish and of nodes' time saved."""
-    wait_share: float = tunable(0.15, low=0.0, high=0.5)
+    storage_fraction: float = tunable(0.15, low=0.0, high=0.5)
     """Believed age of link pairs when they are swapped, as a share of the expected finish."""
-    unseen_tokens: float = tunable(1.0, low=0.0, high=1.0, control="local")
+    unobserved_tokens: float = tunable(1.0, low=0.0, high=1.0, control="local")
     """Tokens believed ready at repeaters a site has no news of; central: there are none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0.0 <= self.wait_share <= 1.0:
-            raise ValueError(f"wait_share is {self.wait_share!r}; it must be between 0 and 1")
-        if not 0.0 <= self.least_chance < 1.0:
-            raise ValueError(f"least_chance is {self.least_chance!r}; it must be at least 0 and below 1")
-        if not self.urgency_s > 0.0:
-            raise ValueError(f"urgency_s is {self.urgency_s!r}; it must be above 0")
-        if not self.ahead_s >= 0.0:
-            raise ValueError(f"ahead_s is {self.ahead_s!r}; it must be 0 or more")
+        if not 0.0 <= self.storage_fraction <= 1.0:
+            raise ValueError(f"storage_fraction is {self.storage_fraction!r}; it must be between 0 and 1")
+        if not 0.0 <= self.min_success_probability < 1.0:
+            raise ValueError(f"min_success_probability is {self.min_success_probability!r}; it must be at least 0 and below 1")
+        if not self.half_weight_slack_s > 0.0:
+            raise ValueError(f"half_weight_slack_s is {self.half_weight_slack_s!r}; it must be above 0")
+        if not self.availability_horizon_s >= 0.0:
+            raise ValueError(f"availability_horizon_s is {self.availability_horizon_s!r}; it must be 0 or more")
 
 
 class LocalMaxWeight:
@@ -85,7 +85,7 @@ class LocalMaxWeight:
         """Begin a run."""
         self._context = context
         self._offers = Offers(context)
-        planner = Planner(context, wait_share=self._parameters.wait_share)
+        planner = Planner(context, storage_fraction=self._parameters.storage_fraction)
         self._stock = Stockroom(context, planner, rule=self._parameters)
 
     def decide(self, views: Views) -> Decisions:
@@ -103,7 +103,7 @@ class LocalMaxWeight:
 
     def _rule(self, view: Views, missing: list[tuple[int, int]]) -> tuple[Allocation, ...]:
         rule = self._parameters
-        load = Load.of_view(view, self._context.network, unseen_tokens=rule.unseen_tokens)
+        load = Load.of_view(view, self._context.network, unobserved_tokens=rule.unobserved_tokens)
         away = view.away()
         matching = Matching(
             self._context,
@@ -172,49 +172,49 @@ class Matching:
         return sum(map(self._urgency, queue)) * self._best(queue[0])[0]
 
     def _urgency(self, request: Waiting) -> float:
-        return 1.0 / (1.0 + (request.deadline_s - self._now_s) / self._rule.urgency_s)
+        return 1.0 / (1.0 + (request.deadline_s - self._now_s) / self._rule.half_weight_slack_s)
 
     def _best(self, request: Waiting) -> tuple[float, Choice | None]:
         """The chance of the best that is left for a request, and the choice; none from stock, 0 to wait."""
-        margin = self._rule.margin
+        fidelity_margin = self._rule.fidelity_margin
         shelf = {ends: list(kept) for ends, kept in self._shelf.items()}
-        if shelf and serve_from_stock(request, shelf, margin=margin) is not None:
+        if shelf and serve_from_stock(request, shelf, fidelity_margin=fidelity_margin) is not None:
             return 1.0, None
         options = self._offers.between(request.source, request.destination, self._away)
         if options is None:
             return 0.0, None
         slack_s = request.deadline_s - self._now_s - command_s(self._context, request.source)
         chance = chance_in_time(options, self._load, pairs=request.pairs, slack_s=slack_s)
-        chance[:, ~available(options, self._load, request.pairs, self._rule.ahead_s)] = 0.0
+        chance[:, ~available(options, self._load, request.pairs, self._rule.availability_horizon_s)] = 0.0
         found = self._offers.first_good(
             request,
             options,
             chance,
             self._load,
-            least_gain=self._rule.least_chance,
-            thrift_per_s=self._rule.thrift_per_s,
-            wait_share=self._rule.wait_share,
+            least_gain=self._rule.min_success_probability,
+            delay_weight_per_s=self._rule.delay_weight_per_s,
+            storage_fraction=self._rule.storage_fraction,
         )
         return (float(chance.ravel()[found[1]]), found[0]) if found else (0.0, None)
 
     def _take(self, request: Waiting) -> Allocation:
         choice = self._best(request)[1]
         if choice is None:
-            served = serve_from_stock(request, self._shelf, margin=self._rule.margin)
+            served = serve_from_stock(request, self._shelf, fidelity_margin=self._rule.fidelity_margin)
             assert served is not None
             return served
         self._load.add(choice, pairs=request.pairs)
         return request.allocation(choice.path.nodes, plan=choice.plan)
 
 
-def available(options: Options, load: Load, pairs: int, ahead_s: float) -> NDArray[np.bool_]:
-    """Paths whose repeaters have `pairs` tokens, and whose links a free source, within `ahead_s`, [K]."""
+def available(options: Options, load: Load, pairs: int, availability_horizon_s: float) -> NDArray[np.bool_]:
+    """Paths whose repeaters have `pairs` tokens, and whose links a free source, within `availability_horizon_s`, [K]."""
     ready_s = load.ready_s
     source_s = np.minimum(
         np.where(options.rate_first_hz > 0.0, ready_s[options.first], np.inf),
         np.where(options.rate_second_hz > 0.0, ready_s[options.second], np.inf),
     )
     token_s = load.token_wait_s(pairs)[options.inner]
-    links = (source_s <= ahead_s) | ~options.is_link
-    repeaters = (token_s <= ahead_s) | ~options.is_inner
+    links = (source_s <= availability_horizon_s) | ~options.is_link
+    repeaters = (token_s <= availability_horizon_s) | ~options.is_inner
     return np.asarray((links & repeaters).all(axis=1))

@@ -7,8 +7,8 @@ deliveries fills repeaters to the brim, and to it all paths of a light load are 
 nodes and what is within their reach: how many hops each number of distillation rounds allows, at the age that
 an idle network gives, at most 4 more than the fewest.
 A flow knows no queue. So a path drawn is passed over for the next one drawn while it is expected to finish
-later than `trust` x the time left. Requests that the flow leaves out, or whose ways are all too slow, go the
-way of least expected finish if that is within `spare` x the time left, and else wait for the next epoch.
+later than `max_path_delay` x the time left. Requests that the flow leaves out, or whose ways are all too slow, go the
+way of least expected finish if that is within `max_fallback_delay` x the time left, and else wait for the next epoch.
 Knowledge: the map, news of outages, all requests that reached the controller, a forecast where the arm has
 one, reports of all nodes and the controller's own book. With a right to stock it serves from and keeps base
 stock as `live` does.
@@ -54,21 +54,21 @@ class FlowMixParameters(LiveParameters):
 
     period_s: float = tunable(20.0, low=1.0, high=20.0, log=True)
     """The flow is solved again after this time."""
-    memory_s: float = tunable(300.0, low=5.0, high=1000.0, log=True)
+    demand_time_constant_s: float = tunable(300.0, low=5.0, high=1000.0, log=True)
     """A request this long ago counts 1/e in the demand that the flow is solved for."""
     delay_cost_per_s: float = tunable(0.1, low=0.01, high=1.0, log=True)
     """What a second of expected waiting costs in the flow, a delivery being worth 1."""
-    trust: float = 1.0
+    max_path_delay: float = 1.0
     """A path drawn is taken if expected to finish within this share of the time left; 0: none is."""
-    spare: float = 2.0
+    max_fallback_delay: float = 2.0
     """What the flow leaves out is tried if expected to finish within this share of the time left; 0: left."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("period_s", "memory_s"):
+        for name in ("period_s", "demand_time_constant_s"):
             if not getattr(self, name) > 0.0:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be above 0")
-        for name in ("delay_cost_per_s", "trust", "spare"):
+        for name in ("delay_cost_per_s", "max_path_delay", "max_fallback_delay"):
             if not getattr(self, name) >= 0.0:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be 0 or more")
 
@@ -84,10 +84,10 @@ class CentralFlowMix(CentralLive):
         """Begin a run: no demand seen, nothing solved."""
         super().reset(context)
         rule = self._parameters
-        self._given = GivenPaths(context, wait_share=rule.wait_share)
-        self._reach = Reach(context, wait_share=rule.wait_share)
+        self._given = GivenPaths(context, storage_fraction=rule.storage_fraction)
+        self._reach = Reach(context, storage_fraction=rule.storage_fraction)
         self._mixer = FlowMixer(delay_cost_per_s=rule.delay_cost_per_s, tolerance=_TOLERANCE)
-        self._seen = DemandSeen(context, memory_s=rule.memory_s, period_s=rule.period_s)
+        self._seen = DemandSeen(context, demand_time_constant_s=rule.demand_time_constant_s, period_s=rule.period_s)
         self._draws = context.site_stream(CONTROLLER)
         self.mixes: dict[Key, Mix] = {}
         self._solve_at_s = -np.inf
@@ -175,11 +175,11 @@ class CentralFlowMix(CentralLive):
             if found is not None:
                 return found
         choice = super()._choose(request, load, left_s=left_s, shelf=shelf, away=away)
-        if choice is not None and choice.finish_s <= self._parameters.spare * left_s:
+        if choice is not None and choice.finish_s <= self._parameters.max_fallback_delay * left_s:
             return choice
         # A queue may be shorter by the next epoch.
         again_s = self._now_s + self._context.plane.decision_epoch_s
-        self._asleep.note(request.id, again_s if self._parameters.spare else request.deadline_s)
+        self._asleep.note(request.id, again_s if self._parameters.max_fallback_delay else request.deadline_s)
         return None
 
     def _drawn(self, request: Waiting, mix: Mix, load: Load, *, left_s: float, away: Away) -> Fit | None:
@@ -195,14 +195,14 @@ class CentralFlowMix(CentralLive):
             tuple(nodes[::-1] for nodes in mix.ways) if turned else mix.ways,
             load,
             target_fidelity=request.target_fidelity,
-            within_s=self._parameters.hope * left_s,
+            within_s=self._parameters.max_unloaded_delay * left_s,
             pairs=request.pairs,
             least_rounds=mix.rounds,
         )
         places: list[int] = order.tolist()
         for place in places:
             fit = fits[place]
-            if fit is None or fit.finish_s > self._parameters.trust * left_s:
+            if fit is None or fit.finish_s > self._parameters.max_path_delay * left_s:
                 continue
             if not (away and away.hits(fit.path.nodes, fit.path.links)):
                 return fit
@@ -223,9 +223,9 @@ def draw_order(shares: NDArray[np.float64], draws: np.random.Generator) -> NDArr
 class Reach:
     """How far each number of distillation rounds reaches, and what it costs, on a link of median fidelity."""
 
-    def __init__(self, context: Context, *, wait_share: float) -> None:
+    def __init__(self, context: Context, *, storage_fraction: float) -> None:
         self._context = context
-        self._wait_share = wait_share
+        self._wait_share = storage_fraction
         network = context.network
         fresh = [context.estimates.link_fidelity(link) for link in range(network.link_count)]
         self._link = int(np.argsort(fresh, kind="stable")[len(fresh) // 2])
@@ -236,13 +236,13 @@ class Reach:
         ]
         self._found: dict[tuple[float, int], tuple[Option, ...]] = {}
 
-    def options(self, target_fidelity: float, most_hops: int) -> tuple[Option, ...]:
-        """Each number of rounds that reaches further than fewer do, within `most_hops`."""
-        key = target_fidelity, most_hops
+    def options(self, target_fidelity: float, max_hops: int) -> tuple[Option, ...]:
+        """Each number of rounds that reaches further than fewer do, within `max_hops`."""
+        key = target_fidelity, max_hops
         if key not in self._found:
             found: list[Option] = []
             for rounds, cost in enumerate(self._costs):
-                hops = self._hops(target_fidelity, rounds, most_hops)
+                hops = self._hops(target_fidelity, rounds, max_hops)
                 if hops > max((option.max_hops for option in found), default=0):
                     found.append(Option(hops, cost))
             self._found[key] = tuple(found)

@@ -4,7 +4,7 @@ Source: price-based rate control of Gauthier, Vardoyan and Wehner (2023, arXiv:2
 switch, here for all sources and repeaters of a network; a price that follows the queue as well as the rate,
 against a target below capacity so that queues stay short, is that of Athuraliya, Low, Li and Yin (2001).
 A node measures work in seconds of its repeater (1/c a swap) and of its source. Once asked after dt it sets
-q <- [q + (work that came in) - target_use x dt]+ for either, and a job there costs step x q. It sees its own
+q <- [q + (work that came in) - target_utilization x dt]+ for either, and a job there costs step x q. It sees its own
 bucket, so the swaps made; its own queues; and whether its source had work. Prices are told to neighbours,
 who pass on those of nodes behind them, each along the fewest hops: two epochs a hop.
 A request takes, among its K paths and 3 plans, the one with the largest utility - price x use, utility being
@@ -56,26 +56,26 @@ _WHOLE = 1e-6
 class PriceParameters(BaseStockRule):
     """What can be set of the price-based rule; those of base stock matter only with a right to stock."""
 
-    step_per_s: float = tunable(0.15, low=0.03, high=3.0, log=True)
+    step_size: float = tunable(0.15, low=0.03, high=3.0, log=True)
     """Utility that a job costs for each second of work ahead at its node."""
-    target_use: float = tunable(0.9, low=0.6, high=1.0)
+    target_utilization: float = tunable(0.9, low=0.6, high=1.0)
     """Share of its capacity up to which a node charges nothing in the long run."""
-    thrift_per_s: float = tunable(0.1, low=0.01, high=1.0, log=True)
+    delay_weight_per_s: float = tunable(0.1, low=0.01, high=1.0, log=True)
     """Utility given up, where there is a choice, for each second of finish and of nodes' time saved."""
-    wait_share: float = tunable(0.15, low=0.0, high=0.5)
+    storage_fraction: float = tunable(0.15, low=0.0, high=0.5)
     """Believed age of link pairs when they are swapped, as a share of the expected finish."""
-    highest: float = 2.0
+    max_price: float = 2.0
     """No price is above this; the utility of a request is at most 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0.0 <= self.wait_share <= 1.0:
-            raise ValueError(f"wait_share is {self.wait_share!r}; it must be between 0 and 1")
-        if not 0.0 < self.target_use <= 1.0:
-            raise ValueError(f"target_use is {self.target_use!r}; it must be above 0 and at most 1")
-        if not (self.step_per_s > 0.0 and self.highest > 0.0):
+        if not 0.0 <= self.storage_fraction <= 1.0:
+            raise ValueError(f"storage_fraction is {self.storage_fraction!r}; it must be between 0 and 1")
+        if not 0.0 < self.target_utilization <= 1.0:
+            raise ValueError(f"target_utilization is {self.target_utilization!r}; it must be above 0 and at most 1")
+        if not (self.step_size > 0.0 and self.max_price > 0.0):
             raise ValueError(
-                f"step_per_s is {self.step_per_s!r} and highest {self.highest!r}; both must be above 0"
+                f"step_size is {self.step_size!r} and max_price {self.max_price!r}; both must be above 0"
             )
 
 
@@ -87,9 +87,9 @@ class PriceBook:
     and whether there were any.
     """
 
-    def __init__(self, network: Network, *, step_per_s: float, target_use: float, highest: float) -> None:
+    def __init__(self, network: Network, *, step_size: float, target_utilization: float, max_price: float) -> None:
         nodes = network.node_count
-        self._step_per_s, self._target_use, self._highest = step_per_s, target_use, highest
+        self._step_size, self._target_utilization, self._max_price = step_size, target_utilization, max_price
         self._rate_hz = network.repeater_rate_hz
         self._burst = network.repeater_burst
         self._pair_time_s = network.pair_time_s
@@ -123,8 +123,8 @@ class PriceBook:
             sending_s = (pairs - seen[:, 3]) * job_s + was_busy * since_s
         # Claims that gave up leave the queue and lower the price: to count them as come in makes it swing.
         came_s = np.stack([np.where(rate_hz > 0.0, swapping_s, 0.0), sending_s], axis=1)
-        excess_s = np.nan_to_num(came_s - self._target_use * since_s[:, None])
-        self.own[sites] = np.clip(self.own[sites] + self._step_per_s * excess_s, 0.0, self._highest)
+        excess_s = np.nan_to_num(came_s - self._target_utilization * since_s[:, None])
+        self.own[sites] = np.clip(self.own[sites] + self._step_size * excess_s, 0.0, self._max_price)
         self.seen[sites] = np.stack([np.full(len(sites), views.time_s), tokens, swaps, pairs], axis=1)
 
     def _hear(self, views: Views) -> None:
@@ -138,7 +138,7 @@ class PriceBook:
         heard = np.stack([views.status[rows, via, columns + kind] for kind in (REPEATER, SOURCE)], axis=2)
         known = (via > 0) & np.isfinite(heard).all(axis=2)
         self.believed[sites] = np.where(
-            known[:, :, None], np.clip(heard, 0.0, self._highest), self.believed[sites]
+            known[:, :, None], np.clip(heard, 0.0, self._max_price), self.believed[sites]
         )
 
     def _nearest(self, site: int, silent: NDArray[np.bool_] | None) -> NDArray[np.int64]:
@@ -172,10 +172,10 @@ class LocalPrices:
         self._context = context
         self.news_width = 2 * context.network.node_count
         self.book = PriceBook(
-            context.network, step_per_s=rule.step_per_s, target_use=rule.target_use, highest=rule.highest
+            context.network, step_size=rule.step_size, target_utilization=rule.target_utilization, max_price=rule.max_price
         )
         self._market = Market(context, rule)
-        self._stock = Stockroom(context, Planner(context, wait_share=rule.wait_share), rule=rule)
+        self._stock = Stockroom(context, Planner(context, storage_fraction=rule.storage_fraction), rule=rule)
 
     def decide(self, views: Views) -> Decisions:
         """Set prices; serve what waits and is worth its price; then fill up the stock."""
@@ -221,7 +221,7 @@ class LocalPrices:
         away: Away,
     ) -> Allocation | None:
         if shelf:
-            served = serve_from_stock(request, shelf, margin=self._parameters.margin)
+            served = serve_from_stock(request, shelf, fidelity_margin=self._parameters.fidelity_margin)
             if served is not None:
                 return served
         choice = self._market.buy(request, load, prices, now_s=now_s, away=away)
@@ -252,8 +252,8 @@ class Market:
             gain,
             load,
             least_gain=0.0,
-            thrift_per_s=self._rule.thrift_per_s,
-            wait_share=self._rule.wait_share,
+            delay_weight_per_s=self._rule.delay_weight_per_s,
+            storage_fraction=self._rule.storage_fraction,
         )
         return found[0] if found else None
 

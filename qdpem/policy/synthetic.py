@@ -50,7 +50,7 @@ def small_network(physics: PhysicsModel, *, side: int = 3, length_km: float = 10
         swap_time_s=1e-3,
         distillation_time_s=1e-3,
         memories=np.full(nodes, 16),
-        foreign_stock_share=0.25,
+        remote_storage_quota=0.25,
         delay_s=np.full(len(ends), length_km / 2e5 + 1e-5),
         links=(compiled,) * len(ends),
         hardware=(hardware,) * nodes,

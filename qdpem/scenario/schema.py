@@ -65,13 +65,13 @@ class PhysicsChoice:
 class Topology:
     """Which graph: a registered generator or catalogue and its own parameters.
 
-    `length_scale` multiplies every length; links shorter than `minimum_length_km` get that length.
+    `length_scale` multiplies every length; links shorter than `min_length_km` get that length.
     """
 
     kind: str
     parameters: dict[str, Any] = field(default_factory=dict)
     length_scale: Positive = 1.0
-    minimum_length_km: Positive = 0.1
+    min_length_km: Positive = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)
@@ -99,7 +99,7 @@ class Nodes:
     cutoff_s: Positive | None = None
     memories: Count | None = None
     memories_per_link: Count | None = None
-    foreign_stock_share: Probability = 0.25
+    remote_storage_quota: Probability = 0.25
 
     @model_validator(mode="after")
     def _one_reading(self) -> Nodes:
@@ -203,20 +203,20 @@ class Bursts:
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)
 class Near:
-    """Pairs of nodes at least `least_hops` and at most `most_hops` apart, all alike.
+    """Pairs of nodes at least `min_hops` and at most `max_hops` apart, all alike.
 
     With `peers` every node picks so many of those within its reach, at random, and only pairs of which one
     has picked the other ask.
     """
 
-    least_hops: Count = 2
-    most_hops: Count = 4
+    min_hops: Count = 2
+    max_hops: Count = 4
     peers: Count | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Near:
-        if self.least_hops > self.most_hops:
-            raise ValueError(f"least_hops = {self.least_hops} must not be above most_hops = {self.most_hops}")
+        if self.min_hops > self.max_hops:
+            raise ValueError(f"min_hops = {self.min_hops} must not be above max_hops = {self.max_hops}")
         return self
 
 
@@ -224,8 +224,8 @@ class Near:
 class Demand:
     """Who asks for how much, and when: `rate_hz` is the mean of all requests of the network.
 
-    In its stead `load_share` asks, while all regions burst, for that share of the largest rate that the
-    network could serve to `served_share`; each seed's flow programme says which rate that is.
+    In its stead `load_factor` asks, while all regions burst, for that share of the largest rate that the
+    network could serve to `served_fraction`; each seed's flow programme says which rate that is.
     `weights`: "matrix" uses the topology's own demand matrix, "uniform" weighs all pairs alike, "near" those
     that `near` says, "ends" knows but one pair: the topology's first and last node, as of a line.
     `arrivals`: "poisson", stationary without `bursts`; "once": at t = 0 each pair of nodes of any weight
@@ -234,8 +234,8 @@ class Demand:
 
     classes: Annotated[tuple[RequestClass, ...], Field(min_length=1)]
     rate_hz: Positive | None = None
-    load_share: Positive | None = None
-    served_share: Annotated[float, Field(gt=0, le=1)] = 0.9
+    load_factor: Positive | None = None
+    served_fraction: Annotated[float, Field(gt=0, le=1)] = 0.9
     arrivals: Literal["poisson", "once"] = "poisson"
     weights: Literal["matrix", "uniform", "near", "ends"] = "uniform"
     near: Near | None = None
@@ -247,9 +247,9 @@ class Demand:
             raise ValueError(
                 f"near means nothing while weights is {self.weights!r}; set weights to 'near' or leave it out"
             )
-        rated = self.rate_hz is not None or self.load_share is not None
+        rated = self.rate_hz is not None or self.load_factor is not None
         if self.arrivals == "once":
-            for name, value in (("rate_hz", self.rate_hz), ("load_share", self.load_share)):
+            for name, value in (("rate_hz", self.rate_hz), ("load_factor", self.load_factor)):
                 if value is not None:
                     raise ValueError(
                         f"{name} = {value:g} means nothing while arrivals is 'once', when all requests come"
@@ -260,12 +260,12 @@ class Demand:
             return self
         if not rated:
             raise ValueError(
-                "it says neither rate_hz nor load_share; should say one of them: requests per second, or"
+                "it says neither rate_hz nor load_factor; should say one of them: requests per second, or"
                 " the share of what the network can carry"
             )
-        if self.rate_hz is not None and self.load_share is not None:
+        if self.rate_hz is not None and self.load_factor is not None:
             raise ValueError(
-                f"load_share = {self.load_share:g} cannot stand beside rate_hz = {self.rate_hz:g}; should be"
+                f"load_factor = {self.load_factor:g} cannot stand beside rate_hz = {self.rate_hz:g}; should be"
                 " one of them, for either says how much is asked"
             )
         return self
@@ -327,14 +327,14 @@ class Training:
     rounds: Count = 20
     episodes_per_round: Count = 2
     episode_s: Positive = 64.0
-    passes: Count = 4
+    epochs: Count = 4
     learning_rate: Positive = 3e-3
-    clip_ratio: Positive = 0.2
-    entropy_weight: NotNegative = 0.01
+    clip_range: Positive = 0.2
+    entropy_coef: NotNegative = 0.01
     discount_time_s: Positive = 4.0
-    trace_decay: Probability = 0.5
+    gae_lambda: Probability = 0.5
     clip_norm: Positive = 0.5
-    server_rate: Positive = 3.0
+    server_learning_rate: Positive = 3.0
     epsilon: Annotated[float, Field(gt=0)] = 8.0
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-3
 

@@ -31,8 +31,8 @@ class Cell:
     def name(self) -> str:
         """A directory's name: axes and their values.
 
-        >>> Cell(words={"load_share": "0.3", "size": "25"}, settings={}, scenario=None).name
-        'load_share=0.3,size=25'
+        >>> Cell(words={"load_factor": "0.3", "size": "25"}, settings={}, scenario=None).name
+        'load_factor=0.3,size=25'
         """
         return ",".join(f"{axis}={word}" for axis, word in self.words.items())
 

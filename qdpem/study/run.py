@@ -173,7 +173,7 @@ def seed_load(task: Task) -> tuple[int, Load | None]:
 
 def _with_loads(planned: Sequence[Planned], *, engine: str, workers: int | None) -> list[Planned]:
     """The same tasks with their loads, where finding them takes time: once per seed, not once per arm."""
-    first = {one.task.seed: one.task for one in planned if one.task.scenario.demand.load_share is not None}
+    first = {one.task.seed: one.task for one in planned if one.task.scenario.demand.load_factor is not None}
     if not first:
         return list(planned)
     loads = dict(run_tasks(seed_load, list(first.values()), engine=engine, workers=workers))

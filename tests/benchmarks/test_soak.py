@@ -13,7 +13,7 @@ from qdpem.simulation.resources.claims import ClaimBook
 MINUTES = 20
 SETTLED = slice(4, 9)
 """Samples after minutes 5 to 9, against those after the last five."""
-ORDERS = {"least_use": 0.0, "peers": 1, "reorder_s": 10.0, "link_base": 0}
+ORDERS = {"stocking_threshold": 0.0, "tracked_pairs": 1, "min_reorder_interval_s": 10.0, "link_base_stock_level": 0}
 """Remote stock is full within the first minutes; beside link stock it takes a quarter of an hour."""
 LOCAL = Arm(name="soak", policy="local-stock", parameters=ORDERS)
 CENTRAL = Arm(name="soak", policy="central-live", rights="remote", knowledge="constant", parameters=ORDERS)

@@ -82,7 +82,7 @@ def draw_scenario(seed: int) -> Scenario:
         repeater_burst=1.0 if server else one((1.0, 3.0)),
         swap_time_s=0.0 if server else 1e-3,
         source_rate_hz=Uniform(low=2.0, high=one((8.0, 30.0))),
-        foreign_stock_share=0.5,
+        remote_storage_quota=0.5,
         cutoff_s=one((None, 0.5)),
         swap_order=one(("asap", "nested", "left-to-right")),
         **qubits,
@@ -224,13 +224,13 @@ def test_no_arm_passes_a_bound_nor_any_limit_behind_it(seed):
 
 
 HARD_PRESSED_ARMS = (
-    Arm(name="central-live", parameters={"hope": 4.0, "crowd": 32.0}),
-    Arm(name="central-live", rights="virtual", knowledge="constant", parameters={"hope": 4.0, "crowd": 32.0}),
+    Arm(name="central-live", parameters={"max_unloaded_delay": 4.0, "max_loaded_delay": 32.0}),
+    Arm(name="central-live", rights="virtual", knowledge="constant", parameters={"max_unloaded_delay": 4.0, "max_loaded_delay": 32.0}),
     Arm(name="central-lp", parameters={"delay_cost_per_s": 0.01}),
     Arm(name="central-lp", rights="elementary", knowledge="constant"),
     Arm(name="central-qleap", parameters={"overflow": "queue"}),
     Arm(name="central-maxweight"),
-    Arm(name="local-live", parameters={"hope": 4.0, "crowd": 32.0}),
+    Arm(name="local-live", parameters={"max_unloaded_delay": 4.0, "max_loaded_delay": 32.0}),
     Arm(name="local-prices"),
     Arm(name="local-maxweight"),
     Arm(name="local-continuous"),

@@ -206,7 +206,7 @@ def test_check_judges_physics_policies_and_scenarios(ask, row_file) -> None:
 def test_parameters_that_arms_do_not_have_are_told_all_at_once(ask, row_file, command) -> None:
     arms = (
         '{ name = "near", policy = "local-live", parameters = { hop = 1.0 } }',
-        '{ name = "far", policy = "central-live", parameters = { wait_share = 2.0 } }',
+        '{ name = "far", policy = "central-live", parameters = { storage_fraction = 2.0 } }',
     )
     before, _ = row_file.read_text().split("[study]")
     row_file.write_text(f"{before}[study]\nseeds = [0]\narms = [{', '.join(arms)}]\n")
@@ -214,7 +214,7 @@ def test_parameters_that_arms_do_not_have_are_told_all_at_once(ask, row_file, co
     assert answer.exit_code == 2
     assert "2 faults" in answer.stderr
     assert "arm near.parameters.hop" in answer.stderr
-    assert "arm far.parameters.wait_share: 2.0 is not allowed" in answer.stderr
+    assert "arm far.parameters.storage_fraction: 2.0 is not allowed" in answer.stderr
 
 
 def test_check_exits_1_when_a_law_is_broken(ask, monkeypatch) -> None:
@@ -234,7 +234,7 @@ def test_version(ask) -> None:
 
 def test_a_load_share_is_told_by_run_json_study_and_report(ask, row_file) -> None:
     row_file.write_text(
-        row_file.read_text(encoding="utf-8").replace("rate_hz = 6.0\n\n[[d", "load_share = 0.5\n\n[[d")
+        row_file.read_text(encoding="utf-8").replace("rate_hz = 6.0\n\n[[d", "load_factor = 0.5\n\n[[d")
     )
     answer = ask("run", row_file, "--json", "--seed", 1000, "--out", row_file.parent / "one.h5")
     assert answer.exit_code == 0, answer.stderr

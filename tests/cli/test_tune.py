@@ -13,12 +13,12 @@ from qdpem.policy.tuning import tunable
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting(MinimumHopParameters):
-    wait_share: float = tunable(0.9, low=0.0, high=1.0)
+    storage_fraction: float = tunable(0.9, low=0.0, high=1.0)
 
 
 @pytest.fixture(autouse=True)
 def tunable_minimum_hop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever local-minhop lets be tuned, here it is its `wait_share`."""
+    """Whatever local-minhop lets be tuned, here it is its `storage_fraction`."""
     monkeypatch.setattr(LocalMinimumHop, "Parameters", Waiting)
 
 

@@ -49,7 +49,7 @@ def hops_of(network: Network) -> np.ndarray:
 def test_all_pairs_within_reach_weigh_alike_and_no_other(least: int, most: int) -> None:
     network = mesh_network(1)
     hops = hops_of(network)
-    weights = near_weights(network, Near(least_hops=least, most_hops=most), seed=1)
+    weights = near_weights(network, Near(min_hops=least, max_hops=most), seed=1)
     assert np.array_equal(weights, ((hops >= least) & (hops <= most)).astype(float))
 
 
@@ -57,7 +57,7 @@ def test_all_pairs_within_reach_weigh_alike_and_no_other(least: int, most: int) 
 def test_every_node_picks_as_many_peers_as_asked(seed: int) -> None:
     network = mesh_network(seed)
     hops = hops_of(network)
-    near = Near(least_hops=2, most_hops=4, peers=3)
+    near = Near(min_hops=2, max_hops=4, peers=3)
     weights = near_weights(network, near, seed=seed)
     assert np.array_equal(weights, weights.T)
     assert weights.sum() == 2 * 3 * network.node_count  # each pick counts in both directions
@@ -77,12 +77,12 @@ def test_one_peer_more_keeps_those_picked_before() -> None:
 
 def test_who_has_fewer_within_reach_picks_them_all() -> None:
     network = mesh_network(3)
-    whole = near_weights(network, Near(least_hops=2, most_hops=3), seed=1)
+    whole = near_weights(network, Near(min_hops=2, max_hops=3), seed=1)
     assert np.array_equal(
-        near_weights(network, Near(least_hops=2, most_hops=3, peers=40), seed=1), 2.0 * whole
+        near_weights(network, Near(min_hops=2, max_hops=3, peers=40), seed=1), 2.0 * whole
     )
 
 
 def test_nobody_within_reach_is_a_fault() -> None:
     with pytest.raises(ScenarioError, match="are 30 to 40 hops apart; the farthest are"):
-        near_weights(mesh_network(1), Near(least_hops=30, most_hops=40), seed=1)
+        near_weights(mesh_network(1), Near(min_hops=30, max_hops=40), seed=1)

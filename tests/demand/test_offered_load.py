@@ -1,4 +1,4 @@
-"""load_share: the rate that each seed's flow programme makes of it, the same for every arm, and recorded."""
+"""load_factor: the rate that each seed's flow programme makes of it, the same for every arm, and recorded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ source_rate_hz = { low = 0.0, high = 20.0 }
 repeater_rate_hz = { low = 0.0, high = 8.0 }
 hardware = { memory = { kind = "depolarising", depolarising_s = 60.0 } }
 [demand]
-load_share = 0.9
+load_factor = 0.9
 bursts = { regions = 2, period_s = 8.0, duration_s = 2.0, jitter_s = 0.2, peak = 2.0 }
 [[demand.classes]]
 application = "teleportation"
@@ -64,10 +64,10 @@ def load_of(scenario: Scenario, *, seed: int) -> Load:
     return find_load(scenario, build_network(scenario, physics, seed=seed), physics, seed=seed)
 
 
-def carried(tables: Tables, *, served_share: float) -> float:
+def carried(tables: Tables, *, served_fraction: float) -> float:
     """The largest rate served to that share, from a run's own map and every simple path written out.
 
-    max r over x, y, r: sum_p x_kp <= r share_k, sum x >= served_share r, resources as they are. Pairs weigh
+    max r over x, y, r: sum_p x_kp <= r share_k, sum x >= served_fraction r, resources as they are. Pairs weigh
     alike. No path needs distillation: w = (4 x 0.98 - 1)/3 gives w^6 = 0.85 > (4 x 0.7 - 1)/3.
     """
     nodes, links = tables["nodes"], tables["links"]
@@ -92,19 +92,19 @@ def carried(tables: Tables, *, served_share: float) -> float:
             column[len(kinds) + link] = -links["success_probability"][link]
             column[len(kinds) + lines + node] = 1.0
             columns.append(column)
-    columns.append(np.concatenate([-share, np.zeros(lines + 2 * count), [served_share]]))
+    columns.append(np.concatenate([-share, np.zeros(lines + 2 * count), [served_fraction]]))
     limits = np.zeros(rows)
     limits[len(kinds) + lines : -1] = np.concatenate([nodes["source_rate_hz"], nodes["repeater_rate_hz"]])
     aim = np.append(np.zeros(len(columns) - 1), -1.0)
     return -float(linprog(aim, A_ub=np.array(columns).T, b_ub=limits, method="highs").fun)
 
 
-@pytest.mark.parametrize("served_share", [0.9, 1.0])
+@pytest.mark.parametrize("served_fraction", [0.9, 1.0])
 @pytest.mark.parametrize("seed", [0, 1, 2, 3])
-def test_the_recorded_rate_is_the_share_of_a_programme_with_every_path(seed, served_share) -> None:
-    scenario = mesh("demand.load_share=0.6", f"demand.served_share={served_share}")
+def test_the_recorded_rate_is_the_share_of_a_programme_with_every_path(seed, served_fraction) -> None:
+    scenario = mesh("demand.load_factor=0.6", f"demand.served_fraction={served_fraction}")
     tables = simulate(scenario, Arm(name="local-minhop"), seed=seed).tables
-    expected_hz = 0.6 * carried(tables, served_share=served_share)
+    expected_hz = 0.6 * carried(tables, served_fraction=served_fraction)
     ((peak_rate_hz,), (rate_hz,)) = tables["demand"]["peak_rate_hz"], tables["demand"]["rate_hz"]
     assert expected_hz * (1.0 - TOLERANCE) <= peak_rate_hz <= expected_hz * (1.0 + 1e-6)
     assert rate_hz == peak_rate_hz / 2.0  # in bursts every region asks twice its mean
@@ -112,7 +112,7 @@ def test_the_recorded_rate_is_the_share_of_a_programme_with_every_path(seed, ser
 
 @pytest.mark.parametrize("seed", range(5))
 def test_half_the_share_is_half_the_rate(seed) -> None:
-    full, half = (load_of(mesh(f"demand.load_share={share}"), seed=seed) for share in (0.9, 0.45))
+    full, half = (load_of(mesh(f"demand.load_factor={share}"), seed=seed) for share in (0.9, 0.45))
     assert full.capacity_hz == half.capacity_hz
     assert full.rate_hz == 2.0 * half.rate_hz
     assert full.peak_rate_hz == pytest.approx(0.9 * full.capacity_hz)
@@ -129,7 +129,7 @@ def test_every_arm_of_a_seed_is_asked_for_the_same() -> None:
 def test_a_load_is_the_rate_it_says() -> None:
     """The same requests come where the rate is given as a number."""
     shared = simulate(mesh(), Arm(name="local-minhop"), seed=2)
-    text = MESH.replace("load_share = 0.9", f"rate_hz = {shared.load.rate_hz!r}")
+    text = MESH.replace("load_factor = 0.9", f"rate_hz = {shared.load.rate_hz!r}")
     given = simulate(parse_scenario(text), Arm(name="local-minhop"), seed=2)
     assert np.array_equal(shared.arrivals.requests.time_s, given.arrivals.requests.time_s)
     assert given.load.peak_rate_hz == shared.load.peak_rate_hz
@@ -142,7 +142,7 @@ def test_mean_arrivals_are_those_of_the_recorded_rate() -> None:
     physics = build_physics(scenario)
     network = build_network(scenario, physics, seed=3)
     load = find_load(scenario, network, physics, seed=3)
-    text = MESH.replace("load_share = 0.9", f"rate_hz = {load.rate_hz!r}")
+    text = MESH.replace("load_factor = 0.9", f"rate_hz = {load.rate_hz!r}")
     given = parse_scenario(text, overrides=["window.measured_s=3999", "demand.bursts.jitter_s=0.0"])
     count = len(generate_arrivals(given, network, seed=3).requests)
     expected = 4000.0 * load.rate_hz
@@ -158,7 +158,7 @@ def test_a_record_says_its_rate_which_scenario_and_seed_give_again(tmp_path: Pat
         simulate(scenario, arm, seed=4, recorder=writer)
         writer.close_complete({}, {})
     record = open_record(path)
-    assert record.scenario.demand.load_share == 0.9
+    assert record.scenario.demand.load_factor == 0.9
     again = load_of(record.scenario, seed=record.seed)
     assert record.tables["demand"]["rate_hz"].tolist() == [again.rate_hz]
     assert record.tables["demand"]["capacity_hz"].tolist() == [again.capacity_hz]
@@ -171,7 +171,7 @@ def test_a_record_says_its_rate_which_scenario_and_seed_give_again(tmp_path: Pat
 
 def test_what_cannot_be_served_at_any_rate_is_a_fault() -> None:
     scenario = mesh("nodes.repeater_rate_hz=0.0")
-    with pytest.raises(ScenarioError, match=r"demand.load_share.*only \d+\.\d% of the demand has a path"):
+    with pytest.raises(ScenarioError, match=r"demand.load_factor.*only \d+\.\d% of the demand has a path"):
         load_of(scenario, seed=0)
 
 

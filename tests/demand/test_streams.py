@@ -59,7 +59,7 @@ def asked_network(nodes: int = 8, *, weights: np.ndarray | None = None) -> Netwo
         swap_time_s=0.0,
         distillation_time_s=0.0,
         memories=np.ones(nodes, dtype=np.int64),
-        foreign_stock_share=0.25,
+        remote_storage_quota=0.25,
         delay_s=np.ones(nodes),
         links=(link,) * nodes,
         hardware=(HARDWARE,) * nodes,

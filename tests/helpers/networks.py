@@ -47,7 +47,7 @@ def made_network(
         swap_time_s=0.0,
         distillation_time_s=0.0,
         memories=np.ones(nodes, dtype=np.int64),
-        foreign_stock_share=0.25,
+        remote_storage_quota=0.25,
         delay_s=np.zeros(links),
         links=tuple(
             CompiledLink(

@@ -102,7 +102,7 @@ def test_lengths_are_scaled_and_have_a_least() -> None:
     scaled = build_graph(of_line("topology.length_scale=0.5"), seed=0)
     assert scaled.length_km.tolist() == [5.0] * 3
     assert scaled.x_km.tolist() == [0.0, 5.0, 10.0, 15.0]
-    least = build_graph(of_line("topology.length_scale=0.001", "topology.minimum_length_km=0.2"), seed=0)
+    least = build_graph(of_line("topology.length_scale=0.001", "topology.min_length_km=0.2"), seed=0)
     assert least.length_km.tolist() == [0.2] * 3
 
 
@@ -237,7 +237,7 @@ def test_what_attempts_cost_stored_pairs_is_left_out_and_warned_of() -> None:
         (
             [
                 "links.hardware={kind='double-click'}",
-                "topology.minimum_length_km=1e-320",
+                "topology.min_length_km=1e-320",
                 "topology.parameters.hop_km=1e-320",
             ],
             "0.0 is not allowed; should be above 0, or it never stops making pairs",

@@ -23,9 +23,9 @@ WEIGHT = (4.0 * FRESH - 1.0) / 3.0
 MEMORY_S = 60.0
 
 
-def network_with(*, gate_fidelity: float = 1.0, memory_s: float = MEMORY_S) -> Network:
+def network_with(*, gate_fidelity: float = 1.0, demand_time_constant_s: float = MEMORY_S) -> Network:
     network = small_network(PauliModel())
-    hardware = NodeHardware(memory=DepolarisingMemory(depolarising_s=memory_s), gate_fidelity=gate_fidelity)
+    hardware = NodeHardware(memory=DepolarisingMemory(depolarising_s=demand_time_constant_s), gate_fidelity=gate_fidelity)
     link = PauliModel().link(SourceLink(fresh_fidelity=FRESH), 10.0)
     return replace(
         network,
@@ -85,7 +85,7 @@ def test_useful_life_is_the_closed_form(hops: int, target: float) -> None:
 
 
 def test_useful_life_without_decay_or_without_hope() -> None:
-    estimates = Estimates(network_with(memory_s=math.inf), PauliModel())
+    estimates = Estimates(network_with(demand_time_constant_s=math.inf), PauliModel())
     assert estimates.useful_life_s(path_of_hops(IDEAL, 2), 0.8) == math.inf
     assert estimates.useful_life_s(path_of_hops(IDEAL, 8), 0.97) == 0.0
 

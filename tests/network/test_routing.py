@@ -40,7 +40,7 @@ def bare_network(
         swap_time_s=0.0,
         distillation_time_s=0.0,
         memories=np.ones(nodes, dtype=np.int64),
-        foreign_stock_share=0.25,
+        remote_storage_quota=0.25,
         delay_s=graph.length_km / 2e5 + 1e-5,
         links=tuple(
             CompiledLink(success_probability=chance, attempt_period_s=1.0, fresh=None, source_limited=True)

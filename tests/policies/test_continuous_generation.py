@@ -18,16 +18,16 @@ from qdpem.simulation.run import Run
 from tests.helpers.views import decide, quiet_views
 
 
-@pytest.mark.parametrize("wrong", [{"gain": 0.0}, {"least_fidelity": 0.2}, {"wait_share": 2.0}])
+@pytest.mark.parametrize("wrong", [{"learning_rate": 0.0}, {"min_fidelity": 0.2}, {"storage_fraction": 2.0}])
 def test_parameters_out_of_range_are_answered(wrong: dict[str, float]) -> None:
     (name,) = wrong
     with pytest.raises(ValueError, match=name):
         ContinuousParameters(**wrong)
 
 
-def shelves(context: Context, *, gain: float = 0.05) -> Shelves:
+def shelves(context: Context, *, learning_rate: float = 0.05) -> Shelves:
     quota = np.full(context.network.node_count, 4)
-    return Shelves(context.network, gain=gain, back_off_s=1.0, quota=quota)
+    return Shelves(context.network, learning_rate=learning_rate, back_off_s=1.0, quota=quota)
 
 
 def test_probabilities_by_hand() -> None:
@@ -50,7 +50,7 @@ def test_probabilities_by_hand() -> None:
 
 
 def test_the_stationary_share_is_that_of_use() -> None:
-    """With one neighbour of use in each period, E p <- (E p + gain q)/(1 + gain) has the fixed point q.
+    """With one neighbour of use in each period, E p <- (E p + learning_rate q)/(1 + learning_rate) has the fixed point q.
 
     The mean of p over n periods has a variance of at most q (1 - q)/n but for the start, which is left out
     (200 periods: 1.05^-200 < 1e-4). Bound: 4 standard deviations, false alarm 2e-4 over three shares.

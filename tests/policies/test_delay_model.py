@@ -115,7 +115,7 @@ def test_a_view_is_believed_as_it_was_said() -> None:
     view = views[4]
     view.status[0, 0] = (3.0, 0.5, 7.0, 1.0, 2.0, 4.0)
     view.status_age_s[0, 0] = 0.1
-    load = Load.of_view(view, NETWORK, unseen_pairs=5.0, unseen_tokens=0.0)
+    load = Load.of_view(view, NETWORK, unobserved_backlog=5.0, unobserved_tokens=0.0)
     rate_hz = NETWORK.repeater_rate_hz[4]
     assert load.token_wait_s()[4] == pytest.approx((4.0 + 1.0 - 0.5 - 0.1 * rate_hz) / rate_hz)
     # Node 0 is no neighbour of node 4: what is unseen is what was told to be believed of it.
@@ -149,7 +149,7 @@ def test_more_work_never_ends_sooner(node: int, pairs: float, swaps: float) -> N
 
 
 def test_the_choice_avoids_a_busy_repeater_and_counts_its_own_work() -> None:
-    planner = Planner(CONTEXT, wait_share=0.3)
+    planner = Planner(CONTEXT, storage_fraction=0.3)
     load = Load.idle(NETWORK)
     ask = {"target_fidelity": 0.7, "within_s": 10.0}
     first = planner.choose(0, 4, load, **ask)  # type: ignore[arg-type]
@@ -163,7 +163,7 @@ def test_the_choice_avoids_a_busy_repeater_and_counts_its_own_work() -> None:
 
 
 def test_a_hard_target_is_met_by_distillation_or_not_at_all() -> None:
-    planner = Planner(CONTEXT, wait_share=0.0)
+    planner = Planner(CONTEXT, storage_fraction=0.0)
     load = Load.idle(NETWORK)
     easy = planner.choose(0, 1, load, target_fidelity=0.9, within_s=10.0)
     hard = planner.choose(0, 1, load, target_fidelity=0.983, within_s=10.0)
@@ -175,7 +175,7 @@ def test_a_hard_target_is_met_by_distillation_or_not_at_all() -> None:
 
 
 def test_what_an_idle_network_cannot_do_in_time_is_refused() -> None:
-    planner = Planner(CONTEXT, wait_share=0.3)
+    planner = Planner(CONTEXT, storage_fraction=0.3)
     load = Load.idle(NETWORK)
     quick = planner.choose(0, 8, load, target_fidelity=0.6, within_s=10.0)
     assert quick is not None
@@ -183,7 +183,7 @@ def test_what_an_idle_network_cannot_do_in_time_is_refused() -> None:
 
 
 def test_quiet_paths_go_only_over_idle_repeaters() -> None:
-    planner = Planner(CONTEXT, wait_share=0.3)
+    planner = Planner(CONTEXT, storage_fraction=0.3)
     tokens = np.ones(9)
     tokens[[1, 3]] = 0.5
     load = load_of(tokens=tokens)
@@ -195,7 +195,7 @@ def test_quiet_paths_go_only_over_idle_repeaters() -> None:
 
 def test_no_path_and_dead_links_give_no_choice() -> None:
     silent = replace(NETWORK, source_rate_hz=np.zeros(9))
-    planner = Planner(replace(CONTEXT, network=silent), wait_share=0.3)
+    planner = Planner(replace(CONTEXT, network=silent), storage_fraction=0.3)
     assert planner.choose(0, 1, Load.idle(silent), target_fidelity=0.6, within_s=10.0) is None
     assert planner.choose(0, 0, Load.idle(silent), target_fidelity=0.6, within_s=10.0) is None
 

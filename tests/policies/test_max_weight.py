@@ -14,7 +14,7 @@ from tests.helpers.views import decide, quiet_views
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"urgency_s": 0.0}, {"least_chance": 1.0}, {"wait_share": -1.0}, {"ahead_s": -1.0}]
+    "wrong", [{"half_weight_slack_s": 0.0}, {"min_success_probability": 1.0}, {"storage_fraction": -1.0}, {"availability_horizon_s": -1.0}]
 )
 def test_parameters_out_of_range_are_answered(wrong: dict[str, float]) -> None:
     (name,) = wrong
@@ -25,7 +25,7 @@ def test_parameters_out_of_range_are_answered(wrong: dict[str, float]) -> None:
 @pytest.mark.parametrize("policy", [LocalMaxWeight, CentralMaxWeight])
 def test_the_heavier_urgency_is_served_first(policy: Any) -> None:
     context = small_context(control=policy.control)
-    rule = MaxWeightParameters(urgency_s=0.1)
+    rule = MaxWeightParameters(half_weight_slack_s=0.1)
     calm_first = quiet_views(context, (0, 6, 0.6, 9.0), (0, 2, 0.6, 1.0))
     assert [made.request for made in decide(policy(rule), calm_first, context)] == [41, 40]
     one_against_two = quiet_views(context, (0, 6, 0.6, 8.9), (0, 2, 0.6, 9.0), (0, 2, 0.6, 9.0))
@@ -40,7 +40,7 @@ def test_what_is_given_away_is_not_there_for_the_next() -> None:
     assert {first.path[1], second.path[1]} == {1, 3}
     # One token each at the two repeaters between, and the next one too late.
     hurried = quiet_views(context, *[(0, 4, 0.6, 0.2)] * 3)
-    assert len(decide(CentralMaxWeight(MaxWeightParameters(least_chance=0.01)), hurried, context)) == 2
+    assert len(decide(CentralMaxWeight(MaxWeightParameters(min_success_probability=0.01)), hurried, context)) == 2
 
 
 def test_a_request_waits_while_nothing_is_available() -> None:
@@ -54,13 +54,13 @@ def test_a_request_waits_while_nothing_is_available() -> None:
 def test_of_two_that_want_one_token_the_heavier_goes_and_the_other_waits() -> None:
     """From 0 to 2 by the fewest hops there is one repeater, and a token lies there for one of them."""
     context = small_context(control="central")
-    rule = MaxWeightParameters(ahead_s=0.0)
+    rule = MaxWeightParameters(availability_horizon_s=0.0)
     views = quiet_views(context, (0, 2, 0.6, 9.0), (0, 2, 0.6, 1.0))
     assert [made.request for made in decide(CentralMaxWeight(rule), views, context)][:1] == [41]
     for node in range(9):
         views.status[0, node, TOKENS] = float(node == 1)
     assert [made.request for made in decide(CentralMaxWeight(rule), views, context)] == [41]
-    patient = MaxWeightParameters(ahead_s=3.0)
+    patient = MaxWeightParameters(availability_horizon_s=3.0)
     assert len(decide(CentralMaxWeight(patient), views, context)) == 2
 
 
@@ -68,7 +68,7 @@ def test_a_path_is_available_while_one_source_of_each_link_is_soon_done() -> Non
     context = small_context(control="central")
     views = quiet_views(context, (0, 1, 0.6, 1e4))
     views.status[0, 0, EMISSION_BACKLOG] = 1e3
-    rule = MaxWeightParameters(ahead_s=0.01)
+    rule = MaxWeightParameters(availability_horizon_s=0.01)
     assert len(decide(CentralMaxWeight(rule), views, context)) == 1
     views.status[0, :, EMISSION_BACKLOG] = 1e3
     assert decide(CentralMaxWeight(rule), views, context) == ()
@@ -79,7 +79,7 @@ def test_a_path_is_available_while_one_source_of_each_link_is_soon_done() -> Non
     silent[0] = 0.0
     dark = replace(context, network=replace(context.network, source_rate_hz=silent))
     assert decide(CentralMaxWeight(rule), views, dark) == ()
-    assert len(decide(CentralMaxWeight(MaxWeightParameters(ahead_s=1e4)), views, context)) == 1
+    assert len(decide(CentralMaxWeight(MaxWeightParameters(availability_horizon_s=1e4)), views, context)) == 1
 
 
 def test_stock_serves_as_what_is_sure() -> None:
@@ -87,5 +87,5 @@ def test_stock_serves_as_what_is_sure() -> None:
     views = quiet_views(context, (0, 8, 0.6, 0.01), stock=1)
     views.stock_id[0, 0], views.stock_owner[0, 0], views.stock_partner[0, 0] = 70, 0, 8
     views.stock_fidelity[0, 0], views.stock_ready[0, 0] = 0.8, 1
-    (made,) = decide(LocalMaxWeight(MaxWeightParameters(link_base=0)), views, context)
+    (made,) = decide(LocalMaxWeight(MaxWeightParameters(link_base_stock_level=0)), views, context)
     assert (made.path, made.purpose) == ((0, 8), "serve")

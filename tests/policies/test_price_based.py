@@ -18,7 +18,7 @@ from tests.helpers.views import decide, quiet_views
 from tests.helpers.ways import delivered_hz_by_way
 
 
-@pytest.mark.parametrize("wrong", [{"step_per_s": 0.0}, {"target_use": 1.1}, {"wait_share": 2.0}])
+@pytest.mark.parametrize("wrong", [{"step_size": 0.0}, {"target_utilization": 1.1}, {"storage_fraction": 2.0}])
 def test_parameters_out_of_range_are_answered(wrong: dict[str, float]) -> None:
     (name,) = wrong
     with pytest.raises(ValueError, match=name):
@@ -38,7 +38,7 @@ def look(book: PriceBook, context: Context, time_s: float, **status: float) -> A
 def test_a_price_rises_with_backlog_and_falls_when_idle() -> None:
     context = small_context()
     network = context.network
-    book = PriceBook(network, step_per_s=0.5, target_use=0.8, highest=10.0)
+    book = PriceBook(network, step_size=0.5, target_utilization=0.8, max_price=10.0)
     rate_hz, job_s = network.repeater_rate_hz[0], network.pair_time_s[0]
     assert look(book, context, 1.0).tolist() == [0.0, 0.0]
     # One swap was made, two more wait; the source is taken to have had work half the time.
@@ -54,7 +54,7 @@ def test_a_price_rises_with_backlog_and_falls_when_idle() -> None:
 def test_prices_travel_over_the_fewest_hops_and_round_the_silent() -> None:
     context = small_context()
     nodes = context.network.node_count
-    book = PriceBook(context.network, step_per_s=1.0, target_use=0.9, highest=2.0)
+    book = PriceBook(context.network, step_size=1.0, target_utilization=0.9, max_price=2.0)
     book.own[8] = (0.7, 0.3)
     news = np.zeros((nodes, 2 * nodes))
     for step in range(5):

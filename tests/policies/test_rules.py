@@ -46,7 +46,7 @@ def test_minimum_hop_distils_where_it_must_and_leaves_what_nothing_reaches() -> 
     # Nothing meets the target after 15 s; who need not wait so long is served as if it waited not at all.
     patient = quiet_views(context, (0, 8, target, 30.0))
     assert context.estimates.rounds_for(path, target, age_s=15.0) is None
-    (made,) = decide(LocalMinimumHop(MinimumHopParameters(wait_share=0.5)), patient, context)
+    (made,) = decide(LocalMinimumHop(MinimumHopParameters(storage_fraction=0.5)), patient, context)
     assert (made.request, made.plan.rounds_per_link) == (40, 1)
 
 
@@ -60,10 +60,10 @@ def test_minimum_hop_sees_no_queue() -> None:
 
 
 def test_parameters_out_of_range_are_answered() -> None:
-    with pytest.raises(ValueError, match=r"wait_share is 1\.5"):
-        MinimumHopParameters(wait_share=1.5)
+    with pytest.raises(ValueError, match=r"storage_fraction is 1\.5"):
+        MinimumHopParameters(storage_fraction=1.5)
     with pytest.raises(ValueError, match="hope is 0"):
-        LiveParameters(hope=0.0)
+        LiveParameters(max_unloaded_delay=0.0)
 
 
 def test_what_is_past_its_deadline_is_not_served() -> None:
@@ -109,17 +109,17 @@ def test_stock_serves_first_and_the_worst_good_pair_goes() -> None:
     assert [allocation.path for allocation in made if allocation.purpose == "serve"] == [(0, 8), (0, 8)]
     shelf = ready_stock(views[0])
     low, high = waiting_requests(views[0])
-    assert serve_from_stock(high, shelf, margin=0.01) is not None
+    assert serve_from_stock(high, shelf, fidelity_margin=0.01) is not None
     assert shelf[0, 8] == [0.75]
-    assert serve_from_stock(high, shelf, margin=0.01) is None
-    assert serve_from_stock(replace(low, pairs=2), shelf, margin=0.01) is None
-    assert serve_from_stock(low, shelf, margin=0.06) is None
-    assert serve_from_stock(low, shelf, margin=0.01) is not None
+    assert serve_from_stock(high, shelf, fidelity_margin=0.01) is None
+    assert serve_from_stock(replace(low, pairs=2), shelf, fidelity_margin=0.01) is None
+    assert serve_from_stock(low, shelf, fidelity_margin=0.06) is None
+    assert serve_from_stock(low, shelf, fidelity_margin=0.01) is not None
 
 
 def orders(context: Context, views: Views, **changes: Any) -> list[Allocation]:
     rule = LiveParameters(**changes)
-    stock = BaseStock(context, Planner(context, wait_share=0.3), rule=rule, surge=Surge(context))
+    stock = BaseStock(context, Planner(context, storage_fraction=0.3), rule=rule, surge=Surge(context))
     load = Load.of_view(views[0], context.network)
     return list(stock.replenish(stock.missing(views)[0], load, now_s=views.time_s))
 
@@ -128,10 +128,10 @@ def test_base_stock_orders_what_is_missing_for_its_useful_life() -> None:
     context = small_context(rights="remote")
     views = quiet_views(context)
     ask_for(views, (0, 8, 1.0), (0, 1, 0.5), (0, 4, 0.001))
-    made = orders(context, views, backlog=9.0)
+    made = orders(context, views, max_source_backlog=9.0)
     assert [(order.source, order.destination) for order in made] == [(0, 8), (0, 1)]
     # An order is itself work ahead: without leave to queue, a node orders one pair at a time.
-    assert [order.destination for order in orders(context, views, backlog=0.0)] == [8]
+    assert [order.destination for order in orders(context, views, max_source_backlog=0.0)] == [8]
     for order in made:
         path = next(p for p in context.routes.paths(0, order.destination) if p.nodes == order.path)
         life_s = context.estimates.useful_life_s(path, 0.7)
@@ -139,8 +139,8 @@ def test_base_stock_orders_what_is_missing_for_its_useful_life() -> None:
         assert (order.purpose, order.request) == ("stock", -1)
     shelve(views, (0, 8, 0.9))
     assert [order.destination for order in orders(context, views)] == [1]
-    assert orders(context, views, least_use=1e9) == []
-    assert [order.destination for order in orders(context, views, base=2, backlog=9.0)] == [8, 1]
+    assert orders(context, views, stocking_threshold=1e9) == []
+    assert [order.destination for order in orders(context, views, base_stock_level=2, max_source_backlog=9.0)] == [8, 1]
     assert orders(small_context(rights="elementary"), views) == []
 
 
@@ -149,18 +149,18 @@ def test_base_stock_yields() -> None:
     views = quiet_views(context)
     ask_for(views, (0, 4, 1.0))
     assert len(orders(context, views)) == 1
-    assert orders(context, views, free_memories=17) == []
+    assert orders(context, views, min_free_memories=17) == []
     views.status[0, :, TOKENS] = 0.5
     assert orders(context, views) == []
     views.status[0, :, TOKENS] = 1.0
     views.status[0, 0, EMISSION_BACKLOG] = 2.0
     assert orders(context, views) == []
-    assert len(orders(context, views, backlog=2.0)) == 1
+    assert len(orders(context, views, max_source_backlog=2.0)) == 1
 
 
 def test_a_refused_order_is_not_repeated_at_once() -> None:
     context = small_context(rights="remote")
-    policy = LocalStock(LiveParameters(reorder_s=1.0))
+    policy = LocalStock(LiveParameters(min_reorder_interval_s=1.0))
     policy.reset(context)
     counts = []
     for time_s in (10.0, 10.5, 11.0):
@@ -168,7 +168,7 @@ def test_a_refused_order_is_not_repeated_at_once() -> None:
         ask_for(views, (0, 4, 1.0))
         counts.append(len(policy.decide(views[0]).allocations))
     assert counts == [1, 0, 1]
-    copy = LocalStock(LiveParameters(reorder_s=1.0))
+    copy = LocalStock(LiveParameters(min_reorder_interval_s=1.0))
     copy.reset(context)
     copy.load_state(policy.state())
     assert copy.decide(views[0]) == Decisions()
@@ -179,7 +179,7 @@ def test_foreign_quota_is_kept_in_mind() -> None:
     views = quiet_views(context, stock=4)
     ask_for(views, (0, 4, 1.0))
     shelve(views, (1, 4, 0.9), (2, 4, 0.9), (3, 4, 0.9), (5, 4, 0.9))
-    assert np.floor(context.network.foreign_stock_share * context.network.memories[4]) == 4
+    assert np.floor(context.network.remote_storage_quota * context.network.memories[4]) == 4
     assert orders(context, views) == []
 
 

@@ -29,7 +29,7 @@ from tests.helpers.views import ask_for, decide, quiet_views, shelve
 
 
 def plan_for(context: Context, shelf: Shelf, *, target: float = 0.7, left_s: float = 1.0) -> Choice:
-    planner = Planner(context, wait_share=0.15)
+    planner = Planner(context, storage_fraction=0.15)
     found = planner.choose(
         0,
         8,
@@ -73,7 +73,7 @@ def test_a_pair_is_counted_on_only_while_the_path_still_meets_its_target() -> No
 
 def test_every_link_has_at_most_one_keeper_and_no_quota_is_passed() -> None:
     network = small_context().network
-    quota = np.floor(network.foreign_stock_share * network.memories)
+    quota = np.floor(network.remote_storage_quota * network.memories)
     for most in (0, 1, 2, 9):
         kept = keepers(network, most=most)
         assert np.all(kept.sum(axis=0) <= quota)
@@ -81,13 +81,13 @@ def test_every_link_has_at_most_one_keeper_and_no_quota_is_passed() -> None:
         assert np.all((kept == 0) | network.adjacent)
         assert kept.max() <= most
     assert (keepers(network, most=1) > 0).sum() == network.link_count
-    tight = replace(network, foreign_stock_share=1.0 / 16.0)
+    tight = replace(network, remote_storage_quota=1.0 / 16.0)
     assert keepers(tight, most=1).sum() == 9
 
 
 @pytest.mark.parametrize("share", [1.0 / 16.0, 0.125, 0.25])
 def test_no_link_has_a_second_pair_where_another_could_have_its_first(share: float) -> None:
-    network = replace(small_context().network, foreign_stock_share=share)
+    network = replace(small_context().network, remote_storage_quota=share)
     first = keepers(network, most=1)
     assert np.array_equal(keepers(network, most=4) > 0, first > 0)
     assert keepers(network, most=4).max() == (1 if share < 0.125 else 2 if share < 0.25 else 4)
@@ -117,12 +117,12 @@ def test_link_stock_is_ordered_where_both_ends_are_quiet(policy: Any) -> None:
         left = {one.path for one in decide(policy(LiveParameters()), disturbed, context)}
         assert not any(4 in path for path in left)
     assert any(4 in path for path in busy)
-    assert decide(policy(LiveParameters(link_base=0)), views, context) == ()
+    assert decide(policy(LiveParameters(link_base_stock_level=0)), views, context) == ()
 
 
 def test_a_stocked_remote_pair_stands_in_for_a_stretch_only_with_the_right_to_it() -> None:
     """Believed weight: stretch x swap at the joint x aged pair; a worse pair is left where it is."""
-    rule = LiveParameters(base=0, link_base=0)
+    rule = LiveParameters(base_stock_level=0, link_base_stock_level=0)
     for rights, fidelity, path in (
         ("remote", 0.93, None),
         ("virtual", 0.93, (0, 5, 8)),
@@ -138,7 +138,7 @@ def test_a_stocked_remote_pair_stands_in_for_a_stretch_only_with_the_right_to_it
 
 def test_the_controller_crosses_a_pair_in_its_owners_direction_alone() -> None:
     context = small_context(control="central", rights="virtual")
-    rule = LiveParameters(base=0, link_base=0)
+    rule = LiveParameters(base_stock_level=0, link_base_stock_level=0)
     for ends, crossed in (((1, 7), True), ((7, 1), False)):
         views = quiet_views(context, (0, 8, 0.6, 1.0), stock=4)
         shelve(views, (*ends, 0.95))
@@ -165,7 +165,7 @@ def test_what_links_cannot_reach_is_distilled_end_to_end() -> None:
     views = quiet_views(context, (0, 8, 0.5 * (linked + fidelity), 5.0))
     assert fidelity > linked
     assert decide(LocalLive(LiveParameters()), views, context) == ()
-    (made,) = decide(LocalLive(LiveParameters(end_rounds=True, wait_share=0.0)), views, context)
+    (made,) = decide(LocalLive(LiveParameters(end_rounds=True, storage_fraction=0.0)), views, context)
     assert made.plan.end_rounds == 1
 
 
@@ -214,7 +214,7 @@ def test_more_is_kept_for_a_peer_while_more_is_expected() -> None:
     life_s = context.estimates.useful_life_s(path, 0.7)
     counts = []
     for far in (0.2, 2.0):
-        policy = LocalStock(LiveParameters(base=3, link_base=0))
+        policy = LocalStock(LiveParameters(base_stock_level=3, link_base_stock_level=0))
         policy.reset(context)
         for step in range(3):
             policy.decide(forecast_views(context, step=step, near=0.2, far=0.2))
@@ -230,6 +230,6 @@ def test_more_is_kept_for_a_peer_while_more_is_expected() -> None:
 @pytest.mark.parametrize("rights", RIGHTS)
 def test_conformance_with_every_right_and_all_that_may_be_kept(policy: Any, rights: Rights) -> None:
     context = small_context(control=policy.control, rights=rights)
-    parameters = LiveParameters(base=3, link_base=2, end_rounds=True)
+    parameters = LiveParameters(base_stock_level=3, link_base_stock_level=2, end_rounds=True)
     checks = check_policy(lambda: policy(parameters), context, calls=8)
     assert [check for check in checks if not check.passed] == []

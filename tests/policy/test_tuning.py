@@ -21,13 +21,13 @@ def test_the_space_is_read_from_the_fields() -> None:
     space = search_space(Parameters, rights="virtual", control="local")
     assert space == {
         "step": Range(1e-3, 1.0, log=True),
-        "base": Range(0, 4),
+        "base_stock_level": Range(0, 4),
         "unseen": Range(0, 2),
         "kept": Choices((True, False)),
     }
-    assert space["base"].whole
+    assert space["base_stock_level"].whole
     assert not space["step"].whole
-    assert Parameters().base == 1
+    assert Parameters().base_stock_level == 1
     assert search_space(Parameters, rights="remote", control="local") == space
     assert set(search_space(Parameters, rights="elementary", control="local")) == {"step", "kept", "unseen"}
     assert set(search_space(Parameters, rights="serve", control="central")) == {"step", "kept"}

@@ -65,7 +65,7 @@ def test_a_file_says_only_what_is_different(folder) -> None:
     )
     found, base = load_scenario(path), load_scenario(folder / "base.toml")
     assert (found.name, found.description) == ("own", "the one below")
-    assert (found.demand.rate_hz, found.demand.load_share, found.demand.bursts) == (None, 0.5, None)
+    assert (found.demand.rate_hz, found.demand.load_factor, found.demand.bursts) == (None, 0.5, None)
     assert found.topology.parameters == {"nodes": 4, "hop_km": 5.0}
     assert found.study is not None
     assert (found.study.seeds, len(found.study.arms)) == ((1005,), 2)
@@ -95,8 +95,8 @@ def test_bases_may_have_bases_but_no_circle(folder) -> None:
         ("based_on = 3\n", "based_on: 3 is not allowed; should be a file, seen from this one"),
         ('without = ["demand"]\n', "without: has no meaning without based_on"),
         (
-            'based_on = "base.toml"\nwithout = ["demand.load_share"]\n',
-            "without.0: 'demand.load_share' does not",
+            'based_on = "base.toml"\nwithout = ["demand.load_factor"]\n',
+            "without.0: 'demand.load_factor' does not",
         ),
         (
             'based_on = "base.toml"\nwithout = "demand"\n',

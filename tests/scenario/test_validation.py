@@ -33,7 +33,7 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
         "nodes.hardware.memory.kind": "'depolarizing' is not allowed; should be 'depolarising' or 'relaxing'"
         " (did you mean 'depolarising'?)",
         "demand.wieghts": "is not a known key; did you mean 'weights'?"
-        " known: classes, rate_hz, load_share, served_share, arrivals, weights, near, bursts",
+        " known: classes, rate_hz, load_factor, served_fraction, arrivals, weights, near, bursts",
     }
 
 
@@ -88,9 +88,9 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
             " (did you mean 'matrix'?)",
         ),
         (
-            "demand.load_share=0.9",
-            "demand.load_share",
-            "load_share = 0.9 cannot stand beside rate_hz = 5; should be one of them",
+            "demand.load_factor=0.9",
+            "demand.load_factor",
+            "load_factor = 0.9 cannot stand beside rate_hz = 5; should be one of them",
         ),
         (
             "demand.near={peers=3}",
@@ -98,19 +98,19 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
             "near means nothing while weights is 'uniform'; set weights to 'near' or leave it out",
         ),
         (
-            "demand.near={least_hops=3,most_hops=2}",
-            "demand.near.least_hops",
-            "least_hops = 3 must not be above most_hops = 2",
+            "demand.near={min_hops=3,max_hops=2}",
+            "demand.near.min_hops",
+            "min_hops = 3 must not be above max_hops = 2",
         ),
         (
-            "demand.served_share=1.5",
-            "demand.served_share",
+            "demand.served_fraction=1.5",
+            "demand.served_fraction",
             "1.5 is not allowed; should be less than or equal to 1",
         ),
         (
             "demand={classes=[{application='computing',share=1.0,target_fidelity=0.6,patience_s=1.0}]}",
             "demand",
-            "it says neither rate_hz nor load_share; should say one of them",
+            "it says neither rate_hz nor load_factor; should say one of them",
         ),
         (
             "links.hardware.kind=dierct",

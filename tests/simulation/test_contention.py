@@ -117,7 +117,7 @@ class Plain:
         return per_site(self.rule, views, self.context)
 
     def rule(self, view, context) -> tuple[Allocation, ...]:
-        return tuple(serve_minimum_hop(view, context, wait_share=0.15))
+        return tuple(serve_minimum_hop(view, context, storage_fraction=0.15))
 
 
 class Padding(Plain):

@@ -140,7 +140,7 @@ def _nodes(hardware, kind, per_link, memories, rest) -> Nodes:
         repeater_kind=kind,
         source_rate_hz=60.0,
         swap_time_s=0.0 if server else 1e-3,
-        foreign_stock_share=0.5,
+        remote_storage_quota=0.5,
         **{"memories_per_link" if per_link else "memories": memories},
         **rest,
     )

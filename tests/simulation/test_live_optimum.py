@@ -75,7 +75,7 @@ def test_two_links_with_weak_sources_share_the_middle_one(
 ) -> None:
     """Emissions are Poisson: 1.5 g eta x 150 s = 246 has a standard deviation of 6.4 %."""
     scenario, best_hz = weak_sources
-    run = simulate(scenario, Arm(name=arm, parameters={"crowd": 0.5}), seed=1)
+    run = simulate(scenario, Arm(name=arm, parameters={"max_loaded_delay": 0.5}), seed=1)
     assert 0.85 * best_hz <= delivered_hz(run, start_s=1.0, end_s=151.0) <= 1.13 * best_hz
 
 
@@ -204,10 +204,10 @@ def stocked_link(line: Callable[..., Scenario], *, measured_s: float) -> tuple[S
     )
     rules = {
         "link_fidelity": round(fidelity, 6),
-        "margin": 0.0,
-        "reorder_s": 0.01,
-        "hope": 1e3,
-        "crowd": 1e3,
+        "fidelity_margin": 0.0,
+        "min_reorder_interval_s": 0.01,
+        "max_unloaded_delay": 1e3,
+        "max_loaded_delay": 1e3,
     }
     return scenario, rules
 
@@ -234,7 +234,7 @@ def test_base_stock_of_one_link_is_near_the_best_rule_and_its_best_level_is_the_
     scenario, rules = stocked_link(line, measured_s=measured_s)
     scenario = replace(scenario, control=replace(scenario.control, decision_epoch_s=0.2))
     arms = [
-        Arm(name="local-stock", rights="elementary", parameters={**rules, "link_base": base})
+        Arm(name="local-stock", rights="elementary", parameters={**rules, "link_base_stock_level": base})
         for base in range(MOST + 1)
     ]
     found = [score(simulate(scenario, arm, seed=2), measured_s=measured_s) for arm in arms]
@@ -260,7 +260,7 @@ fresh_fidelity = 0.98
 [demand]
 rate_hz = 10.0
 weights = "near"
-near = { least_hops = 2, most_hops = 4, peers = 2 }
+near = { min_hops = 2, max_hops = 4, peers = 2 }
 bursts = { regions = 2, period_s = 16.0, duration_s = 4.0 }
 classes = [ { application = "teleportation", share = 1.0, target_fidelity = 0.7, patience_s = 1.0 } ]
 [forecasting]

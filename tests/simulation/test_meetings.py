@@ -52,7 +52,7 @@ def _line(nodes=3, *, hop_km=0.1, q=1.0, cutoff_s=None, per_link=None, topology=
             hardware=hardware,
             source_rate_hz=50.0,
             memories_per_link=per_link,
-            foreign_stock_share=1.0,
+            remote_storage_quota=1.0,
         ),
         links=Links(
             hardware=SourceLink(fibre=Fibre(fixed_loss_db=0.0, loss_db_per_km=0.0)), processing_delay_s=0.0

@@ -66,7 +66,7 @@ def each(made):
 def one_qubit_each(line, **changes):
     """A line whose links have one qubit at either end, stock of others being admitted everywhere."""
     scenario = line(memory_reading="memories_per_link", memories=1, **changes)
-    return replace(scenario, nodes=replace(scenario.nodes, foreign_stock_share=1.0))
+    return replace(scenario, nodes=replace(scenario.nodes, remote_storage_quota=1.0))
 
 
 def test_a_long_pair_holds_a_qubit_of_the_links_through_which_it_left(line, script, arrive):

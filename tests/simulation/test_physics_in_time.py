@@ -72,7 +72,7 @@ def test_delivered_fidelity_follows_the_werner_law_of_its_own_times(line):
 
 def test_outcome_is_decided_by_true_fidelity(line):
     """A planner that believes no pair ever waits delivers some in time but below their target."""
-    blind = Arm(name="blind", policy="local-minhop", parameters={"wait_share": 0.0})
+    blind = Arm(name="blind", policy="local-minhop", parameters={"storage_fraction": 0.0})
     run = simulate(line(depolarising_s=3.0, target_fidelity=0.85, rate_hz=8.0), blind, seed=1)
     requests = run.tables["requests"]
     ended = requests["outcome"]

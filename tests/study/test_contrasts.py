@@ -44,8 +44,8 @@ def test_rights_climb_in_their_order_whatever_the_order_of_arms() -> None:
 def test_other_control_rules_and_parameters_are_other_ladders() -> None:
     central = Arm(name="central", policy="central-live", rights="elementary", knowledge="constant")
     prices = Arm(name="prices", policy="local-prices")
-    tuned = Arm(name="tuned", policy="local-live", parameters={"crowd": 3.0})
-    default = Arm(name="default", policy="local-live", parameters={"crowd": 2.0})
+    tuned = Arm(name="tuned", policy="local-live", parameters={"max_loaded_delay": 3.0})
+    default = Arm(name="default", policy="local-live", parameters={"max_loaded_delay": 2.0})
     stock = LOCAL[2]
     assert names(central, prices, tuned, stock)["rights"] == []
     assert names(default, stock)["rights"] == [("default", "remote")]
@@ -74,7 +74,7 @@ def climbing(made_result):
     base = generator.uniform(0.4, 0.6, size=6)
     arms = [
         resolve_arm(one)
-        for one in (*LOCAL, Arm(name="tuned", policy="local-live", parameters={"crowd": 3.0}))
+        for one in (*LOCAL, Arm(name="tuned", policy="local-live", parameters={"max_loaded_delay": 3.0}))
     ]
     gains = (0.0, 0.1, 0.09, 0.11, 0.01)
     scores = {

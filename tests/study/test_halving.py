@@ -11,12 +11,12 @@ from qdpem.policy.tuning import Choices, Range
 from qdpem.study.tuning.halving import Rung, draw_candidates, plan_halving
 
 SPACE = {
-    "hope": Range(0.2, 1.2),
+    "max_unloaded_delay": Range(0.2, 1.2),
     "step_s": Range(1e-3, 1.0, True),
     "base": Range(0, 4),
     "rule": Choices("ab"),
 }
-DEFAULTS = {"hope": 0.8, "step_s": 0.1, "base": 1, "rule": "a"}
+DEFAULTS = {"max_unloaded_delay": 0.8, "step_s": 0.1, "base": 1, "rule": "a"}
 
 
 def test_the_plan_of_the_default_budget() -> None:
@@ -63,7 +63,7 @@ def test_candidates_lie_in_the_space_the_defaults_first_and_more_are_the_same_an
     assert many[:20] == few
     assert draw_candidates(SPACE, known=[DEFAULTS], count=20, key="there")[1:] != few[1:]
     for values in many:
-        assert 0.2 <= values["hope"] <= 1.2
+        assert 0.2 <= values["max_unloaded_delay"] <= 1.2
         assert 1e-3 <= values["step_s"] <= 1.0
         assert values["base"] in range(5)
         assert values["rule"] in "ab"
@@ -76,7 +76,7 @@ def test_candidates_fill_the_space_evenly() -> None:
     drawn = draw_candidates(SPACE, known=[DEFAULTS], count=129, key="here")[1:]
     for quarter in range(4):
         low, high = 0.2 + 0.25 * quarter, 0.2 + 0.25 * (quarter + 1)
-        assert abs(sum(low <= one["hope"] < high for one in drawn) - 32) <= 1
+        assert abs(sum(low <= one["max_unloaded_delay"] < high for one in drawn) - 32) <= 1
         log_low, log_high = 10 ** (-3 + 0.75 * quarter), 10 ** (-3 + 0.75 * (quarter + 1))
         assert abs(sum(log_low <= one["step_s"] < log_high for one in drawn) - 32) <= 1
     for base in range(5):

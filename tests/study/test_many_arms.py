@@ -46,7 +46,7 @@ ARMS = (
             control="local",
             rights="remote",
             knowledge="clairvoyant" if number % 2 else "constant",
-            parameters={"crowd": 2.5 + number},
+            parameters={"max_loaded_delay": 2.5 + number},
         )
         for number in range(13)
     ),

@@ -28,7 +28,7 @@ class Picky(LocalMinimumHop):
     @dataclass(frozen=True, kw_only=True)
     class Parameters(MinimumHopParameters):
         share: float = tunable(0.3, low=0.0, high=1.0)
-        wait_share: float = MinimumHopParameters.wait_share
+        storage_fraction: float = MinimumHopParameters.storage_fraction
         fails_above: float = 2.0
 
     def decide(self, views: Views) -> Decisions:
@@ -71,7 +71,7 @@ def test_a_better_parameter_is_found_and_beats_the_defaults_on_seeds_held_out(
 
 def test_what_other_arms_of_the_rule_have_is_tried(small_scenario, picky, tmp_path) -> None:
     other = Arm(name="other", policy="local-minhop", parameters={"share": 0.987})
-    stranger = Arm(name="local-live", parameters={"hope": 1.1})
+    stranger = Arm(name="local-live", parameters={"max_unloaded_delay": 1.1})
     table = replace(small_scenario.study, arms=(stranger, other, Arm(name="picky", policy="local-minhop")))
     found = run(replace(small_scenario, study=table), picky, tmp_path, budget=8)
     assert found.plan.rungs[0].candidates == 2
@@ -108,7 +108,7 @@ def test_another_scenario_or_parameter_runs_again(small_scenario, picky, tmp_pat
     run(small_scenario, picky, tmp_path)
     louder = replace(small_scenario, demand=replace(small_scenario.demand, rate_hz=7.0))
     assert run(louder, picky, tmp_path).kept == 0
-    slower = replace(picky, parameters={"wait_share": 0.3})
+    slower = replace(picky, parameters={"storage_fraction": 0.3})
     assert run(small_scenario, slower, tmp_path).kept == 0
     assert run(replace(small_scenario, study=None), picky, tmp_path).made == 0
 

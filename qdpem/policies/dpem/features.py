@@ -27,7 +27,7 @@ QUANTILE = 0.9
 LONGEST_STOCK_S = 10.0
 
 FEATURES = (
-    "nothing", "stock", "from_stock", "hops", "rounds", "fidelity_margin", "wait_share", "token_share",
+    "nothing", "stock", "from_stock", "hops", "rounds", "fidelity_margin", "wait_fraction", "token_fraction",
     "own_tokens", "own_memories", "own_backlog", "next_tokens", "next_backlog", "stock_held",
     "forecast_mean", "forecast_upper", "slack",
 )  # fmt: skip
@@ -98,9 +98,9 @@ class Describer:
         options[:, :, _NAMED["hops"]] = static[:, :, COLUMNS["hops"]] * made / 4.0
         options[:, :, _NAMED["rounds"]] = static[:, :, COLUMNS["rounds"]] * made / 2.0
         options[:, :, _NAMED["fidelity_margin"]] = np.clip(5.0 * margin, -1.0, 1.0)
-        options[:, :, _NAMED["wait_share"]] = wait_s / (wait_s + slack + 1e-9)
+        options[:, :, _NAMED["wait_fraction"]] = wait_s / (wait_s + slack + 1e-9)
         token_s = static[:, :, COLUMNS["token_s"]] * made
-        options[:, :, _NAMED["token_share"]] = token_s / (token_s + slack + 1e-9)
+        options[:, :, _NAMED["token_fraction"]] = token_s / (token_s + slack + 1e-9)
         tokens, backlog = self._next_hop(views, rows, static)
         options[:, :, _NAMED["next_tokens"]] = np.where(made, tokens, 1.0)
         options[:, :, _NAMED["next_backlog"]] = np.where(made, backlog, 0.0)

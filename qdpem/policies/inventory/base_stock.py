@@ -3,7 +3,7 @@
 Source: base-stock (order-up-to) control of perishable goods (Nahmias 2011), with entangled pairs that
 expire when they no longer meet a target. What is missing is ordered only where it disturbs nobody:
 tokens that lie idle are lost anyway, an emission or qubit that a live request wants is not touched.
-How much is kept follows from the demand expected in a pair's useful life (`demand_levels`), at most `base`.
+How much is kept follows from the demand expected in a pair's useful life (`demand_levels`), at most `base_stock_level`.
 Knowledge: how often each pair was asked for so far, and forecasts where the arm has any.
 Work: one choice of path for each pair that is short.
 """
@@ -30,34 +30,34 @@ _LONGEST_LIFE_S = 3600.0
 class BaseStockRule:
     """How much is kept, for whom, at what quality, and how far it yields."""
 
-    base: int = tunable(1, low=0, high=4, rights="remote")
+    base_stock_level: int = tunable(1, low=0, high=4, rights="remote")
     """Remote pairs kept or on order for each peer at most."""
-    link_base: int = tunable(2, low=0, high=6, rights="elementary")
+    link_base_stock_level: int = tunable(2, low=0, high=6, rights="elementary")
     """Link pairs that a site keeps or has on order with each neighbour at most; central: for each link."""
-    least_use: float = tunable(0.3, low=0.05, high=2.0, log=True, rights="remote")
+    stocking_threshold: float = tunable(0.3, low=0.05, high=2.0, log=True, rights="remote")
     """Requests expected within its useful life from which the first remote pair is worth keeping; the n-th is
     where n or more come as likely as then one or more."""
-    peers: int = 6
+    tracked_pairs: int = 6
     """For how many of the peers most asked for at a site; central: times the number of nodes."""
     target_fidelity: float = 0.7
     """Remote pairs are kept while they are believed to meet this."""
     link_fidelity: float = 0.85
     """Link pairs are kept while they are believed to meet this."""
-    link_backlog: float = 0.0
+    max_link_backlog: float = 0.0
     """Pairs that may be ahead at the sources of a link's ends when a pair of it is ordered for stock."""
-    margin: float = 0.01
+    fidelity_margin: float = 0.01
     """A stocked pair serves a request if believed this much above its target."""
-    least_life_s: float = 1.0
+    min_lifetime_s: float = 1.0
     """No pair is stocked that would be useful for less."""
-    backlog: float = 1.0
+    max_source_backlog: float = 1.0
     """Pairs that may be ahead at the sources of the path's ends when stock is ordered."""
-    free_memories: int = 4
+    min_free_memories: int = 4
     """Free qubits that the ends must have, known or believed."""
-    reorder_s: float = 1.0
+    min_reorder_interval_s: float = 1.0
     """The same stock is ordered again no sooner than this, so that refusals do not flood the network."""
 
     def __post_init__(self) -> None:
-        for name in ("base", "link_base", "least_use", "peers", "free_memories", "reorder_s"):
+        for name in ("base_stock_level", "link_base_stock_level", "stocking_threshold", "tracked_pairs", "min_free_memories", "min_reorder_interval_s"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be 0 or more")
 
@@ -76,19 +76,19 @@ class BaseStock:
         network = context.network
         self.ordered_s = np.full((network.node_count, network.node_count), -np.inf)
         self._lives_s = np.full_like(self.ordered_s, np.nan)
-        self._quota = np.floor(network.foreign_stock_share * network.memories)
-        self._least_means = least_means(rule.least_use, rule.base)
+        self._quota = np.floor(network.remote_storage_quota * network.memories)
+        self._least_means = least_means(rule.stocking_threshold, rule.base_stock_level)
 
     def missing(self, views: Views) -> list[list[tuple[int, int]]]:
         """Of each site asked, peers whose stock is below its level and worth an order now, most asked for
         first."""
         short: list[list[tuple[int, int]]] = [[] for _ in range(len(views))]
-        if self._context.rights == "elementary" or not self._rule.base:
+        if self._context.rights == "elementary" or not self._rule.base_stock_level:
             return short
         rows, source, destination, level = self._wanted(views)
         on_hand, foreign = self._held(views, rows, source, destination)
         may = (on_hand < level) & (foreign < self._quota[destination])
-        may &= views.time_s >= self.ordered_s[source, destination] + self._rule.reorder_s
+        may &= views.time_s >= self.ordered_s[source, destination] + self._rule.min_reorder_interval_s
         may &= self._has_room(views, rows, source, destination)
         ends = zip(source[may].tolist(), destination[may].tolist(), strict=True)
         for row, pair in zip(rows[may].tolist(), ends, strict=True):
@@ -101,7 +101,7 @@ class BaseStock:
         Asked first, because they are few.
         """
         local = self._context.control == "local"
-        width = self._rule.peers * (1 if local else self._context.network.node_count)
+        width = self._rule.tracked_pairs * (1 if local else self._context.network.node_count)
         rows, places = (views.peer_source[:, :width] >= 0).nonzero()
         source, destination = views.peer_source[rows, places], views.peer_destination[rows, places]
         life_s = self._lives(views, rows, source, destination)
@@ -123,7 +123,7 @@ class BaseStock:
 
     def _has_room(self, views: Views, rows: Ints, source: Ints, destination: Ints) -> NDArray[np.bool_]:
         """Whether both ends have qubits to spare; peers that a node has no news of are believed to."""
-        enough = views.status[:, :, FREE_MEMORIES] >= self._rule.free_memories
+        enough = views.status[:, :, FREE_MEMORIES] >= self._rule.min_free_memories
         if self._context.control == "central":
             spare = np.zeros(self._context.network.node_count, dtype=np.bool_)
             spare[views.known[0]] = enough[0]
@@ -152,7 +152,7 @@ class BaseStock:
         self, missing: list[tuple[int, int]], load: Load, *, now_s: float, away: Away = NOTHING_AWAY
     ) -> Iterator[Allocation]:
         """Orders for what is missing, each over the quickest path whose repeaters are idle and not away."""
-        idle = load.sources_idle(pairs=self._rule.backlog)
+        idle = load.sources_idle(pairs=self._rule.max_source_backlog)
         for source, destination in missing:
             if not (idle[source] and idle[destination]):
                 continue
@@ -161,7 +161,7 @@ class BaseStock:
             if choice is not None and order is not None:
                 self.ordered_s[source, destination] = now_s
                 load.add(choice)
-                idle = load.sources_idle(pairs=self._rule.backlog)
+                idle = load.sources_idle(pairs=self._rule.max_source_backlog)
                 yield order
 
     def _life_s(self, source: int, destination: int, away: Away) -> float:
@@ -185,7 +185,7 @@ class BaseStock:
         path, rule = choice.path, self._rule
         life_s = self._context.estimates.useful_life_s(path, rule.target_fidelity, rounds=choice.rounds)
         life_s = min(life_s, _LONGEST_LIFE_S)
-        if life_s < rule.least_life_s:
+        if life_s < rule.min_lifetime_s:
             return None
         return Allocation(
             source=path.nodes[0],

@@ -27,7 +27,7 @@ class Asked(NamedTuple):
 class DemandSeen:
     """Requests per second of each pair of nodes, in either direction, and each class.
 
-    A request `memory_s` ago counts 1/e. It begins with the rates of the pairs most asked for in the history,
+    A request `demand_time_constant_s` ago counts 1/e. It begins with the rates of the pairs most asked for in the history,
     which every view tells. A pair's mix of classes is its own, shrunk towards that of the network by 10
     requests. Where views have a forecast, the rates of each source are scaled to the mean of its next
     `period_s`.
@@ -35,8 +35,8 @@ class DemandSeen:
     was seen, `classes` what each class asks.
     """
 
-    def __init__(self, context: Context, *, memory_s: float, period_s: float) -> None:
-        self._memory_s = memory_s
+    def __init__(self, context: Context, *, demand_time_constant_s: float, period_s: float) -> None:
+        self._demand_time_constant_s = demand_time_constant_s
         self._steps = max(1, round(period_s / context.forecasting.step_s))
         self._step_s = context.forecasting.step_s
         nodes = context.network.node_count
@@ -52,7 +52,7 @@ class DemandSeen:
             listed = view.peer_source[0] >= 0
             rate_hz = view.peer_rate_hz[0, listed]
             ends = view.peer_source[0, listed], view.peer_destination[0, listed]
-            np.add.at(self.total, ends, self._memory_s * rate_hz)
+            np.add.at(self.total, ends, self._demand_time_constant_s * rate_hz)
             self.last_s = view.time_s
         for request in waiting_requests(view):
             if not self._seen.holds(request.id, view.time_s):
@@ -61,7 +61,7 @@ class DemandSeen:
 
     def fade(self, now_s: float) -> None:
         """Bring the counts to `now_s`, and forget requests that cannot come again."""
-        factor = np.exp(-(now_s - self.last_s) / self._memory_s)
+        factor = np.exp(-(now_s - self.last_s) / self._demand_time_constant_s)
         self.total *= factor
         self.of_class *= factor
         self.last_s = now_s
@@ -69,7 +69,7 @@ class DemandSeen:
 
     def rates(self, view: Views) -> Iterator[tuple[int, int, Asked, float]]:
         """Lower node, higher node, class and requests per second of all that is asked for."""
-        rate_hz = self.total / self._memory_s * self._forecast_factor(view)[:, None]
+        rate_hz = self.total / self._demand_time_constant_s * self._forecast_factor(view)[:, None]
         pair_hz = np.triu(rate_hz + rate_hz.T, k=1)
         own = self.of_class + self.of_class.transpose(0, 2, 1)
         network = own.sum(axis=(1, 2))
@@ -84,7 +84,7 @@ class DemandSeen:
         known = view.known[0] >= 0
         ahead_hz = np.full(len(self.total), np.nan)
         ahead_hz[view.known[0, known]] = view.forecast[0, known, : self._steps].mean(axis=1) / self._step_s
-        asked_hz = self.total.sum(axis=1) / self._memory_s
+        asked_hz = self.total.sum(axis=1) / self._demand_time_constant_s
         factor = np.divide(ahead_hz, asked_hz, out=np.ones_like(asked_hz), where=asked_hz > 0.0)
         return np.where(np.isnan(factor), 1.0, factor)
 
@@ -94,7 +94,7 @@ class DemandSeen:
             self.classes.append(asked)
             self.of_class = np.concatenate([self.of_class, np.zeros((1, *self.total.shape))])
         # As if it had come when the counts were last brought up to date.
-        weight = np.exp((now_s - self.last_s) / self._memory_s)
+        weight = np.exp((now_s - self.last_s) / self._demand_time_constant_s)
         self.total[request.source, request.destination] += weight
         self.of_class[self.classes.index(asked), request.source, request.destination] += weight
 

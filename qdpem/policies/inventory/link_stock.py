@@ -43,7 +43,7 @@ def keepers(network: Network, *, most: int) -> Ints:
     links go to the end whose partner has more of its quota for foreign stock left for each link that is yet
     to be given; a link for which neither has room has no keeper.
     """
-    spare = np.floor(network.foreign_stock_share * network.memories).astype(np.int64)
+    spare = np.floor(network.remote_storage_quota * network.memories).astype(np.int64)
     kept = np.zeros((network.node_count, network.node_count), dtype=np.int64)
     if most < 1:
         return kept
@@ -73,7 +73,7 @@ class LinkStock:
         self._rule = rule
         nodes = context.network.node_count
         self.ordered_s = np.full((nodes, nodes), -np.inf)
-        self._level = keepers(context.network, most=rule.link_base)
+        self._level = keepers(context.network, most=rule.link_base_stock_level)
         self._owner, self._partner = self._level.nonzero()
         self._lives_s = np.full(context.network.link_count, np.nan)
 
@@ -91,7 +91,7 @@ class LinkStock:
         owner, partner = views.site[rows], near[rows, places]
         on_hand = (views.stock_partner[rows] == partner[:, None]).sum(axis=1)
         may = on_hand < self._level[owner, partner]
-        may &= views.time_s >= self.ordered_s[owner, partner] + self._rule.reorder_s
+        may &= views.time_s >= self.ordered_s[owner, partner] + self._rule.min_reorder_interval_s
         least = np.full(near.shape, _MANY)
         least[rows[may], places[may]] = on_hand[may]
         place = least.argmin(axis=1)
@@ -106,7 +106,7 @@ class LinkStock:
         quiet = np.zeros(nodes, dtype=np.bool_)
         quiet[views.known[0]] = self._quiet(views.status)[0]
         may = (on_hand < self._level[owner, partner]) & quiet[owner] & quiet[partner]
-        may &= views.time_s >= self.ordered_s[owner, partner] + self._rule.reorder_s
+        may &= views.time_s >= self.ordered_s[owner, partner] + self._rule.min_reorder_interval_s
         wanted = np.flatnonzero(may)
         away = views.away()
         for kept in wanted[np.argsort(on_hand[wanted], kind="stable")].tolist():
@@ -118,13 +118,13 @@ class LinkStock:
     def _quiet(self, status: Floats) -> NDArray[np.bool_]:
         """Nodes with qubits to spare and nothing ahead at the source; not those that say nothing."""
         ahead = np.fmax(status[:, :, EMISSION_BACKLOG], status[:, :, ORDERED_PAIRS])
-        return (ahead <= self._rule.link_backlog) & (status[:, :, FREE_MEMORIES] >= self._rule.free_memories)
+        return (ahead <= self._rule.max_link_backlog) & (status[:, :, FREE_MEMORIES] >= self._rule.min_free_memories)
 
     def _order(self, owner: int, partner: int, now_s: float, away: Away) -> Allocation | None:
         network, rule = self._context.network, self._rule
         link = network.link_between[owner, partner]
         life_s, rate_hz = self._life_s(link), float(network.link_rate_hz[link])
-        if life_s < rule.least_life_s or not rate_hz > 0.0 or away.hits((owner, partner), (link,)):
+        if life_s < rule.min_lifetime_s or not rate_hz > 0.0 or away.hits((owner, partner), (link,)):
             return None
         self.ordered_s[owner, partner] = now_s
         return Allocation(

@@ -43,8 +43,8 @@ class Shelves:
         "epoch",
     )
 
-    def __init__(self, network: Network, *, gain: float, back_off_s: float, quota: Ints) -> None:
-        self._gain, self._back_off_s = gain, back_off_s
+    def __init__(self, network: Network, *, learning_rate: float, back_off_s: float, quota: Ints) -> None:
+        self._learning_rate, self._back_off_s = learning_rate, back_off_s
         nodes = network.node_count
         degree = [len(around) for around in network.neighbours]
         self.degree = max(1, *degree)
@@ -101,12 +101,12 @@ class Shelves:
         self.ordered_until_s[site, place] = np.nan
 
     def learn(self, sites: Ints, period: int) -> None:
-        """A period has ended: neighbours of use gain, "none" if none was, and all are normalised."""
+        """A period has ended: neighbours of use learning_rate, "none" if none was, and all are normalised."""
         sites = sites[self.period[sites] < period]
         gains = np.zeros((len(sites), self.degree + 1))
         gains[:, :-1] = self.used[sites]
         gains[:, -1] = ~self.used[sites].any(axis=1)
-        chance = self.chance[sites] + self._gain * gains
+        chance = self.chance[sites] + self._learning_rate * gains
         started = self.period[sites] >= 0
         self.chance[sites] = np.where(
             started[:, None], chance / chance.sum(axis=1, keepdims=True), self.chance[sites]

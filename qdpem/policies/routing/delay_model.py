@@ -256,17 +256,17 @@ class Load:
 
     @classmethod
     def of_view(
-        cls, view: Views, network: Network, *, unseen_pairs: float = 0.0, unseen_tokens: float = 1.0
+        cls, view: Views, network: Network, *, unobserved_backlog: float = 0.0, unobserved_tokens: float = 1.0
     ) -> Load:
         """What the one site of `view` believes; `unseen` is believed of nodes it has no news of."""
         known = view.known[0]
         nodes = known[known >= 0]
         status = view.status[0, known >= 0]
         age_s = view.status_age_s[0, known >= 0]
-        pairs, swaps = np.full(network.node_count, unseen_pairs), np.zeros(network.node_count)
+        pairs, swaps = np.full(network.node_count, unobserved_backlog), np.zeros(network.node_count)
         pairs[nodes] = np.fmax(np.fmax(status[:, EMISSION_BACKLOG], status[:, ORDERED_PAIRS]), 0.0)
         swaps[nodes] = np.fmax(np.fmax(status[:, TOKEN_BACKLOG], status[:, ORDERED_SWAPS]), 0.0)
-        tokens = np.full(network.node_count, min(unseen_tokens, network.repeater_burst))
+        tokens = np.full(network.node_count, min(unobserved_tokens, network.repeater_burst))
         refilled = status[:, TOKENS] + network.repeater_rate_hz[nodes] * age_s
         tokens[nodes] = np.fmin(refilled, network.repeater_burst)
         unseen = np.ones(network.node_count, dtype=np.bool_)

@@ -30,20 +30,20 @@ class Offers(OptionsBetween):
         load: Load,
         *,
         least_gain: float,
-        thrift_per_s: float,
-        wait_share: float,
+        delay_weight_per_s: float,
+        storage_fraction: float,
     ) -> tuple[Choice, int] | None:
         """Of the options with a `gain` [3, K] above `least_gain` the best that reaches the target; else None.
 
-        The best has the largest gain - `thrift_per_s` x (seconds until it is expected to finish + seconds of
+        The best has the largest gain - `delay_weight_per_s` x (seconds until it is expected to finish + seconds of
         sources and repeaters that it takes from others); its flat index comes with it. Link pairs are
-        believed to age `wait_share` of the expected finish; where no option meets the target then, the first
+        believed to age `storage_fraction` of the expected finish; where no option meets the target then, the first
         that does with fresh pairs is taken.
         """
         finish_s = options.finish_s(load, pairs=request.pairs)
-        given_up = thrift_per_s * (finish_s + request.pairs * options.work_s)
+        given_up = delay_weight_per_s * (finish_s + request.pairs * options.work_s)
         ranked = np.where(gain > least_gain, given_up - gain, np.inf)
-        for share in (0.0 if request.standing else wait_share, 0.0):
+        for share in (0.0 if request.standing else storage_fraction, 0.0):
             for index in _ascending(ranked.ravel()):
                 rounds, row = divmod(index, len(options.paths))
                 path, wait_s = options.paths[row], float(finish_s[rounds, row])

@@ -46,9 +46,9 @@ class Fit:
 class GivenPaths:
     """Judges given paths; keeps the features of those asked for last."""
 
-    def __init__(self, context: Context, *, wait_share: float) -> None:
+    def __init__(self, context: Context, *, storage_fraction: float) -> None:
         self._context = context
-        self._wait_share = wait_share
+        self._wait_share = storage_fraction
         self._idle = Load.idle(context.network)
         self._options = lru_cache(_KEPT)(self._over)
 
@@ -72,7 +72,7 @@ class GivenPaths:
     ) -> list[Fit | None]:
         """For each of these ways between the same two nodes, given by their nodes, the fewest rounds alike on
         all links, from its `least_rounds` on, that bring it to the target, as for `Planner.choose`: believed
-        age of link pairs is `wait_share` of the expected finish, or none where no number of rounds makes up
+        age of link pairs is `storage_fraction` of the expected finish, or none where no number of rounds makes up
         for it. None for a way that no rounds bring there, or of which even an idle network is not expected
         to be done within `within_s`.
         """

@@ -80,11 +80,11 @@ class Planner:
     """Chooses paths and plans by expected finish; keeps the options of every pair of nodes it met."""
 
     def __init__(
-        self, context: Context, *, wait_share: float, thrift: float = 0.0, end_rounds: bool = False
+        self, context: Context, *, storage_fraction: float, resource_weight: float = 0.0, end_rounds: bool = False
     ) -> None:
         self._context = context
-        self._thrift = thrift
-        self._wait_share = wait_share
+        self._thrift = resource_weight
+        self._wait_share = storage_fraction
         self._end_rounds = end_rounds
         idle = Load.idle(context.network)
         self._idle_waits = lru_cache(_KEPT_WAITS)(lambda options, pairs: options.waits(idle, pairs=pairs))
@@ -106,9 +106,9 @@ class Planner:
         left_s: float = 0.0,
         busy_s: float = np.inf,
     ) -> Choice | None:
-        """The path and plan of least expected finish + `thrift` x work that reach the target; None if none.
+        """The path and plan of least expected finish + `resource_weight` x work that reach the target; None if none.
 
-        Believed age of the link pairs is `wait_share` of the expected finish. If no plan meets the target at
+        Believed age of the link pairs is `storage_fraction` of the expected finish. If no plan meets the target at
         that age, the quickest that meets it with fresh pairs is taken; if none does, and end rounds are
         allowed, the quickest that meets it by distilling two such pairs end to end. Options that even an
         idle network is not expected to finish within `within_s`, or this one within `busy_s`, are left out;

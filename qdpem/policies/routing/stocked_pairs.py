@@ -51,7 +51,7 @@ def ready_stock(view: Views) -> Shelf:
     return dict(found)
 
 
-def serve_from_stock(request: Waiting, shelf: Shelf, *, margin: float) -> Allocation | None:
+def serve_from_stock(request: Waiting, shelf: Shelf, *, fidelity_margin: float) -> Allocation | None:
     """Take the worst pairs on the shelf that are good enough for a request; None if there are too few,
     or if the request is a standing one, which asks for more than can lie on a shelf.
 
@@ -60,7 +60,7 @@ def serve_from_stock(request: Waiting, shelf: Shelf, *, margin: float) -> Alloca
     if request.standing:
         return None
     kept = shelf.get((request.source, request.destination), [])
-    good = sorted(value for value in kept if value >= request.target_fidelity + margin)[: request.pairs]
+    good = sorted(value for value in kept if value >= request.target_fidelity + fidelity_margin)[: request.pairs]
     if len(good) < request.pairs:
         return None
     take(shelf, tuple(((request.source, request.destination), value) for value in good))

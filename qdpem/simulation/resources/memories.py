@@ -22,7 +22,7 @@ class Memories:
         self._second: list[int] | None = None
         self._node_of: list[int] = []
         total = [int(count) for count in network.memories]
-        self._foreign_limit = [int(network.foreign_stock_share * count) for count in total]
+        self._foreign_limit = [int(network.remote_storage_quota * count) for count in total]
         self.foreign = [0] * len(total)
         self.free_at = list(total)
         if network.memories_per_link is not None:

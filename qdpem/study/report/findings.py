@@ -205,8 +205,8 @@ def demand_reading(result: StudyResult) -> str:
         return f"{demand.rate_hz:g} requests/s on average"
     asked = [rate for rate in map(result.asked_hz, result.seeds) if not math.isnan(rate)]
     rule = (
-        f"at the peak {demand.load_share:g} of what the network of each seed could serve to"
-        f" {demand.served_share:.0%} in the long run"
+        f"at the peak {demand.load_factor:g} of what the network of each seed could serve to"
+        f" {demand.served_fraction:.0%} in the long run"
     )
     if not asked:
         return rule

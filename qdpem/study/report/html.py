@@ -133,7 +133,7 @@ def _who(demand: Demand) -> str:
         return f"pairs weighed by {demand.weights}"
     near = demand.near or Near()
     picked = f", {near.peers} picked by each node" if near.peers is not None else ""
-    return f"pairs {near.least_hops} to {near.most_hops} hops apart{picked}"
+    return f"pairs {near.min_hops} to {near.max_hops} hops apart{picked}"
 
 
 def _rate(value: float | Uniform) -> str:

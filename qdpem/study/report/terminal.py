@@ -43,7 +43,7 @@ def print_study(result: StudyResult, *, console: Console) -> None:
         console.print(_widest(console, (ladder_table(result, ladder, layout=one) for one in LAYOUTS)))
         for sentence in ladder_notes(result, ladder):
             console.print(f"- {sentence}", style="dim", highlight=False)
-    if result.scenario.demand.load_share is not None:
+    if result.scenario.demand.load_factor is not None:
         console.print(f"demand: {demand_reading(result)}", highlight=False)
     for sentence in readings(result):
         console.print(f"- {sentence}", highlight=False)

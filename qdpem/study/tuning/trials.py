@@ -153,7 +153,7 @@ class Trials:
         tasks = [
             Task(scenario=self._scenario, arm=arm, seed=seed, path=Path("trial")) for arm, seed in wanted
         ]
-        if self._scenario.demand.load_share is not None:
+        if self._scenario.demand.load_factor is not None:
             first = {task.seed: task for task in tasks if task.seed not in self._loads}
             found = run_tasks(seed_load, list(first.values()), engine=self._engine, workers=self._workers)
             self._loads |= dict(found)

@@ -42,7 +42,7 @@ def _made_context(
         swap_time_s=1e-3,
         distillation_time_s=1e-3,
         memories=np.full(nodes, 16),
-        foreign_stock_share=0.25,
+        remote_storage_quota=0.25,
         delay_s=np.full(len(ends), LENGTH_KM / 2e5),
         links=tuple(model.link(SourceLink(fresh_fidelity=one), LENGTH_KM) for one in fresh),
         hardware=(NodeHardware(memory=DepolarisingMemory(depolarising_s=depolarising_s)),) * nodes,

@@ -116,20 +116,20 @@ def test_alike_on_all_links_a_way_is_the_option(rounds: int, made_context: Build
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10_000), target=st.floats(0.6, 0.95), wait_share=st.sampled_from([0.0, 0.3]))
-@example(seed=44, target=0.8, wait_share=0.3)  # Rounds (2, 2, 1, 0) are added, and (2, 2, 0, 0) will do.
+@given(seed=st.integers(0, 10_000), target=st.floats(0.6, 0.95), storage_fraction=st.sampled_from([0.0, 0.3]))
+@example(seed=44, target=0.8, storage_fraction=0.3)  # Rounds (2, 2, 1, 0) are added, and (2, 2, 0, 0) will do.
 def test_a_way_is_purified_for_the_wait_that_is_believed_and_no_more(
-    seed: int, target: float, wait_share: float, made_context: Build
+    seed: int, target: float, storage_fraction: float, made_context: Build
 ) -> None:
     """Memories of 1e6 s are too good to tell ages apart, so they are given 2 s here."""
     context, way = chain(made_context, seed, depolarising_s=2.0)
     estimates, load = context.estimates, Load.idle(context.network)
 
     def meets(each: tuple[int, ...]) -> bool:
-        age_s = wait_share * way.finish_s(each)
+        age_s = storage_fraction * way.finish_s(each)
         return estimates.fidelity(way.path, rounds=one_number(each), age_s=age_s) >= target
 
-    found = GivenPaths(context, wait_share=wait_share).purified(way.path.nodes, load, target_fidelity=target)
+    found = GivenPaths(context, storage_fraction=storage_fraction).purified(way.path.nodes, load, target_fidelity=target)
     if found is None:
         assert not meets((2, 2, 2, 2))
         return
@@ -137,7 +137,7 @@ def test_a_way_is_purified_for_the_wait_that_is_believed_and_no_more(
     assert found.finish_s == pytest.approx(way.finish_s(each), rel=1e-12)
     assert found.need.tolist() == way.need(each).tolist()
     if meets(each):
-        assert wait_share == 0.0 or not any(map(meets, fewer(each)))
+        assert storage_fraction == 0.0 or not any(map(meets, fewer(each)))
     else:
         # No plan on the way there bears the wait: this one is for pairs that do not wait.
         assert estimates.fidelity(way.path, rounds=one_number(each)) >= target

@@ -37,7 +37,7 @@ def forked(made_context: Build) -> Callable[..., Context]:
 
 
 def decide(context: Context, views: Views, **parameters: object) -> tuple[Allocation, ...]:
-    policy = CentralFidelityRouting(FidelityRoutingParameters(wait_share=0.0, **parameters))  # type: ignore[arg-type]
+    policy = CentralFidelityRouting(FidelityRoutingParameters(storage_fraction=0.0, **parameters))  # type: ignore[arg-type]
     policy.reset(context)
     decisions = policy.decide(views)
     validate(decisions, views, context, policy_name=policy.name)

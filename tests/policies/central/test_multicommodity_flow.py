@@ -89,7 +89,7 @@ def test_ways_are_drawn_by_their_shares_and_none_with_the_rest() -> None:
 def test_requests_go_by_the_flow_that_the_solver_found(diamond: Build, seen: Build) -> None:
     """Repeaters of 3/s and 2/s, 10/s asked: the flow serves a half, three fifths of that over the first."""
     context = diamond()
-    policy = policy_on(context, delay_cost_per_s=0.0, trust=1e9, spare=0.0)
+    policy = policy_on(context, delay_cost_per_s=0.0, max_path_delay=1e9, max_fallback_delay=0.0)
     taken: Counter[tuple[int, ...]] = Counter()
     for call in range(3000):
         views = with_history(seen(context, (0, 3, 0.7), first_id=call), (0, 3, 6.0), (3, 0, 4.0))
@@ -123,7 +123,7 @@ def test_either_direction_is_the_same_class_and_paths_are_turned(diamond: Build,
 def test_a_later_solution_follows_the_demand(diamond: Build, seen: Build) -> None:
     """0 to 4 goes over 1 alone. When it is asked for much, 0 to 3 is left with the way over 2."""
     context = diamond()
-    policy = policy_on(context, memory_s=5.0, period_s=1.0, delay_cost_per_s=0.1)
+    policy = policy_on(context, demand_time_constant_s=5.0, period_s=1.0, delay_cost_per_s=0.1)
     policy.decide(with_history(seen(context, (0, 3, 0.7)), (0, 3, 2.0)))
     before = shares(policy, 0, 3)
     assert before[OVER_1] > 0.3
@@ -149,7 +149,7 @@ def test_between_solutions_the_mix_stays(diamond: Build, seen: Build) -> None:
 
 def test_a_forecast_scales_what_a_source_is_planned_for(diamond: Build, seen: Build) -> None:
     context = diamond()
-    book = DemandSeen(context, memory_s=100.0, period_s=2.0)
+    book = DemandSeen(context, demand_time_constant_s=100.0, period_s=2.0)
     views = with_history(seen(context, (0, 3, 0.7)), (0, 3, 1.0), (3, 1, 0.5))
     book.note(views)
     plain = {(low, high): rate_hz for low, high, _, rate_hz in book.rates(views)}
@@ -161,7 +161,7 @@ def test_a_forecast_scales_what_a_source_is_planned_for(diamond: Build, seen: Bu
 
 def test_counts_fade_and_the_mix_of_a_pair_is_shrunk_to_that_of_all(diamond: Build, seen: Build) -> None:
     context = diamond()
-    book = DemandSeen(context, memory_s=10.0, period_s=1.0)
+    book = DemandSeen(context, demand_time_constant_s=10.0, period_s=1.0)
     book.note(seen(context, *[(0, 3, 0.7)] * 3, (0, 4, 0.8)))
     rates = {one[:3]: one[3] for one in book.rates(seen(context))}
     of_pair = 0.3 * np.array([3.0 + 7.5, 2.5]) / 13.0
@@ -176,7 +176,7 @@ def test_counts_fade_and_the_mix_of_a_pair_is_shrunk_to_that_of_all(diamond: Bui
 
 def test_a_request_that_waits_counts_once(diamond: Build, seen: Build) -> None:
     context = diamond()
-    book = DemandSeen(context, memory_s=10.0, period_s=1.0)
+    book = DemandSeen(context, demand_time_constant_s=10.0, period_s=1.0)
     for time_s in (10.0, 10.3, 10.6):
         views = seen(context, (0, 3, 0.7), time_s=time_s)
         views.request_deadline_s[0, 0] = 11.0
@@ -189,11 +189,11 @@ def test_a_path_that_is_too_late_is_passed_over_and_left_where_all_are(diamond: 
     views = with_history(seen(context, (0, 3, 0.7)), (0, 3, 1.0))
     views.status[0, 1, ORDERED_SWAPS] = 30.0
     for seed in range(10):
-        policy = policy_on(diamond(repeater_hz=(0, 5, 5, 0, 0), seed=seed), trust=0.8, spare=0.8)
+        policy = policy_on(diamond(repeater_hz=(0, 5, 5, 0, 0), seed=seed), max_path_delay=0.8, max_fallback_delay=0.8)
         (made,) = policy.decide(views).allocations
         assert made.path == OVER_2
     views.status[0, 2, ORDERED_SWAPS] = 30.0
-    policy = policy_on(context, trust=0.8, spare=0.8)
+    policy = policy_on(context, max_path_delay=0.8, max_fallback_delay=0.8)
     assert policy.decide(views).allocations == ()
     # It is looked at again after an epoch of 0.1 s, not at once.
     views.status[0, :, ORDERED_SWAPS] = 0.0
@@ -204,8 +204,8 @@ def test_a_path_that_is_too_late_is_passed_over_and_left_where_all_are(diamond: 
 def test_what_the_flow_leaves_out_is_tried_only_where_it_may(diamond: Build, seen: Build) -> None:
     context = diamond(repeater_hz=(0, 0.01, 0, 0, 0))
     views = with_history(seen(context, (0, 3, 0.7)), (0, 3, 100.0))
-    assert policy_on(context, delay_cost_per_s=0.0, spare=0.0).decide(views).allocations == ()
-    (made,) = policy_on(context, delay_cost_per_s=0.0, spare=1.0).decide(views).allocations
+    assert policy_on(context, delay_cost_per_s=0.0, max_fallback_delay=0.0).decide(views).allocations == ()
+    (made,) = policy_on(context, delay_cost_per_s=0.0, max_fallback_delay=1.0).decide(views).allocations
     assert made.path == OVER_1
 
 
@@ -227,7 +227,7 @@ def test_reach_is_that_of_paths_as_they_are(made_context: Build) -> None:
     nodes = 9
     ends = [(node, node + 1) for node in range(nodes - 1)]
     context = made_context(ends, repeater_hz=[5.0] * nodes, fidelity=0.95)
-    reach = Reach(context, wait_share=0.0)
+    reach = Reach(context, storage_fraction=0.0)
     for target in (0.7, 0.8, 0.93):
         found = dict.fromkeys(range(3), 0)
         for option in reach.options(target, nodes - 1):
@@ -283,7 +283,7 @@ UNEVEN = {"nodes": 16, "mean_degree": 4.0, "low_hz": 0.5, "high_hz": 12.0}
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(
     ("network", "parameters", "least"),
-    [(OVERLOADED, {"spare": 0.0}, 0.97), (UNEVEN, {}, 0.99)],
+    [(OVERLOADED, {"max_fallback_delay": 0.0}, 0.97), (UNEVEN, {}, 0.99)],
     ids=["overloaded", "uneven"],
 )
 def test_it_comes_within_three_per_cent_of_the_flow_bound(
@@ -313,7 +313,7 @@ def test_it_comes_within_three_per_cent_of_the_flow_bound(
 def test_a_copy_goes_on_to_the_bit_as_the_original_would() -> None:
     """Between two solutions of the flow as well: what it was solved to and begins with is saved."""
     scenario = parse_scenario(FIELD)
-    arm = Arm(name="central-lp", rights="elementary", parameters={"period_s": 3.0, "memory_s": 5.0})
+    arm = Arm(name="central-lp", rights="elementary", parameters={"period_s": 3.0, "demand_time_constant_s": 5.0})
 
     def run(copied_s: float) -> dict[str, Any]:
         recorder = MemoryRecorder()
@@ -356,7 +356,7 @@ def test_conformance_with_every_right(rights) -> None:
     assert [check for check in check_policy(factory, context, calls=8) if not check.passed] == []
 
 
-@pytest.mark.parametrize("name", ["period_s", "memory_s", "delay_cost_per_s", "trust", "spare"])
+@pytest.mark.parametrize("name", ["period_s", "demand_time_constant_s", "delay_cost_per_s", "max_path_delay", "max_fallback_delay"])
 def test_senseless_parameters_are_a_sentence(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is -1"):
         FlowMixParameters(**{name: -1.0})

@@ -28,7 +28,7 @@ from qdpem.policies.dpem.slots import SLOTS
 from qdpem.policies.dpem.training.ppo import Batch, Settings, generalised_advantage, improve, loss, normalise
 from qdpem.rng import stream
 
-SETTINGS = Settings(passes=2, minibatch=4)
+SETTINGS = Settings(epochs=2, minibatch=4)
 
 
 def random_weights(nodes: int) -> Weights:
@@ -86,10 +86,10 @@ def scalar_loss(weights: Weights, batch: Batch, settings: Settings, node: int) -
             used += 1
         rho = math.exp(log_probability - batch.log_probability[node, k])
         advantage = batch.advantage[node, k]
-        clipped = min(max(rho, 1 - settings.clip_ratio), 1 + settings.clip_ratio)
+        clipped = min(max(rho, 1 - settings.clip_range), 1 + settings.clip_range)
         value = float(values(weights, one, batch.site_features[node, k][None])[0])
         total -= min(rho * advantage, clipped * advantage)
-        total -= settings.entropy_weight * entropy / max(used, 1)
+        total -= settings.entropy_coef * entropy / max(used, 1)
         total += settings.value_weight * (value - batch.target[node, k]) ** 2
         count += 1
     return total / max(count, 1)
@@ -124,7 +124,7 @@ def test_gradients_equal_finite_differences() -> None:
 
 @given(st.integers(1, 12), st.floats(0.0, 1.0), st.integers(0, 10_000))
 def test_advantages_equal_their_definition_summed_directly(
-    length: int, trace_decay: float, draw: int
+    length: int, gae_lambda: float, draw: int
 ) -> None:
     """A_k = sum_l (prod_{i<l} gamma_{k+i} lambda) delta_{k+l}, delta_k = r_k + gamma_k V_{k+1} - V_k."""
     generator = stream(draw, "test/gae")
@@ -137,15 +137,15 @@ def test_advantages_equal_their_definition_summed_directly(
         total, factor = 0.0, 1.0
         for i in range(k, length):
             total += factor * (reward[i] + discount[i] * following[i] - value[i])
-            factor *= discount[i] * trace_decay
+            factor *= discount[i] * gae_lambda
         expected.append(total)
-    found = generalised_advantage(reward, value, discount, last_value=last, trace_decay=trace_decay)
+    found = generalised_advantage(reward, value, discount, last_value=last, gae_lambda=gae_lambda)
     assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 def test_with_full_traces_advantage_plus_value_is_the_discounted_return() -> None:
     reward, value, discount = np.array([1.0, 0.0, 2.0]), np.array([5.0, -1.0, 3.0]), np.array([0.9, 0.5, 0.8])
-    found = generalised_advantage(reward, value, discount, last_value=10.0, trace_decay=1.0) + value
+    found = generalised_advantage(reward, value, discount, last_value=10.0, gae_lambda=1.0) + value
     last = 2.0 + 0.8 * 10.0
     assert found == pytest.approx([1.0 + 0.9 * (0.5 * last), 0.5 * last, last])
 

@@ -94,7 +94,7 @@ def test_without_noise_sharing_is_the_mean_of_clipped_updates() -> None:
     updates = np.array([[3.0, 4.0], [0.0, 0.1]])
     shared = share(updates, clip_norm=1.0, budget=Budget(epsilon=math.inf, delta=1e-3, rounds=1), seed=0)
     assert np.allclose(shared.average, [0.3, 0.45])
-    assert shared.clipped_share == 0.5
+    assert shared.clipped_fraction == 0.5
     assert shared.bytes == 2 * 2 * 2 * 4
     assert shared.budget.spent == 1
 

@@ -52,7 +52,7 @@ history_s = 20
 rounds = 3
 episodes_per_round = 2
 episode_s = 4
-passes = 2
+epochs = 2
 """)
 
 
@@ -97,7 +97,7 @@ def test_notes_and_rows_must_be_one_to_one() -> None:
 
 
 def test_a_batch_leaves_out_each_last_decision_and_normalises_returns() -> None:
-    batch, scale = to_batch([made_by_hand()], nodes=6, scale=ReturnScale.initial(6), trace_decay=1.0)
+    batch, scale = to_batch([made_by_hand()], nodes=6, scale=ReturnScale.initial(6), gae_lambda=1.0)
     assert batch.valid.sum(axis=1).tolist() == [2, 0, 0, 0, 0, 0]
     returns = [made_by_hand().reward[0] + math.exp(-0.5) * made_by_hand().reward[1], made_by_hand().reward[1]]
     assert scale.mean[0] == pytest.approx(np.mean(returns))
@@ -174,7 +174,7 @@ def test_eight_rounds_from_random_weights_deliver_more(tiny: Scenario, tmp_path:
         nodes=replace(tiny.nodes, source_rate_hz=40.0),
         demand=replace(tiny.demand, rate_hz=20.0, classes=(only,)),
         training=replace(
-            tiny.training, rounds=8, episodes_per_round=1, episode_s=16.0, passes=4, epsilon=math.inf
+            tiny.training, rounds=8, episodes_per_round=1, episode_s=16.0, epochs=4, epsilon=math.inf
         ),
     )
     trained = train(scenario, seed=0, directory=tmp_path, arm=EWMA)

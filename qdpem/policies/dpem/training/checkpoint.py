@@ -27,7 +27,7 @@ class CurveRow:
 
     `decisions`: times a site had something to choose, summed so far; `simulated_s` likewise.
     `mean_reward`: per node and simulated second. `update_norm`: mean over nodes, before clipping;
-    `clipped_share`: nodes clipped. `ratio_clipped`: decisions whose PPO ratio was clipped at the end.
+    `clipped_fraction`: nodes clipped. `ratio_clipped`: decisions whose PPO ratio was clipped at the end.
     `epsilon`: spent after this round's sharing. `bytes`: to and from the aggregator in this round.
     """
 
@@ -41,7 +41,7 @@ class CurveRow:
     value_loss: float
     ratio_clipped: float
     update_norm: float
-    clipped_share: float
+    clipped_fraction: float
     epsilon: float
     bytes: int
 

@@ -25,14 +25,14 @@ _BYTES_PER_NUMBER = 4
 class Shared:
     """What came back from one round: the noisy average [P] and what may be told about the round.
 
-    `norms` [N] before clipping and `clipped_share` are for the experimenter's curve; no node is told them.
+    `norms` [N] before clipping and `clipped_fraction` are for the experimenter's curve; no node is told them.
     `bytes`: reports of all nodes to the aggregator and its answer to each.
     """
 
     average: Floats
     budget: Budget
     norms: Floats
-    clipped_share: float
+    clipped_fraction: float
     bytes: int
 
 
@@ -66,6 +66,6 @@ def share(updates: Floats, *, clip_norm: float, budget: Budget, seed: int) -> Sh
         average=(clip(updates, norm=clip_norm).sum(axis=0) + noise) / nodes,
         budget=after,
         norms=norms,
-        clipped_share=float(np.mean(norms > clip_norm)),
+        clipped_fraction=float(np.mean(norms > clip_norm)),
         bytes=2 * nodes * size * _BYTES_PER_NUMBER,
     )

@@ -28,13 +28,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Numbers of the algorithm; `passes` over the batch in minibatches of `minibatch` decisions a node."""
+    """Numbers of the algorithm; `epochs` over the batch in minibatches of `minibatch` decisions a node."""
 
-    passes: int = 4
+    epochs: int = 4
     minibatch: int = 64
     learning_rate: float = 3e-3
-    clip_ratio: float = 0.2
-    entropy_weight: float = 0.01
+    clip_range: float = 0.2
+    entropy_coef: float = 0.01
     value_weight: float = 0.5
     gradient_norm: float = 0.5
 
@@ -62,19 +62,19 @@ class Report:
     """Of one update, means over nodes that had something to learn from: entropy per slot in nats."""
 
     entropy: float
-    clipped_share: float
+    clipped_fraction: float
     value_loss: float
 
 
 def generalised_advantage(
-    reward: Floats, value: Floats, discount: Floats, *, last_value: float, trace_decay: float
+    reward: Floats, value: Floats, discount: Floats, *, last_value: float, gae_lambda: float
 ) -> Floats:
     """GAE(lambda) of one sequence of K decisions, float64 [K].
 
     delta_k = r_k + gamma_k V_{k+1} - V_k with V_K = last_value; A_k = delta_k + gamma_k lambda A_{k+1}.
 
     >>> generalised_advantage(np.array([1.0]), np.array([0.5]), np.array([0.5]), last_value=2.0,
-    ...                       trace_decay=0.9)
+    ...                       gae_lambda=0.9)
     array([1.5])
     """
     following = np.append(value[1:], last_value)
@@ -82,7 +82,7 @@ def generalised_advantage(
     advantage = np.zeros(len(reward))
     running = 0.0
     for k in range(len(reward) - 1, -1, -1):
-        running = delta[k] + discount[k] * trace_decay * running
+        running = delta[k] + discount[k] * gae_lambda * running
         advantage[k] = running
     return advantage
 
@@ -114,7 +114,7 @@ def loss(
     chosen = log_pi.gather(3, batch["option"][..., None])[..., 0]
     rho = torch.exp((chosen * used).sum(dim=2) - batch["log_probability"])
     advantage = batch["advantage"]
-    clipped = rho.clamp(1.0 - settings.clip_ratio, 1.0 + settings.clip_ratio)
+    clipped = rho.clamp(1.0 - settings.clip_range, 1.0 + settings.clip_range)
     gain = torch.minimum(rho * advantage, clipped * advantage)
     entropy = -(log_pi.exp() * log_pi * mask).sum(dim=3)
     slots = used.sum(dim=2).clamp(min=1)
@@ -126,10 +126,10 @@ def loss(
 
     parts = {
         "entropy": mean(entropy),
-        "clipped_share": mean((rho != clipped).to(rho.dtype)),
+        "clipped_fraction": mean((rho != clipped).to(rho.dtype)),
         "value_loss": mean(error),
     }
-    total = -mean(gain) - settings.entropy_weight * parts["entropy"] + settings.value_weight * mean(error)
+    total = -mean(gain) - settings.entropy_coef * parts["entropy"] + settings.value_weight * mean(error)
     return total, parts
 
 
@@ -152,7 +152,7 @@ def improve(
     generator = stream(seed, key)
     size = batch.valid.shape[1]
     parts: dict[str, torch.Tensor] = {}
-    for _ in range(settings.passes):
+    for _ in range(settings.epochs):
         order = _shuffled(batch.valid, generator)
         for start in range(0, size, settings.minibatch):
             part = torch.from_numpy(order[:, start : start + settings.minibatch])
@@ -216,6 +216,6 @@ def _clip_gradients(parameters: Mapping[str, torch.Tensor], *, norm: float) -> N
 def _report(parts: Mapping[str, torch.Tensor], valid: NDArray[np.bool_]) -> Report:
     learned = valid.any(axis=1)
     if not parts or not learned.any():
-        return Report(entropy=0.0, clipped_share=0.0, value_loss=0.0)
+        return Report(entropy=0.0, clipped_fraction=0.0, value_loss=0.0)
     means = {name: float(value.detach().numpy()[learned].mean()) for name, value in parts.items()}
     return Report(**means)

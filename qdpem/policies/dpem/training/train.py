@@ -140,7 +140,7 @@ def _round(
         [episode.transitions for episode in episodes],
         nodes=nodes,
         scale=state.scale,
-        trace_decay=settings.trace_decay,
+        gae_lambda=settings.gae_lambda,
     )
     learned, report = improve(
         weights, batch, _settings(scenario, number), seed=seed, key=f"learning/round/{number}"
@@ -151,12 +151,12 @@ def _round(
         row,
         decisions=row.decisions + int(sum(len(episode.transitions.site) for episode in episodes)),
         update_norm=float(shared.norms.mean()),
-        clipped_share=shared.clipped_share,
+        clipped_fraction=shared.clipped_fraction,
         epsilon=shared.budget.epsilon_spent,
         bytes=shared.bytes,
     )
     return State(
-        actor=state.actor + settings.server_rate * shared.average,
+        actor=state.actor + settings.server_learning_rate * shared.average,
         critics={name: learned[name] for name in CRITIC},
         scale=scale,
         budget=shared.budget,
@@ -177,9 +177,9 @@ def _row(scenario: Scenario, state: State, episodes: list[_Episode], report: Rep
         mean_reward=sum(episode.reward for episode in episodes) / played_s / len(state.scale.mean),
         entropy=report.entropy,
         value_loss=report.value_loss,
-        ratio_clipped=report.clipped_share,
+        ratio_clipped=report.clipped_fraction,
         update_norm=0.0,
-        clipped_share=0.0,
+        clipped_fraction=0.0,
         epsilon=0.0,
         bytes=0,
     )
@@ -189,10 +189,10 @@ def _settings(scenario: Scenario, number: int) -> Settings:
     """Those of round `number`: the entropy bonus falls linearly to nothing, so that late rounds settle."""
     chosen = scenario.training
     return Settings(
-        passes=chosen.passes,
+        epochs=chosen.epochs,
         learning_rate=chosen.learning_rate,
-        clip_ratio=chosen.clip_ratio,
-        entropy_weight=chosen.entropy_weight * (1.0 - number / chosen.rounds),
+        clip_range=chosen.clip_range,
+        entropy_coef=chosen.entropy_coef * (1.0 - number / chosen.rounds),
     )
 
 

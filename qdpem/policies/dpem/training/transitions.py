@@ -101,7 +101,7 @@ class ReturnScale:
 
 
 def to_batch(
-    episodes: Sequence[Transitions], *, nodes: int, scale: ReturnScale, trace_decay: float
+    episodes: Sequence[Transitions], *, nodes: int, scale: ReturnScale, gae_lambda: float
 ) -> tuple[Batch, ReturnScale]:
     """All episodes' decisions padded to [N, B], with advantages and normalised targets."""
     rows: list[list[tuple[int, NDArray[np.int64]]]] = [[] for _ in range(nodes)]
@@ -119,7 +119,7 @@ def to_batch(
                 value[:-1],
                 episode.discount[kept],
                 last_value=float(value[-1]),
-                trace_decay=trace_decay,
+                gae_lambda=gae_lambda,
             )
             rows[node].append((number, kept))
     size = max(max((sum(len(kept) for _, kept in mine) for mine in rows), default=0), 1)
