@@ -46,9 +46,9 @@ class Nothing:
     """A recorder that keeps nothing."""
 
     def appender(self, _table: object) -> Callable[[object], None]:
-        return self.vectors
+        return self.info
 
-    def vectors(self, _vectors: object) -> None:
+    def info(self, _vectors: object) -> None:
         pass
 
     def tick(self, _time_s: float) -> None:
@@ -117,19 +117,19 @@ def chain_line(
 def timed_views() -> Iterator[list[tuple[int, float]]]:
     """Wall seconds of each call that builds views, with the sites asked."""
     seen: list[tuple[int, float]] = []
-    build = simulation_run.build_views
+    build = simulation_run.build_observation
 
     def timed(**about: Any) -> Any:
         began = time.perf_counter()
-        views = build(**about)
-        seen.append((len(views), time.perf_counter() - began))
-        return views
+        observations = build(**about)
+        seen.append((len(observations), time.perf_counter() - began))
+        return observations
 
-    simulation_run.build_views = timed
+    simulation_run.build_observation = timed
     try:
         yield seen
     finally:
-        simulation_run.build_views = build
+        simulation_run.build_observation = build
 
 
 def steps(scenario: Scenario, name: str, recorder: Recorder) -> dict[str, float]:
@@ -146,17 +146,17 @@ def steps(scenario: Scenario, name: str, recorder: Recorder) -> dict[str, float]
     for ends in set(zip(asked.source.tolist(), asked.destination.tolist(), strict=True)):
         simulation.context.routes.paths(*ends)
     found, sites = time.perf_counter(), simulation.network.node_count
-    decide: list[tuple[int, float]] = []
+    act: list[tuple[int, float]] = []
     apply: list[tuple[int, float]] = []
     with timed_views() as views_s, simulation_run.settled_heap():
         ready = time.perf_counter()
-        while (views := simulation.advance()) is not None:
+        while (observations := simulation.advance()) is not None:
             first = time.perf_counter()
-            decisions = simulation.policy.decide(views)
+            decisions = simulation.policy.act(observations)
             second = time.perf_counter()
             simulation.apply(decisions)
-            decide.append((len(views), second - first))
-            apply.append((len(views), time.perf_counter() - second))
+            act.append((len(observations), second - first))
+            apply.append((len(observations), time.perf_counter() - second))
     wall_s = time.perf_counter() - ready
     return {
         "set_up_s": built - began,
@@ -164,7 +164,7 @@ def steps(scenario: Scenario, name: str, recorder: Recorder) -> dict[str, float]
         "wall_s": wall_s,
         "events": simulation.events,
         "views_ms": _per_epoch_ms(views_s, sites),
-        "decide_ms": _per_epoch_ms(decide, sites),
+        "decide_ms": _per_epoch_ms(act, sites),
         "apply_ms": _per_epoch_ms(apply, sites),
     }
 

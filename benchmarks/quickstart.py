@@ -56,11 +56,11 @@ def one_run(scenario: Scenario, name: str, path: Path) -> dict[str, float]:
         simulation = Simulation(scenario, arm, seed=1, recorder=recorder)
         ready = time.perf_counter()
         deciding, asked = 0.0, 0
-        while (views := simulation.advance()) is not None:
+        while (observations := simulation.advance()) is not None:
             start = time.perf_counter()
-            decisions = simulation.policy.decide(views)
+            decisions = simulation.policy.act(observations)
             deciding += time.perf_counter() - start
-            asked += len(views)
+            asked += len(observations)
             simulation.apply(decisions)
         recorder.close_complete({}, {})
     wall = time.perf_counter() - ready
@@ -95,7 +95,7 @@ def main() -> None:
     """Measure and print one JSON line an arm."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("scenario", nargs="?", default="scenarios/quickstart.toml")
-    parser.add_argument("--arms", nargs="+", default=["local-minhop", "central-fcfs", "central-live", "dpem"])
+    parser.add_argument("--arms", nargs="+", default=["local-minhop", "central-fcfs", "central-expected-delay", "dpem"])
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()

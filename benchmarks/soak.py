@@ -73,8 +73,8 @@ def held_by(simulation: Simulation) -> dict[str, int]:
 
 def drive(simulation: Simulation) -> None:
     """Run to the end."""
-    while (views := simulation.advance()) is not None:
-        simulation.apply(simulation.policy.decide(views))
+    while (observations := simulation.advance()) is not None:
+        simulation.apply(simulation.policy.act(observations))
 
 
 class Watch:

@@ -18,7 +18,7 @@ from typing import Any
 from physics.plans import Plan
 from qdpem import load_scenario, simulate
 from qdpem.metrics.metrics import measure
-from qdpem.policy.interface import Allocation, Context, Decisions, Views, per_site
+from qdpem.policy.interface import Allocation, Context, Decisions, Observation, per_site
 from qdpem.scenario.schema import Arm
 
 SCENARIO = Path(__file__).parent.parent / "scenarios" / "quickstart.toml"
@@ -31,9 +31,9 @@ class RandomPath:
     class Parameters:
         """It has none."""
 
-    name, control, rights, knowledge = "random-path", "local", "serve", "none"
-    asks_at_epochs = False
-    news_width = 0
+    name, control, pregeneration, forecaster = "random-path", "local", "none", "none"
+    acts_every_epoch = False
+    message_width = 0
 
     def __init__(self, parameters: Parameters | None = None) -> None:
         self.parameters = parameters or self.Parameters()
@@ -43,18 +43,18 @@ class RandomPath:
         self.context = context
         self.streams = {site: context.site_stream(site) for site in context.sites}
 
-    def decide(self, views: Views) -> Decisions:
+    def act(self, observations: Observation) -> Decisions:
         """Every site follows the same rule."""
-        return per_site(self.rule, views, self.context)
+        return per_site(self.rule, observations, self.context)
 
-    def rule(self, view: Views, context: Context) -> tuple[Allocation, ...]:
+    def rule(self, observation: Observation, context: Context) -> tuple[Allocation, ...]:
         """One allocation for each waiting request that some path can serve at its target."""
-        site, made = int(view.site[0]), []
-        for column in (view.request_id[0] >= 0).nonzero()[0]:
-            target = float(view.request_target_fidelity[0, column])
-            destination = int(view.request_destination[0, column])
+        site, made = int(observation.site[0]), []
+        for column in (observation.request_id[0] >= 0).nonzero()[0]:
+            target = float(observation.request_target_fidelity[0, column])
+            destination = int(observation.request_destination[0, column])
             choices = []
-            for path in context.routes.paths(site, destination, view.away()):
+            for path in context.routes.paths(site, destination, observation.unavailable()):
                 rounds = context.estimates.rounds_for(path, target, age_s=0.2)
                 if rounds is not None:
                     choices.append((path, rounds))
@@ -67,9 +67,9 @@ class RandomPath:
                         target_fidelity=target,
                         path=path.nodes,
                         plan=Plan(rounds_per_link=rounds),
-                        expires_s=float(view.request_deadline_s[0, column]),
-                        pairs=int(view.request_pairs[0, column]),
-                        request=int(view.request_id[0, column]),
+                        expires_s=float(observation.request_deadline_s[0, column]),
+                        pairs=int(observation.request_pairs[0, column]),
+                        request=int(observation.request_id[0, column]),
                     )
                 )
         return tuple(made)

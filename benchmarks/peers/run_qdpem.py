@@ -48,8 +48,8 @@ def measure(case: Case, scenario: Scenario, path: Path) -> tuple[float, int]:
         simulation = Simulation(scenario, arm, seed=case.seed, recorder=recorder, on_progress=progress)
         # As `simulate` does it, and with it `qdpem run`.
         with settled_heap():
-            while (views := simulation.advance()) is not None:
-                simulation.apply(simulation.policy.decide(views))
+            while (observations := simulation.advance()) is not None:
+                simulation.apply(simulation.policy.act(observations))
         recorder.close_complete({}, {})
     return time.perf_counter() - mark["wall_s"], simulation.events - int(mark["events"])
 

@@ -147,7 +147,7 @@ def counted_in(requests: Requests) -> str:
     A request for k pairs is delivered with all k of them. A standing one takes pairs without end; where there
     is any, pairs are counted, those of the other requests too, also of sets that stay partial.
     """
-    return "pairs" if (requests.standing > 0).any() else "requests"
+    return "pairs" if (requests.persistence > 0).any() else "requests"
 
 
 def wanted(requests: Requests, reach: Reach, *, spans: Ints | None = None, kept: bool = False) -> Groups:
@@ -158,15 +158,15 @@ def wanted(requests: Requests, reach: Reach, *, spans: Ints | None = None, kept:
     """
     if spans is None:
         spans = np.zeros((len(requests), 2), dtype=np.int64)
-    standing = requests.standing > 0
+    persistence = requests.persistence > 0
     hops = {target: reach.hops(target) for target in np.unique(requests.target_fidelity).tolist()}
     most = np.array([hops[target] for target in requests.target_fidelity.tolist()], dtype=np.float64)
     gain = np.ones(len(requests)) if counted_in(requests) == "pairs" else 1.0 / requests.pairs
     ends = np.sort(np.stack([requests.source, requests.destination]), axis=0)
-    rows = np.stack([*ends, most, gain, standing, *spans.T], axis=1)
+    rows = np.stack([*ends, most, gain, persistence, *spans.T], axis=1)
     kinds, group = np.unique(rows, axis=0, return_inverse=True)
     pairs = np.zeros(len(kinds))
-    np.add.at(pairs, group.reshape(-1), np.where(standing, np.inf, requests.pairs.astype(np.float64)))
+    np.add.at(pairs, group.reshape(-1), np.where(persistence, np.inf, requests.pairs.astype(np.float64)))
     span = [(int(first), int(last)) for first, last in kinds[:, 5:7].tolist()]
     source, destination, most_single = kinds[:, :3].astype(np.int64).T
     return Groups(

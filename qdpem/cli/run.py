@@ -96,7 +96,7 @@ def _table(task: Task, outcome: Outcome, load: Load) -> Table:
         ("fidelity of a pair", "pair_fidelity", 1.0, ""),
     ):
         table.add_row(heading, _with_error(metrics, name, scale), unit)
-    if task.scenario.demand.arrivals == "once":
+    if task.scenario.demand.arrivals == "batch":
         table.add_row("requests at t = 0", *_outcomes(task.path))
     else:
         table.add_row("requests asked", f"{load.rate_hz:.4g}", "1/s on average")
@@ -134,8 +134,8 @@ def _json_line(task: Task, outcome: Outcome, load: Load) -> str:
         "scenario": task.scenario.name,
         "arm": arm.name,
         "control": arm.control,
-        "rights": arm.rights,
-        "knowledge": arm.knowledge,
+        "pregeneration": arm.pregeneration,
+        "forecaster": arm.forecaster,
         "policy": arm.policy,
         "seed": task.seed,
         "load": _finite(asdict(load)),

@@ -54,7 +54,7 @@ def find_load(scenario: Scenario, network: Network, physics: PhysicsModel, *, se
     """
     demand = scenario.demand
     peak = demand.bursts.peak if demand.bursts else 1.0
-    if demand.arrivals == "once":
+    if demand.arrivals == "batch":
         return Load(rate_hz=0.0, peak_rate_hz=0.0)
     if demand.rate_hz is not None:
         return Load(rate_hz=demand.rate_hz, peak_rate_hz=peak * demand.rate_hz)
@@ -77,7 +77,7 @@ def find_load(scenario: Scenario, network: Network, physics: PhysicsModel, *, se
 
 def with_rate(scenario: Scenario, load: Load) -> Scenario:
     """The scenario that says the load's rate itself, if it has one."""
-    if scenario.demand.arrivals == "once":
+    if scenario.demand.arrivals == "batch":
         return scenario
     return replace(scenario, demand=replace(scenario.demand, rate_hz=load.rate_hz, load_factor=None))
 

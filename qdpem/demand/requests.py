@@ -13,7 +13,7 @@ class Requests:
     """R requests in order of `time_s`; all arrays of length R.
 
     `time_s`, `deadline_s`: absolute simulated seconds, float64. `id`, `source`, `destination`, `pairs`:
-    int64. `target_fidelity`: float64. `application`, `standing`: int64 indices into APPLICATIONS and STANDING
+    int64. `target_fidelity`: float64. `application`, `persistence`: int64 indices into APPLICATIONS and PERSISTENCES
     of `scenario.schema`.
     Ids of history (time_s < 0) are negative, those of the run count up from 0.
     """
@@ -26,7 +26,7 @@ class Requests:
     pairs: NDArray[np.int64]
     deadline_s: NDArray[np.float64]
     application: NDArray[np.int64]
-    standing: NDArray[np.int64]
+    persistence: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.id)

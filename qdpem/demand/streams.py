@@ -24,12 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.demand.bursts import covered_share, draw_bursts, draw_phases, inside, regions
-from qdpem.demand.near import near_weights
+from qdpem.demand.neighbourhood import neighbourhood_weights
 from qdpem.demand.requests import Arrivals, Requests
 from qdpem.errors import Fault, QdpemError, ScenarioError
 from qdpem.network.graph import Network
 from qdpem.rng import stream
-from qdpem.scenario.schema import APPLICATIONS, STANDING, Near, RequestClass, Scenario
+from qdpem.scenario.schema import APPLICATIONS, PERSISTENCES, Neighbourhood, RequestClass, Scenario
 
 
 class _Drawn(NamedTuple):
@@ -55,12 +55,12 @@ def pair_weights(scenario: Scenario, network: Network, *, seed: int) -> NDArray[
             message = f'"matrix" needs a topology with its own demand matrix, which {network.graph.name!r}'
             raise ScenarioError([Fault("demand.weights", message + ' has not; use "uniform"')])
         weights = 0.5 * (given + given.T)
-    elif scenario.demand.weights == "ends":
+    elif scenario.demand.weights == "endpoints":
         weights = np.zeros((network.node_count, network.node_count))
         weights[0, -1] = weights[-1, 0] = 1.0
-    elif scenario.demand.weights == "near":
+    elif scenario.demand.weights == "neighbourhood":
         root = seed if scenario.topology_seed is None else scenario.topology_seed
-        weights = near_weights(network, scenario.demand.near or Near(), seed=root)
+        weights = neighbourhood_weights(network, scenario.demand.neighbourhood or Neighbourhood(), seed=root)
     else:
         weights = np.ones((network.node_count, network.node_count))
     np.fill_diagonal(weights, 0.0)
@@ -83,7 +83,7 @@ def generate_arrivals(scenario: Scenario, network: Network, *, seed: int) -> Arr
     """
     weights = pair_weights(scenario, network, seed=seed)
     truth = _truth(scenario, network, weights, seed=seed)
-    if scenario.demand.arrivals == "once":
+    if scenario.demand.arrivals == "batch":
         return replace(truth, requests=_once(scenario.demand.classes, weights))
     sides: dict[str, Requests] = {}
     for side, span_s in (("before", truth.history_s), ("after", scenario.window.end_s)):
@@ -107,7 +107,7 @@ def generate_arrivals(scenario: Scenario, network: Network, *, seed: int) -> Arr
 def _truth(scenario: Scenario, network: Network, weights: NDArray[np.float64], *, seed: int) -> Arrivals:
     """Everything behind the requests, and no requests yet."""
     demand, history_s = scenario.demand, scenario.forecasting.history_s
-    if demand.rate_hz is None and demand.arrivals != "once":
+    if demand.rate_hz is None and demand.arrivals != "batch":
         raise QdpemError(
             f"demand.load_factor = {demand.load_factor} is not yet a rate; `qdpem.demand.offered_load` makes it one"
         )
@@ -218,5 +218,5 @@ def _requests(drawn: list[_Drawn], classes: tuple[RequestClass, ...], *, history
         pairs=np.array([one.pairs for one in classes], dtype=np.int64)[kind],
         deadline_s=time_s + np.array([one.patience_s for one in classes])[kind],
         application=np.array([APPLICATIONS.index(one.application) for one in classes], dtype=np.int64)[kind],
-        standing=np.array([STANDING.index(one.standing) for one in classes], dtype=np.int64)[kind],
+        persistence=np.array([PERSISTENCES.index(one.persistence) for one in classes], dtype=np.int64)[kind],
     )

@@ -24,7 +24,7 @@ class Recorder(Protocol):
     def appender(self, table: Table) -> Callable[[Row], None]:
         """A function that takes one row of `table`, in column order; a no-op for a table not kept."""
 
-    def vectors(self, vectors: Mapping[str, NDArray[Any]]) -> None:
+    def info(self, info: Mapping[str, NDArray[Any]]) -> None:
         """What a policy noted for the sites just asked: first axis as the last rows of `decisions`."""
 
     def tick(self, time_s: float) -> None:
@@ -41,8 +41,8 @@ class MemoryRecorder:
     def appender(self, table: Table) -> Callable[[Row], None]:
         return self._rows[table.name].append
 
-    def vectors(self, vectors: Mapping[str, NDArray[Any]]) -> None:
-        self.noted.append(dict(vectors))
+    def info(self, info: Mapping[str, NDArray[Any]]) -> None:
+        self.noted.append(dict(info))
 
     def tick(self, time_s: float) -> None:
         pass

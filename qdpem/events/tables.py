@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from physics.interface import PROTOCOLS
 from physics.plans import SCHEDULES
-from qdpem.scenario.schema import STANDING
+from qdpem.scenario.schema import PERSISTENCES
 
 OUTCOMES = ("open", "delivered", "expired", "rejected", "low_fidelity")
 """Of a request: still open at the end, delivered, out of time, given up, or below its target."""
@@ -147,7 +147,7 @@ REQUESTS = Table(
         _count("pairs_delivered", "pairs that met the target in time"),
         _count("attempts", "allocations made for it"),
         _count("hops", "links of the path that served it; 0 from remote stock; -1 if not delivered"),
-        _code("standing", STANDING, "what it begins again: nothing, each pair when delivered, or every link"),
+        _code("persistence", PERSISTENCES, "what it begins again: nothing, each pair when delivered, or every link"),
     ),
     level="requests",
 )

@@ -98,7 +98,7 @@ class FilterForecast(_Oracle):
     rates of switching. In a cascade a region is what region 0 was `lag_s` ago for each step between them.
     """
 
-    name: ClassVar[str] = "filter"
+    name: ClassVar[str] = "bayes-filter"
 
     def forecast(self) -> Floats:
         """Expected counts of the next steps, float64 [N, H]."""

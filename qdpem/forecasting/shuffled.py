@@ -115,6 +115,6 @@ class ShuffledForecast:
 class ShuffledFilterForecast(ShuffledForecast):
     """The same control with the oracle `filter` in place of the GRU."""
 
-    name: ClassVar[str] = "shuffled-filter"
+    name: ClassVar[str] = "shuffled-bayes-filter"
     oracle: ClassVar[bool] = True
-    of: ClassVar[str] = "filter"
+    of: ClassVar[str] = "bayes-filter"

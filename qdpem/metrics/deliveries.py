@@ -16,6 +16,6 @@ def deliveries(requests: Mapping[str, NDArray[Any]]) -> float:
 
     `requests` are the columns of that table.
     """
-    if (requests["standing"] > 0).any():
+    if (requests["persistence"] > 0).any():
         return float(requests["pairs_delivered"].sum(dtype=np.int64))
     return float((requests["outcome"] == OUTCOMES.index("delivered")).sum())

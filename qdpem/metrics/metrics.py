@@ -152,7 +152,7 @@ def measure(tables: Tables, *, start_s: float, end_s: float) -> dict[str, float]
     values |= _held_back(requests, tables.get("allocations"), window)
     values |= pair_statistics(tables, start_s=start_s, end_s=end_s)
     values |= _waste(tables.get("pairs"), window)
-    if (requests["standing"] > 0).any():
+    if (requests["persistence"] > 0).any():
         values["pairs_per_s"] = _handed_over_per_s(tables.get("pairs"), window)
     values |= _messages(tables.get("messages"), window, arrived)
     values["requests_arrived"] = float(arrived)
@@ -198,7 +198,7 @@ def _percentile_s(times_s: NDArray[Any], share: float) -> float:
 def _requests(requests: Columns, window: _Window) -> dict[str, float]:
     measured = measured_requests(requests, start_s=window.start_s, end_s=window.end_s)
     delivered = measured & (requests["outcome"] == DELIVERED)
-    once = requests["standing"] == 0
+    once = requests["persistence"] == 0
     asked = measured & once
     latency_s = (requests["end_s"] - requests["time_s"])[delivered & once]
     qkd = delivered & (requests["application"] == APPLICATIONS.index("qkd"))

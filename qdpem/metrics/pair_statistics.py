@@ -71,8 +71,8 @@ def _waiting_s(
     time_s = pairs["end_s"][rows]
     since_s = requests["time_s"][request].astype(np.float64)
     lanes = np.ones(len(request))
-    standing = requests["standing"][request] > 0
-    for served in np.unique(request[standing]):
+    persistence = requests["persistence"][request] > 0
+    for served in np.unique(request[persistence]):
         own = np.flatnonzero(request == served)
         since_s[own[1:]] = time_s[own[:-1]]
         lanes[own] = requests["pairs"][served]

@@ -21,7 +21,7 @@ Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Away:
+class Unavailable:
     """Nodes and links that are not there, or are believed not to be; false when all are there."""
 
     nodes: frozenset[int] = frozenset()
@@ -34,14 +34,14 @@ class Away:
         """Whether any of these nodes and links is away."""
         return not (self.nodes.isdisjoint(nodes) and self.links.isdisjoint(links))
 
-    def after(self, kind: str, place: int, *, goes: bool) -> Away:
+    def after(self, kind: str, place: int, *, goes: bool) -> Unavailable:
         """The same but for one node or link, which goes or comes back."""
         if kind == "node":
             return replace(self, nodes=self.nodes | {place} if goes else self.nodes - {place})
         return replace(self, links=self.links | {place} if goes else self.links - {place})
 
 
-NOTHING_AWAY = Away()
+ALL_AVAILABLE = Unavailable()
 
 
 @dataclass(frozen=True, kw_only=True)

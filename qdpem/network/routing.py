@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.network.graph import Network
-from qdpem.network.outages import NOTHING_AWAY, Away
+from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 
 _UNREACHABLE = 2**61
 # A hop outweighs any length: 2^48 micrometres are seven times round the earth. Paths end at 8,190 hops.
@@ -58,7 +58,7 @@ class Routes:
     alone are much alike: they often cross the same weak repeater, and then no choice among them avoids it.
     A link that makes no pairs has no work, so it is only crossed for fewest hops.
 
-    Found when first asked and kept; every arm of a seed may share one object. What is `away` is for these
+    Found when first asked and kept; every arm of a seed may share one object. What is `unavailable` is for these
     routes not there at all.
 
     Paths are completed best first (A*, Hart, Nilsson and Raphael 1968), with the least cost of a walk of at
@@ -69,7 +69,7 @@ class Routes:
     """
 
     def __init__(
-        self, network: Network, *, count: int = 8, extra_hops: int = 3, away: Away = NOTHING_AWAY
+        self, network: Network, *, count: int = 8, extra_hops: int = 3, unavailable: Unavailable = ALL_AVAILABLE
     ) -> None:
         if count < 1 or extra_hops < 0:
             raise ValueError(
@@ -81,16 +81,16 @@ class Routes:
         self._found: dict[tuple[int, int], tuple[Path, ...]] = {}
         self._length_km: list[float] = network.graph.length_km.tolist()
         self._delay_s: list[float] = network.delay_s.tolist()
-        self._detours: dict[Away, Routes] = {}
-        neighbours = _without(away, network.neighbours) if away else network.neighbours
+        self._detours: dict[Unavailable, Routes] = {}
+        neighbours = _without(unavailable, network.neighbours) if unavailable else network.neighbours
         self._fewest_hops = _Search(network, neighbours, _hops_then_length(network))
         self._least_work = _Search(network, neighbours, _work(network))
 
-    def paths(self, source: int, destination: int, away: Away = NOTHING_AWAY) -> tuple[Path, ...]:
+    def paths(self, source: int, destination: int, unavailable: Unavailable = ALL_AVAILABLE) -> tuple[Path, ...]:
         """Up to `count` paths from `source` to `destination`, best first.
 
         Those from `destination` to `source` are the same ones reversed. Empty where no path exists,
-        and from a node to itself. With some nodes and links `away`: the paths there would be if they did not
+        and from a node to itself. With some nodes and links `unavailable`: the paths there would be if they did not
         exist, which are the same ones where none of them is hit. Raises ValueError for an index that is no
         node.
         """
@@ -98,16 +98,16 @@ class Routes:
         if key not in self._found:
             self._find(min(key), max(key))
         found = self._found[key]
-        if away and any(away.hits(path.nodes, path.links) for path in found):
-            return self._around(away).paths(source, destination)
+        if unavailable and any(unavailable.hits(path.nodes, path.links) for path in found):
+            return self._around(unavailable).paths(source, destination)
         return found
 
-    def _around(self, away: Away) -> Routes:
+    def _around(self, unavailable: Unavailable) -> Routes:
         """The routes around what is away; those asked for last are kept."""
-        detour = self._detours.pop(away, None)
+        detour = self._detours.pop(unavailable, None)
         if detour is None:
-            detour = Routes(self.network, count=self.count, extra_hops=self.extra_hops, away=away)
-        self._detours[away] = detour
+            detour = Routes(self.network, count=self.count, extra_hops=self.extra_hops, unavailable=unavailable)
+        self._detours[unavailable] = detour
         if len(self._detours) > _KEPT_DETOURS:
             del self._detours[next(iter(self._detours))]
         return detour
@@ -146,9 +146,9 @@ def _hops_length_nodes(path: Path) -> tuple[int, float, tuple[int, ...]]:
     return path.hops, round(path.length_km, 9), path.nodes
 
 
-def _without(away: Away, neighbours: Neighbours) -> Neighbours:
+def _without(unavailable: Unavailable, neighbours: Neighbours) -> Neighbours:
     return tuple(
-        tuple(pair for pair in around if not away.hits((node, pair[0]), (pair[1],)))
+        tuple(pair for pair in around if not unavailable.hits((node, pair[0]), (pair[1],)))
         for node, around in enumerate(neighbours)
     )
 

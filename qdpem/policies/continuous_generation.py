@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.network.outages import Away
+from qdpem.network.outages import Unavailable
 from qdpem.network.routing import Path
 from qdpem.policies.inventory.link_usage import Shelves
 from qdpem.policies.routing.delay_model import Load, Options
@@ -35,11 +35,11 @@ from qdpem.policy.interface import (
     Allocation,
     Context,
     Decisions,
-    Views,
+    Observation,
 )
 from qdpem.policy.tuning import tunable
 from qdpem.rng import move_to, position
-from qdpem.scenario.schema import Control, Rights
+from qdpem.scenario.schema import Control, Pregeneration
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -50,13 +50,13 @@ _LONGEST_LIFE_S = 3600.0
 class ContinuousParameters:
     """What can be set of adaptive continuous generation."""
 
-    learning_rate: float = tunable(0.05, low=0.01, high=0.5, log=True, rights="elementary")
+    learning_rate: float = tunable(0.05, low=0.01, high=0.5, log=True, pregeneration="link")
     """What the probability of a neighbour that was of use gains in a period, before all are normalised."""
-    period_s: float = tunable(1.0, low=0.2, high=10.0, log=True, rights="elementary")
+    period_s: float = tunable(1.0, low=0.2, high=10.0, log=True, pregeneration="link")
     """How often probabilities are changed."""
-    memory_quota: float = tunable(0.25, low=0.05, high=0.5, rights="elementary")
+    memory_quota: float = tunable(0.25, low=0.05, high=0.5, pregeneration="link")
     """Share of a node's qubits that pairs it owns or has ordered may hold; one at least."""
-    min_fidelity: float = tunable(0.9, low=0.7, high=0.96, rights="elementary")
+    min_fidelity: float = tunable(0.9, low=0.7, high=0.96, pregeneration="link")
     """A pair is kept while it is believed to meet this."""
     delay_weight_per_s: float = tunable(0.1, low=0.01, high=1.0, log=True)
     """Chance given up, where there is a choice, for each second of finish and of nodes' time saved."""
@@ -87,10 +87,10 @@ class LocalContinuous:
     Parameters = ContinuousParameters
     name = "local-continuous"
     control: Control = "local"
-    rights: Rights = "elementary"
-    knowledge = "none"
-    asks_at_epochs = True
-    news_width = 0
+    pregeneration: Pregeneration = "link"
+    forecaster = "none"
+    acts_every_epoch = True
+    message_width = 0
 
     def __init__(self, parameters: ContinuousParameters) -> None:
         self._parameters = parameters
@@ -102,22 +102,22 @@ class LocalContinuous:
         self._offers = Offers(context)
         self._quota = np.maximum(np.floor(rule.memory_quota * network.memories), 1).astype(np.int64)
         self.shelves = Shelves(network, learning_rate=rule.learning_rate, back_off_s=rule.back_off_s, quota=self._quota)
-        self.news_width = self.shelves.degree
+        self.message_width = self.shelves.degree
         self._streams = [context.site_stream(site) for site in range(network.node_count)]
-        self.asks_at_epochs = context.rights != "serve"
+        self.acts_every_epoch = context.pregeneration != "none"
         self._lives_s = {(v, u): self._life_s(v, u) for v, u in network.link_between}
 
-    def decide(self, views: Views) -> Decisions:
+    def act(self, observations: Observation) -> Decisions:
         """Learn and order at each epoch; serve what waits; tell neighbours what lies on the shelf."""
         made: list[Allocation] = []
-        if self._context.rights != "serve":
-            self.shelves.look(views)
-            period = int(views.time_s / self._parameters.period_s + 1e-9)
-            self.shelves.learn(views.site, period)
-            made = self._orders(views)
-        told = self._shelf(views)
-        for row in np.flatnonzero((views.request_id >= 0).any(axis=1)).tolist():
-            made += self._serve_all(views[row], told[row])
+        if self._context.pregeneration != "none":
+            self.shelves.look(observations)
+            period = int(observations.time_s / self._parameters.period_s + 1e-9)
+            self.shelves.learn(observations.site, period)
+            made = self._orders(observations)
+        told = self._shelf(observations)
+        for row in np.flatnonzero((observations.request_id >= 0).any(axis=1)).tolist():
+            made += self._serve_all(observations[row], told[row])
         return Decisions(allocations=tuple(made), news=told)
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -143,15 +143,15 @@ class LocalContinuous:
         life_s = self._context.estimates.useful_life_s(path, self._parameters.min_fidelity)
         return min(life_s, _LONGEST_LIFE_S)
 
-    def _orders(self, views: Views) -> list[Allocation]:
+    def _orders(self, observations: Observation) -> list[Allocation]:
         """At the first look in an epoch each site draws once; those that may order do."""
-        shelves, rule, sites = self.shelves, self._parameters, views.site
-        epoch = int(views.time_s / self._context.plane.decision_epoch_s + 1e-9)
+        shelves, rule, sites = self.shelves, self._parameters, observations.site
+        epoch = int(observations.time_s / self._context.plane.decision_epoch_s + 1e-9)
         rows = np.flatnonzero(shelves.epoch[sites] < epoch)
         shelves.epoch[sites[rows]] = epoch
         place = self._draw(sites[rows])
-        ready = views.stock_owner[rows] == sites[rows, None]
-        status = views.status[rows]
+        ready = observations.stock_owner[rows] == sites[rows, None]
+        status = observations.status[rows]
         may = (place < shelves.degree) & (ready.sum(axis=1) < self._quota[sites[rows]])
         may &= ~(status[:, 0, EMISSION_BACKLOG] > rule.max_source_backlog)
         free = status[:, :, FREE_MEMORIES]
@@ -160,7 +160,7 @@ class LocalContinuous:
         return [
             order
             for row, chosen in zip(rows[may].tolist(), place[may].tolist(), strict=True)
-            if (order := self._order(int(sites[row]), chosen, views.time_s, views.away(row)))
+            if (order := self._order(int(sites[row]), chosen, observations.time_s, observations.unavailable(row)))
         ]
 
     def _draw(self, sites: Ints) -> Ints:
@@ -169,13 +169,13 @@ class LocalContinuous:
         passed = u[:, None] >= self.shelves.chance[sites].cumsum(axis=1)
         return np.asarray(np.minimum(passed.sum(axis=1), self.shelves.degree))
 
-    def _order(self, site: int, place: int, now_s: float, away: Away) -> Allocation | None:
+    def _order(self, site: int, place: int, now_s: float, unavailable: Unavailable) -> Allocation | None:
         neighbour = int(self.shelves.neighbour[site, place])
         life_s = self._lives_s.get((site, neighbour), 0.0)
         if life_s <= 0.0 or not self.shelves.may_order(site, place, now_s):
             return None
         link = self._context.network.link_between[site, neighbour]
-        if away and away.hits((site, neighbour), (link,)):
+        if unavailable and unavailable.hits((site, neighbour), (link,)):
             return None
         until_s = now_s + 1.0 / float(self._context.network.link_rate_hz[link]) + life_s
         self.shelves.ordered_until_s[site, place] = until_s
@@ -188,28 +188,28 @@ class LocalContinuous:
             purpose="stock",
         )
 
-    def _shelf(self, views: Views) -> Floats:
+    def _shelf(self, observations: Observation) -> Floats:
         """How many ready pairs each site owns with each of its neighbours, [S, D]."""
-        mine = (views.stock_owner == views.site[:, None]) & (views.stock_ready == 1)
-        place = self.shelves.place[views.site[:, None], np.maximum(views.stock_partner, 0)]
+        mine = (observations.stock_owner == observations.site[:, None]) & (observations.stock_ready == 1)
+        place = self.shelves.place[observations.site[:, None], np.maximum(observations.stock_partner, 0)]
         place = np.where(mine, place, -1)
         return np.asarray((place[:, :, None] == np.arange(self.shelves.degree)).sum(axis=1), dtype=np.float64)
 
-    def _serve_all(self, view: Views, shelf: Floats) -> list[Allocation]:
-        load = Load.of_view(view, self._context.network, unobserved_tokens=1.0)
-        stocked, away = self._stocked(view, shelf), view.away()
-        waiting = sorted(waiting_requests(view), key=lambda request: (request.deadline_s, request.id))
+    def _serve_all(self, observation: Observation, shelf: Floats) -> list[Allocation]:
+        load = Load.of_view(observation, self._context.network, unobserved_tokens=1.0)
+        stocked, unavailable = self._stocked(observation, shelf), observation.unavailable()
+        waiting = sorted(waiting_requests(observation), key=lambda request: (request.deadline_s, request.id))
         return [
-            found for request in waiting if (found := self._serve(request, view.time_s, load, stocked, away))
+            found for request in waiting if (found := self._serve(request, observation.time_s, load, stocked, unavailable))
         ]
 
-    def _stocked(self, view: Views, shelf: Floats) -> NDArray[np.int64]:
+    def _stocked(self, observation: Observation, shelf: Floats) -> NDArray[np.int64]:
         """Pairs believed on the shelf between two nodes, by either, [N, N]."""
         nodes, shelves = self._context.network.node_count, self.shelves
         stocked = np.zeros((nodes, nodes), dtype=np.int64)
-        told = np.nan_to_num(view.status[0, :, STATUS_WIDTH:])
+        told = np.nan_to_num(observation.status[0, :, STATUS_WIDTH:])
         told[0] = shelf
-        for node, counts in zip(view.known[0].tolist(), np.rint(told).astype(np.int64), strict=True):
+        for node, counts in zip(observation.known[0].tolist(), np.rint(told).astype(np.int64), strict=True):
             if node >= 0:
                 around = shelves.neighbour[node]
                 real = around >= 0
@@ -217,10 +217,10 @@ class LocalContinuous:
         return stocked + stocked.T
 
     def _serve(
-        self, request: Waiting, now_s: float, load: Load, stocked: NDArray[np.int64], away: Away
+        self, request: Waiting, now_s: float, load: Load, stocked: NDArray[np.int64], unavailable: Unavailable
     ) -> Allocation | None:
         rule = self._parameters
-        options = self._offers.between(request.source, request.destination, away)
+        options = self._offers.between(request.source, request.destination, unavailable)
         if options is None:
             return None
         there = self._there(options, stocked, request)
@@ -243,7 +243,7 @@ class LocalContinuous:
         return request.allocation(choice.path.nodes, plan=choice.plan)
 
     def _there(self, options: Options, stocked: NDArray[np.int64], request: Waiting) -> NDArray[np.bool_]:
-        if request.standing:
+        if request.persistence:
             return np.zeros_like(options.is_link)
         return options.is_link & (stocked[options.first, options.second] >= request.pairs)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from qdpem.network.outages import Away
+from qdpem.network.outages import Unavailable
 from qdpem.policies.inventory.base_stock import BaseStockRule
 from qdpem.policies.inventory.controller import Stockroom
 from qdpem.policies.routing.delay_model import Load
@@ -21,9 +21,9 @@ from qdpem.policies.routing.path_evaluation import Fit
 from qdpem.policies.routing.pending_requests import Waiting, command_s, waiting_requests
 from qdpem.policies.routing.planner import Choice, Planner
 from qdpem.policies.routing.stocked_pairs import Shelf, serve_from_stock, take
-from qdpem.policy.interface import Allocation, Context, Decisions, Views
+from qdpem.policy.interface import Allocation, Context, Decisions, Observation
 from qdpem.policy.tuning import tunable
-from qdpem.scenario.schema import Control, Rights
+from qdpem.scenario.schema import Control, Pregeneration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +55,10 @@ class DeadlineOrder(ABC):
     """Serves requests in deadline order, from stock or where a subclass chooses; keeps base stock."""
 
     control: Control = "central"
-    rights: Rights = "serve"
-    knowledge = "none"
-    asks_at_epochs = False
-    news_width = 0
+    pregeneration: Pregeneration = "none"
+    forecaster = "none"
+    acts_every_epoch = False
+    message_width = 0
 
     def __init__(self, parameters: BeliefParameters) -> None:
         self._parameters = parameters
@@ -71,12 +71,12 @@ class DeadlineOrder(ABC):
             context, storage_fraction=rule.storage_fraction, resource_weight=rule.resource_weight, end_rounds=rule.end_rounds
         )
         self._stock = Stockroom(context, self._planner, rule=rule)
-        self.asks_at_epochs = self._stock.is_open
+        self.acts_every_epoch = self._stock.is_open
 
-    def decide(self, views: Views) -> Decisions:
+    def act(self, observations: Observation) -> Decisions:
         """Serve what waits, from stock where it can; then fill up the stock."""
-        made = [one for occasion in self._stock.occasions(views) for one in self._rule(*occasion)]
-        return Decisions(allocations=(*made, *self._stock.link_orders(views)))
+        made = [one for occasion in self._stock.occasions(observations) for one in self._rule(*occasion)]
+        return Decisions(allocations=(*made, *self._stock.link_orders(observations)))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """What the stockroom remembers; all else follows from the map."""
@@ -86,28 +86,28 @@ class DeadlineOrder(ABC):
         """Take up a saved state."""
         self._stock.load_state(state)
 
-    def _rule(self, view: Views, missing: list[tuple[int, int]]) -> list[Allocation]:
-        waiting = sorted(waiting_requests(view), key=lambda request: (request.deadline_s, request.id))
+    def _rule(self, observation: Observation, missing: list[tuple[int, int]]) -> list[Allocation]:
+        waiting = sorted(waiting_requests(observation), key=lambda request: (request.deadline_s, request.id))
         load = Load.of_view(
-            view,
+            observation,
             self._context.network,
             unobserved_backlog=self._parameters.unobserved_backlog,
             unobserved_tokens=self._parameters.unobserved_tokens,
         )
-        shelf, away = self._stock.shelf(view) if waiting else {}, view.away()
+        shelf, unavailable = self._stock.shelf(observation) if waiting else {}, observation.unavailable()
         made = [
-            found for request in waiting if (found := self._serve(request, view.time_s, load, shelf, away))
+            found for request in waiting if (found := self._serve(request, observation.time_s, load, shelf, unavailable))
         ]
-        return made + self._stock.replenish(missing, load, view)
+        return made + self._stock.replenish(missing, load, observation)
 
     def _serve(
-        self, request: Waiting, now_s: float, load: Load, shelf: Shelf, away: Away
+        self, request: Waiting, now_s: float, load: Load, shelf: Shelf, unavailable: Unavailable
     ) -> Allocation | None:
         served = serve_from_stock(request, shelf, fidelity_margin=self._parameters.fidelity_margin)
         if served is not None:
             return served
         left_s = request.deadline_s - now_s - command_s(self._context, request.source)
-        choice = self._choose(request, load, left_s=left_s, shelf=shelf, away=away)
+        choice = self._choose(request, load, left_s=left_s, shelf=shelf, unavailable=unavailable)
         if choice is None:
             return None
         load.add(choice, pairs=request.pairs)
@@ -116,6 +116,6 @@ class DeadlineOrder(ABC):
 
     @abstractmethod
     def _choose(
-        self, request: Waiting, load: Load, *, left_s: float, shelf: Shelf, away: Away
+        self, request: Waiting, load: Load, *, left_s: float, shelf: Shelf, unavailable: Unavailable
     ) -> Choice | Fit | None:
         """The path and plan of a request that has `left_s` left; None leaves it waiting."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qdpem.network.outages import Away
+from qdpem.network.outages import Unavailable
 from qdpem.policies.earliest_deadline import BeliefParameters, DeadlineOrder
 from qdpem.policies.routing.delay_model import Load
 from qdpem.policies.routing.path_evaluation import Fit
@@ -22,7 +22,7 @@ from qdpem.policies.routing.pending_requests import Waiting
 from qdpem.policies.routing.planner import Choice
 from qdpem.policies.routing.stocked_pairs import Shelf
 from qdpem.policy.tuning import tunable
-from qdpem.scenario.schema import Control, Rights
+from qdpem.scenario.schema import Control, Pregeneration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +46,11 @@ class CentralLive(DeadlineOrder):
     """The controller serves each request where it is expected to finish first."""
 
     Parameters = LiveParameters
-    name = "central-live"
+    name = "central-expected-delay"
     _parameters: LiveParameters
 
     def _choose(
-        self, request: Waiting, load: Load, *, left_s: float, shelf: Shelf, away: Away
+        self, request: Waiting, load: Load, *, left_s: float, shelf: Shelf, unavailable: Unavailable
     ) -> Choice | Fit | None:
         return self._planner.choose(
             request.source,
@@ -59,8 +59,8 @@ class CentralLive(DeadlineOrder):
             target_fidelity=request.target_fidelity,
             within_s=self._parameters.max_unloaded_delay * left_s,
             pairs=request.pairs,
-            away=away,
-            shelf=None if request.standing else shelf,
+            unavailable=unavailable,
+            shelf=None if request.persistence else shelf,
             left_s=left_s,
             busy_s=self._parameters.max_loaded_delay * left_s,
         )
@@ -69,7 +69,7 @@ class CentralLive(DeadlineOrder):
 class LocalLive(CentralLive):
     """Every node serves its own requests by expected finish, on its own knowledge."""
 
-    name = "local-live"
+    name = "local-expected-delay"
     control: Control = "local"
 
 
@@ -77,5 +77,5 @@ class LocalStock(LocalLive):
     """`LocalLive` that keeps remote pairs for its top peers unless the arm says otherwise."""
 
     name = "local-stock"
-    rights: Rights = "remote"
-    knowledge = "constant"
+    pregeneration: Pregeneration = "end-to-end"
+    forecaster = "constant"

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.flow.pricing import Arcs, CheapestPaths
-from qdpem.network.outages import Away
+from qdpem.network.outages import Unavailable
 from qdpem.network.routing import Path
 from qdpem.policies.earliest_deadline import BeliefParameters, DeadlineOrder
 from qdpem.policies.routing.delay_model import Floats, Load
@@ -33,7 +33,7 @@ from qdpem.policies.routing.expiring_set import Noted
 from qdpem.policies.routing.path_evaluation import Fit, GivenPaths
 from qdpem.policies.routing.pending_requests import Waiting
 from qdpem.policies.routing.stocked_pairs import Shelf
-from qdpem.policy.interface import Context, Decisions, Views
+from qdpem.policy.interface import Context, Decisions, Observation
 from qdpem.policy.tuning import tunable
 
 _EXTRA_HOPS = 4
@@ -54,7 +54,7 @@ class FidelityRoutingParameters(BeliefParameters):
     """Capacity is what links and repeaters can give within this time, or the time left if that is less."""
     overflow: str = tunable("wait", choices=("wait", "queue"))
     """Who finds no capacity left waits for it ("wait") or queues where it would have gone ("queue")."""
-    resource_weight: float = tunable(0.1, low=0.0, high=0.5, rights="remote")
+    resource_weight: float = tunable(0.1, low=0.0, high=0.5, pregeneration="end-to-end")
     """Seconds of later finish accepted for each second of work left to others, for remote pairs."""
 
     def __post_init__(self) -> None:
@@ -79,10 +79,10 @@ class CentralFidelityRouting(DeadlineOrder):
         self._search = PurestPaths(context)
         self._asleep = Noted("asleep")
 
-    def decide(self, views: Views) -> Decisions:
+    def act(self, observations: Observation) -> Decisions:
         """Serve what waits and finds capacity; who found none is looked at again after an epoch."""
-        self._now_s = views.time_s
-        return super().decide(views)
+        self._now_s = observations.time_s
+        return super().act(observations)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """The stock, and who is not looked at until when."""
@@ -100,38 +100,38 @@ class CentralFidelityRouting(DeadlineOrder):
         *,
         left_s: float,
         shelf: Shelf,  # noqa: ARG002  Stock that stands in for links is left to the nodes.
-        away: Away,
+        unavailable: Unavailable,
     ) -> Fit | None:
         if self._asleep.holds(request.id, self._now_s):
             return None
         horizon_s = min(self._parameters.horizon_s, left_s)
-        found = self._least(request, load, away=away, horizon_s=horizon_s)
+        found = self._least(request, load, unavailable=unavailable, horizon_s=horizon_s)
         if found is None and self._parameters.overflow == "queue":
-            found = self._least(request, load, away=away, horizon_s=np.inf)
+            found = self._least(request, load, unavailable=unavailable, horizon_s=np.inf)
         if found is None:
             self._asleep.forget(self._now_s)
             self._asleep.note(request.id, self._now_s + self._context.plane.decision_epoch_s)
         return found
 
-    def _least(self, request: Waiting, load: Load, *, away: Away, horizon_s: float) -> Fit | None:
+    def _least(self, request: Waiting, load: Load, *, unavailable: Unavailable, horizon_s: float) -> Fit | None:
         """A way without distillation of fewest hops, or else the way of fewest pairs, that reaches the target
         with the capacity left; where links lack pairs to distil, the search goes on without them.
         """
         left = self._search.left(load, horizon_s)
         for _ in range(_SEARCHES):
-            found, lacking = self._cheapest(request, load, left, away=away, horizon_s=horizon_s)
+            found, lacking = self._cheapest(request, load, left, unavailable=unavailable, horizon_s=horizon_s)
             if found is not None or not lacking:
                 return found
             left[list(lacking)] = 0.0
         return None
 
     def _cheapest(
-        self, request: Waiting, load: Load, left: Floats, *, away: Away, horizon_s: float
+        self, request: Waiting, load: Load, left: Floats, *, unavailable: Unavailable, horizon_s: float
     ) -> tuple[Fit | None, set[int]]:
         """The cheapest way that reaches the target, and links that lack the pairs that others would take."""
         best: Fit | None = None
         lacking: set[int] = set()
-        for nodes in self._search.ways(request, load, left=left, horizon_s=horizon_s, away=away):
+        for nodes in self._search.ways(request, load, left=left, horizon_s=horizon_s, unavailable=unavailable):
             fit = self._given.purified(
                 nodes, load, target_fidelity=request.target_fidelity, pairs=request.pairs
             )
@@ -190,19 +190,19 @@ class PurestPaths:
         return np.asarray(np.where(self._network.source_limited, shared, own))
 
     def ways(
-        self, request: Waiting, load: Load, *, left: Floats, horizon_s: float, away: Away
+        self, request: Waiting, load: Load, *, left: Floats, horizon_s: float, unavailable: Unavailable
     ) -> Iterator[tuple[int, ...]]:
         """Nodes of the purest path of at most h hops for each h at which a further hop makes it purer.
 
-        Only over links and repeaters that are not `away`, links that have this request's pairs `left` and
+        Only over links and repeaters that are not `unavailable`, links that have this request's pairs `left` and
         repeaters that have its tokens within `horizon_s`; of equally pure ones the path less waited for.
         """
         source, destination = request.source, request.destination
         fewest = int(self._network.hop_distance[source, destination])
         busy_s = load.ready_s[self._network.graph.link_ends].sum(axis=1)
         link_cost = np.where(left < request.pairs, np.inf, self.link_cost + _TIE_PER_S * busy_s)
-        link_cost = _without(link_cost, away.links)
-        node_cost = self._nodes(load, request.pairs, horizon_s, away)
+        link_cost = _without(link_cost, unavailable.links)
+        node_cost = self._nodes(load, request.pairs, horizon_s, unavailable)
         at_best = np.inf
         # Most requests go by the fewest hops: the rest is searched when it is asked for.
         for least, most in ((fewest, fewest), (fewest + 1, fewest + _EXTRA_HOPS)):
@@ -216,10 +216,10 @@ class PurestPaths:
                     at_best = cost
                     yield paths.path(source, destination, limit)[0]
 
-    def _nodes(self, load: Load, swaps: int, horizon_s: float, away: Away) -> Floats:
+    def _nodes(self, load: Load, swaps: int, horizon_s: float, unavailable: Unavailable) -> Floats:
         wait_s = load.token_wait_s(swaps)
         cost = self.node_cost + _TIE_PER_S * wait_s
-        return _without(np.where(wait_s <= horizon_s, cost, np.inf), away.nodes)
+        return _without(np.where(wait_s <= horizon_s, cost, np.inf), unavailable.nodes)
 
 
 def _without(cost: Floats, gone: frozenset[int]) -> NDArray[np.float64]:

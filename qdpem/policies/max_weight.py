@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.network.outages import Away
+from qdpem.network.outages import Unavailable
 from qdpem.policies.inventory.base_stock import BaseStockRule
 from qdpem.policies.inventory.controller import Stockroom
 from qdpem.policies.routing.delay_model import Load, Options
@@ -33,9 +33,9 @@ from qdpem.policies.routing.delivery_probability import Offers, chance_in_time
 from qdpem.policies.routing.pending_requests import Waiting, command_s, waiting_requests
 from qdpem.policies.routing.planner import Choice, Planner
 from qdpem.policies.routing.stocked_pairs import Shelf, serve_from_stock
-from qdpem.policy.interface import Allocation, Context, Decisions, Views
+from qdpem.policy.interface import Allocation, Context, Decisions, Observation
 from qdpem.policy.tuning import tunable
-from qdpem.scenario.schema import Control, Rights
+from qdpem.scenario.schema import Control, Pregeneration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +73,10 @@ class LocalMaxWeight:
     Parameters = MaxWeightParameters
     name = "local-maxweight"
     control: Control = "local"
-    rights: Rights = "serve"
-    knowledge = "none"
-    asks_at_epochs = True
-    news_width = 0
+    pregeneration: Pregeneration = "none"
+    forecaster = "none"
+    acts_every_epoch = True
+    message_width = 0
 
     def __init__(self, parameters: MaxWeightParameters) -> None:
         self._parameters = parameters
@@ -88,10 +88,10 @@ class LocalMaxWeight:
         planner = Planner(context, storage_fraction=self._parameters.storage_fraction)
         self._stock = Stockroom(context, planner, rule=self._parameters)
 
-    def decide(self, views: Views) -> Decisions:
+    def act(self, observations: Observation) -> Decisions:
         """Serve what waits, heaviest first; then fill up the stock."""
-        made = [one for occasion in self._stock.occasions(views) for one in self._rule(*occasion)]
-        return Decisions(allocations=(*made, *self._stock.link_orders(views)))
+        made = [one for occasion in self._stock.occasions(observations) for one in self._rule(*occasion)]
+        return Decisions(allocations=(*made, *self._stock.link_orders(observations)))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """What the stockroom remembers; weights are of the moment."""
@@ -101,21 +101,21 @@ class LocalMaxWeight:
         """Take up a saved state."""
         self._stock.load_state(state)
 
-    def _rule(self, view: Views, missing: list[tuple[int, int]]) -> tuple[Allocation, ...]:
+    def _rule(self, observation: Observation, missing: list[tuple[int, int]]) -> tuple[Allocation, ...]:
         rule = self._parameters
-        load = Load.of_view(view, self._context.network, unobserved_tokens=rule.unobserved_tokens)
-        away = view.away()
+        load = Load.of_view(observation, self._context.network, unobserved_tokens=rule.unobserved_tokens)
+        unavailable = observation.unavailable()
         matching = Matching(
             self._context,
             self._offers,
             rule,
             load=load,
-            shelf=self._stock.shelf(view),
-            now_s=view.time_s,
-            away=away,
+            shelf=self._stock.shelf(observation),
+            now_s=observation.time_s,
+            unavailable=unavailable,
         )
-        made = list(matching.serve(waiting_requests(view)))
-        return (*made, *self._stock.replenish(missing, load, view))
+        made = list(matching.serve(waiting_requests(observation)))
+        return (*made, *self._stock.replenish(missing, load, observation))
 
 
 class CentralMaxWeight(LocalMaxWeight):
@@ -137,11 +137,11 @@ class Matching:
         load: Load,
         shelf: Shelf,
         now_s: float,
-        away: Away,
+        unavailable: Unavailable,
     ) -> None:
         self._context, self._offers, self._rule = context, offers, rule
         self._load, self._shelf = load, shelf
-        self._now_s, self._away = now_s, away
+        self._now_s, self._unavailable = now_s, unavailable
 
     def serve(self, requests: Iterator[Waiting]) -> Iterator[Allocation]:
         """Allocations for what can be served, heaviest pair of nodes first, its most urgent request first."""
@@ -180,7 +180,7 @@ class Matching:
         shelf = {ends: list(kept) for ends, kept in self._shelf.items()}
         if shelf and serve_from_stock(request, shelf, fidelity_margin=fidelity_margin) is not None:
             return 1.0, None
-        options = self._offers.between(request.source, request.destination, self._away)
+        options = self._offers.between(request.source, request.destination, self._unavailable)
         if options is None:
             return 0.0, None
         slack_s = request.deadline_s - self._now_s - command_s(self._context, request.source)

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics.plans import Plan
-from qdpem.network.outages import Away
+from qdpem.network.outages import Unavailable
 from qdpem.network.routing import Path
 from qdpem.policies.routing.pending_requests import Waiting, waiting_requests
-from qdpem.policy.interface import Allocation, Context, Decisions, Views, per_site
+from qdpem.policy.interface import Allocation, Context, Decisions, Observation, per_site
 from qdpem.policy.tuning import tunable
-from qdpem.scenario.schema import Control, Rights
+from qdpem.scenario.schema import Control, Pregeneration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +43,10 @@ class LocalMinimumHop:
     Parameters = MinimumHopParameters
     name = "local-minhop"
     control: Control = "local"
-    rights: Rights = "serve"
-    knowledge = "none"
-    asks_at_epochs = False
-    news_width = 0
+    pregeneration: Pregeneration = "none"
+    forecaster = "none"
+    acts_every_epoch = False
+    message_width = 0
 
     def __init__(self, parameters: MinimumHopParameters) -> None:
         self._parameters = parameters
@@ -55,9 +55,9 @@ class LocalMinimumHop:
         """Begin a run; nothing is remembered from the last."""
         self._context = context
 
-    def decide(self, views: Views) -> Decisions:
+    def act(self, observations: Observation) -> Decisions:
         """One allocation for each waiting request that some path can serve; the rest are left to expire."""
-        return per_site(self._serve, views, self._context)
+        return per_site(self._serve, observations, self._context)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Empty: the rule has no memory."""
@@ -66,8 +66,8 @@ class LocalMinimumHop:
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Nothing to take up."""
 
-    def _serve(self, view: Views, context: Context) -> tuple[Allocation, ...]:
-        return tuple(serve_minimum_hop(view, context, storage_fraction=self._parameters.storage_fraction))
+    def _serve(self, observation: Observation, context: Context) -> tuple[Allocation, ...]:
+        return tuple(serve_minimum_hop(observation, context, storage_fraction=self._parameters.storage_fraction))
 
 
 class CentralFirstCome(LocalMinimumHop):
@@ -77,7 +77,7 @@ class CentralFirstCome(LocalMinimumHop):
     control: Control = "central"
 
 
-def serve_minimum_hop(view: Views, context: Context, *, storage_fraction: float) -> Iterator[Allocation]:
+def serve_minimum_hop(observation: Observation, context: Context, *, storage_fraction: float) -> Iterator[Allocation]:
     """Allocations for the waiting requests of a view of one site, oldest first.
 
     A request gets the first of its paths round what is away (fewest hops, then shortest) that some plan
@@ -85,22 +85,22 @@ def serve_minimum_hop(view: Views, context: Context, *, storage_fraction: float)
     none does, the wait is believed to be 0: who has long patience need not wait long. A request that no plan
     serves even so gets nothing.
     """
-    away = view.away()
-    for request in waiting_requests(view):
+    unavailable = observation.unavailable()
+    for request in waiting_requests(observation):
         # The deadline of a standing request says nothing of how long one pair of it takes.
-        age_s = 0.0 if request.standing else storage_fraction * (request.deadline_s - view.time_s)
-        found = _first_feasible(request, context, age_s=age_s, away=away)
+        age_s = 0.0 if request.persistence else storage_fraction * (request.deadline_s - observation.time_s)
+        found = _first_feasible(request, context, age_s=age_s, unavailable=unavailable)
         if found is None and age_s > 0.0:
-            found = _first_feasible(request, context, age_s=0.0, away=away)
+            found = _first_feasible(request, context, age_s=0.0, unavailable=unavailable)
         if found is not None:
             path, rounds = found
             yield request.allocation(path.nodes, plan=Plan(rounds_per_link=rounds))
 
 
 def _first_feasible(
-    request: Waiting, context: Context, *, age_s: float, away: Away
+    request: Waiting, context: Context, *, age_s: float, unavailable: Unavailable
 ) -> tuple[Path, int] | None:
-    for path in context.routes.paths(request.source, request.destination, away):
+    for path in context.routes.paths(request.source, request.destination, unavailable):
         if not np.all(context.network.link_rate_hz[list(path.links)] > 0.0):
             continue
         rounds = context.estimates.rounds_for(path, request.target_fidelity, age_s=age_s)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from qdpem.flow.commodities import FlowClass, Option
 from qdpem.flow.path_mix import FlowMixer
 from qdpem.network.graph import Network
-from qdpem.network.outages import NOTHING_AWAY, Away
+from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 from qdpem.network.path_estimates import MAX_ROUNDS
 from qdpem.network.routing import Path
 from qdpem.policies.expected_delay import CentralLive, LiveParameters
@@ -39,7 +39,7 @@ from qdpem.policies.routing.path_mix import Key, Mix, mixes_of_arrays, mixes_to_
 from qdpem.policies.routing.pending_requests import Waiting
 from qdpem.policies.routing.planner import Choice
 from qdpem.policies.routing.stocked_pairs import Shelf
-from qdpem.policy.interface import CONTROLLER, Context, Decisions, Views
+from qdpem.policy.interface import CONTROLLER, Context, Decisions, Observation
 from qdpem.policy.tuning import tunable
 from qdpem.rng import move_to, position
 
@@ -77,7 +77,7 @@ class CentralFlowMix(CentralLive):
     """The controller draws each request's path from the flow's mix, and minds the queues."""
 
     Parameters = FlowMixParameters
-    name = "central-lp"
+    name = "central-multicommodity"
     _parameters: FlowMixParameters
 
     def reset(self, context: Context) -> None:
@@ -91,17 +91,17 @@ class CentralFlowMix(CentralLive):
         self._draws = context.site_stream(CONTROLLER)
         self.mixes: dict[Key, Mix] = {}
         self._solve_at_s = -np.inf
-        self._solved_for = NOTHING_AWAY
+        self._solved_for = ALL_AVAILABLE
         self._left_out, self._asleep = Noted("left_out"), Noted("asleep")
 
-    def decide(self, views: Views) -> Decisions:
+    def act(self, observations: Observation) -> Decisions:
         """Note who asks, solve the flow if it is time, and serve."""
-        self._now_s = views.time_s
-        for view in views:
-            self._seen.note(view)
-            if self._seen.classes and (view.time_s >= self._solve_at_s or view.away() != self._solved_for):
-                self._solve(view)
-        return super().decide(views)
+        self._now_s = observations.time_s
+        for observation in observations:
+            self._seen.note(observation)
+            if self._seen.classes and (observation.time_s >= self._solve_at_s or observation.unavailable() != self._solved_for):
+                self._solve(observation)
+        return super().act(observations)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """The demand seen, what the flow was solved to and left out, the draws and the stock."""
@@ -129,25 +129,25 @@ class CentralFlowMix(CentralLive):
         self.mixes = mixes_of_arrays(state)
         self._solve_at_s = float(state["solve_at_s"])
         nodes, links = (frozenset(state[f"solved_for_{what}"].tolist()) for what in ("nodes", "links"))
-        self._solved_for = Away(nodes=nodes, links=links)
+        self._solved_for = Unavailable(nodes=nodes, links=links)
 
-    def _solve(self, view: Views) -> None:
-        now_s, away = view.time_s, view.away()
-        if away != self._solved_for:
+    def _solve(self, observation: Observation) -> None:
+        now_s, unavailable = observation.time_s, observation.unavailable()
+        if unavailable != self._solved_for:
             self._asleep.forget()
-        self._solve_at_s, self._solved_for = now_s + self._parameters.period_s, away
+        self._solve_at_s, self._solved_for = now_s + self._parameters.period_s, unavailable
         self._left_out.forget(now_s)
         self._asleep.forget(now_s)
         self._seen.fade(now_s)
         rates: dict[Key, float] = {}
-        for low, high, asked, rate_hz in self._seen.rates(view):
+        for low, high, asked, rate_hz in self._seen.rates(observation):
             key = self._key(low, high, asked)
             rates[key] = rates.get(key, 0.0) + rate_hz
         classes = [
             FlowClass(source=low, destination=high, rate_hz=rate_hz, options=options, pairs=pairs)
             for (low, high, options, pairs), rate_hz in rates.items()
         ]
-        solved = self._mixer.solve(_without(self._context.network, away), classes)
+        solved = self._mixer.solve(_without(self._context.network, unavailable), classes)
         self.mixes = {
             key: Mix(
                 tuple(way.nodes for way in ways),
@@ -164,17 +164,17 @@ class CentralFlowMix(CentralLive):
         return low, high, self._reach.options(asked.target_fidelity, most), asked.pairs
 
     def _choose(
-        self, request: Waiting, load: Load, *, left_s: float, shelf: Shelf, away: Away
+        self, request: Waiting, load: Load, *, left_s: float, shelf: Shelf, unavailable: Unavailable
     ) -> Fit | Choice | None:
         if self._asleep.holds(request.id, self._now_s):
             return None
         asked = Asked(request.target_fidelity, request.pairs)
         mix = self.mixes.get(self._key(request.source, request.destination, asked))
         if mix is not None and not self._left_out.holds(request.id, self._now_s):
-            found = self._drawn(request, mix, load, left_s=left_s, away=away)
+            found = self._drawn(request, mix, load, left_s=left_s, unavailable=unavailable)
             if found is not None:
                 return found
-        choice = super()._choose(request, load, left_s=left_s, shelf=shelf, away=away)
+        choice = super()._choose(request, load, left_s=left_s, shelf=shelf, unavailable=unavailable)
         if choice is not None and choice.finish_s <= self._parameters.max_fallback_delay * left_s:
             return choice
         # A queue may be shorter by the next epoch.
@@ -182,7 +182,7 @@ class CentralFlowMix(CentralLive):
         self._asleep.note(request.id, again_s if self._parameters.max_fallback_delay else request.deadline_s)
         return None
 
-    def _drawn(self, request: Waiting, mix: Mix, load: Load, *, left_s: float, away: Away) -> Fit | None:
+    def _drawn(self, request: Waiting, mix: Mix, load: Load, *, left_s: float, unavailable: Unavailable) -> Fit | None:
         """The first path of those drawn, one after the other by their shares, that is in time; None where
         there is none, or where the flow leaves the request out.
         """
@@ -204,7 +204,7 @@ class CentralFlowMix(CentralLive):
             fit = fits[place]
             if fit is None or fit.finish_s > self._parameters.max_path_delay * left_s:
                 continue
-            if not (away and away.hits(fit.path.nodes, fit.path.links)):
+            if not (unavailable and unavailable.hits(fit.path.nodes, fit.path.links)):
                 return fit
         return None
 
@@ -268,16 +268,16 @@ class Reach:
         return self._context.estimates.fidelity(walk, rounds=rounds, age_s=float(age_s))
 
 
-def _without(network: Network, away: Away) -> Network:
+def _without(network: Network, unavailable: Unavailable) -> Network:
     """The network whose nodes and links that are away make and swap nothing."""
-    if not away:
+    if not unavailable:
         return network
-    nodes = list(away.nodes)
+    nodes = list(unavailable.nodes)
     source_hz, repeater_hz = network.source_rate_hz.copy(), network.repeater_rate_hz.copy()
     source_hz[nodes], repeater_hz[nodes] = 0.0, 0.0
     ends = network.graph.link_ends.tolist()
     links = tuple(
-        replace(one, success_probability=0.0) if away.hits(ends[link], (link,)) else one
+        replace(one, success_probability=0.0) if unavailable.hits(ends[link], (link,)) else one
         for link, one in enumerate(network.links)
     )
     return replace(network, source_rate_hz=source_hz, repeater_rate_hz=repeater_hz, links=links)

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.network.graph import Network
-from qdpem.network.outages import Away
+from qdpem.network.outages import Unavailable
 from qdpem.policies.inventory.base_stock import BaseStockRule
 from qdpem.policies.inventory.controller import Stockroom
 from qdpem.policies.routing.delay_model import Load, Options
@@ -42,10 +42,10 @@ from qdpem.policy.interface import (
     Allocation,
     Context,
     Decisions,
-    Views,
+    Observation,
 )
 from qdpem.policy.tuning import tunable
-from qdpem.scenario.schema import Control, Rights
+from qdpem.scenario.schema import Control, Pregeneration
 
 Floats = NDArray[np.float64]
 REPEATER, SOURCE = range(2)
@@ -100,19 +100,19 @@ class PriceBook:
         self.believed = np.zeros((nodes, nodes, 2))
         self.seen = np.full((nodes, 4), np.nan)
 
-    def update(self, views: Views) -> Floats:
+    def update(self, observations: Observation) -> Floats:
         """Each site asked looks at itself and hears its neighbours; the news it has for them, [S, 2 N]."""
-        sites = views.site
-        self._look(views)
-        self._hear(views)
+        sites = observations.site
+        self._look(observations)
+        self._hear(observations)
         self.believed[sites, sites] = self.own[sites]
         return self.believed[sites].reshape(len(sites), -1)
 
-    def _look(self, views: Views) -> None:
-        sites, status = views.site, views.status[:, 0]
+    def _look(self, observations: Observation) -> None:
+        sites, status = observations.site, observations.status[:, 0]
         tokens, swaps, pairs = status[:, TOKENS], status[:, TOKEN_BACKLOG], status[:, EMISSION_BACKLOG]
         seen = self.seen[sites]
-        since_s = np.nan_to_num(views.time_s - seen[:, 0])
+        since_s = np.nan_to_num(observations.time_s - seen[:, 0])
         rate_hz, job_s = self._rate_hz[sites], self._pair_time_s[sites]
         with np.errstate(divide="ignore", invalid="ignore"):
             # What of the refill is not in the bucket was taken, or ran over a bucket that was full.
@@ -125,24 +125,24 @@ class PriceBook:
         came_s = np.stack([np.where(rate_hz > 0.0, swapping_s, 0.0), sending_s], axis=1)
         excess_s = np.nan_to_num(came_s - self._target_utilization * since_s[:, None])
         self.own[sites] = np.clip(self.own[sites] + self._step_size * excess_s, 0.0, self._max_price)
-        self.seen[sites] = np.stack([np.full(len(sites), views.time_s), tokens, swaps, pairs], axis=1)
+        self.seen[sites] = np.stack([np.full(len(sites), observations.time_s), tokens, swaps, pairs], axis=1)
 
-    def _hear(self, views: Views) -> None:
-        sites = views.site
+    def _hear(self, observations: Observation) -> None:
+        sites = observations.site
         via = self._via[sites]
-        silent = np.isnan(views.status[:, :, TOKENS]) & (views.known >= 0)
+        silent = np.isnan(observations.status[:, :, TOKENS]) & (observations.known >= 0)
         for row in np.flatnonzero(silent.any(axis=1)).tolist():
             via[row] = self._nearest(int(sites[row]), silent[row])
         # Picked column by column: the table of news is large, and of each node one row of it is wanted.
         rows, columns = np.arange(len(sites))[:, None], STATUS_WIDTH + 2 * np.arange(via.shape[1])
-        heard = np.stack([views.status[rows, via, columns + kind] for kind in (REPEATER, SOURCE)], axis=2)
+        heard = np.stack([observations.status[rows, via, columns + kind] for kind in (REPEATER, SOURCE)], axis=2)
         known = (via > 0) & np.isfinite(heard).all(axis=2)
         self.believed[sites] = np.where(
             known[:, :, None], np.clip(heard, 0.0, self._max_price), self.believed[sites]
         )
 
     def _nearest(self, site: int, silent: NDArray[np.bool_] | None) -> NDArray[np.int64]:
-        """For each node the place in `Views.known` of the neighbour nearest to it; 0 without any, [N]."""
+        """For each node the place in `Observation.known` of the neighbour nearest to it; 0 without any, [N]."""
         around = self._around[site]
         distance = self._hops[around].astype(np.float64)
         if silent is not None:
@@ -156,12 +156,12 @@ class LocalPrices:
     """Every node sells its repeater and its source, and buys for its own requests."""
 
     Parameters = PriceParameters
-    name = "local-prices"
+    name = "local-price-based"
     control: Control = "local"
-    rights: Rights = "serve"
-    knowledge = "none"
-    asks_at_epochs = True
-    news_width = 0
+    pregeneration: Pregeneration = "none"
+    forecaster = "none"
+    acts_every_epoch = True
+    message_width = 0
 
     def __init__(self, parameters: PriceParameters) -> None:
         self._parameters = parameters
@@ -170,18 +170,18 @@ class LocalPrices:
         """Begin a run; its news is as wide as the network has nodes."""
         rule = self._parameters
         self._context = context
-        self.news_width = 2 * context.network.node_count
+        self.message_width = 2 * context.network.node_count
         self.book = PriceBook(
             context.network, step_size=rule.step_size, target_utilization=rule.target_utilization, max_price=rule.max_price
         )
         self._market = Market(context, rule)
         self._stock = Stockroom(context, Planner(context, storage_fraction=rule.storage_fraction), rule=rule)
 
-    def decide(self, views: Views) -> Decisions:
+    def act(self, observations: Observation) -> Decisions:
         """Set prices; serve what waits and is worth its price; then fill up the stock."""
-        news = self.book.update(views)
-        made = [one for occasion in self._stock.occasions(views) for one in self._rule(*occasion)]
-        return Decisions(allocations=(*made, *self._stock.link_orders(views)), news=news)
+        news = self.book.update(observations)
+        made = [one for occasion in self._stock.occasions(observations) for one in self._rule(*occasion)]
+        return Decisions(allocations=(*made, *self._stock.link_orders(observations)), news=news)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Prices, what was seen last, and when stock was last ordered."""
@@ -200,16 +200,16 @@ class LocalPrices:
         self.book.seen = np.array(state["seen"])
         self._stock.load_state(state)
 
-    def _rule(self, view: Views, missing: list[tuple[int, int]]) -> tuple[Allocation, ...]:
-        load, shelf = Load.of_view(view, self._context.network), self._stock.shelf(view)
-        prices, away = self.book.believed[int(view.site[0])], view.away()
-        waiting = sorted(waiting_requests(view), key=lambda request: (request.deadline_s, request.id))
+    def _rule(self, observation: Observation, missing: list[tuple[int, int]]) -> tuple[Allocation, ...]:
+        load, shelf = Load.of_view(observation, self._context.network), self._stock.shelf(observation)
+        prices, unavailable = self.book.believed[int(observation.site[0])], observation.unavailable()
+        waiting = sorted(waiting_requests(observation), key=lambda request: (request.deadline_s, request.id))
         made = [
             found
             for request in waiting
-            if (found := self._serve(request, view.time_s, load, prices, shelf, away))
+            if (found := self._serve(request, observation.time_s, load, prices, shelf, unavailable))
         ]
-        return (*made, *self._stock.replenish(missing, load, view))
+        return (*made, *self._stock.replenish(missing, load, observation))
 
     def _serve(
         self,
@@ -218,13 +218,13 @@ class LocalPrices:
         load: Load,
         prices: Floats,
         shelf: Shelf,
-        away: Away,
+        unavailable: Unavailable,
     ) -> Allocation | None:
         if shelf:
             served = serve_from_stock(request, shelf, fidelity_margin=self._parameters.fidelity_margin)
             if served is not None:
                 return served
-        choice = self._market.buy(request, load, prices, now_s=now_s, away=away)
+        choice = self._market.buy(request, load, prices, now_s=now_s, unavailable=unavailable)
         if choice is None:
             return None
         load.add(choice, pairs=request.pairs)
@@ -239,9 +239,9 @@ class Market:
         self._offers = Offers(context)
         self._pair_time_s = context.network.pair_time_s
 
-    def buy(self, request: Waiting, load: Load, prices: Floats, *, now_s: float, away: Away) -> Choice | None:
+    def buy(self, request: Waiting, load: Load, prices: Floats, *, now_s: float, unavailable: Unavailable) -> Choice | None:
         """The option of largest utility - price x use that reaches the target; None if none is above 0."""
-        options = self._offers.between(request.source, request.destination, away)
+        options = self._offers.between(request.source, request.destination, unavailable)
         if options is None:
             return None
         utility = chance_in_time(options, load, pairs=request.pairs, slack_s=request.deadline_s - now_s)

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from qdpem import registry
 from qdpem.errors import QdpemError
-from qdpem.policy.interface import Allocation, Context, Decisions, Policy, Views
-from qdpem.policy.synthetic import small_context, synthetic_views
+from qdpem.policy.interface import Allocation, Context, Decisions, Policy, Observation
+from qdpem.policy.synthetic import small_context, synthetic_observation
 from qdpem.policy.validation import validate
 from qdpem.rng import stream
 
 PolicyFactory: TypeAlias = Callable[[], Policy]
 _STEP_S = 0.1
-_AWAY = 2
+_UNAVAILABLE = 2
 """Up to so many nodes and links are away in the views that a policy is put through."""
 
 
@@ -42,7 +42,7 @@ def check_named_policy(name: str, *, calls: int = 50, seed: int = 0) -> tuple[Ch
     Raises UnknownNameError for a name nothing is registered under.
     """
     factory = registry.load("policy", name)
-    context = small_context(control=factory.control, rights=factory.rights, seed=seed)
+    context = small_context(control=factory.control, pregeneration=factory.pregeneration, seed=seed)
     return check_policy(lambda: factory(factory.Parameters()), context, calls=calls, seed=seed)
 
 
@@ -67,15 +67,15 @@ def check_policy(
     return tuple(_run(rule, check) for rule, check in rules.items())
 
 
-def changed_elsewhere(views: Views, other: Views, *, row: int) -> Views:
-    """`views` with every row but `row` taken from `other`, which asks the same sites."""
+def changed_elsewhere(observations: Observation, other: Observation, *, row: int) -> Observation:
+    """`observations` with every row but `row` taken from `other`, which asks the same sites."""
     columns = {}
-    for item in fields(views):
+    for item in fields(observations):
         if item.name != "time_s":
             column = getattr(other, item.name).copy()
-            column[row] = getattr(views, item.name)[row]
+            column[row] = getattr(observations, item.name)[row]
             columns[item.name] = column
-    return Views(time_s=views.time_s, **columns)
+    return Observation(time_s=observations.time_s, **columns)
 
 
 class _BrokenRuleError(Exception):
@@ -103,73 +103,73 @@ class _Trial:
         policy.reset(context or self.context)
         return policy
 
-    def views(self, key: str, *, calls: int | None = None) -> list[Views]:
+    def observations(self, key: str, *, calls: int | None = None) -> list[Observation]:
         """A sequence of views of all sites, the same for the same key."""
         draws = stream(self.seed, f"conformance/{key}")
-        width = self.begin().news_width
+        width = self.begin().message_width
         return [
-            synthetic_views(self.context, draws, time_s=10.0 + _STEP_S * call, news_width=width, away=_AWAY)
+            synthetic_observation(self.context, draws, time_s=10.0 + _STEP_S * call, message_width=width, unavailable=_UNAVAILABLE)
             for call in range(calls or self.calls)
         ]
 
     def legal(self) -> str:
         policy, made = self.begin(), 0
-        for views in self.views("legal"):
-            decisions = policy.decide(views)
-            validate(decisions, views, self.context, policy_name=policy.name)
+        for observations in self.observations("legal"):
+            decisions = policy.act(observations)
+            validate(decisions, observations, self.context, policy_name=policy.name)
             made += len(decisions.allocations)
         return f"{made} allocations in {self.calls} calls, all legal"
 
     def determinism(self) -> str:
-        sequence = self.views("determinism")
+        sequence = self.observations("determinism")
         first, second = self.begin(), self.begin()
-        said = [_said(first.decide(views)) for views in sequence]
-        for call, views in enumerate(sequence):
-            _require_same(said[call], _said(second.decide(views)), f"call {call} of a second copy")
+        said = [_said(first.act(observations)) for observations in sequence]
+        for call, observations in enumerate(sequence):
+            _require_same(said[call], _said(second.act(observations)), f"call {call} of a second copy")
         first.reset(self.context)
-        for call, views in enumerate(sequence):
-            _require_same(said[call], _said(first.decide(views)), f"call {call} after reset")
+        for call, observations in enumerate(sequence):
+            _require_same(said[call], _said(first.act(observations)), f"call {call} after reset")
         return f"{self.calls} calls, three runs, the same to the bit"
 
     def locality(self) -> str:
-        sequence, others = self.views("locality"), self.views("elsewhere")
+        sequence, others = self.observations("locality"), self.observations("elsewhere")
         rows = _spread(len(sequence[0]), 3)
         for row in rows:
             site = int(sequence[0].site[row])
             here, there = self.begin(), self.begin(self._other_draws(site))
-            for call, (views, other) in enumerate(zip(sequence, others, strict=True)):
-                changed = changed_elsewhere(views, other, row=row)
-                mine, theirs = here.decide(views), there.decide(changed)
+            for call, (observations, other) in enumerate(zip(sequence, others, strict=True)):
+                changed = changed_elsewhere(observations, other, row=row)
+                mine, theirs = here.act(observations), there.act(changed)
                 what = f"what site {site} says in call {call} when only others' views and draws change"
-                _require_same(_said_by(mine, views, row), _said_by(theirs, changed, row), what)
+                _require_same(_said_by(mine, observations, row), _said_by(theirs, changed, row), what)
         return f"{self.calls} calls for each of {len(rows)} sites, the same to the bit"
 
     def one_by_one(self) -> str:
         together, alone = self.begin(), self.begin()
         calls = min(self.calls, 10)
-        for call, views in enumerate(self.views("one by one", calls=calls)):
-            everyone = together.decide(views)
-            for row, view in enumerate(views):
-                expected = _allocations_by(everyone, int(views.site[row]))
-                if alone.decide(view).allocations != expected:
+        for call, observations in enumerate(self.observations("one by one", calls=calls)):
+            everyone = together.act(observations)
+            for row, observation in enumerate(observations):
+                expected = _allocations_by(everyone, int(observations.site[row]))
+                if alone.act(observation).allocations != expected:
                     raise _BrokenRuleError(
-                        f"site {int(views.site[row])} asked alone allocates otherwise in call {call}"
+                        f"site {int(observations.site[row])} asked alone allocates otherwise in call {call}"
                     )
         return f"{calls} calls, each site allocates alone as with all others"
 
     def state(self) -> str:
         used, early, late = self.begin(), self.begin(), self.begin()
-        sequence = self.views("state", calls=min(self.calls, 10))
-        for views in sequence:
-            used.decide(views)
+        sequence = self.observations("state", calls=min(self.calls, 10))
+        for observations in sequence:
+            used.act(observations)
         saved = {name: array.copy() for name, array in used.state().items()}
         for copy in (early, late):
             copy.load_state(saved)
             _require_same_arrays(saved, copy.state(), "the state given back")
-        for call, views in enumerate(sequence):
-            said = _said(used.decide(views))
+        for call, observations in enumerate(sequence):
+            said = _said(used.act(observations))
             for copy in (early, late):
-                _require_same(said, _said(copy.decide(views)), f"call {call} of a copy with the saved state")
+                _require_same(said, _said(copy.act(observations)), f"call {call} of a copy with the saved state")
         return f"{len(saved)} arrays, the same after a round trip"
 
     def _other_draws(self, site: int) -> Context:
@@ -187,19 +187,19 @@ Said: TypeAlias = tuple[tuple[Allocation, ...], tuple[int, ...], dict[str, NDArr
 
 
 def _said(decisions: Decisions) -> Said:
-    arrays = dict(decisions.vectors)
+    arrays = dict(decisions.info)
     if decisions.news is not None:
         arrays["news"] = decisions.news
-    return decisions.allocations, decisions.drops, arrays
+    return decisions.allocations, decisions.discards, arrays
 
 
-def _said_by(decisions: Decisions, views: Views, row: int) -> Said:
+def _said_by(decisions: Decisions, observations: Observation, row: int) -> Said:
     """What the site of one row said: its allocations, drops of its stock, its rows of all arrays."""
-    _, drops, arrays = _said(decisions)
-    own = set(views.stock_id[row].tolist())
+    _, discards, arrays = _said(decisions)
+    own = set(observations.stock_id[row].tolist())
     return (
-        _allocations_by(decisions, int(views.site[row])),
-        tuple(pair for pair in drops if pair in own),
+        _allocations_by(decisions, int(observations.site[row])),
+        tuple(pair for pair in discards if pair in own),
         {name: array[row] for name, array in arrays.items()},
     )
 

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from physics.plans import Plan
 from qdpem.demand.requests import Arrivals
 from qdpem.network.graph import Network
-from qdpem.network.outages import NOTHING_AWAY, Away
+from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 from qdpem.network.path_estimates import Estimates
 from qdpem.network.routing import Routes
-from qdpem.scenario.schema import Control, ControlPlane, Forecasting, Rights
+from qdpem.scenario.schema import Control, ControlSettings, Forecasting, Pregeneration
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -30,7 +30,7 @@ CONTROLLER = -1
 
 FREE_MEMORIES, TOKENS, EMISSION_BACKLOG, TOKEN_BACKLOG, ORDERED_PAIRS, ORDERED_SWAPS = range(6)
 STATUS_WIDTH = 6
-"""Columns of `Views.status`; a policy's own news follows them."""
+"""Columns of `Observation.status`; a policy's own news follows them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class Allocation:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Views:
+class Observation:
     """What the sites asked now may know, one row each. Padding is -1 in ids and nodes, NaN in floats.
 
     - `site` [S] node or CONTROLLER; `reason` [S] index into `events.tables.REASONS`.
@@ -67,12 +67,12 @@ class Views:
       share of its present swap that is done.
     - `forecast` [S, W, H] expected requests per step at `known` nodes, NaN where it has no forecast.
     - `request_*` [S, R] waiting requests, oldest first. A standing one (above 0, an index into
-      `scenario.schema.STANDING`) asks for `pairs` at a time until its deadline; an allocation for it works
+      `scenario.schema.PERSISTENCES`) asks for `pairs` at a time until its deadline; an allocation for it works
       until it expires.
     - `stock_*` [S, K] pairs it owns (the controller: all it ordered) that are not locked: opaque id,
       owner, partner, age; `stock_fidelity` believed now; `stock_ready` 0 while still being made (NaN age).
     - `peer_*` [S, P] the pairs most asked for here so far, most first: source, destination, mean rate.
-    - `away_node`, `away_link` [S, A] nodes and links that it has heard are away; A may be 0. See `away`.
+    - `unavailable_node`, `unavailable_link` [S, A] nodes and links that it has heard are away; A may be 0. See `unavailable`.
     """
 
     time_s: float
@@ -90,41 +90,41 @@ class Views:
     request_deadline_s: Floats
     request_application: Ints
     request_attempts: Ints
-    request_standing: Ints
+    request_persistence: Ints
     stock_id: Ints
     stock_owner: Ints
     stock_partner: Ints
     stock_age_s: Floats
     stock_fidelity: Floats
     stock_ready: Ints
-    peer_source: Ints
-    peer_destination: Ints
-    peer_rate_hz: Floats
-    away_node: Ints
-    away_link: Ints
+    top_pair_source: Ints
+    top_pair_destination: Ints
+    top_pair_rate_hz: Floats
+    unavailable_node: Ints
+    unavailable_link: Ints
 
     def __len__(self) -> int:
         return len(self.site)
 
-    def away(self, row: int = 0) -> Away:
-        """What the site in `row` has heard is away: `context.routes.paths(s, d, view.away())` go round it."""
-        if not (self.away_node.shape[1] or self.away_link.shape[1]):
-            return NOTHING_AWAY
-        nodes, links = self.away_node[row].tolist(), self.away_link[row].tolist()
-        return Away(frozenset(nodes) - {-1}, frozenset(links) - {-1})
+    def unavailable(self, row: int = 0) -> Unavailable:
+        """What the site in `row` has heard is away: `context.routes.paths(s, d, observation.unavailable())` go round it."""
+        if not (self.unavailable_node.shape[1] or self.unavailable_link.shape[1]):
+            return ALL_AVAILABLE
+        nodes, links = self.unavailable_node[row].tolist(), self.unavailable_link[row].tolist()
+        return Unavailable(frozenset(nodes) - {-1}, frozenset(links) - {-1})
 
-    def __getitem__(self, row: int) -> Views:
-        """The view of the one site in `row`, as `Views` of length 1."""
+    def __getitem__(self, row: int) -> Observation:
+        """The view of the one site in `row`, as `Observation` of length 1."""
         if not -len(self) <= row < len(self):
             raise IndexError(f"row {row} of views of {len(self)} sites")
         one = slice(row, row + 1 or None)
         # Without the frozen dataclass' __init__: this is called for every site that is asked.
-        view = object.__new__(Views)
-        view.__dict__.update({name: array[one] for name, array in self.__dict__.items() if name != "time_s"})
-        view.__dict__["time_s"] = self.time_s
-        return view
+        observation = object.__new__(Observation)
+        observation.__dict__.update({name: array[one] for name, array in self.__dict__.items() if name != "time_s"})
+        observation.__dict__["time_s"] = self.time_s
+        return observation
 
-    def __iter__(self) -> Iterator[Views]:
+    def __iter__(self) -> Iterator[Observation]:
         return (self[row] for row in range(len(self)))
 
 
@@ -132,14 +132,14 @@ class Views:
 class Decisions:
     """What a policy answers: allocations; ids of stocked pairs to drop; news; and notes for the record.
 
-    `news` float64 [S, policy.news_width] reaches neighbours (or the controller) with the delay.
-    `vectors`, name -> array with first axis S, is never read by the simulation and goes to the recorder.
+    `news` float64 [S, policy.message_width] reaches neighbours (or the controller) with the delay.
+    `info`, name -> array with first axis S, is never read by the simulation and goes to the recorder.
     """
 
     allocations: tuple[Allocation, ...] = ()
-    drops: tuple[int, ...] = ()
+    discards: tuple[int, ...] = ()
     news: Floats | None = None
-    vectors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    info: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -150,8 +150,8 @@ class Context:
     routes: Routes
     estimates: Estimates
     control: Control
-    rights: Rights
-    plane: ControlPlane
+    pregeneration: Pregeneration
+    plane: ControlSettings
     forecasting: Forecasting
     site_stream: Callable[[int], np.random.Generator]
 
@@ -171,19 +171,19 @@ class Policy(Protocol):
     Parameters: ClassVar[type]
     name: str
     control: Control
-    rights: Rights
+    pregeneration: Pregeneration
     """The rights it takes unless the arm says otherwise."""
-    knowledge: str
+    forecaster: str
     """The forecaster it takes unless the arm says otherwise."""
-    asks_at_epochs: bool
+    acts_every_epoch: bool
     """Whether it wants to be asked at every epoch; serve-only rules need not."""
-    news_width: int
+    message_width: int
 
     def reset(self, context: Context) -> None:
         """Begin a run; forget the last one."""
 
-    def decide(self, views: Views) -> Decisions:
-        """Answer for all sites of `views.site`."""
+    def act(self, observations: Observation) -> Decisions:
+        """Answer for all sites of `observations.site`."""
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Everything learned or remembered, as arrays; where its streams stand too (`qdpem.rng.position`)."""
@@ -230,8 +230,8 @@ class Forecaster(Protocol):
 
 
 def per_site(
-    rule: Callable[[Views, Context], tuple[Allocation, ...]], views: Views, context: Context
+    rule: Callable[[Observation, Context], tuple[Allocation, ...]], observations: Observation, context: Context
 ) -> Decisions:
-    """Lift a rule for one site (`Views` of length 1) to all sites asked."""
-    allocations = tuple(made for view in views for made in rule(view, context))
+    """Lift a rule for one site (`Observation` of length 1) to all sites asked."""
+    allocations = tuple(made for observation in observations for made in rule(observation, context))
     return Decisions(allocations=allocations)

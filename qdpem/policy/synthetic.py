@@ -15,9 +15,9 @@ from qdpem.events.tables import REASONS
 from qdpem.network.graph import Graph, Network
 from qdpem.network.path_estimates import Estimates
 from qdpem.network.routing import Routes
-from qdpem.policy.interface import CONTROLLER, STATUS_WIDTH, Context, Views
+from qdpem.policy.interface import CONTROLLER, STATUS_WIDTH, Context, Observation
 from qdpem.rng import stream
-from qdpem.scenario.schema import APPLICATIONS, STANDING, Control, ControlPlane, Forecasting, Rights
+from qdpem.scenario.schema import APPLICATIONS, PERSISTENCES, Control, ControlSettings, Forecasting, Pregeneration
 
 _TARGETS = (0.6, 0.7, 0.8)
 _PATIENCE_S = (0.2, 2.0)
@@ -60,7 +60,7 @@ def small_network(physics: PhysicsModel, *, side: int = 3, length_km: float = 10
 def small_context(
     *,
     control: Control = "local",
-    rights: Rights = "serve",
+    pregeneration: Pregeneration = "none",
     physics: PhysicsModel | None = None,
     seed: int = 0,
 ) -> Context:
@@ -72,14 +72,14 @@ def small_context(
         routes=Routes(network),
         estimates=Estimates(network, model),
         control=control,
-        rights=rights,
-        plane=ControlPlane(),
+        pregeneration=pregeneration,
+        plane=ControlSettings(),
         forecasting=Forecasting(),
         site_stream=lambda site: stream(seed, f"policy/{site}"),
     )
 
 
-def synthetic_views(
+def synthetic_observation(
     context: Context,
     draws: np.random.Generator,
     *,
@@ -88,43 +88,43 @@ def synthetic_views(
     waiting: int = 3,
     stock: int = 4,
     peers: int = 4,
-    news_width: int = 0,
-    away: int = 0,
-) -> Views:
-    """Made-up views of `sites` (all unless given) that keep every promise of `Views`.
+    message_width: int = 0,
+    unavailable: int = 0,
+) -> Observation:
+    """Made-up views of `sites` (all unless given) that keep every promise of `Observation`.
 
     A site sees what the rules let it see: a node its own requests and stock and its neighbours' status,
     the controller all. Each row has `waiting` requests, `peers` peers and, if rights allow stock, `stock`
-    pairs, some not ready, and has heard that up to `away` nodes and as many links are away. With local
+    pairs, some not ready, and has heard that up to `unavailable` nodes and as many links are away. With local
     control row i depends on the draws spent before it and on its site.
     """
     asked = tuple(context.sites if sites is None else sites)
     width = 1 + max(len(around) for around in context.network.neighbours)
     width = context.network.node_count if context.control == "central" else width
-    maker = _RowMaker(context, draws, time_s=time_s, width=width, news_width=news_width)
+    maker = _RowMaker(context, draws, time_s=time_s, width=width, message_width=message_width)
     rows = [
-        maker.row(site, waiting=waiting, stock=stock, peers=peers, away=away, first_id=_IDS * row)
+        maker.row(site, waiting=waiting, stock=stock, peers=peers, unavailable=unavailable, first_id=_IDS * row)
         for row, site in enumerate(asked)
     ]
     columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    return Views(time_s=time_s, **columns)
+    return Observation(time_s=time_s, **columns)
 
 
 class _RowMaker:
     def __init__(
-        self, context: Context, draws: np.random.Generator, *, time_s: float, width: int, news_width: int
+        self, context: Context, draws: np.random.Generator, *, time_s: float, width: int, message_width: int
     ) -> None:
         self._context = context
         self._draws = draws
         self._id_draws = draws.spawn(1)[0]
         self._time_s = time_s
         self._width = width
-        self._news_width = news_width
+        self._news_width = message_width
 
     def row(
-        self, site: int, *, waiting: int, stock: int, peers: int, away: int, first_id: int
+        self, site: int, *, waiting: int, stock: int, peers: int, unavailable: int, first_id: int
     ) -> dict[str, NDArray[Any]]:
-        """One row of every column of `Views`."""
+        """One row of every column of `Observation`."""
         reason = self._draws.integers(len(REASONS))
         # Ids are no knowledge: they differ from draw to draw, and so must not matter.
         first_id += int(self._id_draws.integers(_IDS // 2))
@@ -135,7 +135,7 @@ class _RowMaker:
             | self._requests(site, waiting, first_id)
             | self._shelf(site, stock, first_id)
             | self._peers(site, peers)
-            | self._away(site, away)
+            | self._unavailable(site, unavailable)
         )
 
     def _news(self, site: int) -> dict[str, NDArray[Any]]:
@@ -186,13 +186,13 @@ class _RowMaker:
             "request_deadline_s": self._time_s + draws.uniform(*_PATIENCE_S, count),
             "request_application": draws.integers(len(APPLICATIONS), size=count),
             "request_attempts": draws.integers(0, 3, count),
-            "request_standing": draws.integers(len(STANDING), size=count),
+            "request_persistence": draws.integers(len(PERSISTENCES), size=count),
         }
 
     def _shelf(self, site: int, count: int, first_id: int) -> dict[str, NDArray[Any]]:
-        rights, draws = self._context.rights, self._draws
-        count = 0 if rights == "serve" else count
-        owners, partners = self._ends(site, count, neighbours_only=rights == "elementary")
+        pregeneration, draws = self._context.pregeneration, self._draws
+        count = 0 if pregeneration == "none" else count
+        owners, partners = self._ends(site, count, neighbours_only=pregeneration == "link")
         ready = draws.random(count) < 0.75
         return {
             "stock_id": np.where(ready, first_id + np.arange(count), -1),
@@ -210,14 +210,14 @@ class _RowMaker:
         found[:, : len(ends)] = np.array(ends, dtype=np.int64).reshape(-1, 2).T
         rate_hz = np.full(count, np.nan)
         rate_hz[: len(ends)] = np.sort(self._draws.random(len(ends)))[::-1]
-        return {"peer_source": found[0], "peer_destination": found[1], "peer_rate_hz": rate_hz}
+        return {"top_pair_source": found[0], "top_pair_destination": found[1], "top_pair_rate_hz": rate_hz}
 
-    def _away(self, site: int, count: int) -> dict[str, NDArray[Any]]:
+    def _unavailable(self, site: int, count: int) -> dict[str, NDArray[Any]]:
         """Up to `count` nodes other than the site itself, and up to as many links."""
         network, draws = self._context.network, self._draws
-        row = {"away_node": np.full(count, -1), "away_link": np.full(count, -1)}
+        row = {"unavailable_node": np.full(count, -1), "unavailable_link": np.full(count, -1)}
         others = [node for node in range(network.node_count) if node != site]
-        for name, choices in (("away_node", others), ("away_link", list(range(network.link_count)))):
+        for name, choices in (("unavailable_node", others), ("unavailable_link", list(range(network.link_count)))):
             if count:
                 drawn = draws.choice(choices, draws.integers(count + 1), replace=False)
                 row[name][: len(drawn)] = np.sort(drawn)

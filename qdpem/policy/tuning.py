@@ -4,12 +4,12 @@
 >>> @dataclass(frozen=True, kw_only=True)
 ... class Parameters:
 ...     hope: float = tunable(0.8, low=0.4, high=1.2)
-...     base: int = tunable(1, low=0, high=4, rights="remote")
+...     base: int = tunable(1, low=0, high=4, pregeneration="end-to-end")
 ...     rule: str = tunable("first", choices=("first", "nearest"))
 ...     margin: float = 0.01
->>> search_space(Parameters, rights="virtual", control="local")["hope"]
+>>> search_space(Parameters, pregeneration="virtual-link", control="local")["hope"]
 Range(low=0.4, high=1.2, log=False)
->>> sorted(search_space(Parameters, rights="elementary", control="local"))
+>>> sorted(search_space(Parameters, pregeneration="link", control="local"))
 ['hope', 'rule']
 """
 
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
 
-from qdpem.scenario.schema import RIGHTS, Control, Rights
+from qdpem.scenario.schema import PREGENERATIONS, Control, Pregeneration
 
 _KEY = "tune"
 
@@ -75,16 +75,16 @@ Space: TypeAlias = Range | Choices
 class Declaration:
     """Where to look for a parameter's value, and for which arms it matters.
 
-    Those of at least these `rights`, and of this `control` alone if one is said.
+    Those of at least these `pregeneration`, and of this `control` alone if one is said.
     """
 
     space: Space
-    rights: Rights
+    pregeneration: Pregeneration
     control: Control | None
 
-    def matters(self, *, rights: Rights, control: Control) -> bool:
+    def matters(self, *, pregeneration: Pregeneration, control: Control) -> bool:
         """Whether an arm of these rights and this control can be changed by it."""
-        enough = RIGHTS.index(rights) >= RIGHTS.index(self.rights)
+        enough = PREGENERATIONS.index(pregeneration) >= PREGENERATIONS.index(self.pregeneration)
         return enough and self.control in (None, control)
 
 
@@ -95,12 +95,12 @@ def tunable(
     high: float | None = None,
     log: bool = False,
     choices: Sequence[Any] | None = None,
-    rights: Rights = "serve",
+    pregeneration: Pregeneration = "none",
     control: Control | None = None,
 ) -> Any:
     """A dataclass field with a default, and the space in which `tune` may look for a better one.
 
-    Either `low` and `high`, or `choices`. It matters only for arms of at least these `rights` and, where one
+    Either `low` and `high`, or `choices`. It matters only for arms of at least these `pregeneration` and, where one
     is said, of this `control`: no budget is spent on it for others. Raises ValueError when the default lies
     outside, or for both.
     """
@@ -117,10 +117,10 @@ def tunable(
         inside = low <= default <= high
     if not inside:
         raise ValueError(f"the default {default!r} lies outside {space}")
-    return field(default=default, metadata={_KEY: Declaration(space, rights, control)})
+    return field(default=default, metadata={_KEY: Declaration(space, pregeneration, control)})
 
 
-def search_space(parameters: type, *, rights: Rights, control: Control) -> dict[str, Space]:
+def search_space(parameters: type, *, pregeneration: Pregeneration, control: Control) -> dict[str, Space]:
     """The tunable parameters of a policy's `Parameters` that matter to such an arm, and where to look."""
     found = {item.name: item.metadata[_KEY] for item in fields(parameters) if _KEY in item.metadata}
-    return {name: one.space for name, one in found.items() if one.matters(rights=rights, control=control)}
+    return {name: one.space for name, one in found.items() if one.matters(pregeneration=pregeneration, control=control)}

@@ -10,26 +10,26 @@ from typing import NoReturn
 
 from qdpem.errors import PolicyError
 from qdpem.network.path_estimates import MAX_ROUNDS
-from qdpem.policy.interface import CONTROLLER, Allocation, Context, Decisions, Views
+from qdpem.policy.interface import CONTROLLER, Allocation, Context, Decisions, Observation
 
 MAX_END_ROUNDS = 1
 _PURPOSES = ("serve", "stock")
 
 
-def validate(decisions: Decisions, views: Views, context: Context, *, policy_name: str) -> None:
+def validate(decisions: Decisions, observations: Observation, context: Context, *, policy_name: str) -> None:
     """Raise PolicyError unless every allocation, drop, news row and vector is allowed by the rules.
 
-    Costs a few microseconds an allocation and nothing when there is none. `views` are those the policy
+    Costs a few microseconds an allocation and nothing when there is none. `observations` are those the policy
     saw: a request is waiting, and a pair is in stock, if the row of the site that decided says so.
     """
-    check = _Check(policy_name=policy_name, views=views, context=context)
+    check = _Check(policy_name=policy_name, observations=observations, context=context)
     check.shapes(decisions)
-    if decisions.drops:
-        check.drops(decisions.drops)
+    if decisions.discards:
+        check.discards(decisions.discards)
     if not decisions.allocations:
         return
     asked: Counter[int] = Counter()
-    rows = {site: row for row, site in enumerate(views.site.tolist())}
+    rows = {site: row for row, site in enumerate(observations.site.tolist())}
     for allocation in decisions.allocations:
         row = check.deciding_row(allocation, rows)
         check.path(allocation, row)
@@ -44,27 +44,27 @@ def validate(decisions: Decisions, views: Views, context: Context, *, policy_nam
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Check:
     policy_name: str
-    views: Views
+    observations: Observation
     context: Context
 
     def fail(self, rule: str, said: object) -> NoReturn:
         """Raise with what was said and what would be right."""
-        where = f"policy {self.policy_name!r} at {self.views.time_s:.6g} s"
+        where = f"policy {self.policy_name!r} at {self.observations.time_s:.6g} s"
         raise PolicyError(f"{where} said {said}; {rule}")
 
     def shapes(self, decisions: Decisions) -> None:
-        sites = len(self.views)
+        sites = len(self.observations)
         news = decisions.news
         if news is not None and (news.ndim != 2 or len(news) != sites):
-            self.fail(f"news must be [S, news_width] with S = {sites}", f"news of shape {news.shape}")
-        for name, values in decisions.vectors.items():
+            self.fail(f"news must be [S, message_width] with S = {sites}", f"news of shape {news.shape}")
+        for name, values in decisions.info.items():
             if values.ndim == 0 or len(values) != sites:
                 self.fail(
                     f"the first axis of a vector must be S = {sites}", f"{name!r} of shape {values.shape}"
                 )
 
-    def drops(self, ids: tuple[int, ...]) -> None:
-        seen = set(self.views.stock_id.ravel().tolist())
+    def discards(self, ids: tuple[int, ...]) -> None:
+        seen = set(self.observations.stock_id.ravel().tolist())
         for pair in ids:
             if pair < 0 or pair not in seen:
                 self.fail("a drop must name a pair in the stock of a site asked now", f"drop of pair {pair}")
@@ -96,22 +96,22 @@ class _Check:
 
     def over_stock(self, allocation: Allocation, step: tuple[int, int], row: int) -> None:
         """A step that is no link must be a remote pair the first of the two owns, as far as rights go."""
-        rights = self.context.rights
-        if rights not in ("remote", "virtual"):
-            self.fail(f"with rights {rights!r} each step must be a link", f"path {allocation.path}")
-        if len(allocation.path) > 2 and rights != "virtual":
+        pregeneration = self.context.pregeneration
+        if pregeneration not in ("end-to-end", "virtual-link"):
+            self.fail(f"with rights {pregeneration!r} each step must be a link", f"path {allocation.path}")
+        if len(allocation.path) > 2 and pregeneration != "virtual-link":
             self.fail(
-                f"with rights {rights!r} stock serves only a whole path (s, d)", f"path {allocation.path}"
+                f"with rights {pregeneration!r} stock serves only a whole path (s, d)", f"path {allocation.path}"
             )
-        owned = (self.views.stock_owner[row] == step[0]) & (self.views.stock_partner[row] == step[1])
-        if not (owned & (self.views.stock_ready[row] == 1)).any():
+        owned = (self.observations.stock_owner[row] == step[0]) & (self.observations.stock_partner[row] == step[1])
+        if not (owned & (self.observations.stock_ready[row] == 1)).any():
             self.fail(
                 "a step that is no link must be a ready stocked pair of its first node",
                 f"path {allocation.path}",
             )
 
     def common(self, allocation: Allocation) -> None:
-        now_s = self.views.time_s
+        now_s = self.observations.time_s
         if allocation.purpose not in _PURPOSES:
             self.fail(f"a purpose is one of {_PURPOSES}", f"purpose {allocation.purpose!r}")
         self.plan(allocation)
@@ -152,31 +152,31 @@ class _Check:
 
     def serve(self, allocation: Allocation, row: int, asked: int) -> None:
         """For a waiting request, between its ends, no later, no worse and no more than it asks."""
-        views = self.views
-        found = (views.request_id[row] == allocation.request).nonzero()[0]
+        observations = self.observations
+        found = (observations.request_id[row] == allocation.request).nonzero()[0]
         if allocation.request < 0 or not len(found):
             self.fail("serve must name a request that waits at its site", f"request {allocation.request}")
         column = int(found[0])
-        ends = (int(views.request_source[row, column]), int(views.request_destination[row, column]))
+        ends = (int(observations.request_source[row, column]), int(observations.request_destination[row, column]))
         if (allocation.source, allocation.destination) != ends:
             self.fail(f"request {allocation.request} is from {ends[0]} to {ends[1]}", allocation)
-        target = float(views.request_target_fidelity[row, column])
+        target = float(observations.request_target_fidelity[row, column])
         if allocation.target_fidelity < target:
             self.fail(
                 f"the target must be at least the request's {target:g}",
                 f"target_fidelity {allocation.target_fidelity:g}",
             )
-        deadline_s = float(views.request_deadline_s[row, column])
+        deadline_s = float(observations.request_deadline_s[row, column])
         if allocation.expires_s > deadline_s:
             self.fail(
                 f"a serve expires by the deadline {deadline_s:.9g} s",
                 f"expires_s {allocation.expires_s:.9g}",
             )
-        if views.request_standing[row, column] > 0 and any(
+        if observations.request_persistence[row, column] > 0 and any(
             step not in self.context.network.link_between for step in itertools.pairwise(allocation.path)
         ):
             self.fail("a standing request is served over links alone", f"path {allocation.path}")
-        pairs = int(views.request_pairs[row, column])
+        pairs = int(observations.request_pairs[row, column])
         if asked > pairs:
             self.fail(f"request {allocation.request} asks for {pairs} pairs", f"allocations of {asked} pairs")
 
@@ -184,11 +184,11 @@ class _Check:
         """Stock is for no request, and only as far as rights go."""
         if allocation.request != -1:
             self.fail("stock is for no request: its request must be -1", f"request {allocation.request}")
-        rights = self.context.rights
-        if rights == "serve":
-            self.fail("rights 'serve' allow no stock", f"stock over path {allocation.path}")
+        pregeneration = self.context.pregeneration
+        if pregeneration == "none":
+            self.fail("pregeneration 'none' allows no stock", f"stock over path {allocation.path}")
         link = (allocation.source, allocation.destination) in self.context.network.link_between
-        if len(allocation.path) > 2 and rights == "elementary":
+        if len(allocation.path) > 2 and pregeneration == "link":
             self.fail("rights 'elementary' allow stock with neighbours alone", f"path {allocation.path}")
         if len(allocation.path) == 2 and not link:
             self.fail("stock is made over links, not out of one stocked pair", f"path {allocation.path}")

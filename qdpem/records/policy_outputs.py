@@ -25,13 +25,13 @@ class Choices:
         self._written = 0
         self.waiting_bytes = 0
 
-    def note(self, vectors: Mapping[str, NDArray[Any]], *, decisions: int) -> None:
+    def note(self, info: Mapping[str, NDArray[Any]], *, decisions: int) -> None:
         """Take notes for the last rows of the `decisions` recorded so far.
 
         Raises PolicyError when a note has another shape per site than before, too many rows, a kind of
         value that is no number, or a name that cannot be a data set's.
         """
-        kept = {name: _numbers(np.asarray(values)) for name, values in vectors.items() if self._keeps(values)}
+        kept = {name: _numbers(np.asarray(values)) for name, values in info.items() if self._keeps(values)}
         if not kept:
             return
         for name, values in kept.items():
@@ -47,8 +47,8 @@ class Choices:
         group = self._group()
         count = decisions - self._written
         block = {name: np.repeat(blank[np.newaxis], count, axis=0) for name, blank in self._blank.items()}
-        for first, vectors in self._pending:
-            for name, values in vectors.items():
+        for first, info in self._pending:
+            for name, values in info.items():
                 start = first - self._written
                 block[name][start : start + len(values)] = values
         extend(group, block)

@@ -168,8 +168,8 @@ def _arm(attributes: Mapping[str, Any]) -> Arm:
         name=attributes["arm"],
         policy=attributes["policy"],
         control=attributes["control"] or None,
-        rights=attributes["rights"] or None,
-        knowledge=attributes["knowledge"] or None,
+        pregeneration=attributes["pregeneration"] or None,
+        forecaster=attributes["forecaster"] or None,
         parameters=json.loads(attributes["arm_parameters"]),
     )
 

@@ -21,8 +21,8 @@ NotNegative: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Probability: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 
-RIGHTS = ("serve", "elementary", "remote", "virtual")
-Rights: TypeAlias = Literal["serve", "elementary", "remote", "virtual"]
+PREGENERATIONS = ("none", "link", "end-to-end", "virtual-link")
+Pregeneration: TypeAlias = Literal["none", "link", "end-to-end", "virtual-link"]
 Control: TypeAlias = Literal["local", "central"]
 STRONGEST = "strongest"
 """As the reference of a study: the arm that proves to be it."""
@@ -45,8 +45,8 @@ class Uniform:
         return self
 
 
-STANDING = ("no", "pair", "link")
-Standing: TypeAlias = Literal["no", "pair", "link"]
+PERSISTENCES = ("no", "pair", "link")
+Persistence: TypeAlias = Literal["no", "pair", "link"]
 SwapOrder: TypeAlias = Literal["asap", "nested", "left-to-right"]
 _MEMORIES = 16
 
@@ -151,7 +151,7 @@ class Links:
 class RequestClass:
     """One kind of request and its share of all requests.
 
-    A `standing` request asks without end until its patience is over, for `pairs` at a time, each delivered by
+    A `persistence` request asks without end until its patience is over, for `pairs` at a time, each delivered by
     itself: "pair" begins the next one when the last was delivered, "link" keeps every link at work.
     """
 
@@ -160,7 +160,7 @@ class RequestClass:
     target_fidelity: Annotated[float, Field(gt=0.5, lt=1)]
     patience_s: Positive
     pairs: Count = 1
-    standing: Standing = "no"
+    persistence: Persistence = "no"
 
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)
@@ -202,7 +202,7 @@ class Bursts:
 
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)
-class Near:
+class Neighbourhood:
     """Pairs of nodes at least `min_hops` and at most `max_hops` apart, all alike.
 
     With `peers` every node picks so many of those within its reach, at random, and only pairs of which one
@@ -214,7 +214,7 @@ class Near:
     peers: Count | None = None
 
     @model_validator(mode="after")
-    def _ordered(self) -> Near:
+    def _ordered(self) -> Neighbourhood:
         if self.min_hops > self.max_hops:
             raise ValueError(f"min_hops = {self.min_hops} must not be above max_hops = {self.max_hops}")
         return self
@@ -227,7 +227,7 @@ class Demand:
     In its stead `load_factor` asks, while all regions burst, for that share of the largest rate that the
     network could serve to `served_fraction`; each seed's flow programme says which rate that is.
     `weights`: "matrix" uses the topology's own demand matrix, "uniform" weighs all pairs alike, "near" those
-    that `near` says, "ends" knows but one pair: the topology's first and last node, as of a line.
+    that `neighbourhood` says, "ends" knows but one pair: the topology's first and last node, as of a line.
     `arrivals`: "poisson", stationary without `bursts`; "once": at t = 0 each pair of nodes of any weight
     makes one request of each class, from its lower node, and no more come, so that there is no rate.
     """
@@ -236,19 +236,19 @@ class Demand:
     rate_hz: Positive | None = None
     load_factor: Positive | None = None
     served_fraction: Annotated[float, Field(gt=0, le=1)] = 0.9
-    arrivals: Literal["poisson", "once"] = "poisson"
-    weights: Literal["matrix", "uniform", "near", "ends"] = "uniform"
-    near: Near | None = None
+    arrivals: Literal["poisson", "batch"] = "poisson"
+    weights: Literal["matrix", "uniform", "neighbourhood", "endpoints"] = "uniform"
+    neighbourhood: Neighbourhood | None = None
     bursts: Bursts | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Demand:
-        if self.near is not None and self.weights != "near":
+        if self.neighbourhood is not None and self.weights != "neighbourhood":
             raise ValueError(
                 f"near means nothing while weights is {self.weights!r}; set weights to 'near' or leave it out"
             )
         rated = self.rate_hz is not None or self.load_factor is not None
-        if self.arrivals == "once":
+        if self.arrivals == "batch":
             for name, value in (("rate_hz", self.rate_hz), ("load_factor", self.load_factor)):
                 if value is not None:
                     raise ValueError(
@@ -281,7 +281,7 @@ class Forecasting:
 
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)
-class ControlPlane:
+class ControlSettings:
     """Decisions and messages: the epoch, back-off after a refusal, and the central controller's delays."""
 
     decision_epoch_s: Positive = 0.1
@@ -396,8 +396,8 @@ class Arm:
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     policy: str = ""
     control: Control | None = None
-    rights: Rights | None = None
-    knowledge: str | None = None
+    pregeneration: Pregeneration | None = None
+    forecaster: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
@@ -433,7 +433,7 @@ class Scenario:
     physics: PhysicsChoice = field(default_factory=PhysicsChoice)
     links: Links = field(default_factory=Links)
     forecasting: Forecasting = field(default_factory=Forecasting)
-    control: ControlPlane = field(default_factory=ControlPlane)
+    control: ControlSettings = field(default_factory=ControlSettings)
     outages: Outages = field(default_factory=Outages)
     window: Window = field(default_factory=Window)
     reward: Reward = field(default_factory=Reward)

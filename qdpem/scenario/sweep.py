@@ -71,14 +71,14 @@ def _axes(grid: Mapping[str, Any]) -> dict[str, list[_Value]]:
         name = short if last.count(short) == 1 else key
         found[name] = list(_values(key, values, faults))
         if len({value.word for value in found[name]}) < len(found[name]):
-            faults.append(Fault(f"study.grid.{key}", "has a value twice; should have each once"))
+            faults.append(Fault(f"study.sweep.{key}", "has a value twice; should have each once"))
     if faults:
         raise ScenarioError(faults)
     return found
 
 
 def _values(key: str, values: Any, faults: list[Fault]) -> Iterator[_Value]:
-    path = f"study.grid.{key}"
+    path = f"study.sweep.{key}"
     if not isinstance(values, list | tuple) or not values:
         wrong = 'should be a list of values, its dotted key in quotes: "nodes.memories" = [8, 16]'
         faults.append(Fault(path, f"{shown(values)} is not allowed; {wrong}"))

@@ -38,10 +38,10 @@ def resolve_arm(arm: Arm) -> Arm:
             f"{arm.control!r} is not possible: the policy {policy!r} works under {factory.control!r} control"
         )
         raise ScenarioError([Fault(f"arm {arm.name}.control", message)])
-    knowledge = arm.knowledge or factory.knowledge
-    registry.load("forecaster", knowledge)
+    forecaster = arm.forecaster or factory.forecaster
+    registry.load("forecaster", forecaster)
     return replace(
-        arm, policy=policy, control=factory.control, rights=arm.rights or factory.rights, knowledge=knowledge
+        arm, policy=policy, control=factory.control, pregeneration=arm.pregeneration or factory.pregeneration, forecaster=forecaster
     )
 
 

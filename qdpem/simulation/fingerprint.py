@@ -21,7 +21,7 @@ def code_digest(scenario: Scenario, arm: Arm | None = None) -> str:
     """
     offered = [("physics", scenario.physics.model), ("topology", scenario.topology.kind)]
     if arm is not None:
-        offered += [("policy", arm.policy or arm.name), ("forecaster", arm.knowledge or "none")]
+        offered += [("policy", arm.policy or arm.name), ("forecaster", arm.forecaster or "none")]
     packages = {"qdpem", "physics", *(registry.package_of(kind, name) for kind, name in offered)}
     rooms = Path(__file__).parents[1]
     afterwards = tuple(rooms / name for name in _AFTERWARDS)

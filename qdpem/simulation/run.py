@@ -18,15 +18,15 @@ from qdpem.network.graph import Network
 from qdpem.network.outages import draw_outages
 from qdpem.network.path_estimates import Estimates
 from qdpem.network.routing import Routes
-from qdpem.policy.interface import CONTROLLER, Context, Decisions, ForecastContext, Policy, Views
+from qdpem.policy.interface import CONTROLLER, Context, Decisions, ForecastContext, Policy, Observation
 from qdpem.policy.validation import validate
 from qdpem.rng import stream
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.simulation.arms import build_forecaster, build_policy, resolve_arm
 from qdpem.simulation.control.control_plane import EPOCH, Desk
 from qdpem.simulation.control.outages import Outages
-from qdpem.simulation.observation.reports import Knowledge
-from qdpem.simulation.observation.views import build_views
+from qdpem.simulation.observation.reports import StateReports
+from qdpem.simulation.observation.build_observation import build_observation
 from qdpem.simulation.resources.build import assemble_world
 from qdpem.simulation.resources.requests import Request
 from qdpem.simulation.topology_tables import write_load, write_map
@@ -84,11 +84,11 @@ def simulate(
     )
     asked, decide_s = 0, 0.0
     with settled_heap():
-        while (views := simulation.advance()) is not None:
+        while (observations := simulation.advance()) is not None:
             began = time.perf_counter()
-            decisions = simulation.policy.decide(views)
+            decisions = simulation.policy.act(observations)
             decide_s += time.perf_counter() - began
-            asked += len(views)
+            asked += len(observations)
             simulation.apply(decisions)
     return Run(
         arm=simulation.arm,
@@ -164,18 +164,18 @@ class Simulation:
             control=self.context.control,
             plane=scenario.control,
             seed=seed,
-            heard=lambda request: self._knowledge.heard(request),
+            heard=lambda request: self._reports.heard(request),
             write=recorder.appender(ALLOCATIONS),
             write_step=recorder.appender(PATH_STEPS),
         )
-        self._views: Views | None = None
+        self._views: Observation | None = None
         self._finished = False
         self._write_decision = recorder.appender(DECISIONS)
         self._write_forecast = recorder.appender(FORECASTS)
         write_map(self.network, physics, recorder)
         write_load(self.load, recorder)
         self.policy.reset(self.context)
-        self._knowledge = self._prepare_knowledge(seed)
+        self._reports = self._prepare_reports(seed)
         self._outages = Outages(
             draw_outages(scenario.outages, self.network, seed=seed, end_s=self._end_s),
             world=self._world,
@@ -195,7 +195,7 @@ class Simulation:
         """Scheduler events so far."""
         return self._world.clock.events
 
-    def advance(self) -> Views | None:
+    def advance(self) -> Observation | None:
         """Run to the next moment at which a site must decide; None when the run is over.
 
         Raises RuntimeError when the last views were not answered by `apply`.
@@ -208,10 +208,10 @@ class Simulation:
         if not clock.serve(until_s=self._end_s, stop=awake):
             self._finish()
             return None
-        self._views = build_views(
+        self._views = build_observation(
             world=self._world,
             desk=self._desk,
-            knowledge=self._knowledge,
+            forecaster=self._reports,
             outages=self._outages,
             awake=awake,
         )
@@ -220,17 +220,17 @@ class Simulation:
 
     def apply(self, decisions: Decisions) -> None:
         """Carry out decisions for the views last returned. Raises PolicyError when they break a rule."""
-        views = self._views
-        if views is None:
+        observations = self._views
+        if observations is None:
             raise RuntimeError("apply() was called without views to answer: call advance() first")
-        validate(decisions, views, self.context, policy_name=self.policy.name)
+        validate(decisions, observations, self.context, policy_name=self.policy.name)
         self._views = None
-        self._note(decisions, views)
-        self._drop(decisions.drops, views)
+        self._note(decisions, observations)
+        self._drop(decisions.discards, observations)
         for allocation in decisions.allocations:
             self._desk.start(allocation)
         if decisions.news is not None:
-            self._knowledge.say(views.site, decisions.news)
+            self._reports.say(observations.site, decisions.news)
 
     def check(self) -> None:
         """Assert that nothing leaked: pairs are conserved, every qubit in use has a holder.
@@ -258,13 +258,13 @@ class Simulation:
     def _context(self, seed: int) -> Context:
         arm = self.arm
         assert arm.control is not None
-        assert arm.rights is not None
+        assert arm.pregeneration is not None
         return Context(
             network=self.network,
             routes=Routes(self.network),
             estimates=self._world.estimates,
             control=arm.control,
-            rights=arm.rights,
+            pregeneration=arm.pregeneration,
             plane=self.scenario.control,
             forecasting=self.scenario.forecasting,
             site_stream=lambda site: stream(seed, f"policy/{self._site_name(site)}"),
@@ -273,9 +273,9 @@ class Simulation:
     def _site_name(self, site: int) -> str:
         return "controller" if site == CONTROLLER else self.network.graph.node_names[site]
 
-    def _prepare_knowledge(self, seed: int) -> Knowledge:
+    def _prepare_reports(self, seed: int) -> StateReports:
         scenario, arrivals = self.scenario, self.arrivals
-        forecaster = build_forecaster(self.arm.knowledge or "none")
+        forecaster = build_forecaster(self.arm.forecaster or "none")
         settings = scenario.forecasting
         nodes = self.network.node_count
         forecaster.reset(
@@ -292,17 +292,17 @@ class Simulation:
         forecaster.fit(
             arrivals.history.counts(nodes=nodes, start_s=start_s, step_s=settings.step_s, steps=steps)
         )
-        return Knowledge(
+        return StateReports(
             world=self._world,
             desk=self._desk,
             context=self.context,
             forecaster=forecaster,
             arrivals=arrivals,
-            news_width=self.policy.news_width,
+            message_width=self.policy.message_width,
         )
 
     def _schedule(self) -> None:
-        self._knowledge.refresh_forecast()
+        self._reports.refresh_forecast()
         self._epoch(0)
         clock = self._world.clock
         clock.at(self.scenario.forecasting.step_s, self._forecast_step, 1)
@@ -321,14 +321,14 @@ class Simulation:
         self._arrive(row + 1)
 
     def _epoch(self, count: int) -> None:
-        self._knowledge.next_epoch()
-        if self.policy.asks_at_epochs:
+        self._reports.next_epoch()
+        if self.policy.acts_every_epoch:
             for site in self.context.sites:
                 self._desk.wake(site, EPOCH)
         self._world.clock.at((count + 1) * self.scenario.control.decision_epoch_s, self._epoch, count + 1)
 
     def _forecast_step(self, count: int) -> None:
-        forecast = self._knowledge.next_step()
+        forecast = self._reports.next_step()
         now_s = self.now_s
         # No forecast (NaN) leaves no rows.
         for site, means in enumerate(forecast.tolist()):
@@ -344,22 +344,22 @@ class Simulation:
             self._on_progress(self.now_s)
         self._world.clock.at((count + 1) * _TICK_S, self._tick, count + 1)
 
-    def _drop(self, drops: tuple[int, ...], views: Views) -> None:
-        if drops:
-            ids, owners = views.stock_id.ravel().tolist(), views.stock_owner.ravel().tolist()
+    def _drop(self, discards: tuple[int, ...], observations: Observation) -> None:
+        if discards:
+            ids, owners = observations.stock_id.ravel().tolist(), observations.stock_owner.ravel().tolist()
             owner_of = dict(zip(ids, owners, strict=True))
-            for pair_id in drops:
+            for pair_id in discards:
                 self._desk.drop(pair_id, owner_of[pair_id])
 
-    def _note(self, decisions: Decisions, views: Views) -> None:
-        made = dict.fromkeys(views.site.tolist(), 0)
+    def _note(self, decisions: Decisions, observations: Observation) -> None:
+        made = dict.fromkeys(observations.site.tolist(), 0)
         for allocation in decisions.allocations:
             made[allocation.source if self._desk.local else CONTROLLER] += 1
-        waiting = (views.request_id >= 0).sum(axis=1).tolist()
-        reasons = views.reason.tolist()
-        for row, site in enumerate(views.site.tolist()):
-            self._write_decision((views.time_s, site, reasons[row], waiting[row], made[site]))
-        self._recorder.vectors(decisions.vectors)
+        waiting = (observations.request_id >= 0).sum(axis=1).tolist()
+        reasons = observations.reason.tolist()
+        for row, site in enumerate(observations.site.tolist()):
+            self._write_decision((observations.time_s, site, reasons[row], waiting[row], made[site]))
+        self._recorder.info(decisions.info)
 
     def _finish(self) -> None:
         """Write what is still open, and check that nothing leaked."""

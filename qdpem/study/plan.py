@@ -159,7 +159,7 @@ def learned_files(arm: Arm) -> dict[str, bytes]:
     from qdpem.simulation.arms import build_forecaster, build_policy
 
     found: dict[str, bytes] = {}
-    for maker in (build_policy(arm), build_forecaster(arm.knowledge or "none")):
+    for maker in (build_policy(arm), build_forecaster(arm.forecaster or "none")):
         paths: Mapping[str, Path] = getattr(maker, "files", dict)()
         found |= {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
     return found
@@ -167,4 +167,4 @@ def learned_files(arm: Arm) -> dict[str, bytes]:
 
 def _identity(arm: Arm) -> tuple[str, ...]:
     parameters = json.dumps(arm.parameters, sort_keys=True)
-    return (arm.name, arm.policy, str(arm.control), str(arm.rights), str(arm.knowledge), parameters)
+    return (arm.name, arm.policy, str(arm.control), str(arm.pregeneration), str(arm.forecaster), parameters)

@@ -84,7 +84,7 @@ def cell_command(command: str, cell: Cell, *, directory: Path) -> str:
         del words[at : at + 2]
     settings: Mapping[str, object] = {**cell.settings, "name": cell.scenario.name}
     sets = [f"{key}={toml_value(value)}" for key, value in settings.items()]
-    for one in ("study.grid=", *sets):
+    for one in ("study.sweep=", *sets):
         words += ["--set", one]
     return shlex.join([*words, "--out", str(directory / cell.name)])
 
@@ -107,7 +107,7 @@ def _rows(cell: Cell, result: StudyResult) -> list[dict[str, object]]:
     rows = []
     for arm in result.arms:
         row: dict[str, object] = dict(cell.words)
-        row |= {"arm": arm.name, "control": arm.control, "rights": arm.rights, "knowledge": arm.knowledge}
+        row |= {"arm": arm.name, "control": arm.control, "pregeneration": arm.pregeneration, "forecaster": arm.forecaster}
         row |= {"policy": arm.policy, "reference": result.reference, "seeds": len(result.seeds)}
         for metric in measures:
             mean = means[metric][arm.name]

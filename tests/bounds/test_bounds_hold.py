@@ -23,9 +23,9 @@ from qdpem.events.tables import PAIR_ENDS
 from qdpem.metrics.deliveries import deliveries
 from qdpem.network.build import build_physics
 from qdpem.scenario.schema import (
-    STANDING,
+    PERSISTENCES,
     Arm,
-    ControlPlane,
+    ControlSettings,
     Demand,
     Forecasting,
     Links,
@@ -95,19 +95,19 @@ def draw_scenario(seed: int) -> Scenario:
             target_fidelity=target,
             patience_s=one((0.3, 1.0)),
             pairs=int(draws.integers(1, 3)),
-            standing=one(STANDING) if draws.random() < 0.15 else "no",
+            persistence=one(PERSISTENCES) if draws.random() < 0.15 else "no",
         )
         for application, target in targets[: int(draws.integers(1, 4))]
     )
-    away = RandomOutages(mean_up_s=3.0, mean_down_s=0.3) if draws.random() < 0.3 else None
+    unavailable = RandomOutages(mean_up_s=3.0, mean_down_s=0.3) if draws.random() < 0.3 else None
     return Scenario(
         name="short",
         topology=one(_TOPOLOGIES),
         nodes=nodes,
         links=Links(hardware=one(_LINKS), slotted=bool(draws.random() < 0.5)),
         demand=Demand(classes=classes, rate_hz=one((4.0, 15.0, 30.0))),
-        control=ControlPlane(zero_delay=bool(draws.random() < 0.5)),
-        outages=Outages(links=away),
+        control=ControlSettings(zero_delay=bool(draws.random() < 0.5)),
+        outages=Outages(links=unavailable),
         forecasting=Forecasting(history_s=20.0),
         window=Window(warm_up_s=1.0, measured_s=END_S - 1.0),
         topology_seed=seed,
@@ -116,13 +116,13 @@ def draw_scenario(seed: int) -> Scenario:
 
 ARMS = (
     (Arm(name="local-minhop"), lambda: None),
-    (Arm(name="local-minhop", rights="serve"), Greedy),
-    (Arm(name="local-minhop", rights="elementary"), Greedy),
-    (Arm(name="local-minhop", rights="serve"), lambda: Greedy(rounds=1)),
-    (Arm(name="local-minhop", rights="virtual"), lambda: Gambler(1)),
-    (Arm(name="central-live", rights="remote", knowledge="clairvoyant"), lambda: None),
-    (Arm(name="local-stock", rights="virtual", knowledge="clairvoyant"), lambda: None),
-    (Arm(name="dpem", rights="virtual", knowledge="clairvoyant"), lambda: None),
+    (Arm(name="local-minhop", pregeneration="none"), Greedy),
+    (Arm(name="local-minhop", pregeneration="link"), Greedy),
+    (Arm(name="local-minhop", pregeneration="none"), lambda: Greedy(rounds=1)),
+    (Arm(name="local-minhop", pregeneration="virtual-link"), lambda: Gambler(1)),
+    (Arm(name="central-expected-delay", pregeneration="end-to-end", forecaster="clairvoyant"), lambda: None),
+    (Arm(name="local-stock", pregeneration="virtual-link", forecaster="clairvoyant"), lambda: None),
+    (Arm(name="dpem", pregeneration="virtual-link", forecaster="clairvoyant"), lambda: None),
 )
 
 
@@ -216,7 +216,7 @@ def test_no_arm_passes_a_bound_nor_any_limit_behind_it(seed):
             assert found.time_without_stock <= found.time <= found.flow
         delivered = deliveries(run.tables["requests"])
         assert delivered <= found.time
-        if run.arm.rights == "serve":
+        if run.arm.pregeneration == "none":
             assert delivered <= found.time_without_stock
         assert_limits_hold(run.tables, run.network, sample, seed=seed)
         seen += assert_reach_holds(run.tables, run.network, physics)
@@ -224,14 +224,14 @@ def test_no_arm_passes_a_bound_nor_any_limit_behind_it(seed):
 
 
 HARD_PRESSED_ARMS = (
-    Arm(name="central-live", parameters={"max_unloaded_delay": 4.0, "max_loaded_delay": 32.0}),
-    Arm(name="central-live", rights="virtual", knowledge="constant", parameters={"max_unloaded_delay": 4.0, "max_loaded_delay": 32.0}),
-    Arm(name="central-lp", parameters={"delay_cost_per_s": 0.01}),
-    Arm(name="central-lp", rights="elementary", knowledge="constant"),
+    Arm(name="central-expected-delay", parameters={"max_unloaded_delay": 4.0, "max_loaded_delay": 32.0}),
+    Arm(name="central-expected-delay", pregeneration="virtual-link", forecaster="constant", parameters={"max_unloaded_delay": 4.0, "max_loaded_delay": 32.0}),
+    Arm(name="central-multicommodity", parameters={"delay_cost_per_s": 0.01}),
+    Arm(name="central-multicommodity", pregeneration="link", forecaster="constant"),
     Arm(name="central-qleap", parameters={"overflow": "queue"}),
     Arm(name="central-maxweight"),
-    Arm(name="local-live", parameters={"max_unloaded_delay": 4.0, "max_loaded_delay": 32.0}),
-    Arm(name="local-prices"),
+    Arm(name="local-expected-delay", parameters={"max_unloaded_delay": 4.0, "max_loaded_delay": 32.0}),
+    Arm(name="local-price-based"),
     Arm(name="local-maxweight"),
     Arm(name="local-continuous"),
 )
@@ -270,7 +270,7 @@ def draw_hard_pressed(seed: int) -> Scenario:
             ),
             rate_hz=one((15.0, 30.0)),
         ),
-        control=ControlPlane(zero_delay=True),
+        control=ControlSettings(zero_delay=True),
         forecasting=Forecasting(history_s=20.0),
         window=Window(warm_up_s=1.0, measured_s=11.0),
         topology_seed=seed,
@@ -287,7 +287,7 @@ def test_arms_come_up_to_the_bound_and_no_further(seed, reached):
     assert found.time < 0.9 * found.asked
     for arm in HARD_PRESSED_ARMS:
         run = simulate(scenario, arm, seed=seed)
-        most = found.time_without_stock if run.arm.rights == "serve" else found.time
+        most = found.time_without_stock if run.arm.pregeneration == "none" else found.time
         shares.append(deliveries(run.tables["requests"]) / most)
     assert max(shares) <= 1.0
     assert max(shares) >= reached

@@ -30,7 +30,7 @@ hardware = {link}
 rate_hz = 1.0
 [[demand.classes]]
 application = "teleportation"
-share = 1.0
+fraction = 1.0
 target_fidelity = 0.7
 patience_s = 1.0
 """

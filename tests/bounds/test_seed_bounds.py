@@ -52,7 +52,7 @@ def test_one_link_at_work_is_its_bound(line):
 def test_a_repeater_between_two_good_links_gives_its_tokens(line):
     """Three nodes, only the outer two ask: burst + rate x time swaps, whatever else there is."""
     scenario = line(nodes=3, source_rate_hz=500.0, repeater_rate_hz=4.0, patience_s=30.0, measured_s=9.0)
-    demand = replace(scenario.demand, weights="ends", rate_hz=100.0)
+    demand = replace(scenario.demand, weights="endpoints", rate_hz=100.0)
     scenario = replace(scenario, demand=demand)
     run = simulate(scenario, Arm(name="local-minhop"), seed=3)
     found = find_bounds(scenario, seed=3, network=run.network)
@@ -67,14 +67,14 @@ def test_a_server_hands_over_what_fits(line):
         nodes=3, source_rate_hz=500.0, repeater_rate_hz=4.3, repeater_kind="server", measured_s=9.0
     )
     scenario = replace(scenario, nodes=replace(scenario.nodes, swap_time_s=0.0))
-    scenario = replace(scenario, demand=replace(scenario.demand, weights="ends", rate_hz=100.0))
+    scenario = replace(scenario, demand=replace(scenario.demand, weights="endpoints", rate_hz=100.0))
     assert find_bounds(scenario, seed=3).flow == math.floor(4.3 * 10.0)
 
 
 def test_what_must_be_made_in_time_is_less_with_time(line):
     """All requests in a burst of patience: with time no more than its tokens, without it those of the run."""
     scenario = line(nodes=3, source_rate_hz=500.0, repeater_rate_hz=4.0, patience_s=0.5, measured_s=19.0)
-    scenario = replace(scenario, demand=replace(scenario.demand, weights="ends", rate_hz=5.0))
+    scenario = replace(scenario, demand=replace(scenario.demand, weights="endpoints", rate_hz=5.0))
     physics = build_physics(scenario)
     network = build_network(scenario, physics, seed=1)
     reach = Reach(network, physics)
@@ -116,7 +116,7 @@ def test_a_diamond_is_filled_on_both_sides_and_one_path_each_is_no_bound():
         ),
         demand=Demand(
             classes=(RequestClass(application="qkd", share=1.0, target_fidelity=0.7, patience_s=9.0),),
-            weights="ends",
+            weights="endpoints",
             rate_hz=50.0,
         ),
         forecasting=Forecasting(history_s=20.0),
@@ -145,7 +145,7 @@ def test_failed_swaps_cost_their_tokens(line):
     scenario = line(
         nodes=3, source_rate_hz=900.0, repeater_rate_hz=4.0, swap_success_probability=0.5, measured_s=9.0
     )
-    scenario = replace(scenario, demand=replace(scenario.demand, weights="ends", rate_hz=100.0))
+    scenario = replace(scenario, demand=replace(scenario.demand, weights="endpoints", rate_hz=100.0))
     network = build_network(scenario, build_physics(scenario), seed=5)
     coins = swap_coins(network.graph, seed=5)[1]
     successes = sum(coins.next() < 0.5 for _ in range(math.floor(1.0 + 4.0 * 10.0 - 4.0 * 1e-3)))
@@ -161,7 +161,7 @@ def test_what_cannot_be_reached_without_distillation_takes_two_pairs(line):
 
 def test_standing_requests_are_counted_in_pairs(line):
     scenario = line(nodes=2, source_rate_hz=5.0, rate_hz=1.0, patience_s=5.0, measured_s=9.0, memories=99)
-    classes = (replace(scenario.demand.classes[0], standing="pair"),)
+    classes = (replace(scenario.demand.classes[0], persistence="pair"),)
     scenario = replace(scenario, demand=replace(scenario.demand, classes=classes))
     run = simulate(scenario, Arm(name="local-minhop"), seed=3)
     found = find_bounds(scenario, seed=3, network=run.network)

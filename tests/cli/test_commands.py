@@ -65,10 +65,10 @@ def test_run_json_is_one_line_that_agrees_with_the_record(ask, row_file, tmp_pat
     assert answer.exit_code == 0, answer.stderr
     assert answer.stdout.count("\n") == 1
     said = json.loads(answer.stdout)
-    assert (said["arm"], said["control"], said["rights"], said["knowledge"], said["policy"]) == (
+    assert (said["arm"], said["control"], said["pregeneration"], said["forecaster"], said["policy"]) == (
         "local-minhop",
         "local",
-        "serve",
+        "none",
         "none",
         "local-minhop",
     )
@@ -84,7 +84,7 @@ def test_run_warns_of_demand_nothing_can_serve(ask, row_file) -> None:
     assert "warning: nothing can serve 100.0% of the teleportation demand at fidelity 0.7" in answer.stdout
 
 
-ONCE = ("demand.rate_hz=", "demand.arrivals=once", "demand.weights=ends", "demand.classes.0.standing=pair")
+ONCE = ("demand.rate_hz=", "demand.arrivals=once", "demand.weights=ends", "demand.classes.0.persistence=pair")
 
 
 def test_requests_that_come_once_are_told_by_their_pairs(ask, row_file) -> None:
@@ -135,11 +135,11 @@ def test_study_prints_both_tables_and_the_report(ask, row_file) -> None:
 def test_output_to_a_file_is_as_wide_as_columns_says(ask, row_file, monkeypatch) -> None:
     def heading() -> str:
         lines = ask("study", row_file, "--workers", 1).stdout.splitlines()
-        return next(line for line in lines if "rights" in line)
+        return next(line for line in lines if "pregeneration" in line)
 
     assert "control · rights · knowledge · policy" in heading()
     monkeypatch.setenv("COLUMNS", "170")
-    assert heading().split()[:5] == ["arm", "control", "rights", "knowledge", "policy"]
+    assert heading().split()[:5] == ["arm", "control", "pregeneration", "forecaster", "policy"]
 
 
 def test_bars_tell_runs_then_bounds() -> None:
@@ -205,8 +205,8 @@ def test_check_judges_physics_policies_and_scenarios(ask, row_file) -> None:
 @pytest.mark.parametrize("command", [("check", "scenario"), ("study",)])
 def test_parameters_that_arms_do_not_have_are_told_all_at_once(ask, row_file, command) -> None:
     arms = (
-        '{ name = "near", policy = "local-live", parameters = { hop = 1.0 } }',
-        '{ name = "far", policy = "central-live", parameters = { storage_fraction = 2.0 } }',
+        '{ name = "near", policy = "local-expected-delay", parameters = { hop = 1.0 } }',
+        '{ name = "far", policy = "central-expected-delay", parameters = { storage_fraction = 2.0 } }',
     )
     before, _ = row_file.read_text().split("[study]")
     row_file.write_text(f"{before}[study]\nseeds = [0]\narms = [{', '.join(arms)}]\n")

@@ -37,12 +37,12 @@ load_factor = 0.9
 bursts = { regions = 2, period_s = 8.0, duration_s = 2.0, jitter_s = 0.2, peak = 2.0 }
 [[demand.classes]]
 application = "teleportation"
-share = 0.75
+fraction = 0.75
 target_fidelity = 0.6
 patience_s = 1.0
 [[demand.classes]]
 application = "computing"
-share = 0.25
+fraction = 0.25
 target_fidelity = 0.7
 patience_s = 1.0
 pairs = 2
@@ -52,7 +52,7 @@ history_s = 20
 warm_up_s = 1
 measured_s = 6
 """
-ARMS = ("local-minhop", "central-live", "local-stock")
+ARMS = ("local-minhop", "central-expected-delay", "local-stock")
 
 
 def mesh(*overrides: str) -> Scenario:

@@ -123,7 +123,7 @@ def test_compare_leaves_none_out_and_ranks_the_oracles_first(make_arrivals):
     assert [scores.name for scores in table] == list_names("forecaster")
     by_name = {scores.name: scores for scores in table}
     assert by_name["clairvoyant"].wape == 0.0
-    assert by_name["filter"].deviance < by_name["constant"].deviance
+    assert by_name["bayes-filter"].deviance < by_name["constant"].deviance
     assert len({scores.floor for scores in table}) == 1
     lines = format_table(table).splitlines()
     assert len(lines) == len(table) + 1

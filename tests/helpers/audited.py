@@ -39,7 +39,7 @@ fresh_fidelity = {fresh_fidelity}
 rate_hz = {rate_hz}
 [[demand.classes]]
 application = "{application}"
-share = 1.0
+fraction = 1.0
 target_fidelity = {target_fidelity}
 patience_s = {patience_s}
 pairs = {pairs}

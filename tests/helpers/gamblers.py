@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from physics.plans import Plan, Rounds
-from qdpem.policy.interface import Allocation, Context, Decisions, Views
+from qdpem.policy.interface import Allocation, Context, Decisions, Observation
 
 
 class Gambler:
@@ -19,48 +19,48 @@ class Gambler:
     """
 
     name = "gambler"
-    asks_at_epochs = True
-    news_width = 1
+    acts_every_epoch = True
+    message_width = 1
 
     def __init__(self, seed: int, *, stock_until_s: float = math.inf, longest_s: float = 3.0) -> None:
         self._draws = np.random.default_rng(seed)
         self._stock_until_s, self._longest_s = stock_until_s, longest_s
-        self.counts = {"serve": 0, "stock": 0, "drop": 0, "virtual": 0}
+        self.counts = {"serve": 0, "stock": 0, "drop": 0, "virtual-link": 0}
 
     def reset(self, context: Context) -> None:
         self._context = context
 
-    def decide(self, views: Views) -> Decisions:
-        made, drops = [], []
-        for view in views:
-            made += [*self._serve(view), *self._stock(view)]
-            ready = view.stock_id[0][view.stock_ready[0] == 1].tolist()
-            drops += [pair for pair in ready if self._happens(0.03)]
-        self.counts["drop"] += len(drops)
-        news = self._draws.random((len(views), 1))
-        return Decisions(allocations=tuple(made), drops=tuple(drops), news=news)
+    def act(self, observations: Observation) -> Decisions:
+        made, discards = [], []
+        for observation in observations:
+            made += [*self._serve(observation), *self._stock(observation)]
+            ready = observation.stock_id[0][observation.stock_ready[0] == 1].tolist()
+            discards += [pair for pair in ready if self._happens(0.03)]
+        self.counts["drop"] += len(discards)
+        news = self._draws.random((len(observations), 1))
+        return Decisions(allocations=tuple(made), discards=tuple(discards), news=news)
 
     def _happens(self, chance: float) -> bool:
         return bool(self._draws.random() < chance)
 
-    def _serve(self, view: Views) -> Iterator[Allocation]:
-        for place, request in enumerate(view.request_id[0].tolist()):
-            deadline_s = float(view.request_deadline_s[0, place])
-            if request < 0 or deadline_s <= view.time_s or self._happens(0.1):
+    def _serve(self, observation: Observation) -> Iterator[Allocation]:
+        for place, request in enumerate(observation.request_id[0].tolist()):
+            deadline_s = float(observation.request_deadline_s[0, place])
+            if request < 0 or deadline_s <= observation.time_s or self._happens(0.1):
                 continue
-            ends = int(view.request_source[0, place]), int(view.request_destination[0, place])
+            ends = int(observation.request_source[0, place]), int(observation.request_destination[0, place])
             # Sometimes split over several allocations, sometimes fewer pairs than asked for.
-            left = int(view.request_pairs[0, place])
+            left = int(observation.request_pairs[0, place])
             while left > 0 and self._happens(0.95):
                 pairs = int(self._draws.integers(1, left + 1))
                 left -= pairs
                 self.counts["serve"] += 1
-                path = self._path(view, *ends, over_stock=view.request_standing[0, place] == 0)
-                early_s = (deadline_s - view.time_s) * max(self._draws.uniform(-3.0, 0.9), 0.0)
+                path = self._path(observation, *ends, over_stock=observation.request_persistence[0, place] == 0)
+                early_s = (deadline_s - observation.time_s) * max(self._draws.uniform(-3.0, 0.9), 0.0)
                 yield Allocation(
                     source=ends[0],
                     destination=ends[1],
-                    target_fidelity=float(view.request_target_fidelity[0, place]),
+                    target_fidelity=float(observation.request_target_fidelity[0, place]),
                     path=path,
                     expires_s=deadline_s - early_s,
                     plan=self._plan(path),
@@ -68,13 +68,13 @@ class Gambler:
                     request=request,
                 )
 
-    def _stock(self, view: Views) -> Iterator[Allocation]:
-        if view.time_s > self._stock_until_s or self._happens(0.7):
+    def _stock(self, observation: Observation) -> Iterator[Allocation]:
+        if observation.time_s > self._stock_until_s or self._happens(0.7):
             return
         nodes = self._context.network.node_count
-        source = int(view.site[0]) if view.site[0] >= 0 else int(self._draws.integers(nodes))
+        source = int(observation.site[0]) if observation.site[0] >= 0 else int(self._draws.integers(nodes))
         destination = int(self._draws.choice([node for node in range(nodes) if node != source]))
-        path = self._path(view, source, destination, over_stock=True)
+        path = self._path(observation, source, destination, over_stock=True)
         if len(path) == 2 and path not in self._context.network.link_between:
             return
         self.counts["stock"] += 1
@@ -83,25 +83,25 @@ class Gambler:
             destination=destination,
             target_fidelity=0.7,
             path=path,
-            expires_s=view.time_s + float(self._draws.uniform(1e-6, self._longest_s)),
+            expires_s=observation.time_s + float(self._draws.uniform(1e-6, self._longest_s)),
             plan=self._plan(path),
             pairs=int(self._draws.integers(1, 4)),
             purpose="stock",
         )
 
     def _path(
-        self, view: Views, source: int, destination: int, *, over_stock: bool = True
+        self, observation: Observation, source: int, destination: int, *, over_stock: bool = True
     ) -> tuple[int, ...]:
         """A path over links, or over one stocked pair where there is one that shortens it."""
         paths = self._context.routes.paths(source, destination)
         path = paths[int(self._draws.integers(len(paths)))].nodes
-        owned = view.stock_ready[0] == 1
-        shelf = zip(view.stock_owner[0][owned].tolist(), view.stock_partner[0][owned].tolist(), strict=True)
+        owned = observation.stock_ready[0] == 1
+        shelf = zip(observation.stock_owner[0][owned].tolist(), observation.stock_partner[0][owned].tolist(), strict=True)
         for owner, partner in shelf:
             if over_stock and owner in path and partner in path and self._happens(0.7):
                 first, second = path.index(owner), path.index(partner)
                 if first + 1 < second:
-                    self.counts["virtual"] += 1
+                    self.counts["virtual-link"] += 1
                     return path[: first + 1] + path[second:]
         return path
 

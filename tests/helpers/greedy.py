@@ -12,8 +12,8 @@ class Greedy:
     """Serves each request at once over its shortest path, as early as it can; keeps a pair on every link."""
 
     name = "greedy"
-    asks_at_epochs = True
-    news_width = 0
+    acts_every_epoch = True
+    message_width = 0
 
     def __init__(self, rounds: int = 0) -> None:
         self._rounds = rounds
@@ -21,35 +21,35 @@ class Greedy:
     def reset(self, context) -> None:
         self._context = context
 
-    def decide(self, views) -> Decisions:
-        return Decisions(allocations=tuple(one for view in views for one in self._allocations(view)))
+    def act(self, observations) -> Decisions:
+        return Decisions(allocations=tuple(one for observation in observations for one in self._allocations(observation)))
 
-    def _allocations(self, view) -> Iterator[Allocation]:
-        routes, stocks = self._context.routes, self._context.rights != "serve"
-        for place, request in enumerate(view.request_id[0].tolist()):
-            source, destination = int(view.request_source[0, place]), int(view.request_destination[0, place])
-            deadline_s = float(view.request_deadline_s[0, place])
-            if request >= 0 and deadline_s > view.time_s:
+    def _allocations(self, observation) -> Iterator[Allocation]:
+        routes, stocks = self._context.routes, self._context.pregeneration != "none"
+        for place, request in enumerate(observation.request_id[0].tolist()):
+            source, destination = int(observation.request_source[0, place]), int(observation.request_destination[0, place])
+            deadline_s = float(observation.request_deadline_s[0, place])
+            if request >= 0 and deadline_s > observation.time_s:
                 paths = routes.paths(source, destination)
                 yield Allocation(
                     source=source,
                     destination=destination,
-                    target_fidelity=float(view.request_target_fidelity[0, place]),
+                    target_fidelity=float(observation.request_target_fidelity[0, place]),
                     path=paths[request % len(paths)].nodes if paths else (source, destination),
                     plan=Plan(rounds_per_link=self._rounds),
-                    pairs=int(view.request_pairs[0, place]),
+                    pairs=int(observation.request_pairs[0, place]),
                     expires_s=deadline_s,
                     request=request,
                 )
-        site = int(view.site[0])
+        site = int(observation.site[0])
         if stocks and site >= 0:
             for other, _ in self._context.network.neighbours[site]:
-                if not (view.stock_partner[0] == other).any():
+                if not (observation.stock_partner[0] == other).any():
                     yield Allocation(
                         source=site,
                         destination=other,
                         target_fidelity=0.7,
                         path=(site, other),
-                        expires_s=view.time_s + 2.0,
+                        expires_s=observation.time_s + 2.0,
                         purpose="stock",
                     )

@@ -13,7 +13,7 @@ from qdpem.simulation.run import Simulation
 
 DELAY_S = 20.0 / 2e5 + 1e-5
 """Of a message over a link of the scenario `line`."""
-LOCAL, CENTRAL = Arm(name="local-minhop", rights="virtual"), Arm(name="central-fcfs", rights="virtual")
+LOCAL, CENTRAL = Arm(name="local-minhop", pregeneration="virtual-link"), Arm(name="central-fcfs", pregeneration="virtual-link")
 
 
 def cut_off(scenario, kind, name, from_s, until_s=None):
@@ -21,25 +21,25 @@ def cut_off(scenario, kind, name, from_s, until_s=None):
     return replace(scenario, outages=Outages(scheduled=(*scenario.outages.scheduled, one)))
 
 
-def _serve(views, path, *, pairs=1):
+def _serve(observations, path, *, pairs=1):
     """Serve the one request that waits over `path`, until its deadline."""
     return Allocation(
         source=path[0],
         destination=path[-1],
         target_fidelity=0.7,
         path=path,
-        expires_s=float(views.request_deadline_s[0, 0]),
+        expires_s=float(observations.request_deadline_s[0, 0]),
         plan=Plan(),
         pairs=pairs,
-        request=int(views.request_id[0, 0]),
+        request=int(observations.request_id[0, 0]),
     )
 
 
 def on_arrival(path, *, pairs=1):
     """A rule that serves each request once, when it arrives, and leaves it alone afterwards."""
-    return lambda views: (
-        Decisions(allocations=(_serve(views, path, pairs=pairs),))
-        if views.reason[0] == REASONS.index("arrival")
+    return lambda observations: (
+        Decisions(allocations=(_serve(observations, path, pairs=pairs),))
+        if observations.reason[0] == REASONS.index("arrival")
         else Decisions()
     )
 
@@ -47,9 +47,9 @@ def on_arrival(path, *, pairs=1):
 def stock_on_arrival(path, *, expires_s):
     """A rule that stocks one pair over `path` when a request arrives, and serves nobody."""
     one = {"source": path[0], "destination": path[-1], "path": path, "expires_s": expires_s}
-    return lambda views: (
+    return lambda observations: (
         Decisions(allocations=(Allocation(target_fidelity=0.7, purpose="stock", **one),))
-        if views.reason[0] == REASONS.index("arrival")
+        if observations.reason[0] == REASONS.index("arrival")
         else Decisions()
     )
 
@@ -72,12 +72,12 @@ class Halted:
             if not awake:
                 self.world.clock.step()
             else:
-                self.simulation.apply(self._policy.decide(self.simulation.advance()))
+                self.simulation.apply(self._policy.act(self.simulation.advance()))
         return self
 
     def finish(self):
-        while (views := self.simulation.advance()) is not None:
-            self.simulation.apply(self._policy.decide(views))
+        while (observations := self.simulation.advance()) is not None:
+            self.simulation.apply(self._policy.act(observations))
         return self.recorder.tables()
 
     @property

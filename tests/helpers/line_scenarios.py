@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from qdpem.demand.requests import Requests
-from qdpem.policy.interface import Decisions, Views
+from qdpem.policy.interface import Decisions, Observation
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation import run
@@ -34,7 +34,7 @@ fresh_fidelity = 0.98
 rate_hz = {rate_hz}
 [[demand.classes]]
 application = "{application}"
-share = 1.0
+fraction = 1.0
 target_fidelity = {target_fidelity}
 patience_s = {patience_s}
 pairs = {pairs}
@@ -105,13 +105,13 @@ attempt_period_s = 0.001
 modes = {modes}
 fresh_weights = [0.97, 0.01, 0.01, 0.01]
 [demand]
-arrivals = "once"
-weights = "ends"
+arrivals = "batch"
+weights = "endpoints"
 [[demand.classes]]
 application = "teleportation"
-share = 1.0
+fraction = 1.0
 target_fidelity = 0.51
-standing = "{standing}"
+persistence = "{standing}"
 pairs = {pairs}
 patience_s = {patience_s}
 [forecasting]
@@ -137,7 +137,7 @@ _CHAIN_DEFAULTS = {
     "light_delay": False,
     "success_probability": 0.5,
     "modes": 1,
-    "standing": "pair",
+    "persistence": "pair",
     "pairs": 1,
     "patience_s": 1000.0,
     "retries": 4,
@@ -160,26 +160,26 @@ def chain() -> Callable[..., Scenario]:
 
 
 class Script:
-    """A policy that answers with `rule(views)` and keeps the views it saw."""
+    """A policy that answers with `rule(observations)` and keeps the views it saw."""
 
     name = "script"
-    asks_at_epochs = False
-    news_width = 0
+    acts_every_epoch = False
+    message_width = 0
 
-    def __init__(self, rule: Callable[[Views], Decisions]) -> None:
+    def __init__(self, rule: Callable[[Observation], Decisions]) -> None:
         self._rule = rule
-        self.seen: list[Views] = []
+        self.seen: list[Observation] = []
 
     def reset(self, context: Any) -> None:
         self.context = context
 
-    def decide(self, views: Views) -> Decisions:
-        self.seen.append(views)
-        return self._rule(views)
+    def act(self, observations: Observation) -> Decisions:
+        self.seen.append(observations)
+        return self._rule(observations)
 
 
 @pytest.fixture
-def script() -> Callable[[Callable[[Views], Decisions]], Script]:
+def script() -> Callable[[Callable[[Observation], Decisions]], Script]:
     """A policy from a rule."""
     return Script
 
@@ -207,7 +207,7 @@ def arrive(monkeypatch) -> Callable[..., None]:
             pairs=np.full(count, pairs),
             deadline_s=np.array(time_s) + patience_s,
             application=np.full(count, application),
-            standing=np.zeros(count, dtype=int),
+            persistence=np.zeros(count, dtype=int),
         )
         drawn = run.generate_arrivals
         monkeypatch.setattr(

@@ -16,7 +16,7 @@ from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import Arm, Demand, Nodes, Recording, RequestClass, Scenario, Topology, Window
 
 ARM = Arm(
-    name="dpem-no-forecast", policy="dpem", control="local", rights="remote", knowledge="none",
+    name="dpem-no-forecast", policy="dpem", control="local", pregeneration="end-to-end", forecaster="none",
     parameters={"slots": 3, "floor": 0.25},
 )  # fmt: skip
 
@@ -50,7 +50,7 @@ def fill(recorder: Recorder, *, seconds: int = 10, rows_each: int = 50, seed: in
                 *(draw_values(draw, column, second, rows) for column in table.columns), strict=True
             ):
                 append(row)
-        recorder.vectors(
+        recorder.info(
             {
                 "value": draw.random(7),
                 "option": draw.integers(0, 9, (7, 3)),

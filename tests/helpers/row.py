@@ -22,7 +22,7 @@ rate_hz = 6.0
 
 [[demand.classes]]
 application = "teleportation"
-share = 1.0
+fraction = 1.0
 target_fidelity = 0.7
 patience_s = 0.5
 

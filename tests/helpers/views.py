@@ -1,4 +1,4 @@
-"""Views made by hand, and what a policy decides on them."""
+"""Observation made by hand, and what a policy decides on them."""
 
 from __future__ import annotations
 
@@ -6,50 +6,50 @@ from typing import Any
 
 import numpy as np
 
-from qdpem.policy.interface import FREE_MEMORIES, TOKENS, Allocation, Context, Views
-from qdpem.policy.synthetic import synthetic_views
+from qdpem.policy.interface import FREE_MEMORIES, TOKENS, Allocation, Context, Observation
+from qdpem.policy.synthetic import synthetic_observation
 from qdpem.policy.validation import validate
 from qdpem.rng import stream
 
 
-def quiet_views(context: Context, *requests: tuple[int, int, float, float], **about: Any) -> Views:
+def quiet_views(context: Context, *requests: tuple[int, int, float, float], **about: Any) -> Observation:
     """An idle network at t = 10; row 0 waits for `requests` (source, destination, target, patience)."""
-    views = synthetic_views(context, stream(5, "quiet"), waiting=max(len(requests), 1), **about)
-    idle = np.zeros(views.status.shape[-1])
+    observations = synthetic_observation(context, stream(5, "quiet"), waiting=max(len(requests), 1), **about)
+    idle = np.zeros(observations.status.shape[-1])
     idle[[FREE_MEMORIES, TOKENS]] = 16.0, 1.0
-    views.status[views.known >= 0] = idle
-    views.request_id[:] = -1
-    views.request_standing[:] = 0
-    views.stock_owner[:], views.stock_id[:], views.stock_ready[:] = -1, -1, -1
-    views.peer_source[:] = -1
+    observations.status[observations.known >= 0] = idle
+    observations.request_id[:] = -1
+    observations.request_persistence[:] = 0
+    observations.stock_owner[:], observations.stock_id[:], observations.stock_ready[:] = -1, -1, -1
+    observations.top_pair_source[:] = -1
     for column, (source, destination, target, patience_s) in enumerate(requests):
-        views.request_id[0, column] = 40 + column
-        views.request_source[0, column] = source
-        views.request_destination[0, column] = destination
-        views.request_target_fidelity[0, column] = target
-        views.request_pairs[0, column] = 1
-        views.request_deadline_s[0, column] = views.time_s + patience_s
-    return views
+        observations.request_id[0, column] = 40 + column
+        observations.request_source[0, column] = source
+        observations.request_destination[0, column] = destination
+        observations.request_target_fidelity[0, column] = target
+        observations.request_pairs[0, column] = 1
+        observations.request_deadline_s[0, column] = observations.time_s + patience_s
+    return observations
 
 
-def shelve(views: Views, *pairs: tuple[int, int, float]) -> None:
+def shelve(observations: Observation, *pairs: tuple[int, int, float]) -> None:
     for column, (owner, partner, fidelity) in enumerate(pairs):
-        views.stock_id[0, column] = 70 + column
-        views.stock_owner[0, column] = owner
-        views.stock_partner[0, column] = partner
-        views.stock_fidelity[0, column] = fidelity
-        views.stock_ready[0, column] = 1
+        observations.stock_id[0, column] = 70 + column
+        observations.stock_owner[0, column] = owner
+        observations.stock_partner[0, column] = partner
+        observations.stock_fidelity[0, column] = fidelity
+        observations.stock_ready[0, column] = 1
 
 
-def ask_for(views: Views, *peers: tuple[int, int, float]) -> None:
+def ask_for(observations: Observation, *peers: tuple[int, int, float]) -> None:
     for column, (source, destination, rate_hz) in enumerate(peers):
-        views.peer_source[0, column] = source
-        views.peer_destination[0, column] = destination
-        views.peer_rate_hz[0, column] = rate_hz
+        observations.top_pair_source[0, column] = source
+        observations.top_pair_destination[0, column] = destination
+        observations.top_pair_rate_hz[0, column] = rate_hz
 
 
-def decide(policy: Any, views: Views, context: Context) -> tuple[Allocation, ...]:
+def act(policy: Any, observations: Observation, context: Context) -> tuple[Allocation, ...]:
     policy.reset(context)
-    decisions = policy.decide(views)
-    validate(decisions, views, context, policy_name=policy.name)
+    decisions = policy.act(observations)
+    validate(decisions, observations, context, policy_name=policy.name)
     return tuple(decisions.allocations)

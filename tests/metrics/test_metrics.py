@@ -139,7 +139,7 @@ def test_standing_requests_wait_from_one_pair_to_the_next() -> None:
     """Two lanes side by side that deliver at 10.5, 11.0 and 12.5 s: each makes a pair in twice the gap."""
     tables = tables_from(
         {
-            "requests": [request(0, 0.0, standing="link", pairs=2, deadline_s=1e3)],
+            "requests": [request(0, 0.0, persistence="link", pairs=2, deadline_s=1e3)],
             "allocations": [{"allocation": 4, "request": 0, "pairs": 2}],
             "pairs": [
                 {"pair": number, "end": "delivered", "end_s": end_s, "fidelity": fidelity, "allocation": 4}
@@ -160,7 +160,7 @@ def test_a_standing_request_waits_on_when_its_allocation_ends() -> None:
     times_s = (10.0, 11.0, 14.0, 15.0)
     tables = tables_from(
         {
-            "requests": [request(0, 9.0, standing="pair", deadline_s=1e3)],
+            "requests": [request(0, 9.0, persistence="pair", deadline_s=1e3)],
             "allocations": [{"allocation": number, "request": 0, "pairs": 1} for number in (4, 5)],
             "pairs": [
                 {
@@ -182,7 +182,7 @@ def test_a_standing_request_that_was_served_anew_waits_from_its_last_pair() -> N
     made = [(4, 10.5), (4, 11.0), (7, 13.0), (7, 13.5)]
     tables = tables_from(
         {
-            "requests": [request(0, 0.0, standing="pair", deadline_s=1e3)],
+            "requests": [request(0, 0.0, persistence="pair", deadline_s=1e3)],
             "allocations": [
                 {"allocation": 4, "request": 0, "pairs": 1, "time_s": 10.0},
                 {"allocation": 7, "request": 0, "pairs": 1, "time_s": 12.0},
@@ -204,12 +204,12 @@ def test_a_standing_request_that_was_served_anew_waits_from_its_last_pair() -> N
 
 def test_a_standing_request_has_no_share_of_pairs_and_no_latency() -> None:
     """It asks for no number of pairs, and always ends at its deadline."""
-    standing = delivered(0, 11.0, 8.0, 0.9, standing="pair", pairs_delivered=700, deadline_s=19.0)
-    alone = measure(tables_from({"requests": [standing]}), **WINDOW)
+    persistence = delivered(0, 11.0, 8.0, 0.9, persistence="pair", pairs_delivered=700, deadline_s=19.0)
+    alone = measure(tables_from({"requests": [persistence]}), **WINDOW)
     assert alone["delivery_ratio"] == 1.0
     assert math.isnan(alone["pairs_ratio"])
     assert math.isnan(alone["latency_p50_s"])
-    beside = measure(tables_from({"requests": [standing, delivered(1, 11.0, 0.1, 0.9)]}), **WINDOW)
+    beside = measure(tables_from({"requests": [persistence, delivered(1, 11.0, 0.1, 0.9)]}), **WINDOW)
     assert beside["pairs_ratio"] == 1.0
     assert beside["latency_p95_s"] == pytest.approx(0.1)
 

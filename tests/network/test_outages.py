@@ -9,7 +9,7 @@ import pytest
 
 from qdpem.errors import ScenarioError
 from qdpem.network.build import build_network, build_physics
-from qdpem.network.outages import NO_PLACE, NOTHING_AWAY, Away, Outage, draw_outages
+from qdpem.network.outages import NO_PLACE, ALL_AVAILABLE, Unavailable, Outage, draw_outages
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Scenario
 
@@ -27,7 +27,7 @@ memory = {{ kind = "depolarising", depolarising_s = 60.0 }}
 rate_hz = 6.0
 [[demand.classes]]
 application = "teleportation"
-share = 1.0
+fraction = 1.0
 target_fidelity = 0.7
 patience_s = 1.0
 [outages]
@@ -151,10 +151,10 @@ def test_what_makes_no_sense_is_told_in_a_sentence(outages: str, words: list[str
 
 
 def test_what_is_away_adds_up() -> None:
-    away = NOTHING_AWAY.after("node", 3, goes=True).after("link", 5, goes=True)
-    assert not NOTHING_AWAY
-    assert away == Away(frozenset({3}), frozenset({5}))
-    assert away.hits((1, 3), ())
-    assert away.hits((), (5,))
-    assert not away.hits((5,), (3,))
-    assert away.after("node", 3, goes=False).after("link", 5, goes=False) == NOTHING_AWAY
+    unavailable = ALL_AVAILABLE.after("node", 3, goes=True).after("link", 5, goes=True)
+    assert not ALL_AVAILABLE
+    assert unavailable == Unavailable(frozenset({3}), frozenset({5}))
+    assert unavailable.hits((1, 3), ())
+    assert unavailable.hits((), (5,))
+    assert not unavailable.hits((5,), (3,))
+    assert unavailable.after("node", 3, goes=False).after("link", 5, goes=False) == ALL_AVAILABLE

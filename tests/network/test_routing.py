@@ -19,7 +19,7 @@ from qdpem.network.generators import (
     line,
 )
 from qdpem.network.graph import Graph, Network
-from qdpem.network.outages import NOTHING_AWAY, Away
+from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 from qdpem.network.routing import _KEPT_DETOURS, Path, Routes
 
 
@@ -68,7 +68,7 @@ def by_brute_force(
     *,
     count: int,
     extra_hops: int,
-    away: Away = NOTHING_AWAY,
+    unavailable: Unavailable = ALL_AVAILABLE,
 ) -> list[tuple[int, ...]]:
     """The same by networkx (Yen 1971): nodes of the paths by hops, then of the rest by work, as promised."""
     whole = nx.Graph()
@@ -77,7 +77,7 @@ def by_brute_force(
     for link, (ends, length) in enumerate(
         zip(network.graph.link_ends.tolist(), network.graph.length_km.tolist(), strict=True)
     ):
-        if not away.hits(ends, (link,)):
+        if not unavailable.hits(ends, (link,)):
             whole.add_edge(*ends, length=length, pair_s=per_second(network.link_rate_hz[link]))
     kept = [node for node in whole if rates[node] > 0 or node in (source, destination)]
     usable = whole.subgraph(kept)
@@ -152,18 +152,18 @@ def test_round_what_is_away_as_if_it_were_not_there(
 ) -> None:
     routes = Routes(network, count=count)
     links = range(network.link_count)
-    away = Away(
+    unavailable = Unavailable(
         data.draw(st.frozensets(st.integers(0, network.node_count - 1), max_size=2)),
         data.draw(st.frozensets(st.sampled_from(links), max_size=3) if links else st.just(frozenset())),
     )
     for source in range(network.node_count):
         for destination in range(source + 1, network.node_count):
-            there, back = routes.paths(source, destination, away), routes.paths(destination, source, away)
-            wanted = by_brute_force(network, source, destination, count=count, extra_hops=3, away=away)
+            there, back = routes.paths(source, destination, unavailable), routes.paths(destination, source, unavailable)
+            wanted = by_brute_force(network, source, destination, count=count, extra_hops=3, unavailable=unavailable)
             assert [path.nodes for path in there] == wanted
             assert [path.reversed() for path in back] == list(there)
-            assert not any(away.hits(path.nodes, path.links) for path in there)
-            assert routes.paths(source, destination, NOTHING_AWAY) is routes.paths(source, destination)
+            assert not any(unavailable.hits(path.nodes, path.links) for path in there)
+            assert routes.paths(source, destination, ALL_AVAILABLE) is routes.paths(source, destination)
 
 
 def test_paths_that_outages_do_not_hit_are_the_same_objects_and_few_detours_are_kept() -> None:
@@ -171,13 +171,13 @@ def test_paths_that_outages_do_not_hit_are_the_same_objects_and_few_detours_are_
     routes = Routes(network)
     pairs = [(source, destination) for source in range(10) for destination in range(40, 50)]
     for link in range(network.link_count):
-        away = Away(links=frozenset({link}))
+        unavailable = Unavailable(links=frozenset({link}))
         for source, destination in pairs:
             plain = routes.paths(source, destination)
             hit = any(link in path.links for path in plain)
-            found = routes.paths(source, destination, away)
+            found = routes.paths(source, destination, unavailable)
             assert hit or found is plain
-            assert routes.paths(source, destination, away) is found
+            assert routes.paths(source, destination, unavailable) is found
     assert 0 < len(routes._detours) <= _KEPT_DETOURS
 
 

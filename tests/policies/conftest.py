@@ -33,7 +33,7 @@ rate_hz = {rate_hz}
 weights = "matrix"
 [[demand.classes]]
 application = "teleportation"
-share = 1.0
+fraction = 1.0
 target_fidelity = 0.7
 patience_s = 1.0
 [window]

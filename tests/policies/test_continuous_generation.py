@@ -11,11 +11,11 @@ import pytest
 
 from qdpem.policies.continuous_generation import ContinuousParameters, LocalContinuous
 from qdpem.policies.inventory.link_usage import Shelves
-from qdpem.policy.interface import FREE_MEMORIES, Context, Views
+from qdpem.policy.interface import FREE_MEMORIES, Context, Observation
 from qdpem.policy.synthetic import small_context
 from qdpem.rng import stream
 from qdpem.simulation.run import Run
-from tests.helpers.views import decide, quiet_views
+from tests.helpers.observations import act, quiet_views
 
 
 @pytest.mark.parametrize("wrong", [{"learning_rate": 0.0}, {"min_fidelity": 0.2}, {"storage_fraction": 2.0}])
@@ -67,18 +67,18 @@ def test_the_stationary_share_is_that_of_use() -> None:
     assert total[3:].max() / periods < 1e-3
 
 
-def shelf_views(context: Context, time_s: float, ready: int, *, pair: int = 70, partner: int = 1) -> Views:
+def shelf_views(context: Context, time_s: float, ready: int, *, pair: int = 70, partner: int = 1) -> Observation:
     """Node 0 has a pair with `partner` on its shelf (1), on order (0), or neither (-1)."""
-    views = replace(quiet_views(context, stock=1, news_width=4), time_s=time_s)
+    observations = replace(quiet_views(context, stock=1, message_width=4), time_s=time_s)
     if ready >= 0:
-        views.stock_id[0, 0] = pair if ready else -1
-        views.stock_owner[0, 0], views.stock_partner[0, 0], views.stock_ready[0, 0] = 0, partner, ready
-    return views[0]
+        observations.stock_id[0, 0] = pair if ready else -1
+        observations.stock_owner[0, 0], observations.stock_partner[0, 0], observations.stock_ready[0, 0] = 0, partner, ready
+    return observations[0]
 
 
 @pytest.mark.parametrize(("gone_s", "of_use"), [(14.0, True), (15.0, False)])
 def test_a_pair_gone_before_its_time_was_of_use(gone_s: float, of_use: bool) -> None:
-    context = small_context(rights="elementary")
+    context = small_context(pregeneration="link")
     kept = shelves(context)
     kept.ordered_until_s[0, 0] = 15.0
     for time_s, ready in ((10.0, 0), (10.1, 1), (13.9, 1), (gone_s, -1)):
@@ -89,7 +89,7 @@ def test_a_pair_gone_before_its_time_was_of_use(gone_s: float, of_use: bool) -> 
 
 
 def test_a_refused_order_is_not_repeated_at_once() -> None:
-    context = small_context(rights="elementary")
+    context = small_context(pregeneration="link")
     kept = shelves(context)
     kept.ordered_until_s[0, 0] = 15.0
     kept.look(shelf_views(context, 10.0, 0))
@@ -99,25 +99,25 @@ def test_a_refused_order_is_not_repeated_at_once() -> None:
 
 
 def test_orders_follow_the_draws_quota_and_room() -> None:
-    context = small_context(rights="elementary")
-    views = quiet_views(context, stock=1, news_width=4)
-    orders = decide(LocalContinuous(ContinuousParameters()), views, context)
+    context = small_context(pregeneration="link")
+    observations = quiet_views(context, stock=1, message_width=4)
+    orders = act(LocalContinuous(ContinuousParameters()), observations, context)
     assert orders
     for order in orders:
         assert (order.purpose, len(order.path)) == ("stock", 2)
-        assert order.expires_s > views.time_s
+        assert order.expires_s > observations.time_s
     # 9 nodes, each "none" with 1 / (degree + 1): some order and some do not.
     assert len(orders) < 9
-    views.status[:, :, FREE_MEMORIES] = 3.0
-    assert decide(LocalContinuous(ContinuousParameters()), views, context) == ()
+    observations.status[:, :, FREE_MEMORIES] = 3.0
+    assert act(LocalContinuous(ContinuousParameters()), observations, context) == ()
 
 
 def test_draws_go_on_from_a_saved_state() -> None:
-    context = small_context(rights="elementary")
+    context = small_context(pregeneration="link")
 
     def play(policy: LocalContinuous, epochs: range) -> list[Any]:
-        views = quiet_views(context, stock=1, news_width=4)
-        return [policy.decide(replace(views, time_s=0.1 * epoch)).allocations for epoch in epochs]
+        observations = quiet_views(context, stock=1, message_width=4)
+        return [policy.act(replace(observations, time_s=0.1 * epoch)).allocations for epoch in epochs]
 
     first, second = (LocalContinuous(ContinuousParameters()) for _ in range(2))
     first.reset(context)

@@ -14,8 +14,8 @@ from scipy.optimize import brentq
 
 from qdpem.policies.routing.delay_model import Load, Options, options_over
 from qdpem.policies.routing.planner import Planner
-from qdpem.policy.interface import Context, Views
-from qdpem.policy.synthetic import small_context, synthetic_views
+from qdpem.policy.interface import Context, Observation
+from qdpem.policy.synthetic import small_context, synthetic_observation
 from qdpem.rng import stream
 
 CONTEXT = small_context()
@@ -111,11 +111,11 @@ def test_a_swap_waits_for_the_tokens_that_are_missing() -> None:
 
 
 def test_a_view_is_believed_as_it_was_said() -> None:
-    views = idle_views(CONTEXT)
-    view = views[4]
-    view.status[0, 0] = (3.0, 0.5, 7.0, 1.0, 2.0, 4.0)
-    view.status_age_s[0, 0] = 0.1
-    load = Load.of_view(view, NETWORK, unobserved_backlog=5.0, unobserved_tokens=0.0)
+    observations = idle_views(CONTEXT)
+    observation = observations[4]
+    observation.status[0, 0] = (3.0, 0.5, 7.0, 1.0, 2.0, 4.0)
+    observation.status_age_s[0, 0] = 0.1
+    load = Load.of_view(observation, NETWORK, unobserved_backlog=5.0, unobserved_tokens=0.0)
     rate_hz = NETWORK.repeater_rate_hz[4]
     assert load.token_wait_s()[4] == pytest.approx((4.0 + 1.0 - 0.5 - 0.1 * rate_hz) / rate_hz)
     # Node 0 is no neighbour of node 4: what is unseen is what was told to be believed of it.
@@ -131,11 +131,11 @@ def mean_rate(node: int) -> float:
     return float(np.mean([NETWORK.link_rate_hz[link] for _, link in NETWORK.neighbours[node]]))
 
 
-def idle_views(context: Context) -> Views:
-    views = synthetic_views(context, stream(3, "idle"))
-    known = views.known >= 0
-    views.status[known] = (16.0, 1.0, 0.0, 0.0, 0.0, 0.0)
-    return views
+def idle_views(context: Context) -> Observation:
+    observations = synthetic_observation(context, stream(3, "idle"))
+    known = observations.known >= 0
+    observations.status[known] = (16.0, 1.0, 0.0, 0.0, 0.0, 0.0)
+    return observations
 
 
 @settings(deadline=None)

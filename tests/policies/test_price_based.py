@@ -14,7 +14,7 @@ from qdpem.policies.price_based import REPEATER, SOURCE, LocalPrices, PriceBook,
 from qdpem.policy.interface import EMISSION_BACKLOG, STATUS_WIDTH, TOKEN_BACKLOG, TOKENS, Context
 from qdpem.policy.synthetic import small_context
 from qdpem.simulation.run import Run
-from tests.helpers.views import decide, quiet_views
+from tests.helpers.observations import act, quiet_views
 from tests.helpers.ways import delivered_hz_by_way
 
 
@@ -27,11 +27,11 @@ def test_parameters_out_of_range_are_answered(wrong: dict[str, float]) -> None:
 
 def look(book: PriceBook, context: Context, time_s: float, **status: float) -> Any:
     """Node 0 looks at itself; every other node and its news are as nothing."""
-    views = replace(quiet_views(context, news_width=2 * context.network.node_count), time_s=time_s)[0]
+    observations = replace(quiet_views(context, message_width=2 * context.network.node_count), time_s=time_s)[0]
     columns = {"tokens": TOKENS, "swaps": TOKEN_BACKLOG, "pairs": EMISSION_BACKLOG}
     for name, value in status.items():
-        views.status[0, 0, columns[name]] = value
-    book.update(views)
+        observations.status[0, 0, columns[name]] = value
+    book.update(observations)
     return book.own[0].copy()
 
 
@@ -58,32 +58,32 @@ def test_prices_travel_over_the_fewest_hops_and_round_the_silent() -> None:
     book.own[8] = (0.7, 0.3)
     news = np.zeros((nodes, 2 * nodes))
     for step in range(5):
-        views = replace(quiet_views(context, news_width=2 * nodes), time_s=10.0)
-        told = news[np.maximum(views.known, 0)]
-        views.status[:, :, STATUS_WIDTH:] = told
-        news = book.update(views)
+        observations = replace(quiet_views(context, message_width=2 * nodes), time_s=10.0)
+        told = news[np.maximum(observations.known, 0)]
+        observations.status[:, :, STATUS_WIDTH:] = told
+        news = book.update(observations)
         # Node 8 is four hops from node 0 and knows itself after one look.
         assert book.believed[0, 8].tolist() == ([0.7, 0.3] if step >= 4 else [0.0, 0.0])
-    views.status[:, :, STATUS_WIDTH:] = 0.5
-    views.status[0, 1, STATUS_WIDTH:] = 1.5
-    book.update(views[0])
+    observations.status[:, :, STATUS_WIDTH:] = 0.5
+    observations.status[0, 1, STATUS_WIDTH:] = 1.5
+    book.update(observations[0])
     assert (book.believed[0, 2] == 1.5).all()
-    views.status[0, 1, :STATUS_WIDTH] = np.nan
-    book.update(views[0])
+    observations.status[0, 1, :STATUS_WIDTH] = np.nan
+    book.update(observations[0])
     assert (book.believed[0, 2] == 0.5).all()
 
 
 def test_a_request_goes_round_a_dear_repeater_and_waits_when_all_are() -> None:
     context = small_context()
     policy = LocalPrices(PriceParameters())
-    views = quiet_views(context, (0, 8, 0.6, 2.0), news_width=18)
-    (cheap,) = decide(policy, views, context)
-    prices = views.status[0, :, STATUS_WIDTH:].reshape(-1, 9, 2)
+    observations = quiet_views(context, (0, 8, 0.6, 2.0), message_width=18)
+    (cheap,) = act(policy, observations, context)
+    prices = observations.status[0, :, STATUS_WIDTH:].reshape(-1, 9, 2)
     prices[:, cheap.path[2], REPEATER] = 0.9
-    (round_it,) = decide(policy, views, context)
+    (round_it,) = act(policy, observations, context)
     assert cheap.path[2] not in round_it.path
     prices[:, :, REPEATER] = 1.5
-    assert decide(policy, views, context) == ()
+    assert act(policy, observations, context) == ()
 
 
 def test_two_flows_share_a_repeater_up_to_its_capacity(small: Callable[..., Run]) -> None:
@@ -95,7 +95,7 @@ def test_two_flows_share_a_repeater_up_to_its_capacity(small: Callable[..., Run]
     demand = {"1": {"2": 1}, "3": {"4": 1}}
     runs = [
         small(arm, "01 02 03 04", demand, rate_hz=12.0, repeaters=[5, 0, 0, 0, 0])
-        for arm in ("local-prices", "local-minhop")
+        for arm in ("local-price-based", "local-minhop")
     ]
     served = delivered_hz_by_way(runs[0])
     assert set(served) == {(0,)}

@@ -13,7 +13,7 @@ from qdpem.policies.price_based import LocalPrices, PriceParameters
 from qdpem.policy.conformance import check_policy
 from qdpem.policy.synthetic import small_context
 from qdpem.simulation.run import Run
-from tests.helpers.views import decide, quiet_views
+from tests.helpers.observations import act, quiet_views
 from tests.helpers.ways import delivered_hz_by_way
 
 ARMS = [
@@ -25,9 +25,9 @@ ARMS = [
 
 
 @pytest.mark.parametrize(("policy", "parameters"), ARMS)
-@pytest.mark.parametrize("rights", ["serve", "elementary", "virtual"])
-def test_conformance_with_every_right(policy: Any, parameters: Any, rights: Any) -> None:
-    context = small_context(control=policy.control, rights=rights)
+@pytest.mark.parametrize("pregeneration", ["none", "link", "virtual-link"])
+def test_conformance_with_every_right(policy: Any, parameters: Any, pregeneration: Any) -> None:
+    context = small_context(control=policy.control, pregeneration=pregeneration)
     checks = check_policy(lambda: policy(parameters()), context, calls=4)
     assert [check for check in checks if not check.passed] == []
 
@@ -37,11 +37,11 @@ def test_a_single_link_is_served_over_itself(policy: Any, parameters: Any) -> No
     context = small_context(control=policy.control)
     rule = policy(parameters())
     rule.reset(context)
-    (made,) = decide(rule, quiet_views(context, (0, 1, 0.7, 1.0), news_width=rule.news_width), context)
+    (made,) = act(rule, quiet_views(context, (0, 1, 0.7, 1.0), message_width=rule.message_width), context)
     assert (made.path, made.request, made.plan.rounds_per_link) == ((0, 1), 40, 0)
 
 
-@pytest.mark.parametrize("arm", ["local-prices", "local-maxweight", "central-maxweight"])
+@pytest.mark.parametrize("arm", ["local-price-based", "local-maxweight", "central-maxweight"])
 def test_a_diamond_is_split_as_the_flow_optimum_splits_it(small: Callable[..., Run], arm: str) -> None:
     """12/s asked through repeaters of 6/s and 2/s: the LP serves 8/s, three quarters of it over the first."""
     served = delivered_hz_by_way(

@@ -22,10 +22,10 @@ from qdpem.policies.routing.delay_model import Load
 from qdpem.policies.routing.planner import Choice, Planner
 from qdpem.policies.routing.stocked_pairs import Shelf, take
 from qdpem.policy.conformance import check_policy
-from qdpem.policy.interface import EMISSION_BACKLOG, FREE_MEMORIES, Context, Views
+from qdpem.policy.interface import EMISSION_BACKLOG, FREE_MEMORIES, Context, Observation
 from qdpem.policy.synthetic import small_context
-from qdpem.scenario.schema import RIGHTS, Rights
-from tests.helpers.views import ask_for, decide, quiet_views, shelve
+from qdpem.scenario.schema import PREGENERATIONS, Pregeneration
+from tests.helpers.observations import ask_for, act, quiet_views, shelve
 
 
 def plan_for(context: Context, shelf: Shelf, *, target: float = 0.7, left_s: float = 1.0) -> Choice:
@@ -44,7 +44,7 @@ def plan_for(context: Context, shelf: Shelf, *, target: float = 0.7, left_s: flo
 
 
 def test_a_link_with_a_good_stocked_pair_is_ready_now_and_the_pair_is_spoken_for() -> None:
-    context = small_context(rights="elementary")
+    context = small_context(pregeneration="link")
     without = plan_for(context, {})
     steps = list(pairwise(without.path.nodes))
     # Owned by either end of the link, in the direction of the path or against it.
@@ -60,7 +60,7 @@ def test_a_link_with_a_good_stocked_pair_is_ready_now_and_the_pair_is_spoken_for
 
 def test_a_pair_is_counted_on_only_while_the_path_still_meets_its_target() -> None:
     """By the budget of Werner weights: w_path(0.3 left) x w_aged / w_fresh against w_target."""
-    context = small_context(rights="elementary")
+    context = small_context(pregeneration="link")
     path = plan_for(context, {}).path
     weight = (4.0 * context.estimates.fidelity(path, age_s=0.3) - 1.0) / 3.0
     link = next(p for p in context.routes.paths(*path.nodes[:2]) if p.hops == 1)
@@ -98,51 +98,51 @@ def test_no_link_has_a_second_pair_where_another_could_have_its_first(share: flo
 
 @pytest.mark.parametrize("policy", [LocalLive, CentralLive])
 def test_link_stock_is_ordered_where_both_ends_are_quiet(policy: Any) -> None:
-    context = small_context(control=policy.control, rights="elementary")
-    views = quiet_views(context)
-    made = decide(policy(LiveParameters()), views, context)
+    context = small_context(control=policy.control, pregeneration="link")
+    observations = quiet_views(context)
+    made = act(policy(LiveParameters()), observations, context)
     assert {one.purpose for one in made} == {"stock"}
     assert all(len(one.path) == 2 for one in made)
     links = [context.network.link_between[one.path[0], one.path[1]] for one in made]
     assert len(set(links)) == len(links)
     life_s = context.estimates.useful_life_s(context.routes.paths(0, 1)[0], 0.85)
     for one, link in zip(made, links, strict=True):
-        assert one.expires_s - views.time_s == pytest.approx(
+        assert one.expires_s - observations.time_s == pytest.approx(
             life_s + 1.0 / context.network.link_rate_hz[link], rel=1e-6
         )
     busy = {one.path for one in made}
     for column, value in ((EMISSION_BACKLOG, 1.0), (FREE_MEMORIES, 3.0)):
         disturbed = quiet_views(context)
         disturbed.status[disturbed.known == 4, column] = value
-        left = {one.path for one in decide(policy(LiveParameters()), disturbed, context)}
+        left = {one.path for one in act(policy(LiveParameters()), disturbed, context)}
         assert not any(4 in path for path in left)
     assert any(4 in path for path in busy)
-    assert decide(policy(LiveParameters(link_base_stock_level=0)), views, context) == ()
+    assert act(policy(LiveParameters(link_base_stock_level=0)), observations, context) == ()
 
 
 def test_a_stocked_remote_pair_stands_in_for_a_stretch_only_with_the_right_to_it() -> None:
     """Believed weight: stretch x swap at the joint x aged pair; a worse pair is left where it is."""
     rule = LiveParameters(base_stock_level=0, link_base_stock_level=0)
-    for rights, fidelity, path in (
-        ("remote", 0.93, None),
-        ("virtual", 0.93, (0, 5, 8)),
-        ("virtual", 0.72, None),
+    for pregeneration, fidelity, path in (
+        ("end-to-end", 0.93, None),
+        ("virtual-link", 0.93, (0, 5, 8)),
+        ("virtual-link", 0.72, None),
     ):
-        context = small_context(rights=rights)  # type: ignore[arg-type]
-        views = quiet_views(context, (0, 8, 0.7, 1.0))
-        shelve(views, (0, 5, fidelity))
-        (made,) = decide(LocalLive(rule), views, context)
+        context = small_context(pregeneration=pregeneration)  # type: ignore[arg-type]
+        observations = quiet_views(context, (0, 8, 0.7, 1.0))
+        shelve(observations, (0, 5, fidelity))
+        (made,) = act(LocalLive(rule), observations, context)
         assert ((0, 5) in pairwise(made.path)) is (path is not None)
         assert path is None or made.path == path
 
 
 def test_the_controller_crosses_a_pair_in_its_owners_direction_alone() -> None:
-    context = small_context(control="central", rights="virtual")
+    context = small_context(control="central", pregeneration="virtual-link")
     rule = LiveParameters(base_stock_level=0, link_base_stock_level=0)
     for ends, crossed in (((1, 7), True), ((7, 1), False)):
-        views = quiet_views(context, (0, 8, 0.6, 1.0), stock=4)
-        shelve(views, (*ends, 0.95))
-        (made,) = decide(CentralLive(rule), views, context)
+        observations = quiet_views(context, (0, 8, 0.6, 1.0), stock=4)
+        shelve(observations, (*ends, 0.95))
+        (made,) = act(CentralLive(rule), observations, context)
         assert (ends in pairwise(made.path)) is crossed
 
 
@@ -162,10 +162,10 @@ def test_what_links_cannot_reach_is_distilled_end_to_end() -> None:
     assert fidelity == pytest.approx(found.fidelity, rel=1e-12)
     assert takes * per_link == pytest.approx(found.pairs_per_link[0], rel=1e-12)
     linked = max(context.estimates.fidelity(path, rounds=rounds) for rounds in range(3))
-    views = quiet_views(context, (0, 8, 0.5 * (linked + fidelity), 5.0))
+    observations = quiet_views(context, (0, 8, 0.5 * (linked + fidelity), 5.0))
     assert fidelity > linked
-    assert decide(LocalLive(LiveParameters()), views, context) == ()
-    (made,) = decide(LocalLive(LiveParameters(end_rounds=True, storage_fraction=0.0)), views, context)
+    assert act(LocalLive(LiveParameters()), observations, context) == ()
+    (made,) = act(LocalLive(LiveParameters(end_rounds=True, storage_fraction=0.0)), observations, context)
     assert made.plan.end_rounds == 1
 
 
@@ -180,17 +180,17 @@ def test_the_nth_pair_is_kept_where_as_many_come_as_likely_as_one_comes_for_the_
         assert poisson.sf(n - 1, mean) == pytest.approx(-math.expm1(-use), rel=1e-9)
 
 
-def forecast_views(context: Context, *, step: int, near: float, far: float) -> Views:
-    views = replace(quiet_views(context), time_s=10.0 + step)
-    views.forecast[:] = np.nan
-    known = views.known >= 0
-    views.forecast[known] = near
-    views.forecast[:, :, 4:][known] = far
-    return views
+def forecast_views(context: Context, *, step: int, near: float, far: float) -> Observation:
+    observations = replace(quiet_views(context), time_s=10.0 + step)
+    observations.forecast[:] = np.nan
+    known = observations.known >= 0
+    observations.forecast[known] = near
+    observations.forecast[:, :, 4:][known] = far
+    return observations
 
 
 def test_the_surge_is_the_forecast_within_a_life_over_its_mean_so_far() -> None:
-    context = small_context(rights="remote")
+    context = small_context(pregeneration="end-to-end")
     surge, nodes = Surge(context), np.array([0, 4])
     assert surge.factor(nodes, np.array([2.0, np.inf])).tolist() == [1.0, 1.0]
     for step in range(4):
@@ -209,7 +209,7 @@ def test_the_surge_is_the_forecast_within_a_life_over_its_mean_so_far() -> None:
 
 
 def test_more_is_kept_for_a_peer_while_more_is_expected() -> None:
-    context = small_context(rights="remote")
+    context = small_context(pregeneration="end-to-end")
     path = context.routes.paths(0, 8)[0]
     life_s = context.estimates.useful_life_s(path, 0.7)
     counts = []
@@ -217,19 +217,19 @@ def test_more_is_kept_for_a_peer_while_more_is_expected() -> None:
         policy = LocalStock(LiveParameters(base_stock_level=3, link_base_stock_level=0))
         policy.reset(context)
         for step in range(3):
-            policy.decide(forecast_views(context, step=step, near=0.2, far=0.2))
-        views = forecast_views(context, step=3, near=0.2, far=far)
+            policy.act(forecast_views(context, step=step, near=0.2, far=0.2))
+        observations = forecast_views(context, step=3, near=0.2, far=far)
         # One pair lies there; of demand 0.5 in a life a second is not worth it, of several times that it is.
-        ask_for(views, (0, 8, 0.5 / life_s))
-        shelve(views, (0, 8, 0.9))
-        counts.append(len(policy.decide(views).allocations))
+        ask_for(observations, (0, 8, 0.5 / life_s))
+        shelve(observations, (0, 8, 0.9))
+        counts.append(len(policy.act(observations).allocations))
     assert counts == [0, 1]
 
 
 @pytest.mark.parametrize("policy", [LocalLive, LocalStock, CentralLive])
-@pytest.mark.parametrize("rights", RIGHTS)
-def test_conformance_with_every_right_and_all_that_may_be_kept(policy: Any, rights: Rights) -> None:
-    context = small_context(control=policy.control, rights=rights)
+@pytest.mark.parametrize("pregeneration", PREGENERATIONS)
+def test_conformance_with_every_right_and_all_that_may_be_kept(policy: Any, pregeneration: Pregeneration) -> None:
+    context = small_context(control=policy.control, pregeneration=pregeneration)
     parameters = LiveParameters(base_stock_level=3, link_base_stock_level=2, end_rounds=True)
     checks = check_policy(lambda: policy(parameters), context, calls=8)
     assert [check for check in checks if not check.passed] == []

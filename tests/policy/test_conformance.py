@@ -11,13 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from qdpem.errors import UnknownNameError
-from qdpem.network.outages import Away
+from qdpem.network.outages import Unavailable
 from qdpem.policy.conformance import Check, check_named_policy, check_policy
-from qdpem.policy.interface import Allocation, Context, Decisions, Policy, Views, per_site
-from qdpem.policy.synthetic import small_context, synthetic_views
+from qdpem.policy.interface import Allocation, Context, Decisions, Policy, Observation, per_site
+from qdpem.policy.synthetic import small_context, synthetic_observation
 from qdpem.policy.validation import validate
 from qdpem.rng import move_to, position, stream
-from qdpem.scenario.schema import Control, Rights
+from qdpem.scenario.schema import Control, Pregeneration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,34 +31,34 @@ class Honest:
     Parameters = NoParameters
     name = "honest"
     control: Control = "local"
-    rights: Rights = "serve"
-    knowledge = "none"
-    asks_at_epochs = False
-    news_width = 1
+    pregeneration: Pregeneration = "none"
+    forecaster = "none"
+    acts_every_epoch = False
+    message_width = 1
 
     def reset(self, context: Context) -> None:
         self.context = context
         self.streams = {site: context.site_stream(site) for site in context.sites}
         self.seen = np.zeros(context.network.node_count, dtype=np.int64)
 
-    def decide(self, views: Views) -> Decisions:
-        said = per_site(self.rule, views, self.context)
-        self.seen[views.site] += 1
-        return replace(said, news=np.ones((len(views), 1)), vectors={"seen": self.seen[views.site]})
+    def act(self, observations: Observation) -> Decisions:
+        said = per_site(self.rule, observations, self.context)
+        self.seen[observations.site] += 1
+        return replace(said, news=np.ones((len(observations), 1)), info={"seen": self.seen[observations.site]})
 
-    def rule(self, view: Views, context: Context) -> tuple[Allocation, ...]:
-        return tuple(self.allocation(view, column) for column in range(view.request_id.shape[1]))
+    def rule(self, observation: Observation, context: Context) -> tuple[Allocation, ...]:
+        return tuple(self.allocation(observation, column) for column in range(observation.request_id.shape[1]))
 
-    def allocation(self, view: Views, column: int) -> Allocation:
-        source, destination = int(view.request_source[0, column]), int(view.request_destination[0, column])
+    def allocation(self, observation: Observation, column: int) -> Allocation:
+        source, destination = int(observation.request_source[0, column]), int(observation.request_destination[0, column])
         paths = self.context.routes.paths(source, destination)
         return Allocation(
             source=source,
             destination=destination,
-            target_fidelity=float(view.request_target_fidelity[0, column]),
-            path=paths[self.streams[int(view.site[0])].integers(len(paths))].nodes,
-            expires_s=float(view.request_deadline_s[0, column]),
-            request=int(view.request_id[0, column]),
+            target_fidelity=float(observation.request_target_fidelity[0, column]),
+            path=paths[self.streams[int(observation.site[0])].integers(len(paths))].nodes,
+            expires_s=float(observation.request_deadline_s[0, column]),
+            request=int(observation.request_id[0, column]),
         )
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -74,29 +74,29 @@ class Honest:
 class PeeksAtRequests(Honest):
     """Serves only while few requests of all sites are urgent."""
 
-    def decide(self, views: Views) -> Decisions:
-        urgent = (views.request_deadline_s - views.time_s < 0.5).mean()
-        return super().decide(views) if urgent < 0.2 else Decisions(vectors={"seen": self.seen[views.site]})
+    def act(self, observations: Observation) -> Decisions:
+        urgent = (observations.request_deadline_s - observations.time_s < 0.5).mean()
+        return super().act(observations) if urgent < 0.2 else Decisions(info={"seen": self.seen[observations.site]})
 
 
 class PeeksAtNews(Honest):
     """Believes what any site has heard of outages."""
 
-    def rule(self, view: Views, context: Context) -> tuple[Allocation, ...]:
-        return super().rule(view, context) if len(self.away.links) % 2 else ()
+    def rule(self, observation: Observation, context: Context) -> tuple[Allocation, ...]:
+        return super().rule(observation, context) if len(self.unavailable.links) % 2 else ()
 
-    def decide(self, views: Views) -> Decisions:
-        heard = [views.away(row) for row in range(len(views))]
-        self.away = Away(links=frozenset[int]().union(*(one.links for one in heard)))
-        return super().decide(views)
+    def act(self, observations: Observation) -> Decisions:
+        heard = [observations.unavailable(row) for row in range(len(observations))]
+        self.unavailable = Unavailable(links=frozenset[int]().union(*(one.links for one in heard)))
+        return super().act(observations)
 
 
 class PeeksInItsVector(Honest):
     """Allocates honestly but notes the mean of everybody's status."""
 
-    def decide(self, views: Views) -> Decisions:
-        said = super().decide(views)
-        return replace(said, vectors={"mean": np.full(len(views), np.nanmean(views.status))})
+    def act(self, observations: Observation) -> Decisions:
+        said = super().act(observations)
+        return replace(said, info={"mean": np.full(len(observations), np.nanmean(observations.status))})
 
 
 class PeeksAtDraws(Honest):
@@ -115,9 +115,9 @@ class RemembersOthers(Honest):
         super().reset(context)
         self.before = 0.0
 
-    def decide(self, views: Views) -> Decisions:
-        said = Decisions(vectors={"before": np.full(len(views), self.before)})
-        self.before = float(views.request_deadline_s.max())
+    def act(self, observations: Observation) -> Decisions:
+        said = Decisions(info={"before": np.full(len(observations), self.before)})
+        self.before = float(observations.request_deadline_s.max())
         return said
 
 
@@ -133,8 +133,8 @@ class NeverForgets(Honest):
 
 
 class ServesTooLate(Honest):
-    def allocation(self, view: Views, column: int) -> Allocation:
-        made = super().allocation(view, column)
+    def allocation(self, observation: Observation, column: int) -> Allocation:
+        made = super().allocation(observation, column)
         return replace(made, expires_s=made.expires_s + 1.0)
 
 
@@ -154,7 +154,7 @@ class DrawsAfresh(Honest):
 
 
 class Breaks(Honest):
-    def decide(self, views: Views) -> Decisions:
+    def act(self, observations: Observation) -> Decisions:
         raise ValueError("no idea")
 
 
@@ -196,7 +196,7 @@ def test_details_say_what_was_seen() -> None:
     assert "by the deadline" in late["legal"].detail
 
 
-@pytest.mark.parametrize("name", ["local-minhop", "central-fcfs", "central-live"])
+@pytest.mark.parametrize("name", ["local-minhop", "central-fcfs", "central-expected-delay"])
 def test_registered_baselines_conform(name: str) -> None:
     checks = check_named_policy(name, calls=10)
     assert [check for check in checks if not check.passed] == []
@@ -208,27 +208,27 @@ def test_a_wrong_name_is_answered_with_the_nearest() -> None:
 
 
 @pytest.mark.parametrize("control", ["local", "central"])
-@pytest.mark.parametrize("rights", ["serve", "elementary", "remote", "virtual"])
-def test_synthetic_views_keep_their_promises(control: Control, rights: Rights) -> None:
-    context = small_context(control=control, rights=rights)
+@pytest.mark.parametrize("pregeneration", ["none", "link", "end-to-end", "virtual-link"])
+def test_synthetic_views_keep_their_promises(control: Control, pregeneration: Pregeneration) -> None:
+    context = small_context(control=control, pregeneration=pregeneration)
     for call in range(5):
-        views = synthetic_views(context, stream(call, "promises"), news_width=2)
-        assert views.site.tolist() == list(context.sites)
-        validate(Decisions(), views, context, policy_name="nobody")
-        assert np.all(views.request_deadline_s > views.time_s)
-        assert np.all(views.request_source != views.request_destination)
-        assert np.all(np.isnan(views.stock_age_s) == (views.stock_ready == 0))
-        assert (views.stock_id.size == 0) == (rights == "serve")
-        for view in views:
-            known = set(view.known[0].tolist()) - {-1}
-            site = int(view.site[0])
+        observations = synthetic_observation(context, stream(call, "promises"), message_width=2)
+        assert observations.site.tolist() == list(context.sites)
+        validate(Decisions(), observations, context, policy_name="nobody")
+        assert np.all(observations.request_deadline_s > observations.time_s)
+        assert np.all(observations.request_source != observations.request_destination)
+        assert np.all(np.isnan(observations.stock_age_s) == (observations.stock_ready == 0))
+        assert (observations.stock_id.size == 0) == (pregeneration == "none")
+        for observation in observations:
+            known = set(observation.known[0].tolist()) - {-1}
+            site = int(observation.site[0])
             if control == "local":
                 assert (
-                    set(view.request_source[0].tolist()) == set(view.peer_source[0].tolist()) - {-1} == {site}
+                    set(observation.request_source[0].tolist()) == set(observation.top_pair_source[0].tolist()) - {-1} == {site}
                 )
                 assert known == {site} | {node for node, _ in context.network.neighbours[site]}
             else:
                 assert known == set(range(9))
-        if rights == "elementary":
-            ends = zip(views.stock_owner.ravel().tolist(), views.stock_partner.ravel().tolist(), strict=True)
+        if pregeneration == "link":
+            ends = zip(observations.stock_owner.ravel().tolist(), observations.stock_partner.ravel().tolist(), strict=True)
             assert all(pair in context.network.link_between for pair in ends)

@@ -13,12 +13,12 @@ def test_the_space_is_read_from_the_fields() -> None:
     @dataclass(frozen=True, kw_only=True)
     class Parameters:
         step: float = tunable(0.1, low=1e-3, high=1.0, log=True)
-        base: int = tunable(1, low=0, high=4, rights="remote")
+        base: int = tunable(1, low=0, high=4, pregeneration="end-to-end")
         unseen: int = tunable(1, low=0, high=2, control="local")
         kept: bool = tunable(True, choices=(True, False))
         margin: float = 0.01
 
-    space = search_space(Parameters, rights="virtual", control="local")
+    space = search_space(Parameters, pregeneration="virtual-link", control="local")
     assert space == {
         "step": Range(1e-3, 1.0, log=True),
         "base_stock_level": Range(0, 4),
@@ -28,9 +28,9 @@ def test_the_space_is_read_from_the_fields() -> None:
     assert space["base_stock_level"].whole
     assert not space["step"].whole
     assert Parameters().base_stock_level == 1
-    assert search_space(Parameters, rights="remote", control="local") == space
-    assert set(search_space(Parameters, rights="elementary", control="local")) == {"step", "kept", "unseen"}
-    assert set(search_space(Parameters, rights="serve", control="central")) == {"step", "kept"}
+    assert search_space(Parameters, pregeneration="end-to-end", control="local") == space
+    assert set(search_space(Parameters, pregeneration="link", control="local")) == {"step", "kept", "unseen"}
+    assert set(search_space(Parameters, pregeneration="none", control="central")) == {"step", "kept"}
 
 
 @pytest.mark.parametrize(

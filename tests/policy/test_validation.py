@@ -10,15 +10,15 @@ import pytest
 
 from physics.plans import Plan
 from qdpem.errors import PolicyError
-from qdpem.policy.interface import CONTROLLER, Allocation, Context, Decisions, Views
-from qdpem.policy.synthetic import small_context, synthetic_views
+from qdpem.policy.interface import CONTROLLER, Allocation, Context, Decisions, Observation
+from qdpem.policy.synthetic import small_context, synthetic_observation
 from qdpem.policy.validation import validate
 from qdpem.rng import stream
 
 
-def views_with_one_request(context: Context, **changes: Any) -> Views:
+def views_with_one_request(context: Context, **changes: Any) -> Observation:
     """All sites asked; the first row (node 0, or the controller) has request 7 from 0 to 2."""
-    views = synthetic_views(context, stream(1, "validation"), waiting=1, time_s=10.0)
+    observations = synthetic_observation(context, stream(1, "validation"), waiting=1, time_s=10.0)
     columns = {
         "request_id": 7,
         "request_source": 0,
@@ -26,14 +26,14 @@ def views_with_one_request(context: Context, **changes: Any) -> Views:
         "request_target_fidelity": 0.7,
         "request_pairs": 2,
         "request_deadline_s": 11.0,
-        "request_standing": 0,
+        "request_persistence": 0,
     }
     for name, value in columns.items():
-        getattr(views, name)[0, 0] = value
-    if views.stock_id.size:
-        views.stock_id[0, 0], views.stock_owner[0, :], views.stock_partner[0, :] = 99, 0, 8
-        views.stock_ready[0, :] = 1
-    return replace(views, **changes)
+        getattr(observations, name)[0, 0] = value
+    if observations.stock_id.size:
+        observations.stock_id[0, 0], observations.stock_owner[0, :], observations.stock_partner[0, :] = 99, 0, 8
+        observations.stock_ready[0, :] = 1
+    return replace(observations, **changes)
 
 
 LEGAL = Allocation(
@@ -44,30 +44,30 @@ STOCK = Allocation(
 )
 
 
-def said(*allocations: Allocation, rights: str = "remote", control: str = "local") -> None:
-    context = small_context(control=control, rights=rights)  # type: ignore[arg-type]
-    views = views_with_one_request(context)
-    validate(Decisions(allocations=allocations), views, context, policy_name="a-policy")
+def said(*allocations: Allocation, pregeneration: str = "end-to-end", control: str = "local") -> None:
+    context = small_context(control=control, pregeneration=pregeneration)  # type: ignore[arg-type]
+    observations = views_with_one_request(context)
+    validate(Decisions(allocations=allocations), observations, context, policy_name="a-policy")
 
 
 def test_legal_decisions_pass() -> None:
     said(LEGAL, STOCK)
-    said(LEGAL, rights="serve")
+    said(LEGAL, pregeneration="none")
     said(LEGAL, STOCK, control="central")
     said(replace(LEGAL, pairs=1), replace(LEGAL, pairs=1, path=(0, 3, 4, 5, 2)))
-    said(replace(STOCK, destination=1, path=(0, 1)), rights="elementary")
-    said(replace(LEGAL, path=(0, 8, 5, 2)), rights="virtual")
+    said(replace(STOCK, destination=1, path=(0, 1)), pregeneration="link")
+    said(replace(LEGAL, path=(0, 8, 5, 2)), pregeneration="virtual-link")
 
 
 def test_a_whole_path_over_stock_serves_between_its_ends() -> None:
-    context = small_context(rights="remote")
-    views = views_with_one_request(context)
-    views.request_destination[0, 0] = 8
+    context = small_context(pregeneration="end-to-end")
+    observations = views_with_one_request(context)
+    observations.request_destination[0, 0] = 8
     direct = replace(LEGAL, destination=8, path=(0, 8))
-    validate(Decisions(allocations=(direct,)), views, context, policy_name="a-policy")
-    views.stock_ready[0, :] = 0
+    validate(Decisions(allocations=(direct,)), observations, context, policy_name="a-policy")
+    observations.stock_ready[0, :] = 0
     with pytest.raises(PolicyError, match="ready stocked pair"):
-        validate(Decisions(allocations=(direct,)), views, context, policy_name="a-policy")
+        validate(Decisions(allocations=(direct,)), observations, context, policy_name="a-policy")
 
 
 @pytest.mark.parametrize(
@@ -105,33 +105,33 @@ def test_each_broken_rule_of_serving_is_named(changes: dict[str, Any], rule: str
 
 
 @pytest.mark.parametrize(
-    ("changes", "rights", "rule"),
+    ("changes", "pregeneration", "rule"),
     [
-        ({}, "serve", "allow no stock"),
-        ({}, "elementary", "neighbours alone"),
-        ({"request": 7}, "remote", "for no request"),
-        ({"destination": 8, "path": (0, 8)}, "remote", "made over links"),
-        ({"path": (0, 8, 5, 2)}, "remote", "only a whole path"),
-        ({"path": (0, 5, 2)}, "elementary", "each step must be a link"),
+        ({}, "none", "allows no stock"),
+        ({}, "link", "neighbours alone"),
+        ({"request": 7}, "end-to-end", "for no request"),
+        ({"destination": 8, "path": (0, 8)}, "end-to-end", "made over links"),
+        ({"path": (0, 8, 5, 2)}, "end-to-end", "only a whole path"),
+        ({"path": (0, 5, 2)}, "link", "each step must be a link"),
     ],
 )
-def test_each_broken_rule_of_stocking_is_named(changes: dict[str, Any], rights: str, rule: str) -> None:
+def test_each_broken_rule_of_stocking_is_named(changes: dict[str, Any], pregeneration: str, rule: str) -> None:
     with pytest.raises(PolicyError, match=rule):
-        said(replace(STOCK, **changes), rights=rights)
+        said(replace(STOCK, **changes), pregeneration=pregeneration)
 
 
 def test_a_stocked_pair_is_not_distilled_again() -> None:
     """One number for all links says nothing of it; one for each step must be 0 there."""
-    context = small_context(rights="virtual")
-    views = views_with_one_request(context)
-    views.request_destination[0, 0] = 7
+    context = small_context(pregeneration="virtual-link")
+    observations = views_with_one_request(context)
+    observations.request_destination[0, 0] = 7
     allowed = replace(LEGAL, destination=7, path=(0, 8, 7))
     for plan in (Plan(rounds_per_link=1), Plan(rounds_per_link=(0, 1))):
         legal = Decisions(allocations=(replace(allowed, plan=plan),))
-        validate(legal, views, context, policy_name="a-policy")
+        validate(legal, observations, context, policy_name="a-policy")
     wrong = Decisions(allocations=(replace(allowed, plan=Plan(rounds_per_link=(1, 1))),))
     with pytest.raises(PolicyError, match=r"step \(0, 8\) is a stocked pair, which takes no rounds"):
-        validate(wrong, views, context, policy_name="a-policy")
+        validate(wrong, observations, context, policy_name="a-policy")
 
 
 def test_two_allocations_may_not_ask_more_than_the_request() -> None:
@@ -141,14 +141,14 @@ def test_two_allocations_may_not_ask_more_than_the_request() -> None:
 
 def test_a_site_decides_for_itself_and_only_when_asked() -> None:
     context = small_context()
-    views = views_with_one_request(context)
+    observations = views_with_one_request(context)
     with pytest.raises(PolicyError, match="asked now"):
-        validate(Decisions(allocations=(LEGAL,)), views[3], context, policy_name="a-policy")
+        validate(Decisions(allocations=(LEGAL,)), observations[3], context, policy_name="a-policy")
     central = small_context(control="central")
     other = replace(views_with_one_request(central), site=np.array([0]))
     with pytest.raises(PolicyError, match="only the controller"):
         validate(Decisions(allocations=(LEGAL,)), other, central, policy_name="a-policy")
-    assert synthetic_views(central, stream(1, "x")).site.tolist() == [CONTROLLER]
+    assert synthetic_observation(central, stream(1, "x")).site.tolist() == [CONTROLLER]
 
 
 def test_inner_nodes_need_a_repeater() -> None:
@@ -163,18 +163,18 @@ def test_inner_nodes_need_a_repeater() -> None:
 
 
 def test_drops_news_and_vectors() -> None:
-    context = small_context(rights="remote")
-    views = views_with_one_request(context)
+    context = small_context(pregeneration="end-to-end")
+    observations = views_with_one_request(context)
     validate(
-        Decisions(drops=(99,), news=np.zeros((9, 2)), vectors={"value": np.zeros(9)}),
-        views, context, policy_name="a-policy",
+        Decisions(discards=(99,), news=np.zeros((9, 2)), info={"value": np.zeros(9)}),
+        observations, context, policy_name="a-policy",
     )  # fmt: skip
     for wrong, rule in (
-        (Decisions(drops=(12345,)), "must name a pair"),
-        (Decisions(drops=(-1,)), "must name a pair"),
+        (Decisions(discards=(12345,)), "must name a pair"),
+        (Decisions(discards=(-1,)), "must name a pair"),
         (Decisions(news=np.zeros((8, 2))), "news must be"),
-        (Decisions(vectors={"value": np.zeros(8)}), "first axis"),
-        (Decisions(vectors={"value": np.float64(1.0)}), "first axis"),  # type: ignore[dict-item]
+        (Decisions(info={"value": np.zeros(8)}), "first axis"),
+        (Decisions(info={"value": np.float64(1.0)}), "first axis"),  # type: ignore[dict-item]
     ):
         with pytest.raises(PolicyError, match=rule):
-            validate(wrong, views, context, policy_name="a-policy")
+            validate(wrong, observations, context, policy_name="a-policy")

@@ -42,10 +42,10 @@ from tests.helpers.audited import (
         (LOCAL, {"pairs": 3, "patience_s": 3.0, "rate_hz": 3.0, "measured_s": 6.0}),
         (LOCAL, {"application": "qkd", "pairs": 2, **DISTILLED, "target_fidelity": 0.84}),
         (Arm(name="central-fcfs"), {"swap_success_probability": 0.6, "bell_measurement": "boosted"}),
-        (Arm(name="central-live"), {"bell_measurement": "linear-optics"}),
+        (Arm(name="central-expected-delay"), {"bell_measurement": "linear-optics"}),
         (STOCK, STOCKED),
         (
-            Arm(name="central-stock", policy="central-live", rights="remote", knowledge="constant"),
+            Arm(name="central-stock", policy="central-expected-delay", pregeneration="end-to-end", forecaster="constant"),
             STOCKED,
         ),
         (STOCK, {**STOCKED, **DISTILLED, "outages": OUTAGES}),

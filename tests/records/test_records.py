@@ -90,20 +90,20 @@ def test_notes_stand_at_the_rows_of_their_decisions(tmp_path: Path) -> None:
             for site in range(3):
                 decided((float(second), site, 0, 0, 0))
             if second == 1:
-                writer.vectors({"option": np.array([5, 6]), "free": np.array([True, False])})
+                writer.info({"option": np.array([5, 6]), "free": np.array([True, False])})
             if second == 2:
-                writer.vectors({"late": np.full((3, 2), 0.5), "option": np.array([7, 8, 9])})
+                writer.info({"late": np.full((3, 2), 0.5), "option": np.array([7, 8, 9])})
             writer.flush()
         for site in range(3):
             decided((4.0, site, 0, 0, 0))
         with pytest.raises(PolicyError, match="dpem notes 'late' of shape"):
-            writer.vectors({"late": np.zeros((3, 4))})
+            writer.info({"late": np.zeros((3, 4))})
         with pytest.raises(PolicyError, match="more than were just asked"):
-            writer.vectors({"option": np.zeros(9, dtype=np.int64)})
+            writer.info({"option": np.zeros(9, dtype=np.int64)})
         with pytest.raises(PolicyError, match="must be numbers"):
-            writer.vectors({"word": np.array(["a"])})
+            writer.info({"word": np.array(["a"])})
         with pytest.raises(PolicyError, match="plain word"):
-            writer.vectors({"a/b": np.zeros(1)})
+            writer.info({"a/b": np.zeros(1)})
     choices = open_record(tmp_path / "run.h5").choices
     assert choices["option"].tolist() == [-1, -1, -1, -1, 5, 6, 7, 8, 9, *[-1] * 6]
     assert choices["free"].tolist() == [-1, -1, -1, -1, 1, 0, *[-1] * 9]

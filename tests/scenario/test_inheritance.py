@@ -25,12 +25,12 @@ rate_hz = 6.0
 bursts = { regions = 2 }
 [[demand.classes]]
 application = "teleportation"
-share = 0.5
+fraction = 0.5
 target_fidelity = 0.7
 patience_s = 0.5
 [[demand.classes]]
 application = "computing"
-share = 0.5
+fraction = 0.5
 target_fidelity = 0.8
 patience_s = 0.5
 [study]
@@ -122,7 +122,7 @@ def test_a_star_is_every_item_of_a_list() -> None:
 
 
 GRID = """
-[study.grid]
+[study.sweep]
 "nodes.hardware.memory.depolarising_s" = [1.0, 60]
 "demand.classes.*.patience_s" = [0.3, 1.0, 2.0]
 size = [
@@ -156,10 +156,10 @@ def test_a_grid_has_a_cell_for_each_combination_with_its_keys_set() -> None:
     ("axis", "words"),
     [
         ('"demand.rate_hz" = [1.0, -2.0]', "demand.rate_hz: -2.0 is not allowed"),
-        ('"demand.rate_hz" = []', "study.grid.demand.rate_hz: [] is not allowed"),
-        ('"demand.rate_hz" = [1.0, 1.0]', "study.grid.demand.rate_hz: has a value twice"),
+        ('"demand.rate_hz" = []', "study.sweep.demand.rate_hz: [] is not allowed"),
+        ('"demand.rate_hz" = [1.0, 1.0]', "study.sweep.demand.rate_hz: has a value twice"),
         ("demand.rate_hz = [1.0, 2.0]", "its dotted key in quotes"),
-        ("size = [25, 50]", "study.grid.size.0: 25 is not allowed; should be a table of dotted keys"),
+        ("size = [25, 50]", "study.sweep.size.0: 25 is not allowed; should be a table of dotted keys"),
         ('"demand.rates_hz" = [1.0]', "demand.rates_hz: is not a known key"),
         ('"demand.classes.7.share" = [1.0]', "demand.classes: has 2 items; '7' is not one of 0 to 1"),
         ('"demand.classes.0.share" = [0.7]', "the shares sum to 1.2"),
@@ -167,5 +167,5 @@ def test_a_grid_has_a_cell_for_each_combination_with_its_keys_set() -> None:
 )
 def test_a_wrong_grid_is_told_when_the_file_is_read(axis: str, words: str) -> None:
     with pytest.raises(ScenarioError) as caught:
-        parse_scenario(f"{BASE}[study.grid]\n{axis}\n")
+        parse_scenario(f"{BASE}[study.sweep]\n{axis}\n")
     assert words in str(caught.value)

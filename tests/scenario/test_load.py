@@ -61,7 +61,7 @@ def test_quickstart_is_a_fair_study() -> None:
     assert scenario.study is not None
     assert {arm.name for arm in scenario.study.arms} >= {
         "central-fcfs",
-        "central-live",
+        "central-expected-delay",
         "local-minhop",
         "dpem",
     }

@@ -29,7 +29,7 @@ attempt_period_s = 1e-3
 rate_hz = 1.0
 [[demand.classes]]
 application = "teleportation"
-share = 1.0
+fraction = 1.0
 target_fidelity = 0.6
 patience_s = 1.0
 """

@@ -93,13 +93,13 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
             "load_factor = 0.9 cannot stand beside rate_hz = 5; should be one of them",
         ),
         (
-            "demand.near={peers=3}",
-            "demand.near",
+            "demand.neighbourhood={peers=3}",
+            "demand.neighbourhood",
             "near means nothing while weights is 'uniform'; set weights to 'near' or leave it out",
         ),
         (
-            "demand.near={min_hops=3,max_hops=2}",
-            "demand.near.min_hops",
+            "demand.neighbourhood={min_hops=3,max_hops=2}",
+            "demand.neighbourhood.min_hops",
             "min_hops = 3 must not be above max_hops = 2",
         ),
         (
@@ -235,7 +235,7 @@ def study(**changes: str) -> str:
             "no policy is called 'local-minhops'; did you mean 'local-minhop'?",
         ),
         (
-            {"arms": '[{ name = "dpem", knowledge = "clairvoyance" }]'},
+            {"arms": '[{ name = "dpem", forecaster = "clairvoyance" }]'},
             "study.arms.0.knowledge",
             "no forecaster is called 'clairvoyance'; did you mean 'clairvoyant'?",
         ),

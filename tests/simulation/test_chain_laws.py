@@ -1,4 +1,4 @@
-"""Standing requests, cut-offs and failing swaps: nothing leaks or stops, nobody acts before they know."""
+"""Persistence requests, cut-offs and failing swaps: nothing leaks or stops, nobody acts before they know."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def test_repeaters_do_not_know_of_each_other(chain):
     assert abs(delivered - 500 / 8) <= 4.5 * math.sqrt(500 * 7 / 64)
 
 
-@pytest.mark.parametrize("standing", ["pair", "link"])
-def test_a_swap_is_in_vain_only_while_word_travels(chain, standing):
+@pytest.mark.parametrize("persistence", ["pair", "link"])
+def test_a_swap_is_in_vain_only_while_word_travels(chain, persistence):
     """Tokens are scarce, words take no time: who still waits for a token hears of the loss and lets it be."""
     scenario = chain(
         nodes=5,
-        standing=standing,
+        persistence=persistence,
         repeater_rate_hz=400.0,
         repeater_burst=1.0,
         swap_success_probability=0.5,
@@ -83,11 +83,11 @@ def test_a_swap_is_in_vain_only_while_word_travels(chain, standing):
     assert np.isin(pairs["end_s"][lost], pairs["end_s"][swapped & ~joined]).all()
 
 
-@pytest.mark.parametrize("standing", ["pair", "link"])
-def test_nobody_swaps_what_they_do_not_know(chain, standing):
+@pytest.mark.parametrize("persistence", ["pair", "link"])
+def test_nobody_swaps_what_they_do_not_know(chain, persistence):
     """The left end of a link hears 1.8 slots after the right one; word of a failed swap outruns it."""
     scenario = chain(
-        nodes=5, standing=standing, swap_success_probability=0.5, cutoff_s=4 * SLOT_S, measured_s=3.0
+        nodes=5, persistence=persistence, swap_success_probability=0.5, cutoff_s=4 * SLOT_S, measured_s=3.0
     )
     hardware = replace(scenario.links.hardware, stored_from_s=(1e-4, 1e-4), known_s=(1.9e-3, 1e-4))
     scenario = replace(scenario, links=replace(scenario.links, hardware=hardware))
@@ -136,8 +136,8 @@ class Server:
     """Serves every request over the line as soon as it waits, with `rounds` of distillation on each link."""
 
     name = "server"
-    asks_at_epochs = True
-    news_width = 0
+    acts_every_epoch = True
+    message_width = 0
 
     def __init__(self, rounds: int) -> None:
         self._rounds = rounds
@@ -145,25 +145,25 @@ class Server:
     def reset(self, context) -> None:
         self._context = context
 
-    def decide(self, views) -> Decisions:
+    def act(self, observations) -> Decisions:
         made = []
-        for view in views:
-            for place, request in enumerate(view.request_id[0].tolist()):
-                deadline_s = float(view.request_deadline_s[0, place])
-                if request >= 0 and deadline_s > view.time_s:
-                    made.append(self._allocation(view, place, request, deadline_s))
+        for observation in observations:
+            for place, request in enumerate(observation.request_id[0].tolist()):
+                deadline_s = float(observation.request_deadline_s[0, place])
+                if request >= 0 and deadline_s > observation.time_s:
+                    made.append(self._allocation(observation, place, request, deadline_s))
         return Decisions(allocations=tuple(made))
 
-    def _allocation(self, view, place, request, deadline_s) -> Allocation:
-        ends = int(view.request_source[0, place]), int(view.request_destination[0, place])
+    def _allocation(self, observation, place, request, deadline_s) -> Allocation:
+        ends = int(observation.request_source[0, place]), int(observation.request_destination[0, place])
         return Allocation(
             source=ends[0],
             destination=ends[1],
-            target_fidelity=float(view.request_target_fidelity[0, place]),
+            target_fidelity=float(observation.request_target_fidelity[0, place]),
             path=self._context.routes.paths(*ends)[0].nodes,
             expires_s=deadline_s,
             plan=Plan(rounds_per_link=self._rounds),
-            pairs=int(view.request_pairs[0, place]),
+            pairs=int(observation.request_pairs[0, place]),
             request=request,
         )
 
@@ -174,11 +174,11 @@ def play(scenario, *, arm: str, rounds: int, seed: int):
     policy, recorder = Server(rounds), MemoryRecorder()
     simulation = Simulation(scenario, Arm(name=arm), seed=seed, recorder=recorder, policy=policy)
     last_s, checks = 0.0, 0
-    while (views := simulation.advance()) is not None:
-        assert views.time_s >= last_s
-        last_s, checks = views.time_s, checks + 1
+    while (observations := simulation.advance()) is not None:
+        assert observations.time_s >= last_s
+        last_s, checks = observations.time_s, checks + 1
         simulation.check()
-        simulation.apply(policy.decide(views))
+        simulation.apply(policy.act(observations))
         simulation.check()
     assert checks >= scenario.window.end_s / 0.05
     tables = recorder.tables()
@@ -209,7 +209,7 @@ def play(scenario, *, arm: str, rounds: int, seed: int):
             "repeater_rate_hz": st.sampled_from((300.0, 1e9)),
             "repeater_burst": st.sampled_from((1.0, 1e9)),
             "light_delay": st.booleans(),
-            "standing": st.sampled_from(("pair", "link")),
+            "persistence": st.sampled_from(("pair", "link")),
         }
     ),
     rounds=st.integers(0, 1),
@@ -256,19 +256,19 @@ def test_requests_that_end_leave_nothing(chain, arrive, order, arm, rounds):
     assert ends >= {"delivered", "swapped", "expired"}
 
 
-@pytest.mark.parametrize("standing", ["pair", "link"])
-def test_a_standing_request_begins_with_stock_and_keeps_no_qubit_too_many(chain, standing):
+@pytest.mark.parametrize("persistence", ["pair", "link"])
+def test_a_standing_request_begins_with_stock_and_keeps_no_qubit_too_many(chain, persistence):
     """Node 1 owns a pair with node 0, which sets a qubit aside for the link before it hears of the pair."""
     scenario = chain(
-        standing=standing, memories=8, light_delay=True, depolarising_s=60.0, patience_s=2.0, measured_s=0.5
+        persistence=persistence, memories=8, light_delay=True, depolarising_s=60.0, patience_s=2.0, measured_s=0.5
     )
     scenario = replace(scenario, control=replace(scenario.control, decision_epoch_s=0.05))
 
     class Stocker(Server):
-        def decide(self, views) -> Decisions:
-            if views.time_s > 0.0:
-                return super().decide(views)
-            if 1 not in views.site.tolist():
+        def act(self, observations) -> Decisions:
+            if observations.time_s > 0.0:
+                return super().act(observations)
+            if 1 not in observations.site.tolist():
                 return Decisions()
             pair = Allocation(
                 source=1,
@@ -283,11 +283,11 @@ def test_a_standing_request_begins_with_stock_and_keeps_no_qubit_too_many(chain,
             return Decisions(allocations=(pair,))
 
     policy, recorder = Stocker(0), MemoryRecorder()
-    arm = Arm(name="local-minhop", rights="elementary")
+    arm = Arm(name="local-minhop", pregeneration="link")
     simulation = Simulation(scenario, arm, seed=5, recorder=recorder, policy=policy)
-    while (views := simulation.advance()) is not None:
+    while (observations := simulation.advance()) is not None:
         simulation.check()
-        simulation.apply(policy.decide(views))
+        simulation.apply(policy.act(observations))
     assert [simulation._world.memories.held(node) for node in range(3)] == [1, 2, 1]
     tables = recorder.tables()
     pairs, allocations = tables["pairs"], tables["allocations"]

@@ -107,39 +107,39 @@ class Plain:
     """Minimum hop, at once."""
 
     name = "plain"
-    asks_at_epochs = False
-    news_width = 0
+    acts_every_epoch = False
+    message_width = 0
 
     def reset(self, context) -> None:
         self.context = context
 
-    def decide(self, views) -> Decisions:
-        return per_site(self.rule, views, self.context)
+    def act(self, observations) -> Decisions:
+        return per_site(self.rule, observations, self.context)
 
-    def rule(self, view, context) -> tuple[Allocation, ...]:
-        return tuple(serve_minimum_hop(view, context, storage_fraction=0.15))
+    def rule(self, observation, context) -> tuple[Allocation, ...]:
+        return tuple(serve_minimum_hop(observation, context, storage_fraction=0.15))
 
 
 class Padding(Plain):
     """Orders a pair of stock on each of `links` at every epoch, for `keep_s` seconds."""
 
-    asks_at_epochs = True
+    acts_every_epoch = True
 
     def __init__(self, links, *, keep_s: float) -> None:
         self._links = links
         self._keep_s = keep_s
 
-    def rule(self, view, context) -> tuple[Allocation, ...]:
-        made = super().rule(view, context)
-        if view.reason[0] == EPOCH:
-            mine = [link for link in self._links if int(view.site[0]) in (link[0], -1)]
+    def rule(self, observation, context) -> tuple[Allocation, ...]:
+        made = super().rule(observation, context)
+        if observation.reason[0] == EPOCH:
+            mine = [link for link in self._links if int(observation.site[0]) in (link[0], -1)]
             made += tuple(
                 Allocation(
                     source=link[0],
                     destination=link[1],
                     target_fidelity=0.7,
                     path=link,
-                    expires_s=view.time_s + self._keep_s,
+                    expires_s=observation.time_s + self._keep_s,
                     purpose="stock",
                 )
                 for link in mine
@@ -150,37 +150,37 @@ class Padding(Plain):
 class Splitting(Plain):
     """Asks for n pairs in n allocations."""
 
-    def rule(self, view, context) -> tuple[Allocation, ...]:
-        whole = super().rule(view, context)
+    def rule(self, observation, context) -> tuple[Allocation, ...]:
+        whole = super().rule(observation, context)
         return tuple(replace(made, pairs=1) for made in whole for _ in range(made.pairs))
 
 
 class Late(Plain):
     """Answers a request `epochs` epochs after it first saw it."""
 
-    asks_at_epochs = True
+    acts_every_epoch = True
 
     def __init__(self, epochs: int) -> None:
         self._epochs = epochs
         self._seen_s: dict[int, float] = {}
 
-    def rule(self, view, context) -> tuple[Allocation, ...]:
+    def rule(self, observation, context) -> tuple[Allocation, ...]:
         wait_s = self._epochs * context.plane.decision_epoch_s - 1e-9
         return tuple(
             made
-            for made in super().rule(view, context)
-            if view.time_s - self._seen_s.setdefault(made.request, view.time_s) >= wait_s
+            for made in super().rule(observation, context)
+            if observation.time_s - self._seen_s.setdefault(made.request, observation.time_s) >= wait_s
         )
 
 
 class Shy(Plain):
     """Answers one request at a time, and only when no backlog is known anywhere it has news of."""
 
-    asks_at_epochs = True
+    acts_every_epoch = True
 
-    def rule(self, view, context) -> tuple[Allocation, ...]:
-        backlog = np.nansum(view.status[0][:, [EMISSION_BACKLOG, TOKEN_BACKLOG]])
-        return super().rule(view, context)[:1] if backlog == 0.0 else ()
+    def rule(self, observation, context) -> tuple[Allocation, ...]:
+        backlog = np.nansum(observation.status[0][:, [EMISSION_BACKLOG, TOKEN_BACKLOG]])
+        return super().rule(observation, context)[:1] if backlog == 0.0 else ()
 
 
 def _held_back_s(tables, *, start_s: float, end_s: float) -> float:
@@ -199,7 +199,7 @@ def _held_back_s(tables, *, start_s: float, end_s: float) -> float:
 
 def _scores(scenario, policy, *, seed: int, arm: str):
     """Metrics of one run, and the seconds held back."""
-    tables = simulate(scenario, Arm(name=arm, rights="elementary"), seed=seed, policy=policy).tables
+    tables = simulate(scenario, Arm(name=arm, pregeneration="link"), seed=seed, policy=policy).tables
     window = {"start_s": scenario.window.warm_up_s, "end_s": scenario.window.end_s}
     return measure(tables, **window) | {"held_back_s": _held_back_s(tables, **window)}
 
@@ -359,7 +359,7 @@ def test_the_epoch_is_in_no_claim(arm, asked_at_epochs, line):
         scenario = line(nodes=5, rate_hz=12.0, measured_s=8.0)
         scenario = replace(scenario, control=replace(scenario.control, decision_epoch_s=epoch_s))
         policy = Plain()
-        policy.asks_at_epochs = asked_at_epochs
+        policy.acts_every_epoch = asked_at_epochs
         found.append(simulate(scenario, Arm(name=arm), seed=3, policy=policy).tables)
     assert found[0]["claims"]["contended"].sum() > 50
     for table in ("claims", "requests", "pairs"):
@@ -371,8 +371,8 @@ def test_more_pairs_than_asked_are_refused(line):
     """Padding a serve itself is against the rules."""
 
     class Greedy(Plain):
-        def rule(self, view, context):
-            return tuple(replace(made, pairs=made.pairs + 1) for made in super().rule(view, context))
+        def rule(self, observation, context):
+            return tuple(replace(made, pairs=made.pairs + 1) for made in super().rule(observation, context))
 
     with pytest.raises(PolicyError, match="asks for 1 pairs"):
         simulate(line(), Arm(name="local-minhop"), seed=1, policy=Greedy())

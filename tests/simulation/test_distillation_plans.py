@@ -32,10 +32,10 @@ FAR = {"depolarising_s": 1e9, "source_rate_hz": 3000.0, "repeater_rate_hz": 3000
 """Nothing decays and nothing is short, so that what is delivered is what the plan gives."""
 
 
-def serve(plan, path, views):
+def serve(plan, path, observations):
     """Serve every waiting request over `path` with `plan`."""
     made = []
-    for column, request in enumerate(views.request_id[0].tolist()):
+    for column, request in enumerate(observations.request_id[0].tolist()):
         if request >= 0:
             made.append(
                 Allocation(
@@ -43,9 +43,9 @@ def serve(plan, path, views):
                     destination=path[-1],
                     target_fidelity=0.7,
                     path=path,
-                    expires_s=float(views.request_deadline_s[0, column]),
+                    expires_s=float(observations.request_deadline_s[0, column]),
                     plan=plan,
-                    pairs=int(views.request_pairs[0, column]),
+                    pairs=int(observations.request_pairs[0, column]),
                     request=request,
                 )
             )
@@ -55,8 +55,8 @@ def serve(plan, path, views):
 def run(scenario, arm, policy, *, recorder):
     """Step through a run, and check after every decision that nothing leaked."""
     simulation = Simulation(scenario, arm, seed=7, recorder=recorder, policy=policy)
-    while (views := simulation.advance()) is not None:
-        simulation.apply(policy.decide(views))
+    while (observations := simulation.advance()) is not None:
+        simulation.apply(policy.act(observations))
         simulation.check()
 
 
@@ -68,7 +68,7 @@ def test_what_is_delivered_is_what_the_plan_gives(line, script, arrive, plan, ar
     scenario = line(nodes=3, measured_s=8.0, **FAR)
     object.__setattr__(scenario.nodes.hardware, "gate_fidelity", 0.995)
     recorder = MemoryRecorder()
-    run(scenario, arm, script(lambda views: serve(plan, path, views)), recorder=recorder)
+    run(scenario, arm, script(lambda observations: serve(plan, path, observations)), recorder=recorder)
     tables = recorder.tables()
     assert (tables["requests"]["outcome"] == OUTCOMES.index("delivered")).all()
     physics = build_physics(scenario)
@@ -87,7 +87,7 @@ def test_fresh_pairs_taken_are_those_the_plan_expects(line, script, arrive, plan
     scenario = line(nodes=3, measured_s=14.0, **{**FAR, "memories": 512})
     object.__setattr__(scenario.links.hardware, "fresh_fidelity", 0.85)
     recorder = MemoryRecorder()
-    run(scenario, LOCAL, script(lambda views: serve(plan, (0, 1, 2), views)), recorder=recorder)
+    run(scenario, LOCAL, script(lambda observations: serve(plan, (0, 1, 2), observations)), recorder=recorder)
     tables = recorder.tables()
     pairs = tables["pairs"]
     fresh = (pairs["first_parent"] < 0) & (pairs["link"] >= 0)
@@ -118,7 +118,7 @@ def test_failed_rounds_and_swaps_leak_nothing_and_can_be_audited(line, script, a
     path = tmp_path / "record.h5"
     if isinstance(plan.rounds_per_link, tuple):
         plan = replace(plan, rounds_per_link=(*plan.rounds_per_link, 1))
-    policy = script(lambda views: serve(plan, (0, 1, 2, 3), views))
+    policy = script(lambda observations: serve(plan, (0, 1, 2, 3), observations))
     with RecordWriter(path, scenario=scenario, arm=LOCAL, seed=7) as recorder:
         run(scenario, LOCAL, policy, recorder=recorder)
         recorder.close_complete({}, {})

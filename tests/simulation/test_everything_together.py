@@ -25,9 +25,9 @@ from qdpem.records.audit.audit import audit
 from qdpem.records.reader import open_record
 from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import (
-    STANDING,
+    PERSISTENCES,
     Arm,
-    ControlPlane,
+    ControlSettings,
     Demand,
     Forecasting,
     Links,
@@ -165,7 +165,7 @@ _CLASSES = st.lists(
         st.sampled_from((("teleportation", 0.55), ("computing", 0.8), ("qkd", 0.85))),
         st.sampled_from((1e-4, 0.02, 0.3, _LONGEST_S)),
         st.integers(1, 3),
-        st.sampled_from(STANDING),
+        st.sampled_from(PERSISTENCES),
     ),
     min_size=1,
     max_size=3,
@@ -180,9 +180,9 @@ def _demand(drawn, rate_hz) -> Demand:
             target_fidelity=target,
             patience_s=patience_s,
             pairs=pairs,
-            standing=standing,
+            persistence=persistence,
         )
-        for (application, target), patience_s, pairs, standing in drawn
+        for (application, target), patience_s, pairs, persistence in drawn
     )
     return Demand(classes=classes, rate_hz=rate_hz)
 
@@ -195,7 +195,7 @@ _SCENARIOS = st.builds(
     links=_LINKS,
     demand=st.builds(_demand, _CLASSES, st.sampled_from((5.0, 30.0))),
     control=st.builds(
-        ControlPlane,
+        ControlSettings,
         zero_delay=st.booleans(),
         retries=st.sampled_from((0, 4, 30)),
         service_time_s=st.sampled_from((0.0, 5e-3)),
@@ -210,7 +210,7 @@ _SCENARIOS = st.builds(
     forecasting=st.just(Forecasting(history_s=5.0)),
     window=st.just(Window(warm_up_s=0.1, measured_s=END_S - 0.1)),
 )
-_ARMS = st.builds(Arm, name=st.sampled_from(("local-minhop", "central-fcfs")), rights=st.just("virtual"))
+_ARMS = st.builds(Arm, name=st.sampled_from(("local-minhop", "central-fcfs")), pregeneration=st.just("virtual-link"))
 
 
 def play(scenario: Scenario, arm: Arm, seed: int, recorder, *, watched: bool = False) -> Simulation:
@@ -224,8 +224,8 @@ def play(scenario: Scenario, arm: Arm, seed: int, recorder, *, watched: bool = F
         simulation.arrivals = replace(simulation.arrivals, requests=replace(requests, **few))
     if watched:
         watch(simulation, every=_CHECK_EVERY)
-    while (views := simulation.advance()) is not None:
-        simulation.apply(simulation.policy.decide(views))
+    while (observations := simulation.advance()) is not None:
+        simulation.apply(simulation.policy.act(observations))
     if kept:
         assert_all_is_over(simulation)
     return simulation
@@ -242,7 +242,7 @@ _drawn = {
 @settings(max_examples=30, **_drawn)
 @given(scenario=_SCENARIOS, arm=_ARMS, seed=st.integers(0, 10**6))
 def test_whatever_meets_leaks_nothing_and_leaves_nothing(scenario, arm, seed):
-    """Standing and other requests, stock, outages, losses of all kinds, and all that memories may be."""
+    """Persistence and other requests, stock, outages, losses of all kinds, and all that memories may be."""
     recorder = MemoryRecorder()
     play(scenario, arm, seed, recorder, watched=True)
     assert_books(recorder.tables())

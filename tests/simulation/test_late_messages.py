@@ -32,15 +32,15 @@ def _long(scenario):
     return replace(scenario, links=replace(scenario.links, hardware=link))
 
 
-def _play(scenario, policy, *, arm: str = "local-minhop", rights: str = "serve", seed: int):
+def _play(scenario, policy, *, arm: str = "local-minhop", pregeneration: str = "none", seed: int):
     """The tables of a run in which nothing leaked at any decision, nor at the end."""
     recorder = MemoryRecorder()
     simulation = Simulation(
-        scenario, Arm(name=arm, rights=rights), seed=seed, recorder=recorder, policy=policy
+        scenario, Arm(name=arm, pregeneration=pregeneration), seed=seed, recorder=recorder, policy=policy
     )
-    while (views := simulation.advance()) is not None:
+    while (observations := simulation.advance()) is not None:
         simulation.check()
-        simulation.apply(policy.decide(views))
+        simulation.apply(policy.act(observations))
         simulation.check()
     return recorder.tables()
 
@@ -150,10 +150,10 @@ def _central(line):
     return replace(scenario, control=replace(scenario.control, service_time_s=0.0))
 
 
-def _oldest(views) -> int:
+def _oldest(observations) -> int:
     """The oldest of two pairs that the controller believes to be there."""
-    assert views.stock_ready[0].tolist() == [1, 1]
-    return int(views.stock_id[0][np.argmax(views.stock_age_s[0])])
+    assert observations.stock_ready[0].tolist() == [1, 1]
+    return int(observations.stock_id[0][np.argmax(observations.stock_age_s[0])])
 
 
 SHORT_S = 20.0 / 2e5 + 1e-5
@@ -167,15 +167,15 @@ def test_a_drop_that_arrives_after_the_pairs_expiry_leaves_its_neighbour_alone(l
     arrive([(1.0, 0, 1), (1.01, 0, 1), (2.0 - SHORT_S, 2, 3)], patience_s=6.0)
     dropped = []
 
-    def rule(views):
-        if views.reason[0] != 0:
+    def rule(observations):
+        if observations.reason[0] != 0:
             return Decisions()
-        if views.time_s < 1.5:
-            return Decisions(allocations=(_stocking(2.0 if views.time_s < 1.005 else 3.0),))
-        dropped.append((views.time_s, _oldest(views)))
-        return Decisions(drops=(dropped[0][1],))
+        if observations.time_s < 1.5:
+            return Decisions(allocations=(_stocking(2.0 if observations.time_s < 1.005 else 3.0),))
+        dropped.append((observations.time_s, _oldest(observations)))
+        return Decisions(discards=(dropped[0][1],))
 
-    tables = _play(_central(line), script(rule), arm="central-fcfs", rights="elementary", seed=3)
+    tables = _play(_central(line), script(rule), arm="central-fcfs", pregeneration="link", seed=3)
     pairs = tables["pairs"]
     ((decided_s, pair),) = dropped
     assert decided_s < 2.0 < decided_s + 2 * SHORT_S
@@ -194,20 +194,20 @@ def test_a_drop_that_arrives_after_the_pair_was_used_leaves_its_neighbour_alone(
     arrive([(1.0, 0, 1), (1.01, 0, 1), (2.0, 0, 1), (2.0 + 5 * SHORT_S + 1e-6, 2, 3)], patience_s=2.0)
     dropped = []
 
-    def rule(views):
-        if views.reason[0] != 0:
+    def rule(observations):
+        if observations.reason[0] != 0:
             return Decisions()
-        if views.time_s < 1.5:
+        if observations.time_s < 1.5:
             return Decisions(allocations=(_stocking(4.0),))
-        if views.time_s < 2.0 + 3 * SHORT_S:
-            expected.append(_oldest(views))
+        if observations.time_s < 2.0 + 3 * SHORT_S:
+            expected.append(_oldest(observations))
             serve = replace(_stocking(4.0), purpose="serve", request=2)
             return Decisions(allocations=(serve,))
-        dropped.append(_oldest(views))
-        return Decisions(drops=(dropped[0],))
+        dropped.append(_oldest(observations))
+        return Decisions(discards=(dropped[0],))
 
     expected: list[int] = []
-    tables = _play(_central(line), script(rule), arm="central-fcfs", rights="elementary", seed=3)
+    tables = _play(_central(line), script(rule), arm="central-fcfs", pregeneration="link", seed=3)
     requests, pairs = tables["requests"], tables["pairs"]
     assert dropped == expected
     served = requests["request"] == 2

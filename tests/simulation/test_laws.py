@@ -36,9 +36,9 @@ def test_nothing_leaks_at_any_decision(line, arm, changes):
     """Conservation of pairs and qubits, asserted between all events at which a site is asked."""
     simulation = Simulation(line(nodes=5, measured_s=6.0, **changes), arm, seed=12, recorder=MemoryRecorder())
     steps = 0
-    while (views := simulation.advance()) is not None:
+    while (observations := simulation.advance()) is not None:
         simulation.check()
-        simulation.apply(simulation.policy.decide(views))
+        simulation.apply(simulation.policy.act(observations))
         steps += 1
     assert steps > 20
 

@@ -19,10 +19,10 @@ from qdpem.metrics.metrics import measure
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
 from qdpem.scenario.load import parse_scenario
-from qdpem.scenario.schema import RIGHTS, Arm, Rights, Scenario
+from qdpem.scenario.schema import PREGENERATIONS, Arm, Pregeneration, Scenario
 from qdpem.simulation.run import Run, simulate
 
-LIVE = ("local-live", "central-live")
+LIVE = ("local-expected-delay", "central-expected-delay")
 Tables: TypeAlias = dict[str, dict[str, NDArray[Any]]]
 
 
@@ -37,7 +37,7 @@ def delivered_hz(run: Run, *, start_s: float, end_s: float) -> float:
 def between_ends(scenario: Scenario, *, epoch_s: float = 0.1) -> Scenario:
     return replace(
         scenario,
-        demand=replace(scenario.demand, weights="ends"),
+        demand=replace(scenario.demand, weights="endpoints"),
         control=replace(scenario.control, decision_epoch_s=epoch_s, service_time_s=0.0),
     )
 
@@ -95,7 +95,7 @@ memories = 64
 hardware = { memory = { kind = "depolarising", depolarising_s = 60.0 } }
 [demand]
 rate_hz = 12.0
-weights = "ends"
+weights = "endpoints"
 classes = [ { application = "teleportation", share = 1.0, target_fidelity = 0.7, patience_s = 3.0 } ]
 [forecasting]
 history_s = 20
@@ -107,7 +107,7 @@ measured_s = 50
 
 @pytest.mark.parametrize(
     ("arm", "least_hz", "most_hz"),
-    [("local-live", 0.9 * 3.0, 3.0), ("central-live", 0.95 * 3.0, 3.0), ("local-minhop", 0.9, 2.0)],
+    [("local-expected-delay", 0.9 * 3.0, 3.0), ("central-expected-delay", 0.95 * 3.0, 3.0), ("local-minhop", 0.9, 2.0)],
 )
 def test_a_diamond_gives_what_both_its_repeaters_give(arm: str, least_hz: float, most_hz: float) -> None:
     """Two ways of two links, over repeaters of 1 and 2 swaps/s: 3/s; minimum hops takes one of them.
@@ -234,7 +234,7 @@ def test_base_stock_of_one_link_is_near_the_best_rule_and_its_best_level_is_the_
     scenario, rules = stocked_link(line, measured_s=measured_s)
     scenario = replace(scenario, control=replace(scenario.control, decision_epoch_s=0.2))
     arms = [
-        Arm(name="local-stock", rights="elementary", parameters={**rules, "link_base_stock_level": base})
+        Arm(name="local-stock", pregeneration="link", parameters={**rules, "link_base_stock_level": base})
         for base in range(MOST + 1)
     ]
     found = [score(simulate(scenario, arm, seed=2), measured_s=measured_s) for arm in arms]
@@ -259,8 +259,8 @@ hardware = { memory = { kind = "depolarising", depolarising_s = 60.0 } }
 fresh_fidelity = 0.98
 [demand]
 rate_hz = 10.0
-weights = "near"
-near = { min_hops = 2, max_hops = 4, peers = 2 }
+weights = "neighbourhood"
+neighbourhood = { min_hops = 2, max_hops = 4, peers = 2 }
 bursts = { regions = 2, period_s = 16.0, duration_s = 4.0 }
 classes = [ { application = "teleportation", share = 1.0, target_fidelity = 0.7, patience_s = 1.0 } ]
 [forecasting]
@@ -276,8 +276,8 @@ def record() -> Callable[..., Tables]:
     """A function: the tables of an arm on that scenario, but for the forecasts and what decisions cost."""
 
     @cache
-    def tables(name: str, rights: Rights, knowledge: str) -> Tables:
-        run = simulate(parse_scenario(_SMALL), Arm(name=name, rights=rights, knowledge=knowledge), seed=3)
+    def tables(name: str, pregeneration: Pregeneration, forecaster: str) -> Tables:
+        run = simulate(parse_scenario(_SMALL), Arm(name=name, pregeneration=pregeneration, forecaster=forecaster), seed=3)
         assert run.tables is not None
         return {
             table: run.tables[table] for table in ("requests", "claims", "allocations", "path_steps", "pairs")
@@ -299,22 +299,22 @@ def same(first: Tables, second: Tables) -> bool:
 def test_with_the_right_to_serve_alone_every_forecast_arm_is_its_twin_without_to_the_bit(
     record: Callable[..., Tables], arm: str
 ) -> None:
-    twin = record(arm, "serve", "none")
-    for knowledge in ("constant", "ewma", "filter", "clairvoyant"):
-        assert same(twin, record(arm, "serve", knowledge))
+    twin = record(arm, "none", "none")
+    for forecaster in ("constant", "ewma", "bayes-filter", "clairvoyant"):
+        assert same(twin, record(arm, "none", forecaster))
     # The comparison can fail: with the right to stock a forecast says something.
-    assert not same(record(arm, "remote", "none"), record(arm, "remote", "clairvoyant"))
+    assert not same(record(arm, "end-to-end", "none"), record(arm, "end-to-end", "clairvoyant"))
 
 
 @pytest.mark.parametrize("arm", LIVE)
 def test_each_right_is_used_and_stock_is_worth_having_here(record: Callable[..., Tables], arm: str) -> None:
     """Over a mesh of weak sources requests wait for links, and link stock ends that wait."""
     delivered = {}
-    for rights in RIGHTS:
-        tables = record(arm, rights, "none")
-        delivered[rights] = measure(tables, start_s=2.0, end_s=22.0)["delivery_ratio"]
+    for pregeneration in PREGENERATIONS:
+        tables = record(arm, pregeneration, "none")
+        delivered[pregeneration] = measure(tables, start_s=2.0, end_s=22.0)["delivery_ratio"]
         allocations = tables["allocations"]
         stock = allocations["purpose"] == PURPOSES.index("stock")
-        assert stock.any() == (rights != "serve")
-        assert (stock & (allocations["hops"] > 1)).any() == (rights in ("remote", "virtual"))
-    assert min(delivered[rights] for rights in RIGHTS[1:]) > delivered["serve"] + 0.02
+        assert stock.any() == (pregeneration != "none")
+        assert (stock & (allocations["hops"] > 1)).any() == (pregeneration in ("end-to-end", "virtual-link"))
+    assert min(delivered[pregeneration] for pregeneration in PREGENERATIONS[1:]) > delivered["none"] + 0.02

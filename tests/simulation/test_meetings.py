@@ -1,4 +1,4 @@
-"""Standing requests, stock, cut-offs, outages and late words where two of them meet, case by case."""
+"""Persistence requests, stock, cut-offs, outages and late words where two of them meet, case by case."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from qdpem.records.reader import open_record
 from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import (
     Arm,
-    ControlPlane,
+    ControlSettings,
     Demand,
     Forecasting,
     Links,
@@ -57,15 +57,15 @@ def _line(nodes=3, *, hop_km=0.1, q=1.0, cutoff_s=None, per_link=None, topology=
         links=Links(
             hardware=SourceLink(fibre=Fibre(fixed_loss_db=0.0, loss_db_per_km=0.0)), processing_delay_s=0.0
         ),
-        demand=Demand(classes=(RequestClass(**(asked | request)),), arrivals="once", weights="ends"),
+        demand=Demand(classes=(RequestClass(**(asked | request)),), arrivals="batch", weights="endpoints"),
         forecasting=Forecasting(history_s=5.0),
         window=Window(warm_up_s=1e-3, measured_s=20.0),
     )
 
 
-@pytest.mark.parametrize("standing", ["pair", "link"])
+@pytest.mark.parametrize("persistence", ["pair", "link"])
 @pytest.mark.parametrize("q", [1.0, 0.5])
-def test_a_standing_request_over_sources_keeps_to_the_closed_form(standing, q):
+def test_a_standing_request_over_sources_keeps_to_the_closed_form(persistence, q):
     """Two links, three sources of rate g: E[T] = 1/3g + 1/2g, and the first pair waits an Exp(2g).
 
     The middle source works for one link at a time, then for the other: whichever is first, the second has
@@ -73,7 +73,7 @@ def test_a_standing_request_over_sources_keeps_to_the_closed_form(standing, q):
     16.7 ms. Two-sided at 4.5 standard errors of the model's own scatter: 7e-6 each.
     """
     rate_hz, over_s = 50.0, 80.0
-    scenario = replace(_line(q=q, standing=standing), window=Window(warm_up_s=1e-3, measured_s=over_s))
+    scenario = replace(_line(q=q, persistence=persistence), window=Window(warm_up_s=1e-3, measured_s=over_s))
     tables = simulate(scenario, Arm(name="local-minhop"), seed=3).tables
     found = measure(tables, start_s=1e-3, end_s=over_s)
     mean_s = 5.0 / (6.0 * rate_hz)
@@ -89,15 +89,15 @@ def test_a_standing_request_over_sources_keeps_to_the_closed_form(standing, q):
     assert abs(found["pair_fidelity"] - (3 * weight * first + 1) / 4) < 4.5 * scatter / math.sqrt(count)
 
 
-@pytest.mark.parametrize("arm", ["local-minhop", "central-fcfs", "local-stock", "central-live"])
-@pytest.mark.parametrize("standing", ["pair", "link"])
-def test_a_standing_request_goes_on_after_every_outage(arm, standing):
+@pytest.mark.parametrize("arm", ["local-minhop", "central-fcfs", "local-stock", "central-expected-delay"])
+@pytest.mark.parametrize("persistence", ["pair", "link"])
+def test_a_standing_request_goes_on_after_every_outage(arm, persistence):
     """Twenty outages are many more than its retries, and each time it is served in full again."""
     scenario = replace(
-        _line(standing=standing, pairs=2, patience_s=19.0),
+        _line(persistence=persistence, pairs=2, patience_s=19.0),
         outages=Outages(links=RandomOutages(mean_up_s=1.0, mean_down_s=0.02)),
     )
-    tables = simulate(scenario, Arm(name=arm, rights="serve"), seed=3).tables
+    tables = simulate(scenario, Arm(name=arm, pregeneration="none"), seed=3).tables
     served = tables["allocations"]["purpose"] == 0
     assert len(tables["outages"]["from_s"]) > 20
     assert served.sum() > 15
@@ -110,14 +110,14 @@ def test_a_standing_request_goes_on_after_every_outage(arm, standing):
 
 def test_a_standing_request_whose_pairs_are_all_too_poor_is_not_delivered():
     tables = simulate(
-        _line(standing="pair", target_fidelity=0.97, patience_s=1.0), _BLIND_ARM, seed=3, policy=Blind()
+        _line(persistence="pair", target_fidelity=0.97, patience_s=1.0), _BLIND_ARM, seed=3, policy=Blind()
     ).tables
     assert (tables["pairs"]["end"] == PAIR_ENDS.index("delivered")).sum() > 10
     assert tables["requests"]["outcome"].tolist() == [OUTCOMES.index("low_fidelity")]
     assert tables["requests"]["pairs_delivered"].tolist() == [0]
 
 
-_BLIND_ARM = Arm(name="local-minhop", rights="remote")
+_BLIND_ARM = Arm(name="local-minhop", pregeneration="end-to-end")
 
 
 class Blind:
@@ -127,8 +127,8 @@ class Blind:
     """
 
     name = "blind"
-    asks_at_epochs = True
-    news_width = 0
+    acts_every_epoch = True
+    message_width = 0
 
     def __init__(self, *, plan=None, order=(), path=(), least_age_s=0.0) -> None:
         self._plan, self._order, self._path = plan or Plan(), order, path
@@ -138,22 +138,22 @@ class Blind:
     def reset(self, context) -> None:
         self._context = context
 
-    def decide(self, views) -> Decisions:
+    def act(self, observations) -> Decisions:
         made = []
-        for view in views:
-            site = int(view.site[0])
+        for observation in observations:
+            site = int(observation.site[0])
             if self._order and site == self._order[0] and not self._ordered:
                 self._ordered = True
                 made.append(self._allocation(self._order, purpose="stock", expires_s=15.0))
-            aged = (view.stock_ready[0] == 1) & (view.stock_age_s[0] >= self._least_age_s)
-            for place, request in enumerate(view.request_id[0].tolist()):
+            aged = (observation.stock_ready[0] == 1) & (observation.stock_age_s[0] >= self._least_age_s)
+            for place, request in enumerate(observation.request_id[0].tolist()):
                 if request >= 0 and (not self._order or aged.any()):
-                    ends = int(view.request_source[0, place]), int(view.request_destination[0, place])
+                    ends = int(observation.request_source[0, place]), int(observation.request_destination[0, place])
                     made.append(
                         self._allocation(
                             self._path or self._context.routes.paths(*ends)[0].nodes,
-                            target_fidelity=float(view.request_target_fidelity[0, place]),
-                            expires_s=float(view.request_deadline_s[0, place]),
+                            target_fidelity=float(observation.request_target_fidelity[0, place]),
+                            expires_s=float(observation.request_deadline_s[0, place]),
                             plan=self._plan,
                             request=request,
                         )
@@ -177,8 +177,8 @@ def _watched(scenario, policy, *, seed=3, arm=_BLIND_ARM):
     recorder = MemoryRecorder()
     simulation = Simulation(scenario, arm, seed=seed, recorder=recorder, policy=policy)
     watch(simulation)
-    while (views := simulation.advance()) is not None:
-        simulation.apply(policy.decide(views))
+    while (observations := simulation.advance()) is not None:
+        simulation.apply(policy.act(observations))
     return recorder.tables()
 
 
@@ -188,16 +188,16 @@ def _stable(scenario, *, epoch_s, measured_s=2.0):
     return replace(
         scenario,
         nodes=replace(scenario.nodes, hardware=hardware),
-        control=ControlPlane(decision_epoch_s=epoch_s),
+        control=ControlSettings(decision_epoch_s=epoch_s),
         window=Window(warm_up_s=1e-3, measured_s=measured_s),
     )
 
 
-@pytest.mark.parametrize("standing", ["no", "pair", "link"])
-def test_a_stocked_pair_that_reaches_the_cut_off_before_the_grant_is_back_is_made_anew_once(standing):
+@pytest.mark.parametrize("persistence", ["no", "pair", "link"])
+def test_a_stocked_pair_that_reaches_the_cut_off_before_the_grant_is_back_is_made_anew_once(persistence):
     """Light takes 1.5 ms; the pair is taken 2.5 ms before its cut-off, and the grant comes back after 3."""
     cutoff_s, delay_s = 0.2, 300.0 / 2e5
-    line = _line(hop_km=300.0, cutoff_s=cutoff_s, standing=standing, patience_s=0.7)
+    line = _line(hop_km=300.0, cutoff_s=cutoff_s, persistence=persistence, patience_s=0.7)
     scenario = _stable(line, epoch_s=2e-4, measured_s=0.7)
     policy = Blind(order=(0, 1), least_age_s=cutoff_s - 2.5e-3)
     pairs = _watched(scenario, policy)["pairs"]
@@ -216,25 +216,25 @@ def test_a_stocked_pair_older_than_the_cut_off_is_left_on_the_shelf():
     assert (pairs["end"] == PAIR_ENDS.index("delivered")).sum() == 1
 
 
-@pytest.mark.parametrize("standing", ["no", "pair", "link"])
-def test_word_of_a_failed_swap_that_comes_with_the_command_takes_no_qubit_twice(standing):
+@pytest.mark.parametrize("persistence", ["no", "pair", "link"])
+def test_word_of_a_failed_swap_that_comes_with_the_command_takes_no_qubit_twice(persistence):
     """The controller's own node swaps two stocked pairs at once, and its command travels no faster."""
-    line = _line(hop_km=20.0, q=0.2, standing=standing, patience_s=0.7)
+    line = _line(hop_km=20.0, q=0.2, persistence=persistence, patience_s=0.7)
     scenario = _stable(line, epoch_s=0.01, measured_s=1.0)
 
     class Both(Blind):
-        def decide(self, views) -> Decisions:
+        def act(self, observations) -> Decisions:
             if not self._ordered:
                 self._ordered = True
                 ways = ((1, 0), (1, 2))
                 return Decisions(
                     allocations=tuple(self._allocation(way, purpose="stock", expires_s=1.0) for way in ways)
                 )
-            if (views.stock_ready == 1).sum() < 2:
+            if (observations.stock_ready == 1).sum() < 2:
                 return Decisions()
-            return super().decide(views)
+            return super().act(observations)
 
-    pairs = _watched(scenario, Both(), arm=Arm(name="central-fcfs", rights="virtual"))["pairs"]
+    pairs = _watched(scenario, Both(), arm=Arm(name="central-fcfs", pregeneration="virtual-link"))["pairs"]
     both = pairs["owner"] == 1
     assert (pairs["end"][both] == PAIR_ENDS.index("swapped")).all()
     assert len(np.unique(pairs["end_s"][both])) == 1
@@ -243,12 +243,12 @@ def test_word_of_a_failed_swap_that_comes_with_the_command_takes_no_qubit_twice(
     assert (pairs["end"] == PAIR_ENDS.index("delivered")).any()
 
 
-@pytest.mark.parametrize("standing", ["no", "pair", "link"])
-def test_a_pair_made_round_about_does_not_lend_its_qubits_to_a_link(standing):
+@pytest.mark.parametrize("persistence", ["no", "pair", "link"])
+def test_a_pair_made_round_about_does_not_lend_its_qubits_to_a_link(persistence):
     """Each link has its own qubits: node 0 owns a pair with its neighbour 1 that came over 3 and 4."""
     grid = Topology(kind="grid", parameters={"rows": 2, "columns": 3, "hop_km": 5.0})
     scenario = _stable(
-        _line(topology=grid, per_link=4, q=0.5, standing=standing, patience_s=1.9), epoch_s=0.01
+        _line(topology=grid, per_link=4, q=0.5, persistence=persistence, patience_s=1.9), epoch_s=0.01
     )
     # The ends of a grid of six are 0 and 5.
     tables = _watched(scenario, Blind(order=(0, 3, 4, 1), path=(0, 1, 4, 5)))
@@ -257,7 +257,7 @@ def test_a_pair_made_round_about_does_not_lend_its_qubits_to_a_link(standing):
 
 def test_a_standing_request_without_end_begins_with_stock():
     """However far its deadline, the stocked pair is as good as ever."""
-    scenario = _stable(_line(standing="pair"), epoch_s=0.01)
+    scenario = _stable(_line(persistence="pair"), epoch_s=0.01)
     pairs = _watched(scenario, Blind(order=(0, 1)))["pairs"]
     assert pairs["end"][pairs["owner"] == 0].tolist() == [PAIR_ENDS.index("swapped")]
 
@@ -265,7 +265,7 @@ def test_a_standing_request_without_end_begins_with_stock():
 @pytest.mark.parametrize("rounds", [0, 1])
 def test_an_audit_follows_pairs_of_one_link_that_are_distilled_end_to_end(tmp_path, rounds):
     """On a link and end to end is then the same place, and the same coins decide both."""
-    scenario = replace(_line(nodes=2, standing="pair"), window=Window(warm_up_s=1e-3, measured_s=4.0))
+    scenario = replace(_line(nodes=2, persistence="pair"), window=Window(warm_up_s=1e-3, measured_s=4.0))
     policy = Blind(plan=Plan(rounds_per_link=rounds, end_rounds=1))
     arm = resolve_arm(_BLIND_ARM)
     with RecordWriter(tmp_path / "one.h5", scenario=scenario, arm=arm, seed=3) as writer:
@@ -278,9 +278,9 @@ def test_an_audit_follows_pairs_of_one_link_that_are_distilled_end_to_end(tmp_pa
 
 def test_late_word_of_a_failure_does_not_reject_what_came_after_it(arrive):
     """Node 0 is away for 1 ms, and asks 0.2 ms later; the controller hears of the failure at 3 ms."""
-    away = ScheduledOutage(kind="node", name="n0", from_s=0.5, until_s=0.501)
+    unavailable = ScheduledOutage(kind="node", name="n0", from_s=0.5, until_s=0.501)
     arrive([(0.4999, 0, 4), (0.5012, 0, 4)], patience_s=1.0, target_fidelity=0.51)
-    scenario = _stable(replace(_line(5, hop_km=300.0), outages=Outages(scheduled=(away,))), epoch_s=0.1)
+    scenario = _stable(replace(_line(5, hop_km=300.0), outages=Outages(scheduled=(unavailable,))), epoch_s=0.1)
     requests = simulate(scenario, Arm(name="central-fcfs"), seed=3).tables["requests"]
     outcomes = dict(zip(requests["request"].tolist(), requests["outcome"].tolist(), strict=True))
     assert outcomes == {0: OUTCOMES.index("rejected"), 1: OUTCOMES.index("delivered")}

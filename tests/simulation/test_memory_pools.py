@@ -22,7 +22,7 @@ from qdpem.simulation.resources.memories import Memories
 from qdpem.simulation.run import Simulation, simulate
 from tests.helpers.scripts import order
 
-LOCAL = Arm(name="local-minhop", rights="virtual")
+LOCAL = Arm(name="local-minhop", pregeneration="virtual-link")
 GRID = small_network(PauliModel())
 OWN = replace(GRID, memories_per_link=4, memories=4 * np.array([len(around) for around in GRID.neighbours]))
 
@@ -58,8 +58,8 @@ def test_pools_count_what_is_taken_and_given(data, network):
 def each(made):
     """A rule that answers the k-th arrival with `made[k](now_s)`."""
     left = list(made)
-    return lambda views: (
-        Decisions(allocations=(left.pop(0),)) if views.reason[0] == 0 and left else Decisions()
+    return lambda observations: (
+        Decisions(allocations=(left.pop(0),)) if observations.reason[0] == 0 and left else Decisions()
     )
 
 
@@ -85,9 +85,9 @@ def test_a_long_pair_holds_a_qubit_of_the_links_through_which_it_left(line, scri
     ]
     recorder, policy = MemoryRecorder(), script(each(made))
     simulation = Simulation(one_qubit_each(line, nodes=4), LOCAL, seed=5, recorder=recorder, policy=policy)
-    while (views := simulation.advance()) is not None:
+    while (observations := simulation.advance()) is not None:
         simulation.check()
-        simulation.apply(policy.decide(views))
+        simulation.apply(policy.act(observations))
     allocations = recorder.tables()["allocations"]
     by_id = np.argsort(allocations["allocation"])
     ends = [ALLOCATION_ENDS[code] for code in allocations["end"][by_id]]
@@ -95,17 +95,17 @@ def test_a_long_pair_holds_a_qubit_of_the_links_through_which_it_left(line, scri
     assert allocations["refused_at"][by_id].tolist() == [-1, -1, 2, 0, -1]
     assert set(allocations["cause"][by_id][2:4]) == {CAUSES.index("memory")}
     # Node 0 is asked at each arrival there: all free; then the long pair; so again; and again.
-    free = [view.status[0, 0, FREE_MEMORIES] for view in policy.seen if view.reason[0] == 0]
+    free = [observation.status[0, 0, FREE_MEMORIES] for observation in policy.seen if observation.reason[0] == 0]
     assert free == [1.0, 1.0, 2.0, 0.0, 0.0]
 
 
 def test_links_with_qubits_of_their_own_do_not_take_each_others(line, script, arrive):
     """Node 1 is asked for both its qubits of link 0-1 and one of link 1-2: only the third is granted."""
     arrive([(1.0, 1, 0), (1.0, 1, 0), (1.0, 1, 2)])
-    rule = lambda views: Decisions(  # noqa: E731
+    rule = lambda observations: Decisions(  # noqa: E731
         allocations=tuple(
             order((1, int(there)), 2.0, request=int(one))
-            for one, there in zip(views.request_id[0], views.request_destination[0], strict=True)
+            for one, there in zip(observations.request_id[0], observations.request_destination[0], strict=True)
             if one >= 0
         )
     )
@@ -135,7 +135,7 @@ modes = 40
 rate_hz = 1.0
 [[demand.classes]]
 application = "teleportation"
-share = 1.0
+fraction = 1.0
 target_fidelity = 0.51
 patience_s = 1000.0
 [forecasting]

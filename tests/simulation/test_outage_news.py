@@ -10,8 +10,8 @@ import pytest
 from physics.hardware import Fibre
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import OUTCOMES, REASONS
-from qdpem.network.outages import Away
-from qdpem.policy.interface import Allocation, Decisions, Views
+from qdpem.network.outages import Unavailable
+from qdpem.policy.interface import Allocation, Decisions, Observation
 from qdpem.scenario.schema import Arm, Outages, ScheduledOutage
 from qdpem.simulation.run import Simulation
 from tests.helpers.halted import CENTRAL, DELAY_S, LOCAL, Halted, cut_off, on_arrival
@@ -22,8 +22,8 @@ def test_news_arrives_exactly_after_the_delay(line, script, arrive):
     arrive([(20.0, 0, 1)])
     scenario = cut_off(line(nodes=5), "link", "n2/n3", 2.0, 3.0)
     scenario = cut_off(scenario, "node", "n4", 5.0, 6.0)
-    run = Halted(scenario, LOCAL, script(lambda views: Decisions()))
-    nothing, cut, dead = Away(), Away(links=frozenset({2})), Away(nodes=frozenset({4}))
+    run = Halted(scenario, LOCAL, script(lambda observations: Decisions()))
+    nothing, cut, dead = Unavailable(), Unavailable(links=frozenset({2})), Unavailable(nodes=frozenset({4}))
     for start_s, hops, before, after in (
         (2.0, (2, 1, 0, 0, 1), nothing, cut),
         (3.0, (2, 1, 0, 0, 1), cut, nothing),
@@ -43,12 +43,12 @@ def test_news_reaches_the_controller(line, script, arrive, zero_delay):
     arrive([(20.0, 0, 1)])
     scenario = cut_off(line(nodes=5), "node", "n4", 5.0, 6.0)
     scenario = replace(scenario, control=replace(scenario.control, zero_delay=zero_delay))
-    run = Halted(scenario, CENTRAL, script(lambda views: Decisions()))
-    dead, wait_s = Away(nodes=frozenset({4})), 0.0 if zero_delay else 2 * DELAY_S
-    assert run.until(np.nextafter(5.0, 0.0)).heard == [Away()]
-    assert run.until(5.0).heard == [dead if zero_delay else Away()]
+    run = Halted(scenario, CENTRAL, script(lambda observations: Decisions()))
+    dead, wait_s = Unavailable(nodes=frozenset({4})), 0.0 if zero_delay else 2 * DELAY_S
+    assert run.until(np.nextafter(5.0, 0.0)).heard == [Unavailable()]
+    assert run.until(5.0).heard == [dead if zero_delay else Unavailable()]
     assert run.until(5.0 + wait_s + 1e-9).heard == [dead]
-    assert run.until(6.0 + wait_s + 1e-9).heard == [Away()]
+    assert run.until(6.0 + wait_s + 1e-9).heard == [Unavailable()]
 
 
 def test_a_site_with_requests_waiting_is_asked_when_the_news_comes(line, script, arrive):
@@ -57,23 +57,23 @@ def test_a_site_with_requests_waiting_is_asked_when_the_news_comes(line, script,
     scenario = cut_off(line(nodes=4), "link", "n2/n3", 0.5, 2.0)
     simulation = Simulation(scenario, Arm(name="local-minhop"), seed=0, recorder=MemoryRecorder())
     asked = []
-    while (views := simulation.advance()) is not None:
-        decisions = simulation.policy.decide(views)
-        asked.append((views.time_s, REASONS[int(views.reason[0])], views.away(), len(decisions.allocations)))
+    while (observations := simulation.advance()) is not None:
+        decisions = simulation.policy.act(observations)
+        asked.append((observations.time_s, REASONS[int(observations.reason[0])], observations.unavailable(), len(decisions.allocations)))
         simulation.apply(decisions)
-    away = Away(links=frozenset({2}))
+    unavailable = Unavailable(links=frozenset({2}))
     assert asked[:2] == [
-        (1.0, "arrival", away, 0),
-        (pytest.approx(2.0 + 2 * DELAY_S, abs=1e-12), "outage", Away(), 1),
+        (1.0, "arrival", unavailable, 0),
+        (pytest.approx(2.0 + 2 * DELAY_S, abs=1e-12), "outage", Unavailable(), 1),
     ]
 
 
-ALL_COLUMNS = tuple(item.name for item in fields(Views) if item.name != "time_s")
+ALL_COLUMNS = tuple(item.name for item in fields(Observation) if item.name != "time_s")
 
 
-def _unpadded(view, name):
+def _unpadded(observation, name):
     """One column of a view of one site; how far it is padded depends on who else is asked."""
-    values = np.where(np.isnan(column := getattr(view, name)[0]), -1, column)
+    values = np.where(np.isnan(column := getattr(observation, name)[0]), -1, column)
     return np.trim_zeros(np.atleast_1d(values) + 1, "b").tolist()
 
 
@@ -92,10 +92,10 @@ def test_nothing_is_known_before_the_news(line):
         )
         simulation = Simulation(scenario, Arm(name="local-stock"), seed=2, recorder=MemoryRecorder())
         found = []
-        while (views := simulation.advance()) is not None:
-            if 0 in views.site:
-                found.append(views[views.site.tolist().index(0)])
-            simulation.apply(simulation.policy.decide(views))
+        while (observations := simulation.advance()) is not None:
+            if 0 in observations.site:
+                found.append(observations[observations.site.tolist().index(0)])
+            simulation.apply(simulation.policy.act(observations))
         return found
 
     without = seen(Outages())
@@ -112,7 +112,7 @@ def test_nothing_is_known_before_the_news(line):
                 assert _unpadded(mine, field) == _unpadded(other, field), (field, mine.time_s)
         # Some of them were after the failure, and the first after the news knows.
         assert compared >= 5
-        assert next(mine.away() for mine in with_it if mine.time_s >= heard_s)
+        assert next(mine.unavailable() for mine in with_it if mine.time_s >= heard_s)
 
 
 def test_the_controller_fails_and_returns(line, script, arrive):
@@ -120,19 +120,19 @@ def test_the_controller_fails_and_returns(line, script, arrive):
     arrive([(1.0, 0, 1), (2.5, 0, 1), (2.6, 1, 2), (2.7, 2, 1)], patience_s=2.0)
     scenario = cut_off(line(nodes=3, source_rate_hz=600.0), "controller", "", 1.0 + 2 * DELAY_S + 2e-3, 4.65)
 
-    def rule(views):
-        waiting = [column for column, name in enumerate(views.request_id[0].tolist()) if name >= 0]
+    def rule(observations):
+        waiting = [column for column, name in enumerate(observations.request_id[0].tolist()) if name >= 0]
         made = []
         for column in waiting:
-            ends = int(views.request_source[0, column]), int(views.request_destination[0, column])
+            ends = int(observations.request_source[0, column]), int(observations.request_destination[0, column])
             made.append(
                 Allocation(
                     source=ends[0],
                     destination=ends[1],
                     target_fidelity=0.7,
                     path=ends,
-                    expires_s=float(views.request_deadline_s[0, column]),
-                    request=int(views.request_id[0, column]),
+                    expires_s=float(observations.request_deadline_s[0, column]),
+                    request=int(observations.request_id[0, column]),
                 )
             )
         return Decisions(allocations=tuple(made))
@@ -148,7 +148,7 @@ def test_the_controller_fails_and_returns(line, script, arrive):
     assert outcomes[1:3] == ["expired", "expired"]
     assert requests["end_s"][order][1] == 4.5
     # Each held-up request has its service time again: the third one's is over after the second's.
-    asked_s = [view.time_s for view in policy.seen]
+    asked_s = [observation.time_s for observation in policy.seen]
     assert asked_s == pytest.approx([1.0 + DELAY_S + 1e-3, 4.65 + 3e-3], abs=1e-12)
 
 

@@ -199,7 +199,7 @@ def test_requests_of_a_node_that_fails(line, script, arrive, arm):
     scenario = cut_off(line(nodes=3, source_rate_hz=600.0), "node", "n0", 2.0, 3.0)
     # The first is left to wait.
     rule = on_arrival((0, 1, 2))
-    policy = script(lambda views: rule(views) if views.time_s > 1.5 else Decisions())
+    policy = script(lambda observations: rule(observations) if observations.time_s > 1.5 else Decisions())
     requests = Halted(scenario, arm, policy).finish()["requests"]
     by_time = np.argsort(requests["time_s"])
     assert [OUTCOMES[code] for code in requests["outcome"][by_time]] == ["rejected", "rejected", "delivered"]

@@ -20,7 +20,7 @@ ARMS = (
     Arm(name="local-minhop"),
     Arm(name="local-stock"),
     Arm(name="central-fcfs"),
-    Arm(name="central-stock", policy="central-live", rights="remote", knowledge="constant"),
+    Arm(name="central-stock", policy="central-expected-delay", pregeneration="end-to-end", forecaster="constant"),
     Arm(name="dpem"),
 )
 REFUSED, OUTAGE = ALLOCATION_ENDS.index("refused"), CAUSES.index("outage")
@@ -87,7 +87,7 @@ memory = { kind = "depolarising", depolarising_s = 60.0 }
 rate_hz = 8.0
 [[demand.classes]]
 application = "teleportation"
-share = 1.0
+fraction = 1.0
 target_fidelity = 0.7
 patience_s = 1.0
 [forecasting]
@@ -154,10 +154,10 @@ def test_nothing_leaks_at_any_decision_or_change(line, arm, changes):
     checked = []
     check = simulation._outages._check
     simulation._outages._check = lambda: (check(), checked.append(simulation.now_s))
-    while (views := simulation.advance()) is not None:
+    while (observations := simulation.advance()) is not None:
         simulation.check()
-        assert not any(simulation._world.absent.sites[site] for site in views.site.tolist())
-        simulation.apply(simulation.policy.decide(views))
+        assert not any(simulation._world.absent.sites[site] for site in observations.site.tolist())
+        simulation.apply(simulation.policy.act(observations))
     tables = recorder.tables()
     outages = tables["outages"]
     times_s = np.concatenate([outages["from_s"], outages["until_s"]])
@@ -168,9 +168,9 @@ def test_nothing_leaks_at_any_decision_or_change(line, arm, changes):
     assert (tables["allocations"]["cause"] == OUTAGE).sum() > 0
 
 
-@pytest.mark.parametrize("standing", ["pair", "link"])
+@pytest.mark.parametrize("persistence", ["pair", "link"])
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
-def test_a_standing_request_outlives_many_outages_of_its_only_way(arm, standing):
+def test_a_standing_request_outlives_many_outages_of_its_only_way(arm, persistence):
     """A link that fails every second: the request is served anew each time, for all it had, and asks on.
 
     It was refused far more often than the `retries` of one pair.
@@ -179,7 +179,7 @@ def test_a_standing_request_outlives_many_outages_of_its_only_way(arm, standing)
         CHAIN,
         (
             "topology.parameters.nodes=3",
-            f"demand.classes.0.standing={standing}",
+            f"demand.classes.0.persistence={persistence}",
             "window.warm_up_s=0",
             "window.measured_s=10",
             "outages.links={ mean_up_s = 0.5, mean_down_s = 0.1 }",

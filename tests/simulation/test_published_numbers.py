@@ -81,7 +81,7 @@ def test_what_a_failed_swap_loses_is_made_anew_in_qubits_that_are_free(line, arr
     scenario = replace(scenario, links=replace(scenario.links, hardware=link))
     scenario = replace(scenario, control=replace(scenario.control, decision_epoch_s=1e-3))
     policy = script(serving_the_line())
-    policy.asks_at_epochs = True
+    policy.acts_every_epoch = True
     tables = simulate(scenario, LOCAL, seed=2, policy=policy).tables
     pairs, claims, delay_s = tables["pairs"], tables["claims"], 2000.0 / 2e5 + 1e-5
     failed_s = np.unique(pairs["end_s"][pairs["end"] == PAIR_ENDS.index("swapped")])
@@ -91,9 +91,9 @@ def test_what_a_failed_swap_loses_is_made_anew_in_qubits_that_are_free(line, arr
         again_s = np.sort(claims["time_s"][emission & (claims["link"] == link)])[1:]
         heard_s = failed_s + word * delay_s
         assert again_s == pytest.approx(heard_s[heard_s < 2.0], abs=1e-9)
-    for views in policy.seen:
-        held = dict(zip(views.site.tolist(), (2.0 - views.status[:, 0, FREE_MEMORIES]).tolist(), strict=True))
-        most = (1, 2, 1) if 1.0 <= views.time_s <= 2.0 else (0, 0, 0)
+    for observations in policy.seen:
+        held = dict(zip(observations.site.tolist(), (2.0 - observations.status[:, 0, FREE_MEMORIES]).tolist(), strict=True))
+        most = (1, 2, 1) if 1.0 <= observations.time_s <= 2.0 else (0, 0, 0)
         assert all(0 <= count <= most[node] for node, count in held.items())
     assert tables["requests"]["outcome"].tolist() == [OUTCOMES.index("expired")]
 
@@ -106,11 +106,11 @@ def test_swaps_of_probability_02_succeed_so_often_and_leave_no_qubit_held(line, 
     )
     recorder, policy = MemoryRecorder(), script(serving_the_line())
     simulation = Simulation(scenario, LOCAL, seed=3, recorder=recorder, policy=policy)
-    while (views := simulation.advance()) is not None:
+    while (observations := simulation.advance()) is not None:
         # All requests that came before have ended: nothing is held.
-        assert (views.status[0, 0, FREE_MEMORIES] == 16.0).all()
+        assert (observations.status[0, 0, FREE_MEMORIES] == 16.0).all()
         simulation.check()
-        simulation.apply(policy.decide(views))
+        simulation.apply(policy.act(observations))
     tables = recorder.tables()
     pairs = tables["pairs"]
     swaps = int((pairs["end"] == PAIR_ENDS.index("swapped")).sum()) // 2

@@ -29,10 +29,10 @@ attempt_period_s = 1e-4
 modes = 20
 [demand]
 rate_hz = 200.0
-weights = "ends"
+weights = "endpoints"
 [[demand.classes]]
 application = "teleportation"
-share = 1.0
+fraction = 1.0
 target_fidelity = 0.51
 patience_s = 5.0
 [forecasting]

@@ -35,18 +35,18 @@ rate_hz = 15.0
 bursts = {{ regions = 2, period_s = 4.0, duration_s = 1.0, jitter_s = 0.2, peak = 3.0 }}
 [[demand.classes]]
 application = "teleportation"
-share = 0.5
+fraction = 0.5
 target_fidelity = 0.6
 patience_s = 1.0
 pairs = 2
 [[demand.classes]]
 application = "computing"
-share = 0.3
+fraction = 0.3
 target_fidelity = 0.94
 patience_s = 1.0
 [[demand.classes]]
 application = "qkd"
-share = 0.2
+fraction = 0.2
 target_fidelity = 0.86
 patience_s = 1.0
 [forecasting]
@@ -73,14 +73,14 @@ SCENARIOS = {
 ARMS = {
     "local-minhop": Arm(name="local-minhop"),
     "local-stock": Arm(name="local-stock"),
-    "virtual-stock": Arm(name="virtual-stock", policy="local-stock", rights="virtual", knowledge="ewma"),
+    "virtual-stock": Arm(name="virtual-stock", policy="local-stock", pregeneration="virtual-link", forecaster="ewma"),
     "central-fcfs": Arm(name="central-fcfs"),
-    "central-live": Arm(name="central-live"),
+    "central-expected-delay": Arm(name="central-expected-delay"),
     "central-stock": Arm(
-        name="central-stock", policy="central-live", rights="remote", knowledge="clairvoyant"
+        name="central-stock", policy="central-expected-delay", pregeneration="end-to-end", forecaster="clairvoyant"
     ),
     "dpem": Arm(name="dpem"),
-    "dpem-filter": Arm(name="dpem-filter", policy="dpem", knowledge="filter"),
+    "dpem-filter": Arm(name="dpem-filter", policy="dpem", forecaster="bayes-filter"),
 }
 SCRIPT = """
 import sys
@@ -133,7 +133,7 @@ def test_two_processes_record_the_same_bytes(scenario, arm, folders):
     parents = np.concatenate([pairs["first_parent"], pairs["second_parent"]])
     swapped = pairs["end"] == PAIR_ENDS.index("swapped")
     assert not np.isin(pairs["pair"][swapped], parents).all()
-    stocks = arm not in ("local-minhop", "central-fcfs", "central-live")
+    stocks = arm not in ("local-minhop", "central-fcfs", "central-expected-delay")
     assert ((allocations["purpose"] == 1).any(), (pairs["owner"] >= 0).any()) == (stocks, stocks)
 
 
@@ -150,7 +150,7 @@ def test_another_arm_run_before_changes_nothing(arm, line):
     """Two simulations in one process never touch: adding an arm to a study leaves the others as they were."""
     scenario = line(nodes=4, rate_hz=10.0, swap_success_probability=0.7, measured_s=4.0)
     alone = simulate(scenario, Arm(name=arm), seed=32).tables
-    simulate(scenario, Arm(name="central-live"), seed=32)
+    simulate(scenario, Arm(name="central-expected-delay"), seed=32)
     after = simulate(scenario, Arm(name=arm), seed=32).tables
     for table in TABLES:
         for column in table.names:

@@ -164,7 +164,7 @@ fresh_weights = [0.97, 0.01, 0.01, 0.01]
 rate_hz = 1.0
 [[demand.classes]]
 application = "teleportation"
-share = 1.0
+fraction = 1.0
 target_fidelity = 0.6
 patience_s = 5.0
 [forecasting]
@@ -176,7 +176,7 @@ measured_s = 9
 HOP_S, ATTEMPT_S = 1e-4, 1e-3
 
 
-def serve(views):
+def serve(observations):
     """Serve each request over the whole chain."""
     return Decisions(
         allocations=tuple(
@@ -188,7 +188,7 @@ def serve(views):
                 expires_s=float(due),
                 request=int(one),
             )
-            for one, due in zip(views.request_id[0], views.request_deadline_s[0], strict=True)
+            for one, due in zip(observations.request_id[0], observations.request_deadline_s[0], strict=True)
             if one >= 0
         )
     )

@@ -48,11 +48,11 @@ def _play(scenario, arm, seed):
         scenario = replace(scenario, links=replace(scenario.links, hardware=link))
     simulation = Simulation(scenario, arm, seed=seed, recorder=recorder, policy=policy)
     last_s = 0.0
-    while (views := simulation.advance()) is not None:
-        assert views.time_s >= last_s
-        last_s = views.time_s
+    while (observations := simulation.advance()) is not None:
+        assert observations.time_s >= last_s
+        last_s = observations.time_s
         simulation.check()
-        simulation.apply(policy.decide(views))
+        simulation.apply(policy.act(observations))
         simulation.check()
     assert simulation.advance() is None
     return policy, recorder.tables(), simulation
@@ -141,7 +141,7 @@ def test_random_legal_decisions_leak_nothing(line, arm, changes, seed, zero_dela
     scenario = replace(scenario, control=control, outages=_outages(outages))
     if modes:
         scenario = _attempting(scenario, modes)
-    _, tables, simulation = _play(scenario, Arm(name=arm, rights="virtual"), seed)
+    _, tables, simulation = _play(scenario, Arm(name=arm, pregeneration="virtual-link"), seed)
     _check_books(tables, simulation)
     _check_outages(tables)
 
@@ -151,7 +151,7 @@ def test_the_gambler_reaches_what_it_is_meant_to_reach(line, arm):
     """All kinds of decision occur, and all the ways a pair can end."""
     policy, tables, simulation = _play(
         line(nodes=5, rate_hz=4.0, pairs=2, swap_success_probability=0.8, measured_s=20.0),
-        Arm(name=arm, rights="virtual"),
+        Arm(name=arm, pregeneration="virtual-link"),
         3,
     )
     assert min(policy.counts.values()) > 0
@@ -167,7 +167,7 @@ def test_the_gambler_meets_outages_of_all_kinds(line, arm):
     scenario = replace(
         scenario, outages=_outages({"links": (2.0, 0.2), "nodes": (1.5, 0.2), "controller": (4.0, 0.5)})
     )
-    policy, tables, simulation = _play(scenario, Arm(name=arm, rights="virtual"), 3)
+    policy, tables, simulation = _play(scenario, Arm(name=arm, pregeneration="virtual-link"), 3)
     assert min(policy.counts.values()) > 0
     assert set(tables["outages"]["kind"].tolist()) == {0, 1, 2}
     allocations = tables["allocations"]
@@ -189,7 +189,7 @@ def test_a_qubit_is_counted_where_its_half_left_also_where_paths_part(line, arm)
     """On a grid two remote pairs of the same nodes may have left through different links."""
     scenario = line(rate_hz=2.0, measured_s=20.0, memory_reading="memories_per_link", memories=8)
     grid = Topology(kind="grid", parameters={"rows": 2, "columns": 3, "hop_km": 20.0})
-    policy, tables, simulation = _play(replace(scenario, topology=grid), Arm(name=arm, rights="virtual"), 7)
+    policy, tables, simulation = _play(replace(scenario, topology=grid), Arm(name=arm, pregeneration="virtual-link"), 7)
     assert min(policy.counts.values()) > 0
     _check_books(tables, simulation)
     ports: dict[tuple[int, int], set[tuple[int, int]]] = {}

@@ -35,11 +35,11 @@ def _first(times, after_s):
 
 def _serve(path, *, expires_s=6.0, pairs=1, rounds=0, request=0, target_fidelity=0.7):
     one = order(path, expires_s, pairs=pairs, rounds=rounds, request=request, target_fidelity=target_fidelity)
-    return lambda views: Decisions(allocations=(one,))
+    return lambda observations: Decisions(allocations=(one,))
 
 
 def _stock(path, *, expires_s=5.0, pairs=1):
-    return lambda views: Decisions(allocations=(order(path, expires_s, pairs=pairs),))
+    return lambda observations: Decisions(allocations=(order(path, expires_s, pairs=pairs),))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -120,10 +120,10 @@ def test_failed_distillation_makes_anew_just_what_it_spent(line, script, arrive,
     arrive([(1.0 + 10.0 * k, 0, 1) for k in range(12)], patience_s=9.0)
     scenario = line(nodes=2, measured_s=130.0, memories=2**rounds, source_rate_hz=400.0)
     object.__setattr__(scenario.links.hardware, "fresh_fidelity", 0.8)
-    serve = lambda views: Decisions(  # noqa: E731
+    serve = lambda observations: Decisions(  # noqa: E731
         allocations=tuple(
             order((0, 1), float(deadline_s), request=int(request), rounds=rounds)
-            for request, deadline_s in zip(views.request_id[0], views.request_deadline_s[0], strict=True)
+            for request, deadline_s in zip(observations.request_id[0], observations.request_deadline_s[0], strict=True)
             if request >= 0
         )
     )
@@ -172,7 +172,7 @@ def test_serving_from_stock_takes_one_message_and_ages_both_halves_until_then(li
     made = [_stock((0, 1, 2), expires_s=8.0), _serve((0, 2), expires_s=9.0, request=1)]
     run = simulate(
         line(nodes=3, depolarising_s=20.0, target_fidelity=0.6),
-        Arm(name="local-minhop", rights="remote"),
+        Arm(name="local-minhop", pregeneration="end-to-end"),
         seed=5,
         policy=script(each(made)),
     )
@@ -206,7 +206,7 @@ def test_each_link_holds_the_qubits_of_its_own_rounds_and_takes_its_own_stock(
     ]
     tables = simulate(
         line(nodes=3, memories=memories, source_rate_hz=400.0, depolarising_s=6000.0),
-        Arm(name="local-minhop", rights="elementary"),
+        Arm(name="local-minhop", pregeneration="link"),
         seed=5,
         policy=script(each(made)),
     ).tables
@@ -236,7 +236,7 @@ def test_a_refused_allocation_leaves_the_stock_of_the_node_that_refuses(line, sc
     ]
     tables = simulate(
         line(nodes=4, memories=5, source_rate_hz=40.0),
-        Arm(name="local-minhop", rights="elementary"),
+        Arm(name="local-minhop", pregeneration="link"),
         seed=5,
         policy=script(each(made)),
     ).tables
@@ -252,7 +252,7 @@ def test_an_order_of_two_stocked_pairs_where_one_is_there_is_stale_and_costs_not
     arrive([(1.0, 0, 2), (4.0, 0, 2)], pairs=2)
     made = [_stock((0, 1, 2), expires_s=8.0), _serve((0, 2), expires_s=9.0, request=1, pairs=2)]
     run = simulate(
-        line(nodes=3), Arm(name="local-minhop", rights="remote"), seed=5, policy=script(each(made))
+        line(nodes=3), Arm(name="local-minhop", pregeneration="end-to-end"), seed=5, policy=script(each(made))
     )
     allocations, pairs = run.tables["allocations"], run.tables["pairs"]
     refused = allocations["end"] == ALLOCATION_ENDS.index("refused")
@@ -267,7 +267,7 @@ def test_a_virtual_link_joins_links_that_are_distilled(line, script, arrive):
     arrive([(1.0, 0, 3), (4.0, 0, 3)])
     made = [_stock((0, 1, 2), expires_s=9.0), _serve((0, 2, 3), expires_s=9.0, request=1, rounds=1)]
     run = simulate(
-        line(nodes=4), Arm(name="local-minhop", rights="virtual"), seed=5, policy=script(each(made))
+        line(nodes=4), Arm(name="local-minhop", pregeneration="virtual-link"), seed=5, policy=script(each(made))
     )
     requests, allocations = run.tables["requests"], run.tables["allocations"]
     assert requests["outcome"][requests["request"] == 1] == OUTCOMES.index("delivered")
@@ -284,7 +284,7 @@ def test_stock_can_be_made_over_a_stocked_pair(line, script, arrive):
     arrive([(1.0, 0, 3), (4.0, 0, 3)])
     made = [_stock((0, 1, 2), expires_s=9.0), _stock((0, 2, 3), expires_s=9.0)]
     run = simulate(
-        line(nodes=4), Arm(name="local-minhop", rights="virtual"), seed=5, policy=script(each(made))
+        line(nodes=4), Arm(name="local-minhop", pregeneration="virtual-link"), seed=5, policy=script(each(made))
     )
     assert (run.tables["allocations"]["end"] == ALLOCATION_ENDS.index("done")).all()
     pairs = run.tables["pairs"]
@@ -314,7 +314,7 @@ def test_a_key_from_stock_is_measured_when_the_partner_knows_which_pair(line, sc
     made = [_stock((0, 1), expires_s=6.0), _serve((0, 1), expires_s=7.0, request=1)]
     pairs = simulate(
         line(nodes=2, depolarising_s=20.0, hop_km=100.0, source_rate_hz=3e3),
-        Arm(name="local-minhop", rights="elementary"),
+        Arm(name="local-minhop", pregeneration="link"),
         seed=5,
         policy=script(each(made)),
     ).tables["pairs"]

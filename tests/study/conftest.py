@@ -60,8 +60,8 @@ def made_result(small_scenario: Scenario):
                 name=name,
                 policy="central-fcfs" if name == names[0] else policy,
                 control="central" if name == names[0] else "local",
-                rights="serve",
-                knowledge="none",
+                pregeneration="none",
+                forecaster="none",
             )
             for name in names
         )

@@ -20,10 +20,10 @@ from qdpem.study.report.terminal import print_study
 from qdpem.study.report.wording import p_text
 
 LOCAL = (
-    Arm(name="plain", policy="local-live"),
-    Arm(name="links", policy="local-live", rights="elementary", knowledge="constant"),
-    Arm(name="remote", policy="local-stock"),
-    Arm(name="virtual", policy="local-live", rights="virtual", knowledge="constant"),
+    Arm(name="plain", policy="local-expected-delay"),
+    Arm(name="links", policy="local-expected-delay", pregeneration="link", forecaster="constant"),
+    Arm(name="end-to-end", policy="local-stock"),
+    Arm(name="virtual-link", policy="local-expected-delay", pregeneration="virtual-link", forecaster="constant"),
 )
 
 
@@ -33,38 +33,38 @@ def names(*arms: Arm) -> dict[str, list[tuple[str, str]]]:
 
 
 def test_rights_climb_in_their_order_whatever_the_order_of_arms() -> None:
-    """local-stock is local-live with other defaults: the same rule."""
-    steps = [("plain", "links"), ("links", "remote"), ("remote", "virtual")]
-    assert names(*LOCAL)["rights"] == steps
-    assert names(*reversed(LOCAL))["rights"] == steps
-    assert names(*LOCAL)["knowledge"] == []
-    assert names(LOCAL[0], LOCAL[3])["rights"] == [("plain", "virtual")]
+    """local-stock is local-expected-delay with other defaults: the same rule."""
+    steps = [("plain", "links"), ("links", "end-to-end"), ("end-to-end", "virtual-link")]
+    assert names(*LOCAL)["pregeneration"] == steps
+    assert names(*reversed(LOCAL))["pregeneration"] == steps
+    assert names(*LOCAL)["forecaster"] == []
+    assert names(LOCAL[0], LOCAL[3])["pregeneration"] == [("plain", "virtual-link")]
 
 
 def test_other_control_rules_and_parameters_are_other_ladders() -> None:
-    central = Arm(name="central", policy="central-live", rights="elementary", knowledge="constant")
-    prices = Arm(name="prices", policy="local-prices")
-    tuned = Arm(name="tuned", policy="local-live", parameters={"max_loaded_delay": 3.0})
-    default = Arm(name="default", policy="local-live", parameters={"max_loaded_delay": 2.0})
+    central = Arm(name="central", policy="central-expected-delay", pregeneration="link", forecaster="constant")
+    prices = Arm(name="prices", policy="local-price-based")
+    tuned = Arm(name="tuned", policy="local-expected-delay", parameters={"max_loaded_delay": 3.0})
+    default = Arm(name="default", policy="local-expected-delay", parameters={"max_loaded_delay": 2.0})
     stock = LOCAL[2]
-    assert names(central, prices, tuned, stock)["rights"] == []
-    assert names(default, stock)["rights"] == [("default", "remote")]
+    assert names(central, prices, tuned, stock)["pregeneration"] == []
+    assert names(default, stock)["pregeneration"] == [("default", "end-to-end")]
 
 
 def test_forecasts_are_told_from_constant_knowledge() -> None:
-    def stock(knowledge: str) -> Arm:
-        return Arm(name=knowledge, policy="local-stock", knowledge=knowledge)
+    def stock(forecaster: str) -> Arm:
+        return Arm(name=forecaster, policy="local-stock", forecaster=forecaster)
 
-    seen = [stock(one) for one in ("filter", "constant", "ewma", "none")]
-    assert names(*seen)["knowledge"] == [("none", "constant"), ("constant", "filter"), ("constant", "ewma")]
-    assert names(seen[0], seen[3])["knowledge"] == [("none", "filter")]
-    assert names(seen[0], seen[2])["knowledge"] == [("filter", "ewma")]
-    assert names(seen[1])["knowledge"] == []
+    seen = [stock(one) for one in ("bayes-filter", "constant", "ewma", "none")]
+    assert names(*seen)["forecaster"] == [("none", "constant"), ("constant", "bayes-filter"), ("constant", "ewma")]
+    assert names(seen[0], seen[3])["forecaster"] == [("none", "bayes-filter")]
+    assert names(seen[0], seen[2])["forecaster"] == [("bayes-filter", "ewma")]
+    assert names(seen[1])["forecaster"] == []
     # A forecast is no right: with a forecast there is no step from an arm that only serves.
-    assert names(LOCAL[0], seen[0])["rights"] == []
-    elsewhere = Arm(name="links-filter", policy="local-live", rights="elementary", knowledge="filter")
-    assert names(seen[1], elsewhere) == {"rights": [], "knowledge": []}
-    assert names(seen[0], elsewhere)["rights"] == [("links-filter", "filter")]
+    assert names(LOCAL[0], seen[0])["pregeneration"] == []
+    elsewhere = Arm(name="links-bayes-filter", policy="local-expected-delay", pregeneration="link", forecaster="bayes-filter")
+    assert names(seen[1], elsewhere) == {"pregeneration": [], "forecaster": []}
+    assert names(seen[0], elsewhere)["pregeneration"] == [("links-bayes-filter", "bayes-filter")]
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def climbing(made_result):
     base = generator.uniform(0.4, 0.6, size=6)
     arms = [
         resolve_arm(one)
-        for one in (*LOCAL, Arm(name="tuned", policy="local-live", parameters={"max_loaded_delay": 3.0}))
+        for one in (*LOCAL, Arm(name="tuned", policy="local-expected-delay", parameters={"max_loaded_delay": 3.0}))
     ]
     gains = (0.0, 0.1, 0.09, 0.11, 0.01)
     scores = {
@@ -85,7 +85,7 @@ def climbing(made_result):
         }
         for arm, gain in zip(arms, gains, strict=True)
     }
-    return made_result(scores, arms=arms, reference="virtual")
+    return made_result(scores, arms=arms, reference="virtual-link")
 
 
 def test_steps_are_paired_differences_with_holm_over_the_table(climbing) -> None:
@@ -116,7 +116,7 @@ def test_terminal_and_report_have_the_same_ladder(climbing) -> None:
     for step in ladder.steps:
         gap = f"{step.differences[DELIVERY.metric].difference.estimate:+.3f}"
         for text in (shown.getvalue(), section):
-            assert f"{step.lower.rights} → {step.upper.rights}" in text
+            assert f"{step.lower.pregeneration} → {step.upper.pregeneration}" in text
             assert f"{step.lower.name} → {step.upper.name}" in text
             assert gap in text
     assert "what rights alone are worth" in shown.getvalue()
@@ -127,7 +127,7 @@ def test_markdown_has_the_same_ladder(climbing) -> None:
     _, _, table = results_markdown(climbing).strip().split("\n\n")
     heads, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.split("\n")]
     assert heads == [
-        "rights",
+        "pregeneration",
         "what rights alone are worth",
         "delivered",
         "Holm p",
@@ -138,7 +138,7 @@ def test_markdown_has_the_same_ladder(climbing) -> None:
     for step, row in zip(ladder.steps, rows, strict=True):
         gap = step.differences[DELIVERY.metric].difference
         assert row[:3] == [
-            f"{step.lower.rights} → {step.upper.rights}",
+            f"{step.lower.pregeneration} → {step.upper.pregeneration}",
             f"`{step.lower.name}` → `{step.upper.name}`",
             f"{gap.estimate:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]",
         ]

@@ -123,10 +123,10 @@ def test_the_terminal_states_all_four_factors_and_intervals(made_result) -> None
 
 def test_the_terminal_fits_80_columns_without_losing_a_word(made_result) -> None:
     shown = io.StringIO()
-    names = ("central-fcfs", "central-live", "local-minhop", "dpem-no-forecast")
+    names = ("central-fcfs", "central-expected-delay", "local-minhop", "dpem-no-forecast")
     result = made_result({name: scores(BASE) for name in names})
     print_study(result, console=Console(file=shown, width=80))
-    interval = result.means(DELIVERY.metric)["central-live"]
+    interval = result.means(DELIVERY.metric)["central-expected-delay"]
     bounds = f"[{interval.low:.3f}, {interval.high:.3f}]"
     text = shown.getvalue()
     assert "…" not in text

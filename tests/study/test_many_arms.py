@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from qdpem.bounds.seed_bounds import Bounds
-from qdpem.scenario.schema import RIGHTS, Arm
+from qdpem.scenario.schema import PREGENERATIONS, Arm
 from qdpem.study.analysis.metric_formats import (
     BOUND_SHARES,
     CONTENTION,
@@ -32,10 +32,10 @@ ARMS = (
     *(
         Arm(
             name=f"central-{number:02}",
-            policy="central-live",
+            policy="central-expected-delay",
             control="central",
-            rights="serve",
-            knowledge="none",
+            pregeneration="none",
+            forecaster="none",
         )
         for number in range(7)
     ),
@@ -44,13 +44,13 @@ ARMS = (
             name=f"local-stock-of-sort-{number:02}",
             policy="local-stock",
             control="local",
-            rights="remote",
-            knowledge="clairvoyant" if number % 2 else "constant",
+            pregeneration="end-to-end",
+            forecaster="clairvoyant" if number % 2 else "constant",
             parameters={"max_loaded_delay": 2.5 + number},
         )
         for number in range(13)
     ),
-    Arm(name="learned", policy=CLAIMANT, control="local", rights="remote", knowledge="gru"),
+    Arm(name="learned", policy=CLAIMANT, control="local", pregeneration="end-to-end", forecaster="gru"),
 )
 SEEDS = 8
 
@@ -98,7 +98,7 @@ def test_the_terminal_cuts_nothing_at_any_width(crowd, width: int) -> None:
 def test_wide_terminals_have_one_line_for_an_arm(crowd) -> None:
     [line] = [line for line in printed(crowd, 220).splitlines() if line.split()[:2] == ["central-03", "*"]]
     mean = crowd.means(DELIVERY.metric)["central-03"]
-    assert line.split()[2:6] == ["central", "serve", "none", "central-live"]
+    assert line.split()[2:6] == ["central", "none", "none", "central-expected-delay"]
     assert f"{mean.estimate:.3f} [{mean.low:.3f}, {mean.high:.3f}]" in line
 
 
@@ -205,8 +205,8 @@ def test_results_csv_has_a_line_per_arm_and_measure(crowd) -> None:
     by_name = {arm.name: arm for arm in ARMS}
     for row in rows:
         arm, metric = by_name[row["arm"]], row["measure"]
-        assert (row["control"], row["rights"], row["knowledge"]) == (arm.control, arm.rights, arm.knowledge)
-        assert row["rights"] in RIGHTS
+        assert (row["control"], row["pregeneration"], row["forecaster"]) == (arm.control, arm.pregeneration, arm.forecaster)
+        assert row["pregeneration"] in PREGENERATIONS
         mean = crowd.means(metric)[arm.name]
         assert (float(row["mean"]), float(row["low"]), float(row["high"])) == (
             mean.estimate,
@@ -226,14 +226,14 @@ def test_results_csv_has_a_line_per_arm_and_measure(crowd) -> None:
 def test_results_markdown_has_a_row_per_arm(crowd) -> None:
     _, means, *steps = results_markdown(crowd).strip().split("\n\n")
     heads, rule, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in means.split("\n")]
-    assert heads[:6] == ["arm", "control", "rights", "knowledge", "delivered", "contended / request"]
+    assert heads[:6] == ["arm", "control", "pregeneration", "forecaster", "delivered", "contended / request"]
     assert heads[-1] == "decision / site asked, ms of wall time"
     assert {len(row) for row in (heads, rule, *rows)} == {len(heads)}
     names = [f"`{arm.name}`" + (r" \*" if arm.name == crowd.reference else "") for arm in crowd.ranked]
     assert [row[0] for row in rows[: len(names)]] == names
     best = crowd.ranked[0]
     delivered = crowd.means(DELIVERY.metric)[best.name]
-    assert rows[0][1:4] == [best.control, best.rights, best.knowledge]
+    assert rows[0][1:4] == [best.control, best.pregeneration, best.forecaster]
     assert rows[0][4] == f"{delivered.estimate:.3f} [{delivered.low:.3f}, {delivered.high:.3f}]"
     assert not steps
 
@@ -251,7 +251,7 @@ def test_results_markdown_of_a_scenario_without_arrivals(made_result) -> None:
     """Its measures are of pairs, and a bound, a share of requests, has no column to stand in."""
     scores = {measure.metric: [1.0, 1.2] for measure in PAIR_MEASURES}
     made = made_result({"central": scores, "near": scores})
-    demand = replace(made.scenario.demand, arrivals="once", rate_hz=None)
+    demand = replace(made.scenario.demand, arrivals="batch", rate_hz=None)
     bounds = {seed: Bounds(unit="pairs", asked=2.0, end_s=1.0, flow=1.0) for seed in made.seeds}
     text = results_markdown(replace(made, scenario=replace(made.scenario, demand=demand), bounds=bounds))
     heads = [cell.strip() for cell in text.split("\n")[2].strip("|").split("|")]

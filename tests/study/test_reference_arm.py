@@ -19,8 +19,8 @@ from qdpem.study.run import study
 ARMS = (
     Arm(name="central-fcfs"),
     Arm(name="near", policy="local-minhop"),
-    Arm(name="stocked", policy="central-live", rights="remote", knowledge="constant"),
-    Arm(name="foreseeing", policy="central-live", rights="remote", knowledge="filter"),
+    Arm(name="stocked", policy="central-expected-delay", pregeneration="end-to-end", forecaster="constant"),
+    Arm(name="foreseeing", policy="central-expected-delay", pregeneration="end-to-end", forecaster="bayes-filter"),
 )
 
 

@@ -89,7 +89,7 @@ def test_another_scenario_arm_or_fresh_makes_records_again(small_scenario, tmp_p
     assert kept(scenario, fresh=True) == [False, False]
     louder = replace(scenario, demand=replace(scenario.demand, rate_hz=7.0))
     assert kept(louder) == [False, False]
-    others = (table.arms[0], replace(table.arms[1], rights="remote"))
+    others = (table.arms[0], replace(table.arms[1], pregeneration="end-to-end"))
     assert kept(replace(scenario, study=replace(table, arms=others))) == [True, False]
     more = replace(table, seeds=(1000, 1001))
     assert kept(replace(scenario, study=more)) == [True, True, False, False]
@@ -180,7 +180,7 @@ def test_the_report_holds_everything_and_fetches_nothing(finished_study) -> None
     assert "qdpem run row.toml --arm ARM" in body
     for arm in result.arms:
         assert all(
-            f"<td>{value}</td>" in body for value in (arm.control, arm.rights, arm.knowledge, arm.policy)
+            f"<td>{value}</td>" in body for value in (arm.control, arm.pregeneration, arm.forecaster, arm.policy)
         )
     for fetching in ("<script", "<link", "<img", "@import", "src=", "url(http"):
         assert fetching not in page

@@ -12,7 +12,7 @@ import pytest
 
 from qdpem.errors import PolicyError, StudyError
 from qdpem.policies.minimum_hop import LocalMinimumHop, MinimumHopParameters
-from qdpem.policy.interface import Decisions, Views
+from qdpem.policy.interface import Decisions, Observation
 from qdpem.policy.tuning import Range, tunable
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.arms import resolve_arm
@@ -31,10 +31,10 @@ class Picky(LocalMinimumHop):
         storage_fraction: float = MinimumHopParameters.storage_fraction
         fails_above: float = 2.0
 
-    def decide(self, views: Views) -> Decisions:
+    def act(self, observations: Observation) -> Decisions:
         if self._parameters.share > self._parameters.fails_above:
             raise PolicyError("share is too high")
-        made = super().decide(views).allocations
+        made = super().act(observations).allocations
         share = 100.0 * self._parameters.share
         return Decisions(allocations=tuple(one for one in made if 37 * one.request % 100 < share))
 
@@ -71,7 +71,7 @@ def test_a_better_parameter_is_found_and_beats_the_defaults_on_seeds_held_out(
 
 def test_what_other_arms_of_the_rule_have_is_tried(small_scenario, picky, tmp_path) -> None:
     other = Arm(name="other", policy="local-minhop", parameters={"share": 0.987})
-    stranger = Arm(name="local-live", parameters={"max_unloaded_delay": 1.1})
+    stranger = Arm(name="local-expected-delay", parameters={"max_unloaded_delay": 1.1})
     table = replace(small_scenario.study, arms=(stranger, other, Arm(name="picky", policy="local-minhop")))
     found = run(replace(small_scenario, study=table), picky, tmp_path, budget=8)
     assert found.plan.rungs[0].candidates == 2

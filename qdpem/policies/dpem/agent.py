@@ -26,9 +26,9 @@ from qdpem.policies.dpem.actor_critic import (
 from qdpem.policies.dpem.candidates import Builder, Candidates
 from qdpem.policies.dpem.features import FEATURES
 from qdpem.policies.dpem.slots import SLOTS
-from qdpem.policy.interface import Allocation, Context, Decisions, Floats, Views
+from qdpem.policy.interface import Allocation, Context, Decisions, Floats, Observation
 from qdpem.rng import move_to, position
-from qdpem.scenario.schema import Control, Rights
+from qdpem.scenario.schema import Control, Pregeneration
 
 RELEASED = Path(__file__).parent / "released" / "dpem.npz"
 FORMAT = "qdpem-policy-1"
@@ -59,10 +59,10 @@ class Dpem:
 
     name: ClassVar[str] = "dpem"
     control: ClassVar[Control] = "local"
-    rights: ClassVar[Rights] = "remote"
-    knowledge: ClassVar[str] = "gru"
-    asks_at_epochs: ClassVar[bool] = True
-    news_width: ClassVar[int] = 0
+    pregeneration: ClassVar[Pregeneration] = "end-to-end"
+    forecaster: ClassVar[str] = "gru"
+    acts_every_epoch: ClassVar[bool] = True
+    message_width: ClassVar[int] = 0
 
     def __init__(self, parameters: Dpem.Parameters | None = None, *, weights: Weights | None = None) -> None:
         """`weights`: stacked weights [N, ...] to act with instead of a file's, critics if there are any."""
@@ -87,25 +87,25 @@ class Dpem:
         self._builder = Builder(context)
         self._streams = [context.site_stream(site) for site in range(nodes)]
 
-    def decide(self, views: Views) -> Decisions:
-        """Score and choose for all sites of `views.site`, each from its own row."""
-        candidates = self._builder.build(views)
-        option, log_probability = self._choose(views, candidates)
+    def act(self, observations: Observation) -> Decisions:
+        """Score and choose for all sites of `observations.site`, each from its own row."""
+        candidates = self._builder.build(observations)
+        option, log_probability = self._choose(observations, candidates)
         made: list[Allocation] = []
         for index, slot in enumerate(candidates.slots):
             chosen = int(option[slot.row, slot.place])
-            allocation = self._builder.allocation(candidates, index, chosen, views.time_s)
+            allocation = self._builder.allocation(candidates, index, chosen, observations.time_s)
             if allocation is not None:
                 made.append(allocation)
-        vectors = {
+        info = {
             "option": option,
             "log_probability": log_probability,
-            "value": self._values(views, candidates),
+            "value": self._values(observations, candidates),
             "mask": candidates.mask,
             "features": candidates.features,
             "site_features": candidates.site_features,
         }
-        return Decisions(allocations=tuple(made), vectors=vectors)
+        return Decisions(allocations=tuple(made), info=info)
 
     def files(self) -> dict[str, Path]:
         """The files that say how it acts, embedded in every record of it."""
@@ -127,32 +127,32 @@ class Dpem:
         _check({name: state[name][0] if name in state else None for name in ACTOR}, origin="the given state")
         self._weights = {name: np.asarray(state[name]) for name in (*ACTOR, *CRITIC) if name in state}
 
-    def _choose(self, views: Views, candidates: Candidates) -> tuple[NDArray[np.int64], Floats]:
+    def _choose(self, observations: Observation, candidates: Candidates) -> tuple[NDArray[np.int64], Floats]:
         """Options [S, SLOTS] and the log-probability [S] of each site's whole decision."""
-        option = np.zeros((len(views), SLOTS), dtype=np.int64)
-        log_probability = np.zeros(len(views))
+        option = np.zeros((len(observations), SLOTS), dtype=np.int64)
+        log_probability = np.zeros(len(observations))
         rows, places = np.nonzero(candidates.mask.any(axis=2))
         if not len(rows):
             return option, log_probability
         mask = candidates.mask[rows, places]
-        score = scores(self._weights, views.site[rows], candidates.features[rows, places])
+        score = scores(self._weights, observations.site[rows], candidates.features[rows, places])
         probability = probabilities(score / self.parameters.temperature, mask)
         if self.parameters.greedy:
             chosen = np.where(mask, score, -np.inf).argmax(axis=1)
         else:
-            u = np.zeros((len(views), SLOTS))
+            u = np.zeros((len(observations), SLOTS))
             for row in np.unique(rows).tolist():
-                u[row] = self._streams[int(views.site[row])].random(SLOTS)
+                u[row] = self._streams[int(observations.site[row])].random(SLOTS)
             chosen = sample(probability, u[rows, places])
         option[rows, places] = chosen
         np.add.at(log_probability, rows, np.log(probability[np.arange(len(rows)), chosen]))
         return option, log_probability
 
-    def _values(self, views: Views, candidates: Candidates) -> Floats:
+    def _values(self, observations: Observation, candidates: Candidates) -> Floats:
         """What each site's critic expects, normalised [S]; NaN without critics, which are never released."""
         if CRITIC[0] not in self._weights:
-            return np.full(len(views), np.nan)
-        return values(self._weights, views.site, candidates.site_features)
+            return np.full(len(observations), np.nan)
+        return values(self._weights, observations.site, candidates.site_features)
 
 
 def load_actor(policy_file: str) -> Weights:

@@ -17,8 +17,8 @@ from physics.plans import Plan
 from qdpem.policies.dpem.features import FEATURES, LONGEST_STOCK_S, OPTIONS, Describer
 from qdpem.policies.dpem.paths import COLUMNS, PATHS, PathTable
 from qdpem.policies.dpem.slots import SLOTS, Slot, SlotFinder
-from qdpem.policy.interface import FREE_MEMORIES, Allocation, Context, Floats, Ints, Views
-from qdpem.scenario.schema import RIGHTS
+from qdpem.policy.interface import FREE_MEMORIES, Allocation, Context, Floats, Ints, Observation
+from qdpem.scenario.schema import PREGENERATIONS
 
 LEAST_LIFE_S = 0.2
 """Stock that would be useless sooner than this is not offered."""
@@ -46,28 +46,28 @@ class Builder:
         self._paths = PathTable(context)
         self.finder = SlotFinder(context, self._paths)
         self._describer = Describer(context)
-        self._rights = RIGHTS.index(context.rights)
+        self._rights = PREGENERATIONS.index(context.pregeneration)
 
-    def build(self, views: Views) -> Candidates:
-        """The options of every site in `views`; each row depends on that row and its own past alone."""
-        slots = self.finder.slots(views)
-        own = self._describer.own(views)
-        features = np.zeros((len(views), SLOTS, OPTIONS, len(FEATURES)), dtype=np.float32)
-        mask = np.zeros((len(views), SLOTS, OPTIONS), dtype=np.bool_)
+    def build(self, observations: Observation) -> Candidates:
+        """The options of every site in `observations`; each row depends on that row and its own past alone."""
+        slots = self.finder.slots(observations)
+        own = self._describer.own(observations)
+        features = np.zeros((len(observations), SLOTS, OPTIONS, len(FEATURES)), dtype=np.float32)
+        mask = np.zeros((len(observations), SLOTS, OPTIONS), dtype=np.bool_)
         static = np.zeros((0, PATHS + 1, len(COLUMNS)))
         if slots:
             static = np.array(
                 [
-                    self._paths.block(slot.source, slot.destination, slot.target_fidelity, slot.away)
+                    self._paths.block(slot.source, slot.destination, slot.target_fidelity, slot.unavailable)
                     for slot in slots
                 ]
             )
             rows = np.array([slot.row for slot in slots])
             places = np.array([slot.place for slot in slots])
-            allowed = self._allowed(views, rows, slots, static)
+            allowed = self._allowed(observations, rows, slots, static)
             mask[rows, places] = allowed & np.any(allowed[:, 1:], axis=1, keepdims=True)
-            features[rows, places] = self._describer.options(views, rows, slots, static, own)
-        return Candidates(features, mask, self._describer.sites(views, own), tuple(slots), static)
+            features[rows, places] = self._describer.options(observations, rows, slots, static, own)
+        return Candidates(features, mask, self._describer.sites(observations, own), tuple(slots), static)
 
     def allocation(self, candidates: Candidates, index: int, option: int, now_s: float) -> Allocation | None:
         """What option `option` (>= 0) of the slot `candidates.slots[index]` says; None for nothing."""
@@ -79,7 +79,7 @@ class Builder:
             return self._serve(slot, path=(slot.source, slot.destination), rounds=0)
         position = option - 1
         rounds, life_s = candidates.static[index, position, [COLUMNS["rounds"], COLUMNS["life_s"]]]
-        path = self._paths.nodes(slot.source, slot.destination, position, slot.away)
+        path = self._paths.nodes(slot.source, slot.destination, position, slot.unavailable)
         if serves:
             return self._serve(slot, path=path, rounds=int(rounds))
         self.finder.ordered(path[0], path[-1], now_s=now_s)
@@ -105,14 +105,14 @@ class Builder:
             request=slot.request,
         )
 
-    def _allowed(self, views: Views, rows: Ints, slots: list[Slot], static: Floats) -> NDArray[np.bool_]:
+    def _allowed(self, observations: Observation, rows: Ints, slots: list[Slot], static: Floats) -> NDArray[np.bool_]:
         """Which options the rules, the physics and the site's free memory leave, bool [M, O]."""
         serves = np.array([slot.request >= 0 for slot in slots])
         pairs = np.array([slot.pairs for slot in slots])
-        free = views.status[rows, 0, FREE_MEMORIES] >= pairs
+        free = observations.status[rows, 0, FREE_MEMORIES] >= pairs
         hops = static[:, :, COLUMNS["hops"]]
         feasible = (static[:, :, COLUMNS["feasible"]] > 0) & free[:, None]
-        elementary, remote = (self._rights >= RIGHTS.index(name) for name in ("elementary", "remote"))
+        elementary, remote = (self._rights >= PREGENERATIONS.index(name) for name in ("link", "end-to-end"))
         room = np.array([slot.may_order for slot in slots])
         lasting = static[:, :, COLUMNS["life_s"]] >= LEAST_LIFE_S
         right = np.where(hops > 1, remote, elementary)

@@ -17,7 +17,7 @@ from qdpem.policy.interface import (
     Context,
     Floats,
     Ints,
-    Views,
+    Observation,
 )
 
 OPTIONS = 2 + PATHS
@@ -75,7 +75,7 @@ class Describer:
         self._context = context
         self._upper = PoissonQuantile(QUANTILE)
 
-    def options(self, views: Views, rows: Ints, slots: list[Slot], static: Floats, own: Floats) -> Floats:
+    def options(self, observations: Observation, rows: Ints, slots: list[Slot], static: Floats, own: Floats) -> Floats:
         """Feature rows of slots in use, float64 [M, O, F]; column meanings stand in docs/learning.md."""
         table = np.zeros((len(slots), OPTIONS, len(FEATURES)))
         table[:, 0, _NAMED["nothing"]] = 1.0
@@ -83,7 +83,7 @@ class Describer:
         from_stock = np.zeros((len(slots), PATHS + 1), dtype=np.bool_)
         from_stock[:, 0] = serves
         life_s = np.minimum(static[:, :, COLUMNS["life_s"]], LONGEST_STOCK_S)
-        slack_s = np.array([slot.expires_s for slot in slots]) - views.time_s
+        slack_s = np.array([slot.expires_s for slot in slots]) - observations.time_s
         slack = np.where(serves[:, None], np.maximum(slack_s, 0.0)[:, None], life_s)
         slack = np.where(np.isfinite(slack), slack, LONGEST_STOCK_S)
         wait_s = np.where(from_stock, 0.0, static[:, :, COLUMNS["wait_s"]])
@@ -101,28 +101,28 @@ class Describer:
         options[:, :, _NAMED["wait_fraction"]] = wait_s / (wait_s + slack + 1e-9)
         token_s = static[:, :, COLUMNS["token_s"]] * made
         options[:, :, _NAMED["token_fraction"]] = token_s / (token_s + slack + 1e-9)
-        tokens, backlog = self._next_hop(views, rows, static)
+        tokens, backlog = self._next_hop(observations, rows, static)
         options[:, :, _NAMED["next_tokens"]] = np.where(made, tokens, 1.0)
         options[:, :, _NAMED["next_backlog"]] = np.where(made, backlog, 0.0)
-        self._describe_slot(table, views, rows, slots, slack, own[rows])
+        self._describe_slot(table, observations, rows, slots, slack, own[rows])
         return np.clip(table, -1.0, 2.0)
 
     def _describe_slot(
-        self, table: Floats, views: Views, rows: Ints, slots: list[Slot], slack: Floats, own: Floats
+        self, table: Floats, observations: Observation, rows: Ints, slots: list[Slot], slack: Floats, own: Floats
     ) -> None:
         """Fill in what all options of a slot share; nothing has the slack of the best path."""
         for name, column in (("own_tokens", 0), ("own_memories", 1), ("own_backlog", 2)):
             table[:, :, _NAMED[name]] = own[:, column, None]
         table[:, :, _NAMED["stock_held"]] = np.array([slot.held / BASE_STOCK for slot in slots])[:, None]
-        mean = self._expected(views, rows, slots, slack[:, 1])
+        mean = self._expected(observations, rows, slots, slack[:, 1])
         table[:, :, _NAMED["forecast_mean"]] = share(mean)[:, None]
         table[:, :, _NAMED["forecast_upper"]] = share(self._upper(mean))[:, None]
         table[:, 1:, _NAMED["slack"]] = share(slack)
         table[:, 0, _NAMED["slack"]] = share(slack[:, 1])
 
-    def _expected(self, views: Views, rows: Ints, slots: list[Slot], span_s: Floats) -> Floats:
+    def _expected(self, observations: Observation, rows: Ints, slots: list[Slot], span_s: Floats) -> Floats:
         """Forecast requests of each slot's pair over the steps that `span_s` covers, at least one, [M]."""
-        ahead = np.cumsum(known(views.forecast[:, 0])[rows], axis=1)
+        ahead = np.cumsum(known(observations.forecast[:, 0])[rows], axis=1)
         if not ahead.shape[1]:
             return np.zeros(len(slots))
         steps = np.ceil(span_s / self._context.forecasting.step_s).astype(np.int64)
@@ -131,11 +131,11 @@ class Describer:
         expected: Floats = np.maximum(ahead[np.arange(len(slots)), last] * shares, 0.0)
         return expected
 
-    def own(self, views: Views) -> Floats:
+    def own(self, observations: Observation) -> Floats:
         """Token share, free memory share and emission backlog of every site asked, [S, 3]."""
         network = self._context.network
-        status = known(views.status[:, 0])
-        memories = np.maximum(network.memories[views.site], 1)
+        status = known(observations.status[:, 0])
+        memories = np.maximum(network.memories[observations.site], 1)
         return np.stack(
             [
                 np.clip(status[:, TOKENS] / network.repeater_burst, -1.0, 1.0),
@@ -145,13 +145,13 @@ class Describer:
             axis=1,
         )
 
-    def _next_hop(self, views: Views, rows: Ints, static: Floats) -> tuple[Floats, Floats]:
+    def _next_hop(self, observations: Observation, rows: Ints, static: Floats) -> tuple[Floats, Floats]:
         """Token share and backlog that the next hop of each path last told, [M, PATHS + 1] each."""
         hop = static[:, :, COLUMNS["next_hop"]].astype(np.int64)
-        match = views.known[rows][:, None, :] == hop[:, :, None]
+        match = observations.known[rows][:, None, :] == hop[:, :, None]
         column = match.argmax(axis=2)
         heard = match.any(axis=2)
-        status = known(views.status[rows[:, None], column]) * heard[:, :, None]
+        status = known(observations.status[rows[:, None], column]) * heard[:, :, None]
         tokens = np.clip(status[:, :, TOKENS] / self._context.network.repeater_burst, -1.0, 1.0)
         swaps = np.maximum(status[:, :, TOKEN_BACKLOG] + status[:, :, ORDERED_SWAPS], 0.0)
         last = static[:, :, COLUMNS["hops"]] <= 1
@@ -159,17 +159,17 @@ class Describer:
         backlog = np.maximum(status[:, :, EMISSION_BACKLOG], 0.0) + np.where(last, 0.0, swaps)
         return tokens, share(backlog)
 
-    def sites(self, views: Views, own: Floats) -> NDArray[np.float32]:
+    def sites(self, observations: Observation, own: Floats) -> NDArray[np.float32]:
         """What the critic sees of each site, float32 [S, len(SITE_FEATURES)]."""
-        status = np.maximum(known(views.status), 0.0)
-        others = (views.known >= 0).sum(axis=1) - 1
+        status = np.maximum(known(observations.status), 0.0)
+        others = (observations.known >= 0).sum(axis=1) - 1
         around = status[:, 1:, TOKEN_BACKLOG].sum(axis=1) / np.maximum(others, 1)
-        waiting = views.request_id >= 0
-        deadlines = np.where(waiting, views.request_deadline_s, np.inf).min(axis=1, initial=np.inf)
-        slack = np.where(np.isfinite(deadlines), np.maximum(deadlines - views.time_s, 0.0), 1e9)
-        stocked = views.stock_partner >= 0
-        ready = stocked & (views.stock_ready > 0)
-        ahead = np.maximum(known(views.forecast[:, 0]), 0.0)
+        waiting = observations.request_id >= 0
+        deadlines = np.where(waiting, observations.request_deadline_s, np.inf).min(axis=1, initial=np.inf)
+        slack = np.where(np.isfinite(deadlines), np.maximum(deadlines - observations.time_s, 0.0), 1e9)
+        stocked = observations.stock_partner >= 0
+        ready = stocked & (observations.stock_ready > 0)
+        ahead = np.maximum(known(observations.forecast[:, 0]), 0.0)
         columns = (
             own[:, 0],
             own[:, 1],
@@ -182,6 +182,6 @@ class Describer:
             share((stocked & ~ready).sum(axis=1).astype(np.float64)),
             share(ahead[:, :1].sum(axis=1)),
             share(ahead.sum(axis=1)),
-            (views.reason == _EPOCH).astype(np.float64),
+            (observations.reason == _EPOCH).astype(np.float64),
         )
         return np.stack(columns, axis=1).astype(np.float32)

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from qdpem.network.outages import NOTHING_AWAY, Away
+from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 from qdpem.network.routing import Path
 from qdpem.policy.interface import Context, Floats
 
@@ -35,7 +35,7 @@ class PathTable:
         self._around = lru_cache(_KEPT_DETOURS)(self._find_around)
 
     def block(
-        self, source: int, destination: int, target_fidelity: float, away: Away = NOTHING_AWAY
+        self, source: int, destination: int, target_fidelity: float, unavailable: Unavailable = ALL_AVAILABLE
     ) -> Floats:
         """Float64 [PATHS + 1, len(COLUMNS)]; rows of paths that do not exist or never reach it: feasible 0.
 
@@ -43,10 +43,10 @@ class PathTable:
         each link needs for one pair, 1 / rate times the fresh pairs its distillation eats (between the
         slowest and the sum, as the expected maximum is); `token_s` the seconds that one token of each
         inner node takes to refill, summed; `life_s` how long a stocked pair stays useful. Paths go round what
-        is `away`.
+        is `unavailable`.
         """
-        if away:
-            return self._around(source, destination, target_fidelity, away)
+        if unavailable:
+            return self._around(source, destination, target_fidelity, unavailable)
         key = (source, destination, target_fidelity)
         if key not in self._blocks:
             paths = self._context.routes.paths(source, destination)
@@ -54,24 +54,24 @@ class PathTable:
         return self._blocks[key]
 
     def nodes(
-        self, source: int, destination: int, position: int, away: Away = NOTHING_AWAY
+        self, source: int, destination: int, position: int, unavailable: Unavailable = ALL_AVAILABLE
     ) -> tuple[int, ...]:
         """The nodes of row `position`: of the first hop for 0, of path k for 1 + k."""
-        paths = self._context.routes.paths(source, destination, away)
+        paths = self._context.routes.paths(source, destination, unavailable)
         return paths[0].nodes[:2] if position == 0 else paths[position - 1].nodes
 
-    def next_hop(self, source: int, destination: int, away: Away = NOTHING_AWAY) -> int:
+    def next_hop(self, source: int, destination: int, unavailable: Unavailable = ALL_AVAILABLE) -> int:
         """The second node of the first path; -2 without any path."""
-        paths = self._context.routes.paths(source, destination, away)
+        paths = self._context.routes.paths(source, destination, unavailable)
         return paths[0].nodes[1] if paths else -2
 
     def adjacent(self, source: int, destination: int) -> bool:
         """Whether a link joins the two."""
         return (source, destination) in self._context.network.link_between
 
-    def _find_around(self, source: int, destination: int, target_fidelity: float, away: Away) -> Floats:
+    def _find_around(self, source: int, destination: int, target_fidelity: float, unavailable: Unavailable) -> Floats:
         routes = self._context.routes
-        paths = routes.paths(source, destination, away)
+        paths = routes.paths(source, destination, unavailable)
         if paths is routes.paths(source, destination):
             return self.block(source, destination, target_fidelity)
         return self._rows(paths, target_fidelity)

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.events.tables import REASONS
-from qdpem.network.outages import Away
+from qdpem.network.outages import Unavailable
 from qdpem.policies.dpem.paths import PathTable
-from qdpem.policy.interface import EMISSION_BACKLOG, TOKEN_BACKLOG, TOKENS, Context, Floats, Views
-from qdpem.scenario.schema import RIGHTS
+from qdpem.policy.interface import EMISSION_BACKLOG, TOKEN_BACKLOG, TOKENS, Context, Floats, Observation
+from qdpem.scenario.schema import PREGENERATIONS
 
 REQUEST_SLOTS = 4
 PEER_SLOTS = 3
@@ -33,7 +33,7 @@ class Slot:
     `request` is -1 for a peer. `held`: pairs stocked or ordered with the destination; `on_hand`: ready
     ones good enough for the request, not promised to an older one, and `margin` the spare fidelity of the
     worst of them. `way_free`, `may_order`: whether a pair with the next hop, or with the destination, may
-    be ordered for stock. `away`: what the site has heard is away.
+    be ordered for stock. `unavailable`: what the site has heard is away.
     """
 
     row: int
@@ -50,7 +50,7 @@ class Slot:
     margin: float
     way_free: bool
     may_order: bool
-    away: Away
+    unavailable: Unavailable
 
 
 class SlotFinder:
@@ -63,7 +63,7 @@ class SlotFinder:
 
     def __init__(self, context: Context, paths: PathTable) -> None:
         self._paths = paths
-        self._may_stock = RIGHTS.index(context.rights) >= RIGHTS.index("elementary")
+        self._may_stock = PREGENERATIONS.index(context.pregeneration) >= PREGENERATIONS.index("link")
         self._rest_s = context.forecasting.step_s
         self._asked: dict[int, dict[float, int]] = {}
         self._ordered_s: dict[tuple[int, int], float] = {}
@@ -93,43 +93,43 @@ class SlotFinder:
         rested = now_s - self._ordered_s.get((site, partner), -math.inf) >= self._rest_s
         return rested and shelf.partners.count(partner) < BASE_STOCK
 
-    def slots(self, views: Views) -> list[Slot]:
+    def slots(self, observations: Observation) -> list[Slot]:
         """Slots in use at every site asked: oldest deadlines first, then at an epoch its peers."""
-        waits: list[bool] = np.asarray((views.request_id >= 0).any(axis=1)).tolist()
-        at_epoch: list[bool] = np.asarray((views.reason == _EPOCH) & _idle(views)).tolist()
+        waits: list[bool] = np.asarray((observations.request_id >= 0).any(axis=1)).tolist()
+        at_epoch: list[bool] = np.asarray((observations.reason == _EPOCH) & _idle(observations)).tolist()
         found: list[Slot] = []
         for row, waiting in enumerate(waits):
             peers = self._may_stock and at_epoch[row]
             if not (waiting or peers):
                 continue
-            shelf = _Shelf.of(views, row)
+            shelf = _Shelf.of(observations, row)
             if waiting:
-                found += self._request_slots(views, row, shelf)
+                found += self._request_slots(observations, row, shelf)
             if peers:
-                found += self._peer_slots(views, row, shelf)
+                found += self._peer_slots(observations, row, shelf)
         return found
 
-    def _request_slots(self, views: Views, row: int, shelf: _Shelf) -> list[Slot]:
-        ids, deadlines = views.request_id[row].tolist(), views.request_deadline_s[row].tolist()
+    def _request_slots(self, observations: Observation, row: int, shelf: _Shelf) -> list[Slot]:
+        ids, deadlines = observations.request_id[row].tolist(), observations.request_deadline_s[row].tolist()
         partners, targets = (
-            views.request_destination[row].tolist(),
-            views.request_target_fidelity[row].tolist(),
+            observations.request_destination[row].tolist(),
+            observations.request_target_fidelity[row].tolist(),
         )
-        asked, sources = views.request_pairs[row].tolist(), views.request_source[row].tolist()
-        standing = views.request_standing[row].tolist()
+        asked, sources = observations.request_pairs[row].tolist(), observations.request_source[row].tolist()
+        persistence = observations.request_persistence[row].tolist()
         waiting = [column for column, name in enumerate(ids) if name >= 0]
-        if views.reason[row] == _ARRIVAL:
-            counts = self._asked.setdefault(int(views.site[row]), {})
+        if observations.reason[row] == _ARRIVAL:
+            counts = self._asked.setdefault(int(observations.site[row]), {})
             counts[targets[waiting[-1]]] = counts.get(targets[waiting[-1]], 0) + 1
-        timely = [column for column in waiting if deadlines[column] > views.time_s and asked[column] > 0]
+        timely = [column for column in waiting if deadlines[column] > observations.time_s and asked[column] > 0]
         timely.sort(key=deadlines.__getitem__)
         promised: dict[int, int] = {}
-        away = views.away(row)
+        unavailable = observations.unavailable(row)
         found = []
         for place, column in enumerate(timely[:REQUEST_SLOTS]):
             partner, target, pairs = partners[column], targets[column], asked[column]
             # A standing request is served over links alone: it asks for more than can lie on a shelf.
-            kept = [] if standing[column] > 0 else shelf.ready(partner, target)
+            kept = [] if persistence[column] > 0 else shelf.ready(partner, target)
             good = kept[promised.get(partner, 0) :]
             if len(good) >= pairs:
                 promised[partner] = promised.get(partner, 0) + pairs
@@ -149,24 +149,24 @@ class SlotFinder:
                     margin=good[0] - target if len(good) >= pairs else 0.0,
                     way_free=False,
                     may_order=False,
-                    away=away,
+                    unavailable=unavailable,
                 )
             )
         return found
 
-    def _peer_slots(self, views: Views, row: int, shelf: _Shelf) -> list[Slot]:
-        target = self._typical_target(int(views.site[row]))
-        sources = views.peer_source[row].tolist()
+    def _peer_slots(self, observations: Observation, row: int, shelf: _Shelf) -> list[Slot]:
+        target = self._typical_target(int(observations.site[row]))
+        sources = observations.top_pair_source[row].tolist()
         ways = set(shelf.peers[:PEER_SLOTS])
-        away = views.away(row)
+        unavailable = observations.unavailable(row)
         found = []
         for place, (source, partner) in enumerate(zip(sources, shelf.peers, strict=True)):
             if source < 0 or place == PEER_SLOTS:
                 break
-            way = self._paths.next_hop(source, partner, away)
-            way_free = way not in ways and self._may_order(source, way, shelf, views.time_s)
+            way = self._paths.next_hop(source, partner, unavailable)
+            way_free = way not in ways and self._may_order(source, way, shelf, observations.time_s)
             ways.add(way)
-            may_order = self._may_order(source, partner, shelf, views.time_s)
+            may_order = self._may_order(source, partner, shelf, observations.time_s)
             if not (way_free or may_order):
                 continue
             found.append(
@@ -185,7 +185,7 @@ class SlotFinder:
                     margin=0.0,
                     way_free=way_free,
                     may_order=may_order,
-                    away=away,
+                    unavailable=unavailable,
                 )
             )
         return found
@@ -196,9 +196,9 @@ class SlotFinder:
         return max(counts, key=lambda target: (counts[target], target)) if counts else 0.8
 
 
-def _idle(views: Views) -> NDArray[np.bool_]:
+def _idle(observations: Observation) -> NDArray[np.bool_]:
     """Sites [S] with a whole token in hand and nothing waiting for their source or their tokens."""
-    own = views.status[:, 0]
+    own = observations.status[:, 0]
     idle: NDArray[np.bool_] = (
         (own[:, TOKENS] >= 1.0) & (own[:, EMISSION_BACKLOG] == 0.0) & (own[:, TOKEN_BACKLOG] == 0.0)
     )
@@ -217,13 +217,13 @@ class _Shelf:
     total_hz: float
 
     @classmethod
-    def of(cls, views: Views, row: int) -> _Shelf:
-        rates_hz = [rate if rate > 0.0 else 0.0 for rate in views.peer_rate_hz[row].tolist()]
+    def of(cls, observations: Observation, row: int) -> _Shelf:
+        rates_hz = [rate if rate > 0.0 else 0.0 for rate in observations.top_pair_rate_hz[row].tolist()]
         return cls(
-            views.stock_partner[row].tolist(),
-            views.stock_ready[row].tolist(),
-            views.stock_fidelity[row].tolist(),
-            views.peer_destination[row].tolist(),
+            observations.stock_partner[row].tolist(),
+            observations.stock_ready[row].tolist(),
+            observations.stock_fidelity[row].tolist(),
+            observations.top_pair_destination[row].tolist(),
             rates_hz,
             math.fsum(rates_hz),
         )

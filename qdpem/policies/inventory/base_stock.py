@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.network.outages import NOTHING_AWAY, Away
+from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 from qdpem.policies.inventory.stock_levels import Surge, least_means
 from qdpem.policies.routing.delay_model import Floats, Load
 from qdpem.policies.routing.planner import Choice, Planner
-from qdpem.policy.interface import FREE_MEMORIES, Allocation, Context, Ints, Views
+from qdpem.policy.interface import FREE_MEMORIES, Allocation, Context, Ints, Observation
 from qdpem.policy.tuning import tunable
 
 _LONGEST_LIFE_S = 3600.0
@@ -30,11 +30,11 @@ _LONGEST_LIFE_S = 3600.0
 class BaseStockRule:
     """How much is kept, for whom, at what quality, and how far it yields."""
 
-    base_stock_level: int = tunable(1, low=0, high=4, rights="remote")
+    base_stock_level: int = tunable(1, low=0, high=4, pregeneration="end-to-end")
     """Remote pairs kept or on order for each peer at most."""
-    link_base_stock_level: int = tunable(2, low=0, high=6, rights="elementary")
+    link_base_stock_level: int = tunable(2, low=0, high=6, pregeneration="link")
     """Link pairs that a site keeps or has on order with each neighbour at most; central: for each link."""
-    stocking_threshold: float = tunable(0.3, low=0.05, high=2.0, log=True, rights="remote")
+    stocking_threshold: float = tunable(0.3, low=0.05, high=2.0, log=True, pregeneration="end-to-end")
     """Requests expected within its useful life from which the first remote pair is worth keeping; the n-th is
     where n or more come as likely as then one or more."""
     tracked_pairs: int = 6
@@ -79,56 +79,56 @@ class BaseStock:
         self._quota = np.floor(network.remote_storage_quota * network.memories)
         self._least_means = least_means(rule.stocking_threshold, rule.base_stock_level)
 
-    def missing(self, views: Views) -> list[list[tuple[int, int]]]:
+    def missing(self, observations: Observation) -> list[list[tuple[int, int]]]:
         """Of each site asked, peers whose stock is below its level and worth an order now, most asked for
         first."""
-        short: list[list[tuple[int, int]]] = [[] for _ in range(len(views))]
-        if self._context.rights == "elementary" or not self._rule.base_stock_level:
+        short: list[list[tuple[int, int]]] = [[] for _ in range(len(observations))]
+        if self._context.pregeneration == "link" or not self._rule.base_stock_level:
             return short
-        rows, source, destination, level = self._wanted(views)
-        on_hand, foreign = self._held(views, rows, source, destination)
+        rows, source, destination, level = self._wanted(observations)
+        on_hand, foreign = self._held(observations, rows, source, destination)
         may = (on_hand < level) & (foreign < self._quota[destination])
-        may &= views.time_s >= self.ordered_s[source, destination] + self._rule.min_reorder_interval_s
-        may &= self._has_room(views, rows, source, destination)
+        may &= observations.time_s >= self.ordered_s[source, destination] + self._rule.min_reorder_interval_s
+        may &= self._has_room(observations, rows, source, destination)
         ends = zip(source[may].tolist(), destination[may].tolist(), strict=True)
         for row, pair in zip(rows[may].tolist(), ends, strict=True):
             short[row].append(pair)
         return short
 
-    def _wanted(self, views: Views) -> tuple[Ints, Ints, Ints, Ints]:
+    def _wanted(self, observations: Observation) -> tuple[Ints, Ints, Ints, Ints]:
         """Peers of which something is worth keeping: row of the site, source, destination and level of each.
 
         Asked first, because they are few.
         """
         local = self._context.control == "local"
         width = self._rule.tracked_pairs * (1 if local else self._context.network.node_count)
-        rows, places = (views.peer_source[:, :width] >= 0).nonzero()
-        source, destination = views.peer_source[rows, places], views.peer_destination[rows, places]
-        life_s = self._lives(views, rows, source, destination)
-        level = self._levels(source, views.peer_rate_hz[rows, places], life_s)
+        rows, places = (observations.top_pair_source[:, :width] >= 0).nonzero()
+        source, destination = observations.top_pair_source[rows, places], observations.top_pair_destination[rows, places]
+        life_s = self._lives(observations, rows, source, destination)
+        level = self._levels(source, observations.top_pair_rate_hz[rows, places], life_s)
         some = level > 0
         return rows[some], source[some], destination[some], level[some]
 
-    def _held(self, views: Views, rows: Ints, source: Ints, destination: Ints) -> tuple[Ints, Ints]:
+    def _held(self, observations: Observation, rows: Ints, source: Ints, destination: Ints) -> tuple[Ints, Ints]:
         """Pairs kept or on order for each peer, and all that the site knows of at the peer's."""
         if self._context.control == "local":
-            partner = np.where(views.stock_owner >= 0, views.stock_partner, -1)
+            partner = np.where(observations.stock_owner >= 0, observations.stock_partner, -1)
             kept = (partner[rows] == destination[:, None]).sum(axis=1)
             return kept, kept
         nodes = self._context.network.node_count
-        owned = views.stock_owner[0] >= 0
-        owner, partner = views.stock_owner[0][owned], views.stock_partner[0][owned]
+        owned = observations.stock_owner[0] >= 0
+        owner, partner = observations.stock_owner[0][owned], observations.stock_partner[0][owned]
         on_hand = np.bincount(owner * nodes + partner, minlength=nodes * nodes)
         return on_hand[source * nodes + destination], np.bincount(partner, minlength=nodes)[destination]
 
-    def _has_room(self, views: Views, rows: Ints, source: Ints, destination: Ints) -> NDArray[np.bool_]:
+    def _has_room(self, observations: Observation, rows: Ints, source: Ints, destination: Ints) -> NDArray[np.bool_]:
         """Whether both ends have qubits to spare; peers that a node has no news of are believed to."""
-        enough = views.status[:, :, FREE_MEMORIES] >= self._rule.min_free_memories
+        enough = observations.status[:, :, FREE_MEMORIES] >= self._rule.min_free_memories
         if self._context.control == "central":
             spare = np.zeros(self._context.network.node_count, dtype=np.bool_)
-            spare[views.known[0]] = enough[0]
+            spare[observations.known[0]] = enough[0]
             return np.asarray(spare[source] & spare[destination])
-        full = (views.known[rows] == destination[:, None]) & ~enough[rows]
+        full = (observations.known[rows] == destination[:, None]) & ~enough[rows]
         return np.asarray(enough[rows, 0] & ~full.any(axis=1))
 
     def _levels(self, source: Ints, rate_hz: Floats, life_s: Floats) -> Ints:
@@ -137,26 +137,26 @@ class BaseStock:
             mean = rate_hz * life_s * self._surge.factor(source, life_s)
         return np.searchsorted(self._least_means, np.where(np.isnan(mean), 0.0, mean), side="right")
 
-    def _lives(self, views: Views, rows: Ints, source: Ints, destination: Ints) -> Floats:
+    def _lives(self, observations: Observation, rows: Ints, source: Ints, destination: Ints) -> Floats:
         """Useful life of stock over the path with fewest hops, 0 without a path."""
-        if views.away_node.shape[1] or views.away_link.shape[1]:
-            away = [views.away(row) for row in range(len(views))]
+        if observations.unavailable_node.shape[1] or observations.unavailable_link.shape[1]:
+            unavailable = [observations.unavailable(row) for row in range(len(observations))]
             asked = zip(source.tolist(), destination.tolist(), rows.tolist(), strict=True)
-            return np.array([self._life_s(first, second, away[row]) for first, second, row in asked])
+            return np.array([self._life_s(first, second, unavailable[row]) for first, second, row in asked])
         new = np.isnan(self._lives_s[source, destination])
         for first, second in zip(source[new].tolist(), destination[new].tolist(), strict=True):
-            self._lives_s[first, second] = self._life_s(first, second, NOTHING_AWAY)
+            self._lives_s[first, second] = self._life_s(first, second, ALL_AVAILABLE)
         return self._lives_s[source, destination]
 
     def replenish(
-        self, missing: list[tuple[int, int]], load: Load, *, now_s: float, away: Away = NOTHING_AWAY
+        self, missing: list[tuple[int, int]], load: Load, *, now_s: float, unavailable: Unavailable = ALL_AVAILABLE
     ) -> Iterator[Allocation]:
         """Orders for what is missing, each over the quickest path whose repeaters are idle and not away."""
         idle = load.sources_idle(pairs=self._rule.max_source_backlog)
         for source, destination in missing:
             if not (idle[source] and idle[destination]):
                 continue
-            choice = self._quiet_choice(source, destination, load, away)
+            choice = self._quiet_choice(source, destination, load, unavailable)
             order = self._order(choice, now_s) if choice else None
             if choice is not None and order is not None:
                 self.ordered_s[source, destination] = now_s
@@ -164,13 +164,13 @@ class BaseStock:
                 idle = load.sources_idle(pairs=self._rule.max_source_backlog)
                 yield order
 
-    def _life_s(self, source: int, destination: int, away: Away) -> float:
-        paths = self._context.routes.paths(source, destination, away)
+    def _life_s(self, source: int, destination: int, unavailable: Unavailable) -> float:
+        paths = self._context.routes.paths(source, destination, unavailable)
         if not paths:
             return 0.0
         return self._context.estimates.useful_life_s(paths[0], self._rule.target_fidelity)
 
-    def _quiet_choice(self, source: int, destination: int, load: Load, away: Away) -> Choice | None:
+    def _quiet_choice(self, source: int, destination: int, load: Load, unavailable: Unavailable) -> Choice | None:
         return self._planner.choose(
             source,
             destination,
@@ -178,7 +178,7 @@ class BaseStock:
             target_fidelity=self._rule.target_fidelity,
             within_s=np.inf,
             quiet=True,
-            away=away,
+            unavailable=unavailable,
         )
 
     def _order(self, choice: Choice, now_s: float) -> Allocation | None:

@@ -1,6 +1,6 @@
 """All that an arm with a right to stock keeps: remote pairs for its peers, link pairs for its paths.
 
-Rights decide which of the two: link pairs with any right to stock, remote pairs from "remote" on. Without one
+Pregeneration decide which of the two: link pairs with any right to stock, remote pairs from "remote" on. Without one
 nothing is kept and nothing costs time. Source, knowledge and work are those of `base_stock`, `link_stock` and
 `demand_levels`.
 """
@@ -19,7 +19,7 @@ from qdpem.policies.inventory.stock_levels import Surge
 from qdpem.policies.routing.delay_model import Load
 from qdpem.policies.routing.planner import Planner
 from qdpem.policies.routing.stocked_pairs import Shelf, ready_stock
-from qdpem.policy.interface import Allocation, Context, Views
+from qdpem.policy.interface import Allocation, Context, Observation
 
 
 class Stockroom:
@@ -29,31 +29,31 @@ class Stockroom:
         self._surge = Surge(context)
         self._remote = BaseStock(context, planner, rule=rule, surge=self._surge)
         self._links = LinkStock(context, rule=rule)
-        self.is_open = context.rights != "serve"
+        self.is_open = context.pregeneration != "none"
 
-    def occasions(self, views: Views) -> Iterator[tuple[Views, list[tuple[int, int]]]]:
+    def occasions(self, observations: Observation) -> Iterator[tuple[Observation, list[tuple[int, int]]]]:
         """Take in what the views forecast; then the view of each site where a request waits or a peer is
         short of remote pairs, with those peers, most asked for first."""
-        waiting = np.any(views.request_id >= 0, axis=1).tolist()
+        waiting = np.any(observations.request_id >= 0, axis=1).tolist()
         missing: list[list[tuple[int, int]]] = [[] for _ in waiting]
         if self.is_open:
-            self._surge.hear(views)
-            missing = self._remote.missing(views)
+            self._surge.hear(observations)
+            missing = self._remote.missing(observations)
         for row, (waits, short) in enumerate(zip(waiting, missing, strict=True)):
             if waits or short:
-                yield views[row], short
+                yield observations[row], short
 
-    def shelf(self, view: Views) -> Shelf:
+    def shelf(self, observation: Observation) -> Shelf:
         """Ready pairs of a view of one site."""
-        return ready_stock(view) if self.is_open else {}
+        return ready_stock(observation) if self.is_open else {}
 
-    def replenish(self, missing: list[tuple[int, int]], load: Load, view: Views) -> list[Allocation]:
+    def replenish(self, missing: list[tuple[int, int]], load: Load, observation: Observation) -> list[Allocation]:
         """Orders for what is missing, where they disturb nobody; `load` counts their work."""
-        return list(self._remote.replenish(missing, load, now_s=view.time_s, away=view.away()))
+        return list(self._remote.replenish(missing, load, now_s=observation.time_s, unavailable=observation.unavailable()))
 
-    def link_orders(self, views: Views) -> list[Allocation]:
+    def link_orders(self, observations: Observation) -> list[Allocation]:
         """Orders of link pairs, at most one for each node that takes part."""
-        return self._links.orders(views) if self.is_open else []
+        return self._links.orders(observations) if self.is_open else []
 
     def state(self) -> dict[str, NDArray[Any]]:
         """When stock was last ordered for each pair of nodes, and forecasts heard; the map says the rest."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qdpem.policies.routing.expiring_set import Noted
 from qdpem.policies.routing.pending_requests import Waiting, waiting_requests
-from qdpem.policy.interface import Context, Views
+from qdpem.policy.interface import Context, Observation
 
 Floats = NDArray[np.float64]
 _PSEUDO_REQUESTS = 10.0
@@ -46,18 +46,18 @@ class DemandSeen:
         self._seen = Noted("seen")
         self.last_s = np.nan
 
-    def note(self, view: Views) -> None:
+    def note(self, observation: Observation) -> None:
         """Take in the requests of a view that were not there before."""
         if np.isnan(self.last_s):
-            listed = view.peer_source[0] >= 0
-            rate_hz = view.peer_rate_hz[0, listed]
-            ends = view.peer_source[0, listed], view.peer_destination[0, listed]
+            listed = observation.top_pair_source[0] >= 0
+            rate_hz = observation.top_pair_rate_hz[0, listed]
+            ends = observation.top_pair_source[0, listed], observation.top_pair_destination[0, listed]
             np.add.at(self.total, ends, self._demand_time_constant_s * rate_hz)
-            self.last_s = view.time_s
-        for request in waiting_requests(view):
-            if not self._seen.holds(request.id, view.time_s):
+            self.last_s = observation.time_s
+        for request in waiting_requests(observation):
+            if not self._seen.holds(request.id, observation.time_s):
                 self._seen.note(request.id, request.deadline_s)
-                self._count(request, view.time_s)
+                self._count(request, observation.time_s)
 
     def fade(self, now_s: float) -> None:
         """Bring the counts to `now_s`, and forget requests that cannot come again."""
@@ -67,9 +67,9 @@ class DemandSeen:
         self.last_s = now_s
         self._seen.forget(now_s)
 
-    def rates(self, view: Views) -> Iterator[tuple[int, int, Asked, float]]:
+    def rates(self, observation: Observation) -> Iterator[tuple[int, int, Asked, float]]:
         """Lower node, higher node, class and requests per second of all that is asked for."""
-        rate_hz = self.total / self._demand_time_constant_s * self._forecast_factor(view)[:, None]
+        rate_hz = self.total / self._demand_time_constant_s * self._forecast_factor(observation)[:, None]
         pair_hz = np.triu(rate_hz + rate_hz.T, k=1)
         own = self.of_class + self.of_class.transpose(0, 2, 1)
         network = own.sum(axis=(1, 2))
@@ -79,11 +79,11 @@ class DemandSeen:
             for kind, asked in enumerate(self.classes):
                 yield low, high, asked, float(pair_hz[low, high] * share[kind, low, high])
 
-    def _forecast_factor(self, view: Views) -> Floats:
+    def _forecast_factor(self, observation: Observation) -> Floats:
         """By how much the next requests of each source are expected to exceed what it has asked, [N]."""
-        known = view.known[0] >= 0
+        known = observation.known[0] >= 0
         ahead_hz = np.full(len(self.total), np.nan)
-        ahead_hz[view.known[0, known]] = view.forecast[0, known, : self._steps].mean(axis=1) / self._step_s
+        ahead_hz[observation.known[0, known]] = observation.forecast[0, known, : self._steps].mean(axis=1) / self._step_s
         asked_hz = self.total.sum(axis=1) / self._demand_time_constant_s
         factor = np.divide(ahead_hz, asked_hz, out=np.ones_like(asked_hz), where=asked_hz > 0.0)
         return np.where(np.isnan(factor), 1.0, factor)

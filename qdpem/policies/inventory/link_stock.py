@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.network.graph import Network
-from qdpem.network.outages import Away
+from qdpem.network.outages import Unavailable
 from qdpem.network.routing import Path
 from qdpem.policies.inventory.base_stock import BaseStockRule
 from qdpem.policy.interface import (
@@ -29,7 +29,7 @@ from qdpem.policy.interface import (
     Context,
     Floats,
     Ints,
-    Views,
+    Observation,
 )
 
 _LONGEST_LIFE_S = 3600.0
@@ -77,54 +77,54 @@ class LinkStock:
         self._owner, self._partner = self._level.nonzero()
         self._lives_s = np.full(context.network.link_count, np.nan)
 
-    def orders(self, views: Views) -> list[Allocation]:
+    def orders(self, observations: Observation) -> list[Allocation]:
         """Orders of the sites asked now, at most one for each node that takes part."""
         if not len(self._owner):
             return []
-        wanted = self._of_controller(views) if views.site[0] == CONTROLLER else self._of_sites(views)
-        made = [self._order(owner, partner, views.time_s, away) for owner, partner, away in wanted]
+        wanted = self._of_controller(observations) if observations.site[0] == CONTROLLER else self._of_sites(observations)
+        made = [self._order(owner, partner, observations.time_s, unavailable) for owner, partner, unavailable in wanted]
         return [order for order in made if order is not None]
 
-    def _of_sites(self, views: Views) -> Iterator[tuple[int, int, Away]]:
-        near, quiet = views.known[:, 1:], self._quiet(views.status)
+    def _of_sites(self, observations: Observation) -> Iterator[tuple[int, int, Unavailable]]:
+        near, quiet = observations.known[:, 1:], self._quiet(observations.status)
         rows, places = ((near >= 0) & quiet[:, :1] & quiet[:, 1:]).nonzero()
-        owner, partner = views.site[rows], near[rows, places]
-        on_hand = (views.stock_partner[rows] == partner[:, None]).sum(axis=1)
+        owner, partner = observations.site[rows], near[rows, places]
+        on_hand = (observations.stock_partner[rows] == partner[:, None]).sum(axis=1)
         may = on_hand < self._level[owner, partner]
-        may &= views.time_s >= self.ordered_s[owner, partner] + self._rule.min_reorder_interval_s
+        may &= observations.time_s >= self.ordered_s[owner, partner] + self._rule.min_reorder_interval_s
         least = np.full(near.shape, _MANY)
         least[rows[may], places[may]] = on_hand[may]
         place = least.argmin(axis=1)
         for row in np.unique(rows[may]).tolist():
-            yield int(views.site[row]), int(near[row, place[row]]), views.away(row)
+            yield int(observations.site[row]), int(near[row, place[row]]), observations.unavailable(row)
 
-    def _of_controller(self, views: Views) -> Iterator[tuple[int, int, Away]]:
+    def _of_controller(self, observations: Observation) -> Iterator[tuple[int, int, Unavailable]]:
         nodes, owner, partner = self._context.network.node_count, self._owner, self._partner
-        owned = views.stock_owner[0] >= 0
-        pairs = views.stock_owner[0][owned] * nodes + views.stock_partner[0][owned]
+        owned = observations.stock_owner[0] >= 0
+        pairs = observations.stock_owner[0][owned] * nodes + observations.stock_partner[0][owned]
         on_hand = np.bincount(pairs, minlength=nodes * nodes)[owner * nodes + partner]
         quiet = np.zeros(nodes, dtype=np.bool_)
-        quiet[views.known[0]] = self._quiet(views.status)[0]
+        quiet[observations.known[0]] = self._quiet(observations.status)[0]
         may = (on_hand < self._level[owner, partner]) & quiet[owner] & quiet[partner]
-        may &= views.time_s >= self.ordered_s[owner, partner] + self._rule.min_reorder_interval_s
+        may &= observations.time_s >= self.ordered_s[owner, partner] + self._rule.min_reorder_interval_s
         wanted = np.flatnonzero(may)
-        away = views.away()
+        unavailable = observations.unavailable()
         for kept in wanted[np.argsort(on_hand[wanted], kind="stable")].tolist():
             ends = int(owner[kept]), int(partner[kept])
             if quiet[list(ends)].all():
                 quiet[list(ends)] = False
-                yield (*ends, away)
+                yield (*ends, unavailable)
 
     def _quiet(self, status: Floats) -> NDArray[np.bool_]:
         """Nodes with qubits to spare and nothing ahead at the source; not those that say nothing."""
         ahead = np.fmax(status[:, :, EMISSION_BACKLOG], status[:, :, ORDERED_PAIRS])
         return (ahead <= self._rule.max_link_backlog) & (status[:, :, FREE_MEMORIES] >= self._rule.min_free_memories)
 
-    def _order(self, owner: int, partner: int, now_s: float, away: Away) -> Allocation | None:
+    def _order(self, owner: int, partner: int, now_s: float, unavailable: Unavailable) -> Allocation | None:
         network, rule = self._context.network, self._rule
         link = network.link_between[owner, partner]
         life_s, rate_hz = self._life_s(link), float(network.link_rate_hz[link])
-        if life_s < rule.min_lifetime_s or not rate_hz > 0.0 or away.hits((owner, partner), (link,)):
+        if life_s < rule.min_lifetime_s or not rate_hz > 0.0 or unavailable.hits((owner, partner), (link,)):
             return None
         self.ordered_s[owner, partner] = now_s
         return Allocation(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.network.graph import Network
-from qdpem.policy.interface import Views
+from qdpem.policy.interface import Observation
 
 Ints = NDArray[np.int64]
 _EARLY_S = 1e-6
@@ -63,15 +63,15 @@ class Shelves:
         self.kept_until_s = np.full((nodes, most), np.nan)
         self.period, self.epoch = np.full((2, nodes), -1)
 
-    def look(self, views: Views) -> None:
+    def look(self, observations: Observation) -> None:
         """What is new on the shelf, and what is gone from it before its time, which was of use."""
-        sites = views.site
-        mine = views.stock_owner == sites[:, None]
-        place = np.where(mine, self.place[sites[:, None], np.maximum(views.stock_partner, 0)], -1)
-        ids = np.where((place >= 0) & (views.stock_ready == 1), views.stock_id, -1)
+        sites = observations.site
+        mine = observations.stock_owner == sites[:, None]
+        place = np.where(mine, self.place[sites[:, None], np.maximum(observations.stock_partner, 0)], -1)
+        ids = np.where((place >= 0) & (observations.stock_ready == 1), observations.stock_id, -1)
         kept = self.kept_id[sites]
         gone = (kept >= 0) & ~(kept[:, :, None] == ids[:, None, :]).any(axis=2)
-        early = gone & (views.time_s < self.kept_until_s[sites] - _EARLY_S)
+        early = gone & (observations.time_s < self.kept_until_s[sites] - _EARLY_S)
         rows, columns = np.nonzero(early)
         self.used[sites[rows], self.kept_place[sites[rows], columns]] = True
         rows, columns = np.nonzero(gone)
@@ -79,11 +79,11 @@ class Shelves:
         new = (ids >= 0) & ~(ids[:, :, None] == kept[:, None, :]).any(axis=2)
         for row, column in np.argwhere(new).tolist():
             self._keep(int(sites[row]), int(place[row, column]), int(ids[row, column]))
-        made = (place >= 0) & (views.stock_ready == 0)
+        made = (place >= 0) & (observations.stock_ready == 0)
         pending = (np.where(made, place, -1)[:, :, None] == np.arange(self.degree)).any(axis=1)
         failed = ~pending & ~np.isnan(self.ordered_until_s[sites])
         rows, columns = np.nonzero(failed)
-        self.barred_until_s[sites[rows], columns] = views.time_s + self._back_off_s
+        self.barred_until_s[sites[rows], columns] = observations.time_s + self._back_off_s
         self.ordered_until_s[sites[rows], columns] = np.nan
 
     def may_order(self, site: int, place: int, now_s: float) -> bool:

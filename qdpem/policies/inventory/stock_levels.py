@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.policies.routing.delay_model import Floats
-from qdpem.policy.interface import CONTROLLER, Context, Ints, Views
+from qdpem.policy.interface import CONTROLLER, Context, Ints, Observation
 
 _BISECTIONS = 60
 _HIGHEST_MEAN = 1e3
@@ -61,13 +61,13 @@ class Surge:
         self._ahead = np.full((nodes, horizon), np.nan)
         self._factor = np.ones((nodes, horizon))
 
-    def hear(self, views: Views) -> None:
+    def hear(self, observations: Observation) -> None:
         """Take in what the sites asked now are forecast, once a step for each node."""
-        step = math.floor(views.time_s / self._step_s + 1e-9)
-        if views.site[0] == CONTROLLER:
-            nodes, forecast = views.known[0], views.forecast[0]
+        step = math.floor(observations.time_s / self._step_s + 1e-9)
+        if observations.site[0] == CONTROLLER:
+            nodes, forecast = observations.known[0], observations.forecast[0]
         else:
-            nodes, forecast = views.site, views.forecast[:, 0]
+            nodes, forecast = observations.site, observations.forecast[:, 0]
         new = (self.heard[2, nodes] < step) & ~np.isnan(forecast[:, 0])
         if not new.any():
             return

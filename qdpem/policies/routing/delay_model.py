@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.network.graph import Network
-from qdpem.network.outages import NOTHING_AWAY, Away
+from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 from qdpem.network.path_estimates import MAX_ROUNDS
 from qdpem.network.routing import Path
 from qdpem.policy.interface import (
@@ -33,7 +33,7 @@ from qdpem.policy.interface import (
     TOKEN_BACKLOG,
     TOKENS,
     Context,
-    Views,
+    Observation,
 )
 
 Floats = NDArray[np.float64]
@@ -119,20 +119,20 @@ class OptionsBetween:
         # What is away changes without end.
         self._around = lru_cache(_KEPT_DETOURS)(self._find_around)
 
-    def between(self, source: int, destination: int, away: Away) -> Options | None:
+    def between(self, source: int, destination: int, unavailable: Unavailable) -> Options | None:
         """Options of all K paths and 3 plans; None without a path."""
-        if away:
-            return self._around(source, destination, away)
+        if unavailable:
+            return self._around(source, destination, unavailable)
         key = (source, destination)
         if key not in self._found:
             self._found[key] = self._over(self._context.routes.paths(source, destination))
         return self._found[key]
 
-    def _find_around(self, source: int, destination: int, away: Away) -> Options | None:
+    def _find_around(self, source: int, destination: int, unavailable: Unavailable) -> Options | None:
         routes = self._context.routes
-        paths = routes.paths(source, destination, away)
+        paths = routes.paths(source, destination, unavailable)
         if paths is routes.paths(source, destination):
-            return self.between(source, destination, NOTHING_AWAY)
+            return self.between(source, destination, ALL_AVAILABLE)
         return self._over(paths)
 
     def _over(self, paths: tuple[Path, ...]) -> Options | None:
@@ -256,13 +256,13 @@ class Load:
 
     @classmethod
     def of_view(
-        cls, view: Views, network: Network, *, unobserved_backlog: float = 0.0, unobserved_tokens: float = 1.0
+        cls, observation: Observation, network: Network, *, unobserved_backlog: float = 0.0, unobserved_tokens: float = 1.0
     ) -> Load:
-        """What the one site of `view` believes; `unseen` is believed of nodes it has no news of."""
-        known = view.known[0]
+        """What the one site of `observation` believes; `unseen` is believed of nodes it has no news of."""
+        known = observation.known[0]
         nodes = known[known >= 0]
-        status = view.status[0, known >= 0]
-        age_s = view.status_age_s[0, known >= 0]
+        status = observation.status[0, known >= 0]
+        age_s = observation.status_age_s[0, known >= 0]
         pairs, swaps = np.full(network.node_count, unobserved_backlog), np.zeros(network.node_count)
         pairs[nodes] = np.fmax(np.fmax(status[:, EMISSION_BACKLOG], status[:, ORDERED_PAIRS]), 0.0)
         swaps[nodes] = np.fmax(np.fmax(status[:, TOKEN_BACKLOG], status[:, ORDERED_SWAPS]), 0.0)

@@ -43,7 +43,7 @@ class Offers(OptionsBetween):
         finish_s = options.finish_s(load, pairs=request.pairs)
         given_up = delay_weight_per_s * (finish_s + request.pairs * options.work_s)
         ranked = np.where(gain > least_gain, given_up - gain, np.inf)
-        for share in (0.0 if request.standing else storage_fraction, 0.0):
+        for share in (0.0 if request.persistence else storage_fraction, 0.0):
             for index in _ascending(ranked.ravel()):
                 rounds, row = divmod(index, len(options.paths))
                 path, wait_s = options.paths[row], float(finish_s[rounds, row])

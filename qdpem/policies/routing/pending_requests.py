@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from physics.plans import Plan
-from qdpem.policy.interface import Allocation, Context, Views
+from qdpem.policy.interface import Allocation, Context, Observation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Waiting:
     target_fidelity: float
     pairs: int
     deadline_s: float
-    standing: bool = False
+    persistence: bool = False
 
     def allocation(self, path: tuple[int, ...], *, plan: Plan | None = None) -> Allocation:
         """Serve it over `path` at its own target until its deadline."""
@@ -44,19 +44,19 @@ def command_s(context: Context, source: int) -> float:
     return float(network.distance_s[network.median_node, source]) + plane.service_time_s
 
 
-def waiting_requests(view: Views) -> Iterator[Waiting]:
+def waiting_requests(observation: Observation) -> Iterator[Waiting]:
     """The waiting requests of a view of one site that can still be in time, oldest first."""
     columns = (
-        view.request_id[0].tolist(),
-        view.request_source[0].tolist(),
-        view.request_destination[0].tolist(),
-        view.request_target_fidelity[0].tolist(),
-        view.request_pairs[0].tolist(),
-        view.request_deadline_s[0].tolist(),
-        view.request_standing[0].tolist(),
+        observation.request_id[0].tolist(),
+        observation.request_source[0].tolist(),
+        observation.request_destination[0].tolist(),
+        observation.request_target_fidelity[0].tolist(),
+        observation.request_pairs[0].tolist(),
+        observation.request_deadline_s[0].tolist(),
+        observation.request_persistence[0].tolist(),
     )
-    for request, source, destination, target, pairs, deadline_s, standing in zip(*columns, strict=True):
-        if request >= 0 and deadline_s > view.time_s:
+    for request, source, destination, target, pairs, deadline_s, persistence in zip(*columns, strict=True):
+        if request >= 0 and deadline_s > observation.time_s:
             yield Waiting(
                 id=request,
                 source=source,
@@ -64,5 +64,5 @@ def waiting_requests(view: Views) -> Iterator[Waiting]:
                 target_fidelity=target,
                 pairs=pairs,
                 deadline_s=deadline_s,
-                standing=standing > 0,
+                persistence=persistence > 0,
             )

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from physics.plans import Plan
-from qdpem.network.outages import NOTHING_AWAY, Away
+from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 from qdpem.network.routing import Path
 from qdpem.policies.routing.delay_model import Flags, Floats, Load, Options, OptionsBetween
 from qdpem.policies.routing.stocked_pairs import (
@@ -101,7 +101,7 @@ class Planner:
         within_s: float,
         pairs: int = 1,
         quiet: bool = False,
-        away: Away = NOTHING_AWAY,
+        unavailable: Unavailable = ALL_AVAILABLE,
         shelf: Shelf | None = None,
         left_s: float = 0.0,
         busy_s: float = np.inf,
@@ -112,7 +112,7 @@ class Planner:
         that age, the quickest that meets it with fresh pairs is taken; if none does, and end rounds are
         allowed, the quickest that meets it by distilling two such pairs end to end. Options that even an
         idle network is not expected to finish within `within_s`, or this one within `busy_s`, are left out;
-        `quiet` also leaves out paths over repeaters that are not idle. Paths go round what is `away`. Pairs
+        `quiet` also leaves out paths over repeaters that are not idle. Paths go round what is `unavailable`. Pairs
         on the `shelf` stand in for links and, with the right to virtual links, for a stretch of a path, as
         far as ageing allows while `left_s` are left.
         """
@@ -125,11 +125,11 @@ class Planner:
             left_s=left_s,
             busy_s=busy_s,
         )
-        options = self._options.between(source, destination, away)
+        options = self._options.between(source, destination, unavailable)
         plain = self._over_links(options, ask, load, quiet, shelf) if options is not None else None
-        if not shelf or self._context.rights != "virtual":
+        if not shelf or self._context.pregeneration != "virtual-link":
             return plain
-        virtual = self._over_stock(ask, load, shelf, away)
+        virtual = self._over_stock(ask, load, shelf, unavailable)
         if plain is None or (virtual is not None and virtual.cost_s < plain.cost_s):
             return virtual
         return plain
@@ -194,10 +194,10 @@ class Planner:
         fidelity = self._context.estimates.fidelity(path, rounds=rounds, age_s=age_s)
         return fidelity if aged is None else scaled(fidelity, aged.factor[row])
 
-    def _over_stock(self, ask: Ask, load: Load, shelf: Shelf, away: Away) -> Choice | None:
+    def _over_stock(self, ask: Ask, load: Load, shelf: Shelf, unavailable: Unavailable) -> Choice | None:
         """The cheapest path over a stocked remote pair that meets the target as nodes will see it."""
         best = None
-        for ends, ways in self._virtual.between(ask.source, ask.destination, shelf, away):
+        for ends, ways in self._virtual.between(ask.source, ask.destination, shelf, unavailable):
             options = ways.options
             idle_s = options.finish_after_s(self._idle_waits(options, ask.pairs))[0]
             in_time = np.flatnonzero(idle_s <= ask.within_s).tolist()

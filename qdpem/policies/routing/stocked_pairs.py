@@ -19,7 +19,7 @@ from qdpem.network.path_estimates import Estimates
 from qdpem.network.routing import Path
 from qdpem.policies.routing.delay_model import Flags
 from qdpem.policies.routing.pending_requests import Waiting
-from qdpem.policy.interface import Allocation, Views
+from qdpem.policy.interface import Allocation, Observation
 
 ADMITTED_WAIT_SHARE = 0.3
 """Share of the time left that fresh pairs must be able to wait beside an aged one: the nodes' rule."""
@@ -41,11 +41,11 @@ def scaled(fidelity: float, factor: float) -> float:
     return 0.25 + (fidelity - 0.25) * factor
 
 
-def ready_stock(view: Views) -> Shelf:
+def ready_stock(observation: Observation) -> Shelf:
     """The shelf that a view of one site shows."""
     found: defaultdict[tuple[int, int], list[float]] = defaultdict(list)
-    ready = view.stock_ready[0] == 1
-    columns = (view.stock_owner[0], view.stock_partner[0], view.stock_fidelity[0])
+    ready = observation.stock_ready[0] == 1
+    columns = (observation.stock_owner[0], observation.stock_partner[0], observation.stock_fidelity[0])
     for owner, partner, fidelity in zip(*(column[ready].tolist() for column in columns), strict=True):
         found[owner, partner].append(fidelity)
     return dict(found)
@@ -57,7 +57,7 @@ def serve_from_stock(request: Waiting, shelf: Shelf, *, fidelity_margin: float) 
 
     What is taken leaves `shelf`.
     """
-    if request.standing:
+    if request.persistence:
         return None
     kept = shelf.get((request.source, request.destination), [])
     good = sorted(value for value in kept if value >= request.target_fidelity + fidelity_margin)[: request.pairs]

@@ -18,7 +18,7 @@ from itertools import product
 
 import numpy as np
 
-from qdpem.network.outages import Away
+from qdpem.network.outages import Unavailable
 from qdpem.network.routing import Path
 from qdpem.policies.routing.delay_model import Options, options_over
 from qdpem.policies.routing.stocked_pairs import Shelf, weight_of
@@ -55,11 +55,11 @@ class VirtualLinks:
         self._loss_hz: dict[Ends, float] = {}
         self._ways = lru_cache(_KEPT_WAYS)(self._find)
 
-    def between(self, source: int, destination: int, shelf: Shelf, away: Away) -> list[tuple[Ends, Ways]]:
+    def between(self, source: int, destination: int, shelf: Shelf, unavailable: Unavailable) -> list[tuple[Ends, Ways]]:
         """(owner, partner) and ways of the up to four on the shelf that leave fewest links to be made."""
         found = []
         for ends in self._shortening(source, destination, shelf):
-            ways = self._ways(source, destination, ends, away)
+            ways = self._ways(source, destination, ends, unavailable)
             if ways is not None:
                 found.append((ends, ways))
         return found
@@ -85,17 +85,17 @@ class VirtualLinks:
         order = found[np.argsort(left[found], kind="stable")][:_MOST_PAIRS]
         return list(zip(owner[order].tolist(), partner[order].tolist(), strict=True))
 
-    def _find(self, source: int, destination: int, ends: Ends, away: Away) -> Ways | None:
+    def _find(self, source: int, destination: int, ends: Ends, unavailable: Unavailable) -> Ways | None:
         routes, rates = self._context.routes, self._network.repeater_rate_hz
         owner, partner = ends
         inner = {owner, partner} - {source, destination}
         if owner == destination or partner == source or any(rates[node] <= 0.0 for node in inner):
             return None
-        if away.hits((source, owner, partner, destination), ()):
+        if unavailable.hits((source, owner, partner, destination), ()):
             return None
-        before = routes.paths(source, owner, away)[:_MOST_STRETCHES] if owner != source else _NOWHERE
+        before = routes.paths(source, owner, unavailable)[:_MOST_STRETCHES] if owner != source else _NOWHERE
         after = (
-            routes.paths(partner, destination, away)[:_MOST_STRETCHES] if partner != destination else _NOWHERE
+            routes.paths(partner, destination, unavailable)[:_MOST_STRETCHES] if partner != destination else _NOWHERE
         )
         whole, stretches = [], []
         for first, second in product(before, after):

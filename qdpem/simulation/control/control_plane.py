@@ -14,7 +14,7 @@ import numpy as np
 from qdpem.events.tables import REASONS
 from qdpem.policy.interface import CONTROLLER, Allocation
 from qdpem.rng import Coins
-from qdpem.scenario.schema import Control, ControlPlane
+from qdpem.scenario.schema import Control, ControlSettings
 from qdpem.simulation.execution.reservations import Reservation
 from qdpem.simulation.resources.requests import Request
 from qdpem.simulation.resources.state import World
@@ -35,7 +35,7 @@ class Desk:
         *,
         world: World,
         control: Control,
-        plane: ControlPlane,
+        plane: ControlSettings,
         seed: int,
         heard: Callable[[Request], None],
         write: Callable[[tuple[object, ...]], None],

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.events.tables import OUTAGE_KINDS
-from qdpem.network.outages import NOTHING_AWAY, Outage
+from qdpem.network.outages import ALL_AVAILABLE, Outage
 from qdpem.network.rows import padded
 from qdpem.policy.interface import CONTROLLER
 from qdpem.simulation.control.control_plane import OUTAGE, Desk
@@ -46,17 +46,17 @@ class Outages:
         self._write = write
         self._changes = _changes(timeline)
         sites = world.network.node_count if desk.local else 1
-        self.heard = [NOTHING_AWAY] * sites
+        self.heard = [ALL_AVAILABLE] * sites
         while self._changes and self._changes[-1][0] <= 0.0:
             self._begin(self._changes.pop()[2])
         self._wait()
 
     def columns(self, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """`away_node` and `away_link` of `Views`, for these rows of sites."""
+        """`unavailable_node` and `unavailable_link` of `Observation`, for these rows of sites."""
         heard = [self.heard[row] for row in rows.tolist()]
         return {
-            "away_node": padded([sorted(one.nodes) for one in heard]),
-            "away_link": padded([sorted(one.links) for one in heard]),
+            "unavailable_node": padded([sorted(one.nodes) for one in heard]),
+            "unavailable_link": padded([sorted(one.links) for one in heard]),
         }
 
     def _wait(self) -> None:

@@ -21,7 +21,7 @@ class Holder(Claimant, Protocol):
     allocation: Allocation
     path: tuple[int, ...]
     track: Track
-    standing: int
+    persistence: int
 
     @property
     def lanes(self) -> Sequence[Lane]:
@@ -161,7 +161,7 @@ class Holdings:
         if several and pair.born_s + world.network.cutoff_s <= world.clock.now_s + step.delay_s:
             return False
         # A pair that came another way has its qubits from other links; what the link makes needs its own.
-        again = step.link >= 0 and (several or self._holder.standing != ONCE)
+        again = step.link >= 0 and (several or self._holder.persistence != ONCE)
         if again and set(world.stock.pools_of(pair)) != set(step.pools):
             return False
         return self._budget_of(lane).admits(pair, step)
@@ -169,7 +169,7 @@ class Holdings:
     def _budget_of(self, lane: Lane) -> FidelityBudget:
         if lane not in self._budgets:
             self._budgets[lane] = FidelityBudget(
-                self._world, self._holder.allocation, lane.hops, standing=self._holder.standing != ONCE
+                self._world, self._holder.allocation, lane.hops, persistence=self._holder.persistence != ONCE
             )
         return self._budgets[lane]
 

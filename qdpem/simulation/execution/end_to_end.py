@@ -28,7 +28,7 @@ class Principal(Order, Protocol):
     """What a lane needs of the reservation it works for."""
 
     track: Track
-    standing: int
+    persistence: int
 
     def free(self, position: int, pool: int, count: int) -> None:
         """Give back `count` qubits of `pool` held at `position`."""
@@ -104,7 +104,7 @@ class Lane:
 
     def consumed(self) -> None:
         """The finished pair was delivered or given up: its two qubits are free, or begin again."""
-        if self.reservation.standing != ONCE:
+        if self.reservation.persistence != ONCE:
             self.begin_again()
             return
         self.reservation.free(0, self.hops[0].pools[0], 1)
@@ -113,7 +113,7 @@ class Lane:
 
     def begin_again(self) -> None:
         """The next pair: the source tells all to begin it, or the links that have rested do."""
-        if self.reservation.standing == BY_LINK:
+        if self.reservation.persistence == BY_LINK:
             self.hops[0].freed(0)
             self.hops[-1].freed(1)
         else:
@@ -265,10 +265,10 @@ class Lane:
         """The two qubits just measured are free."""
         left, right = self.hops[position - 1], self.hops[position]
         left.known[1] = right.known[0] = False
-        if self.reservation.standing == ONCE:
+        if self.reservation.persistence == ONCE:
             self.reservation.free(position, left.pools[1], 1)
             self.reservation.free(position, right.pools[0], 1)
-        elif self.reservation.standing == BY_LINK:
+        elif self.reservation.persistence == BY_LINK:
             left.freed(1)
             right.freed(0)
 
@@ -276,7 +276,7 @@ class Lane:
         """Nothing spans `first` to `last` any more; each node hears of it in `heard_s` and begins again."""
         if any(hop.link < 0 for hop in self.hops[first:last]):
             self.reservation.fail(at)
-        elif self.reservation.standing == BY_LINK:
+        elif self.reservation.persistence == BY_LINK:
             # Inner qubits began again when they were measured.
             self._world.clock.after(heard_s[first], self._regain, first, first, last)
             self._world.clock.after(heard_s[last], self._regain, last, first, last)

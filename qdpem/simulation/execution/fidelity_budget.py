@@ -21,10 +21,10 @@ class FidelityBudget:
     Weights are Werner weights w = (4F - 1)/3, which multiply along a path of swapped Werner pairs.
     """
 
-    def __init__(self, world: World, allocation: Allocation, hops: list[Hop], *, standing: bool) -> None:
+    def __init__(self, world: World, allocation: Allocation, hops: list[Hop], *, persistence: bool) -> None:
         self._world = world
         # The end of a standing request says nothing of how long one pair of it takes.
-        left_s = 0.0 if standing else max(allocation.expires_s - world.clock.now_s, 0.0)
+        left_s = 0.0 if persistence else max(allocation.expires_s - world.clock.now_s, 0.0)
         wait_s = _WAITING_SHARE * left_s
         self._left = -_log_weight(allocation.target_fidelity)
         for path, rounds in _stretches(allocation.path, hops):

@@ -58,7 +58,7 @@ class Reservation:
         self.protocol = allocation.plan.protocol
         self.pumping = allocation.plan.schedule == "pumping"
         self.units = tuple(qubits_per_end(rounds, pumping=self.pumping) for rounds in self.rounds)
-        self.standing = request.standing if request is not None else ONCE
+        self.persistence = request.persistence if request is not None else ONCE
         self.purpose = PURPOSES.index(allocation.purpose)
         self.made_s = world.clock.now_s
         self.open = True
@@ -117,14 +117,14 @@ class Reservation:
 
     def free(self, position: int, pool: int, count: int) -> None:
         """Give back `count` qubits of `pool` held at `position`; a standing request keeps them all."""
-        if not self.standing:
+        if not self.persistence:
             self._holdings.give_back(position, pool, count)
 
     def retake(self, position: int, needs: dict[int, int]) -> bool:
         """Take so many qubits of each pool at `position` again, for what was lost, or give up all."""
         if self._holdings.released[position]:
             return False
-        if self.standing or not needs:
+        if self.persistence or not needs:
             return True
         taken = self._holdings.take(position, needs)
         if not taken and self.open:

@@ -19,7 +19,7 @@ from qdpem.simulation.resources.requests import Request
 from qdpem.simulation.resources.state import World
 
 
-class Knowledge:
+class StateReports:
     """Status news, forecasts and demand counts, each only as far as a site may know them."""
 
     def __init__(
@@ -30,7 +30,7 @@ class Knowledge:
         context: Context,
         forecaster: Forecaster,
         arrivals: Arrivals,
-        news_width: int,
+        message_width: int,
     ) -> None:
         self._world = world
         self._desk = desk
@@ -48,9 +48,9 @@ class Knowledge:
         self._book_place = nodes * np.arange(len(self.known))[:, None] + np.maximum(self.known, 0)
         self._delay_s = delay_s
         depth = int(np.ceil(delay_s.max() / self._epoch_s - 1e-9)) + 2
-        self._ring = np.zeros((depth, nodes, STATUS_WIDTH + news_width))
+        self._ring = np.zeros((depth, nodes, STATUS_WIDTH + message_width))
         self._epoch = -1
-        self._said = np.zeros((nodes, news_width))
+        self._said = np.zeros((nodes, message_width))
         self._peers = Peers(
             arrivals.history,
             nodes=nodes,

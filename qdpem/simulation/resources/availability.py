@@ -19,7 +19,7 @@ class Absent:
         self.links = [False] * network.link_count
         self.nodes: list[int] = []
 
-    def set_site(self, site: int, away: bool) -> None:
+    def set_site(self, site: int, unavailable: bool) -> None:
         """A node or the controller goes, or is back."""
-        self.sites[site] = away
+        self.sites[site] = unavailable
         self.nodes = [node for node, gone in enumerate(self.sites[:-1]) if gone]

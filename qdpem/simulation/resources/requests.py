@@ -53,7 +53,7 @@ class Request:
         "ready_s",
         "site",
         "source",
-        "standing",
+        "persistence",
         "target_fidelity",
         "time_s",
         "tries",
@@ -68,7 +68,7 @@ class Request:
         self.pairs = int(requests.pairs[row])
         self.deadline_s = float(requests.deadline_s[row])
         self.application = int(requests.application[row])
-        self.standing = int(requests.standing[row])
+        self.persistence = int(requests.persistence[row])
         self.site = self.source
         self.attempts = self.tries = 0
         self.hops = -1
@@ -112,14 +112,14 @@ class RequestBook:
         Its ageing ended at `ready_s`, when the last correction reached the destination; a pair for key
         distribution was measured at `operated_s`, without waiting for corrections.
         """
-        if request.standing or request.application == _MEASURED_AT_ONCE:
+        if request.persistence or request.application == _MEASURED_AT_ONCE:
             at_s = operated_s if request.application == _MEASURED_AT_ONCE else ready_s
             request.fidelities.append(self._deliver(lane, pair, at_s))
         else:
             request.held.append((lane, pair))
             request.ready_s = max(request.ready_s, ready_s)
         request.hops = max(request.hops, lane.link_hops)
-        if request.standing:
+        if request.persistence:
             request.tries = 1
             return
         if len(request.fidelities) + len(request.held) < request.pairs:
@@ -155,7 +155,7 @@ class RequestBook:
     def _fail(self, request: Request, outcome: str) -> None:
         """What it holds is released. A standing request has had what it could get."""
         self._release_held(request)
-        if request.standing and request.fidelities:
+        if request.persistence and request.fidelities:
             met = max(request.fidelities) >= request.target_fidelity
             outcome = "delivered" if met else "low_fidelity"
         self._end(request, outcome)
@@ -199,6 +199,6 @@ class RequestBook:
                 len(good),
                 request.attempts,
                 request.hops if outcome == "delivered" else -1,
-                request.standing,
+                request.persistence,
             )
         )

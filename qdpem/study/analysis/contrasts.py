@@ -14,18 +14,18 @@ from typing import Any
 
 from qdpem import registry
 from qdpem.scenario.load import parameters_of
-from qdpem.scenario.schema import RIGHTS, Arm
+from qdpem.scenario.schema import PREGENERATIONS, Arm
 from qdpem.study.analysis.metric_formats import headlines_of
 from qdpem.study.analysis.reference_arm import BLIND
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.analysis.statistics import PairedDifference, holm
 
-_DECLARED = {"name", "control", "rights", "knowledge", "_abc_impl"}
+_DECLARED = {"name", "control", "pregeneration", "forecaster", "_abc_impl"}
 """What a policy class may say and still be the rule of the class it is made from; the last is ABCMeta's."""
 
 LADDER_HEADINGS: Mapping[str, str] = {
-    "rights": "what rights alone are worth",
-    "knowledge": "what forecasts alone are worth",
+    "pregeneration": "what rights alone are worth",
+    "forecaster": "what forecasts alone are worth",
 }
 
 
@@ -72,8 +72,8 @@ def ladder_pairs(arms: Sequence[Arm]) -> dict[str, list[tuple[Arm, Arm]]]:
     """Setting -> the pairs of resolved arms that differ in it alone, as steps of its ladder."""
     brains = {arm.name: _brain(arm) for arm in arms}
     return {
-        "rights": rights_pairs(arms, brains.__getitem__),
-        "knowledge": knowledge_pairs(arms, brains.__getitem__),
+        "pregeneration": rights_pairs(arms, brains.__getitem__),
+        "forecaster": knowledge_pairs(arms, brains.__getitem__),
     }
 
 
@@ -84,12 +84,12 @@ def rights_pairs(arms: Sequence[Arm], brain: Callable[[str], object]) -> list[tu
     stock there is nothing to foresee for.
     """
     pairs = []
-    for group in _groups(arms, lambda arm: (brain(arm.name), arm.knowledge)):
-        rungs = {arm.rights: arm for arm in reversed(group)}
-        if group[0].knowledge in BLIND and RIGHTS[0] not in rungs:
+    for group in _groups(arms, lambda arm: (brain(arm.name), arm.forecaster)):
+        rungs = {arm.pregeneration: arm for arm in reversed(group)}
+        if group[0].forecaster in BLIND and PREGENERATIONS[0] not in rungs:
             alike = (one for one in arms if brain(one.name) == brain(group[0].name))
-            rungs |= {one.rights: one for one in alike if one.rights == RIGHTS[0] and one.knowledge in BLIND}
-        ladder = [rungs[right] for right in RIGHTS if right in rungs]
+            rungs |= {one.pregeneration: one for one in alike if one.pregeneration == PREGENERATIONS[0] and one.forecaster in BLIND}
+        ladder = [rungs[right] for right in PREGENERATIONS if right in rungs]
         pairs += list(pairwise(ladder))
     return pairs
 
@@ -101,10 +101,10 @@ def knowledge_pairs(arms: Sequence[Arm], brain: Callable[[str], object]) -> list
     one itself with the one that knows nothing.
     """
     pairs = []
-    for group in _groups(arms, lambda arm: (brain(arm.name), arm.rights)):
-        rungs = {arm.knowledge: arm for arm in reversed(group)}
-        blind = [rungs[knowledge] for knowledge in BLIND if knowledge in rungs]
-        seeing = [arm for arm in group if rungs[arm.knowledge] is arm and arm not in blind]
+    for group in _groups(arms, lambda arm: (brain(arm.name), arm.pregeneration)):
+        rungs = {arm.forecaster: arm for arm in reversed(group)}
+        blind = [rungs[forecaster] for forecaster in BLIND if forecaster in rungs]
+        seeing = [arm for arm in group if rungs[arm.forecaster] is arm and arm not in blind]
         base = blind[-1] if blind else seeing.pop(0)
         pairs += [*pairwise(blind), *((base, arm) for arm in seeing)]
     return pairs
@@ -112,9 +112,9 @@ def knowledge_pairs(arms: Sequence[Arm], brain: Callable[[str], object]) -> list
 
 def ladder_notes(result: StudyResult, ladder: Ladder) -> list[str]:
     """What a reader of a ladder must know: where knowledge changes too, and which arms are left out."""
-    if ladder.setting != "rights":
+    if ladder.setting != "pregeneration":
         return []
-    mixed = any(step.lower.knowledge != step.upper.knowledge for step in ladder.steps)
+    mixed = any(step.lower.forecaster != step.upper.forecaster for step in ladder.steps)
     start = (
         "The ladder of constant stock starts at the arm that serves only and foresees nothing: without stock"
         " there is no amount to keep constant."
@@ -132,7 +132,7 @@ def _left_out(result: StudyResult, ladder: Ladder) -> list[str]:
         f"{arm.name}, of the same rule, has parameters of its own and is left out: a step from or to it would"
         " show more than the right."
         for arm in result.arms
-        if arm.name not in placed and arm.knowledge in BLIND and rules[arm.name] in on_ladder
+        if arm.name not in placed and arm.forecaster in BLIND and rules[arm.name] in on_ladder
     ]
 
 

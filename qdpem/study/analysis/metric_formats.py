@@ -108,11 +108,11 @@ PAIRS_WITH_ERRORS = ("pair_waiting_s", "pair_fidelity")
 
 def measures_of(demand: Demand) -> tuple[Measure, ...]:
     """What tables print of a scenario with this demand."""
-    return PAIR_MEASURES if demand.arrivals == "once" else MEASURES
+    return PAIR_MEASURES if demand.arrivals == "batch" else MEASURES
 
 
 def headlines_of(demand: Demand) -> tuple[tuple[Measure, str], ...]:
     """The measures that arms are compared by, each with the verb of its sentence."""
-    if demand.arrivals == "once":
+    if demand.arrivals == "batch":
         return ((PAIR_RATE, "delivered"),)
     return ((DELIVERY, "delivered"), (CONTENTION, "contended"))

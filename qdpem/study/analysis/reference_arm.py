@@ -40,7 +40,7 @@ class Strongest:
 
 def contenders(arms: Sequence[Arm]) -> tuple[Arm, ...]:
     """The resolved arms that foresee nothing."""
-    return tuple(arm for arm in arms if arm.knowledge in BLIND)
+    return tuple(arm for arm in arms if arm.forecaster in BLIND)
 
 
 def find_strongest(

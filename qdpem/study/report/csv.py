@@ -18,8 +18,8 @@ COLUMNS = (
     "arm",
     "policy",
     "control",
-    "rights",
-    "knowledge",
+    "pregeneration",
+    "forecaster",
     "parameters",
     "measure",
     "better",
@@ -77,7 +77,7 @@ def _rows(result: StudyResult) -> Iterator[list[object]]:
 
 def _settings(arm: Arm) -> list[object]:
     parameters = json.dumps(arm.parameters, sort_keys=True)
-    return [arm.name, arm.policy, arm.control, arm.rights, arm.knowledge, parameters]
+    return [arm.name, arm.policy, arm.control, arm.pregeneration, arm.forecaster, parameters]
 
 
 def _mean(measure: Measure, found: Interval) -> list[object]:

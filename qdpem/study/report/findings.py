@@ -185,7 +185,7 @@ def _confounded(result: StudyResult) -> list[str]:
     for arm in result.arms:
         if {arm.name, reference.name} in steps:
             continue
-        factors = ("control", "rights", "knowledge", "policy")
+        factors = ("control", "pregeneration", "forecaster", "policy")
         different = tuple(name for name in factors if getattr(arm, name) != getattr(reference, name))
         if len(different) > 1:
             found.setdefault(different, []).append(arm.name)
@@ -199,7 +199,7 @@ def _confounded(result: StudyResult) -> list[str]:
 def demand_reading(result: StudyResult) -> str:
     """How much the seeds asked for, and by what rule."""
     demand = result.scenario.demand
-    if demand.arrivals == "once":
+    if demand.arrivals == "batch":
         return "all requests at t = 0, and no more"
     if demand.rate_hz is not None:
         return f"{demand.rate_hz:g} requests/s on average"

@@ -14,7 +14,7 @@ from typing import Any
 from physics.hardware import DirectLink, Fibre, LinkHardware, SourceLink
 from qdpem.provenance import provenance
 from qdpem.scenario.load import scenario_hash, scenario_text
-from qdpem.scenario.schema import Demand, Links, Near, Nodes, Outages, Scenario, Uniform
+from qdpem.scenario.schema import Demand, Links, Neighbourhood, Nodes, Outages, Scenario, Uniform
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.report.csv import write_whole
 from qdpem.study.report.findings import demand_reading, readings
@@ -116,7 +116,7 @@ def _facts(result: StudyResult, appendix: Appendix) -> list[tuple[str, str]]:
             f"class: {kind.application}",
             f"{kind.share / shares:.0%} of the requests, {kind.pairs} pair{'s' if kind.pairs > 1 else ''}"
             f" of fidelity {kind.target_fidelity:g} or more within {kind.patience_s:g} s"
-            f"{_STANDING[kind.standing]}",
+            f"{_STANDING[kind.persistence]}",
         )
         for kind in demand.classes
     ]
@@ -127,13 +127,13 @@ def _facts(result: StudyResult, appendix: Appendix) -> list[tuple[str, str]]:
 
 
 def _who(demand: Demand) -> str:
-    if demand.weights == "ends":
+    if demand.weights == "endpoints":
         return "the topology's first and last node"
-    if demand.weights != "near":
+    if demand.weights != "neighbourhood":
         return f"pairs weighed by {demand.weights}"
-    near = demand.near or Near()
-    picked = f", {near.peers} picked by each node" if near.peers is not None else ""
-    return f"pairs {near.min_hops} to {near.max_hops} hops apart{picked}"
+    neighbourhood = demand.neighbourhood or Neighbourhood()
+    picked = f", {neighbourhood.peers} picked by each node" if neighbourhood.peers is not None else ""
+    return f"pairs {neighbourhood.min_hops} to {neighbourhood.max_hops} hops apart{picked}"
 
 
 def _rate(value: float | Uniform) -> str:
@@ -182,7 +182,7 @@ def _memory(memory: Any) -> str:
 def _bursts(scenario: Scenario) -> str:
     bursts = scenario.demand.bursts
     if bursts is None:
-        return "none" if scenario.demand.arrivals == "once" else "none: stationary Poisson arrivals"
+        return "none" if scenario.demand.arrivals == "batch" else "none: stationary Poisson arrivals"
     timing = {
         "calendar": f"jitter {bursts.jitter_s:g} s",
         "memoryless": "memoryless: on and off for exponential times",

@@ -49,10 +49,10 @@ def _means(result: StudyResult) -> str:
         mark = r" \*" if arm.name == result.reference else ""
         found = [(one, means[one.metric][arm.name]) for one in measures]
         cells = [_mean(one, mean) if one in headlines else one.text(mean.estimate) for one, mean in found]
-        rows.append([f"`{arm.name}`{mark}", str(arm.control), str(arm.rights), str(arm.knowledge), *cells])
+        rows.append([f"`{arm.name}`{mark}", str(arm.control), str(arm.pregeneration), str(arm.forecaster), *cells])
     for name, most in result.most().items() if DELIVERY in headlines else ():
         rows.append([f"at most ({BOUND_HEADINGS[name]})", *[""] * 3, _mean(DELIVERY, most)])
-    return _table(["arm", "control", "rights", "knowledge"], [_heading(one) for one in measures], rows)
+    return _table(["arm", "control", "pregeneration", "forecaster"], [_heading(one) for one in measures], rows)
 
 
 def _steps(result: StudyResult, ladder: Ladder) -> str:

@@ -42,7 +42,7 @@ def draw_appendix(result: StudyResult, *, command: str = "") -> Appendix:
     shown = {arm: open_record(result.outcome(arm, seed=seed).path) for arm in done}
     network, physics = _network(result, seed)
     found = [_map(result, shown, network, seed=seed)] if shown else []
-    if result.scenario.demand.arrivals != "once":
+    if result.scenario.demand.arrivals != "batch":
         found += [
             _time(result, shown, styles, seed=seed) if shown else None,
             _frontier(result, styles),
@@ -74,7 +74,7 @@ def _network(result: StudyResult, seed: int) -> tuple[Network, PhysicsModel]:
 
 def _capacity(result: StudyResult, network: Network, physics: PhysicsModel, *, seed: int) -> str:
     """The flow bound in words; nothing on large networks, where it takes long, and where no rate is asked."""
-    if network.node_count > _LARGE or result.scenario.demand.arrivals == "once":
+    if network.node_count > _LARGE or result.scenario.demand.arrivals == "batch":
         return ""
     bound = mean_capacity(
         result.scenario, rate_hz=result.asked_hz(seed), network=network, physics=physics, seed=seed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from qdpem.scenario.schema import RIGHTS, Arm
+from qdpem.scenario.schema import PREGENERATIONS, Arm
 from qdpem.study.analysis.reference_arm import BLIND
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.report.figure_style import ArmStyle, arm_styles
@@ -23,7 +23,7 @@ def headline_arms(result: StudyResult) -> tuple[Arm, ...]:
         return result.arms
     kinds: dict[tuple[str | None, bool, bool], Arm] = {}
     for arm in result.ranked:
-        kinds.setdefault((arm.control, arm.rights != RIGHTS[0], arm.knowledge not in BLIND), arm)
+        kinds.setdefault((arm.control, arm.pregeneration != PREGENERATIONS[0], arm.forecaster not in BLIND), arm)
     first = [arm for arm in result.arms if arm.name == result.reference]
     first += [arm for arm in result.ranked if arm.policy == CLAIMANT][:1]
     chosen = list(dict.fromkeys(arm.name for arm in (*first, *kinds.values())))[:_MOST_SHOWN]

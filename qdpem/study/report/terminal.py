@@ -70,7 +70,7 @@ def results_table(result: StudyResult, *, layout: Layout = "two lines") -> Table
         f"{result.scenario.name}: mean of {count} [95 % interval], best first, * the reference", layout
     )
     if layout == "one line":
-        for heading in ("arm", "control", "rights", "knowledge", "policy"):
+        for heading in ("arm", "control", "pregeneration", "forecaster", "policy"):
             table.add_column(heading, no_wrap=True)
     else:
         table.add_column(_factors_heading(layout), no_wrap=True)
@@ -157,10 +157,10 @@ def _step_cell(step: Step, setting: str, layout: Layout) -> RenderableType:
 def arm_factors(arm: Arm, between: str = " · ") -> str:
     """An arm's four factors in one fixed order, with `between` in their middle.
 
-    >>> arm_factors(Arm(name="a", policy="dpem", control="local", rights="remote", knowledge="gru"))
+    >>> arm_factors(Arm(name="a", policy="dpem", control="local", pregeneration="end-to-end", forecaster="gru"))
     'local · remote · gru · dpem'
     """
-    return f"{arm.control} · {arm.rights}{between}{arm.knowledge} · {arm.policy}"
+    return f"{arm.control} · {arm.pregeneration}{between}{arm.forecaster} · {arm.policy}"
 
 
 def _headlines(result: StudyResult) -> list[Measure]:
@@ -199,7 +199,7 @@ def _arm_cells(arm: Arm, layout: Layout, *, mark: bool) -> list[RenderableType]:
 
     name = Text.assemble((arm.name, "bold"), " *" if mark else "")
     if layout == "one line":
-        factors = (arm.control, arm.rights, arm.knowledge, arm.policy)
+        factors = (arm.control, arm.pregeneration, arm.forecaster, arm.policy)
         return [name, *(Text(str(factor), style="dim") for factor in factors)]
     between = "\n" if layout == "narrow" else " · "
     return [Text.assemble(name, "\n", (arm_factors(arm, between), "dim"))]

@@ -170,7 +170,7 @@ def find_candidates(
     kind = getattr(factory, "Parameters", None)
     space: dict[str, Space] = {}
     if kind is not None:
-        space = search_space(kind, rights=arm.rights or factory.rights, control=factory.control)
+        space = search_space(kind, pregeneration=arm.pregeneration or factory.pregeneration, control=factory.control)
     if kind is None or not space:
         raise StudyError(
             f"the policy {arm.policy!r} of the arm {arm.name!r} has no tunable parameter, so that there is"
@@ -218,8 +218,8 @@ def snippet(tuning: Tuning, *, told: Sequence[str]) -> str:
         "name": arm.name,
         "policy": arm.policy,
         "control": arm.control,
-        "rights": arm.rights,
-        "knowledge": arm.knowledge,
+        "pregeneration": arm.pregeneration,
+        "forecaster": arm.forecaster,
     }
     pairs = [f"{name} = {toml_value(value)}" for name, value in values.items()]
     pairs += [f"parameters = {{ {parameters} }}"] if parameters else []
@@ -245,19 +245,19 @@ def _climb(
     runner: Trials, candidates: Sequence[Candidate], plan: Halving, seeds: Sequence[int]
 ) -> list[Candidate]:
     """The candidates of the last rung, best first."""
-    standing, seen = list(candidates), 0
+    persistence, seen = list(candidates), 0
     for rung in plan.rungs:
-        standing = _best(standing, seeds[:seen], keep=rung.candidates, defaults=candidates[0])
+        persistence = _best(persistence, seeds[:seen], keep=rung.candidates, defaults=candidates[0])
         seen = rung.seeds
-        _run(runner, standing, seeds[:seen])
-    return sorted(standing, key=lambda one: one.rank(seeds[:seen]))
+        _run(runner, persistence, seeds[:seen])
+    return sorted(persistence, key=lambda one: one.rank(seeds[:seen]))
 
 
 def _best(
-    standing: Sequence[Candidate], seeds: Sequence[int], *, keep: int, defaults: Candidate
+    persistence: Sequence[Candidate], seeds: Sequence[int], *, keep: int, defaults: Candidate
 ) -> list[Candidate]:
     """The best `keep` of those that never failed, the defaults among them."""
-    sound = [one for one in standing if one is defaults or math.isfinite(one.rank(seeds)[0])]
+    sound = [one for one in persistence if one is defaults or math.isfinite(one.rank(seeds)[0])]
     ranked = sorted(sound, key=lambda one: one.rank(seeds))[:keep]
     return ranked if defaults in ranked else [*ranked[:-1], defaults]
 

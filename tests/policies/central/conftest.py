@@ -13,10 +13,10 @@ from physics.pauli import PauliModel
 from qdpem.network.graph import Network
 from qdpem.network.path_estimates import Estimates
 from qdpem.network.routing import Routes
-from qdpem.policy.interface import Context, Views
-from qdpem.policy.synthetic import synthetic_views
+from qdpem.policy.interface import Context, Observation
+from qdpem.policy.synthetic import synthetic_observation
 from qdpem.rng import stream
-from qdpem.scenario.schema import ControlPlane, Forecasting
+from qdpem.scenario.schema import ControlSettings, Forecasting
 from tests.helpers.networks import made_graph
 
 LENGTH_KM = 10.0
@@ -52,8 +52,8 @@ def _made_context(
         routes=Routes(network),
         estimates=Estimates(network, model),
         control="central",
-        rights="serve",
-        plane=ControlPlane(),
+        pregeneration="none",
+        plane=ControlSettings(),
         forecasting=Forecasting(),
         site_stream=lambda site: stream(seed, f"policy/{site}"),
     )
@@ -61,23 +61,23 @@ def _made_context(
 
 def _seen(
     context: Context, *requests: tuple[int, int, float], time_s: float = 10.0, first_id: int = 0, **about: Any
-) -> Views:
+) -> Observation:
     """An idle network; `requests` (source, destination, target) of patience 1 s are before the controller."""
-    views = synthetic_views(context, stream(5, "idle"), waiting=max(len(requests), 1), **about)
-    views = Views(**{**views.__dict__, "time_s": time_s})
-    views.status[:] = (16.0, 1.0, 0.0, 0.0, 0.0, 0.0)
-    views.forecast[:] = np.nan
-    views.request_id[:] = -1
-    views.request_standing[:] = 0
-    views.peer_source[:] = -1
+    observations = synthetic_observation(context, stream(5, "idle"), waiting=max(len(requests), 1), **about)
+    observations = Observation(**{**observations.__dict__, "time_s": time_s})
+    observations.status[:] = (16.0, 1.0, 0.0, 0.0, 0.0, 0.0)
+    observations.forecast[:] = np.nan
+    observations.request_id[:] = -1
+    observations.request_persistence[:] = 0
+    observations.top_pair_source[:] = -1
     for column, (source, destination, target) in enumerate(requests):
-        views.request_id[0, column] = first_id + column
-        views.request_source[0, column] = source
-        views.request_destination[0, column] = destination
-        views.request_target_fidelity[0, column] = target
-        views.request_pairs[0, column] = 1
-        views.request_deadline_s[0, column] = time_s + 1.0
-    return views
+        observations.request_id[0, column] = first_id + column
+        observations.request_source[0, column] = source
+        observations.request_destination[0, column] = destination
+        observations.request_target_fidelity[0, column] = target
+        observations.request_pairs[0, column] = 1
+        observations.request_deadline_s[0, column] = time_s + 1.0
+    return observations
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +87,6 @@ def made_context() -> Callable[..., Context]:
 
 
 @pytest.fixture(scope="session")
-def seen() -> Callable[..., Views]:
+def seen() -> Callable[..., Observation]:
     """Builds the controller's view of an idle network and of requests that wait."""
     return _seen

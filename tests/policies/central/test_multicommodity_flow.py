@@ -19,7 +19,7 @@ from qdpem.policies.inventory.demand_estimate import Asked, DemandSeen
 from qdpem.policies.multicommodity_flow import CentralFlowMix, FlowMixParameters, Reach, draw_order
 from qdpem.policies.routing.path_mix import Mix, mixes_of_arrays, mixes_to_arrays
 from qdpem.policy.conformance import check_policy
-from qdpem.policy.interface import ORDERED_SWAPS, Context, Views
+from qdpem.policy.interface import ORDERED_SWAPS, Context, Observation
 from qdpem.policy.synthetic import small_context
 from qdpem.policy.validation import validate
 from qdpem.scenario.load import parse_scenario
@@ -42,13 +42,13 @@ def diamond(made_context: Build) -> Callable[..., Context]:
     return partial(made_context, ENDS, repeater_hz=(0, 3, 2, 0, 0), source_hz=1e3)
 
 
-def with_history(views: Views, *rates: tuple[int, int, float]) -> Views:
+def with_history(observations: Observation, *rates: tuple[int, int, float]) -> Observation:
     """Peers that were asked for at these rates before the run."""
     for column, (source, destination, rate_hz) in enumerate(rates):
-        views.peer_source[0, column] = source
-        views.peer_destination[0, column] = destination
-        views.peer_rate_hz[0, column] = rate_hz
-    return views
+        observations.top_pair_source[0, column] = source
+        observations.top_pair_destination[0, column] = destination
+        observations.top_pair_rate_hz[0, column] = rate_hz
+    return observations
 
 
 def policy_on(context: Context, **parameters: object) -> CentralFlowMix:
@@ -92,8 +92,8 @@ def test_requests_go_by_the_flow_that_the_solver_found(diamond: Build, seen: Bui
     policy = policy_on(context, delay_cost_per_s=0.0, max_path_delay=1e9, max_fallback_delay=0.0)
     taken: Counter[tuple[int, ...]] = Counter()
     for call in range(3000):
-        views = with_history(seen(context, (0, 3, 0.7), first_id=call), (0, 3, 6.0), (3, 0, 4.0))
-        made = policy.decide(views).allocations
+        observations = with_history(seen(context, (0, 3, 0.7), first_id=call), (0, 3, 6.0), (3, 0, 4.0))
+        made = policy.act(observations).allocations
         taken[made[0].path if made else ()] += 1
     assert shares(policy, 0, 3) == pytest.approx({OVER_1: 0.3, OVER_2: 0.2}, rel=1e-2)
     counts = np.array([taken[OVER_1], taken[OVER_2], taken[()]])
@@ -107,16 +107,16 @@ def test_a_chain_of_two_links_is_planned_for_what_its_repeater_carries(
 ) -> None:
     context = made_context([(0, 1), (1, 2)], repeater_hz=(0, 4, 0), source_hz=1e3)
     policy = policy_on(context, delay_cost_per_s=0.0)
-    policy.decide(with_history(seen(context, (2, 0, 0.7)), (0, 2, 5.0)))
+    policy.act(with_history(seen(context, (2, 0, 0.7)), (0, 2, 5.0)))
     assert shares(policy, 0, 2) == pytest.approx({(0, 1, 2): 0.8}, rel=2e-2)
 
 
 def test_either_direction_is_the_same_class_and_paths_are_turned(diamond: Build, seen: Build) -> None:
     context = diamond()
     policy = policy_on(context)
-    views = with_history(seen(context, (3, 0, 0.7)), (0, 3, 1.0))
-    (made,) = policy.decide(views).allocations
-    validate(policy.decide(views), views, context, policy_name=policy.name)
+    observations = with_history(seen(context, (3, 0, 0.7)), (0, 3, 1.0))
+    (made,) = policy.act(observations).allocations
+    validate(policy.act(observations), observations, context, policy_name=policy.name)
     assert made.path in (OVER_1[::-1], OVER_2[::-1])
 
 
@@ -124,12 +124,12 @@ def test_a_later_solution_follows_the_demand(diamond: Build, seen: Build) -> Non
     """0 to 4 goes over 1 alone. When it is asked for much, 0 to 3 is left with the way over 2."""
     context = diamond()
     policy = policy_on(context, demand_time_constant_s=5.0, period_s=1.0, delay_cost_per_s=0.1)
-    policy.decide(with_history(seen(context, (0, 3, 0.7)), (0, 3, 2.0)))
+    policy.act(with_history(seen(context, (0, 3, 0.7)), (0, 3, 2.0)))
     before = shares(policy, 0, 3)
     assert before[OVER_1] > 0.3
     for call in range(200):
         requests = ((0, 4, 0.7), (0, 3, 0.7)) if call % 2 else ((0, 4, 0.7),)
-        policy.decide(seen(context, *requests, time_s=10.0 + 0.4 * call, first_id=10 + 2 * call))
+        policy.act(seen(context, *requests, time_s=10.0 + 0.4 * call, first_id=10 + 2 * call))
     after = shares(policy, 0, 3)
     assert after.get(OVER_1, 0.0) < 0.5 * before[OVER_1]
     assert after[OVER_2] > before[OVER_2]
@@ -139,24 +139,24 @@ def test_a_later_solution_follows_the_demand(diamond: Build, seen: Build) -> Non
 def test_between_solutions_the_mix_stays(diamond: Build, seen: Build) -> None:
     context = diamond()
     policy = policy_on(context, period_s=5.0)
-    policy.decide(with_history(seen(context, (0, 3, 0.7)), (0, 3, 2.0)))
+    policy.act(with_history(seen(context, (0, 3, 0.7)), (0, 3, 2.0)))
     first = policy.mixes
-    policy.decide(seen(context, (0, 4, 0.7), time_s=14.9, first_id=7))
+    policy.act(seen(context, (0, 4, 0.7), time_s=14.9, first_id=7))
     assert policy.mixes is first
-    policy.decide(seen(context, (0, 4, 0.7), time_s=15.0, first_id=9))
+    policy.act(seen(context, (0, 4, 0.7), time_s=15.0, first_id=9))
     assert policy.mixes is not first
 
 
 def test_a_forecast_scales_what_a_source_is_planned_for(diamond: Build, seen: Build) -> None:
     context = diamond()
     book = DemandSeen(context, demand_time_constant_s=100.0, period_s=2.0)
-    views = with_history(seen(context, (0, 3, 0.7)), (0, 3, 1.0), (3, 1, 0.5))
-    book.note(views)
-    plain = {(low, high): rate_hz for low, high, _, rate_hz in book.rates(views)}
+    observations = with_history(seen(context, (0, 3, 0.7)), (0, 3, 1.0), (3, 1, 0.5))
+    book.note(observations)
+    plain = {(low, high): rate_hz for low, high, _, rate_hz in book.rates(observations)}
     assert plain == pytest.approx({(0, 3): 1.0 + 0.01, (1, 3): 0.5})
-    views.forecast[0, 0] = np.arange(8.0)
+    observations.forecast[0, 0] = np.arange(8.0)
     # The mean of the next two seconds is 1/2 request for source 0; source 3 has no forecast.
-    assert {one[:2]: one[3] for one in book.rates(views)} == pytest.approx({(0, 3): 0.5, (1, 3): 0.5})
+    assert {one[:2]: one[3] for one in book.rates(observations)} == pytest.approx({(0, 3): 0.5, (1, 3): 0.5})
 
 
 def test_counts_fade_and_the_mix_of_a_pair_is_shrunk_to_that_of_all(diamond: Build, seen: Build) -> None:
@@ -178,47 +178,47 @@ def test_a_request_that_waits_counts_once(diamond: Build, seen: Build) -> None:
     context = diamond()
     book = DemandSeen(context, demand_time_constant_s=10.0, period_s=1.0)
     for time_s in (10.0, 10.3, 10.6):
-        views = seen(context, (0, 3, 0.7), time_s=time_s)
-        views.request_deadline_s[0, 0] = 11.0
-        book.note(views)
+        observations = seen(context, (0, 3, 0.7), time_s=time_s)
+        observations.request_deadline_s[0, 0] = 11.0
+        book.note(observations)
     assert book.total[0, 3] == pytest.approx(np.exp(0.0))
 
 
 def test_a_path_that_is_too_late_is_passed_over_and_left_where_all_are(diamond: Build, seen: Build) -> None:
     context = diamond(repeater_hz=(0, 5, 5, 0, 0))
-    views = with_history(seen(context, (0, 3, 0.7)), (0, 3, 1.0))
-    views.status[0, 1, ORDERED_SWAPS] = 30.0
+    observations = with_history(seen(context, (0, 3, 0.7)), (0, 3, 1.0))
+    observations.status[0, 1, ORDERED_SWAPS] = 30.0
     for seed in range(10):
         policy = policy_on(diamond(repeater_hz=(0, 5, 5, 0, 0), seed=seed), max_path_delay=0.8, max_fallback_delay=0.8)
-        (made,) = policy.decide(views).allocations
+        (made,) = policy.act(observations).allocations
         assert made.path == OVER_2
-    views.status[0, 2, ORDERED_SWAPS] = 30.0
+    observations.status[0, 2, ORDERED_SWAPS] = 30.0
     policy = policy_on(context, max_path_delay=0.8, max_fallback_delay=0.8)
-    assert policy.decide(views).allocations == ()
+    assert policy.act(observations).allocations == ()
     # It is looked at again after an epoch of 0.1 s, not at once.
-    views.status[0, :, ORDERED_SWAPS] = 0.0
-    assert policy.decide(replace(views, time_s=10.05)).allocations == ()
-    assert len(policy.decide(replace(views, time_s=10.2)).allocations) == 1
+    observations.status[0, :, ORDERED_SWAPS] = 0.0
+    assert policy.act(replace(observations, time_s=10.05)).allocations == ()
+    assert len(policy.act(replace(observations, time_s=10.2)).allocations) == 1
 
 
 def test_what_the_flow_leaves_out_is_tried_only_where_it_may(diamond: Build, seen: Build) -> None:
     context = diamond(repeater_hz=(0, 0.01, 0, 0, 0))
-    views = with_history(seen(context, (0, 3, 0.7)), (0, 3, 100.0))
-    assert policy_on(context, delay_cost_per_s=0.0, max_fallback_delay=0.0).decide(views).allocations == ()
-    (made,) = policy_on(context, delay_cost_per_s=0.0, max_fallback_delay=1.0).decide(views).allocations
+    observations = with_history(seen(context, (0, 3, 0.7)), (0, 3, 100.0))
+    assert policy_on(context, delay_cost_per_s=0.0, max_fallback_delay=0.0).act(observations).allocations == ()
+    (made,) = policy_on(context, delay_cost_per_s=0.0, max_fallback_delay=1.0).act(observations).allocations
     assert made.path == OVER_1
 
 
 def test_news_of_an_outage_is_solved_for_at_once(diamond: Build, seen: Build) -> None:
     context = diamond(repeater_hz=(0, 3, 3, 0, 0))
     policy = policy_on(context, period_s=1e3)
-    views = with_history(seen(context, (0, 3, 0.7)), (0, 3, 2.0))
-    policy.decide(views)
+    observations = with_history(seen(context, (0, 3, 0.7)), (0, 3, 2.0))
+    policy.act(observations)
     assert set(shares(policy, 0, 3)) == {OVER_1, OVER_2}
-    for gone in ({"away_node": np.array([[1]])}, {"away_link": np.array([[0]])}):
-        policy.decide(replace(views, **gone))
+    for gone in ({"unavailable_node": np.array([[1]])}, {"unavailable_link": np.array([[0]])}):
+        policy.act(replace(observations, **gone))
         assert set(shares(policy, 0, 3)) == {OVER_2}
-    policy.decide(views)
+    policy.act(observations)
     assert set(shares(policy, 0, 3)) == {OVER_1, OVER_2}
 
 
@@ -266,7 +266,7 @@ processing_delay_s = 0.0
 rate_hz = 20.0
 [[demand.classes]]
 application = "teleportation"
-share = 1.0
+fraction = 1.0
 target_fidelity = 0.7
 patience_s = 60.0
 [control]
@@ -305,7 +305,7 @@ def test_it_comes_within_three_per_cent_of_the_flow_bound(
         assert run.tables is not None
         return deliveries(run.tables["requests"]) / bound.flow
 
-    reached = share(Arm(name="central-lp", parameters=parameters))
+    reached = share(Arm(name="central-multicommodity", parameters=parameters))
     assert least <= reached <= 1.0
     assert 1.0 - share(Arm(name="local-minhop")) >= 1.7 * (1.0 - reached)
 
@@ -313,18 +313,18 @@ def test_it_comes_within_three_per_cent_of_the_flow_bound(
 def test_a_copy_goes_on_to_the_bit_as_the_original_would() -> None:
     """Between two solutions of the flow as well: what it was solved to and begins with is saved."""
     scenario = parse_scenario(FIELD)
-    arm = Arm(name="central-lp", rights="elementary", parameters={"period_s": 3.0, "demand_time_constant_s": 5.0})
+    arm = Arm(name="central-multicommodity", pregeneration="link", parameters={"period_s": 3.0, "demand_time_constant_s": 5.0})
 
     def run(copied_s: float) -> dict[str, Any]:
         recorder = MemoryRecorder()
         simulation = Simulation(scenario, arm, seed=1, recorder=recorder)
         policy, copied = simulation.policy, False
-        while (views := simulation.advance()) is not None:
-            if views.time_s > copied_s and not copied:
+        while (observations := simulation.advance()) is not None:
+            if observations.time_s > copied_s and not copied:
                 saved, policy, copied = policy.state(), build_policy(simulation.arm), True
                 policy.reset(simulation.context)
                 policy.load_state(saved)
-            simulation.apply(policy.decide(views))
+            simulation.apply(policy.act(observations))
         return recorder.tables()
 
     alone, copied = run(math.inf), run(7.1)
@@ -349,9 +349,9 @@ def test_mixes_are_the_same_from_their_arrays() -> None:
         assert found[key].shares.tolist() == shares.tolist()
 
 
-@pytest.mark.parametrize("rights", ["serve", "elementary", "remote", "virtual"])
-def test_conformance_with_every_right(rights) -> None:
-    context = small_context(control="central", rights=rights)
+@pytest.mark.parametrize("pregeneration", ["none", "link", "end-to-end", "virtual-link"])
+def test_conformance_with_every_right(pregeneration) -> None:
+    context = small_context(control="central", pregeneration=pregeneration)
     factory = lambda: CentralFlowMix(FlowMixParameters(period_s=0.5))  # noqa: E731
     assert [check for check in check_policy(factory, context, calls=8) if not check.passed] == []
 

@@ -21,10 +21,10 @@ from qdpem.policies.dpem.candidates import Builder
 from qdpem.policies.dpem.features import FEATURES, OPTIONS, PoissonQuantile
 from qdpem.policies.dpem.slots import REQUEST_SLOTS, SLOTS
 from qdpem.policy.conformance import check_policy
-from qdpem.policy.interface import FREE_MEMORIES, Context, Views
-from qdpem.policy.synthetic import small_context, synthetic_views
+from qdpem.policy.interface import FREE_MEMORIES, Context, Observation
+from qdpem.policy.synthetic import small_context, synthetic_observation
 from qdpem.rng import stream
-from qdpem.scenario.schema import RIGHTS
+from qdpem.scenario.schema import PREGENERATIONS
 
 NODES = 9
 
@@ -37,24 +37,24 @@ def opinionated(*, seed: int = 0, greedy: bool = False) -> Dpem:
     return Dpem(Dpem.Parameters(greedy=greedy), weights=weights)
 
 
-def views_of(context: Context, key: str, **choices: int) -> Views:
-    return synthetic_views(context, stream(3, f"test/{key}"), **choices)
+def views_of(context: Context, key: str, **choices: int) -> Observation:
+    return synthetic_observation(context, stream(3, f"test/{key}"), **choices)
 
 
-@pytest.mark.parametrize("rights", RIGHTS)
-def test_dpem_keeps_the_laws_of_every_policy(rights: str) -> None:
-    checks = check_policy(opinionated, small_context(rights=rights), calls=12)
+@pytest.mark.parametrize("pregeneration", PREGENERATIONS)
+def test_dpem_keeps_the_laws_of_every_policy(pregeneration: str) -> None:
+    checks = check_policy(opinionated, small_context(pregeneration=pregeneration), calls=12)
     assert [check.rule for check in checks] == ["legal", "determinism", "locality", "one by one", "state"]
     assert [check.detail for check in checks if not check.passed] == []
 
 
 def test_greedy_dpem_keeps_the_laws_too() -> None:
-    checks = check_policy(lambda: opinionated(greedy=True), small_context(rights="remote"), calls=6)
+    checks = check_policy(lambda: opinionated(greedy=True), small_context(pregeneration="end-to-end"), calls=6)
     assert all(check.passed for check in checks)
 
 
 def test_a_fresh_policy_is_close_to_uniform_over_what_the_mask_leaves() -> None:
-    context = small_context(rights="remote")
+    context = small_context(pregeneration="end-to-end")
     candidates = Builder(context).build(views_of(context, "fresh"))
     rows, places = np.nonzero(candidates.mask.any(axis=2))
     weights = stacked(initial_actor(0), nodes=NODES)
@@ -86,45 +86,45 @@ def test_sampling_follows_its_probabilities() -> None:
 
 
 def test_masks_follow_rights_memory_and_stock() -> None:
-    for rights in RIGHTS:
-        context = small_context(rights=rights)
-        views = views_of(context, "masks")
-        views.reason[:] = 3
-        candidates = Builder(context).build(views)
+    for pregeneration in PREGENERATIONS:
+        context = small_context(pregeneration=pregeneration)
+        observations = views_of(context, "masks")
+        observations.reason[:] = 3
+        candidates = Builder(context).build(observations)
         peers = candidates.mask[:, REQUEST_SLOTS:, 1:]
-        assert peers.any() == (rights != "serve")
+        assert peers.any() == (pregeneration != "none")
         stocked = candidates.mask[:, :REQUEST_SLOTS, 1]
-        assert rights in ("remote", "virtual") or not stocked.any()
-        views.status[:, 0, FREE_MEMORIES] = 0.0
-        assert not Builder(context).build(views).mask[:, :, 2:].any()
+        assert pregeneration in ("end-to-end", "virtual-link") or not stocked.any()
+        observations.status[:, 0, FREE_MEMORIES] = 0.0
+        assert not Builder(context).build(observations).mask[:, :, 2:].any()
 
 
 def test_nothing_to_decide_is_an_empty_mask_of_fixed_shape() -> None:
-    context = small_context(rights="serve")
+    context = small_context(pregeneration="none")
     policy = opinionated()
     policy.reset(context)
-    views = views_of(context, "idle")
-    views.request_id[:] = -1
-    decisions = policy.decide(views)
+    observations = views_of(context, "idle")
+    observations.request_id[:] = -1
+    decisions = policy.act(observations)
     assert decisions.allocations == ()
-    assert decisions.vectors["mask"].shape == (NODES, SLOTS, OPTIONS)
-    assert not decisions.vectors["mask"].any()
-    assert np.array_equal(decisions.vectors["log_probability"], np.zeros(NODES))
-    assert decisions.vectors["features"].shape == (NODES, SLOTS, OPTIONS, len(FEATURES))
+    assert decisions.info["mask"].shape == (NODES, SLOTS, OPTIONS)
+    assert not decisions.info["mask"].any()
+    assert np.array_equal(decisions.info["log_probability"], np.zeros(NODES))
+    assert decisions.info["features"].shape == (NODES, SLOTS, OPTIONS, len(FEATURES))
 
 
 def test_a_site_orders_each_peer_once_per_forecast_step() -> None:
-    context = small_context(rights="remote")
+    context = small_context(pregeneration="end-to-end")
     actor = initial_actor(0)
     actor["actor_output"] = np.zeros(16)
     policy = Dpem(Dpem.Parameters(), weights=stacked(actor, nodes=NODES))
     policy.reset(context)
     orders: dict[tuple[int, int], list[float]] = {}
     for call in range(60):
-        views = synthetic_views(context, stream(call % 3, "test/rest"), time_s=10.0 + 0.1 * call)
-        for made in policy.decide(views).allocations:
+        observations = synthetic_observation(context, stream(call % 3, "test/rest"), time_s=10.0 + 0.1 * call)
+        for made in policy.act(observations).allocations:
             if made.purpose == "stock":
-                orders.setdefault((made.source, made.destination), []).append(views.time_s)
+                orders.setdefault((made.source, made.destination), []).append(observations.time_s)
     gaps = [gap for times in orders.values() for gap in np.diff(times)]
     assert len(gaps) > 10
     assert min(gaps) >= context.forecasting.step_s - 1e-9
@@ -149,7 +149,7 @@ def test_a_policy_file_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_the_released_policy_is_whole_and_says_what_it_promises() -> None:
     policy = Dpem()
-    policy.reset(small_context(rights="remote"))
+    policy.reset(small_context(pregeneration="end-to-end"))
     assert all(np.isfinite(value).all() for value in load_actor("").values())
     with np.load(RELEASED) as file:
         assert "differential privacy at client level" in str(file["statement"])

@@ -24,7 +24,7 @@ from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Arm, Scenario, Window
 from qdpem.simulation.run import simulate
 
-EWMA = Arm(name="dpem", knowledge="ewma")
+EWMA = Arm(name="dpem", forecaster="ewma")
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ hardware = { memory = { kind = "depolarising", depolarising_s = 60.0 } }
 rate_hz = 6
 [[demand.classes]]
 application = "teleportation"
-share = 1.0
+fraction = 1.0
 target_fidelity = 0.7
 patience_s = 1.0
 [forecasting]

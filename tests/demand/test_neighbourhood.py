@@ -6,12 +6,12 @@ import networkx
 import numpy as np
 import pytest
 
-from qdpem.demand.near import near_weights
+from qdpem.demand.neighbourhood import neighbourhood_weights
 from qdpem.errors import ScenarioError
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
 from qdpem.scenario.load import parse_scenario
-from qdpem.scenario.schema import Near
+from qdpem.scenario.schema import Neighbourhood
 
 MESH = """
 name = "mesh"
@@ -24,10 +24,10 @@ repeater_rate_hz = 5.0
 hardware = { memory = { kind = "depolarising", depolarising_s = 60.0 } }
 [demand]
 rate_hz = 1.0
-weights = "near"
+weights = "neighbourhood"
 [[demand.classes]]
 application = "teleportation"
-share = 1.0
+fraction = 1.0
 target_fidelity = 0.6
 patience_s = 1.0
 """
@@ -49,7 +49,7 @@ def hops_of(network: Network) -> np.ndarray:
 def test_all_pairs_within_reach_weigh_alike_and_no_other(least: int, most: int) -> None:
     network = mesh_network(1)
     hops = hops_of(network)
-    weights = near_weights(network, Near(min_hops=least, max_hops=most), seed=1)
+    weights = neighbourhood_weights(network, Neighbourhood(min_hops=least, max_hops=most), seed=1)
     assert np.array_equal(weights, ((hops >= least) & (hops <= most)).astype(float))
 
 
@@ -57,32 +57,32 @@ def test_all_pairs_within_reach_weigh_alike_and_no_other(least: int, most: int) 
 def test_every_node_picks_as_many_peers_as_asked(seed: int) -> None:
     network = mesh_network(seed)
     hops = hops_of(network)
-    near = Near(min_hops=2, max_hops=4, peers=3)
-    weights = near_weights(network, near, seed=seed)
+    near = Neighbourhood(min_hops=2, max_hops=4, peers=3)
+    weights = neighbourhood_weights(network, near, seed=seed)
     assert np.array_equal(weights, weights.T)
     assert weights.sum() == 2 * 3 * network.node_count  # each pick counts in both directions
     assert set(np.unique(weights)) <= {0.0, 1.0, 2.0}
     assert ((weights > 0).sum(axis=1) >= 3).all()
     assert set(np.unique(hops[weights > 0])) <= {2, 3, 4}
-    assert not np.array_equal(weights, near_weights(network, near, seed=seed + 1))
-    assert np.array_equal(weights, near_weights(network, near, seed=seed))
+    assert not np.array_equal(weights, neighbourhood_weights(network, near, seed=seed + 1))
+    assert np.array_equal(weights, neighbourhood_weights(network, near, seed=seed))
 
 
 def test_one_peer_more_keeps_those_picked_before() -> None:
     network = mesh_network(2)
-    fewer, more = (near_weights(network, Near(peers=peers), seed=7) for peers in (2, 3))
+    fewer, more = (neighbourhood_weights(network, Neighbourhood(peers=peers), seed=7) for peers in (2, 3))
     assert (more >= fewer).all()
     assert more.sum() == 1.5 * fewer.sum()
 
 
 def test_who_has_fewer_within_reach_picks_them_all() -> None:
     network = mesh_network(3)
-    whole = near_weights(network, Near(min_hops=2, max_hops=3), seed=1)
+    whole = neighbourhood_weights(network, Neighbourhood(min_hops=2, max_hops=3), seed=1)
     assert np.array_equal(
-        near_weights(network, Near(min_hops=2, max_hops=3, peers=40), seed=1), 2.0 * whole
+        neighbourhood_weights(network, Neighbourhood(min_hops=2, max_hops=3, peers=40), seed=1), 2.0 * whole
     )
 
 
 def test_nobody_within_reach_is_a_fault() -> None:
     with pytest.raises(ScenarioError, match="are 30 to 40 hops apart; the farthest are"):
-        near_weights(mesh_network(1), Near(min_hops=30, max_hops=40), seed=1)
+        neighbourhood_weights(mesh_network(1), Neighbourhood(min_hops=30, max_hops=40), seed=1)

@@ -1,4 +1,4 @@
-"""Views: what the sites asked now may know, as padded arrays, one row a site."""
+"""Observation: what the sites asked now may know, as padded arrays, one row a site."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.policy.interface import CONTROLLER, Views
+from qdpem.policy.interface import CONTROLLER, Observation
 from qdpem.simulation.control.control_plane import EPOCH, Desk
 from qdpem.simulation.control.outages import Outages
 from qdpem.simulation.execution.reservations import Reservation
-from qdpem.simulation.observation.reports import Knowledge
+from qdpem.simulation.observation.reports import StateReports
 from qdpem.simulation.resources.requests import Request
 from qdpem.simulation.resources.state import World
 
@@ -22,27 +22,27 @@ Flags = NDArray[np.bool_]
 _Values = Sequence[Any] | NDArray[Any]
 
 
-def build_views(
-    *, world: World, desk: Desk, knowledge: Knowledge, outages: Outages, awake: dict[int, int]
-) -> Views:
+def build_observation(
+    *, world: World, desk: Desk, reports: StateReports, outages: Outages, awake: dict[int, int]
+) -> Observation:
     """The views of the sites in `awake` (site -> reason), in ascending order of site."""
     sites = sorted(awake)
     rows = np.array([0 if site == CONTROLLER else site for site in sites], dtype=np.int64)
     now_s = world.clock.now_s
     # Sites are woken for an epoch as its news is taken, and asked before anything else happens.
-    status, status_age_s = knowledge.status(rows, now_s, at_epoch=EPOCH in awake.values())
-    peer_source, peer_destination, peer_rate_hz = knowledge.peers(rows)
-    return Views(
+    status, status_age_s = reports.status(rows, now_s, at_epoch=EPOCH in awake.values())
+    top_pair_source, top_pair_destination, top_pair_rate_hz = reports.peers(rows)
+    return Observation(
         time_s=now_s,
         site=np.array(sites, dtype=np.int64),
         reason=np.array([awake[site] for site in sites], dtype=np.int64),
-        known=knowledge.known[rows],
+        known=reports.known[rows],
         status=status,
         status_age_s=status_age_s,
-        forecast=knowledge.forecast(rows),
-        peer_source=peer_source,
-        peer_destination=peer_destination,
-        peer_rate_hz=peer_rate_hz,
+        forecast=reports.forecast(rows),
+        top_pair_source=top_pair_source,
+        top_pair_destination=top_pair_destination,
+        top_pair_rate_hz=top_pair_rate_hz,
         **outages.columns(rows),
         **_request_columns(world, sites),
         **_stock_columns(world, desk, sites, now_s),
@@ -61,7 +61,7 @@ def _request_columns(world: World, sites: Sequence[int]) -> dict[str, NDArray[An
         "request_pairs": [request.pairs - _had(request) for request in requests],
         "request_application": [request.application for request in requests],
         "request_attempts": [request.attempts for request in requests],
-        "request_standing": [request.standing for request in requests],
+        "request_persistence": [request.persistence for request in requests],
     }
     real = {
         "request_target_fidelity": [request.target_fidelity for request in requests],
@@ -71,7 +71,7 @@ def _request_columns(world: World, sites: Sequence[int]) -> dict[str, NDArray[An
 
 
 def _had(request: Request) -> int:
-    return 0 if request.standing else len(request.held) + len(request.fidelities)
+    return 0 if request.persistence else len(request.held) + len(request.fidelities)
 
 
 def _stock_columns(world: World, desk: Desk, sites: Sequence[int], now_s: float) -> dict[str, NDArray[Any]]:
