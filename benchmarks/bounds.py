@@ -21,11 +21,11 @@ sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__fi
 
 # ruff: noqa: E402
 from qdpem import load_scenario
-from qdpem.bounds.fidelity_reach import Reach
-from qdpem.bounds.flow_bound import sample_bound
+from qdpem.bounds.fidelity_reach import FidelityReach
+from qdpem.bounds.flow_bound import flow_bound_of_seed
 from qdpem.bounds.seed_bounds import bounds_of
-from qdpem.bounds.seed_sample import draw_sample, wanted
-from qdpem.demand.offered_load import find_load, with_rate
+from qdpem.bounds.seed_sample import draw_seed_sample, wanted
+from qdpem.demand.offered_load import find_offered_load, with_rate
 from qdpem.demand.streams import generate_arrivals
 from qdpem.network.build import build_network, build_physics
 from qdpem.scenario.schema import Scenario
@@ -47,14 +47,17 @@ def one(scenario: Scenario, *, seed: int, load: float, bin_s: float | None, time
     """One seed's line."""
     physics, end_s = build_physics(scenario), scenario.window.end_s
     network = build_network(scenario, physics, seed=seed)
-    asked = find_load(scenario, network, physics, seed=seed)
+    asked = find_offered_load(scenario, network, physics, seed=seed)
     busy = with_rate(scenario, replace(asked, rate_hz=asked.rate_hz * load))
     requests = generate_arrivals(busy, network, seed=seed).requests
     began_s = time.perf_counter()
-    sample, reach = draw_sample(network, physics, seed=seed, end_s=end_s), Reach(network, physics)
+    sample, reach = (
+        draw_seed_sample(network, physics, seed=seed, end_s=end_s),
+        FidelityReach(network, physics),
+    )
     drawn_s = time.perf_counter()
     groups = wanted(requests, reach)
-    found = sample_bound(network, sample, groups)
+    found = flow_bound_of_seed(network, sample, groups)
     line: dict[str, object] = {
         "seed": seed,
         "links": network.link_count,
@@ -77,7 +80,7 @@ def one(scenario: Scenario, *, seed: int, load: float, bin_s: float | None, time
 
 
 def main() -> None:
-    """Measure, and print the lines."""
+    """MetricFormat, and print the lines."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--load", type=float, default=4.0)

@@ -68,7 +68,9 @@ def main() -> None:
     """Run, and print the lines."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("scenario", nargs="?", default="scenarios/quickstart.toml")
-    parser.add_argument("--arms", nargs="+", default=["local-minhop", "central-expected-delay", "local-stock"])
+    parser.add_argument(
+        "--arms", nargs="+", default=["local-minhop", "central-expected-delay", "local-stock"]
+    )
     parser.add_argument("--epochs", nargs="+", type=float, default=[0.02, 0.1, 0.5])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--seconds", type=float, default=30.0)

@@ -28,7 +28,7 @@ import numpy as np
 from quickstart import bare_event_us, one_run
 
 from qdpem import load_scenario
-from qdpem.demand.offered_load import find_load
+from qdpem.demand.offered_load import find_offered_load
 from qdpem.events.recorder import Recorder
 from qdpem.events.tables import PAIR_ENDS
 from qdpem.records.reader import open_record
@@ -148,7 +148,7 @@ def steps(scenario: Scenario, name: str, recorder: Recorder) -> dict[str, float]
     found, sites = time.perf_counter(), simulation.network.node_count
     act: list[tuple[int, float]] = []
     apply: list[tuple[int, float]] = []
-    with timed_views() as views_s, simulation_run.settled_heap():
+    with timed_views() as views_s, simulation_run.frozen_gc():
         ready = time.perf_counter()
         while (observations := simulation.advance()) is not None:
             first = time.perf_counter()
@@ -228,7 +228,7 @@ def _larger(scenario: Scenario, nodes: int, *, seconds: float) -> Scenario:
     small = scenario.topology.parameters
     physics = simulation_run.build_physics(scenario)
     network = simulation_run.build_network(scenario, physics, seed=1)
-    rate_hz = find_load(scenario, network, physics, seed=1).rate_hz
+    rate_hz = find_offered_load(scenario, network, physics, seed=1).rate_hz
     grown = nodes / small["nodes"]
     parameters = {**small, "nodes": nodes, "side_km": small["side_km"] * math.sqrt(grown)}
     demand = replace(scenario.demand, rate_hz=rate_hz * grown, load_factor=None)
@@ -237,7 +237,7 @@ def _larger(scenario: Scenario, nodes: int, *, seconds: float) -> Scenario:
 
 
 def main() -> None:
-    """Measure and print."""
+    """MetricFormat and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     kinds = parser.add_subparsers(required=True)
     line = kinds.add_parser("chain")

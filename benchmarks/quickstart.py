@@ -92,10 +92,12 @@ def summary(runs: list[dict[str, float]], *, seconds: float, bare_us: float) -> 
 
 
 def main() -> None:
-    """Measure and print one JSON line an arm."""
+    """MetricFormat and print one JSON line an arm."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("scenario", nargs="?", default="scenarios/quickstart.toml")
-    parser.add_argument("--arms", nargs="+", default=["local-minhop", "central-fcfs", "central-expected-delay", "dpem"])
+    parser.add_argument(
+        "--arms", nargs="+", default=["local-minhop", "central-fcfs", "central-expected-delay", "dpem"]
+    )
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()

@@ -28,13 +28,13 @@ sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__fi
 
 # ruff: noqa: E402
 from qdpem import load_scenario
-from qdpem.draws.herald_timing import Births
+from qdpem.draws.herald_timing import FreshPairs
 from qdpem.network.graph import Network
 from qdpem.network.path_estimates import Estimates
 from qdpem.network.routing import Routes
 from qdpem.policies.routing.planner import Planner
 from qdpem.records.writer import RecordWriter
-from qdpem.rng import Coins
+from qdpem.rng import UniformStream
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.simulation.arms import find_arm, resolve_arm
 from qdpem.simulation.resources.path_timing import Tracks
@@ -49,10 +49,12 @@ LIGHT = (
     "window.warm_up_s=0.0",
 )
 KEEPS_STOCK = Arm(
-    name="soak", policy="local-stock", parameters={"stocking_threshold": 0.0, "tracked_pairs": 2, "min_reorder_interval_s": 60.0}
+    name="soak",
+    policy="local-stock",
+    parameters={"stocking_threshold": 0.0, "tracked_pairs": 2, "min_reorder_interval_s": 60.0},
 )
 """So little is asked for that the rule's own defaults would keep no stock."""
-FILLS_UP = (Network, Routes, Estimates, Planner, Births, Coins, Tracks)
+FILLS_UP = (Network, Routes, Estimates, Planner, FreshPairs, UniformStream, Tracks)
 """What a run works out once for each link or pair of nodes and keeps, and blocks of 256 draws."""
 SHOWN = ("Request", "Pair", "Claim", "Reservation", "Timeout")
 

@@ -62,7 +62,7 @@ def pair_key(first: str, second: str) -> str:
     return "/".join(sorted((first, second)))
 
 
-class Coins:
+class UniformStream:
     """Uniforms on [0, 1) of one stream, drawn in blocks because one at a time is slow.
 
     The k-th call to `next` gives the k-th uniform of the stream, whatever else happens.

@@ -69,11 +69,11 @@ def test_controls_and_sweeps_run_when_shrunk(name):
     """The first cell of a sweep, or a control, with every arm, on 12 quick nodes for seconds."""
     from qdpem.metrics.metrics import measure
     from qdpem.scenario.load import load_scenario
-    from qdpem.scenario.sweep import grid_cells
+    from qdpem.scenario.sweep import sweep_cells
     from qdpem.simulation.run import simulate
 
     scenario = load_scenario(ROOT / name, SHRUNKEN)
-    scenario = next((cell.scenario for cell in grid_cells(scenario)), scenario)
+    scenario = next((cell.scenario for cell in sweep_cells(scenario)), scenario)
     for arm in scenario.study.arms:
         run = simulate(scenario, arm, seed=0)
         metrics = measure(run.tables, start_s=1.0, end_s=4.0)

@@ -14,7 +14,7 @@ from qdpem.records.reader import open_record
 from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation.arms import find_arm
-from qdpem.simulation.run import Simulation, settled_heap
+from qdpem.simulation.run import Simulation, frozen_gc
 
 _SCENARIO = Path(__file__).resolve().parents[2] / "scenarios" / "chain.toml"
 _ARM = "local-minhop"
@@ -47,7 +47,7 @@ def measure(case: Case, scenario: Scenario, path: Path) -> tuple[float, int]:
     with RecordWriter(path, scenario=scenario, arm=arm, seed=case.seed) as recorder:
         simulation = Simulation(scenario, arm, seed=case.seed, recorder=recorder, on_progress=progress)
         # As `simulate` does it, and with it `qdpem run`.
-        with settled_heap():
+        with frozen_gc():
             while (observations := simulation.advance()) is not None:
                 simulation.apply(simulation.policy.act(observations))
         recorder.close_complete({}, {})

@@ -36,7 +36,7 @@ _ROUNDING = 1e-9
 _BISECTIONS = 60
 
 
-class Reach:
+class FidelityReach:
     """Limits of hops and ages on one network; `case` is "pauli", "bell-diagonal" or "none"."""
 
     def __init__(self, network: Network, physics: PhysicsModel) -> None:

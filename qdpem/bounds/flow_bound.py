@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qdpem.bounds.constrained_paths import BudgetedPaths, Way
 from qdpem.bounds.master import Groups, Master, Prices, Solution
-from qdpem.bounds.seed_supply import Sample
+from qdpem.bounds.seed_supply import SeedSample
 from qdpem.flow.pricing import Arcs
 from qdpem.network.graph import Network
 
@@ -57,15 +57,15 @@ class SeedBound:
         return whole_below(self.bound)
 
 
-def sample_bound(
-    network: Network, sample: Sample, groups: Groups, *, tolerance: float = 1e-4, max_rounds: int = 200
+def flow_bound_of_seed(
+    network: Network, sample: SeedSample, groups: Groups, *, tolerance: float = 1e-4, max_rounds: int = 200
 ) -> SeedBound:
     """The most that any policy can deliver of `groups` over [0, end_s], from empty stock.
 
     Every pair delivered descends from fresh pairs that lie along a walk between its ends, one a link, with a
     successful swap at each inner node; without its cycles the walk is a simple path that takes no more. Fresh
     pairs are successful emissions or attempts, each of which serves one link once; swaps take tokens and
-    coins. All these are known for the seed (`Sample`), so what a run uses is a feasible point of `Master`.
+    coins. All these are known for the seed (`SeedSample`), so what a run uses is a feasible point of `Master`.
     A hop that is not distilled is single, and a path with too many of those cannot meet the target
     (`qdpem.bounds.fidelity_reach`); distillation takes both its pairs over the same links, so that a distilled hop takes
     two pairs at least. Ages, deadlines, memories, failed swaps' pairs, outages are left out, which raises it.

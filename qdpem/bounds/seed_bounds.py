@@ -12,12 +12,12 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.bounds.fidelity_reach import Reach
-from qdpem.bounds.flow_bound import SeedBound, sample_bound
-from qdpem.bounds.seed_sample import counted_in, draw_sample, spans, wanted
-from qdpem.bounds.seed_supply import Sample
-from qdpem.bounds.time_bound import Progress, timed_bound
-from qdpem.demand.offered_load import Load, find_load, with_rate
+from qdpem.bounds.fidelity_reach import FidelityReach
+from qdpem.bounds.flow_bound import SeedBound, flow_bound_of_seed
+from qdpem.bounds.seed_sample import counted_in, draw_seed_sample, spans, wanted
+from qdpem.bounds.seed_supply import SeedSample
+from qdpem.bounds.time_bound import Progress, time_bound_of_seed
+from qdpem.demand.offered_load import OfferedLoad, find_offered_load, with_rate
 from qdpem.demand.requests import Requests
 from qdpem.demand.streams import generate_arrivals
 from qdpem.errors import QdpemError
@@ -72,7 +72,7 @@ def find_bounds(
     bin_s: float | None = None,
     limit_s: float = math.inf,
     network: Network | None = None,
-    load: Load | None = None,
+    load: OfferedLoad | None = None,
     on_progress: Told | None = None,
 ) -> Bounds:
     """The flow bound of a seed, and with `kind` "time" the two time bounds, each at most `limit_s` long.
@@ -83,13 +83,13 @@ def find_bounds(
     """
     physics, end_s = build_physics(scenario), scenario.window.end_s
     network = network or build_network(scenario, physics, seed=seed)
-    question = with_rate(scenario, load or find_load(scenario, network, physics, seed=seed))
+    question = with_rate(scenario, load or find_offered_load(scenario, network, physics, seed=seed))
     requests = generate_arrivals(question, network, seed=seed).requests
     return bounds_of(
         network,
-        Reach(network, physics),
+        FidelityReach(network, physics),
         requests,
-        draw_sample(network, physics, seed=seed, end_s=end_s),
+        draw_seed_sample(network, physics, seed=seed, end_s=end_s),
         kind=kind,
         bin_s=bin_s,
         limit_s=limit_s,
@@ -99,9 +99,9 @@ def find_bounds(
 
 def bounds_of(
     network: Network,
-    reach: Reach,
+    reach: FidelityReach,
     requests: Requests,
-    sample: Sample,
+    sample: SeedSample,
     *,
     kind: BoundKind = "time",
     bin_s: float | None = None,
@@ -111,7 +111,7 @@ def bounds_of(
     """The bounds of these `requests` on one sample; see `find_bounds`."""
     unit = counted_in(requests)
     began_s = time.perf_counter()
-    flow = sample_bound(network, sample, wanted(requests, reach))
+    flow = flow_bound_of_seed(network, sample, wanted(requests, reach))
     found = Bounds(
         unit=unit,
         asked=math.inf if unit == "pairs" else float(len(requests)),
@@ -128,7 +128,7 @@ def bounds_of(
     for name, stock in (("with stock", True), ("without stock", False)):
         lead_s = float(sample.birth_s.max(initial=0.0))
         bins = spans(requests, reach, network, bin_s=width_s, end_s=sample.end_s, lead_s=lead_s, stock=stock)
-        timed[stock] = timed_bound(
+        timed[stock] = time_bound_of_seed(
             network,
             sample,
             wanted(requests, reach, spans=bins, kept=stock),

@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics.interface import PhysicsModel
-from qdpem.bounds.fidelity_reach import Reach
+from qdpem.bounds.fidelity_reach import FidelityReach
 from qdpem.bounds.master import Groups
-from qdpem.bounds.seed_supply import Sample, Tiers, whole
+from qdpem.bounds.seed_supply import SeedSample, Tiers, whole
 from qdpem.bounds.time_bound import bins_in
 from qdpem.demand.requests import Requests
 from qdpem.draws.attempts import AttemptSequence
 from qdpem.draws.emissions import Emissions
-from qdpem.draws.herald_timing import NO_SENDER, Births
-from qdpem.draws.outcome_draws import swap_coins
+from qdpem.draws.herald_timing import NO_SENDER, FreshPairs
+from qdpem.draws.outcome_draws import swap_draws
 from qdpem.network.graph import Network
 from qdpem.rng import pair_key, stream
 
@@ -27,10 +27,10 @@ _ROUNDING = 1e-12
 _SLACK_S = 1e-6
 
 
-def draw_sample(network: Network, physics: PhysicsModel, *, seed: int, end_s: float) -> Sample:
+def draw_seed_sample(network: Network, physics: PhysicsModel, *, seed: int, end_s: float) -> SeedSample:
     """All chances of `seed` over [0, end_s]: the same streams that a run draws from."""
-    tiers, births = Tiers.build(network), Births(network, physics)
-    birth_s = np.array([_birth_s(births, network, link) for link in range(network.link_count)])
+    tiers, fresh_pairs = Tiers.build(network), FreshPairs(network, physics)
+    birth_s = np.array([_birth_s(fresh_pairs, network, link) for link in range(network.link_count)])
     period_s = np.array([one.attempt_period_s for one in network.links])
     server = network.repeater_kind == "server"
     with np.errstate(divide="ignore"):
@@ -40,24 +40,24 @@ def draw_sample(network: Network, physics: PhysicsModel, *, seed: int, end_s: fl
         _successes(network, link, seed=seed, last_s=end_s - float(birth_s[link]))
         for link in range(network.link_count)
     ]
-    return Sample(
+    return SeedSample(
         end_s=end_s,
         tiers=tiers,
         emission_s=emission_s,
         successes=successes,
         period_s=period_s,
         birth_s=birth_s,
-        coins=_coins(network, physics, _swaps(network, tiers, emission_s, successes, end_s), seed=seed),
+        draws=_draws(network, physics, _swaps(network, tiers, emission_s, successes, end_s), seed=seed),
         token_rate_hz=network.repeater_rate_hz,
         token_burst=network.repeater_burst,
         swap_time_s=own_s,
     )
 
 
-def _birth_s(births: Births, network: Network, link: int) -> float:
+def _birth_s(fresh_pairs: FreshPairs, network: Network, link: int) -> float:
     """From the emission or the start of an attempt to the birth of its pair."""
     sender = int(network.graph.link_ends[link, 0]) if network.source_limited[link] else NO_SENDER
-    return births.course(link, sender).birth_s
+    return fresh_pairs.course(link, sender).birth_s
 
 
 def _emissions(network: Network, tiers: Tiers, *, seed: int, end_s: float) -> list[NDArray[np.float64]]:
@@ -122,22 +122,22 @@ def _swaps(
     return found
 
 
-def _coins(
+def _draws(
     network: Network, physics: PhysicsModel, swaps: Sequence[int], *, seed: int
 ) -> list[NDArray[np.bool_]]:
     """Whether the k-th swap of each node can succeed, for as many `swaps` as it can make.
 
-    A swap of pairs with unbiased inner qubits, as all are in the "pauli" case of `Reach`, succeeds when its
+    A swap of pairs with unbiased inner qubits, as all are in the "pauli" case of `FidelityReach`, succeeds when its
     uniform is below the node's mean probability; of others any outcome may be a heralded one.
     """
-    unbiased = Reach(network, physics).case == "pauli"
+    unbiased = FidelityReach(network, physics).case == "pauli"
     found = []
-    for coins, hardware, most in zip(
-        swap_coins(network.graph, seed=seed), network.hardware, swaps, strict=True
+    for draws, hardware, most in zip(
+        swap_draws(network.graph, seed=seed), network.hardware, swaps, strict=True
     ):
         limit = hardware.mean_swap_success_probability if unbiased else hardware.swap_success_probability
         limit *= 1.0 + _ROUNDING
-        found.append(np.array([coins.next() < limit for _ in range(most)], dtype=np.bool_))
+        found.append(np.array([draws.next() < limit for _ in range(most)], dtype=np.bool_))
     return found
 
 
@@ -150,7 +150,9 @@ def counted_in(requests: Requests) -> str:
     return "pairs" if (requests.persistence > 0).any() else "requests"
 
 
-def wanted(requests: Requests, reach: Reach, *, spans: Ints | None = None, kept: bool = False) -> Groups:
+def wanted(
+    requests: Requests, reach: FidelityReach, *, spans: Ints | None = None, kept: bool = False
+) -> Groups:
     """The requests of a run, grouped by ends, reach, what a pair of them is worth, and span.
 
     `spans` int64 [R, 2] says within which bins each takes what it needs; without it time plays no part.
@@ -182,7 +184,7 @@ def wanted(requests: Requests, reach: Reach, *, spans: Ints | None = None, kept:
 
 def spans(
     requests: Requests,
-    reach: Reach,
+    reach: FidelityReach,
     network: Network,
     *,
     bin_s: float,
@@ -194,7 +196,7 @@ def spans(
 
     Without stock that is from arrival to deadline. With stock it begins earlier: by the longest that any
     part of a pair can have been kept which meets the target over the fewest hops there are between its ends
-    (`Reach.life_s`), and by `lead_s`, which a fresh pair is on its way.
+    (`FidelityReach.life_s`), and by `lead_s`, which a fresh pair is on its way.
     """
     hops = network.hop_distance[requests.source, requests.destination].tolist()
     kinds = list(zip(requests.target_fidelity.tolist(), hops, strict=True))

@@ -63,11 +63,11 @@ class Supply:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Sample:
+class SeedSample:
     """One seed's chances over [0, end_s].
 
     `emission_s`: times of each tier's emissions, ascending. `successes`: per link that attempts by itself and
-    per mode, the numbers (from 1) of the attempts that succeed. `coins`: per node, whether its k-th swap can
+    per mode, the numbers (from 1) of the attempts that succeed. `draws`: per node, whether its k-th swap can
     succeed. `token_rate_hz` [N], `token_burst`, `swap_time_s` [N]: tokens of its repeaters.
     """
 
@@ -77,7 +77,7 @@ class Sample:
     successes: Sequence[Sequence[Ints]]
     period_s: Floats
     birth_s: Floats
-    coins: Sequence[NDArray[np.bool_]]
+    draws: Sequence[NDArray[np.bool_]]
     token_rate_hz: Floats
     token_burst: float
     swap_time_s: Floats
@@ -92,7 +92,7 @@ class Sample:
         return Supply(
             emissions=np.array(emissions, dtype=np.float64),
             attempts=np.array([self.attempts(link, start, stop) for link in range(len(self.successes))]),
-            swaps=np.array([self.swaps(node, start, stop) for node in range(len(self.coins))]),
+            swaps=np.array([self.swaps(node, start, stop) for node in range(len(self.draws))]),
         )
 
     def swaps(self, node: int, from_s: float, until_s: float) -> float:
@@ -104,14 +104,14 @@ class Sample:
         rate_hz, used_s = float(self.token_rate_hz[node]), float(self.swap_time_s[node])
         if not rate_hz > 0.0:
             return 0.0
-        coins = self._summed[node]
-        before = min(whole(self.token_burst + rate_hz * from_s), len(coins) - 1)
+        draws = self._summed[node]
+        before = min(whole(self.token_burst + rate_hz * from_s), len(draws) - 1)
         inside = whole(self.token_burst + rate_hz * max(until_s - used_s - from_s, 0.0))
         if until_s < used_s:
             return 0.0
         if from_s <= 0.0:
-            return float(coins[min(inside, len(coins) - 1)])
-        return _most(coins, first=before, length=inside)
+            return float(draws[min(inside, len(draws) - 1)])
+        return _most(draws, first=before, length=inside)
 
     def pairs(self, link: int, from_s: float, until_s: float) -> float:
         """Most pairs that a link can make in the window, had it both its sources for itself."""
@@ -141,7 +141,7 @@ class Sample:
     @cached_property
     def _summed(self) -> list[Floats]:
         """Successes among the first k coins of each node, k from 0."""
-        return [np.concatenate([[0.0], np.cumsum(coins)]) for coins in self.coins]
+        return [np.concatenate([[0.0], np.cumsum(draws)]) for draws in self.draws]
 
 
 def whole(tokens: float) -> int:

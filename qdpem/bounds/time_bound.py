@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from qdpem.bounds.constrained_paths import BudgetedPaths, Way
 from qdpem.bounds.flow_bound import SeedBound, between, proved, settled
 from qdpem.bounds.master import Cut, Groups, Master, Prices, Solution, Span
-from qdpem.bounds.seed_supply import Sample
+from qdpem.bounds.seed_supply import SeedSample
 from qdpem.flow.pricing import Arcs
 from qdpem.network.graph import Network
 
@@ -42,9 +42,9 @@ class Progress(NamedTuple):
     cuts: int
 
 
-def timed_bound(
+def time_bound_of_seed(
     network: Network,
-    sample: Sample,
+    sample: SeedSample,
     groups: Groups,
     *,
     bin_s: float,
@@ -66,7 +66,7 @@ def timed_bound(
     burst + rate x length tokens at a repeater, the window's emissions, and the attempts that fit; any subset
     of windows is valid, and those that are broken are taken in as cuts, for nodes and for single links; the
     whole run is there from the start, sources shared out exactly, so that the bound never lies above
-    `sample_bound` of the same groups. What is left out (ages of pairs against each other, memories, the order
+    `flow_bound_of_seed` of the same groups. What is left out (ages of pairs against each other, memories, the order
     of swaps, deadlines of messages) raises it.
 
     Columns and cuts are generated; it ends when programme and proof are within `tolerance`, relatively, and
@@ -81,7 +81,9 @@ def timed_bound(
 class _Timed:
     """The programme with its cuts and columns."""
 
-    def __init__(self, network: Network, sample: Sample, groups: Groups, *, bin_s: float, ways: Ways) -> None:
+    def __init__(
+        self, network: Network, sample: SeedSample, groups: Groups, *, bin_s: float, ways: Ways
+    ) -> None:
         self._network, self._sample, self._bin_s = network, sample, bin_s
         self._master = Master(network, sample.tiers, sample.supply(0.0, sample.end_s), groups)
         self._arcs = Arcs.of(network)

@@ -76,11 +76,11 @@ def _check_policy(name: str, overrides: Sequence[str]) -> list[tuple[str, bool, 
 
 
 def _check_scenario(path: Path, overrides: Sequence[str]) -> None:
-    """Load it, build its network and say what it can do; the faults of these and of its arms are raised."""
+    """OfferedLoad it, build its network and say what it can do; the faults of these and of its arms are raised."""
     from qdpem.network.build import build_network, build_physics
     from qdpem.scenario.load import load_scenario
     from qdpem.simulation.arms import sound_arms
-    from qdpem.study.analysis.network_summary import outlook
+    from qdpem.study.analysis.network_summary import summarize_network
 
     scenario = load_scenario(path, overrides)
     if scenario.study:
@@ -88,7 +88,7 @@ def _check_scenario(path: Path, overrides: Sequence[str]) -> None:
     physics = build_physics(scenario)
     seed = scenario.study.seeds[0] if scenario.study else 0
     network = build_network(scenario, physics, seed=seed)
-    found = outlook(scenario, network=network, physics=physics, seed=seed)
+    found = summarize_network(scenario, network=network, physics=physics, seed=seed)
     shown = console()
     shown.print(f"{path} is sound (network of seed {seed})", markup=False)
     shown.print(str(found), markup=False)

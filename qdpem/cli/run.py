@@ -17,7 +17,7 @@ from qdpem.cli.options import OUTPUT, Json, Overrides, ScenarioFile
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from qdpem.demand.offered_load import Load
+    from qdpem.demand.offered_load import OfferedLoad
     from qdpem.network.graph import Network
     from qdpem.study.analysis.outcome import Outcome
     from qdpem.study.plan import Task
@@ -42,7 +42,7 @@ def run(
     from qdpem.network.build import build_network, build_physics
     from qdpem.scenario.load import load_scenario
     from qdpem.simulation.arms import find_arm
-    from qdpem.study.analysis.network_summary import outlook
+    from qdpem.study.analysis.network_summary import summarize_network
     from qdpem.study.plan import Task, without_study
 
     question = load_scenario(scenario, overrides or ())
@@ -50,7 +50,7 @@ def run(
     physics = build_physics(question)
     network = build_network(question, physics, seed=seed)
     shown = console(stderr=as_json)
-    before = outlook(question, network=network, physics=physics, seed=seed)
+    before = summarize_network(question, network=network, physics=physics, seed=seed)
     shown.print(str(before), markup=False)
     for warning in before.warnings:
         shown.print(f"warning: {warning}", style="yellow", markup=False)
@@ -76,11 +76,11 @@ def _simulate(task: Task, network: Network) -> Outcome:
         return record_run(task, network=network, on_progress=tell)
 
 
-def _table(task: Task, outcome: Outcome, load: Load) -> Table:
+def _table(task: Task, outcome: Outcome, load: OfferedLoad) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from qdpem.study.analysis.metric_formats import PAIRS_WITH_ERRORS, measures_of
+    from qdpem.study.analysis.metric_formats import PAIRS_WITH_ERRORS, metric_formats_of
     from qdpem.study.report.terminal import arm_factors
 
     table = Table(title=task.label, caption=arm_factors(task.arm), box=SIMPLE_HEAD, title_justify="left")
@@ -88,7 +88,7 @@ def _table(task: Task, outcome: Outcome, load: Load) -> Table:
     table.add_column("value", justify="right")
     table.add_column("unit")
     metrics = outcome.metrics or {}
-    for measure in measures_of(task.scenario.demand):
+    for measure in metric_formats_of(task.scenario.demand):
         if measure.metric not in PAIRS_WITH_ERRORS:
             table.add_row(measure.heading, measure.text(metrics[measure.metric]), measure.unit)
     for heading, name, scale, unit in (
@@ -128,7 +128,7 @@ def _with_error(metrics: Mapping[str, float], name: str, scale: float) -> str:
     return f"{mean:.{digits}f} ± {error:.{digits}f}"
 
 
-def _json_line(task: Task, outcome: Outcome, load: Load) -> str:
+def _json_line(task: Task, outcome: Outcome, load: OfferedLoad) -> str:
     arm = task.arm
     values = {
         "scenario": task.scenario.name,

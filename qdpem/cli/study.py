@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from qdpem.scenario.schema import Scenario
     from qdpem.study.analysis.results import StudyResult
-    from qdpem.study.progress import Moment
+    from qdpem.study.progress import StudyProgress
 
 
 def study(
@@ -69,20 +69,20 @@ def _grid(
     command: str,
 ) -> None:
     """One study per cell, then the tables of them all."""
-    from qdpem.study.sweep import grid_tables, study_grid
+    from qdpem.study.sweep import run_sweep, sweep_tables
 
     with progress_bars() as bars:
-        found = study_grid(
+        found = run_sweep(
             question,
             directory=directory,
             fresh=fresh,
             engine=engine,
             workers=workers,
-            watch=lambda name: teller(bars, name),
+            watch=lambda name: progress_callback(bars, name),
             command=command,
         )
     shown = console()
-    for table in grid_tables(found):
+    for table in sweep_tables(found):
         shown.print(table)
     for fault in found.faults:
         shown.print(f"failed: {fault}", style="bold red", markup=False, soft_wrap=True)
@@ -110,17 +110,19 @@ def _study(
             fresh=fresh,
             engine=engine,
             workers=workers,
-            progress=teller(bars, question.name),
+            progress=progress_callback(bars, question.name),
             command=command,
         )
 
 
-def teller(bars: Progress, name: str, *, after: str = "writing the report") -> Callable[[Moment], None]:
+def progress_callback(
+    bars: Progress, name: str, *, after: str = "writing the report"
+) -> Callable[[StudyProgress], None]:
     """Draws the moments of many runs, then of bounds: one bar for all, one for each on its way."""
     overall = bars.add_task(name, total=None, detail="preparing")
     shown: dict[str, TaskID] = {}
 
-    def tell(moment: Moment) -> None:
+    def tell(moment: StudyProgress) -> None:
         done = moment.finished == moment.tasks
         detail = after if done else f"{moment.finished} of {moment.tasks} {moment.work}"
         # How long a bound takes is not known: only those that are found say how long the others will.

@@ -10,7 +10,7 @@ import typer
 
 from qdpem.cli.console import console, progress_bars
 from qdpem.cli.options import OUTPUT, Overrides, ScenarioFile, Workers
-from qdpem.cli.study import teller
+from qdpem.cli.study import progress_callback
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,7 +94,7 @@ def _tune(
             trials=directory / f"{arm.name}.jsonl",
             seeds=seeds,
             workers=workers,
-            progress=teller(bars, f"tuning {arm.name}", after="comparing"),
+            progress=progress_callback(bars, f"tuning {arm.name}", after="comparing"),
             on_plan=tell_plan,
         )
 

@@ -11,7 +11,9 @@ from qdpem.rng import stream
 from qdpem.scenario.schema import Neighbourhood
 
 
-def neighbourhood_weights(network: Network, neighbourhood: Neighbourhood, *, seed: int) -> NDArray[np.float64]:
+def neighbourhood_weights(
+    network: Network, neighbourhood: Neighbourhood, *, seed: int
+) -> NDArray[np.float64]:
     """Weight of every ordered pair, float64 [N, N], symmetric: 1 for pairs in reach, or peers picked.
 
     With `neighbourhood.peers`, node V picks so many distinct nodes in reach, or all there are, from the stream

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from physics.interface import PhysicsModel
 from qdpem.demand.streams import pair_weights
 from qdpem.errors import Fault, QdpemError, ScenarioError
-from qdpem.flow.commodities import LinkPlan, mean_classes
-from qdpem.flow.supportable_load import carrying_capacity
+from qdpem.flow.commodities import LinkPlan, mean_commodities
+from qdpem.flow.supportable_load import find_supportable_load
 from qdpem.network.graph import Network
 from qdpem.network.path_estimates import MAX_ROUNDS, Estimates
 from qdpem.scenario.schema import Scenario
@@ -19,7 +19,7 @@ TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Load:
+class OfferedLoad:
     """Requests per second of the whole network under one seed.
 
     `rate_hz`: the mean; `peak_rate_hz`: while all regions burst; `capacity_hz`: the largest rate that the
@@ -43,7 +43,9 @@ class Load:
         )
 
 
-def find_load(scenario: Scenario, network: Network, physics: PhysicsModel, *, seed: int) -> Load:
+def find_offered_load(
+    scenario: Scenario, network: Network, physics: PhysicsModel, *, seed: int
+) -> OfferedLoad:
     """The load of `scenario` on `network`, built for `seed`: the same for every arm.
 
     peak_rate_hz = load_factor x capacity_hz and rate_hz = peak_rate_hz / bursts.peak. A burst multiplies the
@@ -55,11 +57,11 @@ def find_load(scenario: Scenario, network: Network, physics: PhysicsModel, *, se
     demand = scenario.demand
     peak = demand.bursts.peak if demand.bursts else 1.0
     if demand.arrivals == "batch":
-        return Load(rate_hz=0.0, peak_rate_hz=0.0)
+        return OfferedLoad(rate_hz=0.0, peak_rate_hz=0.0)
     if demand.rate_hz is not None:
-        return Load(rate_hz=demand.rate_hz, peak_rate_hz=peak * demand.rate_hz)
+        return OfferedLoad(rate_hz=demand.rate_hz, peak_rate_hz=peak * demand.rate_hz)
     assert demand.load_factor is not None
-    classes = mean_classes(
+    classes = mean_commodities(
         demand.classes,
         network,
         pair_weights(scenario, network, seed=seed),
@@ -67,15 +69,17 @@ def find_load(scenario: Scenario, network: Network, physics: PhysicsModel, *, se
         plans=flow_plans(network, Estimates(network, physics)),
     )
     try:
-        found = carrying_capacity(network, classes, served_fraction=demand.served_fraction, tolerance=TOLERANCE)
+        found = find_supportable_load(
+            network, classes, served_fraction=demand.served_fraction, tolerance=TOLERANCE
+        )
     except QdpemError as error:
         fault = Fault("demand.load_factor", f"it cannot be turned into a rate: {error}")
         raise ScenarioError([fault], origin=f"the scenario {scenario.name!r} under seed {seed}") from error
     peak_rate_hz = demand.load_factor * found.rate_hz
-    return Load(rate_hz=peak_rate_hz / peak, peak_rate_hz=peak_rate_hz, capacity_hz=found.rate_hz)
+    return OfferedLoad(rate_hz=peak_rate_hz / peak, peak_rate_hz=peak_rate_hz, capacity_hz=found.rate_hz)
 
 
-def with_rate(scenario: Scenario, load: Load) -> Scenario:
+def with_rate(scenario: Scenario, load: OfferedLoad) -> Scenario:
     """The scenario that says the load's rate itself, if it has one."""
     if scenario.demand.arrivals == "batch":
         return scenario

@@ -45,7 +45,7 @@ def pair_weights(scenario: Scenario, network: Network, *, seed: int) -> NDArray[
     """Share of all requests from each source (row) to each destination, float64 [N, N].
 
     Symmetric, zero diagonal, sums to 1: an unordered pair's weight is split equally between its two
-    directions. Peers are drawn under the scenario's topology seed, or `seed` if it has none. Raises
+    directions. TopPairs are drawn under the scenario's topology seed, or `seed` if it has none. Raises
     ScenarioError when the topology brings no demand matrix but one is asked for, or when no pair has any
     weight.
     """

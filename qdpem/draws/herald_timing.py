@@ -18,7 +18,7 @@ NO_SENDER = -1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Course:
+class HeraldTiming:
     """Of one link, seconds: `birth_s` from the emission or start of the attempt to the birth.
 
     `stored_s`: how long either end's memory has held its half at the birth; `told_s`: how long after the
@@ -30,16 +30,16 @@ class Course:
     told_s: dict[int, float]
 
 
-class Births:
+class FreshPairs:
     """Courses and states at birth of a network's fresh pairs, worked out when first asked for and kept."""
 
     def __init__(self, network: Network, physics: PhysicsModel) -> None:
         self._network = network
         self._physics = physics
-        self._courses: dict[tuple[int, int], Course] = {}
+        self._courses: dict[tuple[int, int], HeraldTiming] = {}
         self._states: dict[tuple[int, int, int], State] = {}
 
-    def course(self, link: int, sender: int) -> Course:
+    def course(self, link: int, sender: int) -> HeraldTiming:
         """What happens when; `sender` is the end whose source emitted, NO_SENDER if the link attempts."""
         found = self._courses.get((link, sender))
         if found is None:
@@ -66,16 +66,16 @@ class Births:
                 state = self._physics.age(state, *held, stored_s[end])
         return state
 
-    def _work_out(self, link: int, sender: int) -> Course:
+    def _work_out(self, link: int, sender: int) -> HeraldTiming:
         first, second = self._network.graph.link_ends[link].tolist()
         compiled = self._network.links[link]
         if compiled.source_limited:
             delay_s = float(self._network.delay_s[link])
             sent = {end: delay_s if end == sender else 0.0 for end in (first, second)}
-            return Course(birth_s=delay_s, stored_s=sent, told_s=sent)
+            return HeraldTiming(birth_s=delay_s, stored_s=sent, told_s=sent)
         birth_s = min(compiled.known_s)
         from_s, known_s = compiled.stored_from_s, compiled.known_s
-        return Course(
+        return HeraldTiming(
             birth_s=birth_s,
             stored_s={first: birth_s - from_s[0], second: birth_s - from_s[1]},
             told_s={first: known_s[0] - birth_s, second: known_s[1] - birth_s},

@@ -6,35 +6,35 @@ A run draws them as it goes; who knows its seed can draw the same ones again.
 from __future__ import annotations
 
 from qdpem.network.graph import Graph
-from qdpem.rng import Coins, pair_key
+from qdpem.rng import UniformStream, pair_key
 
 
-def swap_coins(graph: Graph, *, seed: int) -> list[Coins]:
+def swap_draws(graph: Graph, *, seed: int) -> list[UniformStream]:
     """One stream per node: its k-th uniform decides the node's k-th swap."""
-    return [Coins(seed, f"repeater/{name}") for name in graph.node_names]
+    return [UniformStream(seed, f"repeater/{name}") for name in graph.node_names]
 
 
-class EndCoins:
+class EndDistillationDraws:
     """One stream for every two nodes: its k-th uniform decides the k-th pairs they distil end to end."""
 
     def __init__(self, graph: Graph, *, seed: int) -> None:
         self._names = graph.node_names
         self._seed = seed
-        self._made: dict[tuple[int, int], Coins] = {}
+        self._made: dict[tuple[int, int], UniformStream] = {}
 
-    def between(self, first: int, second: int) -> Coins:
+    def between(self, first: int, second: int) -> UniformStream:
         """The stream of two nodes, in either order."""
         ends = (min(first, second), max(first, second))
         if ends not in self._made:
             names = pair_key(self._names[first], self._names[second])
-            self._made[ends] = Coins(self._seed, f"end-distillation/{names}")
+            self._made[ends] = UniformStream(self._seed, f"end-distillation/{names}")
         return self._made[ends]
 
 
-def distillation_coins(graph: Graph, *, seed: int) -> list[Coins]:
+def distillation_draws(graph: Graph, *, seed: int) -> list[UniformStream]:
     """One stream per link: its k-th uniform decides the link's k-th distillation."""
     names = graph.node_names
     return [
-        Coins(seed, f"distillation/{pair_key(names[first], names[second])}")
+        UniformStream(seed, f"distillation/{pair_key(names[first], names[second])}")
         for first, second in graph.link_ends.tolist()
     ]

@@ -147,7 +147,11 @@ REQUESTS = Table(
         _count("pairs_delivered", "pairs that met the target in time"),
         _count("attempts", "allocations made for it"),
         _count("hops", "links of the path that served it; 0 from remote stock; -1 if not delivered"),
-        _code("persistence", PERSISTENCES, "what it begins again: nothing, each pair when delivered, or every link"),
+        _code(
+            "persistence",
+            PERSISTENCES,
+            "what it begins again: nothing, each pair when delivered, or every link",
+        ),
     ),
     level="requests",
 )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qdpem.errors import QdpemError
 from qdpem.flow.columns import Best, Columns, Prices
-from qdpem.flow.commodities import FlowClass
+from qdpem.flow.commodities import Commodity
 from qdpem.network.graph import Network
 
 
@@ -38,7 +38,7 @@ class FlowBound:
 
 
 def flow_bound(
-    network: Network, classes: Sequence[FlowClass], *, tolerance: float = 1e-6, max_iterations: int = 200
+    network: Network, classes: Sequence[Commodity], *, tolerance: float = 1e-6, max_iterations: int = 200
 ) -> FlowBound:
     """The most requests per second that any policy could deliver in the long run, on mean rates.
 
@@ -77,7 +77,7 @@ class _Solution(NamedTuple):
 class _Programme:
     """The master problem over the columns found so far."""
 
-    def __init__(self, network: Network, classes: Sequence[FlowClass]) -> None:
+    def __init__(self, network: Network, classes: Sequence[Commodity]) -> None:
         self._network = network
         self._columns = Columns(network, classes)
         self._rate = self._columns.rate

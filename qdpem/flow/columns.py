@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.flow.commodities import FlowClass, Option
-from qdpem.flow.pricing import Arcs, CheapestPaths, Options
+from qdpem.flow.commodities import Commodity, DistillationOption
+from qdpem.flow.pricing import Arcs, CheapestPaths, CommodityOptions
 from qdpem.network.graph import Network
 
 _LEAST_GAIN = 1e-9
@@ -66,10 +66,10 @@ class Columns:
     links L, sources N, repeaters N, with their `capacities` float64 [L + 2N].
     """
 
-    def __init__(self, network: Network, classes: Sequence[FlowClass]) -> None:
+    def __init__(self, network: Network, classes: Sequence[Commodity]) -> None:
         self._network = network
         self._classes = tuple(one for one in classes if one.rate_hz > 0.0)
-        self._options = Options.of(self._classes, network)
+        self._options = CommodityOptions.of(self._classes, network)
         self._arcs = Arcs.of(network)
         rate_hz = np.array([one.rate_hz for one in self._classes], dtype=np.float64)
         self.unit_hz = float(rate_hz.mean()) if len(rate_hz) else 1.0
@@ -177,7 +177,9 @@ class Columns:
     def keep(self, kind: int, links: tuple[int, ...], inner: tuple[int, ...], pairs_per_link: float) -> bool:
         """Take up a path found earlier for the class `kind`; whether the class may, and the network can."""
         usable = np.isfinite(self._pairs[list(links)]).all() and np.isfinite(self._swaps[list(inner)]).all()
-        if not (usable and _allows(self._classes[kind].options, Option(len(links), pairs_per_link))):
+        if not (
+            usable and _allows(self._classes[kind].options, DistillationOption(len(links), pairs_per_link))
+        ):
             return False
         last = self._last(kind, hops=len(links), pairs_per_link=pairs_per_link)
         self._put(Column(last, links, inner, pairs_per_link))
@@ -190,7 +192,7 @@ class Columns:
 
     def _last(self, kind: int, *, hops: int, pairs_per_link: float) -> int:
         """The last class of the chain that may use a path found for `kind`."""
-        way = Option(hops, pairs_per_link)
+        way = DistillationOption(hops, pairs_per_link)
         return next(one for one in reversed(self._chain[kind]) if _allows(self._classes[one].options, way))
 
     def prices(self, marginals: NDArray[np.float64]) -> tuple[NDArray[np.float64], Prices]:
@@ -255,7 +257,7 @@ def _times(price: NDArray[np.float64], amount: NDArray[np.float64]) -> NDArray[n
     return np.where(np.isinf(amount), np.inf, price * np.where(np.isinf(amount), 0.0, amount))
 
 
-def _chains(classes: tuple[FlowClass, ...]) -> list[tuple[int, ...]]:
+def _chains(classes: tuple[Commodity, ...]) -> list[tuple[int, ...]]:
     """For each class itself and those after it in its chain: each allows all that the next one allows."""
     groups: dict[tuple[int, int, int], list[int]] = {}
     for kind, one in enumerate(classes):
@@ -280,6 +282,6 @@ def _users(chains: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
     return [tuple(one) for one in users]
 
 
-def _allows(options: tuple[Option, ...], way: Option) -> bool:
+def _allows(options: tuple[DistillationOption, ...], way: DistillationOption) -> bool:
     """Whether some option reaches as far for no more fresh pairs."""
     return any(one.max_hops >= way.max_hops and one.pairs_per_link <= way.pairs_per_link for one in options)

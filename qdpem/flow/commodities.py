@@ -17,7 +17,7 @@ from qdpem.scenario.schema import RequestClass
 _ROUNDING = 1e-12
 
 
-class Option(NamedTuple):
+class DistillationOption(NamedTuple):
     """A way to serve a class: over at most `max_hops` links, each giving `pairs_per_link` fresh pairs."""
 
     max_hops: int
@@ -37,7 +37,7 @@ class LinkPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowClass:
+class Commodity:
     """Requests between two nodes, in either direction, that may be served alike.
 
     `rate_hz`: requests per second, each for `pairs` pairs. `options`: any of them may be used, mixed
@@ -48,7 +48,7 @@ class FlowClass:
     source: int
     destination: int
     rate_hz: float
-    options: tuple[Option, ...]
+    options: tuple[DistillationOption, ...]
     pairs: int = 1
 
     def __post_init__(self) -> None:
@@ -93,7 +93,7 @@ def hops_within(target_fidelity: float, plan: LinkPlan, *, limit: int, swap_weig
     return hops
 
 
-def mean_classes(
+def mean_commodities(
     classes: Sequence[RequestClass],
     network: Network,
     weights: NDArray[np.float64],
@@ -101,7 +101,7 @@ def mean_classes(
     rate_hz: float,
     plans: Sequence[LinkPlan],
     swap_weight: float = 1.0,
-) -> tuple[FlowClass, ...]:
+) -> tuple[Commodity, ...]:
     """The mean demand as flow classes: one per unordered pair of nodes, set of options and pairs asked.
 
     `weights` float64 [N, N] is each ordered pair's share of `rate_hz` requests per second. `plans` must
@@ -110,13 +110,13 @@ def mean_classes(
     of a path may carry more.
     """
     total = sum(one.share for one in classes)
-    shares: dict[tuple[tuple[Option, ...], int], float] = {}
+    shares: dict[tuple[tuple[DistillationOption, ...], int], float] = {}
     for one in classes:
         options = _options(one.target_fidelity, plans, limit=network.node_count - 1, swap_weight=swap_weight)
         shares[options, one.pairs] = shares.get((options, one.pairs), 0.0) + one.share / total
     both = rate_hz * np.triu(weights + weights.T, k=1)
     return tuple(
-        FlowClass(
+        Commodity(
             source=source,
             destination=destination,
             rate_hz=float(both[source, destination]) * share,
@@ -130,11 +130,11 @@ def mean_classes(
 
 def _options(
     target_fidelity: float, plans: Sequence[LinkPlan], *, limit: int, swap_weight: float
-) -> tuple[Option, ...]:
+) -> tuple[DistillationOption, ...]:
     """Each plan that reaches further than every cheaper one, cheapest first."""
-    options: list[Option] = []
+    options: list[DistillationOption] = []
     for plan in sorted(plans, key=lambda plan: plan.pairs_per_link):
         hops = hops_within(target_fidelity, plan, limit=limit, swap_weight=swap_weight)
         if hops > max((option.max_hops for option in options), default=0):
-            options.append(Option(hops, plan.pairs_per_link))
+            options.append(DistillationOption(hops, plan.pairs_per_link))
     return tuple(options)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from qdpem.errors import QdpemError
 from qdpem.flow.columns import Best, Column, Columns, Prices
-from qdpem.flow.commodities import FlowClass
+from qdpem.flow.commodities import Commodity
 from qdpem.network.graph import Network
 from qdpem.network.rows import padded, unpadded
 
@@ -25,7 +25,7 @@ _KEPT_SOLVES = 8
 _LEAST_RATE = 1e-9
 
 
-class Way(NamedTuple):
+class PathFlow(NamedTuple):
     """A path of a mix, from its class' source on: what it carries of the class, in requests per second."""
 
     nodes: tuple[int, ...]
@@ -35,7 +35,7 @@ class Way(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class PathMix:
+class PathMixSolution:
     """The mix that was found: for every class, in their order, its ways, those that carry most first.
 
     `delivered_hz` and `offered_hz`: requests per second of all classes. `gap`: how far delivered - cost x
@@ -43,7 +43,7 @@ class PathMix:
     generation.
     """
 
-    ways: tuple[tuple[Way, ...], ...]
+    ways: tuple[tuple[PathFlow, ...], ...]
     delivered_hz: float
     offered_hz: float
     gap: float
@@ -51,7 +51,7 @@ class PathMix:
     columns: int
 
 
-class FlowMixer:
+class PathMixSolver:
     """Finds mixes for one network after the other, each from the paths that earlier ones used.
 
     max sum_kp x_kp - delay_cost_per_s x sum_r N_r(u_r) over the rows of `flow_bound`, where u_r is the load
@@ -72,11 +72,11 @@ class FlowMixer:
         self._max_iterations = max_iterations
         self._unused: dict[tuple[tuple[int, int, int], _Found], int] = {}
 
-    def solve(self, network: Network, classes: Sequence[FlowClass]) -> PathMix:
+    def solve(self, network: Network, classes: Sequence[Commodity]) -> PathMixSolution:
         """The mix for these classes. Raises QdpemError when the solver fails."""
         asked = [kind for kind, one in enumerate(classes) if one.rate_hz > 0.0]
         if not asked:
-            return PathMix(
+            return PathMixSolution(
                 ways=((),) * len(classes),
                 delivered_hz=0.0,
                 offered_hz=0.0,
@@ -90,10 +90,10 @@ class FlowMixer:
         programme = _Programme(network, columns, self._cost_per_s)
         solution, gap, iterations = self._generate(programme)
         self._note(columns, own, solution.flow)
-        ways: list[tuple[Way, ...]] = [()] * len(classes)
+        ways: list[tuple[PathFlow, ...]] = [()] * len(classes)
         for kind, found in zip(asked, _shared_out(columns, own, solution.flow), strict=True):
             ways[kind] = found
-        return PathMix(
+        return PathMixSolution(
             ways=tuple(ways),
             delivered_hz=float(solution.flow.sum()) * columns.unit_hz,
             offered_hz=float(columns.rate.sum()) * columns.unit_hz,
@@ -143,14 +143,14 @@ class FlowMixer:
             iterations += 1
         return solution, gap, iterations
 
-    def _take_up(self, columns: Columns, classes: Sequence[FlowClass]) -> None:
+    def _take_up(self, columns: Columns, classes: Sequence[Commodity]) -> None:
         kinds: dict[tuple[int, int, int], list[int]] = {}
         for kind, one in enumerate(classes):
             kinds.setdefault((one.source, one.destination, one.pairs), []).append(kind)
         for ends, found in self._unused:
             any(columns.keep(kind, *found) for kind in kinds.get(ends, ()))
 
-    def _note(self, columns: Columns, classes: Sequence[FlowClass], flow: Floats) -> None:
+    def _note(self, columns: Columns, classes: Sequence[Commodity], flow: Floats) -> None:
         """Count for how many solutions each path has carried nothing."""
         carried = set()
         for column, rate in zip(columns, flow.tolist(), strict=True):
@@ -268,7 +268,7 @@ class _Programme:
         return csr_matrix((-np.ones(count), (first + self._rows, np.arange(count))), shape=shape)
 
 
-def _shared_out(columns: Columns, classes: Sequence[FlowClass], flow: Floats) -> list[tuple[Way, ...]]:
+def _shared_out(columns: Columns, classes: Sequence[Commodity], flow: Floats) -> list[tuple[PathFlow, ...]]:
     """The ways of each class: of what classes may use together the tightest takes its part first.
 
     Each takes of all the columns open to it the same share. By Hall's condition nothing is left over.
@@ -278,7 +278,7 @@ def _shared_out(columns: Columns, classes: Sequence[FlowClass], flow: Floats) ->
     for place, column in enumerate(columns):
         for kind in columns.users(column.kind):
             of_chain.setdefault(kind, []).append((column, place))
-    ways: list[tuple[Way, ...]] = [()] * len(classes)
+    ways: list[tuple[PathFlow, ...]] = [()] * len(classes)
     for kind in columns.tightest_first:
         open_to = of_chain.get(kind, [])
         there = float(sum(left[place] for _, place in open_to))
@@ -291,6 +291,6 @@ def _shared_out(columns: Columns, classes: Sequence[FlowClass], flow: Floats) ->
             left[place] -= rate
             if rate > _LEAST_RATE:
                 nodes = (one.source, *column.inner, one.destination)
-                found.append(Way(nodes, column.links, column.pairs_per_link, rate * columns.unit_hz))
+                found.append(PathFlow(nodes, column.links, column.pairs_per_link, rate * columns.unit_hz))
         ways[kind] = tuple(sorted(found, key=lambda way: (-way.rate_hz, way.nodes)))
     return ways

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.flow.commodities import FlowClass
+from qdpem.flow.commodities import Commodity
 from qdpem.network.graph import Network
 
 
@@ -101,7 +101,7 @@ class CheapestPaths:
         return better
 
 
-class Options(NamedTuple):
+class CommodityOptions(NamedTuple):
     """Every option of every class, one row each: its class, ends, the link that joins them (-1: none)."""
 
     kind: NDArray[np.int64]
@@ -113,7 +113,7 @@ class Options(NamedTuple):
     asked: NDArray[np.float64]
 
     @classmethod
-    def of(cls, classes: tuple[FlowClass, ...], network: Network) -> Options:
+    def of(cls, classes: tuple[Commodity, ...], network: Network) -> CommodityOptions:
         """The options of `classes`, in their order."""
         joined = network.link_between
         rows = [

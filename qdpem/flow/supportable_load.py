@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qdpem.errors import QdpemError
 from qdpem.flow.columns import Best, Columns, Prices
-from qdpem.flow.commodities import FlowClass
+from qdpem.flow.commodities import Commodity
 from qdpem.network.graph import Network
 
 _ROUNDING = 1e-12
@@ -19,7 +19,7 @@ _ROUNDING_OF_SOLVER = 1e-7
 
 
 @dataclass(frozen=True, kw_only=True)
-class CarryingCapacity:
+class SupportableLoad:
     """The largest demand that can be carried: `rate_hz` is found, and none above `bound_hz` can be.
 
     Both are requests per second of all classes together. `iterations` and `columns` of the generation.
@@ -31,14 +31,14 @@ class CarryingCapacity:
     columns: int
 
 
-def carrying_capacity(
+def find_supportable_load(
     network: Network,
-    classes: Sequence[FlowClass],
+    classes: Sequence[Commodity],
     *,
     served_fraction: float,
     tolerance: float = 1e-6,
     max_iterations: int = 200,
-) -> CarryingCapacity:
+) -> SupportableLoad:
     """The largest rate at which demand in the classes' mix can be served to `served_fraction`, in the long run.
 
     sup {r: B(r) >= served_fraction x r}, where B(r) is what `flow_bound` delivers of r requests per second in
@@ -78,7 +78,7 @@ class _Programme:
     paths, seldom bind, and are taken in where they are broken; leaving them out can only raise a bound.
     """
 
-    def __init__(self, network: Network, classes: Sequence[FlowClass], served_fraction: float) -> None:
+    def __init__(self, network: Network, classes: Sequence[Commodity], served_fraction: float) -> None:
         self._network = network
         self._columns = Columns(network, classes)
         self._rate = self._columns.rate
@@ -87,7 +87,7 @@ class _Programme:
         if not len(self._rate):
             raise QdpemError("the flow classes ask for nothing, so there is no mix of demand to carry")
 
-    def solve(self, *, tolerance: float, max_iterations: int) -> CarryingCapacity:
+    def solve(self, *, tolerance: float, max_iterations: int) -> SupportableLoad:
         """Begin with the cheapest paths at prices of scarcity; alternate between flow and new columns."""
         columns, unit_hz = self._columns, self._columns.unit_hz * float(self._rate.sum())
         best = columns.cheapest(self._scarcity())
@@ -107,7 +107,7 @@ class _Programme:
             added = columns.add(best, below=solution.coverage_price - solution.demand_price)
             if not (self._watch(solution, all_at_once=bound - guess <= tolerance * bound) or added):
                 break
-        return CarryingCapacity(
+        return SupportableLoad(
             rate_hz=min(rate, bound) * unit_hz,
             bound_hz=bound * unit_hz,
             iterations=iterations,

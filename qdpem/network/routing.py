@@ -69,7 +69,12 @@ class Routes:
     """
 
     def __init__(
-        self, network: Network, *, count: int = 8, extra_hops: int = 3, unavailable: Unavailable = ALL_AVAILABLE
+        self,
+        network: Network,
+        *,
+        count: int = 8,
+        extra_hops: int = 3,
+        unavailable: Unavailable = ALL_AVAILABLE,
     ) -> None:
         if count < 1 or extra_hops < 0:
             raise ValueError(
@@ -86,7 +91,9 @@ class Routes:
         self._fewest_hops = _Search(network, neighbours, _hops_then_length(network))
         self._least_work = _Search(network, neighbours, _work(network))
 
-    def paths(self, source: int, destination: int, unavailable: Unavailable = ALL_AVAILABLE) -> tuple[Path, ...]:
+    def paths(
+        self, source: int, destination: int, unavailable: Unavailable = ALL_AVAILABLE
+    ) -> tuple[Path, ...]:
         """Up to `count` paths from `source` to `destination`, best first.
 
         Those from `destination` to `source` are the same ones reversed. Empty where no path exists,
@@ -106,7 +113,9 @@ class Routes:
         """The routes around what is away; those asked for last are kept."""
         detour = self._detours.pop(unavailable, None)
         if detour is None:
-            detour = Routes(self.network, count=self.count, extra_hops=self.extra_hops, unavailable=unavailable)
+            detour = Routes(
+                self.network, count=self.count, extra_hops=self.extra_hops, unavailable=unavailable
+            )
         self._detours[unavailable] = detour
         if len(self._detours) > _KEPT_DETOURS:
             del self._detours[next(iter(self._detours))]

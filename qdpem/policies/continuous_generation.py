@@ -2,7 +2,7 @@
 
 Source: Kolar, Zang, Chung, Suchara and Kettimuthu (2022, arXiv:2212.08806); Zhan et al. (2025,
 arXiv:2502.01964). Every epoch each node draws a neighbour or "none", from its own stream, by probabilities
-that `shelves` adapts to use. It orders a pair with the neighbour drawn if its quota, its source and the free
+that `link_usage` adapts to use. It orders a pair with the neighbour drawn if its quota, its source and the free
 qubits known of both allow, one order at a time with each. The pair is kept for as long as a fresh one meets
 `min_fidelity`.
 A request takes the path and plan of best believed chance in time, links with a pair on the shelf counting as
@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 
 from qdpem.network.outages import Unavailable
 from qdpem.network.routing import Path
-from qdpem.policies.inventory.link_usage import Shelves
-from qdpem.policies.routing.delay_model import Load, Options
-from qdpem.policies.routing.delivery_probability import Offers, chance_in_time
-from qdpem.policies.routing.pending_requests import Waiting, waiting_requests
+from qdpem.policies.inventory.link_usage import LinkUsage
+from qdpem.policies.routing.delay_model import Backlog, PathFeatures
+from qdpem.policies.routing.delivery_probability import DeliveryOffers, delivery_probability
+from qdpem.policies.routing.pending_requests import PendingRequest, pending_requests
 from qdpem.policy.interface import (
     EMISSION_BACKLOG,
     FREE_MEMORIES,
@@ -74,7 +74,9 @@ class ContinuousParameters:
 
     def __post_init__(self) -> None:
         if not (self.learning_rate > 0.0 and self.period_s > 0.0):
-            raise ValueError(f"learning_rate is {self.learning_rate!r} and period_s {self.period_s!r}; both must be above 0")
+            raise ValueError(
+                f"learning_rate is {self.learning_rate!r} and period_s {self.period_s!r}; both must be above 0"
+            )
         if not 0.0 <= self.storage_fraction <= 1.0:
             raise ValueError(f"storage_fraction is {self.storage_fraction!r}; it must be between 0 and 1")
         if not 0.25 < self.min_fidelity < 1.0:
@@ -99,10 +101,12 @@ class LocalContinuous:
         """Begin a run; its news is as wide as the largest degree."""
         network, rule = context.network, self._parameters
         self._context = context
-        self._offers = Offers(context)
+        self._offers = DeliveryOffers(context)
         self._quota = np.maximum(np.floor(rule.memory_quota * network.memories), 1).astype(np.int64)
-        self.shelves = Shelves(network, learning_rate=rule.learning_rate, back_off_s=rule.back_off_s, quota=self._quota)
-        self.message_width = self.shelves.degree
+        self.link_usage = LinkUsage(
+            network, learning_rate=rule.learning_rate, back_off_s=rule.back_off_s, quota=self._quota
+        )
+        self.message_width = self.link_usage.degree
         self._streams = [context.site_stream(site) for site in range(network.node_count)]
         self.acts_every_epoch = context.pregeneration != "none"
         self._lives_s = {(v, u): self._life_s(v, u) for v, u in network.link_between}
@@ -111,9 +115,9 @@ class LocalContinuous:
         """Learn and order at each epoch; serve what waits; tell neighbours what lies on the shelf."""
         made: list[Allocation] = []
         if self._context.pregeneration != "none":
-            self.shelves.look(observations)
+            self.link_usage.look(observations)
             period = int(observations.time_s / self._parameters.period_s + 1e-9)
-            self.shelves.learn(observations.site, period)
+            self.link_usage.learn(observations.site, period)
             made = self._orders(observations)
         told = self._shelf(observations)
         for row in np.flatnonzero((observations.request_id >= 0).any(axis=1)).tolist():
@@ -122,13 +126,13 @@ class LocalContinuous:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Probabilities, shelves, and where each site's stream stands, uint64 [N, 6]."""
-        kept = {name: getattr(self.shelves, name).copy() for name in Shelves.ARRAYS}
+        kept = {name: getattr(self.link_usage, name).copy() for name in LinkUsage.ARRAYS}
         return {**kept, "draws": np.stack([position(one) for one in self._streams])}
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take up a saved state; streams are wound to where they were."""
-        for name in Shelves.ARRAYS:
-            setattr(self.shelves, name, np.array(state[name]))
+        for name in LinkUsage.ARRAYS:
+            setattr(self.link_usage, name, np.array(state[name]))
         for own, drawn in zip(self._streams, state["draws"], strict=True):
             move_to(own, drawn)
 
@@ -145,14 +149,14 @@ class LocalContinuous:
 
     def _orders(self, observations: Observation) -> list[Allocation]:
         """At the first look in an epoch each site draws once; those that may order do."""
-        shelves, rule, sites = self.shelves, self._parameters, observations.site
+        link_usage, rule, sites = self.link_usage, self._parameters, observations.site
         epoch = int(observations.time_s / self._context.plane.decision_epoch_s + 1e-9)
-        rows = np.flatnonzero(shelves.epoch[sites] < epoch)
-        shelves.epoch[sites[rows]] = epoch
+        rows = np.flatnonzero(link_usage.epoch[sites] < epoch)
+        link_usage.epoch[sites[rows]] = epoch
         place = self._draw(sites[rows])
         ready = observations.stock_owner[rows] == sites[rows, None]
         status = observations.status[rows]
-        may = (place < shelves.degree) & (ready.sum(axis=1) < self._quota[sites[rows]])
+        may = (place < link_usage.degree) & (ready.sum(axis=1) < self._quota[sites[rows]])
         may &= ~(status[:, 0, EMISSION_BACKLOG] > rule.max_source_backlog)
         free = status[:, :, FREE_MEMORIES]
         there = free[np.arange(len(rows)), np.minimum(place + 1, free.shape[1] - 1)]
@@ -160,25 +164,29 @@ class LocalContinuous:
         return [
             order
             for row, chosen in zip(rows[may].tolist(), place[may].tolist(), strict=True)
-            if (order := self._order(int(sites[row]), chosen, observations.time_s, observations.unavailable(row)))
+            if (
+                order := self._order(
+                    int(sites[row]), chosen, observations.time_s, observations.unavailable(row)
+                )
+            )
         ]
 
     def _draw(self, sites: Ints) -> Ints:
         """One place for each site, D for "none"; each from the site's own stream."""
         u = np.array([self._streams[site].random() for site in sites.tolist()])
-        passed = u[:, None] >= self.shelves.chance[sites].cumsum(axis=1)
-        return np.asarray(np.minimum(passed.sum(axis=1), self.shelves.degree))
+        passed = u[:, None] >= self.link_usage.chance[sites].cumsum(axis=1)
+        return np.asarray(np.minimum(passed.sum(axis=1), self.link_usage.degree))
 
     def _order(self, site: int, place: int, now_s: float, unavailable: Unavailable) -> Allocation | None:
-        neighbour = int(self.shelves.neighbour[site, place])
+        neighbour = int(self.link_usage.neighbour[site, place])
         life_s = self._lives_s.get((site, neighbour), 0.0)
-        if life_s <= 0.0 or not self.shelves.may_order(site, place, now_s):
+        if life_s <= 0.0 or not self.link_usage.may_order(site, place, now_s):
             return None
         link = self._context.network.link_between[site, neighbour]
         if unavailable and unavailable.hits((site, neighbour), (link,)):
             return None
         until_s = now_s + 1.0 / float(self._context.network.link_rate_hz[link]) + life_s
-        self.shelves.ordered_until_s[site, place] = until_s
+        self.link_usage.ordered_until_s[site, place] = until_s
         return Allocation(
             source=site,
             destination=neighbour,
@@ -191,33 +199,42 @@ class LocalContinuous:
     def _shelf(self, observations: Observation) -> Floats:
         """How many ready pairs each site owns with each of its neighbours, [S, D]."""
         mine = (observations.stock_owner == observations.site[:, None]) & (observations.stock_ready == 1)
-        place = self.shelves.place[observations.site[:, None], np.maximum(observations.stock_partner, 0)]
+        place = self.link_usage.place[observations.site[:, None], np.maximum(observations.stock_partner, 0)]
         place = np.where(mine, place, -1)
-        return np.asarray((place[:, :, None] == np.arange(self.shelves.degree)).sum(axis=1), dtype=np.float64)
+        return np.asarray(
+            (place[:, :, None] == np.arange(self.link_usage.degree)).sum(axis=1), dtype=np.float64
+        )
 
     def _serve_all(self, observation: Observation, shelf: Floats) -> list[Allocation]:
-        load = Load.of_view(observation, self._context.network, unobserved_tokens=1.0)
+        load = Backlog.of_observation(observation, self._context.network, unobserved_tokens=1.0)
         stocked, unavailable = self._stocked(observation, shelf), observation.unavailable()
-        waiting = sorted(waiting_requests(observation), key=lambda request: (request.deadline_s, request.id))
+        waiting = sorted(pending_requests(observation), key=lambda request: (request.deadline_s, request.id))
         return [
-            found for request in waiting if (found := self._serve(request, observation.time_s, load, stocked, unavailable))
+            found
+            for request in waiting
+            if (found := self._serve(request, observation.time_s, load, stocked, unavailable))
         ]
 
     def _stocked(self, observation: Observation, shelf: Floats) -> NDArray[np.int64]:
         """Pairs believed on the shelf between two nodes, by either, [N, N]."""
-        nodes, shelves = self._context.network.node_count, self.shelves
+        nodes, link_usage = self._context.network.node_count, self.link_usage
         stocked = np.zeros((nodes, nodes), dtype=np.int64)
         told = np.nan_to_num(observation.status[0, :, STATUS_WIDTH:])
         told[0] = shelf
         for node, counts in zip(observation.known[0].tolist(), np.rint(told).astype(np.int64), strict=True):
             if node >= 0:
-                around = shelves.neighbour[node]
+                around = link_usage.neighbour[node]
                 real = around >= 0
                 stocked[node, around[real]] += counts[real]
         return stocked + stocked.T
 
     def _serve(
-        self, request: Waiting, now_s: float, load: Load, stocked: NDArray[np.int64], unavailable: Unavailable
+        self,
+        request: PendingRequest,
+        now_s: float,
+        load: Backlog,
+        stocked: NDArray[np.int64],
+        unavailable: Unavailable,
     ) -> Allocation | None:
         rule = self._parameters
         options = self._offers.between(request.source, request.destination, unavailable)
@@ -225,7 +242,7 @@ class LocalContinuous:
             return None
         there = self._there(options, stocked, request)
         slack_s = request.deadline_s - now_s
-        chance = chance_in_time(options, load, pairs=request.pairs, slack_s=slack_s, there=there)
+        chance = delivery_probability(options, load, pairs=request.pairs, slack_s=slack_s, there=there)
         found = self._offers.first_good(
             request,
             options,
@@ -242,14 +259,16 @@ class LocalContinuous:
         self._note_use(choice.path, stocked, request)
         return request.allocation(choice.path.nodes, plan=choice.plan)
 
-    def _there(self, options: Options, stocked: NDArray[np.int64], request: Waiting) -> NDArray[np.bool_]:
+    def _there(
+        self, options: PathFeatures, stocked: NDArray[np.int64], request: PendingRequest
+    ) -> NDArray[np.bool_]:
         if request.persistence:
             return np.zeros_like(options.is_link)
         return options.is_link & (stocked[options.first, options.second] >= request.pairs)
 
-    def _note_use(self, path: Path, stocked: NDArray[np.int64], request: Waiting) -> None:
+    def _note_use(self, path: Path, stocked: NDArray[np.int64], request: PendingRequest) -> None:
         """The first neighbour was of use; what is taken from the shelves of the path is no more there."""
-        self.shelves.used[path.nodes[0], self.shelves.place[path.nodes[0], path.nodes[1]]] = True
+        self.link_usage.used[path.nodes[0], self.link_usage.place[path.nodes[0], path.nodes[1]]] = True
         for first, second in pairwise(path.nodes):
             left = max(int(stocked[first, second]) - request.pairs, 0)
             stocked[first, second] = stocked[second, first] = left

@@ -14,20 +14,20 @@ from typing import Any
 from numpy.typing import NDArray
 
 from qdpem.network.outages import Unavailable
-from qdpem.policies.inventory.base_stock import BaseStockRule
-from qdpem.policies.inventory.controller import Stockroom
-from qdpem.policies.routing.delay_model import Load
+from qdpem.policies.inventory.base_stock import BaseStockParameters
+from qdpem.policies.inventory.controller import InventoryController
+from qdpem.policies.routing.delay_model import Backlog
 from qdpem.policies.routing.path_evaluation import Fit
-from qdpem.policies.routing.pending_requests import Waiting, command_s, waiting_requests
+from qdpem.policies.routing.pending_requests import PendingRequest, command_delay_s, pending_requests
 from qdpem.policies.routing.planner import Choice, Planner
-from qdpem.policies.routing.stocked_pairs import Shelf, serve_from_stock, take
+from qdpem.policies.routing.stocked_pairs import StockByEnds, serve_from_stock, take
 from qdpem.policy.interface import Allocation, Context, Decisions, Observation
 from qdpem.policy.tuning import tunable
 from qdpem.scenario.schema import Control, Pregeneration
 
 
 @dataclass(frozen=True, kw_only=True)
-class BeliefParameters(BaseStockRule):
+class QueueModelParameters(BaseStockParameters):
     """What can be set of what is believed of queues; those of base stock matter only with a right to stock.
 
     The defaults are the best of a few tried on seeds 0-4 of the quickstart, at its load and 1.5 times it.
@@ -51,7 +51,7 @@ class BeliefParameters(BaseStockRule):
             raise ValueError(f"storage_fraction is {self.storage_fraction!r}; it must be between 0 and 1")
 
 
-class DeadlineOrder(ABC):
+class EarliestDeadlineFirst(ABC):
     """Serves requests in deadline order, from stock or where a subclass chooses; keeps base stock."""
 
     control: Control = "central"
@@ -60,7 +60,7 @@ class DeadlineOrder(ABC):
     acts_every_epoch = False
     message_width = 0
 
-    def __init__(self, parameters: BeliefParameters) -> None:
+    def __init__(self, parameters: QueueModelParameters) -> None:
         self._parameters = parameters
 
     def reset(self, context: Context) -> None:
@@ -68,9 +68,12 @@ class DeadlineOrder(ABC):
         rule = self._parameters
         self._context = context
         self._planner = Planner(
-            context, storage_fraction=rule.storage_fraction, resource_weight=rule.resource_weight, end_rounds=rule.end_rounds
+            context,
+            storage_fraction=rule.storage_fraction,
+            resource_weight=rule.resource_weight,
+            end_rounds=rule.end_rounds,
         )
-        self._stock = Stockroom(context, self._planner, rule=rule)
+        self._stock = InventoryController(context, self._planner, rule=rule)
         self.acts_every_epoch = self._stock.is_open
 
     def act(self, observations: Observation) -> Decisions:
@@ -87,8 +90,8 @@ class DeadlineOrder(ABC):
         self._stock.load_state(state)
 
     def _rule(self, observation: Observation, missing: list[tuple[int, int]]) -> list[Allocation]:
-        waiting = sorted(waiting_requests(observation), key=lambda request: (request.deadline_s, request.id))
-        load = Load.of_view(
+        waiting = sorted(pending_requests(observation), key=lambda request: (request.deadline_s, request.id))
+        load = Backlog.of_observation(
             observation,
             self._context.network,
             unobserved_backlog=self._parameters.unobserved_backlog,
@@ -96,17 +99,24 @@ class DeadlineOrder(ABC):
         )
         shelf, unavailable = self._stock.shelf(observation) if waiting else {}, observation.unavailable()
         made = [
-            found for request in waiting if (found := self._serve(request, observation.time_s, load, shelf, unavailable))
+            found
+            for request in waiting
+            if (found := self._serve(request, observation.time_s, load, shelf, unavailable))
         ]
         return made + self._stock.replenish(missing, load, observation)
 
     def _serve(
-        self, request: Waiting, now_s: float, load: Load, shelf: Shelf, unavailable: Unavailable
+        self,
+        request: PendingRequest,
+        now_s: float,
+        load: Backlog,
+        shelf: StockByEnds,
+        unavailable: Unavailable,
     ) -> Allocation | None:
         served = serve_from_stock(request, shelf, fidelity_margin=self._parameters.fidelity_margin)
         if served is not None:
             return served
-        left_s = request.deadline_s - now_s - command_s(self._context, request.source)
+        left_s = request.deadline_s - now_s - command_delay_s(self._context, request.source)
         choice = self._choose(request, load, left_s=left_s, shelf=shelf, unavailable=unavailable)
         if choice is None:
             return None
@@ -116,6 +126,12 @@ class DeadlineOrder(ABC):
 
     @abstractmethod
     def _choose(
-        self, request: Waiting, load: Load, *, left_s: float, shelf: Shelf, unavailable: Unavailable
+        self,
+        request: PendingRequest,
+        load: Backlog,
+        *,
+        left_s: float,
+        shelf: StockByEnds,
+        unavailable: Unavailable,
     ) -> Choice | Fit | None:
         """The path and plan of a request that has `left_s` left; None leaves it waiting."""

@@ -15,18 +15,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qdpem.network.outages import Unavailable
-from qdpem.policies.earliest_deadline import BeliefParameters, DeadlineOrder
-from qdpem.policies.routing.delay_model import Load
+from qdpem.policies.earliest_deadline import EarliestDeadlineFirst, QueueModelParameters
+from qdpem.policies.routing.delay_model import Backlog
 from qdpem.policies.routing.path_evaluation import Fit
-from qdpem.policies.routing.pending_requests import Waiting
+from qdpem.policies.routing.pending_requests import PendingRequest
 from qdpem.policies.routing.planner import Choice
-from qdpem.policies.routing.stocked_pairs import Shelf
+from qdpem.policies.routing.stocked_pairs import StockByEnds
 from qdpem.policy.tuning import tunable
 from qdpem.scenario.schema import Control, Pregeneration
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveParameters(BeliefParameters):
+class ExpectedDelayParameters(QueueModelParameters):
     """What can be set of the queue-aware rule."""
 
     max_unloaded_delay: float = tunable(0.8, low=0.4, high=4.0, log=True)
@@ -42,15 +42,21 @@ class LiveParameters(BeliefParameters):
             raise ValueError(f"max_loaded_delay is {self.max_loaded_delay!r}; it must be above 0")
 
 
-class CentralLive(DeadlineOrder):
+class CentralExpectedDelay(EarliestDeadlineFirst):
     """The controller serves each request where it is expected to finish first."""
 
-    Parameters = LiveParameters
+    Parameters = ExpectedDelayParameters
     name = "central-expected-delay"
-    _parameters: LiveParameters
+    _parameters: ExpectedDelayParameters
 
     def _choose(
-        self, request: Waiting, load: Load, *, left_s: float, shelf: Shelf, unavailable: Unavailable
+        self,
+        request: PendingRequest,
+        load: Backlog,
+        *,
+        left_s: float,
+        shelf: StockByEnds,
+        unavailable: Unavailable,
     ) -> Choice | Fit | None:
         return self._planner.choose(
             request.source,
@@ -66,15 +72,15 @@ class CentralLive(DeadlineOrder):
         )
 
 
-class LocalLive(CentralLive):
+class LocalExpectedDelay(CentralExpectedDelay):
     """Every node serves its own requests by expected finish, on its own knowledge."""
 
     name = "local-expected-delay"
     control: Control = "local"
 
 
-class LocalStock(LocalLive):
-    """`LocalLive` that keeps remote pairs for its top peers unless the arm says otherwise."""
+class LocalStock(LocalExpectedDelay):
+    """`LocalExpectedDelay` that keeps remote pairs for its top peers unless the arm says otherwise."""
 
     name = "local-stock"
     pregeneration: Pregeneration = "end-to-end"

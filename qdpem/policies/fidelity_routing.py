@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 from qdpem.flow.pricing import Arcs, CheapestPaths
 from qdpem.network.outages import Unavailable
 from qdpem.network.routing import Path
-from qdpem.policies.earliest_deadline import BeliefParameters, DeadlineOrder
-from qdpem.policies.routing.delay_model import Floats, Load
-from qdpem.policies.routing.expiring_set import Noted
-from qdpem.policies.routing.path_evaluation import Fit, GivenPaths
-from qdpem.policies.routing.pending_requests import Waiting
-from qdpem.policies.routing.stocked_pairs import Shelf
+from qdpem.policies.earliest_deadline import EarliestDeadlineFirst, QueueModelParameters
+from qdpem.policies.routing.delay_model import Backlog, Floats
+from qdpem.policies.routing.expiring_set import ExpiringSet
+from qdpem.policies.routing.path_evaluation import Fit, PathEvaluator
+from qdpem.policies.routing.pending_requests import PendingRequest
+from qdpem.policies.routing.stocked_pairs import StockByEnds
 from qdpem.policy.interface import Context, Decisions, Observation
 from qdpem.policy.tuning import tunable
 
@@ -47,7 +47,7 @@ _TIE_PER_S = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
-class FidelityRoutingParameters(BeliefParameters):
+class FidelityRoutingParameters(QueueModelParameters):
     """What can be set of fidelity-aware routing, beside the beliefs and base stock of `live`."""
 
     horizon_s: float = tunable(1.0, low=0.1, high=20.0, log=True)
@@ -65,7 +65,7 @@ class FidelityRoutingParameters(BeliefParameters):
             raise ValueError(f"overflow is {self.overflow!r}; it must be 'wait' or 'queue'")
 
 
-class CentralFidelityRouting(DeadlineOrder):
+class CentralFidelityRouting(EarliestDeadlineFirst):
     """The controller serves requests in deadline order over short paths pure enough, as capacity lasts."""
 
     Parameters = FidelityRoutingParameters
@@ -75,9 +75,9 @@ class CentralFidelityRouting(DeadlineOrder):
     def reset(self, context: Context) -> None:
         """Begin a run: weigh links and swaps of the map."""
         super().reset(context)
-        self._given = GivenPaths(context, storage_fraction=self._parameters.storage_fraction)
-        self._search = PurestPaths(context)
-        self._asleep = Noted("asleep")
+        self._given = PathEvaluator(context, storage_fraction=self._parameters.storage_fraction)
+        self._search = HighestFidelityPaths(context)
+        self._asleep = ExpiringSet("asleep")
 
     def act(self, observations: Observation) -> Decisions:
         """Serve what waits and finds capacity; who found none is looked at again after an epoch."""
@@ -95,11 +95,11 @@ class CentralFidelityRouting(DeadlineOrder):
 
     def _choose(
         self,
-        request: Waiting,
-        load: Load,
+        request: PendingRequest,
+        load: Backlog,
         *,
         left_s: float,
-        shelf: Shelf,  # noqa: ARG002  Stock that stands in for links is left to the nodes.
+        shelf: StockByEnds,  # noqa: ARG002  Stock that stands in for links is left to the nodes.
         unavailable: Unavailable,
     ) -> Fit | None:
         if self._asleep.holds(request.id, self._now_s):
@@ -113,7 +113,9 @@ class CentralFidelityRouting(DeadlineOrder):
             self._asleep.note(request.id, self._now_s + self._context.plane.decision_epoch_s)
         return found
 
-    def _least(self, request: Waiting, load: Load, *, unavailable: Unavailable, horizon_s: float) -> Fit | None:
+    def _least(
+        self, request: PendingRequest, load: Backlog, *, unavailable: Unavailable, horizon_s: float
+    ) -> Fit | None:
         """A way without distillation of fewest hops, or else the way of fewest pairs, that reaches the target
         with the capacity left; where links lack pairs to distil, the search goes on without them.
         """
@@ -126,13 +128,21 @@ class CentralFidelityRouting(DeadlineOrder):
         return None
 
     def _cheapest(
-        self, request: Waiting, load: Load, left: Floats, *, unavailable: Unavailable, horizon_s: float
+        self,
+        request: PendingRequest,
+        load: Backlog,
+        left: Floats,
+        *,
+        unavailable: Unavailable,
+        horizon_s: float,
     ) -> tuple[Fit | None, set[int]]:
         """The cheapest way that reaches the target, and links that lack the pairs that others would take."""
         best: Fit | None = None
         lacking: set[int] = set()
-        for nodes in self._search.ways(request, load, left=left, horizon_s=horizon_s, unavailable=unavailable):
-            fit = self._given.purified(
+        for nodes in self._search.ways(
+            request, load, left=left, horizon_s=horizon_s, unavailable=unavailable
+        ):
+            fit = self._given.with_distillation(
                 nodes, load, target_fidelity=request.target_fidelity, pairs=request.pairs
             )
             if fit is None:
@@ -150,7 +160,7 @@ class CentralFidelityRouting(DeadlineOrder):
         return best, lacking
 
 
-class PurestPaths:
+class HighestFidelityPaths:
     """The purest paths of a map by number of hops, over what capacity is left.
 
     `link_cost` float64 [L] and `node_cost` [N]: -ln of the Werner weight of a link's fresh pair and of a
@@ -177,7 +187,7 @@ class PurestPaths:
                 swap = _cost(estimates.fidelity(twice)) - 2.0 * _cost(estimates.link_fidelity(link))
                 self.node_cost[node] = max(swap, 0.0)
 
-    def left(self, load: Load, horizon_s: float) -> Floats:
+    def left(self, load: Backlog, horizon_s: float) -> Floats:
         """Pairs that each link can make within H = `horizon_s` after what is ordered of its ends, [L].
 
         r_u max(H - T_u, 0) + r_v max(H - T_v, 0), T until a source is free; inf where H is.
@@ -190,7 +200,13 @@ class PurestPaths:
         return np.asarray(np.where(self._network.source_limited, shared, own))
 
     def ways(
-        self, request: Waiting, load: Load, *, left: Floats, horizon_s: float, unavailable: Unavailable
+        self,
+        request: PendingRequest,
+        load: Backlog,
+        *,
+        left: Floats,
+        horizon_s: float,
+        unavailable: Unavailable,
     ) -> Iterator[tuple[int, ...]]:
         """Nodes of the purest path of at most h hops for each h at which a further hop makes it purer.
 
@@ -216,7 +232,7 @@ class PurestPaths:
                     at_best = cost
                     yield paths.path(source, destination, limit)[0]
 
-    def _nodes(self, load: Load, swaps: int, horizon_s: float, unavailable: Unavailable) -> Floats:
+    def _nodes(self, load: Backlog, swaps: int, horizon_s: float, unavailable: Unavailable) -> Floats:
         wait_s = load.token_wait_s(swaps)
         cost = self.node_cost + _TIE_PER_S * wait_s
         return _without(np.where(wait_s <= horizon_s, cost, np.inf), unavailable.nodes)

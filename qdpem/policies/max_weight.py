@@ -26,20 +26,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.network.outages import Unavailable
-from qdpem.policies.inventory.base_stock import BaseStockRule
-from qdpem.policies.inventory.controller import Stockroom
-from qdpem.policies.routing.delay_model import Load, Options
-from qdpem.policies.routing.delivery_probability import Offers, chance_in_time
-from qdpem.policies.routing.pending_requests import Waiting, command_s, waiting_requests
+from qdpem.policies.inventory.base_stock import BaseStockParameters
+from qdpem.policies.inventory.controller import InventoryController
+from qdpem.policies.routing.delay_model import Backlog, PathFeatures
+from qdpem.policies.routing.delivery_probability import DeliveryOffers, delivery_probability
+from qdpem.policies.routing.pending_requests import PendingRequest, command_delay_s, pending_requests
 from qdpem.policies.routing.planner import Choice, Planner
-from qdpem.policies.routing.stocked_pairs import Shelf, serve_from_stock
+from qdpem.policies.routing.stocked_pairs import StockByEnds, serve_from_stock
 from qdpem.policy.interface import Allocation, Context, Decisions, Observation
 from qdpem.policy.tuning import tunable
 from qdpem.scenario.schema import Control, Pregeneration
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaxWeightParameters(BaseStockRule):
+class MaxWeightParameters(BaseStockParameters):
     """What can be set of max-weight; those of base stock matter only with a right to stock."""
 
     half_weight_slack_s: float = tunable(0.3, low=0.03, high=3.0, log=True)
@@ -60,11 +60,15 @@ class MaxWeightParameters(BaseStockRule):
         if not 0.0 <= self.storage_fraction <= 1.0:
             raise ValueError(f"storage_fraction is {self.storage_fraction!r}; it must be between 0 and 1")
         if not 0.0 <= self.min_success_probability < 1.0:
-            raise ValueError(f"min_success_probability is {self.min_success_probability!r}; it must be at least 0 and below 1")
+            raise ValueError(
+                f"min_success_probability is {self.min_success_probability!r}; it must be at least 0 and below 1"
+            )
         if not self.half_weight_slack_s > 0.0:
             raise ValueError(f"half_weight_slack_s is {self.half_weight_slack_s!r}; it must be above 0")
         if not self.availability_horizon_s >= 0.0:
-            raise ValueError(f"availability_horizon_s is {self.availability_horizon_s!r}; it must be 0 or more")
+            raise ValueError(
+                f"availability_horizon_s is {self.availability_horizon_s!r}; it must be 0 or more"
+            )
 
 
 class LocalMaxWeight:
@@ -84,9 +88,9 @@ class LocalMaxWeight:
     def reset(self, context: Context) -> None:
         """Begin a run."""
         self._context = context
-        self._offers = Offers(context)
+        self._offers = DeliveryOffers(context)
         planner = Planner(context, storage_fraction=self._parameters.storage_fraction)
-        self._stock = Stockroom(context, planner, rule=self._parameters)
+        self._stock = InventoryController(context, planner, rule=self._parameters)
 
     def act(self, observations: Observation) -> Decisions:
         """Serve what waits, heaviest first; then fill up the stock."""
@@ -103,7 +107,9 @@ class LocalMaxWeight:
 
     def _rule(self, observation: Observation, missing: list[tuple[int, int]]) -> tuple[Allocation, ...]:
         rule = self._parameters
-        load = Load.of_view(observation, self._context.network, unobserved_tokens=rule.unobserved_tokens)
+        load = Backlog.of_observation(
+            observation, self._context.network, unobserved_tokens=rule.unobserved_tokens
+        )
         unavailable = observation.unavailable()
         matching = Matching(
             self._context,
@@ -114,7 +120,7 @@ class LocalMaxWeight:
             now_s=observation.time_s,
             unavailable=unavailable,
         )
-        made = list(matching.serve(waiting_requests(observation)))
+        made = list(matching.serve(pending_requests(observation)))
         return (*made, *self._stock.replenish(missing, load, observation))
 
 
@@ -131,11 +137,11 @@ class Matching:
     def __init__(
         self,
         context: Context,
-        offers: Offers,
+        offers: DeliveryOffers,
         rule: MaxWeightParameters,
         *,
-        load: Load,
-        shelf: Shelf,
+        load: Backlog,
+        shelf: StockByEnds,
         now_s: float,
         unavailable: Unavailable,
     ) -> None:
@@ -143,9 +149,9 @@ class Matching:
         self._load, self._shelf = load, shelf
         self._now_s, self._unavailable = now_s, unavailable
 
-    def serve(self, requests: Iterator[Waiting]) -> Iterator[Allocation]:
+    def serve(self, requests: Iterator[PendingRequest]) -> Iterator[Allocation]:
         """Allocations for what can be served, heaviest pair of nodes first, its most urgent request first."""
-        queues: dict[tuple[int, int], list[Waiting]] = {}
+        queues: dict[tuple[int, int], list[PendingRequest]] = {}
         for request in sorted(requests, key=lambda one: (one.deadline_s, one.id)):
             queues.setdefault((request.source, request.destination), []).append(request)
         heap = [(-self.weight(queue), ends) for ends, queue in queues.items()]
@@ -167,14 +173,14 @@ class Matching:
             else:
                 heappop(heap)
 
-    def weight(self, queue: list[Waiting]) -> float:
+    def weight(self, queue: list[PendingRequest]) -> float:
         """Summed urgency of what waits for one pair of nodes x chance of its first; 0 if that must wait."""
         return sum(map(self._urgency, queue)) * self._best(queue[0])[0]
 
-    def _urgency(self, request: Waiting) -> float:
+    def _urgency(self, request: PendingRequest) -> float:
         return 1.0 / (1.0 + (request.deadline_s - self._now_s) / self._rule.half_weight_slack_s)
 
-    def _best(self, request: Waiting) -> tuple[float, Choice | None]:
+    def _best(self, request: PendingRequest) -> tuple[float, Choice | None]:
         """The chance of the best that is left for a request, and the choice; none from stock, 0 to wait."""
         fidelity_margin = self._rule.fidelity_margin
         shelf = {ends: list(kept) for ends, kept in self._shelf.items()}
@@ -183,8 +189,8 @@ class Matching:
         options = self._offers.between(request.source, request.destination, self._unavailable)
         if options is None:
             return 0.0, None
-        slack_s = request.deadline_s - self._now_s - command_s(self._context, request.source)
-        chance = chance_in_time(options, self._load, pairs=request.pairs, slack_s=slack_s)
+        slack_s = request.deadline_s - self._now_s - command_delay_s(self._context, request.source)
+        chance = delivery_probability(options, self._load, pairs=request.pairs, slack_s=slack_s)
         chance[:, ~available(options, self._load, request.pairs, self._rule.availability_horizon_s)] = 0.0
         found = self._offers.first_good(
             request,
@@ -197,7 +203,7 @@ class Matching:
         )
         return (float(chance.ravel()[found[1]]), found[0]) if found else (0.0, None)
 
-    def _take(self, request: Waiting) -> Allocation:
+    def _take(self, request: PendingRequest) -> Allocation:
         choice = self._best(request)[1]
         if choice is None:
             served = serve_from_stock(request, self._shelf, fidelity_margin=self._rule.fidelity_margin)
@@ -207,7 +213,9 @@ class Matching:
         return request.allocation(choice.path.nodes, plan=choice.plan)
 
 
-def available(options: Options, load: Load, pairs: int, availability_horizon_s: float) -> NDArray[np.bool_]:
+def available(
+    options: PathFeatures, load: Backlog, pairs: int, availability_horizon_s: float
+) -> NDArray[np.bool_]:
     """Paths whose repeaters have `pairs` tokens, and whose links a free source, within `availability_horizon_s`, [K]."""
     ready_s = load.ready_s
     source_s = np.minimum(

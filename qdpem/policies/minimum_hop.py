@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from physics.plans import Plan
 from qdpem.network.outages import Unavailable
 from qdpem.network.routing import Path
-from qdpem.policies.routing.pending_requests import Waiting, waiting_requests
+from qdpem.policies.routing.pending_requests import PendingRequest, pending_requests
 from qdpem.policy.interface import Allocation, Context, Decisions, Observation, per_site
 from qdpem.policy.tuning import tunable
 from qdpem.scenario.schema import Control, Pregeneration
@@ -67,7 +67,9 @@ class LocalMinimumHop:
         """Nothing to take up."""
 
     def _serve(self, observation: Observation, context: Context) -> tuple[Allocation, ...]:
-        return tuple(serve_minimum_hop(observation, context, storage_fraction=self._parameters.storage_fraction))
+        return tuple(
+            serve_minimum_hop(observation, context, storage_fraction=self._parameters.storage_fraction)
+        )
 
 
 class CentralFirstCome(LocalMinimumHop):
@@ -77,7 +79,9 @@ class CentralFirstCome(LocalMinimumHop):
     control: Control = "central"
 
 
-def serve_minimum_hop(observation: Observation, context: Context, *, storage_fraction: float) -> Iterator[Allocation]:
+def serve_minimum_hop(
+    observation: Observation, context: Context, *, storage_fraction: float
+) -> Iterator[Allocation]:
     """Allocations for the waiting requests of a view of one site, oldest first.
 
     A request gets the first of its paths round what is away (fewest hops, then shortest) that some plan
@@ -86,7 +90,7 @@ def serve_minimum_hop(observation: Observation, context: Context, *, storage_fra
     serves even so gets nothing.
     """
     unavailable = observation.unavailable()
-    for request in waiting_requests(observation):
+    for request in pending_requests(observation):
         # The deadline of a standing request says nothing of how long one pair of it takes.
         age_s = 0.0 if request.persistence else storage_fraction * (request.deadline_s - observation.time_s)
         found = _first_feasible(request, context, age_s=age_s, unavailable=unavailable)
@@ -98,7 +102,7 @@ def serve_minimum_hop(observation: Observation, context: Context, *, storage_fra
 
 
 def _first_feasible(
-    request: Waiting, context: Context, *, age_s: float, unavailable: Unavailable
+    request: PendingRequest, context: Context, *, age_s: float, unavailable: Unavailable
 ) -> tuple[Path, int] | None:
     for path in context.routes.paths(request.source, request.destination, unavailable):
         if not np.all(context.network.link_rate_hz[list(path.links)] > 0.0):

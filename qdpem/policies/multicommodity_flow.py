@@ -24,21 +24,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.flow.commodities import FlowClass, Option
-from qdpem.flow.path_mix import FlowMixer
+from qdpem.flow.commodities import Commodity, DistillationOption
+from qdpem.flow.path_mix import PathMixSolver
 from qdpem.network.graph import Network
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 from qdpem.network.path_estimates import MAX_ROUNDS
 from qdpem.network.routing import Path
-from qdpem.policies.expected_delay import CentralLive, LiveParameters
-from qdpem.policies.inventory.demand_estimate import Asked, DemandSeen
-from qdpem.policies.routing.delay_model import Load
-from qdpem.policies.routing.expiring_set import Noted
-from qdpem.policies.routing.path_evaluation import Fit, GivenPaths
-from qdpem.policies.routing.path_mix import Key, Mix, mixes_of_arrays, mixes_to_arrays
-from qdpem.policies.routing.pending_requests import Waiting
+from qdpem.policies.expected_delay import CentralExpectedDelay, ExpectedDelayParameters
+from qdpem.policies.inventory.demand_estimate import DemandEstimate, RequestKind
+from qdpem.policies.routing.delay_model import Backlog
+from qdpem.policies.routing.expiring_set import ExpiringSet
+from qdpem.policies.routing.path_evaluation import Fit, PathEvaluator
+from qdpem.policies.routing.path_mix import Key, PathMix, path_mixes_of_arrays, path_mixes_to_arrays
+from qdpem.policies.routing.pending_requests import PendingRequest
 from qdpem.policies.routing.planner import Choice
-from qdpem.policies.routing.stocked_pairs import Shelf
+from qdpem.policies.routing.stocked_pairs import StockByEnds
 from qdpem.policy.interface import CONTROLLER, Context, Decisions, Observation
 from qdpem.policy.tuning import tunable
 from qdpem.rng import move_to, position
@@ -49,7 +49,7 @@ _TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowMixParameters(LiveParameters):
+class MulticommodityParameters(ExpectedDelayParameters):
     """What can be set of the flow's mix, beside the beliefs and base stock of `live`."""
 
     period_s: float = tunable(20.0, low=1.0, high=20.0, log=True)
@@ -73,33 +73,37 @@ class FlowMixParameters(LiveParameters):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be 0 or more")
 
 
-class CentralFlowMix(CentralLive):
+class CentralMulticommodity(CentralExpectedDelay):
     """The controller draws each request's path from the flow's mix, and minds the queues."""
 
-    Parameters = FlowMixParameters
+    Parameters = MulticommodityParameters
     name = "central-multicommodity"
-    _parameters: FlowMixParameters
+    _parameters: MulticommodityParameters
 
     def reset(self, context: Context) -> None:
         """Begin a run: no demand seen, nothing solved."""
         super().reset(context)
         rule = self._parameters
-        self._given = GivenPaths(context, storage_fraction=rule.storage_fraction)
-        self._reach = Reach(context, storage_fraction=rule.storage_fraction)
-        self._mixer = FlowMixer(delay_cost_per_s=rule.delay_cost_per_s, tolerance=_TOLERANCE)
-        self._seen = DemandSeen(context, demand_time_constant_s=rule.demand_time_constant_s, period_s=rule.period_s)
+        self._given = PathEvaluator(context, storage_fraction=rule.storage_fraction)
+        self._distillation_reach = DistillationReach(context, storage_fraction=rule.storage_fraction)
+        self._mixer = PathMixSolver(delay_cost_per_s=rule.delay_cost_per_s, tolerance=_TOLERANCE)
+        self._seen = DemandEstimate(
+            context, demand_time_constant_s=rule.demand_time_constant_s, period_s=rule.period_s
+        )
         self._draws = context.site_stream(CONTROLLER)
-        self.mixes: dict[Key, Mix] = {}
+        self.path_mixes: dict[Key, PathMix] = {}
         self._solve_at_s = -np.inf
         self._solved_for = ALL_AVAILABLE
-        self._left_out, self._asleep = Noted("left_out"), Noted("asleep")
+        self._left_out, self._asleep = ExpiringSet("left_out"), ExpiringSet("asleep")
 
     def act(self, observations: Observation) -> Decisions:
         """Note who asks, solve the flow if it is time, and serve."""
         self._now_s = observations.time_s
         for observation in observations:
             self._seen.note(observation)
-            if self._seen.classes and (observation.time_s >= self._solve_at_s or observation.unavailable() != self._solved_for):
+            if self._seen.classes and (
+                observation.time_s >= self._solve_at_s or observation.unavailable() != self._solved_for
+            ):
                 self._solve(observation)
         return super().act(observations)
 
@@ -110,7 +114,7 @@ class CentralFlowMix(CentralLive):
             "solve_at_s": np.array(self._solve_at_s),
             "solved_for_nodes": np.array(sorted(self._solved_for.nodes), dtype=np.int64),
             "solved_for_links": np.array(sorted(self._solved_for.links), dtype=np.int64),
-            **mixes_to_arrays(self.mixes),
+            **path_mixes_to_arrays(self.path_mixes),
             **self._mixer.state(),
             **super().state(),
             **self._seen.state(),
@@ -126,7 +130,7 @@ class CentralFlowMix(CentralLive):
         self._asleep.load_state(state)
         move_to(self._draws, state["draws"])
         self._mixer.load_state(state)
-        self.mixes = mixes_of_arrays(state)
+        self.path_mixes = path_mixes_of_arrays(state)
         self._solve_at_s = float(state["solve_at_s"])
         nodes, links = (frozenset(state[f"solved_for_{what}"].tolist()) for what in ("nodes", "links"))
         self._solved_for = Unavailable(nodes=nodes, links=links)
@@ -144,32 +148,38 @@ class CentralFlowMix(CentralLive):
             key = self._key(low, high, asked)
             rates[key] = rates.get(key, 0.0) + rate_hz
         classes = [
-            FlowClass(source=low, destination=high, rate_hz=rate_hz, options=options, pairs=pairs)
+            Commodity(source=low, destination=high, rate_hz=rate_hz, options=options, pairs=pairs)
             for (low, high, options, pairs), rate_hz in rates.items()
         ]
         solved = self._mixer.solve(_without(self._context.network, unavailable), classes)
-        self.mixes = {
-            key: Mix(
+        self.path_mixes = {
+            key: PathMix(
                 tuple(way.nodes for way in ways),
-                tuple(self._reach.rounds(way.pairs_per_link) for way in ways),
+                tuple(self._distillation_reach.rounds(way.pairs_per_link) for way in ways),
                 np.array([way.rate_hz for way in ways]) / rates[key],
             )
             for key, ways in zip(rates, solved.ways, strict=True)
             if ways
         }
 
-    def _key(self, first: int, second: int, asked: Asked) -> Key:
+    def _key(self, first: int, second: int, asked: RequestKind) -> Key:
         low, high = min(first, second), max(first, second)
         most = int(self._context.network.hop_distance[low, high]) + _EXTRA_HOPS
-        return low, high, self._reach.options(asked.target_fidelity, most), asked.pairs
+        return low, high, self._distillation_reach.options(asked.target_fidelity, most), asked.pairs
 
     def _choose(
-        self, request: Waiting, load: Load, *, left_s: float, shelf: Shelf, unavailable: Unavailable
+        self,
+        request: PendingRequest,
+        load: Backlog,
+        *,
+        left_s: float,
+        shelf: StockByEnds,
+        unavailable: Unavailable,
     ) -> Fit | Choice | None:
         if self._asleep.holds(request.id, self._now_s):
             return None
-        asked = Asked(request.target_fidelity, request.pairs)
-        mix = self.mixes.get(self._key(request.source, request.destination, asked))
+        asked = RequestKind(request.target_fidelity, request.pairs)
+        mix = self.path_mixes.get(self._key(request.source, request.destination, asked))
         if mix is not None and not self._left_out.holds(request.id, self._now_s):
             found = self._drawn(request, mix, load, left_s=left_s, unavailable=unavailable)
             if found is not None:
@@ -182,7 +192,9 @@ class CentralFlowMix(CentralLive):
         self._asleep.note(request.id, again_s if self._parameters.max_fallback_delay else request.deadline_s)
         return None
 
-    def _drawn(self, request: Waiting, mix: Mix, load: Load, *, left_s: float, unavailable: Unavailable) -> Fit | None:
+    def _drawn(
+        self, request: PendingRequest, mix: PathMix, load: Backlog, *, left_s: float, unavailable: Unavailable
+    ) -> Fit | None:
         """The first path of those drawn, one after the other by their shares, that is in time; None where
         there is none, or where the flow leaves the request out.
         """
@@ -220,7 +232,7 @@ def draw_order(shares: NDArray[np.float64], draws: np.random.Generator) -> NDArr
     return np.argsort(draws.exponential(size=len(shares)) / shares, kind="stable")
 
 
-class Reach:
+class DistillationReach:
     """How far each number of distillation rounds reaches, and what it costs, on a link of median fidelity."""
 
     def __init__(self, context: Context, *, storage_fraction: float) -> None:
@@ -234,17 +246,17 @@ class Reach:
         self._costs = [
             context.estimates.pairs_per_link(self._link, rounds=rounds) for rounds in range(MAX_ROUNDS + 1)
         ]
-        self._found: dict[tuple[float, int], tuple[Option, ...]] = {}
+        self._found: dict[tuple[float, int], tuple[DistillationOption, ...]] = {}
 
-    def options(self, target_fidelity: float, max_hops: int) -> tuple[Option, ...]:
+    def options(self, target_fidelity: float, max_hops: int) -> tuple[DistillationOption, ...]:
         """Each number of rounds that reaches further than fewer do, within `max_hops`."""
         key = target_fidelity, max_hops
         if key not in self._found:
-            found: list[Option] = []
+            found: list[DistillationOption] = []
             for rounds, cost in enumerate(self._costs):
                 hops = self._hops(target_fidelity, rounds, max_hops)
                 if hops > max((option.max_hops for option in found), default=0):
-                    found.append(Option(hops, cost))
+                    found.append(DistillationOption(hops, cost))
             self._found[key] = tuple(found)
         return self._found[key]
 

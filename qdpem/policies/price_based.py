@@ -27,13 +27,13 @@ from numpy.typing import NDArray
 
 from qdpem.network.graph import Network
 from qdpem.network.outages import Unavailable
-from qdpem.policies.inventory.base_stock import BaseStockRule
-from qdpem.policies.inventory.controller import Stockroom
-from qdpem.policies.routing.delay_model import Load, Options
-from qdpem.policies.routing.delivery_probability import Offers, chance_in_time, link_hz
-from qdpem.policies.routing.pending_requests import Waiting, waiting_requests
+from qdpem.policies.inventory.base_stock import BaseStockParameters
+from qdpem.policies.inventory.controller import InventoryController
+from qdpem.policies.routing.delay_model import Backlog, PathFeatures
+from qdpem.policies.routing.delivery_probability import DeliveryOffers, delivery_probability, link_hz
+from qdpem.policies.routing.pending_requests import PendingRequest, pending_requests
 from qdpem.policies.routing.planner import Choice, Planner
-from qdpem.policies.routing.stocked_pairs import Shelf, serve_from_stock
+from qdpem.policies.routing.stocked_pairs import StockByEnds, serve_from_stock
 from qdpem.policy.interface import (
     EMISSION_BACKLOG,
     STATUS_WIDTH,
@@ -53,7 +53,7 @@ _WHOLE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
-class PriceParameters(BaseStockRule):
+class PriceParameters(BaseStockParameters):
     """What can be set of the price-based rule; those of base stock matter only with a right to stock."""
 
     step_size: float = tunable(0.15, low=0.03, high=3.0, log=True)
@@ -72,14 +72,16 @@ class PriceParameters(BaseStockRule):
         if not 0.0 <= self.storage_fraction <= 1.0:
             raise ValueError(f"storage_fraction is {self.storage_fraction!r}; it must be between 0 and 1")
         if not 0.0 < self.target_utilization <= 1.0:
-            raise ValueError(f"target_utilization is {self.target_utilization!r}; it must be above 0 and at most 1")
+            raise ValueError(
+                f"target_utilization is {self.target_utilization!r}; it must be above 0 and at most 1"
+            )
         if not (self.step_size > 0.0 and self.max_price > 0.0):
             raise ValueError(
                 f"step_size is {self.step_size!r} and max_price {self.max_price!r}; both must be above 0"
             )
 
 
-class PriceBook:
+class PriceTable:
     """What every node charges, and what every node believes that the others charge.
 
     `own` float64 [N, 2]: price of a job at a node's repeater and source; `believed` [N, N, 2]: at the first
@@ -87,7 +89,9 @@ class PriceBook:
     and whether there were any.
     """
 
-    def __init__(self, network: Network, *, step_size: float, target_utilization: float, max_price: float) -> None:
+    def __init__(
+        self, network: Network, *, step_size: float, target_utilization: float, max_price: float
+    ) -> None:
         nodes = network.node_count
         self._step_size, self._target_utilization, self._max_price = step_size, target_utilization, max_price
         self._rate_hz = network.repeater_rate_hz
@@ -135,7 +139,9 @@ class PriceBook:
             via[row] = self._nearest(int(sites[row]), silent[row])
         # Picked column by column: the table of news is large, and of each node one row of it is wanted.
         rows, columns = np.arange(len(sites))[:, None], STATUS_WIDTH + 2 * np.arange(via.shape[1])
-        heard = np.stack([observations.status[rows, via, columns + kind] for kind in (REPEATER, SOURCE)], axis=2)
+        heard = np.stack(
+            [observations.status[rows, via, columns + kind] for kind in (REPEATER, SOURCE)], axis=2
+        )
         known = (via > 0) & np.isfinite(heard).all(axis=2)
         self.believed[sites] = np.where(
             known[:, :, None], np.clip(heard, 0.0, self._max_price), self.believed[sites]
@@ -152,7 +158,7 @@ class PriceBook:
         return np.asarray(distance.argmin(axis=0) + 1)
 
 
-class LocalPrices:
+class LocalPriceBased:
     """Every node sells its repeater and its source, and buys for its own requests."""
 
     Parameters = PriceParameters
@@ -171,11 +177,16 @@ class LocalPrices:
         rule = self._parameters
         self._context = context
         self.message_width = 2 * context.network.node_count
-        self.book = PriceBook(
-            context.network, step_size=rule.step_size, target_utilization=rule.target_utilization, max_price=rule.max_price
+        self.book = PriceTable(
+            context.network,
+            step_size=rule.step_size,
+            target_utilization=rule.target_utilization,
+            max_price=rule.max_price,
         )
         self._market = Market(context, rule)
-        self._stock = Stockroom(context, Planner(context, storage_fraction=rule.storage_fraction), rule=rule)
+        self._stock = InventoryController(
+            context, Planner(context, storage_fraction=rule.storage_fraction), rule=rule
+        )
 
     def act(self, observations: Observation) -> Decisions:
         """Set prices; serve what waits and is worth its price; then fill up the stock."""
@@ -201,9 +212,12 @@ class LocalPrices:
         self._stock.load_state(state)
 
     def _rule(self, observation: Observation, missing: list[tuple[int, int]]) -> tuple[Allocation, ...]:
-        load, shelf = Load.of_view(observation, self._context.network), self._stock.shelf(observation)
+        load, shelf = (
+            Backlog.of_observation(observation, self._context.network),
+            self._stock.shelf(observation),
+        )
         prices, unavailable = self.book.believed[int(observation.site[0])], observation.unavailable()
-        waiting = sorted(waiting_requests(observation), key=lambda request: (request.deadline_s, request.id))
+        waiting = sorted(pending_requests(observation), key=lambda request: (request.deadline_s, request.id))
         made = [
             found
             for request in waiting
@@ -213,11 +227,11 @@ class LocalPrices:
 
     def _serve(
         self,
-        request: Waiting,
+        request: PendingRequest,
         now_s: float,
-        load: Load,
+        load: Backlog,
         prices: Floats,
-        shelf: Shelf,
+        shelf: StockByEnds,
         unavailable: Unavailable,
     ) -> Allocation | None:
         if shelf:
@@ -236,15 +250,23 @@ class Market:
 
     def __init__(self, context: Context, rule: PriceParameters) -> None:
         self._rule = rule
-        self._offers = Offers(context)
+        self._offers = DeliveryOffers(context)
         self._pair_time_s = context.network.pair_time_s
 
-    def buy(self, request: Waiting, load: Load, prices: Floats, *, now_s: float, unavailable: Unavailable) -> Choice | None:
+    def buy(
+        self,
+        request: PendingRequest,
+        load: Backlog,
+        prices: Floats,
+        *,
+        now_s: float,
+        unavailable: Unavailable,
+    ) -> Choice | None:
         """The option of largest utility - price x use that reaches the target; None if none is above 0."""
         options = self._offers.between(request.source, request.destination, unavailable)
         if options is None:
             return None
-        utility = chance_in_time(options, load, pairs=request.pairs, slack_s=request.deadline_s - now_s)
+        utility = delivery_probability(options, load, pairs=request.pairs, slack_s=request.deadline_s - now_s)
         gain = utility - request.pairs * self.price(options, prices)
         found = self._offers.first_good(
             request,
@@ -257,7 +279,7 @@ class Market:
         )
         return found[0] if found else None
 
-    def price(self, options: Options, prices: Floats) -> Floats:
+    def price(self, options: PathFeatures, prices: Floats) -> Floats:
         """Price x use of one pair over each option, [3, K]; a job at a source is one of its mean pairs."""
         with np.errstate(divide="ignore", invalid="ignore"):
             per_s = np.nan_to_num(prices[:, SOURCE] / self._pair_time_s)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from qdpem import registry
 from qdpem.errors import QdpemError
-from qdpem.policy.interface import Allocation, Context, Decisions, Policy, Observation
+from qdpem.policy.interface import Allocation, Context, Decisions, Observation, Policy
 from qdpem.policy.synthetic import small_context, synthetic_observation
 from qdpem.policy.validation import validate
 from qdpem.rng import stream
@@ -108,7 +108,13 @@ class _Trial:
         draws = stream(self.seed, f"conformance/{key}")
         width = self.begin().message_width
         return [
-            synthetic_observation(self.context, draws, time_s=10.0 + _STEP_S * call, message_width=width, unavailable=_UNAVAILABLE)
+            synthetic_observation(
+                self.context,
+                draws,
+                time_s=10.0 + _STEP_S * call,
+                message_width=width,
+                unavailable=_UNAVAILABLE,
+            )
             for call in range(calls or self.calls)
         ]
 
@@ -169,7 +175,9 @@ class _Trial:
         for call, observations in enumerate(sequence):
             said = _said(used.act(observations))
             for copy in (early, late):
-                _require_same(said, _said(copy.act(observations)), f"call {call} of a copy with the saved state")
+                _require_same(
+                    said, _said(copy.act(observations)), f"call {call} of a copy with the saved state"
+                )
         return f"{len(saved)} arrays, the same after a round trip"
 
     def _other_draws(self, site: int) -> Context:

@@ -120,7 +120,9 @@ class Observation:
         one = slice(row, row + 1 or None)
         # Without the frozen dataclass' __init__: this is called for every site that is asked.
         observation = object.__new__(Observation)
-        observation.__dict__.update({name: array[one] for name, array in self.__dict__.items() if name != "time_s"})
+        observation.__dict__.update(
+            {name: array[one] for name, array in self.__dict__.items() if name != "time_s"}
+        )
         observation.__dict__["time_s"] = self.time_s
         return observation
 
@@ -230,7 +232,9 @@ class Forecaster(Protocol):
 
 
 def per_site(
-    rule: Callable[[Observation, Context], tuple[Allocation, ...]], observations: Observation, context: Context
+    rule: Callable[[Observation, Context], tuple[Allocation, ...]],
+    observations: Observation,
+    context: Context,
 ) -> Decisions:
     """Lift a rule for one site (`Observation` of length 1) to all sites asked."""
     allocations = tuple(made for observation in observations for made in rule(observation, context))

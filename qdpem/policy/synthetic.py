@@ -17,7 +17,14 @@ from qdpem.network.path_estimates import Estimates
 from qdpem.network.routing import Routes
 from qdpem.policy.interface import CONTROLLER, STATUS_WIDTH, Context, Observation
 from qdpem.rng import stream
-from qdpem.scenario.schema import APPLICATIONS, PERSISTENCES, Control, ControlSettings, Forecasting, Pregeneration
+from qdpem.scenario.schema import (
+    APPLICATIONS,
+    PERSISTENCES,
+    Control,
+    ControlSettings,
+    Forecasting,
+    Pregeneration,
+)
 
 _TARGETS = (0.6, 0.7, 0.8)
 _PATIENCE_S = (0.2, 2.0)
@@ -103,7 +110,9 @@ def synthetic_observation(
     width = context.network.node_count if context.control == "central" else width
     maker = _RowMaker(context, draws, time_s=time_s, width=width, message_width=message_width)
     rows = [
-        maker.row(site, waiting=waiting, stock=stock, peers=peers, unavailable=unavailable, first_id=_IDS * row)
+        maker.row(
+            site, waiting=waiting, stock=stock, peers=peers, unavailable=unavailable, first_id=_IDS * row
+        )
         for row, site in enumerate(asked)
     ]
     columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
@@ -217,7 +226,10 @@ class _RowMaker:
         network, draws = self._context.network, self._draws
         row = {"unavailable_node": np.full(count, -1), "unavailable_link": np.full(count, -1)}
         others = [node for node in range(network.node_count) if node != site]
-        for name, choices in (("unavailable_node", others), ("unavailable_link", list(range(network.link_count)))):
+        for name, choices in (
+            ("unavailable_node", others),
+            ("unavailable_link", list(range(network.link_count))),
+        ):
             if count:
                 drawn = draws.choice(choices, draws.integers(count + 1), replace=False)
                 row[name][: len(drawn)] = np.sort(drawn)

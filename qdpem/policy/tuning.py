@@ -123,4 +123,8 @@ def tunable(
 def search_space(parameters: type, *, pregeneration: Pregeneration, control: Control) -> dict[str, Space]:
     """The tunable parameters of a policy's `Parameters` that matter to such an arm, and where to look."""
     found = {item.name: item.metadata[_KEY] for item in fields(parameters) if _KEY in item.metadata}
-    return {name: one.space for name, one in found.items() if one.matters(pregeneration=pregeneration, control=control)}
+    return {
+        name: one.space
+        for name, one in found.items()
+        if one.matters(pregeneration=pregeneration, control=control)
+    }

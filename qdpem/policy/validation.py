@@ -101,9 +101,12 @@ class _Check:
             self.fail(f"with rights {pregeneration!r} each step must be a link", f"path {allocation.path}")
         if len(allocation.path) > 2 and pregeneration != "virtual-link":
             self.fail(
-                f"with rights {pregeneration!r} stock serves only a whole path (s, d)", f"path {allocation.path}"
+                f"with rights {pregeneration!r} stock serves only a whole path (s, d)",
+                f"path {allocation.path}",
             )
-        owned = (self.observations.stock_owner[row] == step[0]) & (self.observations.stock_partner[row] == step[1])
+        owned = (self.observations.stock_owner[row] == step[0]) & (
+            self.observations.stock_partner[row] == step[1]
+        )
         if not (owned & (self.observations.stock_ready[row] == 1)).any():
             self.fail(
                 "a step that is no link must be a ready stocked pair of its first node",
@@ -157,7 +160,10 @@ class _Check:
         if allocation.request < 0 or not len(found):
             self.fail("serve must name a request that waits at its site", f"request {allocation.request}")
         column = int(found[0])
-        ends = (int(observations.request_source[row, column]), int(observations.request_destination[row, column]))
+        ends = (
+            int(observations.request_source[row, column]),
+            int(observations.request_destination[row, column]),
+        )
         if (allocation.source, allocation.destination) != ends:
             self.fail(f"request {allocation.request} is from {ends[0]} to {ends[1]}", allocation)
         target = float(observations.request_target_fidelity[row, column])

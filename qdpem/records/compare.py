@@ -9,7 +9,7 @@ from qdpem.records.reader import open_file
 from qdpem.records.schema import CHUNK_ROWS
 
 
-def same_data(path_a: str | Path, path_b: str | Path) -> list[str]:
+def differing_data_sets(path_a: str | Path, path_b: str | Path) -> list[str]:
     """The data sets that differ in name, type, shape or any bit (NaN equals the same NaN), ascending.
 
     Attributes are not compared: wall-clock figures, dates and host facts live there and nowhere else, so

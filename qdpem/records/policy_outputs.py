@@ -15,7 +15,7 @@ SMALL = 8
 """At level "events" a note is kept if it has at most this many numbers a site."""
 
 
-class Choices:
+class PolicyOutputs:
     """Gathers notes and writes them in blocks; a decision without a note gets NaN, -1 or 0 (unsigned)."""
 
     def __init__(self, file: Any, *, level: str, policy: str) -> None:

@@ -11,7 +11,7 @@ _WORTH_TURNING = 512
 """Rows; of fewer, columns take hardly less."""
 
 
-class Block:
+class RowBuffer:
     """New rows go to `rows`; those of before are kept as columns, which take a fraction of the room."""
 
     def __init__(self, table: Table) -> None:

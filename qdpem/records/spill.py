@@ -14,7 +14,7 @@ from qdpem.events.recorder import Columns, columns_of
 from qdpem.events.tables import Table
 
 
-class Aside:
+class Spill:
     """Blocks of rows on disk, in `directory`: what is not recorded does not fill the memory either.
 
     The files have no names, so nothing of them stays when the process ends, however it ends.

@@ -21,8 +21,8 @@ from qdpem.errors import RecordError
 from qdpem.events.recorder import Columns, Row, Tables
 from qdpem.events.tables import TABLES, Table, kept_at
 from qdpem.provenance import provenance
-from qdpem.records.policy_outputs import Choices
-from qdpem.records.row_buffer import Block
+from qdpem.records.policy_outputs import PolicyOutputs
+from qdpem.records.row_buffer import RowBuffer
 from qdpem.records.schema import (
     CHUNK_ROWS,
     FILES_GROUP,
@@ -35,7 +35,7 @@ from qdpem.records.schema import (
     extend,
     write_metrics,
 )
-from qdpem.records.spill import Aside
+from qdpem.records.spill import Spill
 from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.simulation.fingerprint import code_digest
@@ -64,7 +64,7 @@ class RecordWriter:
 
     def __init__(self, path: str | Path, *, scenario: Scenario, arm: Arm, seed: int) -> None:
         self.path = Path(path)
-        self._blocks = {table.name: Block(table) for table in TABLES}
+        self._blocks = {table.name: RowBuffer(table) for table in TABLES}
         self._kept = kept_at(scenario.record.level)
         self._counts = dict.fromkeys(self._blocks, 0)
         self._kept_rows = 0
@@ -72,9 +72,9 @@ class RecordWriter:
         self._time_s = 0.0
         self._flushed_at_s = time.monotonic()
         left_out = [table for table in TABLES if table not in self._kept]
-        self._aside = Aside(left_out, directory=self.path.parent)
+        self._aside = Spill(left_out, directory=self.path.parent)
         self._file = self._create(scenario, arm, seed)
-        self._choices = Choices(self._file, level=scenario.record.level, policy=arm.policy or arm.name)
+        self._choices = PolicyOutputs(self._file, level=scenario.record.level, policy=arm.policy or arm.name)
 
     def __enter__(self) -> RecordWriter:
         return self

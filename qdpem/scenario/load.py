@@ -13,8 +13,8 @@ from qdpem.errors import Fault, ScenarioError
 from qdpem.scenario.inheritance import BASED_ON, parse_toml, read_values
 from qdpem.scenario.overrides import apply_overrides, without_none
 from qdpem.scenario.schema import Scenario
-from qdpem.scenario.semantics import sense_faults
-from qdpem.scenario.sweep import grid_cells
+from qdpem.scenario.semantics import semantic_faults
+from qdpem.scenario.sweep import sweep_cells
 from qdpem.scenario.validation import checked, parameters_of
 
 __all__ = [
@@ -57,10 +57,10 @@ def parse_scenario(text: str, *, origin: str = "the scenario", overrides: Sequen
 def _scenario(values: dict[str, Any], *, origin: str, overrides: Sequence[str]) -> Scenario:
     apply_overrides(values, overrides, origin=origin)
     scenario: Scenario = checked(Scenario, values, origin=origin)
-    faults = sense_faults(scenario)
+    faults = semantic_faults(scenario)
     if faults:
         raise ScenarioError(faults, origin=origin)
-    grid_cells(scenario)
+    sweep_cells(scenario)
     return scenario
 
 

@@ -20,7 +20,7 @@ TUNING_SEEDS = range(100)
 _SEED_RANGES = {"tuning": TUNING_SEEDS, "test": range(1000, 1030), "training": range(10000, 2**63)}
 
 
-def sense_faults(scenario: Scenario) -> list[Fault]:
+def semantic_faults(scenario: Scenario) -> list[Fault]:
     """Everything wrong with a scenario whose types and ranges are right, all at once."""
     return [
         *_unknown("physics model", "physics", scenario.physics.model, "physics.model"),

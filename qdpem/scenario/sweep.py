@@ -12,7 +12,7 @@ from qdpem.errors import Fault, ScenarioError
 from qdpem.scenario.messages import shown
 from qdpem.scenario.overrides import set_key, without_none
 from qdpem.scenario.schema import Scenario
-from qdpem.scenario.semantics import sense_faults
+from qdpem.scenario.semantics import semantic_faults
 from qdpem.scenario.validation import checked
 
 LABEL = "label"
@@ -43,7 +43,7 @@ class _Value:
     settings: Mapping[str, Any]
 
 
-def grid_cells(scenario: Scenario) -> tuple[Cell, ...]:
+def sweep_cells(scenario: Scenario) -> tuple[Cell, ...]:
     """The cells of the scenario's study, the last axis varying fastest; none without a grid.
 
     An axis named by a dotted key sets that key; one named by a free word takes values that are tables of
@@ -111,7 +111,7 @@ def _with(scenario: Scenario, words: Mapping[str, str], settings: Mapping[str, A
     if faults:
         raise ScenarioError(faults, origin=origin)
     found: Scenario = checked(Scenario, values, origin=origin)
-    faults = sense_faults(found)
+    faults = semantic_faults(found)
     if faults:
         raise ScenarioError(faults, origin=origin)
     return found

@@ -41,7 +41,11 @@ def resolve_arm(arm: Arm) -> Arm:
     forecaster = arm.forecaster or factory.forecaster
     registry.load("forecaster", forecaster)
     return replace(
-        arm, policy=policy, control=factory.control, pregeneration=arm.pregeneration or factory.pregeneration, forecaster=forecaster
+        arm,
+        policy=policy,
+        control=factory.control,
+        pregeneration=arm.pregeneration or factory.pregeneration,
+        forecaster=forecaster,
     )
 
 

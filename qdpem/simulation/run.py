@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from qdpem.demand.offered_load import Load, find_load, with_rate
+from qdpem.demand.offered_load import OfferedLoad, find_offered_load, with_rate
 from qdpem.demand.requests import Arrivals
 from qdpem.demand.streams import generate_arrivals
 from qdpem.events.recorder import MemoryRecorder, Recorder, Tables
@@ -18,18 +18,18 @@ from qdpem.network.graph import Network
 from qdpem.network.outages import draw_outages
 from qdpem.network.path_estimates import Estimates
 from qdpem.network.routing import Routes
-from qdpem.policy.interface import CONTROLLER, Context, Decisions, ForecastContext, Policy, Observation
+from qdpem.policy.interface import CONTROLLER, Context, Decisions, ForecastContext, Observation, Policy
 from qdpem.policy.validation import validate
 from qdpem.rng import stream
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.simulation.arms import build_forecaster, build_policy, resolve_arm
-from qdpem.simulation.control.control_plane import EPOCH, Desk
+from qdpem.simulation.control.control_plane import EPOCH, ControlPlane
 from qdpem.simulation.control.outages import Outages
-from qdpem.simulation.observation.reports import StateReports
 from qdpem.simulation.observation.build_observation import build_observation
-from qdpem.simulation.resources.build import assemble_world
+from qdpem.simulation.observation.reports import StateReports
+from qdpem.simulation.resources.build import build_state
 from qdpem.simulation.resources.requests import Request
-from qdpem.simulation.topology_tables import write_load, write_map
+from qdpem.simulation.topology_tables import write_offered_load, write_topology
 
 _COLLECTED_AFTER = 20_000
 _TICK_S = 1.0
@@ -47,7 +47,7 @@ class Run:
     seed: int
     network: Network
     arrivals: Arrivals
-    load: Load
+    load: OfferedLoad
     tables: Tables | None
     events: int
     asked: int
@@ -62,7 +62,7 @@ def simulate(
     recorder: Recorder | None = None,
     policy: Policy | None = None,
     network: Network | None = None,
-    load: Load | None = None,
+    load: OfferedLoad | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> Run:
     """Run one arm on one seed from t = 0 to the end of the scenario's window.
@@ -83,7 +83,7 @@ def simulate(
         on_progress=on_progress,
     )
     asked, decide_s = 0, 0.0
-    with settled_heap():
+    with frozen_gc():
         while (observations := simulation.advance()) is not None:
             began = time.perf_counter()
             decisions = simulation.policy.act(observations)
@@ -104,7 +104,7 @@ def simulate(
 
 
 @contextmanager
-def settled_heap() -> Iterator[None]:
+def frozen_gc() -> Iterator[None]:
     """What exists when a run begins outlives it: the collector of cycles need not look through it. It comes
     seldom, for what a run throws away is rarely in cycles.
 
@@ -124,7 +124,7 @@ def settled_heap() -> Iterator[None]:
 class Simulation:
     """One run that stops whenever a site must decide.
 
-    `advance()` runs the clock to the next such moment and returns the views, None at the end;
+    `advance()` runs the clock to the next such moment and returns the observations, None at the end;
     `apply(decisions)` carries out what was decided. The two alternate.
     """
 
@@ -137,20 +137,20 @@ class Simulation:
         recorder: Recorder,
         policy: Policy | None = None,
         network: Network | None = None,
-        load: Load | None = None,
+        load: OfferedLoad | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
         self.arm = resolve_arm(arm)
         self.policy = policy or build_policy(self.arm)
         physics = build_physics(scenario)
         self.network = network or build_network(scenario, physics, seed=seed)
-        self.load = load or find_load(scenario, self.network, physics, seed=seed)
+        self.load = load or find_offered_load(scenario, self.network, physics, seed=seed)
         self.scenario = with_rate(scenario, self.load)
         self.arrivals = generate_arrivals(self.scenario, self.network, seed=seed)
         self._recorder = recorder
         self._on_progress = on_progress
         self._end_s = scenario.window.end_s
-        self._world = assemble_world(
+        self._state = build_state(
             self.network,
             physics,
             seed=seed,
@@ -159,8 +159,8 @@ class Simulation:
             estimates=Estimates(self.network, physics),
         )
         self.context = self._context(seed)
-        self._desk = Desk(
-            world=self._world,
+        self._control_plane = ControlPlane(
+            state=self._state,
             control=self.context.control,
             plane=scenario.control,
             seed=seed,
@@ -168,18 +168,18 @@ class Simulation:
             write=recorder.appender(ALLOCATIONS),
             write_step=recorder.appender(PATH_STEPS),
         )
-        self._views: Observation | None = None
+        self._observations: Observation | None = None
         self._finished = False
         self._write_decision = recorder.appender(DECISIONS)
         self._write_forecast = recorder.appender(FORECASTS)
-        write_map(self.network, physics, recorder)
-        write_load(self.load, recorder)
+        write_topology(self.network, physics, recorder)
+        write_offered_load(self.load, recorder)
         self.policy.reset(self.context)
         self._reports = self._prepare_reports(seed)
         self._outages = Outages(
             draw_outages(scenario.outages, self.network, seed=seed, end_s=self._end_s),
-            world=self._world,
-            desk=self._desk,
+            state=self._state,
+            control_plane=self._control_plane,
             check=self.check,
             write=recorder.appender(OUTAGES),
         )
@@ -188,47 +188,47 @@ class Simulation:
     @property
     def now_s(self) -> float:
         """The present simulated second."""
-        return self._world.clock.now_s
+        return self._state.clock.now_s
 
     @property
     def events(self) -> int:
         """Scheduler events so far."""
-        return self._world.clock.events
+        return self._state.clock.events
 
     def advance(self) -> Observation | None:
         """Run to the next moment at which a site must decide; None when the run is over.
 
-        Raises RuntimeError when the last views were not answered by `apply`.
+        Raises RuntimeError when the last observations were not answered by `apply`.
         """
-        if self._views is not None:
-            raise RuntimeError("advance() was called before apply() answered the last views")
+        if self._observations is not None:
+            raise RuntimeError("advance() was called before apply() answered the last observations")
         if self._finished:
             return None
-        clock, awake = self._world.clock, self._desk.awake
+        clock, awake = self._state.clock, self._control_plane.awake
         if not clock.serve(until_s=self._end_s, stop=awake):
             self._finish()
             return None
-        self._views = build_observation(
-            world=self._world,
-            desk=self._desk,
-            forecaster=self._reports,
+        self._observations = build_observation(
+            state=self._state,
+            control_plane=self._control_plane,
+            reports=self._reports,
             outages=self._outages,
             awake=awake,
         )
         awake.clear()
-        return self._views
+        return self._observations
 
     def apply(self, decisions: Decisions) -> None:
-        """Carry out decisions for the views last returned. Raises PolicyError when they break a rule."""
-        observations = self._views
+        """Carry out decisions for the observations last returned. Raises PolicyError when they break a rule."""
+        observations = self._observations
         if observations is None:
-            raise RuntimeError("apply() was called without views to answer: call advance() first")
+            raise RuntimeError("apply() was called without observations to answer: call advance() first")
         validate(decisions, observations, self.context, policy_name=self.policy.name)
-        self._views = None
+        self._observations = None
         self._note(decisions, observations)
         self._drop(decisions.discards, observations)
         for allocation in decisions.allocations:
-            self._desk.start(allocation)
+            self._control_plane.start(allocation)
         if decisions.news is not None:
             self._reports.say(observations.site, decisions.news)
 
@@ -237,23 +237,23 @@ class Simulation:
 
         A node that is away holds none.
         """
-        world = self._world
-        world.ledger.check()
-        held = [0] * world.memories.pools
-        for shelf in world.stock.owned:
+        state = self._state
+        state.ledger.check()
+        held = [0] * state.memories.pools
+        for shelf in state.inventory.owned:
             for pair in shelf.values():
-                for pool in world.stock.pools_of(pair):
+                for pool in state.inventory.pools_of(pair):
                     held[pool] += 1
-        for reservation in self._desk.holding():
+        for reservation in self._control_plane.holding():
             for pool, count in reservation.held:
                 held[pool] += count
         for pool, count in enumerate(held):
-            in_use = world.memories.held(pool) - len(world.stock.leaving[pool])
+            in_use = state.memories.held(pool) - len(state.inventory.leaving[pool])
             assert in_use == count, (pool, in_use, count, self.now_s)
-        world.memories.check()
-        for node in world.absent.nodes:
-            in_use = sum(map(world.memories.held, world.memories.pools_at(node)))
-            assert in_use == world.memories.foreign[node] == 0, (node, self.now_s)
+        state.memories.check()
+        for node in state.availability.nodes:
+            in_use = sum(map(state.memories.held, state.memories.pools_at(node)))
+            assert in_use == state.memories.foreign[node] == 0, (node, self.now_s)
 
     def _context(self, seed: int) -> Context:
         arm = self.arm
@@ -262,7 +262,7 @@ class Simulation:
         return Context(
             network=self.network,
             routes=Routes(self.network),
-            estimates=self._world.estimates,
+            estimates=self._state.estimates,
             control=arm.control,
             pregeneration=arm.pregeneration,
             plane=self.scenario.control,
@@ -293,8 +293,8 @@ class Simulation:
             arrivals.history.counts(nodes=nodes, start_s=start_s, step_s=settings.step_s, steps=steps)
         )
         return StateReports(
-            world=self._world,
-            desk=self._desk,
+            state=self._state,
+            control_plane=self._control_plane,
             context=self.context,
             forecaster=forecaster,
             arrivals=arrivals,
@@ -304,7 +304,7 @@ class Simulation:
     def _schedule(self) -> None:
         self._reports.refresh_forecast()
         self._epoch(0)
-        clock = self._world.clock
+        clock = self._state.clock
         clock.at(self.scenario.forecasting.step_s, self._forecast_step, 1)
         clock.at(_TICK_S, self._tick, 1)
         # The last event of all, so that what is still open ends at the run's end.
@@ -314,18 +314,18 @@ class Simulation:
     def _arrive(self, row: int) -> None:
         """Schedule request `row`; it schedules the next, so that only one waits in the queue of events."""
         if row < len(self.arrivals.requests):
-            self._world.clock.at(float(self.arrivals.requests.time_s[row]), self._arrival, row)
+            self._state.clock.at(float(self.arrivals.requests.time_s[row]), self._arrival, row)
 
     def _arrival(self, row: int) -> None:
-        self._desk.submit(Request(self.arrivals.requests, row))
+        self._control_plane.submit(Request(self.arrivals.requests, row))
         self._arrive(row + 1)
 
     def _epoch(self, count: int) -> None:
         self._reports.next_epoch()
         if self.policy.acts_every_epoch:
             for site in self.context.sites:
-                self._desk.wake(site, EPOCH)
-        self._world.clock.at((count + 1) * self.scenario.control.decision_epoch_s, self._epoch, count + 1)
+                self._control_plane.wake(site, EPOCH)
+        self._state.clock.at((count + 1) * self.scenario.control.decision_epoch_s, self._epoch, count + 1)
 
     def _forecast_step(self, count: int) -> None:
         forecast = self._reports.next_step()
@@ -335,26 +335,26 @@ class Simulation:
             for step, mean in enumerate(means, start=1):
                 if mean == mean:
                     self._write_forecast((now_s, site, step, mean))
-        self._world.clock.at((count + 1) * self.scenario.forecasting.step_s, self._forecast_step, count + 1)
+        self._state.clock.at((count + 1) * self.scenario.forecasting.step_s, self._forecast_step, count + 1)
 
     def _tick(self, count: int) -> None:
-        self._world.mail.flush(self.now_s)
+        self._state.message_counter.flush(self.now_s)
         self._recorder.tick(self.now_s)
         if self._on_progress is not None:
             self._on_progress(self.now_s)
-        self._world.clock.at((count + 1) * _TICK_S, self._tick, count + 1)
+        self._state.clock.at((count + 1) * _TICK_S, self._tick, count + 1)
 
     def _drop(self, discards: tuple[int, ...], observations: Observation) -> None:
         if discards:
             ids, owners = observations.stock_id.ravel().tolist(), observations.stock_owner.ravel().tolist()
             owner_of = dict(zip(ids, owners, strict=True))
             for pair_id in discards:
-                self._desk.drop(pair_id, owner_of[pair_id])
+                self._control_plane.drop(pair_id, owner_of[pair_id])
 
     def _note(self, decisions: Decisions, observations: Observation) -> None:
         made = dict.fromkeys(observations.site.tolist(), 0)
         for allocation in decisions.allocations:
-            made[allocation.source if self._desk.local else CONTROLLER] += 1
+            made[allocation.source if self._control_plane.local else CONTROLLER] += 1
         waiting = (observations.request_id >= 0).sum(axis=1).tolist()
         reasons = observations.reason.tolist()
         for row, site in enumerate(observations.site.tolist()):
@@ -365,13 +365,13 @@ class Simulation:
         """Write what is still open, and check that nothing leaked."""
         self._finished = True
         self.check()
-        world = self._world
-        world.requests.close()
-        self._desk.close()
-        for source in world.sources:
+        state = self._state
+        state.requests.close()
+        self._control_plane.close()
+        for source in state.sources:
             source.account()
-        for attempts in world.attempts.values():
+        for attempts in state.attempts.values():
             attempts.account()
-        world.claims.close(world.clock.now_s)
-        world.ledger.close(world.clock.now_s)
-        world.mail.flush(world.clock.now_s)
+        state.claims.close(state.clock.now_s)
+        state.ledger.close(state.clock.now_s)
+        state.message_counter.flush(state.clock.now_s)

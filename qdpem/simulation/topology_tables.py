@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from physics.interface import PhysicsModel
-from qdpem.demand.offered_load import Load
+from qdpem.demand.offered_load import OfferedLoad
 from qdpem.events.recorder import Recorder
 from qdpem.events.tables import DEMAND, LINKS, NODES
 from qdpem.network.graph import Network
 
 
-def write_map(network: Network, physics: PhysicsModel, recorder: Recorder) -> None:
+def write_topology(network: Network, physics: PhysicsModel, recorder: Recorder) -> None:
     """One row per node and per link."""
     graph = network.graph
     write = recorder.appender(NODES)
@@ -41,6 +41,6 @@ def write_map(network: Network, physics: PhysicsModel, recorder: Recorder) -> No
         )
 
 
-def write_load(load: Load, recorder: Recorder) -> None:
+def write_offered_load(load: OfferedLoad, recorder: Recorder) -> None:
     """The one row of the table `demand`."""
     recorder.appender(DEMAND)((load.rate_hz, load.peak_rate_hz, load.capacity_hz))

@@ -19,7 +19,7 @@ from qdpem.scenario.schema import Scenario
 from qdpem.simulation.fingerprint import code_digest
 from qdpem.study.analysis.metric_formats import BOUND_HEADINGS, BOUND_SHARES
 from qdpem.study.analysis.outcome import Outcome
-from qdpem.study.progress import Moment, Ticker, watched
+from qdpem.study.progress import ProgressReporter, StudyProgress, watched
 
 LIMIT_S = 300.0
 """Wall seconds after which a bound with time stops improving."""
@@ -52,7 +52,7 @@ class _Job:
     """A task and where its worker tells how far it is."""
 
     task: BoundTask
-    tick: Ticker
+    tick: ProgressReporter
 
 
 def with_shares(
@@ -65,7 +65,7 @@ def with_shares(
     fresh: bool,
     engine: str,
     workers: int | None,
-    progress: Callable[[Moment], None] | None = None,
+    progress: Callable[[StudyProgress], None] | None = None,
 ) -> BoundedOutcomes:
     """The outcomes, those of `seeds` with their deliveries as shares of their seed's bounds.
 
@@ -105,7 +105,7 @@ def _work_out(
     *,
     engine: str,
     workers: int | None,
-    progress: Callable[[Moment], None] | None,
+    progress: Callable[[StudyProgress], None] | None,
 ) -> dict[int, Bounds | str]:
     """Seed -> its bounds or why there are none; `progress` hears how much of its time each has taken."""
     if not tasks:

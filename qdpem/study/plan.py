@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from qdpem.demand.offered_load import Load
+from qdpem.demand.offered_load import OfferedLoad
 from qdpem.errors import RecordError, StudyError, UnknownNameError
 from qdpem.scenario.load import scenario_hash
 from qdpem.scenario.schema import STRONGEST, Arm, Scenario, Study
@@ -24,7 +24,7 @@ class Task:
     arm: Arm
     seed: int
     path: Path
-    load: Load | None = None
+    load: OfferedLoad | None = None
 
     @property
     def label(self) -> str:

@@ -18,7 +18,7 @@ _PERIOD_S = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moment:
+class StudyProgress:
     """How far a study is with its runs, or with its bounds, as `work` says.
 
     Seconds done of all, and label and second of the tasks now running: simulated seconds of runs; of bounds
@@ -39,7 +39,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Ticker:
+class ProgressReporter:
     """A worker's pen: writes the second its task has come to into its place of the board.
 
     The file may be gone, or on another machine: then nobody watches, and nothing is said.
@@ -62,9 +62,9 @@ def watched(
     labels: Sequence[str],
     *,
     length_s: float,
-    progress: Callable[[Moment], None] | None,
+    progress: Callable[[StudyProgress], None] | None,
     work: Work = "runs",
-) -> Iterator[list[Ticker]]:
+) -> Iterator[list[ProgressReporter]]:
     """Tickers for tasks of `length_s` seconds each; `progress` hears four times a second.
 
     `progress` is called from a thread of its own, and once more at the end.
@@ -72,7 +72,7 @@ def watched(
     with tempfile.TemporaryDirectory(prefix="qdpem-") as directory:
         board = Path(directory) / "progress"
         board.write_bytes(_NUMBER.pack(0.0) * len(labels))
-        tickers = [Ticker(board, place) for place in range(len(labels))]
+        tickers = [ProgressReporter(board, place) for place in range(len(labels))]
         if progress is None:
             yield tickers
             return
@@ -92,11 +92,11 @@ def watched(
             progress(_read(board, labels, length_s=length_s, work=work))
 
 
-def _read(board: Path, labels: Sequence[str], *, length_s: float, work: Work) -> Moment:
+def _read(board: Path, labels: Sequence[str], *, length_s: float, work: Work) -> StudyProgress:
     times_s = [time_s for (time_s,) in _NUMBER.iter_unpack(board.read_bytes())]
     reached = [min(time_s, length_s) for time_s in times_s]
     running = [one for one in zip(labels, reached, strict=True) if 0.0 < one[1] < length_s]
-    return Moment(
+    return StudyProgress(
         done_s=sum(reached),
         total_s=length_s * len(labels),
         finished=sum(time_s >= length_s for time_s in reached),

@@ -13,23 +13,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qdpem.demand.offered_load import Load, find_load
+from qdpem.demand.offered_load import OfferedLoad, find_offered_load
 from qdpem.errors import QdpemError, StudyError
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
 from qdpem.parallel import run_tasks
 from qdpem.scenario.schema import Scenario
-from qdpem.study.analysis.metric_formats import DECISION, headlines_of
+from qdpem.study.analysis.metric_formats import DECISION, headline_formats_of
 from qdpem.study.analysis.outcome import Outcome
-from qdpem.study.analysis.reference_arm import find_strongest
+from qdpem.study.analysis.reference_arm import find_reference_arm
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.bounds import BoundedOutcomes, with_shares
 from qdpem.study.plan import Planned, StudyPlan, Task, learned_files, plan_study, without_study
-from qdpem.study.progress import Moment, Ticker, watched
+from qdpem.study.progress import ProgressReporter, StudyProgress, watched
 from qdpem.study.report.csv import results_csv, write_whole
 from qdpem.study.report.html import write_report
 from qdpem.study.report.markdown import results_markdown
-from qdpem.study.report.report_figures import draw_appendix
+from qdpem.study.report.report_figures import build_appendix
 
 _REPORT_PACKAGES = ("jinja2", "matplotlib", "pandas", "statsmodels")
 
@@ -39,7 +39,7 @@ class _Job:
     """A task and where its worker tells how far it is."""
 
     task: Task
-    tick: Ticker
+    tick: ProgressReporter
 
 
 def study(
@@ -49,7 +49,7 @@ def study(
     fresh: bool = False,
     engine: str | None = None,
     workers: int | None = None,
-    progress: Callable[[Moment], None] | None = None,
+    progress: Callable[[StudyProgress], None] | None = None,
     command: str = "",
 ) -> StudyResult:
     """Run the arms and seeds of `scenario`'s [study] table; write report.html, results.csv, results.md.
@@ -89,7 +89,7 @@ def study(
     report, sheet = directory / "report.html", directory / "results.csv"
     write_whole(sheet, results_csv(result))
     write_whole(directory / "results.md", results_markdown(result))
-    write_report(result, path=report, appendix=draw_appendix(result, command=command))
+    write_report(result, path=report, appendix=build_appendix(result, command=command))
     return replace(result, report=report, table=sheet)
 
 
@@ -161,12 +161,12 @@ def run_task(job: _Job) -> Outcome:
     return outcome
 
 
-def seed_load(task: Task) -> tuple[int, Load | None]:
+def seed_load(task: Task) -> tuple[int, OfferedLoad | None]:
     """The load of a task's seed, for a worker; None if it cannot be found, which the task will tell."""
     try:
         physics = build_physics(task.scenario)
         network = build_network(task.scenario, physics, seed=task.seed)
-        return task.seed, find_load(task.scenario, network, physics, seed=task.seed)
+        return task.seed, find_offered_load(task.scenario, network, physics, seed=task.seed)
     except QdpemError:
         return task.seed, None
 
@@ -186,7 +186,7 @@ def _run_jobs(
     length_s: float,
     engine: str,
     workers: int | None,
-    progress: Callable[[Moment], None] | None,
+    progress: Callable[[StudyProgress], None] | None,
 ) -> list[Outcome]:
     if not planned:
         return []
@@ -243,8 +243,8 @@ def _gather(
     tuning = [one for one in outcomes if one.arm in plan.contenders and one.seed in plan.tuning_seeds]
     strongest = None
     if plan.contenders:
-        measure = headlines_of(scenario.demand)[0][0]
-        strongest = find_strongest(plan.contenders, tuning, seeds=plan.tuning_seeds, measure=measure)
+        measure = headline_formats_of(scenario.demand)[0][0]
+        strongest = find_reference_arm(plan.contenders, tuning, seeds=plan.tuning_seeds, measure=measure)
     return StudyResult(
         scenario=scenario,
         directory=directory,

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING
 from qdpem.errors import StudyError
 from qdpem.scenario.overrides import toml_value
 from qdpem.scenario.schema import Scenario
-from qdpem.scenario.sweep import Cell, grid_cells
-from qdpem.study.analysis.metric_formats import Measure, headlines_of
+from qdpem.scenario.sweep import Cell, sweep_cells
+from qdpem.study.analysis.metric_formats import MetricFormat, headline_formats_of
 from qdpem.study.analysis.results import StudyResult
-from qdpem.study.progress import Moment
+from qdpem.study.progress import StudyProgress
 from qdpem.study.run import study
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-Watch = Callable[[str], Callable[[Moment], None]]
+Watch = Callable[[str], Callable[[StudyProgress], None]]
 """Given a cell's name, who hears of its progress."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class GridResult:
+class SweepResult:
     """The cells of a grid with their results; None for one that failed, whose sentence is in `faults`."""
 
     name: str
@@ -36,7 +36,7 @@ class GridResult:
     summary: Path
 
 
-def study_grid(
+def run_sweep(
     scenario: Scenario,
     *,
     directory: Path,
@@ -45,7 +45,7 @@ def study_grid(
     workers: int | None = None,
     watch: Watch | None = None,
     command: str = "",
-) -> GridResult:
+) -> SweepResult:
     """Run the study of every cell under `directory`/<cell> and write `directory`/summary.csv.
 
     `command` is the command of the whole, of which each cell's report shows its own. A cell that fails is
@@ -53,7 +53,7 @@ def study_grid(
     """
     found: list[tuple[Cell, StudyResult | None]] = []
     faults: list[str] = []
-    for cell in grid_cells(scenario):
+    for cell in sweep_cells(scenario):
         try:
             result = study(
                 cell.scenario,
@@ -73,7 +73,7 @@ def study_grid(
         raise StudyError("every cell of the grid failed:\n  " + "\n  ".join(faults))
     summary = directory / "summary.csv"
     summary.write_text(summary_csv(found), encoding="utf-8")
-    return GridResult(name=scenario.name, cells=tuple(found), faults=tuple(faults), summary=summary)
+    return SweepResult(name=scenario.name, cells=tuple(found), faults=tuple(faults), summary=summary)
 
 
 def cell_command(command: str, cell: Cell, *, directory: Path) -> str:
@@ -101,13 +101,18 @@ def summary_csv(cells: list[tuple[Cell, StudyResult | None]]) -> str:
 
 
 def _rows(cell: Cell, result: StudyResult) -> list[dict[str, object]]:
-    measures = [measure.metric for measure, _ in headlines_of(result.scenario.demand)]
+    measures = [measure.metric for measure, _ in headline_formats_of(result.scenario.demand)]
     means = {metric: result.means(metric) for metric in measures}
     gaps = {metric: result.differences(metric) for metric in measures}
     rows = []
     for arm in result.arms:
         row: dict[str, object] = dict(cell.words)
-        row |= {"arm": arm.name, "control": arm.control, "pregeneration": arm.pregeneration, "forecaster": arm.forecaster}
+        row |= {
+            "arm": arm.name,
+            "control": arm.control,
+            "pregeneration": arm.pregeneration,
+            "forecaster": arm.forecaster,
+        }
         row |= {"policy": arm.policy, "reference": result.reference, "seeds": len(result.seeds)}
         for metric in measures:
             mean = means[metric][arm.name]
@@ -122,13 +127,13 @@ def _rows(cell: Cell, result: StudyResult) -> list[dict[str, object]]:
     return rows
 
 
-def grid_tables(found: GridResult) -> list[Table]:
+def sweep_tables(found: SweepResult) -> list[Table]:
     """For the terminal: per headline one row per cell with every arm's mean, the reference marked."""
     scenario = found.cells[0][0].scenario
-    return [_table(found, measure) for measure, _ in headlines_of(scenario.demand)]
+    return [_table(found, measure) for measure, _ in headline_formats_of(scenario.demand)]
 
 
-def _table(found: GridResult, measure: Measure) -> Table:
+def _table(found: SweepResult, measure: MetricFormat) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -145,7 +150,7 @@ def _table(found: GridResult, measure: Measure) -> Table:
     return table
 
 
-def _mean(result: StudyResult | None, arm: str, measure: Measure) -> str:
+def _mean(result: StudyResult | None, arm: str, measure: MetricFormat) -> str:
     if result is None or arm not in {one.name for one in result.arms}:
         return "–"
     mark = "*" if arm == result.reference else " "

@@ -13,10 +13,21 @@ from qdpem.simulation.resources.claims import ClaimBook
 MINUTES = 20
 SETTLED = slice(4, 9)
 """Samples after minutes 5 to 9, against those after the last five."""
-ORDERS = {"stocking_threshold": 0.0, "tracked_pairs": 1, "min_reorder_interval_s": 10.0, "link_base_stock_level": 0}
+ORDERS = {
+    "stocking_threshold": 0.0,
+    "tracked_pairs": 1,
+    "min_reorder_interval_s": 10.0,
+    "link_base_stock_level": 0,
+}
 """Remote stock is full within the first minutes; beside link stock it takes a quarter of an hour."""
 LOCAL = Arm(name="soak", policy="local-stock", parameters=ORDERS)
-CENTRAL = Arm(name="soak", policy="central-expected-delay", pregeneration="end-to-end", forecaster="constant", parameters=ORDERS)
+CENTRAL = Arm(
+    name="soak",
+    policy="central-expected-delay",
+    pregeneration="end-to-end",
+    forecaster="constant",
+    parameters=ORDERS,
+)
 LIGHTER = ("demand.rate_hz=0.25", "control.decision_epoch_s=2.0")
 LINE = (
     "topology.kind=line", "topology.parameters={nodes = 6, hop_km = 20.0}", "topology.length_scale=1.0",

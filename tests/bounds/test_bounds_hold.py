@@ -16,9 +16,9 @@ from physics.hardware import (
     RelaxingMemory,
     SourceLink,
 )
-from qdpem.bounds.fidelity_reach import Reach
+from qdpem.bounds.fidelity_reach import FidelityReach
 from qdpem.bounds.seed_bounds import find_bounds
-from qdpem.bounds.seed_sample import draw_sample
+from qdpem.bounds.seed_sample import draw_seed_sample
 from qdpem.events.tables import PAIR_ENDS
 from qdpem.metrics.deliveries import deliveries
 from qdpem.network.build import build_physics
@@ -127,7 +127,7 @@ ARMS = (
 
 
 def assert_limits_hold(tables, network, sample, *, seed: int) -> None:
-    """Births and swaps of a run never exceed what a window holds, in windows drawn at random."""
+    """FreshPairs and swaps of a run never exceed what a window holds, in windows drawn at random."""
     pairs, draws = tables["pairs"], np.random.default_rng(seed)
     born_s, links = pairs["born_s"], pairs["link"]
     fresh = (pairs["first_parent"] < 0) & (links >= 0)
@@ -159,11 +159,11 @@ def assert_limits_hold(tables, network, sample, *, seed: int) -> None:
 
 
 def assert_reach_holds(tables, network, physics) -> int:
-    """No pair that met its request's target came further, or from longer ago, than `Reach` allows.
+    """No pair that met its request's target came further, or from longer ago, than `FidelityReach` allows.
 
     Returns how many pairs were looked at.
     """
-    reach, pairs, requests = Reach(network, physics), tables["pairs"], tables["requests"]
+    reach, pairs, requests = FidelityReach(network, physics), tables["pairs"], tables["requests"]
     row = {int(one): place for place, one in enumerate(pairs["pair"])}
     request_of = dict(
         zip(
@@ -211,7 +211,7 @@ def test_no_arm_passes_a_bound_nor_any_limit_behind_it(seed):
             continue
         run = simulate(scenario, arm, seed=seed, policy=made())
         if found is None:
-            sample = draw_sample(run.network, physics, seed=seed, end_s=END_S)
+            sample = draw_seed_sample(run.network, physics, seed=seed, end_s=END_S)
             found = find_bounds(scenario, seed=seed, network=run.network)
             assert found.time_without_stock <= found.time <= found.flow
         delivered = deliveries(run.tables["requests"])
@@ -225,7 +225,12 @@ def test_no_arm_passes_a_bound_nor_any_limit_behind_it(seed):
 
 HARD_PRESSED_ARMS = (
     Arm(name="central-expected-delay", parameters={"max_unloaded_delay": 4.0, "max_loaded_delay": 32.0}),
-    Arm(name="central-expected-delay", pregeneration="virtual-link", forecaster="constant", parameters={"max_unloaded_delay": 4.0, "max_loaded_delay": 32.0}),
+    Arm(
+        name="central-expected-delay",
+        pregeneration="virtual-link",
+        forecaster="constant",
+        parameters={"max_unloaded_delay": 4.0, "max_loaded_delay": 32.0},
+    ),
     Arm(name="central-multicommodity", parameters={"delay_cost_per_s": 0.01}),
     Arm(name="central-multicommodity", pregeneration="link", forecaster="constant"),
     Arm(name="central-qleap", parameters={"overflow": "queue"}),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physics.states import bell_diagonal, bell_state
-from qdpem.bounds.fidelity_reach import Reach, chain_odds
+from qdpem.bounds.fidelity_reach import FidelityReach, chain_odds
 from qdpem.network.build import build_network, build_physics
 from qdpem.scenario.load import parse_scenario
 
@@ -43,7 +43,7 @@ def reach_of(*, model="pauli", memory=_DEPOLARISING, link=_SOURCE, gate=1.0):
     scenario = parse_scenario(_SCENARIO.format(model=model, memory=memory, link=link, gate=gate))
     physics = build_physics(scenario)
     network = build_network(scenario, physics, seed=1)
-    return Reach(network, physics), network, physics
+    return FidelityReach(network, physics), network, physics
 
 
 @pytest.mark.parametrize("model", ["pauli", "werner", "qutip"])

@@ -10,12 +10,12 @@ import pytest
 
 from physics.hardware import DepolarisingMemory, Fibre, NodeHardware, SourceLink
 from qdpem.bounds.constrained_paths import Way
-from qdpem.bounds.fidelity_reach import Reach
+from qdpem.bounds.fidelity_reach import FidelityReach
 from qdpem.bounds.master import Master
 from qdpem.bounds.seed_bounds import bounds_of, find_bounds
-from qdpem.bounds.seed_sample import draw_sample, wanted
+from qdpem.bounds.seed_sample import draw_seed_sample, wanted
 from qdpem.demand.streams import generate_arrivals
-from qdpem.draws.outcome_draws import swap_coins
+from qdpem.draws.outcome_draws import swap_draws
 from qdpem.errors import QdpemError
 from qdpem.metrics.deliveries import deliveries
 from qdpem.network.build import build_network, build_physics
@@ -77,7 +77,7 @@ def test_what_must_be_made_in_time_is_less_with_time(line):
     scenario = replace(scenario, demand=replace(scenario.demand, weights="endpoints", rate_hz=5.0))
     physics = build_physics(scenario)
     network = build_network(scenario, physics, seed=1)
-    reach = Reach(network, physics)
+    reach = FidelityReach(network, physics)
     requests = generate_arrivals(scenario, network, seed=1).requests
     together = replace(
         requests,
@@ -86,7 +86,7 @@ def test_what_must_be_made_in_time_is_less_with_time(line):
         source=np.zeros(len(requests), dtype=np.int64),
         destination=np.full(len(requests), 2, dtype=np.int64),
     )
-    sample = draw_sample(network, physics, seed=1, end_s=20.0)
+    sample = draw_seed_sample(network, physics, seed=1, end_s=20.0)
     found = bounds_of(network, reach, together, sample, bin_s=0.25)
     assert found.flow == min(len(requests), 80)
     # Without stock all swaps fall into [10, 10.5], rounded outwards to [9.75, 10.75]: 1 + 4 x 1 tokens.
@@ -132,8 +132,8 @@ def test_a_diamond_is_filled_on_both_sides_and_one_path_each_is_no_bound():
     delivered = deliveries(run.tables["requests"])
     assert found.flow - 3 <= delivered <= found.time <= found.flow
 
-    sample = draw_sample(network, physics, seed=2, end_s=10.0)
-    groups = wanted(run.arrivals.requests, Reach(network, physics))
+    sample = draw_seed_sample(network, physics, seed=2, end_s=10.0)
+    groups = wanted(run.arrivals.requests, FidelityReach(network, physics))
     narrow = Master(network, sample.tiers, sample.supply(0.0, 10.0), groups)
     path = Routes(network).paths(0, 3)[0]
     narrow.add(0, Way(path.links, (1, 1), path.nodes[1:-1]), (0, 0))
@@ -147,8 +147,8 @@ def test_failed_swaps_cost_their_tokens(line):
     )
     scenario = replace(scenario, demand=replace(scenario.demand, weights="endpoints", rate_hz=100.0))
     network = build_network(scenario, build_physics(scenario), seed=5)
-    coins = swap_coins(network.graph, seed=5)[1]
-    successes = sum(coins.next() < 0.5 for _ in range(math.floor(1.0 + 4.0 * 10.0 - 4.0 * 1e-3)))
+    draws = swap_draws(network.graph, seed=5)[1]
+    successes = sum(draws.next() < 0.5 for _ in range(math.floor(1.0 + 4.0 * 10.0 - 4.0 * 1e-3)))
     assert find_bounds(scenario, seed=5, network=network).flow == successes
 
 

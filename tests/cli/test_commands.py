@@ -145,15 +145,15 @@ def test_output_to_a_file_is_as_wide_as_columns_says(ask, row_file, monkeypatch)
 def test_bars_tell_runs_then_bounds() -> None:
     from rich.progress import Progress
 
-    from qdpem.cli.study import teller
-    from qdpem.study.progress import Moment
+    from qdpem.cli.study import progress_callback
+    from qdpem.study.progress import StudyProgress
 
     bars = Progress(disable=True)
-    tell = teller(bars, "row")
+    tell = progress_callback(bars, "row")
 
-    def moment(work: str, finished: int, *running: tuple[str, float]) -> Moment:
+    def moment(work: str, finished: int, *running: tuple[str, float]) -> StudyProgress:
         far = 10.0 * finished + sum(time_s for _, time_s in running)
-        return Moment(done_s=far, total_s=20.0, finished=finished, tasks=2, running=running, work=work)
+        return StudyProgress(done_s=far, total_s=20.0, finished=finished, tasks=2, running=running, work=work)
 
     def said() -> list[tuple[str, float, str]]:
         return [(bar.description, bar.completed, bar.fields["detail"]) for bar in bars.tasks]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from qdpem.demand.offered_load import TOLERANCE, Load, find_load
+from qdpem.demand.offered_load import TOLERANCE, OfferedLoad, find_offered_load
 from qdpem.demand.streams import generate_arrivals
 from qdpem.errors import QdpemError, ScenarioError
 from qdpem.events.recorder import Tables
@@ -59,9 +59,9 @@ def mesh(*overrides: str) -> Scenario:
     return parse_scenario(MESH, overrides=overrides)
 
 
-def load_of(scenario: Scenario, *, seed: int) -> Load:
+def load_of(scenario: Scenario, *, seed: int) -> OfferedLoad:
     physics = build_physics(scenario)
-    return find_load(scenario, build_network(scenario, physics, seed=seed), physics, seed=seed)
+    return find_offered_load(scenario, build_network(scenario, physics, seed=seed), physics, seed=seed)
 
 
 def carried(tables: Tables, *, served_fraction: float) -> float:
@@ -141,7 +141,7 @@ def test_mean_arrivals_are_those_of_the_recorded_rate() -> None:
     scenario = mesh("window.measured_s=3999", "demand.bursts.jitter_s=0.0")
     physics = build_physics(scenario)
     network = build_network(scenario, physics, seed=3)
-    load = find_load(scenario, network, physics, seed=3)
+    load = find_offered_load(scenario, network, physics, seed=3)
     text = MESH.replace("load_factor = 0.9", f"rate_hz = {load.rate_hz!r}")
     given = parse_scenario(text, overrides=["window.measured_s=3999", "demand.bursts.jitter_s=0.0"])
     count = len(generate_arrivals(given, network, seed=3).requests)

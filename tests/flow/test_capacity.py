@@ -14,18 +14,25 @@ from scipy.optimize import linprog
 
 from qdpem.errors import QdpemError
 from qdpem.flow.capacity import flow_bound
-from qdpem.flow.commodities import FlowClass, LinkPlan, Option, best_link_fidelity, hops_within, mean_classes
+from qdpem.flow.commodities import (
+    Commodity,
+    DistillationOption,
+    LinkPlan,
+    best_link_fidelity,
+    hops_within,
+    mean_commodities,
+)
 from qdpem.network.graph import Network
 from qdpem.scenario.schema import RequestClass
 from tests.helpers.networks import connected_ends, made_network, simple_paths
 
 
 def asks(source: int, destination: int, rate_hz: float, hops: int = 9, cost: float = 1.0, pairs: int = 1):
-    option = Option(hops, cost)
-    return FlowClass(source=source, destination=destination, rate_hz=rate_hz, options=(option,), pairs=pairs)
+    option = DistillationOption(hops, cost)
+    return Commodity(source=source, destination=destination, rate_hz=rate_hz, options=(option,), pairs=pairs)
 
 
-def random_network(seed: int, *, swap_success: float = 0.8) -> tuple[Network, list[FlowClass]]:
+def random_network(seed: int, *, swap_success: float = 0.8) -> tuple[Network, list[Commodity]]:
     draw = np.random.default_rng(seed)
     nodes = 7
     tokens = draw.uniform(0.0, 5.0, nodes) * (draw.random(nodes) < 0.8)
@@ -40,17 +47,17 @@ def random_network(seed: int, *, swap_success: float = 0.8) -> tuple[Network, li
     for source in range(nodes):
         for destination in range(source):
             options = ((2, 1.0), (4, 2.5)) if draw.random() < 0.5 else ((3, 1.0),)
-            options = tuple(Option(*one) for one in options)
+            options = tuple(DistillationOption(*one) for one in options)
             rate_hz, pairs = draw.uniform(0.0, 3.0), int(draw.integers(1, 3))
             classes.append(
-                FlowClass(
+                Commodity(
                     source=source, destination=destination, rate_hz=rate_hz, options=options, pairs=pairs
                 )
             )
     return network, classes
 
 
-def written_out(network: Network, classes: Sequence[FlowClass]) -> float:
+def written_out(network: Network, classes: Sequence[Commodity]) -> float:
     """The same optimum from every simple path that networkx lists, in one dense programme."""
     ends, links, nodes = network.graph.link_ends, network.link_count, network.node_count
     rows, success = len(classes) + links + 2 * nodes, network.hardware[0].swap_success_probability
@@ -140,8 +147,8 @@ def test_a_single_link_is_found_beside_a_swapped_way_that_looks_cheaper():
     triangle = made_network(
         [(0, 1), (0, 2), (1, 2)], source_hz=(8, 8, 100), repeater_hz=(0, 0, 2), swap_success=0.5
     )
-    options = (Option(1, 1.5), Option(2, 1.0))
-    asked = FlowClass(source=0, destination=1, rate_hz=99.0, options=options)
+    options = (DistillationOption(1, 1.5), DistillationOption(2, 1.0))
+    asked = Commodity(source=0, destination=1, rate_hz=99.0, options=options)
     assert flow_bound(triangle, [asked]).delivered_hz == pytest.approx(17.0)
 
 
@@ -157,7 +164,7 @@ def test_hop_limit_shuts_out_the_long_way():
 
 def test_what_nothing_can_serve_counts_as_offered():
     network = made_network([(0, 1)], source_hz=(3, 3), repeater_hz=(0, 0))
-    hopeless = FlowClass(source=0, destination=1, rate_hz=1.0, options=())
+    hopeless = Commodity(source=0, destination=1, rate_hz=1.0, options=())
     bound = flow_bound(network, [hopeless, asks(0, 1, 1.0)])
     assert (bound.offered_hz, bound.share) == pytest.approx((2.0, 0.5))
     assert flow_bound(network, [hopeless]).bound_hz == 0.0
@@ -227,7 +234,7 @@ def test_a_network_of_the_size_of_germany50(capsys):
     weights = draw.uniform(0.0, 1.0, (50, 50))
     np.fill_diagonal(weights, 0.0)
     plans = (LinkPlan(fidelity=0.98), LinkPlan(fidelity=0.99, pairs_per_link=2.05, werner=False))
-    classes = mean_classes(kinds, network, weights / weights.sum(), rate_hz=40.0, plans=plans)
+    classes = mean_commodities(kinds, network, weights / weights.sum(), rate_hz=40.0, plans=plans)
     assert sum(one.rate_hz for one in classes) == pytest.approx(40.0)
     begin = time.perf_counter()
     bound = flow_bound(network, classes)
@@ -280,14 +287,14 @@ def test_mean_classes_merge_what_is_served_alike():
         RequestClass(application="qkd", share=2.0, target_fidelity=0.97, patience_s=1.0, pairs=4),
     ]
     weights = np.array([[0.0, 0.3, 0.2], [0.3, 0.0, 0.0], [0.2, 0.0, 0.0]])
-    classes = mean_classes(kinds, network, weights, rate_hz=10.0, plans=[LinkPlan(fidelity=0.98)])
+    classes = mean_commodities(kinds, network, weights, rate_hz=10.0, plans=[LinkPlan(fidelity=0.98)])
     found = {(one.source, one.destination, one.options, one.pairs): one.rate_hz for one in classes}
     assert found == pytest.approx(
         {
-            (0, 1, (Option(2, 1.0),), 1): 3.0,
-            (0, 1, (Option(1, 1.0),), 4): 3.0,
-            (0, 2, (Option(2, 1.0),), 1): 2.0,
-            (0, 2, (Option(1, 1.0),), 4): 2.0,
+            (0, 1, (DistillationOption(2, 1.0),), 1): 3.0,
+            (0, 1, (DistillationOption(1, 1.0),), 4): 3.0,
+            (0, 2, (DistillationOption(2, 1.0),), 1): 2.0,
+            (0, 2, (DistillationOption(1, 1.0),), 4): 2.0,
         }
     )
 
@@ -300,10 +307,10 @@ def test_a_plan_that_costs_more_and_reaches_no_further_is_left_out():
         LinkPlan(fidelity=0.98),
         LinkPlan(fidelity=0.9999, pairs_per_link=4.0),
     ]
-    (one,) = mean_classes(
+    (one,) = mean_commodities(
         [kind], network, np.array([[0, 0, 1.0], [0, 0, 0], [0, 0, 0]]), rate_hz=1.0, plans=plans
     )
-    assert one.options == (Option(1, 1.0), Option(2, 2.0))
+    assert one.options == (DistillationOption(1, 1.0), DistillationOption(2, 2.0))
 
 
 def test_best_link_fidelity_asks_the_physics():
@@ -321,13 +328,13 @@ def test_best_link_fidelity_asks_the_physics():
         ({"destination": 0}, "two nodes"),
         ({"rate_hz": -1.0}, "rate_hz"),
         ({"pairs": 0}, "pairs"),
-        ({"options": (Option(0, 1.0),)}, "option"),
+        ({"options": (DistillationOption(0, 1.0),)}, "option"),
     ],
 )
 def test_senseless_classes_are_refused(change, told):
     sound = {"source": 0, "destination": 1, "rate_hz": 1.0, "options": ()}
     with pytest.raises(QdpemError, match=told):
-        FlowClass(**(sound | change))
+        Commodity(**(sound | change))
 
 
 def attempting(network: Network, rates_hz: dict[int, float]) -> Network:

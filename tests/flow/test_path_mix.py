@@ -10,8 +10,8 @@ import pytest
 
 from qdpem.errors import QdpemError
 from qdpem.flow.capacity import flow_bound
-from qdpem.flow.commodities import FlowClass, Option
-from qdpem.flow.path_mix import FlowMixer, PathMix
+from qdpem.flow.commodities import Commodity, DistillationOption
+from qdpem.flow.path_mix import PathMixSolution, PathMixSolver
 from qdpem.network.graph import Network
 from tests.helpers.networks import made_network
 
@@ -19,15 +19,15 @@ DIAMOND = ((0, 1), (0, 2), (1, 3), (2, 3))
 
 
 def asks(source: int, destination: int, rate_hz: float, *options: tuple[int, float], pairs: int = 1):
-    ways = tuple(Option(*one) for one in options or ((9, 1.0),))
-    return FlowClass(source=source, destination=destination, rate_hz=rate_hz, options=ways, pairs=pairs)
+    ways = tuple(DistillationOption(*one) for one in options or ((9, 1.0),))
+    return Commodity(source=source, destination=destination, rate_hz=rate_hz, options=ways, pairs=pairs)
 
 
-def mixed(network: Network, *classes: FlowClass, cost_per_s: float = 0.0) -> PathMix:
-    return FlowMixer(delay_cost_per_s=cost_per_s, tolerance=1e-7).solve(network, classes)
+def mixed(network: Network, *classes: Commodity, cost_per_s: float = 0.0) -> PathMixSolution:
+    return PathMixSolver(delay_cost_per_s=cost_per_s, tolerance=1e-7).solve(network, classes)
 
 
-def random_case(seed: int) -> tuple[Network, list[FlowClass]]:
+def random_case(seed: int) -> tuple[Network, list[Commodity]]:
     """Seven nodes on a ring with four chords; three classes for every pair of nodes, two in one chain."""
     draw = np.random.default_rng(seed)
     nodes = 7
@@ -51,7 +51,7 @@ def random_case(seed: int) -> tuple[Network, list[FlowClass]]:
     return network, classes
 
 
-def used_shares(network: Network, classes: Sequence[FlowClass], mix: PathMix) -> float:
+def used_shares(network: Network, classes: Sequence[Commodity], mix: PathMixSolution) -> float:
     """The largest load of a repeater, or of a link that has both its sources for itself."""
     links, swaps = np.zeros(network.link_count), np.zeros(network.node_count)
     for one, ways in zip(classes, mix.ways, strict=True):
@@ -142,7 +142,7 @@ def test_what_waits_longer_than_it_is_worth_is_left_out():
 
 def test_what_was_found_before_is_used_again_and_in_time_forgotten():
     network, classes = random_case(2)
-    mixer = FlowMixer(delay_cost_per_s=0.05, tolerance=1e-6)
+    mixer = PathMixSolver(delay_cost_per_s=0.05, tolerance=1e-6)
     first = mixer.solve(network, classes)
     again = mixer.solve(network, classes)
     assert again.iterations < first.iterations
@@ -154,7 +154,7 @@ def test_what_was_found_before_is_used_again_and_in_time_forgotten():
 
 def test_paths_over_what_is_gone_are_not_taken_up_again():
     diamond = made_network(DIAMOND, source_hz=(50, 0, 0, 50), repeater_hz=(0, 3, 2, 0))
-    mixer = FlowMixer(delay_cost_per_s=0.0)
+    mixer = PathMixSolver(delay_cost_per_s=0.0)
     assert len(mixer.solve(diamond, [asks(0, 3, 9.0)]).ways[0]) == 2
     broken = replace(diamond, repeater_rate_hz=np.array([0.0, 0.0, 2.0, 0.0]))
     (way,) = mixer.solve(broken, [asks(0, 3, 9.0)]).ways[0]
@@ -163,7 +163,7 @@ def test_paths_over_what_is_gone_are_not_taken_up_again():
 
 def test_paths_known_from_better_times_may_be_worth_nothing_now():
     diamond = made_network(DIAMOND, source_hz=(50, 0, 0, 50), repeater_hz=(0, 3, 2, 0))
-    mixer = FlowMixer(delay_cost_per_s=0.1)
+    mixer = PathMixSolver(delay_cost_per_s=0.1)
     assert mixer.solve(diamond, [asks(0, 3, 1.0)]).delivered_hz > 0.9
     weak = replace(diamond, source_rate_hz=1e-3 * diamond.source_rate_hz)
     assert mixer.solve(weak, [asks(0, 3, 1.0)]).ways == ((),)
@@ -179,4 +179,4 @@ def test_nothing_asked_and_nothing_to_be_had_are_empty_mixes():
 
 def test_a_senseless_cost_is_refused():
     with pytest.raises(QdpemError, match="delay_cost_per_s is -1"):
-        FlowMixer(delay_cost_per_s=-1.0)
+        PathMixSolver(delay_cost_per_s=-1.0)

@@ -13,8 +13,8 @@ from scipy.optimize import linprog
 
 from qdpem.errors import QdpemError
 from qdpem.flow.capacity import flow_bound
-from qdpem.flow.commodities import FlowClass, Option
-from qdpem.flow.supportable_load import carrying_capacity
+from qdpem.flow.commodities import Commodity, DistillationOption
+from qdpem.flow.supportable_load import find_supportable_load
 from qdpem.network.graph import Network
 from tests.helpers.networks import connected_ends, made_network, simple_paths
 
@@ -38,15 +38,15 @@ CHAINS = (
 )
 
 
-def classes_of(draw: np.random.Generator, *, nodes: int, pairs: int) -> list[FlowClass]:
+def classes_of(draw: np.random.Generator, *, nodes: int, pairs: int) -> list[Commodity]:
     """Several classes between the same ends, in a shuffled order, so that chains have to be found."""
     ends = draw.permutation([(a, b) for a in range(nodes) for b in range(a + 1, nodes)])[:pairs].tolist()
     classes = [
-        FlowClass(
+        Commodity(
             source=first,
             destination=second,
             rate_hz=draw.uniform(0.1, 1.0),
-            options=tuple(Option(*one) for one in options),
+            options=tuple(DistillationOption(*one) for one in options),
             pairs=1 + place % 2,
         )
         for place, (first, second) in enumerate(ends)
@@ -55,7 +55,7 @@ def classes_of(draw: np.random.Generator, *, nodes: int, pairs: int) -> list[Flo
     return [classes[place] for place in draw.permutation(len(classes))]
 
 
-def reachable(network: Network, classes: Sequence[FlowClass]) -> list[FlowClass]:
+def reachable(network: Network, classes: Sequence[Commodity]) -> list[Commodity]:
     """Those that some path is short enough for."""
     hops = network.hop_distance
     return [
@@ -65,7 +65,7 @@ def reachable(network: Network, classes: Sequence[FlowClass]) -> list[FlowClass]
     ]
 
 
-def written_out(network: Network, classes: Sequence[FlowClass], served_fraction: float) -> float:
+def written_out(network: Network, classes: Sequence[Commodity], served_fraction: float) -> float:
     """max r with r rate_k >= sum x_k and sum x >= share r sum rate: every path of every class a variable."""
     links, nodes, kinds = network.link_count, network.node_count, len(classes)
     rates = np.array([one.rate_hz for one in classes])
@@ -99,12 +99,12 @@ def written_out(network: Network, classes: Sequence[FlowClass], served_fraction:
 def test_two_links_and_one_repeater():
     network = made_network([(0, 1), (1, 2)], source_hz=(9, 0, 9), repeater_hz=(0, 2, 0), success=0.5)
     asked = [
-        FlowClass(source=0, destination=2, rate_hz=3.0, options=(Option(2, 1.0),)),
-        FlowClass(source=0, destination=1, rate_hz=1.0, options=(Option(1, 1.0),)),
+        Commodity(source=0, destination=2, rate_hz=3.0, options=(DistillationOption(2, 1.0),)),
+        Commodity(source=0, destination=1, rate_hz=1.0, options=(DistillationOption(1, 1.0),)),
     ]
     # All: swaps carry 2 of the 3/4 that need them, and link 0 both kinds. Half: first those without a swap.
-    assert carrying_capacity(network, asked, served_fraction=1.0).rate_hz == pytest.approx(2.0 / 0.75)
-    assert carrying_capacity(network, asked, served_fraction=0.5).rate_hz == pytest.approx(2.0 / 0.25)
+    assert find_supportable_load(network, asked, served_fraction=1.0).rate_hz == pytest.approx(2.0 / 0.75)
+    assert find_supportable_load(network, asked, served_fraction=0.5).rate_hz == pytest.approx(2.0 / 0.25)
 
 
 @pytest.mark.parametrize("served_fraction", [1.0, 0.9, 0.4])
@@ -113,7 +113,7 @@ def test_equals_the_programme_with_every_path_written_out(seed, served_fraction)
     network, draw = drawn_network(seed, nodes=7, links=11)
     classes = reachable(network, classes_of(draw, nodes=7, pairs=12))
     expected_hz = written_out(network, classes, served_fraction)
-    found = carrying_capacity(network, classes, served_fraction=served_fraction)
+    found = find_supportable_load(network, classes, served_fraction=served_fraction)
     assert found.rate_hz == pytest.approx(expected_hz, rel=1e-6)
     assert found.bound_hz == pytest.approx(expected_hz, rel=1e-6)
 
@@ -123,7 +123,7 @@ def test_at_the_capacity_the_flow_bound_serves_just_that_share(seed):
     network, draw = drawn_network(seed, nodes=12, links=22)
     classes = reachable(network, classes_of(draw, nodes=12, pairs=30))
     total_hz = sum(one.rate_hz for one in classes)
-    capacity_hz = carrying_capacity(network, classes, served_fraction=0.8).rate_hz
+    capacity_hz = find_supportable_load(network, classes, served_fraction=0.8).rate_hz
 
     def served(rate_hz: float) -> float:
         scaled = [replace(one, rate_hz=one.rate_hz * rate_hz / total_hz) for one in classes]
@@ -139,7 +139,7 @@ def test_rate_and_bound_hold_before_they_have_met(seed):
     classes = reachable(network, classes_of(draw, nodes=7, pairs=12))
     optimum_hz = written_out(network, classes, 0.9)
     for count in range(4):
-        early = carrying_capacity(network, classes, served_fraction=0.9, max_iterations=count)
+        early = find_supportable_load(network, classes, served_fraction=0.9, max_iterations=count)
         assert early.rate_hz <= optimum_hz * (1.0 + 1e-7)
         assert early.bound_hz >= optimum_hz * (1.0 - 1e-9)
 
@@ -148,32 +148,34 @@ def test_the_unit_of_the_mix_does_not_matter():
     network, draw = drawn_network(3, nodes=7, links=11)
     classes = reachable(network, classes_of(draw, nodes=7, pairs=12))
     small = [replace(one, rate_hz=one.rate_hz * 1e-6) for one in classes]
-    found = [carrying_capacity(network, one, served_fraction=0.9).rate_hz for one in (classes, small)]
+    found = [find_supportable_load(network, one, served_fraction=0.9).rate_hz for one in (classes, small)]
     assert found[0] == pytest.approx(found[1], rel=1e-6)
 
 
 def test_what_cannot_be_carried_is_said():
     network = made_network([(0, 1), (1, 2)], source_hz=(9, 0, 9), repeater_hz=(0, 0, 0), success=0.5)
     asked = [
-        FlowClass(source=0, destination=2, rate_hz=1.0, options=(Option(2, 1.0),)),
-        FlowClass(source=0, destination=1, rate_hz=3.0, options=(Option(1, 1.0),)),
+        Commodity(source=0, destination=2, rate_hz=1.0, options=(DistillationOption(2, 1.0),)),
+        Commodity(source=0, destination=1, rate_hz=3.0, options=(DistillationOption(1, 1.0),)),
     ]
     with pytest.raises(QdpemError, match=r"only 75.0% of the demand has a path .* is served to 90.0%"):
-        carrying_capacity(network, asked, served_fraction=0.9)
-    assert carrying_capacity(network, asked, served_fraction=0.75).rate_hz == pytest.approx(6.0)
+        find_supportable_load(network, asked, served_fraction=0.9)
+    assert find_supportable_load(network, asked, served_fraction=0.75).rate_hz == pytest.approx(6.0)
     with pytest.raises(QdpemError, match="ask for nothing"):
-        carrying_capacity(network, [], served_fraction=0.9)
+        find_supportable_load(network, [], served_fraction=0.9)
 
 
 def test_a_hundred_nodes_and_three_hundred_classes(capsys):
     network, draw = drawn_network(1, nodes=100, links=300)
     ends = draw.permutation([(a, b) for a in range(100) for b in range(a + 1, 100)])[:300].tolist()
     classes = [
-        FlowClass(source=a, destination=b, rate_hz=draw.uniform(0.1, 1.0), options=(Option(28, 1.0),))
+        Commodity(
+            source=a, destination=b, rate_hz=draw.uniform(0.1, 1.0), options=(DistillationOption(28, 1.0),)
+        )
         for a, b in ends
     ]
     began_s = time.process_time()
-    found = carrying_capacity(network, classes, served_fraction=0.9, tolerance=1e-3)
+    found = find_supportable_load(network, classes, served_fraction=0.9, tolerance=1e-3)
     with capsys.disabled():
         took_s = time.process_time() - began_s
         print(f" [{found.columns} columns, {found.iterations} rounds, {took_s:.1f} s of processor] ", end="")

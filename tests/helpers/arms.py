@@ -11,7 +11,12 @@ ARMS = (
     Arm(name="local-stock"),
     Arm(name="central-fcfs"),
     Arm(name="central-expected-delay"),
-    Arm(name="central-stock", policy="central-expected-delay", pregeneration="end-to-end", forecaster="constant"),
+    Arm(
+        name="central-stock",
+        policy="central-expected-delay",
+        pregeneration="end-to-end",
+        forecaster="constant",
+    ),
     Arm(name="dpem"),
 )
 in_every_arm = pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)

@@ -55,7 +55,9 @@ class Gambler:
                 pairs = int(self._draws.integers(1, left + 1))
                 left -= pairs
                 self.counts["serve"] += 1
-                path = self._path(observation, *ends, over_stock=observation.request_persistence[0, place] == 0)
+                path = self._path(
+                    observation, *ends, over_stock=observation.request_persistence[0, place] == 0
+                )
                 early_s = (deadline_s - observation.time_s) * max(self._draws.uniform(-3.0, 0.9), 0.0)
                 yield Allocation(
                     source=ends[0],
@@ -96,7 +98,11 @@ class Gambler:
         paths = self._context.routes.paths(source, destination)
         path = paths[int(self._draws.integers(len(paths)))].nodes
         owned = observation.stock_ready[0] == 1
-        shelf = zip(observation.stock_owner[0][owned].tolist(), observation.stock_partner[0][owned].tolist(), strict=True)
+        shelf = zip(
+            observation.stock_owner[0][owned].tolist(),
+            observation.stock_partner[0][owned].tolist(),
+            strict=True,
+        )
         for owner, partner in shelf:
             if over_stock and owner in path and partner in path and self._happens(0.7):
                 first, second = path.index(owner), path.index(partner)

@@ -22,12 +22,17 @@ class Greedy:
         self._context = context
 
     def act(self, observations) -> Decisions:
-        return Decisions(allocations=tuple(one for observation in observations for one in self._allocations(observation)))
+        return Decisions(
+            allocations=tuple(one for observation in observations for one in self._allocations(observation))
+        )
 
     def _allocations(self, observation) -> Iterator[Allocation]:
         routes, stocks = self._context.routes, self._context.pregeneration != "none"
         for place, request in enumerate(observation.request_id[0].tolist()):
-            source, destination = int(observation.request_source[0, place]), int(observation.request_destination[0, place])
+            source, destination = (
+                int(observation.request_source[0, place]),
+                int(observation.request_destination[0, place]),
+            )
             deadline_s = float(observation.request_deadline_s[0, place])
             if request >= 0 and deadline_s > observation.time_s:
                 paths = routes.paths(source, destination)

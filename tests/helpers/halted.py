@@ -13,7 +13,10 @@ from qdpem.simulation.run import Simulation
 
 DELAY_S = 20.0 / 2e5 + 1e-5
 """Of a message over a link of the scenario `line`."""
-LOCAL, CENTRAL = Arm(name="local-minhop", pregeneration="virtual-link"), Arm(name="central-fcfs", pregeneration="virtual-link")
+LOCAL, CENTRAL = (
+    Arm(name="local-minhop", pregeneration="virtual-link"),
+    Arm(name="central-fcfs", pregeneration="virtual-link"),
+)
 
 
 def cut_off(scenario, kind, name, from_s, until_s=None):
@@ -60,17 +63,17 @@ class Halted:
     def __init__(self, scenario, arm, policy, *, seed=0):
         self.recorder = MemoryRecorder()
         self.simulation = Simulation(scenario, arm, seed=seed, recorder=self.recorder, policy=policy)
-        self.world = self.simulation._world
+        self.state = self.simulation._state
         self._policy = policy
 
     def until(self, time_s):
         """Run up to and with everything due at `time_s`."""
         stop = []
-        self.world.clock.at(time_s, stop.append, True)
+        self.state.clock.at(time_s, stop.append, True)
         while not stop:
-            awake = self.simulation._desk.awake
+            awake = self.simulation._control_plane.awake
             if not awake:
-                self.world.clock.step()
+                self.state.clock.step()
             else:
                 self.simulation.apply(self._policy.act(self.simulation.advance()))
         return self
@@ -82,7 +85,7 @@ class Halted:
 
     @property
     def held(self):
-        return [self.world.memories.held(node) for node in range(self.simulation.network.node_count)]
+        return [self.state.memories.held(node) for node in range(self.simulation.network.node_count)]
 
     @property
     def heard(self):

@@ -36,7 +36,9 @@ def order(
 def each(made: Sequence[Callable[[Observation], Decisions]]) -> Callable[[Observation], Decisions]:
     """A rule that answers one arrival after the other with `made`, and nothing else."""
     left = list(made)
-    return lambda observations: left.pop(0)(observations) if observations.reason[0] == 0 and left else Decisions()
+    return lambda observations: (
+        left.pop(0)(observations) if observations.reason[0] == 0 and left else Decisions()
+    )
 
 
 def serving_the_line(
@@ -52,7 +54,10 @@ def serving_the_line(
         made = []
         for row, column in np.argwhere(observations.request_id >= 0).tolist():
             request = int(observations.request_id[row, column])
-            ends = int(observations.request_source[row, column]), int(observations.request_destination[row, column])
+            ends = (
+                int(observations.request_source[row, column]),
+                int(observations.request_destination[row, column]),
+            )
             step = 1 if ends[0] < ends[1] else -1
             made.append(
                 Allocation(

@@ -9,7 +9,7 @@ from qdpem.simulation.run import Simulation
 
 def watch(simulation: Simulation, *, every: int = 1) -> None:
     """Look at the whole state after every so many events."""
-    clock = simulation._world.clock
+    clock = simulation._state.clock
     step, seen = clock.step, [0, 0.0]
 
     def stepped() -> None:
@@ -25,20 +25,20 @@ def watch(simulation: Simulation, *, every: int = 1) -> None:
 def look(simulation: Simulation) -> None:
     """Qubits and pairs are conserved, each half has a qubit of its own, each claim somebody to work for."""
     simulation.check()
-    world = simulation._world
-    at_work = {one.id: one for one in simulation._desk.holding()}
-    waiting = {claim.id for feed in (*world.sources, *world.attempts.values()) for claim in feed.claims}
-    waiting |= {claim.id for repeater in world.repeaters for claim in repeater.waiting}
-    assert waiting == set(world.claims.open)
-    for claim in world.claims.open.values():
+    state = simulation._state
+    at_work = {one.id: one for one in simulation._control_plane.holding()}
+    waiting = {claim.id for feed in (*state.sources, *state.attempts.values()) for claim in feed.claims}
+    waiting |= {claim.id for repeater in state.repeaters for claim in repeater.waiting}
+    assert waiting == set(state.claims.open)
+    for claim in state.claims.open.values():
         assert claim.allocation in at_work
-        assert claim.kind == "token" or not world.absent.links[claim.link]
-    stocked = {pair for shelf in world.stock.owned for pair in shelf}
+        assert claim.kind == "token" or not state.availability.links[claim.link]
+    stocked = {pair for shelf in state.stock.owned for pair in shelf}
     halves, qubits = Counter(), Counter()
-    for pair in world.ledger.live.values():
-        assert not {pair.first, pair.second} & set(world.absent.nodes)
+    for pair in state.ledger.live.values():
+        assert not {pair.first, pair.second} & set(state.availability.nodes)
         if pair.id not in stocked:
-            halves.update(world.stock.pools_of(pair))
+            halves.update(state.stock.pools_of(pair))
     for reservation in at_work.values():
         for pool, count in reservation.held:
             assert count >= 0

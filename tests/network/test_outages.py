@@ -9,7 +9,7 @@ import pytest
 
 from qdpem.errors import ScenarioError
 from qdpem.network.build import build_network, build_physics
-from qdpem.network.outages import NO_PLACE, ALL_AVAILABLE, Unavailable, Outage, draw_outages
+from qdpem.network.outages import ALL_AVAILABLE, NO_PLACE, Outage, Unavailable, draw_outages
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Scenario
 

@@ -25,7 +25,9 @@ MEMORY_S = 60.0
 
 def network_with(*, gate_fidelity: float = 1.0, demand_time_constant_s: float = MEMORY_S) -> Network:
     network = small_network(PauliModel())
-    hardware = NodeHardware(memory=DepolarisingMemory(depolarising_s=demand_time_constant_s), gate_fidelity=gate_fidelity)
+    hardware = NodeHardware(
+        memory=DepolarisingMemory(depolarising_s=demand_time_constant_s), gate_fidelity=gate_fidelity
+    )
     link = PauliModel().link(SourceLink(fresh_fidelity=FRESH), 10.0)
     return replace(
         network,

@@ -158,8 +158,13 @@ def test_round_what_is_away_as_if_it_were_not_there(
     )
     for source in range(network.node_count):
         for destination in range(source + 1, network.node_count):
-            there, back = routes.paths(source, destination, unavailable), routes.paths(destination, source, unavailable)
-            wanted = by_brute_force(network, source, destination, count=count, extra_hops=3, unavailable=unavailable)
+            there, back = (
+                routes.paths(source, destination, unavailable),
+                routes.paths(destination, source, unavailable),
+            )
+            wanted = by_brute_force(
+                network, source, destination, count=count, extra_hops=3, unavailable=unavailable
+            )
             assert [path.nodes for path in there] == wanted
             assert [path.reversed() for path in back] == list(there)
             assert not any(unavailable.hits(path.nodes, path.links) for path in there)

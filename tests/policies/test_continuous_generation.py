@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.helpers.observations import act, quiet_views
 
 from qdpem.policies.continuous_generation import ContinuousParameters, LocalContinuous
-from qdpem.policies.inventory.link_usage import Shelves
+from qdpem.policies.inventory.link_usage import LinkUsage
 from qdpem.policy.interface import FREE_MEMORIES, Context, Observation
 from qdpem.policy.synthetic import small_context
 from qdpem.rng import stream
 from qdpem.simulation.run import Run
-from tests.helpers.observations import act, quiet_views
 
 
 @pytest.mark.parametrize("wrong", [{"learning_rate": 0.0}, {"min_fidelity": 0.2}, {"storage_fraction": 2.0}])
@@ -25,13 +25,13 @@ def test_parameters_out_of_range_are_answered(wrong: dict[str, float]) -> None:
         ContinuousParameters(**wrong)
 
 
-def shelves(context: Context, *, learning_rate: float = 0.05) -> Shelves:
+def link_usage(context: Context, *, learning_rate: float = 0.05) -> LinkUsage:
     quota = np.full(context.network.node_count, 4)
-    return Shelves(context.network, learning_rate=learning_rate, back_off_s=1.0, quota=quota)
+    return LinkUsage(context.network, learning_rate=learning_rate, back_off_s=1.0, quota=quota)
 
 
 def test_probabilities_by_hand() -> None:
-    kept = shelves(small_context())
+    kept = link_usage(small_context())
     site = np.array([0])
     assert kept.chance[0].tolist() == pytest.approx([1 / 3, 1 / 3, 0.0, 0.0, 1 / 3])
     kept.learn(site, 0)
@@ -55,7 +55,7 @@ def test_the_stationary_share_is_that_of_use() -> None:
     The mean of p over n periods has a variance of at most q (1 - q)/n but for the start, which is left out
     (200 periods: 1.05^-200 < 1e-4). Bound: 4 standard deviations, false alarm 2e-4 over three shares.
     """
-    kept = shelves(small_context())
+    kept = link_usage(small_context())
     site, share, periods = 4, np.array([0.6, 0.3, 0.1, 0.0]), 20_000
     total = np.zeros(5)
     for period, place in enumerate(stream(3, "use").choice(4, size=periods + 200, p=share)):
@@ -67,19 +67,25 @@ def test_the_stationary_share_is_that_of_use() -> None:
     assert total[3:].max() / periods < 1e-3
 
 
-def shelf_views(context: Context, time_s: float, ready: int, *, pair: int = 70, partner: int = 1) -> Observation:
+def shelf_views(
+    context: Context, time_s: float, ready: int, *, pair: int = 70, partner: int = 1
+) -> Observation:
     """Node 0 has a pair with `partner` on its shelf (1), on order (0), or neither (-1)."""
     observations = replace(quiet_views(context, stock=1, message_width=4), time_s=time_s)
     if ready >= 0:
         observations.stock_id[0, 0] = pair if ready else -1
-        observations.stock_owner[0, 0], observations.stock_partner[0, 0], observations.stock_ready[0, 0] = 0, partner, ready
+        observations.stock_owner[0, 0], observations.stock_partner[0, 0], observations.stock_ready[0, 0] = (
+            0,
+            partner,
+            ready,
+        )
     return observations[0]
 
 
 @pytest.mark.parametrize(("gone_s", "of_use"), [(14.0, True), (15.0, False)])
 def test_a_pair_gone_before_its_time_was_of_use(gone_s: float, of_use: bool) -> None:
     context = small_context(pregeneration="link")
-    kept = shelves(context)
+    kept = link_usage(context)
     kept.ordered_until_s[0, 0] = 15.0
     for time_s, ready in ((10.0, 0), (10.1, 1), (13.9, 1), (gone_s, -1)):
         assert not kept.used.any()
@@ -90,7 +96,7 @@ def test_a_pair_gone_before_its_time_was_of_use(gone_s: float, of_use: bool) -> 
 
 def test_a_refused_order_is_not_repeated_at_once() -> None:
     context = small_context(pregeneration="link")
-    kept = shelves(context)
+    kept = link_usage(context)
     kept.ordered_until_s[0, 0] = 15.0
     kept.look(shelf_views(context, 10.0, 0))
     assert not kept.may_order(0, 0, 10.0)

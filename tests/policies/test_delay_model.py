@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from qdpem.policies.routing.delay_model import Load, Options, options_over
+from qdpem.policies.routing.delay_model import Backlog, PathFeatures, path_features
 from qdpem.policies.routing.planner import Planner
 from qdpem.policy.interface import Context, Observation
 from qdpem.policy.synthetic import small_context, synthetic_observation
@@ -22,17 +22,17 @@ CONTEXT = small_context()
 NETWORK = CONTEXT.network
 
 
-def load_of(*, context: Context = CONTEXT, **changes: Any) -> Load:
+def load_of(*, context: Context = CONTEXT, **changes: Any) -> Backlog:
     nodes = context.network.node_count
     values: dict[str, Any] = {"pairs": np.zeros(nodes), "swaps": np.zeros(nodes), "tokens": np.ones(nodes)}
-    return Load(context.network, **(values | changes))
+    return Backlog(context.network, **(values | changes))
 
 
-def one_link(first: int = 0, second: int = 1) -> Options:
-    return options_over(CONTEXT.routes.paths(first, second)[:1], CONTEXT)
+def one_link(first: int = 0, second: int = 1) -> PathFeatures:
+    return path_features(CONTEXT.routes.paths(first, second)[:1], CONTEXT)
 
 
-def fixed_delay_s(options: Options) -> float:
+def fixed_delay_s(options: PathFeatures) -> float:
     return float(options.delay_s[0, 0])
 
 
@@ -57,7 +57,7 @@ def test_a_link_with_work_ahead_solves_the_fluid_law(first: float, second: float
 def test_an_idle_link_takes_the_mean_of_its_two_poisson_streams() -> None:
     options = one_link()
     rate_hz = NETWORK.link_rate_hz[NETWORK.link_between[0, 1]]
-    found = options.finish_s(Load.idle(NETWORK))[0, 0] - fixed_delay_s(options)
+    found = options.finish_s(Backlog.idle(NETWORK))[0, 0] - fixed_delay_s(options)
     assert found == pytest.approx(1.0 / rate_hz, rel=1e-12)
 
 
@@ -73,7 +73,7 @@ def attempting(context: Context, *, modes: int, period_s: float) -> Context:
 def test_a_link_that_attempts_works_off_what_is_ahead_at_its_quieter_end_at_its_own_rate() -> None:
     """min(T_u, T_v) + n/r, T the work at a node over all its links' rates, r = modes x p / period."""
     context = attempting(CONTEXT, modes=3, period_s=0.2)
-    options = options_over(context.routes.paths(0, 1)[:1], context)
+    options = path_features(context.routes.paths(0, 1)[:1], context)
     rate_hz = 3 * float(NETWORK.success_probability[0]) / 0.2
     ahead = np.zeros(9)
     ahead[0], ahead[1] = 8.0, 9.0
@@ -94,8 +94,8 @@ def test_the_root_of_summed_squares_is_within_a_tenth_of_the_expected_maximum(co
 
 def test_equal_links_of_a_path_combine_as_the_root_of_summed_squares() -> None:
     network = replace(NETWORK, source_rate_hz=np.full(9, 10.0))
-    options = options_over(CONTEXT.routes.paths(0, 8)[:1], replace(CONTEXT, network=network))
-    found = options.finish_s(Load.idle(network))[0, 0] - fixed_delay_s(options)
+    options = path_features(CONTEXT.routes.paths(0, 8)[:1], replace(CONTEXT, network=network))
+    found = options.finish_s(Backlog.idle(network))[0, 0] - fixed_delay_s(options)
     assert options.paths[0].hops == 4
     assert found == pytest.approx(math.sqrt(4) / float(network.link_rate_hz[0]), rel=1e-9)
 
@@ -115,7 +115,7 @@ def test_a_view_is_believed_as_it_was_said() -> None:
     observation = observations[4]
     observation.status[0, 0] = (3.0, 0.5, 7.0, 1.0, 2.0, 4.0)
     observation.status_age_s[0, 0] = 0.1
-    load = Load.of_view(observation, NETWORK, unobserved_backlog=5.0, unobserved_tokens=0.0)
+    load = Backlog.of_observation(observation, NETWORK, unobserved_backlog=5.0, unobserved_tokens=0.0)
     rate_hz = NETWORK.repeater_rate_hz[4]
     assert load.token_wait_s()[4] == pytest.approx((4.0 + 1.0 - 0.5 - 0.1 * rate_hz) / rate_hz)
     # Node 0 is no neighbour of node 4: what is unseen is what was told to be believed of it.
@@ -141,16 +141,16 @@ def idle_views(context: Context) -> Observation:
 @settings(deadline=None)
 @given(node=st.integers(0, 8), pairs=st.floats(0.0, 50.0), swaps=st.floats(0.0, 10.0))
 def test_more_work_never_ends_sooner(node: int, pairs: float, swaps: float) -> None:
-    options = options_over(CONTEXT.routes.paths(0, 8), CONTEXT)
+    options = path_features(CONTEXT.routes.paths(0, 8), CONTEXT)
     ahead, waiting = np.zeros(9), np.zeros(9)
     ahead[node], waiting[node] = pairs, swaps
     busy = options.finish_s(load_of(pairs=ahead, swaps=waiting))
-    assert np.all(busy >= options.finish_s(Load.idle(NETWORK)) - 1e-12)
+    assert np.all(busy >= options.finish_s(Backlog.idle(NETWORK)) - 1e-12)
 
 
 def test_the_choice_avoids_a_busy_repeater_and_counts_its_own_work() -> None:
     planner = Planner(CONTEXT, storage_fraction=0.3)
-    load = Load.idle(NETWORK)
+    load = Backlog.idle(NETWORK)
     ask = {"target_fidelity": 0.7, "within_s": 10.0}
     first = planner.choose(0, 4, load, **ask)  # type: ignore[arg-type]
     assert first is not None
@@ -164,7 +164,7 @@ def test_the_choice_avoids_a_busy_repeater_and_counts_its_own_work() -> None:
 
 def test_a_hard_target_is_met_by_distillation_or_not_at_all() -> None:
     planner = Planner(CONTEXT, storage_fraction=0.0)
-    load = Load.idle(NETWORK)
+    load = Backlog.idle(NETWORK)
     easy = planner.choose(0, 1, load, target_fidelity=0.9, within_s=10.0)
     hard = planner.choose(0, 1, load, target_fidelity=0.983, within_s=10.0)
     assert easy is not None
@@ -176,7 +176,7 @@ def test_a_hard_target_is_met_by_distillation_or_not_at_all() -> None:
 
 def test_what_an_idle_network_cannot_do_in_time_is_refused() -> None:
     planner = Planner(CONTEXT, storage_fraction=0.3)
-    load = Load.idle(NETWORK)
+    load = Backlog.idle(NETWORK)
     quick = planner.choose(0, 8, load, target_fidelity=0.6, within_s=10.0)
     assert quick is not None
     assert planner.choose(0, 8, load, target_fidelity=0.6, within_s=0.5 * quick.finish_s) is None
@@ -196,21 +196,21 @@ def test_quiet_paths_go_only_over_idle_repeaters() -> None:
 def test_no_path_and_dead_links_give_no_choice() -> None:
     silent = replace(NETWORK, source_rate_hz=np.zeros(9))
     planner = Planner(replace(CONTEXT, network=silent), storage_fraction=0.3)
-    assert planner.choose(0, 1, Load.idle(silent), target_fidelity=0.6, within_s=10.0) is None
-    assert planner.choose(0, 0, Load.idle(silent), target_fidelity=0.6, within_s=10.0) is None
+    assert planner.choose(0, 1, Backlog.idle(silent), target_fidelity=0.6, within_s=10.0) is None
+    assert planner.choose(0, 0, Backlog.idle(silent), target_fidelity=0.6, within_s=10.0) is None
 
 
 def test_servers_take_their_time_side_by_side_and_then_are_waited_for_as_tokens_are() -> None:
     """Nothing ahead: the slowest server of the path, however many; the waits are those of tokens."""
     serving = replace(CONTEXT, network=replace(NETWORK, repeater_kind="server"))
     ways = CONTEXT.routes.paths(0, 8)
-    bucket, server = options_over(ways, CONTEXT), options_over(ways, serving)
+    bucket, server = path_features(ways, CONTEXT), path_features(ways, serving)
     for row, path in enumerate(ways):
         slowest_s = 1.0 / NETWORK.repeater_rate_hz[list(path.nodes[1:-1])].min()
         gates_s = 1e-3 * math.ceil(math.log2(path.hops))
         assert server.delay_s[:, row] - bucket.delay_s[:, row] == pytest.approx(slowest_s - gates_s)
     one_link = CONTEXT.routes.paths(0, 1)[:1]
-    assert options_over(one_link, serving).delay_s == pytest.approx(options_over(one_link, CONTEXT).delay_s)
+    assert path_features(one_link, serving).delay_s == pytest.approx(path_features(one_link, CONTEXT).delay_s)
     # Half-way through a swap, two waiting: ours begins when 2.5 services are over, and is counted for 1 more.
     tokens, swaps = np.ones(9), np.zeros(9)
     tokens[1], swaps[1] = 0.5, 2.0

@@ -6,15 +6,21 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.helpers.observations import act, quiet_views
 
 from qdpem.policies.max_weight import CentralMaxWeight, LocalMaxWeight, MaxWeightParameters
 from qdpem.policy.interface import EMISSION_BACKLOG, TOKENS
 from qdpem.policy.synthetic import small_context
-from tests.helpers.observations import act, quiet_views
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"half_weight_slack_s": 0.0}, {"min_success_probability": 1.0}, {"storage_fraction": -1.0}, {"availability_horizon_s": -1.0}]
+    "wrong",
+    [
+        {"half_weight_slack_s": 0.0},
+        {"min_success_probability": 1.0},
+        {"storage_fraction": -1.0},
+        {"availability_horizon_s": -1.0},
+    ],
 )
 def test_parameters_out_of_range_are_answered(wrong: dict[str, float]) -> None:
     (name,) = wrong
@@ -40,7 +46,9 @@ def test_what_is_given_away_is_not_there_for_the_next() -> None:
     assert {first.path[1], second.path[1]} == {1, 3}
     # One token each at the two repeaters between, and the next one too late.
     hurried = quiet_views(context, *[(0, 4, 0.6, 0.2)] * 3)
-    assert len(act(CentralMaxWeight(MaxWeightParameters(min_success_probability=0.01)), hurried, context)) == 2
+    assert (
+        len(act(CentralMaxWeight(MaxWeightParameters(min_success_probability=0.01)), hurried, context)) == 2
+    )
 
 
 def test_a_request_waits_while_nothing_is_available() -> None:
@@ -79,7 +87,10 @@ def test_a_path_is_available_while_one_source_of_each_link_is_soon_done() -> Non
     silent[0] = 0.0
     dark = replace(context, network=replace(context.network, source_rate_hz=silent))
     assert act(CentralMaxWeight(rule), observations, dark) == ()
-    assert len(act(CentralMaxWeight(MaxWeightParameters(availability_horizon_s=1e4)), observations, context)) == 1
+    assert (
+        len(act(CentralMaxWeight(MaxWeightParameters(availability_horizon_s=1e4)), observations, context))
+        == 1
+    )
 
 
 def test_stock_serves_as_what_is_sure() -> None:

@@ -8,26 +8,30 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.helpers.observations import act, quiet_views
 
 from qdpem.metrics.metrics import DELIVERED
-from qdpem.policies.price_based import REPEATER, SOURCE, LocalPrices, PriceBook, PriceParameters
+from qdpem.policies.price_based import REPEATER, SOURCE, LocalPriceBased, PriceParameters, PriceTable
 from qdpem.policy.interface import EMISSION_BACKLOG, STATUS_WIDTH, TOKEN_BACKLOG, TOKENS, Context
 from qdpem.policy.synthetic import small_context
 from qdpem.simulation.run import Run
-from tests.helpers.observations import act, quiet_views
 from tests.helpers.ways import delivered_hz_by_way
 
 
-@pytest.mark.parametrize("wrong", [{"step_size": 0.0}, {"target_utilization": 1.1}, {"storage_fraction": 2.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"step_size": 0.0}, {"target_utilization": 1.1}, {"storage_fraction": 2.0}]
+)
 def test_parameters_out_of_range_are_answered(wrong: dict[str, float]) -> None:
     (name,) = wrong
     with pytest.raises(ValueError, match=name):
         PriceParameters(**wrong)
 
 
-def look(book: PriceBook, context: Context, time_s: float, **status: float) -> Any:
+def look(book: PriceTable, context: Context, time_s: float, **status: float) -> Any:
     """Node 0 looks at itself; every other node and its news are as nothing."""
-    observations = replace(quiet_views(context, message_width=2 * context.network.node_count), time_s=time_s)[0]
+    observations = replace(quiet_views(context, message_width=2 * context.network.node_count), time_s=time_s)[
+        0
+    ]
     columns = {"tokens": TOKENS, "swaps": TOKEN_BACKLOG, "pairs": EMISSION_BACKLOG}
     for name, value in status.items():
         observations.status[0, 0, columns[name]] = value
@@ -38,7 +42,7 @@ def look(book: PriceBook, context: Context, time_s: float, **status: float) -> A
 def test_a_price_rises_with_backlog_and_falls_when_idle() -> None:
     context = small_context()
     network = context.network
-    book = PriceBook(network, step_size=0.5, target_utilization=0.8, max_price=10.0)
+    book = PriceTable(network, step_size=0.5, target_utilization=0.8, max_price=10.0)
     rate_hz, job_s = network.repeater_rate_hz[0], network.pair_time_s[0]
     assert look(book, context, 1.0).tolist() == [0.0, 0.0]
     # One swap was made, two more wait; the source is taken to have had work half the time.
@@ -54,7 +58,7 @@ def test_a_price_rises_with_backlog_and_falls_when_idle() -> None:
 def test_prices_travel_over_the_fewest_hops_and_round_the_silent() -> None:
     context = small_context()
     nodes = context.network.node_count
-    book = PriceBook(context.network, step_size=1.0, target_utilization=0.9, max_price=2.0)
+    book = PriceTable(context.network, step_size=1.0, target_utilization=0.9, max_price=2.0)
     book.own[8] = (0.7, 0.3)
     news = np.zeros((nodes, 2 * nodes))
     for step in range(5):
@@ -75,7 +79,7 @@ def test_prices_travel_over_the_fewest_hops_and_round_the_silent() -> None:
 
 def test_a_request_goes_round_a_dear_repeater_and_waits_when_all_are() -> None:
     context = small_context()
-    policy = LocalPrices(PriceParameters())
+    policy = LocalPriceBased(PriceParameters())
     observations = quiet_views(context, (0, 8, 0.6, 2.0), message_width=18)
     (cheap,) = act(policy, observations, context)
     prices = observations.status[0, :, STATUS_WIDTH:].reshape(-1, 9, 2)

@@ -6,18 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.helpers.observations import act, quiet_views
 
 from qdpem.policies.continuous_generation import ContinuousParameters, LocalContinuous
 from qdpem.policies.max_weight import CentralMaxWeight, LocalMaxWeight, MaxWeightParameters
-from qdpem.policies.price_based import LocalPrices, PriceParameters
+from qdpem.policies.price_based import LocalPriceBased, PriceParameters
 from qdpem.policy.conformance import check_policy
 from qdpem.policy.synthetic import small_context
 from qdpem.simulation.run import Run
-from tests.helpers.observations import act, quiet_views
 from tests.helpers.ways import delivered_hz_by_way
 
 ARMS = [
-    (LocalPrices, PriceParameters),
+    (LocalPriceBased, PriceParameters),
     (LocalMaxWeight, MaxWeightParameters),
     (CentralMaxWeight, MaxWeightParameters),
     (LocalContinuous, ContinuousParameters),

@@ -7,20 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.helpers.observations import act, ask_for, quiet_views, shelve
 
-from qdpem.policies.expected_delay import CentralLive, LiveParameters, LocalStock
+from qdpem.policies.expected_delay import CentralExpectedDelay, ExpectedDelayParameters, LocalStock
 from qdpem.policies.inventory.base_stock import BaseStock
-from qdpem.policies.inventory.stock_levels import Surge
+from qdpem.policies.inventory.stock_levels import DemandFactor
 from qdpem.policies.minimum_hop import CentralFirstCome, LocalMinimumHop, MinimumHopParameters
-from qdpem.policies.routing.delay_model import Load
-from qdpem.policies.routing.pending_requests import waiting_requests
+from qdpem.policies.routing.delay_model import Backlog
+from qdpem.policies.routing.pending_requests import pending_requests
 from qdpem.policies.routing.planner import Planner
 from qdpem.policies.routing.stocked_pairs import ready_stock, serve_from_stock
 from qdpem.policy.conformance import check_policy
 from qdpem.policy.interface import EMISSION_BACKLOG, TOKENS, Allocation, Context, Decisions, Observation
 from qdpem.policy.synthetic import small_context
 from qdpem.scenario.schema import Control, Pregeneration
-from tests.helpers.observations import ask_for, act, quiet_views, shelve
 
 
 @pytest.mark.parametrize("policy", [CentralFirstCome, LocalMinimumHop])
@@ -63,19 +63,19 @@ def test_parameters_out_of_range_are_answered() -> None:
     with pytest.raises(ValueError, match=r"storage_fraction is 1\.5"):
         MinimumHopParameters(storage_fraction=1.5)
     with pytest.raises(ValueError, match="hope is 0"):
-        LiveParameters(max_unloaded_delay=0.0)
+        ExpectedDelayParameters(max_unloaded_delay=0.0)
 
 
 def test_what_is_past_its_deadline_is_not_served() -> None:
     context = small_context()
     observations = quiet_views(context, (0, 2, 0.6, 0.0))
-    assert list(waiting_requests(observations[0])) == []
+    assert list(pending_requests(observations[0])) == []
 
 
 def test_central_live_serves_in_deadline_order_and_spreads_the_work() -> None:
     context = small_context(control="central")
     observations = quiet_views(context, (0, 4, 0.6, 2.0), (0, 4, 0.6, 1.0))
-    first, second = act(CentralLive(LiveParameters()), observations, context)
+    first, second = act(CentralExpectedDelay(ExpectedDelayParameters()), observations, context)
     assert (first.request, second.request) == (41, 40)
     assert first.path[1] != second.path[1]
 
@@ -83,19 +83,22 @@ def test_central_live_serves_in_deadline_order_and_spreads_the_work() -> None:
 def test_central_live_goes_round_an_empty_bucket() -> None:
     context = small_context(control="central")
     observations = quiet_views(context, (0, 4, 0.6, 2.0))
-    (before,) = act(CentralLive(LiveParameters()), observations, context)
+    (before,) = act(CentralExpectedDelay(ExpectedDelayParameters()), observations, context)
     observations.status[0, before.path[1], TOKENS] = 0.0
-    (after,) = act(CentralLive(LiveParameters()), observations, context)
+    (after,) = act(CentralExpectedDelay(ExpectedDelayParameters()), observations, context)
     assert {before.path[1], after.path[1]} == {1, 3}
 
 
 def test_central_live_refuses_what_cannot_be_in_time() -> None:
     context = small_context(control="central")
-    assert act(CentralLive(LiveParameters()), quiet_views(context, (0, 8, 0.6, 0.02)), context) == ()
+    assert (
+        act(CentralExpectedDelay(ExpectedDelayParameters()), quiet_views(context, (0, 8, 0.6, 0.02)), context)
+        == ()
+    )
 
 
 def test_epochs_are_asked_for_only_with_a_right_to_stock() -> None:
-    policy = CentralLive(LiveParameters())
+    policy = CentralExpectedDelay(ExpectedDelayParameters())
     for pregeneration, wanted in (("none", False), ("link", True), ("end-to-end", True)):
         policy.reset(small_context(control="central", pregeneration=pregeneration))  # type: ignore[arg-type]
         assert policy.acts_every_epoch is wanted
@@ -105,10 +108,10 @@ def test_stock_serves_first_and_the_worst_good_pair_goes() -> None:
     context = small_context(pregeneration="end-to-end")
     observations = quiet_views(context, (0, 8, 0.7, 1.0), (0, 8, 0.8, 1.0), stock=3)
     shelve(observations, (0, 8, 0.75), (0, 8, 0.9), (0, 5, 0.95))
-    made = act(LocalStock(LiveParameters()), observations, context)
+    made = act(LocalStock(ExpectedDelayParameters()), observations, context)
     assert [allocation.path for allocation in made if allocation.purpose == "serve"] == [(0, 8), (0, 8)]
     shelf = ready_stock(observations[0])
-    low, high = waiting_requests(observations[0])
+    low, high = pending_requests(observations[0])
     assert serve_from_stock(high, shelf, fidelity_margin=0.01) is not None
     assert shelf[0, 8] == [0.75]
     assert serve_from_stock(high, shelf, fidelity_margin=0.01) is None
@@ -118,9 +121,9 @@ def test_stock_serves_first_and_the_worst_good_pair_goes() -> None:
 
 
 def orders(context: Context, observations: Observation, **changes: Any) -> list[Allocation]:
-    rule = LiveParameters(**changes)
-    stock = BaseStock(context, Planner(context, storage_fraction=0.3), rule=rule, surge=Surge(context))
-    load = Load.of_view(observations[0], context.network)
+    rule = ExpectedDelayParameters(**changes)
+    stock = BaseStock(context, Planner(context, storage_fraction=0.3), rule=rule, surge=DemandFactor(context))
+    load = Backlog.of_observation(observations[0], context.network)
     return list(stock.replenish(stock.missing(observations)[0], load, now_s=observations.time_s))
 
 
@@ -140,7 +143,10 @@ def test_base_stock_orders_what_is_missing_for_its_useful_life() -> None:
     shelve(observations, (0, 8, 0.9))
     assert [order.destination for order in orders(context, observations)] == [1]
     assert orders(context, observations, stocking_threshold=1e9) == []
-    assert [order.destination for order in orders(context, observations, base_stock_level=2, max_source_backlog=9.0)] == [8, 1]
+    assert [
+        order.destination
+        for order in orders(context, observations, base_stock_level=2, max_source_backlog=9.0)
+    ] == [8, 1]
     assert orders(small_context(pregeneration="link"), observations) == []
 
 
@@ -160,7 +166,7 @@ def test_base_stock_yields() -> None:
 
 def test_a_refused_order_is_not_repeated_at_once() -> None:
     context = small_context(pregeneration="end-to-end")
-    policy = LocalStock(LiveParameters(min_reorder_interval_s=1.0))
+    policy = LocalStock(ExpectedDelayParameters(min_reorder_interval_s=1.0))
     policy.reset(context)
     counts = []
     for time_s in (10.0, 10.5, 11.0):
@@ -168,7 +174,7 @@ def test_a_refused_order_is_not_repeated_at_once() -> None:
         ask_for(observations, (0, 4, 1.0))
         counts.append(len(policy.act(observations[0]).allocations))
     assert counts == [1, 0, 1]
-    copy = LocalStock(LiveParameters(min_reorder_interval_s=1.0))
+    copy = LocalStock(ExpectedDelayParameters(min_reorder_interval_s=1.0))
     copy.reset(context)
     copy.load_state(policy.state())
     assert copy.act(observations[0]) == Decisions()
@@ -186,8 +192,8 @@ def test_foreign_quota_is_kept_in_mind() -> None:
 @pytest.mark.parametrize(
     ("policy", "control", "pregeneration"),
     [
-        (CentralLive, "central", "link"),
-        (CentralLive, "central", "virtual-link"),
+        (CentralExpectedDelay, "central", "link"),
+        (CentralExpectedDelay, "central", "virtual-link"),
         (LocalStock, "local", "none"),
         (LocalStock, "local", "link"),
         (LocalStock, "local", "end-to-end"),
@@ -195,5 +201,5 @@ def test_foreign_quota_is_kept_in_mind() -> None:
 )
 def test_conformance_with_every_right(policy: Any, control: Control, pregeneration: Pregeneration) -> None:
     context = small_context(control=control, pregeneration=pregeneration)
-    checks = check_policy(lambda: policy(LiveParameters()), context, calls=8)
+    checks = check_policy(lambda: policy(ExpectedDelayParameters()), context, calls=8)
     assert [check for check in checks if not check.passed] == []

@@ -12,28 +12,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import poisson
+from tests.helpers.observations import act, ask_for, quiet_views, shelve
 
 from physics.plans import Plan, estimate
 from qdpem import registry
-from qdpem.policies.expected_delay import CentralLive, LiveParameters, LocalLive, LocalStock
+from qdpem.policies.expected_delay import (
+    CentralExpectedDelay,
+    ExpectedDelayParameters,
+    LocalExpectedDelay,
+    LocalStock,
+)
 from qdpem.policies.inventory.link_stock import keepers
-from qdpem.policies.inventory.stock_levels import Surge, least_means
-from qdpem.policies.routing.delay_model import Load
+from qdpem.policies.inventory.stock_levels import DemandFactor, stocking_means
+from qdpem.policies.routing.delay_model import Backlog
 from qdpem.policies.routing.planner import Choice, Planner
-from qdpem.policies.routing.stocked_pairs import Shelf, take
+from qdpem.policies.routing.stocked_pairs import StockByEnds, take
 from qdpem.policy.conformance import check_policy
 from qdpem.policy.interface import EMISSION_BACKLOG, FREE_MEMORIES, Context, Observation
 from qdpem.policy.synthetic import small_context
 from qdpem.scenario.schema import PREGENERATIONS, Pregeneration
-from tests.helpers.observations import ask_for, act, quiet_views, shelve
 
 
-def plan_for(context: Context, shelf: Shelf, *, target: float = 0.7, left_s: float = 1.0) -> Choice:
+def plan_for(context: Context, shelf: StockByEnds, *, target: float = 0.7, left_s: float = 1.0) -> Choice:
     planner = Planner(context, storage_fraction=0.15)
     found = planner.choose(
         0,
         8,
-        Load.idle(context.network),
+        Backlog.idle(context.network),
         target_fidelity=target,
         within_s=10.0,
         shelf=shelf,
@@ -96,11 +101,11 @@ def test_no_link_has_a_second_pair_where_another_could_have_its_first(share: flo
     assert np.all((spare == 0) | (first.sum(axis=0) == 0))
 
 
-@pytest.mark.parametrize("policy", [LocalLive, CentralLive])
+@pytest.mark.parametrize("policy", [LocalExpectedDelay, CentralExpectedDelay])
 def test_link_stock_is_ordered_where_both_ends_are_quiet(policy: Any) -> None:
     context = small_context(control=policy.control, pregeneration="link")
     observations = quiet_views(context)
-    made = act(policy(LiveParameters()), observations, context)
+    made = act(policy(ExpectedDelayParameters()), observations, context)
     assert {one.purpose for one in made} == {"stock"}
     assert all(len(one.path) == 2 for one in made)
     links = [context.network.link_between[one.path[0], one.path[1]] for one in made]
@@ -114,15 +119,15 @@ def test_link_stock_is_ordered_where_both_ends_are_quiet(policy: Any) -> None:
     for column, value in ((EMISSION_BACKLOG, 1.0), (FREE_MEMORIES, 3.0)):
         disturbed = quiet_views(context)
         disturbed.status[disturbed.known == 4, column] = value
-        left = {one.path for one in act(policy(LiveParameters()), disturbed, context)}
+        left = {one.path for one in act(policy(ExpectedDelayParameters()), disturbed, context)}
         assert not any(4 in path for path in left)
     assert any(4 in path for path in busy)
-    assert act(policy(LiveParameters(link_base_stock_level=0)), observations, context) == ()
+    assert act(policy(ExpectedDelayParameters(link_base_stock_level=0)), observations, context) == ()
 
 
 def test_a_stocked_remote_pair_stands_in_for_a_stretch_only_with_the_right_to_it() -> None:
     """Believed weight: stretch x swap at the joint x aged pair; a worse pair is left where it is."""
-    rule = LiveParameters(base_stock_level=0, link_base_stock_level=0)
+    rule = ExpectedDelayParameters(base_stock_level=0, link_base_stock_level=0)
     for pregeneration, fidelity, path in (
         ("end-to-end", 0.93, None),
         ("virtual-link", 0.93, (0, 5, 8)),
@@ -131,18 +136,18 @@ def test_a_stocked_remote_pair_stands_in_for_a_stretch_only_with_the_right_to_it
         context = small_context(pregeneration=pregeneration)  # type: ignore[arg-type]
         observations = quiet_views(context, (0, 8, 0.7, 1.0))
         shelve(observations, (0, 5, fidelity))
-        (made,) = act(LocalLive(rule), observations, context)
+        (made,) = act(LocalExpectedDelay(rule), observations, context)
         assert ((0, 5) in pairwise(made.path)) is (path is not None)
         assert path is None or made.path == path
 
 
 def test_the_controller_crosses_a_pair_in_its_owners_direction_alone() -> None:
     context = small_context(control="central", pregeneration="virtual-link")
-    rule = LiveParameters(base_stock_level=0, link_base_stock_level=0)
+    rule = ExpectedDelayParameters(base_stock_level=0, link_base_stock_level=0)
     for ends, crossed in (((1, 7), True), ((7, 1), False)):
         observations = quiet_views(context, (0, 8, 0.6, 1.0), stock=4)
         shelve(observations, (*ends, 0.95))
-        (made,) = act(CentralLive(rule), observations, context)
+        (made,) = act(CentralExpectedDelay(rule), observations, context)
         assert (ends in pairwise(made.path)) is crossed
 
 
@@ -164,8 +169,12 @@ def test_what_links_cannot_reach_is_distilled_end_to_end() -> None:
     linked = max(context.estimates.fidelity(path, rounds=rounds) for rounds in range(3))
     observations = quiet_views(context, (0, 8, 0.5 * (linked + fidelity), 5.0))
     assert fidelity > linked
-    assert act(LocalLive(LiveParameters()), observations, context) == ()
-    (made,) = act(LocalLive(LiveParameters(end_rounds=True, storage_fraction=0.0)), observations, context)
+    assert act(LocalExpectedDelay(ExpectedDelayParameters()), observations, context) == ()
+    (made,) = act(
+        LocalExpectedDelay(ExpectedDelayParameters(end_rounds=True, storage_fraction=0.0)),
+        observations,
+        context,
+    )
     assert made.plan.end_rounds == 1
 
 
@@ -174,7 +183,7 @@ def test_what_links_cannot_reach_is_distilled_end_to_end() -> None:
 def test_the_nth_pair_is_kept_where_as_many_come_as_likely_as_one_comes_for_the_first(
     use: float, most: int
 ) -> None:
-    means = least_means(use, most)
+    means = stocking_means(use, most)
     assert means[0] == use
     for n, mean in enumerate(means.tolist(), start=1):
         assert poisson.sf(n - 1, mean) == pytest.approx(-math.expm1(-use), rel=1e-9)
@@ -191,7 +200,7 @@ def forecast_views(context: Context, *, step: int, near: float, far: float) -> O
 
 def test_the_surge_is_the_forecast_within_a_life_over_its_mean_so_far() -> None:
     context = small_context(pregeneration="end-to-end")
-    surge, nodes = Surge(context), np.array([0, 4])
+    surge, nodes = DemandFactor(context), np.array([0, 4])
     assert surge.factor(nodes, np.array([2.0, np.inf])).tolist() == [1.0, 1.0]
     for step in range(4):
         for _ in range(3):
@@ -200,7 +209,7 @@ def test_the_surge_is_the_forecast_within_a_life_over_its_mean_so_far() -> None:
     surge.hear(forecast_views(context, step=4, near=0.2, far=1.0))
     # Eight steps ahead, the last four at 1.0; the mean so far stays 0.2.
     assert surge.factor(nodes, np.array([3.5, 5.5])) == pytest.approx([1.0, 14.0 / 6.0])
-    copy = Surge(context)
+    copy = DemandFactor(context)
     copy.load_state(surge.state())
     assert (
         copy.factor(nodes, np.array([3.5, 5.5])).tolist()
@@ -214,7 +223,7 @@ def test_more_is_kept_for_a_peer_while_more_is_expected() -> None:
     life_s = context.estimates.useful_life_s(path, 0.7)
     counts = []
     for far in (0.2, 2.0):
-        policy = LocalStock(LiveParameters(base_stock_level=3, link_base_stock_level=0))
+        policy = LocalStock(ExpectedDelayParameters(base_stock_level=3, link_base_stock_level=0))
         policy.reset(context)
         for step in range(3):
             policy.act(forecast_views(context, step=step, near=0.2, far=0.2))
@@ -226,10 +235,12 @@ def test_more_is_kept_for_a_peer_while_more_is_expected() -> None:
     assert counts == [0, 1]
 
 
-@pytest.mark.parametrize("policy", [LocalLive, LocalStock, CentralLive])
+@pytest.mark.parametrize("policy", [LocalExpectedDelay, LocalStock, CentralExpectedDelay])
 @pytest.mark.parametrize("pregeneration", PREGENERATIONS)
-def test_conformance_with_every_right_and_all_that_may_be_kept(policy: Any, pregeneration: Pregeneration) -> None:
+def test_conformance_with_every_right_and_all_that_may_be_kept(
+    policy: Any, pregeneration: Pregeneration
+) -> None:
     context = small_context(control=policy.control, pregeneration=pregeneration)
-    parameters = LiveParameters(base_stock_level=3, link_base_stock_level=2, end_rounds=True)
+    parameters = ExpectedDelayParameters(base_stock_level=3, link_base_stock_level=2, end_rounds=True)
     checks = check_policy(lambda: policy(parameters), context, calls=8)
     assert [check for check in checks if not check.passed] == []

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qdpem.errors import UnknownNameError
 from qdpem.network.outages import Unavailable
 from qdpem.policy.conformance import Check, check_named_policy, check_policy
-from qdpem.policy.interface import Allocation, Context, Decisions, Policy, Observation, per_site
+from qdpem.policy.interface import Allocation, Context, Decisions, Observation, Policy, per_site
 from qdpem.policy.synthetic import small_context, synthetic_observation
 from qdpem.policy.validation import validate
 from qdpem.rng import move_to, position, stream
@@ -44,13 +44,20 @@ class Honest:
     def act(self, observations: Observation) -> Decisions:
         said = per_site(self.rule, observations, self.context)
         self.seen[observations.site] += 1
-        return replace(said, news=np.ones((len(observations), 1)), info={"seen": self.seen[observations.site]})
+        return replace(
+            said, news=np.ones((len(observations), 1)), info={"seen": self.seen[observations.site]}
+        )
 
     def rule(self, observation: Observation, context: Context) -> tuple[Allocation, ...]:
-        return tuple(self.allocation(observation, column) for column in range(observation.request_id.shape[1]))
+        return tuple(
+            self.allocation(observation, column) for column in range(observation.request_id.shape[1])
+        )
 
     def allocation(self, observation: Observation, column: int) -> Allocation:
-        source, destination = int(observation.request_source[0, column]), int(observation.request_destination[0, column])
+        source, destination = (
+            int(observation.request_source[0, column]),
+            int(observation.request_destination[0, column]),
+        )
         paths = self.context.routes.paths(source, destination)
         return Allocation(
             source=source,
@@ -76,7 +83,11 @@ class PeeksAtRequests(Honest):
 
     def act(self, observations: Observation) -> Decisions:
         urgent = (observations.request_deadline_s - observations.time_s < 0.5).mean()
-        return super().act(observations) if urgent < 0.2 else Decisions(info={"seen": self.seen[observations.site]})
+        return (
+            super().act(observations)
+            if urgent < 0.2
+            else Decisions(info={"seen": self.seen[observations.site]})
+        )
 
 
 class PeeksAtNews(Honest):
@@ -224,11 +235,17 @@ def test_synthetic_views_keep_their_promises(control: Control, pregeneration: Pr
             site = int(observation.site[0])
             if control == "local":
                 assert (
-                    set(observation.request_source[0].tolist()) == set(observation.top_pair_source[0].tolist()) - {-1} == {site}
+                    set(observation.request_source[0].tolist())
+                    == set(observation.top_pair_source[0].tolist()) - {-1}
+                    == {site}
                 )
                 assert known == {site} | {node for node, _ in context.network.neighbours[site]}
             else:
                 assert known == set(range(9))
         if pregeneration == "link":
-            ends = zip(observations.stock_owner.ravel().tolist(), observations.stock_partner.ravel().tolist(), strict=True)
+            ends = zip(
+                observations.stock_owner.ravel().tolist(),
+                observations.stock_partner.ravel().tolist(),
+                strict=True,
+            )
             assert all(pair in context.network.link_between for pair in ends)

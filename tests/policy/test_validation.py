@@ -31,7 +31,11 @@ def views_with_one_request(context: Context, **changes: Any) -> Observation:
     for name, value in columns.items():
         getattr(observations, name)[0, 0] = value
     if observations.stock_id.size:
-        observations.stock_id[0, 0], observations.stock_owner[0, :], observations.stock_partner[0, :] = 99, 0, 8
+        observations.stock_id[0, 0], observations.stock_owner[0, :], observations.stock_partner[0, :] = (
+            99,
+            0,
+            8,
+        )
         observations.stock_ready[0, :] = 1
     return replace(observations, **changes)
 
@@ -115,7 +119,9 @@ def test_each_broken_rule_of_serving_is_named(changes: dict[str, Any], rule: str
         ({"path": (0, 5, 2)}, "link", "each step must be a link"),
     ],
 )
-def test_each_broken_rule_of_stocking_is_named(changes: dict[str, Any], pregeneration: str, rule: str) -> None:
+def test_each_broken_rule_of_stocking_is_named(
+    changes: dict[str, Any], pregeneration: str, rule: str
+) -> None:
     with pytest.raises(PolicyError, match=rule):
         said(replace(STOCK, **changes), pregeneration=pregeneration)
 

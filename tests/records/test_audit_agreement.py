@@ -11,7 +11,7 @@ import pytest
 
 from physics.interface import PROTOCOLS
 from physics.pauli import PauliModel
-from qdpem.draws.outcome_draws import swap_coins
+from qdpem.draws.outcome_draws import swap_draws
 from qdpem.errors import RecordError, UnknownNameError
 from qdpem.events.tables import ALLOCATIONS, PAIRS
 from qdpem.network.build import build_network
@@ -20,7 +20,7 @@ from qdpem.records.reader import open_record
 from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.resources.ledger import Ledger
-from qdpem.simulation.topology_tables import write_map
+from qdpem.simulation.topology_tables import write_topology
 from tests.helpers.audited import (
     DISTILLED,
     LOCAL,
@@ -45,7 +45,12 @@ from tests.helpers.audited import (
         (Arm(name="central-expected-delay"), {"bell_measurement": "linear-optics"}),
         (STOCK, STOCKED),
         (
-            Arm(name="central-stock", policy="central-expected-delay", pregeneration="end-to-end", forecaster="constant"),
+            Arm(
+                name="central-stock",
+                policy="central-expected-delay",
+                pregeneration="end-to-end",
+                forecaster="constant",
+            ),
             STOCKED,
         ),
         (STOCK, {**STOCKED, **DISTILLED, "outages": OUTAGES}),
@@ -184,23 +189,23 @@ def test_pairs_turned_and_distilled_after_swaps_are_followed(
     network = build_network(scenario, model, seed=3)
     path = tmp_path / "run.h5"
     with RecordWriter(path, scenario=scenario, arm=LOCAL, seed=3) as writer:
-        write_map(network, model, writer)
+        write_topology(network, model, writer)
         words = {"allocation": 7, "protocol": PROTOCOLS.index(protocol)}
         writer.appender(ALLOCATIONS)(tuple(words.get(name, 0) for name in ALLOCATIONS.names))
-        ledger, coins = Ledger(network, model, writer.appender(PAIRS)), swap_coins(network.graph, seed=3)
+        ledger, draws = Ledger(network, model, writer.appender(PAIRS)), swap_draws(network.graph, seed=3)
         long = []
         for start_s in (0.0, 0.1, 0.15):
             left = ledger.birth(0, sender=1, ends=(0, 1), now_s=start_s, allocation=7)
             right = ledger.birth(1, sender=1, ends=(2, 1), now_s=start_s + 0.01, allocation=7)
             ledger.turn(right)
-            joined = ledger.swap(left, right, now_s=start_s + 0.05, u=coins[1].next(), allocation=7)
+            joined = ledger.swap(left, right, now_s=start_s + 0.05, u=draws[1].next(), allocation=7)
             ledger.turn(joined)
             long.append(joined)
         kept = ledger.distil(*long[:2], protocol=protocol, now_s=0.2, u=0.0)
         ledger.turn(kept)
         ledger.end(kept, "delivered", 0.5, fidelity_at_s=0.4)
         step = ledger.birth(2, sender=3, ends=(3, 2), now_s=0.3, allocation=7)
-        longer = ledger.swap(step, long[2], now_s=0.7, u=coins[2].next(), allocation=7)
+        longer = ledger.swap(step, long[2], now_s=0.7, u=draws[2].next(), allocation=7)
         ledger.end(longer, "expired", 0.9)
         writer.close_complete({}, {})
     found = audit(open_record(path), against="qutip", tolerance=1e-12)

@@ -13,7 +13,7 @@ from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import DECISIONS, TABLES, kept_at
 from qdpem.metrics.metrics import METRICS, measure
 from qdpem.records import writer as writing
-from qdpem.records.compare import same_data
+from qdpem.records.compare import differing_data_sets
 from qdpem.records.reader import open_record
 from qdpem.records.writer import RecordWriter
 from tests.helpers.made_runs import ARM, fill, make_scenario, write_record
@@ -47,13 +47,13 @@ def test_blocks_and_flushes_change_no_bit(tmp_path: Path, monkeypatch: pytest.Mo
     write_record(tmp_path / "a.h5")
     monkeypatch.setattr(writing, "FLUSH_EVERY_S", 0.0)
     write_record(tmp_path / "b.h5")
-    assert same_data(tmp_path / "a.h5", tmp_path / "b.h5") == []
+    assert differing_data_sets(tmp_path / "a.h5", tmp_path / "b.h5") == []
     with h5py.File(tmp_path / "b.h5", "r+") as file:
         file["claims/time_s"][3] = np.nextafter(file["claims/time_s"][3], 99.0)
         del file["pairs/owner"]
         file["metrics/delivery_ratio"][()] = 2.0
     differing = ["claims/time_s", "metrics/delivery_ratio", "pairs/owner"]
-    assert same_data(tmp_path / "a.h5", tmp_path / "b.h5") == differing
+    assert differing_data_sets(tmp_path / "a.h5", tmp_path / "b.h5") == differing
 
 
 def test_each_level_keeps_its_tables_and_notes_but_all_metrics(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from qdpem.errors import ScenarioError
 from qdpem.scenario.load import load_scenario, parse_scenario, scenario_hash
-from qdpem.scenario.sweep import grid_cells
+from qdpem.scenario.sweep import sweep_cells
 
 BASE = """
 name = "base"
@@ -134,7 +134,7 @@ size = [
 
 def test_a_grid_has_a_cell_for_each_combination_with_its_keys_set() -> None:
     scenario = parse_scenario(BASE + GRID)
-    cells = grid_cells(scenario)
+    cells = sweep_cells(scenario)
     assert len(cells) == len({cell.name for cell in cells}) == 2 * 3 * 2
     assert cells[0].name == "depolarising_s=1,patience_s=0.3,size=3"
     last = cells[-1]
@@ -146,7 +146,7 @@ def test_a_grid_has_a_cell_for_each_combination_with_its_keys_set() -> None:
     assert last.scenario.study is not None
     assert last.scenario.study.grid == {}
     assert len({scenario_hash(cell.scenario) for cell in cells}) == len(cells)
-    assert grid_cells(parse_scenario(BASE)) == grid_cells(last.scenario) == ()
+    assert sweep_cells(parse_scenario(BASE)) == sweep_cells(last.scenario) == ()
     sets = [f"{key}={value!r}" for key, value in last.settings.items()]
     alone = parse_scenario(BASE, overrides=[*sets, f'name="{last.scenario.name}"'])
     assert scenario_hash(alone) == scenario_hash(last.scenario)

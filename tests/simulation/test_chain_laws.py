@@ -260,7 +260,12 @@ def test_requests_that_end_leave_nothing(chain, arrive, order, arm, rounds):
 def test_a_standing_request_begins_with_stock_and_keeps_no_qubit_too_many(chain, persistence):
     """Node 1 owns a pair with node 0, which sets a qubit aside for the link before it hears of the pair."""
     scenario = chain(
-        persistence=persistence, memories=8, light_delay=True, depolarising_s=60.0, patience_s=2.0, measured_s=0.5
+        persistence=persistence,
+        memories=8,
+        light_delay=True,
+        depolarising_s=60.0,
+        patience_s=2.0,
+        measured_s=0.5,
     )
     scenario = replace(scenario, control=replace(scenario.control, decision_epoch_s=0.05))
 
@@ -288,7 +293,7 @@ def test_a_standing_request_begins_with_stock_and_keeps_no_qubit_too_many(chain,
     while (observations := simulation.advance()) is not None:
         simulation.check()
         simulation.apply(policy.act(observations))
-    assert [simulation._world.memories.held(node) for node in range(3)] == [1, 2, 1]
+    assert [simulation._state.memories.held(node) for node in range(3)] == [1, 2, 1]
     tables = recorder.tables()
     pairs, allocations = tables["pairs"], tables["allocations"]
     assert allocations["purpose"].tolist() == [1, 0]

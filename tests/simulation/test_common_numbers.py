@@ -211,7 +211,7 @@ def test_requests_are_the_same_in_all_arms(line):
 
 
 def test_all_pairs_of_all_arms_come_from_the_drawn_emissions_each_used_once(line):
-    """Births less the light's way are emissions of the sender's own stream; no two pairs share one."""
+    """FreshPairs less the light's way are emissions of the sender's own stream; no two pairs share one."""
     scenario = line(**BUSY)
     used = {}
     for arm in ARMS:
@@ -266,8 +266,8 @@ def test_the_kth_swap_of_a_node_has_the_kth_coin_in_every_arm(line):
         assert len(swaps) > 30, arm.name
         for node, name in enumerate(run.network.graph.node_names):
             told = [success for _, where, success in swaps if where == node]
-            coins = stream(27, f"repeater/{name}").random(256)
-            assert told == (coins[: len(told)] < 0.6).tolist(), arm.name
+            draws = stream(27, f"repeater/{name}").random(256)
+            assert told == (draws[: len(told)] < 0.6).tolist(), arm.name
 
 
 def _pairing():

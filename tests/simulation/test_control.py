@@ -44,7 +44,9 @@ def test_the_controllers_queue_waits_as_md1(line, script, load):
     requests = run.arrivals.requests
     travel_s = run.network.distance_s[requests.source, run.network.median_node]
     heard_s = np.sort(requests.time_s + travel_s)
-    decided_s = np.array([observations.time_s for observations in policy.seen if observations.reason[0] == 0])[: len(heard_s)]
+    decided_s = np.array(
+        [observations.time_s for observations in policy.seen if observations.reason[0] == 0]
+    )[: len(heard_s)]
     wait_s = decided_s - heard_s[: len(decided_s)] - service_s
     assert wait_s.min() > -1e-9
     means = np.array([batch.mean() for batch in np.array_split(wait_s, 20)])
@@ -71,7 +73,9 @@ def test_the_controller_sees_stock_as_late_as_word_of_it(line, script, arrive, z
     """A pair between 0 and 1 appears to the controller at node 2 two delays after both its ends know."""
     arrive([(0.02, 0, 1)])
     orders = [Decisions(allocations=(order((0, 1), 3.0),))]
-    policy = script(lambda observations: orders.pop() if observations.reason[0] == 0 and orders else Decisions())
+    policy = script(
+        lambda observations: orders.pop() if observations.reason[0] == 0 and orders else Decisions()
+    )
     policy.acts_every_epoch = True
     # Without word there is nothing between the epochs of 0.1 ms: the views sample the time finely.
     scenario = _with_plane(
@@ -80,8 +84,12 @@ def test_the_controller_sees_stock_as_late_as_word_of_it(line, script, arrive, z
     tables = simulate(scenario, CENTRAL, seed=3, policy=policy).tables
     done_s = float(tables["allocations"]["end_s"][0])
     assert tables["allocations"]["end"][0] == ALLOCATION_ENDS.index("done")
-    ready_s = [observations.time_s for observations in policy.seen if (observations.stock_ready[0] == 1).any()]
-    making_s = [observations.time_s for observations in policy.seen if (observations.stock_ready[0] == 0).any()]
+    ready_s = [
+        observations.time_s for observations in policy.seen if (observations.stock_ready[0] == 1).any()
+    ]
+    making_s = [
+        observations.time_s for observations in policy.seen if (observations.stock_ready[0] == 0).any()
+    ]
     late_s = 0.0 if zero_delay else 2 * DELAY_S
     assert done_s + late_s <= min(ready_s) <= done_s + late_s + 1e-4 + 1e-9
     assert max(making_s) <= done_s + late_s
@@ -115,7 +123,9 @@ def test_a_local_site_counts_stock_on_order_until_it_hears_of_the_failure(line, 
     """The order fails four hops away: until word is back the site still believes it is being made."""
     arrive([(0.02, 0, 4)])
     orders = [Decisions(allocations=(order((0, 1, 2, 3, 4), 9.0, pairs=5),))]
-    policy = script(lambda observations: orders.pop() if observations.reason[0] == 0 and orders else Decisions())
+    policy = script(
+        lambda observations: orders.pop() if observations.reason[0] == 0 and orders else Decisions()
+    )
     policy.acts_every_epoch = True
     # Node 4 admits four halves of other nodes' stock: five are refused there.
     scenario = _with_plane(_short(line(nodes=5, hop_km=200.0)), decision_epoch_s=1e-4)
@@ -127,7 +137,8 @@ def test_a_local_site_counts_stock_on_order_until_it_hears_of_the_failure(line, 
     making_s = [
         observations.time_s
         for observations in policy.seen
-        if 0 in observations.site.tolist() and (observations.stock_ready[observations.site.tolist().index(0)] == 0).any()
+        if 0 in observations.site.tolist()
+        and (observations.stock_ready[observations.site.tolist().index(0)] == 0).any()
     ]
     assert refused_s + 4 * delay_s - 1e-4 <= max(making_s) <= refused_s + 4 * delay_s
 
@@ -167,7 +178,10 @@ def test_news_is_exactly_as_old_as_its_delay_rounded_to_the_epoch(line):
     compared = 0
     while (observations := simulation.advance()) is not None:
         count = round(observations.time_s / epoch_s)
-        if observations.reason[0] == REASONS.index("epoch") and abs(observations.time_s - count * epoch_s) < 1e-9:
+        if (
+            observations.reason[0] == REASONS.index("epoch")
+            and abs(observations.time_s - count * epoch_s) < 1e-9
+        ):
             truth.setdefault(count, observations.status[:, 0, [FREE_MEMORIES, TOKENS]])
         newest = max(math.floor((observations.time_s - delay_s) / epoch_s + 1e-9), 0)
         for row in range(len(observations)):
@@ -175,7 +189,9 @@ def test_news_is_exactly_as_old_as_its_delay_rounded_to_the_epoch(line):
                 if place == 0:
                     assert observations.status_age_s[row, 0] == 0.0
                 elif node >= 0 and newest in truth:
-                    assert observations.status_age_s[row, place] == pytest.approx(observations.time_s - newest * epoch_s)
+                    assert observations.status_age_s[row, place] == pytest.approx(
+                        observations.time_s - newest * epoch_s
+                    )
                     seen = observations.status[row, place, [FREE_MEMORIES, TOKENS]]
                     assert np.allclose(seen, truth[newest][node])
                     compared += 1
@@ -187,7 +203,9 @@ def test_news_of_far_nodes_comes_late_to_the_controller(line, script, arrive):
     """Rows of the controller are older the farther the node; its own book is exact."""
     arrive([(1.0, 0, 1), (1.2, 0, 1)])
     orders = [Decisions(allocations=(order((0, 1), 9.0, pairs=3),))]
-    policy = script(lambda observations: orders.pop() if observations.reason[0] == 0 and orders else Decisions())
+    policy = script(
+        lambda observations: orders.pop() if observations.reason[0] == 0 and orders else Decisions()
+    )
     policy.acts_every_epoch = True
     scenario = _with_plane(
         line(nodes=5, hop_km=10000.0, measured_s=1.0, source_rate_hz=1e-6), decision_epoch_s=0.02
@@ -195,9 +213,13 @@ def test_news_of_far_nodes_comes_late_to_the_controller(line, script, arrive):
     simulate(scenario, CENTRAL, seed=3, policy=policy)
     ordered_s = next(observations.time_s for observations in policy.seen if observations.reason[0] == 0)
     hop_s = 10000.0 / 2e5 + 1e-5
-    booked = [observations.time_s for observations in policy.seen if observations.status[0, 0, ORDERED_PAIRS] == 3]
+    booked = [
+        observations.time_s for observations in policy.seen if observations.status[0, 0, ORDERED_PAIRS] == 3
+    ]
     assert min(booked) == pytest.approx(ordered_s + 0.02, abs=0.02)
-    seen_s = [observations.time_s for observations in policy.seen if observations.status[0, 0, FREE_MEMORIES] < 16]
+    seen_s = [
+        observations.time_s for observations in policy.seen if observations.status[0, 0, FREE_MEMORIES] < 16
+    ]
     # The command travels two hops, the first epoch after it is reported, and the report travels back.
     assert ordered_s + 4 * hop_s <= min(seen_s) <= ordered_s + 4 * hop_s + 2 * 0.02 + 1e-9
     ages = policy.seen[-1].status_age_s[0]
@@ -211,11 +233,13 @@ def test_a_reserve_message_ahead_of_a_failed_swap_still_takes_qubits(line, scrip
     scenario = line(nodes=8, hop_km=20.0, source_rate_hz=1e6, swap_success_probability=0.0, measured_s=0.1)
     # Word of a lost pair and of the qubits that are free again takes longer than the reserve message.
     object.__setattr__(scenario.links, "processing_delay_s", 0.003)
-    policy = script(lambda observations: orders.pop() if orders and observations.reason[0] == 0 else Decisions())
+    policy = script(
+        lambda observations: orders.pop() if orders and observations.reason[0] == 0 else Decisions()
+    )
     simulation = Simulation(scenario, LOCAL, seed=1, recorder=MemoryRecorder(), policy=policy)
     held = [0] * 8
-    taken = simulation._world.memories.take
-    simulation._world.memories.take = lambda node, count, *, stock: (
+    taken = simulation._state.memories.take
+    simulation._state.memories.take = lambda node, count, *, stock: (
         held.__setitem__(node, held[node] + count) or taken(node, count, stock=stock)
     )
     while (observations := simulation.advance()) is not None:
@@ -233,14 +257,17 @@ def test_nodes_that_have_not_heard_of_a_failure_release_at_the_expiry(line, scri
     delay_s = 200.0 / 2e5 + 1e-5
     expires_s = 0.02 + 5.5 * delay_s
     orders = [Decisions(allocations=(order((0, 1, 2, 3, 4), expires_s, pairs=5),))]
-    policy = script(lambda observations: orders.pop() if observations.reason[0] == 0 and orders else Decisions())
+    policy = script(
+        lambda observations: orders.pop() if observations.reason[0] == 0 and orders else Decisions()
+    )
     policy.acts_every_epoch = True
     scenario = _with_plane(_short(line(nodes=5, hop_km=200.0)), decision_epoch_s=1e-4)
     simulate(scenario, LOCAL, seed=3, policy=policy)
     held_s = [
         observations.time_s
         for observations in policy.seen
-        if 0 in observations.site.tolist() and observations.status[observations.site.tolist().index(0), 0, FREE_MEMORIES] < 16
+        if 0 in observations.site.tolist()
+        and observations.status[observations.site.tolist().index(0), 0, FREE_MEMORIES] < 16
     ]
     assert expires_s - 1e-4 <= max(held_s) <= expires_s
 
@@ -249,7 +276,9 @@ def test_the_book_counts_the_pairs_that_each_link_makes(line, script, arrive):
     """Rounds (2, 0, 1): four, one and two pairs are on order at the ends of the three links."""
     arrive([(1.0, 0, 3), (1.5, 0, 3)], patience_s=4.0)
     orders = [Decisions(allocations=(order((0, 1, 2, 3), 4.9, request=0, rounds=(2, 0, 1)),))]
-    policy = script(lambda observations: orders.pop() if observations.reason[0] == 0 and orders else Decisions())
+    policy = script(
+        lambda observations: orders.pop() if observations.reason[0] == 0 and orders else Decisions()
+    )
     simulate(line(nodes=4, source_rate_hz=0.1, measured_s=4.0), CENTRAL, seed=5, policy=policy)
     later = next(observations for observations in policy.seen if observations.time_s >= 1.5)
     assert later.status[0, :, ORDERED_PAIRS].tolist() == [4.0, 5.0, 3.0, 2.0]

@@ -52,20 +52,20 @@ _CHECK_EVERY = 7
 
 def assert_all_is_over(simulation: Simulation) -> None:
     """Long after the last deadline and the last expiry nothing is kept of them anywhere."""
-    world, desk = simulation._world, simulation._desk
-    pools = range(world.memories.pools)
-    assert not any(map(world.memories.held, pools))
-    assert not any(world.memories.foreign)
-    assert not world.ledger.live
-    assert not world.claims.open
-    assert not world.requests.open
-    assert not any(world.requests.waiting.values())
-    assert not desk.holding()
-    assert not desk.ordered.any()
-    assert not any(desk.stocking.values())
-    assert not any(map(len, (*world.stock.owned, *world.stock.seen, *world.stock.leaving)))
-    assert not world.stock._gone_unseen
-    assert not any(mode.claim for link in world.attempts.values() for mode in link._modes)
+    state, control_plane = simulation._state, simulation._control_plane
+    pools = range(state.memories.pools)
+    assert not any(map(state.memories.held, pools))
+    assert not any(state.memories.foreign)
+    assert not state.ledger.live
+    assert not state.claims.open
+    assert not state.requests.open
+    assert not any(state.requests.waiting.values())
+    assert not control_plane.holding()
+    assert not control_plane.ordered.any()
+    assert not any(control_plane.stocking.values())
+    assert not any(map(len, (*state.stock.owned, *state.stock.seen, *state.stock.leaving)))
+    assert not state.stock._gone_unseen
+    assert not any(mode.claim for link in state.attempts.values() for mode in link._modes)
 
 
 def assert_books(tables) -> None:
@@ -210,7 +210,9 @@ _SCENARIOS = st.builds(
     forecasting=st.just(Forecasting(history_s=5.0)),
     window=st.just(Window(warm_up_s=0.1, measured_s=END_S - 0.1)),
 )
-_ARMS = st.builds(Arm, name=st.sampled_from(("local-minhop", "central-fcfs")), pregeneration=st.just("virtual-link"))
+_ARMS = st.builds(
+    Arm, name=st.sampled_from(("local-minhop", "central-fcfs")), pregeneration=st.just("virtual-link")
+)
 
 
 def play(scenario: Scenario, arm: Arm, seed: int, recorder, *, watched: bool = False) -> Simulation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 
-from qdpem.simulation.run import settled_heap
+from qdpem.simulation.run import frozen_gc
 
 
 class Knot:
@@ -20,7 +20,7 @@ def test_what_an_earlier_run_left_is_gone_when_the_next_begins() -> None:
     try:
         left = weakref.ref(Knot())
         assert left() is not None
-        with settled_heap():
+        with frozen_gc():
             assert left() is None
     finally:
         gc.enable()
@@ -28,7 +28,7 @@ def test_what_an_earlier_run_left_is_gone_when_the_next_begins() -> None:
 
 def test_the_collector_is_afterwards_as_it_was() -> None:
     before = gc.get_threshold(), gc.get_freeze_count()
-    with settled_heap():
+    with frozen_gc():
         assert gc.get_freeze_count() > before[1]
         assert gc.get_threshold() != before[0]
     assert (gc.get_threshold(), gc.get_freeze_count()) == before

@@ -107,7 +107,11 @@ measured_s = 50
 
 @pytest.mark.parametrize(
     ("arm", "least_hz", "most_hz"),
-    [("local-expected-delay", 0.9 * 3.0, 3.0), ("central-expected-delay", 0.95 * 3.0, 3.0), ("local-minhop", 0.9, 2.0)],
+    [
+        ("local-expected-delay", 0.9 * 3.0, 3.0),
+        ("central-expected-delay", 0.95 * 3.0, 3.0),
+        ("local-minhop", 0.9, 2.0),
+    ],
 )
 def test_a_diamond_gives_what_both_its_repeaters_give(arm: str, least_hz: float, most_hz: float) -> None:
     """Two ways of two links, over repeaters of 1 and 2 swaps/s: 3/s; minimum hops takes one of them.
@@ -127,7 +131,7 @@ MADE_HZ, ASKED_HZ, LIFE_S, PATIENCE_S, WASTE, MOST = 1.0, 0.5, 4.0, 0.08, 0.5, 3
 STEP_S = 0.1
 
 
-class Shelf:
+class StockByEnds:
     """The decision process of that link in steps of STEP_S: states are ages in steps, oldest first."""
 
     def __init__(self, *, most: int, life_s: float, waste: float) -> None:
@@ -175,13 +179,13 @@ class Shelf:
 
 
 @pytest.fixture(scope="module")
-def shelf() -> Shelf:
-    return Shelf(most=MOST, life_s=LIFE_S, waste=WASTE)
+def shelf() -> StockByEnds:
+    return StockByEnds(most=MOST, life_s=LIFE_S, waste=WASTE)
 
 
 def test_the_decision_process_agrees_with_a_closed_form() -> None:
     """One pair that hardly ages lies ready for the share m/(m + a) of the time (two-state chain)."""
-    found = Shelf(most=1, life_s=100.0, waste=0.0).gain_hz(base=1)
+    found = StockByEnds(most=1, life_s=100.0, waste=0.0).gain_hz(base=1)
     there = MADE_HZ / (MADE_HZ + ASKED_HZ)
     at_once = -math.expm1(-MADE_HZ * PATIENCE_S)
     # Steps of 0.1 s allow one event each: a few per cent.
@@ -223,7 +227,7 @@ def score(run: Run, *, measured_s: float) -> float:
 
 @pytest.mark.slow
 def test_base_stock_of_one_link_is_near_the_best_rule_and_its_best_level_is_the_best_one(
-    line: Callable[..., Scenario], shelf: Shelf
+    line: Callable[..., Scenario], shelf: StockByEnds
 ) -> None:
     """Exact dynamic programming against `local-stock` with elementary stock; runs of 1500 s.
 
@@ -277,7 +281,9 @@ def record() -> Callable[..., Tables]:
 
     @cache
     def tables(name: str, pregeneration: Pregeneration, forecaster: str) -> Tables:
-        run = simulate(parse_scenario(_SMALL), Arm(name=name, pregeneration=pregeneration, forecaster=forecaster), seed=3)
+        run = simulate(
+            parse_scenario(_SMALL), Arm(name=name, pregeneration=pregeneration, forecaster=forecaster), seed=3
+        )
         assert run.tables is not None
         return {
             table: run.tables[table] for table in ("requests", "claims", "allocations", "path_steps", "pairs")

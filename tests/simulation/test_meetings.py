@@ -148,7 +148,10 @@ class Blind:
             aged = (observation.stock_ready[0] == 1) & (observation.stock_age_s[0] >= self._least_age_s)
             for place, request in enumerate(observation.request_id[0].tolist()):
                 if request >= 0 and (not self._order or aged.any()):
-                    ends = int(observation.request_source[0, place]), int(observation.request_destination[0, place])
+                    ends = (
+                        int(observation.request_source[0, place]),
+                        int(observation.request_destination[0, place]),
+                    )
                     made.append(
                         self._allocation(
                             self._path or self._context.routes.paths(*ends)[0].nodes,
@@ -280,7 +283,9 @@ def test_late_word_of_a_failure_does_not_reject_what_came_after_it(arrive):
     """Node 0 is away for 1 ms, and asks 0.2 ms later; the controller hears of the failure at 3 ms."""
     unavailable = ScheduledOutage(kind="node", name="n0", from_s=0.5, until_s=0.501)
     arrive([(0.4999, 0, 4), (0.5012, 0, 4)], patience_s=1.0, target_fidelity=0.51)
-    scenario = _stable(replace(_line(5, hop_km=300.0), outages=Outages(scheduled=(unavailable,))), epoch_s=0.1)
+    scenario = _stable(
+        replace(_line(5, hop_km=300.0), outages=Outages(scheduled=(unavailable,))), epoch_s=0.1
+    )
     requests = simulate(scenario, Arm(name="central-fcfs"), seed=3).tables["requests"]
     outcomes = dict(zip(requests["request"].tolist(), requests["outcome"].tolist(), strict=True))
     assert outcomes == {0: OUTCOMES.index("rejected"), 1: OUTCOMES.index("delivered")}

@@ -95,7 +95,9 @@ def test_a_long_pair_holds_a_qubit_of_the_links_through_which_it_left(line, scri
     assert allocations["refused_at"][by_id].tolist() == [-1, -1, 2, 0, -1]
     assert set(allocations["cause"][by_id][2:4]) == {CAUSES.index("memory")}
     # Node 0 is asked at each arrival there: all free; then the long pair; so again; and again.
-    free = [observation.status[0, 0, FREE_MEMORIES] for observation in policy.seen if observation.reason[0] == 0]
+    free = [
+        observation.status[0, 0, FREE_MEMORIES] for observation in policy.seen if observation.reason[0] == 0
+    ]
     assert free == [1.0, 1.0, 2.0, 0.0, 0.0]
 
 
@@ -105,7 +107,9 @@ def test_links_with_qubits_of_their_own_do_not_take_each_others(line, script, ar
     rule = lambda observations: Decisions(  # noqa: E731
         allocations=tuple(
             order((1, int(there)), 2.0, request=int(one))
-            for one, there in zip(observations.request_id[0], observations.request_destination[0], strict=True)
+            for one, there in zip(
+                observations.request_id[0], observations.request_destination[0], strict=True
+            )
             if one >= 0
         )
     )

@@ -59,7 +59,14 @@ def test_a_site_with_requests_waiting_is_asked_when_the_news_comes(line, script,
     asked = []
     while (observations := simulation.advance()) is not None:
         decisions = simulation.policy.act(observations)
-        asked.append((observations.time_s, REASONS[int(observations.reason[0])], observations.unavailable(), len(decisions.allocations)))
+        asked.append(
+            (
+                observations.time_s,
+                REASONS[int(observations.reason[0])],
+                observations.unavailable(),
+                len(decisions.allocations),
+            )
+        )
         simulation.apply(decisions)
     unavailable = Unavailable(links=frozenset({2}))
     assert asked[:2] == [
@@ -124,7 +131,10 @@ def test_the_controller_fails_and_returns(line, script, arrive):
         waiting = [column for column, name in enumerate(observations.request_id[0].tolist()) if name >= 0]
         made = []
         for column in waiting:
-            ends = int(observations.request_source[0, column]), int(observations.request_destination[0, column])
+            ends = (
+                int(observations.request_source[0, column]),
+                int(observations.request_destination[0, column]),
+            )
             made.append(
                 Allocation(
                     source=ends[0],
@@ -158,6 +168,6 @@ def test_word_of_a_refusal_goes_along_the_path_while_the_controller_iscut_off(li
     whole = cut_off(line(nodes=6, source_rate_hz=1e-3), "link", "n3/n4", 1.1, 3.0)
     for scenario, hops in ((whole, 4), (cut_off(whole, "controller", "", 1.05, 3.0), 2)):
         run = Halted(scenario, CENTRAL, script(on_arrival((3, 4, 5))))
-        assert run.simulation._desk.controller == 2
+        assert run.simulation._control_plane.controller == 2
         assert run.until(1.1 + (hops - 0.01) * DELAY_S).held[3:] == [0, 0, 1]
         assert run.until(1.1 + (hops + 0.01) * DELAY_S).held[3:] == [0, 0, 0]

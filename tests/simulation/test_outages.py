@@ -29,10 +29,10 @@ def test_a_link_is_cut_local(line, script, arrive):
     run = Halted(cut_off(line(nodes=4, source_rate_hz=1e-3), "link", "n1/n2", cut_s, 3.0), LOCAL, policy)
     # All have granted, and all links are at work.
     assert run.until(np.nextafter(cut_s, 0.0)).held == [1, 2, 2, 1]
-    assert len(run.world.claims.open) == 3
+    assert len(run.state.claims.open) == 3
     assert run.until(cut_s).held == [1, 0, 0, 1]
     # The two ends of the cut withdraw for the links beside it as well.
-    assert not run.world.claims.open
+    assert not run.state.claims.open
     assert run.until(cut_s + 0.999 * DELAY_S).held == [1, 0, 0, 1]
     assert run.until(cut_s + 1.001 * DELAY_S).held == [0, 0, 0, 0]
     tables = run.finish()
@@ -58,7 +58,7 @@ def test_a_link_is_cut_central(line, script, arrive):
     cut_s = 1.1
     scenario = cut_off(line(nodes=4, source_rate_hz=1e-3), "link", "n2/n3", cut_s, 3.0)
     run = Halted(scenario, CENTRAL, script(on_arrival((0, 1, 2, 3))))
-    assert run.simulation._desk.controller == 1
+    assert run.simulation._control_plane.controller == 1
     assert run.until(np.nextafter(cut_s, 0.0)).held == [1, 2, 2, 1]
     assert run.until(cut_s).held == [1, 2, 0, 0]
     # One hop to the controller, at node 1, and two to node 0.
@@ -99,8 +99,8 @@ def test_light_on_its_way_through_a_cut_link_is_lost(line, script, arrive):
     cut_s = born_s - 0.5 * DELAY_S
     run = Halted(cut_off(scenario, "link", "n0/n1", cut_s, 16.5), LOCAL, script(on_arrival((0, 1))))
     run.until(cut_s)
-    assert not run.world.claims.open
-    assert not run.world.ledger.live
+    assert not run.state.claims.open
+    assert not run.state.ledger.live
     tables = run.finish()
     assert not len(tables["pairs"]["pair"])
     assert tables["claims"]["end"].tolist() == [CLAIM_ENDS.index("granted")]
@@ -115,18 +115,18 @@ def test_stored_pairs_survive_their_link_but_not_their_node(line, script, arrive
     scenario = cut_off(line(nodes=3, source_rate_hz=600.0), "link", "n0/n1", 3.0, 4.0)
     scenario = cut_off(scenario, "node", "n1", 5.0, 6.0)
     run = Halted(scenario, LOCAL, script(rule)).until(2.9)
-    (pair,) = run.world.ledger.live.values()
+    (pair,) = run.state.ledger.live.values()
     assert run.held == [1, 1, 0]
     assert run.until(4.5).held == [1, 1, 0]
-    assert pair.id in run.world.ledger.live
+    assert pair.id in run.state.ledger.live
     assert run.until(5.0).held == [1, 0, 0]
-    assert not run.world.ledger.live
+    assert not run.state.ledger.live
     # What the owner believes changes when the word has come.
-    assert run.world.stock.seen[0]
-    assert not run.world.stock.owned[0]
+    assert run.state.stock.seen[0]
+    assert not run.state.stock.owned[0]
     run.until(5.0 + 1.001 * DELAY_S)
     assert run.held == [0, 0, 0]
-    assert not run.world.stock.seen[0]
+    assert not run.state.stock.seen[0]
     pairs = run.finish()["pairs"]
     assert (pairs["end_s"][0], pairs["end"][0]) == (5.0, PAIR_ENDS.index("lost"))
 
@@ -141,7 +141,7 @@ def test_an_end_that_fails_before_it_hears_frees_its_qubit_once(line, script, ar
     assert run.held == [0, 1]
     assert run.until(5.0 + 0.5 * DELAY_S).held == [0, 0]
     assert run.until(5.0 + 2 * DELAY_S).held == [0, 0]
-    assert run.world.memories.foreign == [0, 0]
+    assert run.state.memories.foreign == [0, 0]
 
 
 def test_a_node_fails_with_pairs_in_the_making(line, script, arrive):
@@ -158,10 +158,10 @@ def test_a_node_fails_with_pairs_in_the_making(line, script, arrive):
     run = Halted(cut_off(scenario, "node", "n2", fails_s, 9.0), LOCAL, script(on_arrival((0, 1, 2, 3))))
     run.until(np.nextafter(fails_s, 0.0))
     assert run.held == [1, 2, 2, 1]
-    assert len(run.world.ledger.live) == 3
+    assert len(run.state.ledger.live) == 3
     run.until(fails_s)
     assert run.held == [1, 2, 0, 1]
-    assert [(pair.first, pair.second) for pair in run.world.ledger.live.values()] == [(0, 1)]
+    assert [(pair.first, pair.second) for pair in run.state.ledger.live.values()] == [(0, 1)]
     assert run.until(fails_s + 1.001 * DELAY_S).held == [1, 0, 0, 0]
     assert run.until(fails_s + 2.001 * DELAY_S).held == [0, 0, 0, 0]
     allocations = run.finish()["allocations"]
@@ -181,13 +181,13 @@ def test_pairs_held_for_a_request_are_lost_with_its_destination(line, script, ar
     fails_s = float(0.5 * (first_s + second_s))
     run = Halted(cut_off(scenario, "node", "n1", fails_s, 16.5), LOCAL, script(on_arrival((0, 1), pairs=2)))
     run.until(np.nextafter(fails_s, 0.0))
-    (request,) = run.world.requests.open.values()
+    (request,) = run.state.requests.open.values()
     assert len(request.held) == 1
     assert run.held == [2, 2]
     assert run.until(fails_s).held == [2, 0]
     assert not request.held
     assert request.open
-    assert not run.world.ledger.live
+    assert not run.state.ledger.live
     assert run.until(fails_s + 1.001 * DELAY_S).held == [0, 0]
     assert run.finish()["requests"]["outcome"].tolist() == [OUTCOMES.index("expired")]
 

@@ -20,7 +20,12 @@ ARMS = (
     Arm(name="local-minhop"),
     Arm(name="local-stock"),
     Arm(name="central-fcfs"),
-    Arm(name="central-stock", policy="central-expected-delay", pregeneration="end-to-end", forecaster="constant"),
+    Arm(
+        name="central-stock",
+        policy="central-expected-delay",
+        pregeneration="end-to-end",
+        forecaster="constant",
+    ),
     Arm(name="dpem"),
 )
 REFUSED, OUTAGE = ALLOCATION_ENDS.index("refused"), CAUSES.index("outage")
@@ -156,7 +161,7 @@ def test_nothing_leaks_at_any_decision_or_change(line, arm, changes):
     simulation._outages._check = lambda: (check(), checked.append(simulation.now_s))
     while (observations := simulation.advance()) is not None:
         simulation.check()
-        assert not any(simulation._world.absent.sites[site] for site in observations.site.tolist())
+        assert not any(simulation._state.availability.sites[site] for site in observations.site.tolist())
         simulation.apply(simulation.policy.act(observations))
     tables = recorder.tables()
     outages = tables["outages"]

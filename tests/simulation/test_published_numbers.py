@@ -92,7 +92,13 @@ def test_what_a_failed_swap_loses_is_made_anew_in_qubits_that_are_free(line, arr
         heard_s = failed_s + word * delay_s
         assert again_s == pytest.approx(heard_s[heard_s < 2.0], abs=1e-9)
     for observations in policy.seen:
-        held = dict(zip(observations.site.tolist(), (2.0 - observations.status[:, 0, FREE_MEMORIES]).tolist(), strict=True))
+        held = dict(
+            zip(
+                observations.site.tolist(),
+                (2.0 - observations.status[:, 0, FREE_MEMORIES]).tolist(),
+                strict=True,
+            )
+        )
         most = (1, 2, 1) if 1.0 <= observations.time_s <= 2.0 else (0, 0, 0)
         assert all(0 <= count <= most[node] for node, count in held.items())
     assert tables["requests"]["outcome"].tolist() == [OUTCOMES.index("expired")]
@@ -121,7 +127,7 @@ def test_swaps_of_probability_02_succeed_so_often_and_leave_no_qubit_held(line, 
     delivered = (tables["requests"]["outcome"] == OUTCOMES.index("delivered")).sum()
     assert delivered == (pairs["end"][made] == PAIR_ENDS.index("delivered")).sum()
     assert set(pairs["end"][made].tolist()) <= {PAIR_ENDS.index("delivered"), PAIR_ENDS.index("expired")}
-    assert [simulation._world.memories.held(node) for node in range(3)] == [0, 0, 0]
+    assert [simulation._state.memories.held(node) for node in range(3)] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 2])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from qdpem.events.tables import PAIR_ENDS, TABLES
-from qdpem.records.compare import same_data
+from qdpem.records.compare import differing_data_sets
 from qdpem.records.reader import open_record
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.run import simulate
@@ -73,11 +73,16 @@ SCENARIOS = {
 ARMS = {
     "local-minhop": Arm(name="local-minhop"),
     "local-stock": Arm(name="local-stock"),
-    "virtual-stock": Arm(name="virtual-stock", policy="local-stock", pregeneration="virtual-link", forecaster="ewma"),
+    "virtual-stock": Arm(
+        name="virtual-stock", policy="local-stock", pregeneration="virtual-link", forecaster="ewma"
+    ),
     "central-fcfs": Arm(name="central-fcfs"),
     "central-expected-delay": Arm(name="central-expected-delay"),
     "central-stock": Arm(
-        name="central-stock", policy="central-expected-delay", pregeneration="end-to-end", forecaster="clairvoyant"
+        name="central-stock",
+        policy="central-expected-delay",
+        pregeneration="end-to-end",
+        forecaster="clairvoyant",
     ),
     "dpem": Arm(name="dpem"),
     "dpem-filter": Arm(name="dpem-filter", policy="dpem", forecaster="bayes-filter"),
@@ -124,7 +129,7 @@ def folders(tmp_path_factory):
 def test_two_processes_record_the_same_bytes(scenario, arm, folders):
     """Hash seeds 1 and 4242, arms in opposite order: not one bit of one data set differs."""
     first, second = (folder / f"{arm}-{scenario}.h5" for folder in folders)
-    assert same_data(first, second) == []
+    assert differing_data_sets(first, second) == []
     tables = open_record(first).tables
     pairs, allocations = tables["pairs"], tables["allocations"]
     ends = {PAIR_ENDS[code] for code in np.unique(pairs["end"]).tolist()}
@@ -140,7 +145,9 @@ def test_two_processes_record_the_same_bytes(scenario, arm, folders):
 @pytest.mark.slow
 def test_the_comparison_can_fail(folders):
     """Another arm on the same scenario and seed shares the map and the forecast's absence, not the events."""
-    differing = same_data(folders[0] / "local-minhop-sources.h5", folders[1] / "central-fcfs-sources.h5")
+    differing = differing_data_sets(
+        folders[0] / "local-minhop-sources.h5", folders[1] / "central-fcfs-sources.h5"
+    )
     assert {"pairs/born_s", "claims/end_s", "requests/outcome"} <= set(differing)
     assert not {"nodes/source_rate_hz", "links/length_km", "nodes/name"} & set(differing)
 

@@ -19,7 +19,7 @@ from qdpem.simulation.resources.clock import Clock
 from qdpem.simulation.resources.inventory import Stock
 from qdpem.simulation.resources.ledger import Ledger
 from qdpem.simulation.resources.memories import Memories
-from qdpem.simulation.resources.messages import Mail
+from qdpem.simulation.resources.messages import MessageCounter
 from qdpem.simulation.resources.repeaters import Repeater
 from qdpem.simulation.resources.requests import Request, RequestBook
 from qdpem.simulation.resources.sources import Source
@@ -256,7 +256,7 @@ class Shelf:
             clock=self.clock,
             ledger=self.ledger,
             memories=self.memories,
-            mail=Mail(lambda _: None),
+            message_counter=MessageCounter(lambda _: None),
         )
 
     def keep(self, first: int, second: int, until_s: float = 100.0):
@@ -358,13 +358,13 @@ def test_pairs_that_waited_have_aged_until_the_last_of_all_was_ready():
         0,
     )
     book.arrive(request)
-    lane = SimpleNamespace(link_hops=1, consumed=lambda: None, reservation=None)
+    generation = SimpleNamespace(link_hops=1, consumed=lambda: None, reservation=None)
     pairs = [
         shelf.ledger.birth(0, sender=0, ends=(0, 1), now_s=0.0, allocation=0),
         shelf.ledger.birth(0, sender=0, ends=(0, 1), now_s=0.0, allocation=0),
     ]
     due = [shelf.ledger.fidelity(pair, 3.0) for pair in pairs]
-    book.receive(request, lane, pairs[0], ready_s=3.0, operated_s=1.0)
-    book.receive(request, lane, pairs[1], ready_s=2.0, operated_s=1.0)
+    book.receive(request, generation, pairs[0], ready_s=3.0, operated_s=1.0)
+    book.receive(request, generation, pairs[1], ready_s=2.0, operated_s=1.0)
     assert [row[-1] for row in shelf.rows] == pytest.approx(due, abs=1e-15)
     assert len(written) == 1

@@ -79,7 +79,7 @@ def _check_books(tables, simulation):
     ends_s = np.array([claims_end_s[allocation] for allocation in claims["allocation"].tolist()])
     assert (claims["end_s"] <= ends_s).all()
     for node in range(simulation.network.node_count):
-        assert 0 <= simulation._world.memories.foreign[node] <= simulation.network.memories[node] / 4
+        assert 0 <= simulation._state.memories.foreign[node] <= simulation.network.memories[node] / 4
 
 
 _OUTAGES = st.none() | st.fixed_dictionaries(
@@ -189,7 +189,9 @@ def test_a_qubit_is_counted_where_its_half_left_also_where_paths_part(line, arm)
     """On a grid two remote pairs of the same nodes may have left through different links."""
     scenario = line(rate_hz=2.0, measured_s=20.0, memory_reading="memories_per_link", memories=8)
     grid = Topology(kind="grid", parameters={"rows": 2, "columns": 3, "hop_km": 20.0})
-    policy, tables, simulation = _play(replace(scenario, topology=grid), Arm(name=arm, pregeneration="virtual-link"), 7)
+    policy, tables, simulation = _play(
+        replace(scenario, topology=grid), Arm(name=arm, pregeneration="virtual-link"), 7
+    )
     assert min(policy.counts.values()) > 0
     _check_books(tables, simulation)
     ports: dict[tuple[int, int], set[tuple[int, int]]] = {}

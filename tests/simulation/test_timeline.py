@@ -123,7 +123,9 @@ def test_failed_distillation_makes_anew_just_what_it_spent(line, script, arrive,
     serve = lambda observations: Decisions(  # noqa: E731
         allocations=tuple(
             order((0, 1), float(deadline_s), request=int(request), rounds=rounds)
-            for request, deadline_s in zip(observations.request_id[0], observations.request_deadline_s[0], strict=True)
+            for request, deadline_s in zip(
+                observations.request_id[0], observations.request_deadline_s[0], strict=True
+            )
             if request >= 0
         )
     )
@@ -267,7 +269,10 @@ def test_a_virtual_link_joins_links_that_are_distilled(line, script, arrive):
     arrive([(1.0, 0, 3), (4.0, 0, 3)])
     made = [_stock((0, 1, 2), expires_s=9.0), _serve((0, 2, 3), expires_s=9.0, request=1, rounds=1)]
     run = simulate(
-        line(nodes=4), Arm(name="local-minhop", pregeneration="virtual-link"), seed=5, policy=script(each(made))
+        line(nodes=4),
+        Arm(name="local-minhop", pregeneration="virtual-link"),
+        seed=5,
+        policy=script(each(made)),
     )
     requests, allocations = run.tables["requests"], run.tables["allocations"]
     assert requests["outcome"][requests["request"] == 1] == OUTCOMES.index("delivered")
@@ -284,7 +289,10 @@ def test_stock_can_be_made_over_a_stocked_pair(line, script, arrive):
     arrive([(1.0, 0, 3), (4.0, 0, 3)])
     made = [_stock((0, 1, 2), expires_s=9.0), _stock((0, 2, 3), expires_s=9.0)]
     run = simulate(
-        line(nodes=4), Arm(name="local-minhop", pregeneration="virtual-link"), seed=5, policy=script(each(made))
+        line(nodes=4),
+        Arm(name="local-minhop", pregeneration="virtual-link"),
+        seed=5,
+        policy=script(each(made)),
     )
     assert (run.tables["allocations"]["end"] == ALLOCATION_ENDS.index("done")).all()
     pairs = run.tables["pairs"]

@@ -38,7 +38,9 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports without figures, for tests that only look at what was run: drawing takes as long as running."""
-    monkeypatch.setattr("qdpem.study.run.draw_appendix", lambda result, *, command: Appendix(command=command))
+    monkeypatch.setattr(
+        "qdpem.study.run.build_appendix", lambda result, *, command: Appendix(command=command)
+    )
 
 
 @pytest.fixture

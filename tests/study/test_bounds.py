@@ -19,7 +19,7 @@ from qdpem.scenario.schema import Scenario
 from qdpem.study.analysis.metric_formats import BOUND_HEADINGS, BOUND_SHARES
 from qdpem.study.bounds import BoundTask, read_bounds, with_shares, write_bounds
 from qdpem.study.plan import without_study
-from qdpem.study.progress import Moment
+from qdpem.study.progress import StudyProgress
 from qdpem.study.report.terminal import print_study
 from qdpem.study.run import study
 
@@ -73,7 +73,7 @@ def test_bounds_are_the_last_rows_of_tables(small_scenario: Scenario, tmp_path: 
 
 
 def test_progress_is_told_while_bounds_are_worked_out(small_scenario: Scenario, tmp_path: Path) -> None:
-    told: list[Moment] = []
+    told: list[StudyProgress] = []
     study(small_scenario, directory=tmp_path, progress=told.append)
     (tmp_path / "bounds/1001.json").unlink()
     assert [one.work for one in told] == sorted((one.work for one in told), reverse=True)  # runs come first
@@ -94,7 +94,7 @@ def test_a_bound_on_its_way_is_named_with_its_seconds(
     """A bound that takes until it was seen to be on its way."""
     from qdpem.study import bounds
 
-    seen: list[Moment] = []
+    seen: list[StudyProgress] = []
 
     def slow(*arguments: object, on_progress, **options: object):
         on_progress("with stock", None)

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.arms import resolve_arm
-from qdpem.study.analysis.contrasts import ladder_notes, ladder_pairs, ladders
-from qdpem.study.analysis.metric_formats import CONTENTION, DELIVERY, MEASURES
+from qdpem.study.analysis.contrasts import contrast_families, contrast_notes, contrast_pairs
+from qdpem.study.analysis.metric_formats import CONTENTION, DELIVERY, METRIC_FORMATS
 from qdpem.study.analysis.statistics import holm, paired_difference
-from qdpem.study.report.findings import readings
+from qdpem.study.report.findings import findings
 from qdpem.study.report.html import Appendix, render_report
 from qdpem.study.report.markdown import results_markdown
 from qdpem.study.report.terminal import print_study
@@ -23,26 +23,33 @@ LOCAL = (
     Arm(name="plain", policy="local-expected-delay"),
     Arm(name="links", policy="local-expected-delay", pregeneration="link", forecaster="constant"),
     Arm(name="end-to-end", policy="local-stock"),
-    Arm(name="virtual-link", policy="local-expected-delay", pregeneration="virtual-link", forecaster="constant"),
+    Arm(
+        name="virtual-link",
+        policy="local-expected-delay",
+        pregeneration="virtual-link",
+        forecaster="constant",
+    ),
 )
 
 
 def names(*arms: Arm) -> dict[str, list[tuple[str, str]]]:
-    found = ladder_pairs([resolve_arm(arm) for arm in arms])
+    found = contrast_pairs([resolve_arm(arm) for arm in arms])
     return {setting: [(one.name, other.name) for one, other in pairs] for setting, pairs in found.items()}
 
 
 def test_rights_climb_in_their_order_whatever_the_order_of_arms() -> None:
     """local-stock is local-expected-delay with other defaults: the same rule."""
-    steps = [("plain", "links"), ("links", "end-to-end"), ("end-to-end", "virtual-link")]
-    assert names(*LOCAL)["pregeneration"] == steps
-    assert names(*reversed(LOCAL))["pregeneration"] == steps
+    contrasts = [("plain", "links"), ("links", "end-to-end"), ("end-to-end", "virtual-link")]
+    assert names(*LOCAL)["pregeneration"] == contrasts
+    assert names(*reversed(LOCAL))["pregeneration"] == contrasts
     assert names(*LOCAL)["forecaster"] == []
     assert names(LOCAL[0], LOCAL[3])["pregeneration"] == [("plain", "virtual-link")]
 
 
 def test_other_control_rules_and_parameters_are_other_ladders() -> None:
-    central = Arm(name="central", policy="central-expected-delay", pregeneration="link", forecaster="constant")
+    central = Arm(
+        name="central", policy="central-expected-delay", pregeneration="link", forecaster="constant"
+    )
     prices = Arm(name="prices", policy="local-price-based")
     tuned = Arm(name="tuned", policy="local-expected-delay", parameters={"max_loaded_delay": 3.0})
     default = Arm(name="default", policy="local-expected-delay", parameters={"max_loaded_delay": 2.0})
@@ -56,13 +63,22 @@ def test_forecasts_are_told_from_constant_knowledge() -> None:
         return Arm(name=forecaster, policy="local-stock", forecaster=forecaster)
 
     seen = [stock(one) for one in ("bayes-filter", "constant", "ewma", "none")]
-    assert names(*seen)["forecaster"] == [("none", "constant"), ("constant", "bayes-filter"), ("constant", "ewma")]
+    assert names(*seen)["forecaster"] == [
+        ("none", "constant"),
+        ("constant", "bayes-filter"),
+        ("constant", "ewma"),
+    ]
     assert names(seen[0], seen[3])["forecaster"] == [("none", "bayes-filter")]
     assert names(seen[0], seen[2])["forecaster"] == [("bayes-filter", "ewma")]
     assert names(seen[1])["forecaster"] == []
     # A forecast is no right: with a forecast there is no step from an arm that only serves.
     assert names(LOCAL[0], seen[0])["pregeneration"] == []
-    elsewhere = Arm(name="links-bayes-filter", policy="local-expected-delay", pregeneration="link", forecaster="bayes-filter")
+    elsewhere = Arm(
+        name="links-bayes-filter",
+        policy="local-expected-delay",
+        pregeneration="link",
+        forecaster="bayes-filter",
+    )
     assert names(seen[1], elsewhere) == {"pregeneration": [], "forecaster": []}
     assert names(seen[0], elsewhere)["pregeneration"] == [("links-bayes-filter", "bayes-filter")]
 
@@ -74,11 +90,14 @@ def climbing(made_result):
     base = generator.uniform(0.4, 0.6, size=6)
     arms = [
         resolve_arm(one)
-        for one in (*LOCAL, Arm(name="tuned", policy="local-expected-delay", parameters={"max_loaded_delay": 3.0}))
+        for one in (
+            *LOCAL,
+            Arm(name="tuned", policy="local-expected-delay", parameters={"max_loaded_delay": 3.0}),
+        )
     ]
     gains = (0.0, 0.1, 0.09, 0.11, 0.01)
     scores = {
-        arm.name: {measure.metric: [1.0] * 6 for measure in MEASURES}
+        arm.name: {measure.metric: [1.0] * 6 for measure in METRIC_FORMATS}
         | {
             DELIVERY.metric: (base + gain + generator.normal(0.0, 0.004, size=6)).tolist(),
             CONTENTION.metric: (2.0 + 10.0 * gain + generator.normal(0.0, 0.1, size=6)).tolist(),
@@ -89,22 +108,22 @@ def climbing(made_result):
 
 
 def test_steps_are_paired_differences_with_holm_over_the_table(climbing) -> None:
-    [ladder] = ladders(climbing)
+    [family] = contrast_families(climbing)
     for metric in (DELIVERY.metric, CONTENTION.metric):
         scores = climbing.scores(metric)
         found = {
-            step.upper.name: paired_difference(
-                scores[step.upper.name], reference=scores[step.lower.name], key="any"
+            contrast.upper.name: paired_difference(
+                scores[contrast.upper.name], reference=scores[contrast.lower.name], key="any"
             )
-            for step in ladder.steps
+            for contrast in family.contrasts
         }
         adjusted = holm({arm: one.p_value for arm, one in found.items()})
-        for step in ladder.steps:
-            own, other = step.differences[metric], found[step.upper.name]
+        for contrast in family.contrasts:
+            own, other = contrast.differences[metric], found[contrast.upper.name]
             assert own.difference.estimate == other.difference.estimate
             assert (own.student_low, own.student_high) == (other.student_low, other.student_high)
             assert own.difference.low <= own.difference.estimate <= own.difference.high
-            assert step.p_values[metric] == adjusted[step.upper.name]
+            assert contrast.p_values[metric] == adjusted[contrast.upper.name]
 
 
 def test_terminal_and_report_have_the_same_ladder(climbing) -> None:
@@ -112,12 +131,12 @@ def test_terminal_and_report_have_the_same_ladder(climbing) -> None:
     print_study(climbing, console=Console(file=shown, width=120))
     page = render_report(climbing, appendix=Appendix())
     section = page[page.index('id="ladders"') : page.index('id="differences"')]
-    [ladder] = ladders(climbing)
-    for step in ladder.steps:
-        gap = f"{step.differences[DELIVERY.metric].difference.estimate:+.3f}"
+    [family] = contrast_families(climbing)
+    for contrast in family.contrasts:
+        gap = f"{contrast.differences[DELIVERY.metric].difference.estimate:+.3f}"
         for text in (shown.getvalue(), section):
-            assert f"{step.lower.pregeneration} → {step.upper.pregeneration}" in text
-            assert f"{step.lower.name} → {step.upper.name}" in text
+            assert f"{contrast.lower.pregeneration} → {contrast.upper.pregeneration}" in text
+            assert f"{contrast.lower.name} → {contrast.upper.name}" in text
             assert gap in text
     assert "what rights alone are worth" in shown.getvalue()
     assert "forecasts alone" not in shown.getvalue()
@@ -134,30 +153,30 @@ def test_markdown_has_the_same_ladder(climbing) -> None:
         "contended / request",
         "Holm p",
     ]
-    [ladder] = ladders(climbing)
-    for step, row in zip(ladder.steps, rows, strict=True):
-        gap = step.differences[DELIVERY.metric].difference
+    [family] = contrast_families(climbing)
+    for contrast, row in zip(family.contrasts, rows, strict=True):
+        gap = contrast.differences[DELIVERY.metric].difference
         assert row[:3] == [
-            f"{step.lower.pregeneration} → {step.upper.pregeneration}",
-            f"`{step.lower.name}` → `{step.upper.name}`",
+            f"{contrast.lower.pregeneration} → {contrast.upper.pregeneration}",
+            f"`{contrast.lower.name}` → `{contrast.upper.name}`",
             f"{gap.estimate:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]",
         ]
-        assert row[5] == p_text(step.p_values[CONTENTION.metric])
+        assert row[5] == p_text(contrast.p_values[CONTENTION.metric])
 
 
 def test_what_is_left_out_and_what_is_mixed_is_said(climbing) -> None:
-    [ladder] = ladders(climbing)
-    start, left_out = ladder_notes(climbing, ladder)
+    [family] = contrast_families(climbing)
+    start, left_out = contrast_notes(climbing, family)
     assert start.startswith("The ladder of constant stock starts at the arm that serves only")
     assert left_out.startswith("tuned, of the same rule, has parameters of its own")
-    said = [sentence for sentence in readings(climbing) if "at once" in sentence]
+    said = [sentence for sentence in findings(climbing) if "at once" in sentence]
     # A step of a ladder counts as one setting; who is further down it is not one step away.
     mixed = "plain and tuned differ from virtual in rights and knowledge at once"
     assert said == [f"{mixed}; no single one of them is shown to matter."]
 
 
 def test_a_study_without_such_arms_has_no_ladder(made_result) -> None:
-    scores = {measure.metric: [1.0, 1.1, 0.9] for measure in MEASURES}
+    scores = {measure.metric: [1.0, 1.1, 0.9] for measure in METRIC_FORMATS}
     result = made_result({"central": scores, "near": scores})
-    assert ladders(result) == ()
+    assert contrast_families(result) == ()
     assert 'id="ladders"' not in render_report(result, appendix=Appendix())

@@ -107,10 +107,13 @@ def test_figures_are_valid_stable_and_take_the_page_ink(small_tables) -> None:
 
 
 def test_a_crowded_frontier_drops_the_seeds_and_spreads_contention() -> None:
-    def points(count: int, *, step: float) -> dict[str, figures.Point]:
+    def points(count: int, *, contrast: float) -> dict[str, figures.Point]:
         found = {}
         for place in range(count):
-            contended, delivered = 1.0 + step * place + np.arange(3.0) / 10.0, 0.5 + np.arange(3.0) / 100.0
+            contended, delivered = (
+                1.0 + contrast * place + np.arange(3.0) / 10.0,
+                0.5 + np.arange(3.0) / 100.0,
+            )
             found[f"arm-{place}"] = figures.Point(
                 contention=mean_interval(contended, key=f"c{place}"),
                 delivery=mean_interval(delivered, key=f"d{place}"),
@@ -119,7 +122,7 @@ def test_a_crowded_frontier_drops_the_seeds_and_spreads_contention() -> None:
             )
         return found
 
-    few, many, near = points(8, step=1.0), points(21, step=1.0), points(21, step=0.01)
+    few, many, near = points(8, contrast=1.0), points(21, contrast=1.0), points(21, contrast=0.01)
     styles = figure_style.arm_styles(list(many))
     assert [figures.is_crowded(one) for one in (few, many)] == [False, True]
     svgs = {name: figures.frontier(one, styles=styles) for name, one in (("many", many), ("near", near))}

@@ -7,13 +7,13 @@ import io
 import numpy as np
 from rich.console import Console
 
-from qdpem.study.analysis.metric_formats import CONTENTION, DELIVERY, MEASURES
-from qdpem.study.report.findings import readings, spread_reading
+from qdpem.study.analysis.metric_formats import CONTENTION, DELIVERY, METRIC_FORMATS
+from qdpem.study.report.findings import findings, spread_sentence
 from qdpem.study.report.html import Appendix, render_report
 from qdpem.study.report.terminal import print_study
 
 BASE = [0.60, 0.62, 0.58, 0.61, 0.59]
-OTHERS = {measure.metric: [1.0] * 5 for measure in MEASURES}
+OTHERS = {measure.metric: [1.0] * 5 for measure in METRIC_FORMATS}
 
 
 def scores(delivery: list[float], contention: list[float] | None = None) -> dict[str, list[float]]:
@@ -22,7 +22,7 @@ def scores(delivery: list[float], contention: list[float] | None = None) -> dict
 
 def test_a_clear_loss_is_called_no_gain(made_result) -> None:
     worse = [value - gap for value, gap in zip(BASE, (0.06, 0.05, 0.07, 0.06, 0.06), strict=True)]
-    said = readings(made_result({"central": scores(BASE), "dpem": scores(worse)}))
+    said = findings(made_result({"central": scores(BASE), "dpem": scores(worse)}))
     assert said[0].startswith("dpem delivered 10.0% less than central")
     assert said[0].endswith(": no gain here.")
     assert "5 seeds" in said[0]
@@ -30,14 +30,14 @@ def test_a_clear_loss_is_called_no_gain(made_result) -> None:
 
 def test_a_clear_gain_is_not_called_no_gain(made_result) -> None:
     better = [value + gap for value, gap in zip(BASE, (0.06, 0.05, 0.07, 0.06, 0.06), strict=True)]
-    said = readings(made_result({"central": scores(BASE), "dpem": scores(better)}))
+    said = findings(made_result({"central": scores(BASE), "dpem": scores(better)}))
     assert said[0].startswith("dpem delivered 10.0% more than central")
     assert "no gain" not in said[0]
 
 
 def test_more_contention_is_no_gain(made_result) -> None:
     more = [2.5, 2.6, 2.4, 2.5, 2.55]
-    said = readings(made_result({"central": scores(BASE), "dpem": scores(BASE, more)}))
+    said = findings(made_result({"central": scores(BASE), "dpem": scores(BASE, more)}))
     contended = next(sentence for sentence in said if sentence.startswith("dpem contended"))
     assert "more than central" in contended
     assert contended.endswith(": no gain here.")
@@ -48,9 +48,9 @@ def test_less_contention_bought_by_holding_back_is_said(made_result) -> None:
     plain, shy = scores(BASE), scores(BASE, less)
     plain["held_back_s_per_request"] = [0.002, 0.003, 0.002, 0.001, 0.002]
     shy["held_back_s_per_request"] = [0.102, 0.113, 0.092, 0.101, 0.102]
-    said = readings(made_result({"central": plain, "dpem": shy}))
+    said = findings(made_result({"central": plain, "dpem": shy}))
     assert sum("holds requests back 100 ms longer than central" in sentence for sentence in said) == 1
-    prompt = readings(
+    prompt = findings(
         made_result(
             {
                 "central": plain,
@@ -64,7 +64,7 @@ def test_less_contention_bought_by_holding_back_is_said(made_result) -> None:
 def test_equality_and_ignorance_are_told_apart(made_result) -> None:
     near = [value + gap for value, gap in zip(BASE, (0.001, -0.001, 0.002, -0.002, 0.0), strict=True)]
     far = [0.80, 0.45, 0.70, 0.40, 0.72]
-    said = readings(made_result({"central": scores(BASE), "near": scores(near), "far": scores(far)}))
+    said = findings(made_result({"central": scores(BASE), "near": scores(near), "far": scores(far)}))
     assert said[0].startswith("near delivered as much as central to within 3 %")
     assert said[1].startswith("far and central cannot be told apart")
 
@@ -79,13 +79,13 @@ def test_the_claim_is_judged_by_bounds_alone(made_result) -> None:
         "not reached": scores(BASE),
     }
     for verdict, found in cases.items():
-        said = readings(made_result({"central": scores(BASE), "dpem": found}, policy="dpem"))
+        said = findings(made_result({"central": scores(BASE), "dpem": found}, policy="dpem"))
         claim = next(sentence for sentence in said if sentence.startswith("The claim under test, 25%"))
         assert f"is {verdict} by dpem" in claim
 
 
 def test_few_seeds_and_mixed_factors_are_admitted(made_result) -> None:
-    said = readings(made_result({"central": scores(BASE), "near": scores(BASE)}))
+    said = findings(made_result({"central": scores(BASE), "near": scores(BASE)}))
     assert "near differs from central in control and policy at once" in " ".join(said)
     assert said[-1].startswith("With 5 seeds every interval here is rough")
 
@@ -93,7 +93,7 @@ def test_few_seeds_and_mixed_factors_are_admitted(made_result) -> None:
 def test_a_missing_arm_leaves_the_others_readable(made_result) -> None:
     nothing = {metric: [float("nan")] * 5 for metric in OTHERS}
     result = made_result({"central": scores(BASE), "near": scores(BASE), "gone": nothing})
-    said = " ".join(readings(result))
+    said = " ".join(findings(result))
     assert "gone and central have too few seeds in common" in said
     page = render_report(result, appendix=Appendix())
     assert "nan" not in page[page.index("<body>") : page.index("Every value of the scenario")].lower()
@@ -102,9 +102,9 @@ def test_a_missing_arm_leaves_the_others_readable(made_result) -> None:
 def test_pairing_is_reported_as_measured(made_result) -> None:
     noise = np.array([0.0, 0.001, -0.001, 0.0005, 0.0])
     result = made_result({"central": scores(BASE), "near": scores((np.array(BASE) + noise).tolist())})
-    assert "times narrower" in spread_reading(result)
+    assert "times narrower" in spread_sentence(result)
     opposite = made_result({"central": scores(BASE), "near": scores((1.2 - np.array(BASE)).tolist())})
-    assert "times wider" in spread_reading(opposite)
+    assert "times wider" in spread_sentence(opposite)
 
 
 def test_the_terminal_states_all_four_factors_and_intervals(made_result) -> None:

@@ -82,7 +82,11 @@ def test_trials_are_made_again_when_the_policy_was_edited(small_scenario, own_ru
 
 def test_the_digest_follows_the_package_that_offers_the_policy(small_scenario, own_rule, tmp_path) -> None:
     alone, own = code_digest(small_scenario), code_digest(small_scenario, resolve_arm(Arm(name="own-rule")))
-    assert alone == code_digest(small_scenario, resolve_arm(Arm(name="local-expected-delay", forecaster="gru"))) != own
+    assert (
+        alone
+        == code_digest(small_scenario, resolve_arm(Arm(name="local-expected-delay", forecaster="gru")))
+        != own
+    )
     assert registry.package_of("policy", "own-rule") == "own_rule"
     assert source_files("own_rule") == [own_rule]
     with pytest.raises(UnknownNameError):

@@ -18,14 +18,14 @@ from qdpem.study.analysis.metric_formats import (
     CONTENTION,
     DECISION,
     DELIVERY,
-    MEASURES,
-    PAIR_MEASURES,
+    METRIC_FORMATS,
+    PAIR_METRIC_FORMATS,
 )
 from qdpem.study.report.csv import COLUMNS, results_csv
-from qdpem.study.report.findings import CLAIMANT, readings
+from qdpem.study.report.findings import CLAIMANT, findings
 from qdpem.study.report.html import Appendix, render_report
 from qdpem.study.report.markdown import results_markdown
-from qdpem.study.report.shown_arms import chosen_text, headline_arms, styles_of
+from qdpem.study.report.shown_arms import shown_arms, shown_arms_sentence, styles_of
 from qdpem.study.report.terminal import print_study
 
 ARMS = (
@@ -63,7 +63,7 @@ def crowd(made_result):
     scores = {
         arm.name: {
             measure.metric: generator.uniform(1.0, 2.0, size=SEEDS).tolist()
-            for measure in (*MEASURES, *BOUND_SHARES, DECISION)
+            for measure in (*METRIC_FORMATS, *BOUND_SHARES, DECISION)
         }
         | {
             DELIVERY.metric: (base + 0.01 * place + generator.normal(0.0, 0.001, size=SEEDS)).tolist(),
@@ -116,7 +116,7 @@ def test_arms_stand_best_first_everywhere(crowd) -> None:
 
 
 def test_arms_without_a_mean_come_last(crowd, made_result) -> None:
-    scores = {measure.metric: [1.0, 1.0] for measure in MEASURES}
+    scores = {measure.metric: [1.0, 1.0] for measure in METRIC_FORMATS}
     lost = {metric: [float("nan")] * 2 for metric in scores}
     result = made_result({"lost": lost, "weak": scores | {DELIVERY.metric: [0.1, 0.2]}, "good": scores})
     assert [arm.name for arm in result.ranked] == ["good", "weak", "lost"]
@@ -137,7 +137,7 @@ def test_arms_are_rows_and_measures_columns_of_the_report(crowd) -> None:
 
 
 def test_sentences_of_many_arms_are_few_and_name_every_arm(crowd) -> None:
-    said = readings(crowd)
+    said = findings(crowd)
     assert len(said) < len(ARMS)
     less = next(sentence for sentence in said if "delivered less than central-03" in sentence)
     more = next(sentence for sentence in said if "delivered more than central-03" in sentence)
@@ -162,42 +162,42 @@ def test_sentences_of_many_arms_are_few_and_name_every_arm(crowd) -> None:
     ],
 )
 def test_arms_of_one_verdict_share_its_sentence(made_result, others, expected) -> None:
-    plain = {measure.metric: [1.0] * 5 for measure in MEASURES}
+    plain = {measure.metric: [1.0] * 5 for measure in METRIC_FORMATS}
     scores = {"first": plain | {DELIVERY.metric: [0.60, 0.62, 0.58, 0.61, 0.59]}}
     scores |= {f"other-{number}": plain | {DELIVERY.metric: others} for number in range(9)}
-    [said] = [sentence for sentence in readings(made_result(scores)) if expected in sentence]
+    [said] = [sentence for sentence in findings(made_result(scores)) if expected in sentence]
     assert all(f"other-{number}" in said for number in range(9))
 
 
 def test_nothing_delivered_by_the_reference_leaves_no_ratios(made_result) -> None:
-    plain = {measure.metric: [1.0] * 5 for measure in MEASURES}
+    plain = {measure.metric: [1.0] * 5 for measure in METRIC_FORMATS}
     scores = {"first": plain | {DELIVERY.metric: [0.0] * 5}} | {
         f"other-{number}": plain for number in range(9)
     }
-    said = readings(made_result(scores))
+    said = findings(made_result(scores))
     assert said[0].startswith("first delivered nothing, so no ratio with other-0, other-1,")
 
 
 def test_headline_arms_are_the_reference_the_claimant_and_the_best_of_each_kind(crowd) -> None:
-    shown = headline_arms(crowd)
+    shown = shown_arms(crowd)
     found = [arm.name for arm in shown]
     assert found == ["central-03", "central-06", "local-stock-of-sort-12", "learned"]
     styles = styles_of(crowd)
     assert len({styles[name].colour for name in found}) == len(found)
     assert set(styles) == {arm.name for arm in ARMS}
-    assert chosen_text(shown, crowd).startswith(
+    assert shown_arms_sentence(shown, crowd).startswith(
         f" Shown are 4 of 21 arms: the reference, {CLAIMANT} and the best"
     )
 
 
 def test_all_arms_of_a_small_study_are_headline_arms(finished_study) -> None:
-    assert headline_arms(finished_study) == finished_study.arms
-    assert chosen_text(finished_study.arms, finished_study) == ""
+    assert shown_arms(finished_study) == finished_study.arms
+    assert shown_arms_sentence(finished_study.arms, finished_study) == ""
 
 
 def test_results_csv_has_a_line_per_arm_and_measure(crowd) -> None:
     rows = list(csv.DictReader(io.StringIO(results_csv(crowd))))
-    measures = [one.metric for one in (*MEASURES, *BOUND_SHARES, DECISION)]
+    measures = [one.metric for one in (*METRIC_FORMATS, *BOUND_SHARES, DECISION)]
     assert list(rows[0]) == list(COLUMNS)
     assert [(row["arm"], row["measure"]) for row in rows] == [
         (arm.name, metric) for arm in ARMS for metric in measures
@@ -205,7 +205,11 @@ def test_results_csv_has_a_line_per_arm_and_measure(crowd) -> None:
     by_name = {arm.name: arm for arm in ARMS}
     for row in rows:
         arm, metric = by_name[row["arm"]], row["measure"]
-        assert (row["control"], row["pregeneration"], row["forecaster"]) == (arm.control, arm.pregeneration, arm.forecaster)
+        assert (row["control"], row["pregeneration"], row["forecaster"]) == (
+            arm.control,
+            arm.pregeneration,
+            arm.forecaster,
+        )
         assert row["pregeneration"] in PREGENERATIONS
         mean = crowd.means(metric)[arm.name]
         assert (float(row["mean"]), float(row["low"]), float(row["high"])) == (
@@ -224,7 +228,7 @@ def test_results_csv_has_a_line_per_arm_and_measure(crowd) -> None:
 
 
 def test_results_markdown_has_a_row_per_arm(crowd) -> None:
-    _, means, *steps = results_markdown(crowd).strip().split("\n\n")
+    _, means, *contrasts = results_markdown(crowd).strip().split("\n\n")
     heads, rule, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in means.split("\n")]
     assert heads[:6] == ["arm", "control", "pregeneration", "forecaster", "delivered", "contended / request"]
     assert heads[-1] == "decision / site asked, ms of wall time"
@@ -235,11 +239,11 @@ def test_results_markdown_has_a_row_per_arm(crowd) -> None:
     delivered = crowd.means(DELIVERY.metric)[best.name]
     assert rows[0][1:4] == [best.control, best.pregeneration, best.forecaster]
     assert rows[0][4] == f"{delivered.estimate:.3f} [{delivered.low:.3f}, {delivered.high:.3f}]"
-    assert not steps
+    assert not contrasts
 
 
 def test_results_markdown_of_an_arm_that_failed(made_result) -> None:
-    scores = {measure.metric: [1.0, 1.2] for measure in MEASURES}
+    scores = {measure.metric: [1.0, 1.2] for measure in METRIC_FORMATS}
     lost = {metric: [float("nan")] * 2 for metric in scores}
     text = results_markdown(made_result({"central": scores, "lost": lost}))
     [row] = [line for line in text.split("\n") if line.startswith("| `lost`")]
@@ -249,18 +253,20 @@ def test_results_markdown_of_an_arm_that_failed(made_result) -> None:
 
 def test_results_markdown_of_a_scenario_without_arrivals(made_result) -> None:
     """Its measures are of pairs, and a bound, a share of requests, has no column to stand in."""
-    scores = {measure.metric: [1.0, 1.2] for measure in PAIR_MEASURES}
+    scores = {measure.metric: [1.0, 1.2] for measure in PAIR_METRIC_FORMATS}
     made = made_result({"central": scores, "near": scores})
     demand = replace(made.scenario.demand, arrivals="batch", rate_hz=None)
     bounds = {seed: Bounds(unit="pairs", asked=2.0, end_s=1.0, flow=1.0) for seed in made.seeds}
     text = results_markdown(replace(made, scenario=replace(made.scenario, demand=demand), bounds=bounds))
     heads = [cell.strip() for cell in text.split("\n")[2].strip("|").split("|")]
-    assert heads[4:] == [f"{one.heading}, {one.unit}" if one.unit else one.heading for one in PAIR_MEASURES]
+    assert heads[4:] == [
+        f"{one.heading}, {one.unit}" if one.unit else one.heading for one in PAIR_METRIC_FORMATS
+    ]
     assert "at most" not in text
 
 
 def test_what_is_unknown_is_empty_in_results_csv(made_result) -> None:
-    scores = {measure.metric: [1.0, 1.2] for measure in MEASURES}
+    scores = {measure.metric: [1.0, 1.2] for measure in METRIC_FORMATS}
     lost = {metric: [float("nan")] * 2 for metric in scores}
     text = results_csv(made_result({"central": scores, "lost": lost}))
     assert "nan" not in text.lower()

@@ -11,16 +11,21 @@ from qdpem.errors import StudyError
 from qdpem.scenario.schema import Arm
 from qdpem.study.analysis.metric_formats import DELIVERY
 from qdpem.study.analysis.outcome import Outcome
-from qdpem.study.analysis.reference_arm import contenders, find_strongest, strongest_reading
+from qdpem.study.analysis.reference_arm import contenders, find_reference_arm, reference_sentence
 from qdpem.study.plan import plan_study
-from qdpem.study.report.findings import readings
+from qdpem.study.report.findings import findings
 from qdpem.study.run import study
 
 ARMS = (
     Arm(name="central-fcfs"),
     Arm(name="near", policy="local-minhop"),
     Arm(name="stocked", policy="central-expected-delay", pregeneration="end-to-end", forecaster="constant"),
-    Arm(name="foreseeing", policy="central-expected-delay", pregeneration="end-to-end", forecaster="bayes-filter"),
+    Arm(
+        name="foreseeing",
+        policy="central-expected-delay",
+        pregeneration="end-to-end",
+        forecaster="bayes-filter",
+    ),
 )
 
 
@@ -46,7 +51,7 @@ def outcomes(scores: dict[str, list[float | None]]) -> list[Outcome]:
 
 
 def find(scores: dict[str, list[float | None]]):
-    return find_strongest(list(scores), outcomes(scores), seeds=(0, 1, 2), measure=DELIVERY)
+    return find_reference_arm(list(scores), outcomes(scores), seeds=(0, 1, 2), measure=DELIVERY)
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -64,7 +69,7 @@ def test_a_study_finds_its_reference_on_the_tuning_seeds(open_study, tmp_path) -
     assert {one.seed for one in result.tuning} == {3, 4, 5}
     assert {one.seed for one in result.outcomes} == {1000, 1001, 1002}
     assert set(result.differences("delivery_ratio")) == {arm.name for arm in ARMS} - {result.reference}
-    said = readings(result)[0]
+    said = findings(result)[0]
     assert said.startswith(f"{result.reference} is the strongest of 3 arms without a forecast")
     assert "tuning seeds 3, 4, 5" in said
     assert said.replace("'", "&#39;") in result.report.read_text(encoding="utf-8")
@@ -110,7 +115,7 @@ def test_contenders_are_those_that_foresee_nothing_whatever_their_control_and_ri
 def test_the_margin_over_the_next_is_said_with_its_interval() -> None:
     found = find({"weak": [0.5, 0.6, 0.55], "best": [0.8, 0.9, 0.86], "next": [0.7, 0.81, 0.75]})
     assert list(found.means) == ["best", "next", "weak"]
-    [said] = strongest_reading(found, compared_on=(1000, 1001))
+    [said] = reference_sentence(found, compared_on=(1000, 1001))
     assert said.startswith("best is the strongest of 3 arms without a forecast")
     scores = (
         "delivered on the tuning seeds 0, 1, 2: 0.853, and 0.753 by next, the next (+0.100, 95 % interval +0."
@@ -118,19 +123,19 @@ def test_the_margin_over_the_next_is_said_with_its_interval() -> None:
     assert scores in said
     assert "too little" not in said
     close = find({"best": [0.8, 0.9, 0.86], "next": [0.9, 0.79, 0.85]})
-    assert "too little to tell the two apart" in strongest_reading(close, compared_on=(1000,))[0]
+    assert "too little to tell the two apart" in reference_sentence(close, compared_on=(1000,))[0]
 
 
 def test_an_arm_that_failed_there_is_not_it_and_said() -> None:
     found = find({"broken": [0.9, None, 0.95], "whole": [0.5, 0.5, 0.5]})
     assert found.name == "whole"
-    assert strongest_reading(found, compared_on=())[1].startswith("broken failed on a tuning seed")
+    assert reference_sentence(found, compared_on=())[1].startswith("broken failed on a tuning seed")
     lost = find({"one": [None, 0.1, 0.1], "two": [0.2, None, 0.2]})
     assert lost.name == "one"
-    [said] = strongest_reading(lost, compared_on=())
+    [said] = reference_sentence(lost, compared_on=())
     assert "the strongest is unknown; one stands in for it" in said
 
 
 def test_choosing_and_comparing_on_the_same_seeds_is_admitted() -> None:
     found = find({"best": [0.8, 0.9, 0.86], "next": [0.7, 0.81, 0.75]})
-    assert "is optimistic" in strongest_reading(found, compared_on=(2, 3))[-1]
+    assert "is optimistic" in reference_sentence(found, compared_on=(2, 3))[-1]

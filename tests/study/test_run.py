@@ -16,7 +16,7 @@ from qdpem.records.reader import open_record
 from qdpem.scenario.load import scenario_text
 from qdpem.study.analysis.metric_formats import DECISION
 from qdpem.study.plan import plan_study
-from qdpem.study.progress import Moment, Ticker, watched
+from qdpem.study.progress import ProgressReporter, StudyProgress, watched
 from qdpem.study.report.markdown import results_markdown
 from qdpem.study.run import study
 
@@ -28,7 +28,7 @@ def stamps(directory: Path) -> dict[str, int]:
 
 
 def test_a_study_writes_one_record_per_task_and_a_report(small_scenario, tmp_path) -> None:
-    moments: list[Moment] = []
+    moments: list[StudyProgress] = []
     result = study(small_scenario, directory=tmp_path, progress=moments.append)
     assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.glob("*/*.h5"))] == [
         f"{arm}/{seed}.h5" for arm in ("central-fcfs", "near") for seed in (1000, 1001, 1002)
@@ -180,7 +180,8 @@ def test_the_report_holds_everything_and_fetches_nothing(finished_study) -> None
     assert "qdpem run row.toml --arm ARM" in body
     for arm in result.arms:
         assert all(
-            f"<td>{value}</td>" in body for value in (arm.control, arm.pregeneration, arm.forecaster, arm.policy)
+            f"<td>{value}</td>" in body
+            for value in (arm.control, arm.pregeneration, arm.forecaster, arm.policy)
         )
     for fetching in ("<script", "<link", "<img", "@import", "src=", "url(http"):
         assert fetching not in page
@@ -213,7 +214,7 @@ def test_the_package_can_be_called_and_still_holds_its_modules(small_scenario, t
 
 
 def test_progress_is_read_from_what_workers_wrote() -> None:
-    moments: list[Moment] = []
+    moments: list[StudyProgress] = []
     with watched(["a", "b", "c"], length_s=10.0, progress=moments.append) as tickers:
         tickers[0](10.0)
         tickers[1](4.0)
@@ -223,5 +224,5 @@ def test_progress_is_read_from_what_workers_wrote() -> None:
 
 
 def test_a_ticker_without_a_board_says_nothing(tmp_path) -> None:
-    Ticker(tmp_path / "gone", 0)(1.0)
+    ProgressReporter(tmp_path / "gone", 0)(1.0)
     assert not (tmp_path / "gone").exists()

@@ -13,7 +13,7 @@ from rich.console import Console
 from qdpem.errors import StudyError
 from qdpem.records.reader import open_record
 from qdpem.scenario.load import parse_scenario, scenario_hash
-from qdpem.study.sweep import cell_command, grid_tables, study_grid
+from qdpem.study.sweep import cell_command, run_sweep, sweep_tables
 
 GRID = {
     "demand.rate_hz": [4.0, 8.0],
@@ -30,7 +30,7 @@ def gridded(small_scenario):
 @pytest.mark.usefixtures("undrawn")
 def test_each_cell_has_its_own_records_and_report_and_the_summary_all_of_them(gridded, tmp_path) -> None:
     heard: list[str] = []
-    found = study_grid(gridded, directory=tmp_path, watch=lambda name: heard.append(name) or (lambda _: None))
+    found = run_sweep(gridded, directory=tmp_path, watch=lambda name: heard.append(name) or (lambda _: None))
     names = ["rate_hz=4,size=short", "rate_hz=8,size=short"]
     assert heard == names == [cell.name for cell, _ in found.cells]
     for (cell, result), rate_hz in zip(found.cells, (4.0, 8.0), strict=True):
@@ -49,10 +49,10 @@ def test_each_cell_has_its_own_records_and_report_and_the_summary_all_of_them(gr
     assert float(rows[3]["delivery_ratio"]) == result.means("delivery_ratio")["near"].estimate
     gap = result.differences("delivery_ratio")["near"].difference.estimate
     assert float(rows[3]["delivery_ratio_difference"]) == gap
-    again = study_grid(gridded, directory=tmp_path)
+    again = run_sweep(gridded, directory=tmp_path)
     assert all(one.reused for _, kept in again.cells for one in kept.outcomes)
     text = io.StringIO()
-    for table in grid_tables(found):
+    for table in sweep_tables(found):
         Console(file=text, width=110).print(table)
     delivered = f"{result.means('delivery_ratio')['near'].estimate:.3f}"
     assert delivered in text.getvalue()
@@ -61,7 +61,7 @@ def test_each_cell_has_its_own_records_and_report_and_the_summary_all_of_them(gr
 
 @pytest.mark.usefixtures("undrawn")
 def test_the_command_of_a_cell_makes_the_same_scenario(gridded, tmp_path) -> None:
-    cell, _ = study_grid(gridded, directory=tmp_path).cells[1]
+    cell, _ = run_sweep(gridded, directory=tmp_path).cells[1]
     words = shlex.split(cell_command("qdpem study row.toml --out x", cell, directory=tmp_path))
     assert words[-2:] == ["--out", str(tmp_path / cell.name)]
     assert words.count("--out") == 1
@@ -85,9 +85,9 @@ def test_a_cell_that_fails_is_told_and_when_all_do_it_is_an_error(gridded, tmp_p
 
     monkeypatch.setattr(simulation, "simulate", fragile)
     failing = {8.0}
-    found = study_grid(gridded, directory=tmp_path)
+    found = run_sweep(gridded, directory=tmp_path)
     assert [result is None for _, result in found.cells] == [False, True]
     assert found.faults[0].startswith("rate_hz=8,size=short: every task of the study failed")
     failing = {4.0, 8.0}
     with pytest.raises(StudyError, match="every cell of the grid failed"):
-        study_grid(gridded, directory=tmp_path, fresh=True)
+        run_sweep(gridded, directory=tmp_path, fresh=True)

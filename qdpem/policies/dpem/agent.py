@@ -23,7 +23,7 @@ from qdpem.policies.dpem.actor_critic import (
     stacked,
     values,
 )
-from qdpem.policies.dpem.candidates import Builder, Candidates
+from qdpem.policies.dpem.candidates import CandidateBuilder, Candidates
 from qdpem.policies.dpem.features import FEATURES
 from qdpem.policies.dpem.slots import SLOTS
 from qdpem.policy.interface import Allocation, Context, Decisions, Floats, Observation
@@ -84,7 +84,7 @@ class Dpem:
             have = len(self._weights[ACTOR[0]])
             if have != nodes:
                 raise PolicyError(f"policy 'dpem' has weights for {have} nodes; the network has {nodes}")
-        self._builder = Builder(context)
+        self._builder = CandidateBuilder(context)
         self._streams = [context.site_stream(site) for site in range(nodes)]
 
     def act(self, observations: Observation) -> Decisions:
@@ -128,7 +128,7 @@ class Dpem:
         self._weights = {name: np.asarray(state[name]) for name in (*ACTOR, *CRITIC) if name in state}
 
     def _choose(self, observations: Observation, candidates: Candidates) -> tuple[NDArray[np.int64], Floats]:
-        """Options [S, SLOTS] and the log-probability [S] of each site's whole decision."""
+        """PathFeatures [S, SLOTS] and the log-probability [S] of each site's whole decision."""
         option = np.zeros((len(observations), SLOTS), dtype=np.int64)
         log_probability = np.zeros(len(observations))
         rows, places = np.nonzero(candidates.mask.any(axis=2))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics.plans import Plan
-from qdpem.policies.dpem.features import FEATURES, LONGEST_STOCK_S, OPTIONS, Describer
+from qdpem.policies.dpem.features import FEATURES, LONGEST_STOCK_S, OPTIONS, FeatureEncoder
 from qdpem.policies.dpem.paths import COLUMNS, PATHS, PathTable
 from qdpem.policies.dpem.slots import SLOTS, Slot, SlotFinder
 from qdpem.policy.interface import FREE_MEMORIES, Allocation, Context, Floats, Ints, Observation
@@ -39,13 +39,13 @@ class Candidates:
     static: Floats
 
 
-class Builder:
+class CandidateBuilder:
     """Builds candidates for one run; `finder` holds all it remembers."""
 
     def __init__(self, context: Context) -> None:
         self._paths = PathTable(context)
         self.finder = SlotFinder(context, self._paths)
-        self._describer = Describer(context)
+        self._describer = FeatureEncoder(context)
         self._rights = PREGENERATIONS.index(context.pregeneration)
 
     def build(self, observations: Observation) -> Candidates:
@@ -105,7 +105,9 @@ class Builder:
             request=slot.request,
         )
 
-    def _allowed(self, observations: Observation, rows: Ints, slots: list[Slot], static: Floats) -> NDArray[np.bool_]:
+    def _allowed(
+        self, observations: Observation, rows: Ints, slots: list[Slot], static: Floats
+    ) -> NDArray[np.bool_]:
         """Which options the rules, the physics and the site's free memory leave, bool [M, O]."""
         serves = np.array([slot.request >= 0 for slot in slots])
         pairs = np.array([slot.pairs for slot in slots])

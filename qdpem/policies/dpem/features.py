@@ -68,14 +68,16 @@ class PoissonQuantile:
         return np.searchsorted(self._limits, mean, side="left").astype(np.float64)
 
 
-class Describer:
+class FeatureEncoder:
     """Describes options and sites of one run; keeps nothing from one call to the next."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._upper = PoissonQuantile(QUANTILE)
 
-    def options(self, observations: Observation, rows: Ints, slots: list[Slot], static: Floats, own: Floats) -> Floats:
+    def options(
+        self, observations: Observation, rows: Ints, slots: list[Slot], static: Floats, own: Floats
+    ) -> Floats:
         """Feature rows of slots in use, float64 [M, O, F]; column meanings stand in docs/learning.md."""
         table = np.zeros((len(slots), OPTIONS, len(FEATURES)))
         table[:, 0, _NAMED["nothing"]] = 1.0
@@ -108,7 +110,13 @@ class Describer:
         return np.clip(table, -1.0, 2.0)
 
     def _describe_slot(
-        self, table: Floats, observations: Observation, rows: Ints, slots: list[Slot], slack: Floats, own: Floats
+        self,
+        table: Floats,
+        observations: Observation,
+        rows: Ints,
+        slots: list[Slot],
+        slack: Floats,
+        own: Floats,
     ) -> None:
         """Fill in what all options of a slot share; nothing has the slack of the best path."""
         for name, column in (("own_tokens", 0), ("own_memories", 1), ("own_backlog", 2)):

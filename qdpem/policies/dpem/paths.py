@@ -69,7 +69,9 @@ class PathTable:
         """Whether a link joins the two."""
         return (source, destination) in self._context.network.link_between
 
-    def _find_around(self, source: int, destination: int, target_fidelity: float, unavailable: Unavailable) -> Floats:
+    def _find_around(
+        self, source: int, destination: int, target_fidelity: float, unavailable: Unavailable
+    ) -> Floats:
         routes = self._context.routes
         paths = routes.paths(source, destination, unavailable)
         if paths is routes.paths(source, destination):

@@ -121,7 +121,9 @@ class SlotFinder:
         if observations.reason[row] == _ARRIVAL:
             counts = self._asked.setdefault(int(observations.site[row]), {})
             counts[targets[waiting[-1]]] = counts.get(targets[waiting[-1]], 0) + 1
-        timely = [column for column in waiting if deadlines[column] > observations.time_s and asked[column] > 0]
+        timely = [
+            column for column in waiting if deadlines[column] > observations.time_s and asked[column] > 0
+        ]
         timely.sort(key=deadlines.__getitem__)
         promised: dict[int, int] = {}
         unavailable = observations.unavailable(row)

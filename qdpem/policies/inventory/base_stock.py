@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
-from qdpem.policies.inventory.stock_levels import Surge, least_means
-from qdpem.policies.routing.delay_model import Floats, Load
+from qdpem.policies.inventory.stock_levels import DemandFactor, stocking_means
+from qdpem.policies.routing.delay_model import Backlog, Floats
 from qdpem.policies.routing.planner import Choice, Planner
 from qdpem.policy.interface import FREE_MEMORIES, Allocation, Context, Ints, Observation
 from qdpem.policy.tuning import tunable
@@ -27,7 +27,7 @@ _LONGEST_LIFE_S = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class BaseStockRule:
+class BaseStockParameters:
     """How much is kept, for whom, at what quality, and how far it yields."""
 
     base_stock_level: int = tunable(1, low=0, high=4, pregeneration="end-to-end")
@@ -57,7 +57,14 @@ class BaseStockRule:
     """The same stock is ordered again no sooner than this, so that refusals do not flood the network."""
 
     def __post_init__(self) -> None:
-        for name in ("base_stock_level", "link_base_stock_level", "stocking_threshold", "tracked_pairs", "min_free_memories", "min_reorder_interval_s"):
+        for name in (
+            "base_stock_level",
+            "link_base_stock_level",
+            "stocking_threshold",
+            "tracked_pairs",
+            "min_free_memories",
+            "min_reorder_interval_s",
+        ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be 0 or more")
 
@@ -68,7 +75,9 @@ class BaseStock:
     `ordered_s` float64 [N, N], owner by partner, -inf where nothing was ordered yet.
     """
 
-    def __init__(self, context: Context, planner: Planner, *, rule: BaseStockRule, surge: Surge) -> None:
+    def __init__(
+        self, context: Context, planner: Planner, *, rule: BaseStockParameters, surge: DemandFactor
+    ) -> None:
         self._context = context
         self._planner = planner
         self._rule = rule
@@ -77,7 +86,7 @@ class BaseStock:
         self.ordered_s = np.full((network.node_count, network.node_count), -np.inf)
         self._lives_s = np.full_like(self.ordered_s, np.nan)
         self._quota = np.floor(network.remote_storage_quota * network.memories)
-        self._least_means = least_means(rule.stocking_threshold, rule.base_stock_level)
+        self._least_means = stocking_means(rule.stocking_threshold, rule.base_stock_level)
 
     def missing(self, observations: Observation) -> list[list[tuple[int, int]]]:
         """Of each site asked, peers whose stock is below its level and worth an order now, most asked for
@@ -96,20 +105,25 @@ class BaseStock:
         return short
 
     def _wanted(self, observations: Observation) -> tuple[Ints, Ints, Ints, Ints]:
-        """Peers of which something is worth keeping: row of the site, source, destination and level of each.
+        """TopPairs of which something is worth keeping: row of the site, source, destination and level of each.
 
-        Asked first, because they are few.
+        RequestKind first, because they are few.
         """
         local = self._context.control == "local"
         width = self._rule.tracked_pairs * (1 if local else self._context.network.node_count)
         rows, places = (observations.top_pair_source[:, :width] >= 0).nonzero()
-        source, destination = observations.top_pair_source[rows, places], observations.top_pair_destination[rows, places]
+        source, destination = (
+            observations.top_pair_source[rows, places],
+            observations.top_pair_destination[rows, places],
+        )
         life_s = self._lives(observations, rows, source, destination)
         level = self._levels(source, observations.top_pair_rate_hz[rows, places], life_s)
         some = level > 0
         return rows[some], source[some], destination[some], level[some]
 
-    def _held(self, observations: Observation, rows: Ints, source: Ints, destination: Ints) -> tuple[Ints, Ints]:
+    def _held(
+        self, observations: Observation, rows: Ints, source: Ints, destination: Ints
+    ) -> tuple[Ints, Ints]:
         """Pairs kept or on order for each peer, and all that the site knows of at the peer's."""
         if self._context.control == "local":
             partner = np.where(observations.stock_owner >= 0, observations.stock_partner, -1)
@@ -121,7 +135,9 @@ class BaseStock:
         on_hand = np.bincount(owner * nodes + partner, minlength=nodes * nodes)
         return on_hand[source * nodes + destination], np.bincount(partner, minlength=nodes)[destination]
 
-    def _has_room(self, observations: Observation, rows: Ints, source: Ints, destination: Ints) -> NDArray[np.bool_]:
+    def _has_room(
+        self, observations: Observation, rows: Ints, source: Ints, destination: Ints
+    ) -> NDArray[np.bool_]:
         """Whether both ends have qubits to spare; peers that a node has no news of are believed to."""
         enough = observations.status[:, :, FREE_MEMORIES] >= self._rule.min_free_memories
         if self._context.control == "central":
@@ -149,7 +165,12 @@ class BaseStock:
         return self._lives_s[source, destination]
 
     def replenish(
-        self, missing: list[tuple[int, int]], load: Load, *, now_s: float, unavailable: Unavailable = ALL_AVAILABLE
+        self,
+        missing: list[tuple[int, int]],
+        load: Backlog,
+        *,
+        now_s: float,
+        unavailable: Unavailable = ALL_AVAILABLE,
     ) -> Iterator[Allocation]:
         """Orders for what is missing, each over the quickest path whose repeaters are idle and not away."""
         idle = load.sources_idle(pairs=self._rule.max_source_backlog)
@@ -170,7 +191,9 @@ class BaseStock:
             return 0.0
         return self._context.estimates.useful_life_s(paths[0], self._rule.target_fidelity)
 
-    def _quiet_choice(self, source: int, destination: int, load: Load, unavailable: Unavailable) -> Choice | None:
+    def _quiet_choice(
+        self, source: int, destination: int, load: Backlog, unavailable: Unavailable
+    ) -> Choice | None:
         return self._planner.choose(
             source,
             destination,

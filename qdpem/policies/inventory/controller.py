@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.policies.inventory.base_stock import BaseStock, BaseStockRule
+from qdpem.policies.inventory.base_stock import BaseStock, BaseStockParameters
 from qdpem.policies.inventory.link_stock import LinkStock
-from qdpem.policies.inventory.stock_levels import Surge
-from qdpem.policies.routing.delay_model import Load
+from qdpem.policies.inventory.stock_levels import DemandFactor
+from qdpem.policies.routing.delay_model import Backlog
 from qdpem.policies.routing.planner import Planner
-from qdpem.policies.routing.stocked_pairs import Shelf, ready_stock
+from qdpem.policies.routing.stocked_pairs import StockByEnds, ready_stock
 from qdpem.policy.interface import Allocation, Context, Observation
 
 
-class Stockroom:
+class InventoryController:
     """Says what to order and what lies on the shelf; `is_open` tells whether there is a right to stock."""
 
-    def __init__(self, context: Context, planner: Planner, *, rule: BaseStockRule) -> None:
-        self._surge = Surge(context)
+    def __init__(self, context: Context, planner: Planner, *, rule: BaseStockParameters) -> None:
+        self._surge = DemandFactor(context)
         self._remote = BaseStock(context, planner, rule=rule, surge=self._surge)
         self._links = LinkStock(context, rule=rule)
         self.is_open = context.pregeneration != "none"
@@ -43,13 +43,19 @@ class Stockroom:
             if waits or short:
                 yield observations[row], short
 
-    def shelf(self, observation: Observation) -> Shelf:
+    def shelf(self, observation: Observation) -> StockByEnds:
         """Ready pairs of a view of one site."""
         return ready_stock(observation) if self.is_open else {}
 
-    def replenish(self, missing: list[tuple[int, int]], load: Load, observation: Observation) -> list[Allocation]:
+    def replenish(
+        self, missing: list[tuple[int, int]], load: Backlog, observation: Observation
+    ) -> list[Allocation]:
         """Orders for what is missing, where they disturb nobody; `load` counts their work."""
-        return list(self._remote.replenish(missing, load, now_s=observation.time_s, unavailable=observation.unavailable()))
+        return list(
+            self._remote.replenish(
+                missing, load, now_s=observation.time_s, unavailable=observation.unavailable()
+            )
+        )
 
     def link_orders(self, observations: Observation) -> list[Allocation]:
         """Orders of link pairs, at most one for each node that takes part."""

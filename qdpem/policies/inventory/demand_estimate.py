@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.policies.routing.expiring_set import Noted
-from qdpem.policies.routing.pending_requests import Waiting, waiting_requests
+from qdpem.policies.routing.expiring_set import ExpiringSet
+from qdpem.policies.routing.pending_requests import PendingRequest, pending_requests
 from qdpem.policy.interface import Context, Observation
 
 Floats = NDArray[np.float64]
@@ -17,14 +17,14 @@ _PSEUDO_REQUESTS = 10.0
 """Requests of the whole network's mix that count beside a pair's own in what it asks for."""
 
 
-class Asked(NamedTuple):
+class RequestKind(NamedTuple):
     """What requests that are alike ask for."""
 
     target_fidelity: float
     pairs: int
 
 
-class DemandSeen:
+class DemandEstimate:
     """Requests per second of each pair of nodes, in either direction, and each class.
 
     A request `demand_time_constant_s` ago counts 1/e. It begins with the rates of the pairs most asked for in the history,
@@ -42,8 +42,8 @@ class DemandSeen:
         nodes = context.network.node_count
         self.total = np.zeros((nodes, nodes))
         self.of_class = np.zeros((0, nodes, nodes))
-        self.classes: list[Asked] = []
-        self._seen = Noted("seen")
+        self.classes: list[RequestKind] = []
+        self._seen = ExpiringSet("seen")
         self.last_s = np.nan
 
     def note(self, observation: Observation) -> None:
@@ -54,7 +54,7 @@ class DemandSeen:
             ends = observation.top_pair_source[0, listed], observation.top_pair_destination[0, listed]
             np.add.at(self.total, ends, self._demand_time_constant_s * rate_hz)
             self.last_s = observation.time_s
-        for request in waiting_requests(observation):
+        for request in pending_requests(observation):
             if not self._seen.holds(request.id, observation.time_s):
                 self._seen.note(request.id, request.deadline_s)
                 self._count(request, observation.time_s)
@@ -67,7 +67,7 @@ class DemandSeen:
         self.last_s = now_s
         self._seen.forget(now_s)
 
-    def rates(self, observation: Observation) -> Iterator[tuple[int, int, Asked, float]]:
+    def rates(self, observation: Observation) -> Iterator[tuple[int, int, RequestKind, float]]:
         """Lower node, higher node, class and requests per second of all that is asked for."""
         rate_hz = self.total / self._demand_time_constant_s * self._forecast_factor(observation)[:, None]
         pair_hz = np.triu(rate_hz + rate_hz.T, k=1)
@@ -83,13 +83,15 @@ class DemandSeen:
         """By how much the next requests of each source are expected to exceed what it has asked, [N]."""
         known = observation.known[0] >= 0
         ahead_hz = np.full(len(self.total), np.nan)
-        ahead_hz[observation.known[0, known]] = observation.forecast[0, known, : self._steps].mean(axis=1) / self._step_s
+        ahead_hz[observation.known[0, known]] = (
+            observation.forecast[0, known, : self._steps].mean(axis=1) / self._step_s
+        )
         asked_hz = self.total.sum(axis=1) / self._demand_time_constant_s
         factor = np.divide(ahead_hz, asked_hz, out=np.ones_like(asked_hz), where=asked_hz > 0.0)
         return np.where(np.isnan(factor), 1.0, factor)
 
-    def _count(self, request: Waiting, now_s: float) -> None:
-        asked = Asked(request.target_fidelity, request.pairs)
+    def _count(self, request: PendingRequest, now_s: float) -> None:
+        asked = RequestKind(request.target_fidelity, request.pairs)
         if asked not in self.classes:
             self.classes.append(asked)
             self.of_class = np.concatenate([self.of_class, np.zeros((1, *self.total.shape))])
@@ -114,6 +116,6 @@ class DemandSeen:
         self.total = np.array(state["total"], dtype=np.float64)
         self.of_class = np.array(state["of_class"], dtype=np.float64)
         targets, pairs = state["class_target_fidelity"].tolist(), state["class_pairs"].tolist()
-        self.classes = [Asked(*one) for one in zip(targets, pairs, strict=True)]
+        self.classes = [RequestKind(*one) for one in zip(targets, pairs, strict=True)]
         self._seen.load_state(state)
         self.last_s = float(state["last_s"])

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from qdpem.network.graph import Network
 from qdpem.network.outages import Unavailable
 from qdpem.network.routing import Path
-from qdpem.policies.inventory.base_stock import BaseStockRule
+from qdpem.policies.inventory.base_stock import BaseStockParameters
 from qdpem.policy.interface import (
     CONTROLLER,
     EMISSION_BACKLOG,
@@ -68,7 +68,7 @@ def keepers(network: Network, *, most: int) -> Ints:
 class LinkStock:
     """Orders link pairs; remembers when it last did so, float64 [N, N], owner by partner."""
 
-    def __init__(self, context: Context, *, rule: BaseStockRule) -> None:
+    def __init__(self, context: Context, *, rule: BaseStockParameters) -> None:
         self._context = context
         self._rule = rule
         nodes = context.network.node_count
@@ -81,8 +81,15 @@ class LinkStock:
         """Orders of the sites asked now, at most one for each node that takes part."""
         if not len(self._owner):
             return []
-        wanted = self._of_controller(observations) if observations.site[0] == CONTROLLER else self._of_sites(observations)
-        made = [self._order(owner, partner, observations.time_s, unavailable) for owner, partner, unavailable in wanted]
+        wanted = (
+            self._of_controller(observations)
+            if observations.site[0] == CONTROLLER
+            else self._of_sites(observations)
+        )
+        made = [
+            self._order(owner, partner, observations.time_s, unavailable)
+            for owner, partner, unavailable in wanted
+        ]
         return [order for order in made if order is not None]
 
     def _of_sites(self, observations: Observation) -> Iterator[tuple[int, int, Unavailable]]:
@@ -118,7 +125,9 @@ class LinkStock:
     def _quiet(self, status: Floats) -> NDArray[np.bool_]:
         """Nodes with qubits to spare and nothing ahead at the source; not those that say nothing."""
         ahead = np.fmax(status[:, :, EMISSION_BACKLOG], status[:, :, ORDERED_PAIRS])
-        return (ahead <= self._rule.max_link_backlog) & (status[:, :, FREE_MEMORIES] >= self._rule.min_free_memories)
+        return (ahead <= self._rule.max_link_backlog) & (
+            status[:, :, FREE_MEMORIES] >= self._rule.min_free_memories
+        )
 
     def _order(self, owner: int, partner: int, now_s: float, unavailable: Unavailable) -> Allocation | None:
         network, rule = self._context.network, self._rule

@@ -21,7 +21,7 @@ Ints = NDArray[np.int64]
 _EARLY_S = 1e-6
 
 
-class Shelves:
+class LinkUsage:
     """What every node learns of the use of its neighbours, and what it keeps with them.
 
     D is the largest degree; a neighbour's place is its rank. `chance` float64 [N, D + 1]: of each neighbour,

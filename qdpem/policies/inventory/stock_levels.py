@@ -24,7 +24,7 @@ _BISECTIONS = 60
 _HIGHEST_MEAN = 1e3
 
 
-def least_means(stocking_threshold: float, most: int) -> Floats:
+def stocking_means(stocking_threshold: float, most: int) -> Floats:
     """The expected demand from which the n-th pair is worth keeping, n = 1 to `most`, float64 [most].
 
     The first is worth it from `stocking_threshold` on, when P(demand >= 1) = 1 - exp(-least_use); the n-th where
@@ -47,7 +47,7 @@ def _at_least(count: int, mean: float) -> float:
     return 1.0 - math.fsum(math.exp(n * math.log(mean) - mean - math.lgamma(n + 1)) for n in range(count))
 
 
-class Surge:
+class DemandFactor:
     """How much more is expected of each node than on average, from the forecasts heard so far.
 
     `heard` float64 [3, N]: sum of the next step's forecasts, their number, the step of the last.

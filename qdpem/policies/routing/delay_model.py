@@ -45,7 +45,7 @@ _KEPT_DETOURS = 1024
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Options:
+class PathFeatures:
     """What does not change of K paths x 3 plans between two nodes; H the most hops, padded.
 
     `need` [3, K, H]: fresh pairs expected on each link for one pair delivered, 0 for a step that is no link;
@@ -69,7 +69,7 @@ class Options:
     work_s: Floats
     made_s: Floats
 
-    def finish_s(self, load: Load, *, pairs: int = 1, stocked: Flags | None = None) -> Floats:
+    def finish_s(self, load: Backlog, *, pairs: int = 1, stocked: Flags | None = None) -> Floats:
         """Expected seconds from now until `pairs` pairs are delivered, [3, K]; inf over a dead link.
 
         `stocked` [K, H]: links with a pair in stock, which only plans without distillation can use.
@@ -90,11 +90,11 @@ class Options:
         work_s[0] -= np.where(stocked, self.made_s, 0.0).sum(axis=1)
         return work_s
 
-    def quiet(self, load: Load) -> Flags:
+    def quiet(self, load: Backlog) -> Flags:
         """Paths whose repeaters all have a token and nothing ahead, [K]."""
         return np.asarray((load.repeaters_idle[self.inner] | ~self.is_inner).all(axis=1))
 
-    def waits(self, load: Load, *, pairs: int = 1) -> Waits:
+    def waits(self, load: Backlog, *, pairs: int = 1) -> Waits:
         """Expected seconds until each link is made [3, K, H], and the square of those for tokens [K]."""
         need, ready_s = pairs * self.need, load.ready_s
         ready_first, ready_second = ready_s[self.first], ready_s[self.second]
@@ -110,17 +110,17 @@ class Options:
         return made_s, (swapped_s**2).sum(axis=-1)
 
 
-class OptionsBetween:
-    """Options between nodes, kept once found; of those round what is away the ones asked for last."""
+class PathFeatureCache:
+    """PathFeatures between nodes, kept once found; of those round what is away the ones asked for last."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._found: dict[tuple[int, int], Options | None] = {}
+        self._found: dict[tuple[int, int], PathFeatures | None] = {}
         # What is away changes without end.
         self._around = lru_cache(_KEPT_DETOURS)(self._find_around)
 
-    def between(self, source: int, destination: int, unavailable: Unavailable) -> Options | None:
-        """Options of all K paths and 3 plans; None without a path."""
+    def between(self, source: int, destination: int, unavailable: Unavailable) -> PathFeatures | None:
+        """PathFeatures of all K paths and 3 plans; None without a path."""
         if unavailable:
             return self._around(source, destination, unavailable)
         key = (source, destination)
@@ -128,18 +128,18 @@ class OptionsBetween:
             self._found[key] = self._over(self._context.routes.paths(source, destination))
         return self._found[key]
 
-    def _find_around(self, source: int, destination: int, unavailable: Unavailable) -> Options | None:
+    def _find_around(self, source: int, destination: int, unavailable: Unavailable) -> PathFeatures | None:
         routes = self._context.routes
         paths = routes.paths(source, destination, unavailable)
         if paths is routes.paths(source, destination):
             return self.between(source, destination, ALL_AVAILABLE)
         return self._over(paths)
 
-    def _over(self, paths: tuple[Path, ...]) -> Options | None:
-        return options_over(paths, self._context) if paths else None
+    def _over(self, paths: tuple[Path, ...]) -> PathFeatures | None:
+        return path_features(paths, self._context) if paths else None
 
 
-def options_over(paths: tuple[Path, ...], context: Context) -> Options:
+def path_features(paths: tuple[Path, ...], context: Context) -> PathFeatures:
     """The features of these paths, all between the same two nodes.
 
     A link of -1 is a step over a stocked pair: it needs nothing but its delay.
@@ -172,7 +172,7 @@ def options_over(paths: tuple[Path, ...], context: Context) -> Options:
     with np.errstate(divide="ignore"):
         made_s = np.where(is_link, need / link_hz, 0.0)
         swaps_s = np.where(is_inner, 1.0 / network.repeater_rate_hz[inner], 0.0).sum(axis=-1)
-    return Options(
+    return PathFeatures(
         paths=paths,
         need=need,
         first=first,
@@ -227,7 +227,7 @@ class Work(Protocol):
         """How many pairs are made end to end for one that is delivered."""
 
 
-class Load:
+class Backlog:
     """Work believed to be ahead at every node, from one site's view; what is decided now is added.
 
     Reported backlogs and the site's own book of orders count the same work twice, so the larger of the
@@ -249,15 +249,20 @@ class Load:
         self._pairs, self._swaps, self._tokens = pairs, swaps, tokens
 
     @classmethod
-    def idle(cls, network: Network) -> Load:
+    def idle(cls, network: Network) -> Backlog:
         """An empty network with full token buckets."""
         nothing = np.zeros(network.node_count)
         return cls(network, pairs=nothing, swaps=nothing, tokens=nothing + network.repeater_burst)
 
     @classmethod
-    def of_view(
-        cls, observation: Observation, network: Network, *, unobserved_backlog: float = 0.0, unobserved_tokens: float = 1.0
-    ) -> Load:
+    def of_observation(
+        cls,
+        observation: Observation,
+        network: Network,
+        *,
+        unobserved_backlog: float = 0.0,
+        unobserved_tokens: float = 1.0,
+    ) -> Backlog:
         """What the one site of `observation` believes; `unseen` is believed of nodes it has no news of."""
         known = observation.known[0]
         nodes = known[known >= 0]

@@ -12,22 +12,22 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.policies.routing.delay_model import Load, Options, OptionsBetween
-from qdpem.policies.routing.pending_requests import Waiting
+from qdpem.policies.routing.delay_model import Backlog, PathFeatureCache, PathFeatures
+from qdpem.policies.routing.pending_requests import PendingRequest
 from qdpem.policies.routing.planner import Choice
 
 Floats = NDArray[np.float64]
 
 
-class Offers(OptionsBetween):
+class DeliveryOffers(PathFeatureCache):
     """The options between nodes, and the best of them for a request by a given gain."""
 
     def first_good(
         self,
-        request: Waiting,
-        options: Options,
+        request: PendingRequest,
+        options: PathFeatures,
         gain: Floats,
-        load: Load,
+        load: Backlog,
         *,
         least_gain: float,
         delay_weight_per_s: float,
@@ -55,14 +55,19 @@ class Offers(OptionsBetween):
         return None
 
 
-def link_hz(options: Options) -> Floats:
+def link_hz(options: PathFeatures) -> Floats:
     """Pairs/s that each link of each path makes when all its ends work for it, [K, H]."""
     both_hz = options.rate_first_hz + options.rate_second_hz
     return np.where(options.is_attempting, options.rate_first_hz, both_hz)
 
 
-def chance_in_time(
-    options: Options, load: Load, *, pairs: int, slack_s: float, there: NDArray[np.bool_] | None = None
+def delivery_probability(
+    options: PathFeatures,
+    load: Backlog,
+    *,
+    pairs: int,
+    slack_s: float,
+    there: NDArray[np.bool_] | None = None,
 ) -> Floats:
     """Believed chance that `pairs` pairs are delivered within `slack_s`, [3, K].
 

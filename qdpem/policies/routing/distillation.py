@@ -1,8 +1,8 @@
 """How often to distil each link of a path, where plans need not be alike on all of them.
 
-`added` begins with none and adds one round at a time where the fidelity from end to end gains most, as
+`add_rounds` begins with none and adds one round at a time where the fidelity from end to end gains most, as
 Q-PATH does (Li et al. 2022, IEEE Transactions on Communications 70, 6748); there a round takes one more pair,
-here as many as went into the pair it is added to, so that gains count for each fresh pair. `spared` takes
+here as many as went into the pair it is added to, so that gains count for each fresh pair. `remove_surplus` takes
 away again what a plan can do without. Together they are not optimal: the best of 3^hops plans is not searched
 for.
 What is left has no more purity than the target needs, so that pairs that wait longer than believed miss it
@@ -18,7 +18,7 @@ import numpy as np
 
 from physics.plans import Rounds, one_number
 from qdpem.network.path_estimates import MAX_ROUNDS
-from qdpem.policies.routing.delay_model import Floats, Options, Waits
+from qdpem.policies.routing.delay_model import Floats, PathFeatures, Waits
 
 _ALIKE_DIGITS = 9
 """Gains of fidelity that agree to so many digits are alike."""
@@ -30,7 +30,7 @@ class LoadedPath:
     `made_s` [3, hops]: expected seconds until each link is made with 0, 1 or 2 rounds.
     """
 
-    def __init__(self, options: Options, row: int, waits: Waits) -> None:
+    def __init__(self, options: PathFeatures, row: int, waits: Waits) -> None:
         self.path = options.paths[row]
         self.hops = self.path.hops
         self.made_s: Floats = waits[0][:, row, : self.hops]
@@ -48,7 +48,7 @@ class LoadedPath:
         return float(self._delay_s[max(rounds)] + np.sqrt((made_s**2).sum() + self._swapped_s2))
 
 
-def added(loaded: LoadedPath, fidelity: Callable[[Rounds], float]) -> Iterator[tuple[int, ...]]:
+def add_rounds(loaded: LoadedPath, fidelity: Callable[[Rounds], float]) -> Iterator[tuple[int, ...]]:
     """Plans of ever more rounds, from none: the next is added to the link where the path gains most for each
     fresh pair it takes.
 
@@ -69,7 +69,7 @@ def added(loaded: LoadedPath, fidelity: Callable[[Rounds], float]) -> Iterator[t
         yield each
 
 
-def spared(
+def remove_surplus(
     loaded: LoadedPath, each: tuple[int, ...], meets: Callable[[tuple[int, ...]], bool]
 ) -> tuple[int, ...]:
     """A plan that `meets` the target less the rounds that it can do without, one at a time, first where that

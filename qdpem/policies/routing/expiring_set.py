@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Noted:
+class ExpiringSet:
     """Ids of requests, each until a time; `name` is what they are called in a saved state."""
 
     def __init__(self, name: str) -> None:

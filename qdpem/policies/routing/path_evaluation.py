@@ -15,8 +15,8 @@ import numpy as np
 from physics.plans import Plan, Rounds, one_number
 from qdpem.network.path_estimates import MAX_ROUNDS
 from qdpem.network.routing import Path
-from qdpem.policies.routing.delay_model import Floats, Load, Options, options_over
-from qdpem.policies.routing.distillation import LoadedPath, added, spared
+from qdpem.policies.routing.delay_model import Backlog, Floats, PathFeatures, path_features
+from qdpem.policies.routing.distillation import LoadedPath, add_rounds, remove_surplus
 from qdpem.policies.routing.stocked_pairs import Taken
 from qdpem.policy.interface import Context
 
@@ -43,13 +43,13 @@ class Fit:
         return Plan(rounds_per_link=self.rounds)
 
 
-class GivenPaths:
+class PathEvaluator:
     """Judges given paths; keeps the features of those asked for last."""
 
     def __init__(self, context: Context, *, storage_fraction: float) -> None:
         self._context = context
         self._wait_share = storage_fraction
-        self._idle = Load.idle(context.network)
+        self._idle = Backlog.idle(context.network)
         self._options = lru_cache(_KEPT)(self._over)
 
     def along(self, nodes: tuple[int, ...]) -> Path:
@@ -63,7 +63,7 @@ class GivenPaths:
     def fits(
         self,
         ways: Sequence[tuple[int, ...]],
-        load: Load,
+        load: Backlog,
         *,
         target_fidelity: float,
         within_s: float = np.inf,
@@ -95,8 +95,8 @@ class GivenPaths:
             )
         return found
 
-    def purified(
-        self, nodes: tuple[int, ...], load: Load, *, target_fidelity: float, pairs: int = 1
+    def with_distillation(
+        self, nodes: tuple[int, ...], load: Backlog, *, target_fidelity: float, pairs: int = 1
     ) -> Fit | None:
         """This way with rounds added one at a time where the path gains most, until it meets the target, less
         those that it then can spare.
@@ -112,10 +112,10 @@ class GivenPaths:
                 age_s = share * loaded.finish_s(each)
                 return fidelity(loaded.path, rounds=one_number(each), age_s=age_s) >= target_fidelity
 
-            for each in added(loaded, lambda rounds: fidelity(loaded.path, rounds=rounds)):
+            for each in add_rounds(loaded, lambda rounds: fidelity(loaded.path, rounds=rounds)):
                 if meets(each):
                     # Where pairs must not wait at all, what seems too pure is not.
-                    least = spared(loaded, each, meets) if share else each
+                    least = remove_surplus(loaded, each, meets) if share else each
                     return Fit(
                         path=loaded.path,
                         rounds=one_number(least),
@@ -132,5 +132,5 @@ class GivenPaths:
                     return rounds
         return None
 
-    def _over(self, ways: tuple[tuple[int, ...], ...]) -> Options:
-        return options_over(tuple(self.along(nodes) for nodes in ways), self._context)
+    def _over(self, ways: tuple[tuple[int, ...], ...]) -> PathFeatures:
+        return path_features(tuple(self.along(nodes) for nodes in ways), self._context)

@@ -1,4 +1,4 @@
-"""Waiting requests as plain numbers, and what serves them."""
+"""PendingRequest requests as plain numbers, and what serves them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qdpem.policy.interface import Allocation, Context, Observation
 
 
 @dataclass(frozen=True, kw_only=True)
-class Waiting:
+class PendingRequest:
     """One waiting request, as plain numbers."""
 
     id: int
@@ -36,7 +36,7 @@ class Waiting:
         )
 
 
-def command_s(context: Context, source: int) -> float:
+def command_delay_s(context: Context, source: int) -> float:
     """How long a decision made now takes to reach `source`: a controller works it out and sends word."""
     plane, network = context.plane, context.network
     if context.control == "local" or plane.zero_delay:
@@ -44,7 +44,7 @@ def command_s(context: Context, source: int) -> float:
     return float(network.distance_s[network.median_node, source]) + plane.service_time_s
 
 
-def waiting_requests(observation: Observation) -> Iterator[Waiting]:
+def pending_requests(observation: Observation) -> Iterator[PendingRequest]:
     """The waiting requests of a view of one site that can still be in time, oldest first."""
     columns = (
         observation.request_id[0].tolist(),
@@ -57,7 +57,7 @@ def waiting_requests(observation: Observation) -> Iterator[Waiting]:
     )
     for request, source, destination, target, pairs, deadline_s, persistence in zip(*columns, strict=True):
         if request >= 0 and deadline_s > observation.time_s:
-            yield Waiting(
+            yield PendingRequest(
                 id=request,
                 source=source,
                 destination=destination,

@@ -16,15 +16,15 @@ import numpy as np
 from physics.plans import Plan
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 from qdpem.network.routing import Path
-from qdpem.policies.routing.delay_model import Flags, Floats, Load, Options, OptionsBetween
+from qdpem.policies.routing.delay_model import Backlog, Flags, Floats, PathFeatureCache, PathFeatures
 from qdpem.policies.routing.stocked_pairs import (
     ADMITTED_WAIT_SHARE,
-    Shelf,
+    StockByEnds,
     StockedLinks,
     Taken,
     scaled,
-    shelved_steps,
     stocked_links,
+    stocked_steps,
     weight_of,
 )
 from qdpem.policies.routing.virtual_links import VirtualLinks
@@ -61,7 +61,7 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ask:
+class RouteQuery:
     """What is asked of a choice: to finish `within_s` on an idle network and `busy_s` on this one.
 
     `left_s`: until the allocation expires, a share of which fresh pairs may wait beside stock.
@@ -80,29 +80,34 @@ class Planner:
     """Chooses paths and plans by expected finish; keeps the options of every pair of nodes it met."""
 
     def __init__(
-        self, context: Context, *, storage_fraction: float, resource_weight: float = 0.0, end_rounds: bool = False
+        self,
+        context: Context,
+        *,
+        storage_fraction: float,
+        resource_weight: float = 0.0,
+        end_rounds: bool = False,
     ) -> None:
         self._context = context
         self._thrift = resource_weight
         self._wait_share = storage_fraction
         self._end_rounds = end_rounds
-        idle = Load.idle(context.network)
+        idle = Backlog.idle(context.network)
         self._idle_waits = lru_cache(_KEPT_WAITS)(lambda options, pairs: options.waits(idle, pairs=pairs))
         self._virtual = VirtualLinks(context)
-        self._options = OptionsBetween(context)
+        self._options = PathFeatureCache(context)
 
     def choose(
         self,
         source: int,
         destination: int,
-        load: Load,
+        load: Backlog,
         *,
         target_fidelity: float,
         within_s: float,
         pairs: int = 1,
         quiet: bool = False,
         unavailable: Unavailable = ALL_AVAILABLE,
-        shelf: Shelf | None = None,
+        shelf: StockByEnds | None = None,
         left_s: float = 0.0,
         busy_s: float = np.inf,
     ) -> Choice | None:
@@ -110,13 +115,13 @@ class Planner:
 
         Believed age of the link pairs is `storage_fraction` of the expected finish. If no plan meets the target at
         that age, the quickest that meets it with fresh pairs is taken; if none does, and end rounds are
-        allowed, the quickest that meets it by distilling two such pairs end to end. Options that even an
+        allowed, the quickest that meets it by distilling two such pairs end to end. PathFeatures that even an
         idle network is not expected to finish within `within_s`, or this one within `busy_s`, are left out;
         `quiet` also leaves out paths over repeaters that are not idle. Paths go round what is `unavailable`. Pairs
         on the `shelf` stand in for links and, with the right to virtual links, for a stretch of a path, as
         far as ageing allows while `left_s` are left.
         """
-        ask = Ask(
+        ask = RouteQuery(
             source=source,
             destination=destination,
             target_fidelity=target_fidelity,
@@ -135,11 +140,11 @@ class Planner:
         return plain
 
     def _over_links(
-        self, options: Options, ask: Ask, load: Load, quiet: bool, shelf: Shelf | None
+        self, options: PathFeatures, ask: RouteQuery, load: Backlog, quiet: bool, shelf: StockByEnds | None
     ) -> Choice | None:
         if quiet and not options.quiet(load).any():
             return None
-        shelved = shelved_steps(options.paths, shelf) if shelf else None
+        shelved = stocked_steps(options.paths, shelf) if shelf else None
         # No later than with what can be taken of it: what is late even so needs no closer look.
         soonest_s = options.finish_after_s(self._idle_waits(options, ask.pairs), shelved)
         if (soonest_s <= ask.within_s).any():
@@ -152,7 +157,7 @@ class Planner:
         return self._end_to_end(options, ask, load) if self._end_rounds and not quiet else None
 
     def _cheapest_good(
-        self, options: Options, ask: Ask, load: Load, quiet: bool, near: StockedLinks | None
+        self, options: PathFeatures, ask: RouteQuery, load: Backlog, quiet: bool, near: StockedLinks | None
     ) -> Choice | None:
         stocked = near.stocked if near is not None else None
         finish_s = options.finish_s(load, pairs=ask.pairs, stocked=stocked)
@@ -179,7 +184,9 @@ class Planner:
                     )
         return None
 
-    def _near(self, options: Options, ask: Ask, shelf: Shelf, shelved: Flags) -> StockedLinks | None:
+    def _near(
+        self, options: PathFeatures, ask: RouteQuery, shelf: StockByEnds, shelved: Flags
+    ) -> StockedLinks | None:
         return stocked_links(
             options.paths,
             shelf,
@@ -194,7 +201,9 @@ class Planner:
         fidelity = self._context.estimates.fidelity(path, rounds=rounds, age_s=age_s)
         return fidelity if aged is None else scaled(fidelity, aged.factor[row])
 
-    def _over_stock(self, ask: Ask, load: Load, shelf: Shelf, unavailable: Unavailable) -> Choice | None:
+    def _over_stock(
+        self, ask: RouteQuery, load: Backlog, shelf: StockByEnds, unavailable: Unavailable
+    ) -> Choice | None:
         """The cheapest path over a stocked remote pair that meets the target as nodes will see it."""
         best = None
         for ends, ways in self._virtual.between(ask.source, ask.destination, shelf, unavailable):
@@ -226,7 +235,7 @@ class Planner:
                     )
         return best
 
-    def _end_to_end(self, options: Options, ask: Ask, load: Load) -> Choice | None:
+    def _end_to_end(self, options: PathFeatures, ask: RouteQuery, load: Backlog) -> Choice | None:
         """The quickest plan whose pairs meet the target once two are distilled into one end to end."""
         network, estimates = self._context.network, self._context.estimates
         compared_s = network.distillation_time_s + np.array([path.delay_s for path in options.paths])

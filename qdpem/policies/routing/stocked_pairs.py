@@ -18,13 +18,13 @@ import numpy as np
 from qdpem.network.path_estimates import Estimates
 from qdpem.network.routing import Path
 from qdpem.policies.routing.delay_model import Flags
-from qdpem.policies.routing.pending_requests import Waiting
+from qdpem.policies.routing.pending_requests import PendingRequest
 from qdpem.policy.interface import Allocation, Observation
 
 ADMITTED_WAIT_SHARE = 0.3
 """Share of the time left that fresh pairs must be able to wait beside an aged one: the nodes' rule."""
 
-Shelf: TypeAlias = dict[tuple[int, int], list[float]]
+StockByEnds: TypeAlias = dict[tuple[int, int], list[float]]
 """Believed fidelities of the pairs that lie ready, by (owner, partner)."""
 
 Taken: TypeAlias = tuple[tuple[tuple[int, int], float], ...]
@@ -41,7 +41,7 @@ def scaled(fidelity: float, factor: float) -> float:
     return 0.25 + (fidelity - 0.25) * factor
 
 
-def ready_stock(observation: Observation) -> Shelf:
+def ready_stock(observation: Observation) -> StockByEnds:
     """The shelf that a view of one site shows."""
     found: defaultdict[tuple[int, int], list[float]] = defaultdict(list)
     ready = observation.stock_ready[0] == 1
@@ -51,7 +51,9 @@ def ready_stock(observation: Observation) -> Shelf:
     return dict(found)
 
 
-def serve_from_stock(request: Waiting, shelf: Shelf, *, fidelity_margin: float) -> Allocation | None:
+def serve_from_stock(
+    request: PendingRequest, shelf: StockByEnds, *, fidelity_margin: float
+) -> Allocation | None:
     """Take the worst pairs on the shelf that are good enough for a request; None if there are too few,
     or if the request is a standing one, which asks for more than can lie on a shelf.
 
@@ -60,14 +62,16 @@ def serve_from_stock(request: Waiting, shelf: Shelf, *, fidelity_margin: float) 
     if request.persistence:
         return None
     kept = shelf.get((request.source, request.destination), [])
-    good = sorted(value for value in kept if value >= request.target_fidelity + fidelity_margin)[: request.pairs]
+    good = sorted(value for value in kept if value >= request.target_fidelity + fidelity_margin)[
+        : request.pairs
+    ]
     if len(good) < request.pairs:
         return None
     take(shelf, tuple(((request.source, request.destination), value) for value in good))
     return request.allocation((request.source, request.destination))
 
 
-def take(shelf: Shelf, taken: Taken) -> None:
+def take(shelf: StockByEnds, taken: Taken) -> None:
     """What an allocation counts on is gone for the next."""
     for ends, fidelity in taken:
         shelf[ends].remove(fidelity)
@@ -84,7 +88,7 @@ class StockedLinks:
     taken: tuple[Taken, ...]
 
 
-def shelved_steps(paths: Sequence[Path], shelf: Shelf) -> Flags:
+def stocked_steps(paths: Sequence[Path], shelf: StockByEnds) -> Flags:
     """Steps of K paths of at most H hops for which either end owns a pair on the shelf, [K, H]."""
     shelved = np.zeros((len(paths), max(path.hops for path in paths)), dtype=np.bool_)
     for row, path in enumerate(paths):
@@ -96,7 +100,7 @@ def shelved_steps(paths: Sequence[Path], shelf: Shelf) -> Flags:
 
 def stocked_links(
     paths: Sequence[Path],
-    shelf: Shelf,
+    shelf: StockByEnds,
     shelved: Flags,
     *,
     target_fidelity: float,
@@ -130,7 +134,9 @@ def stocked_links(
     return StockedLinks(stocked=stocked, factor=tuple(factors), taken=tuple(taken)) if any(taken) else None
 
 
-def _admitted(ends: tuple[int, int], shelf: Shelf, *, least: float) -> list[tuple[tuple[int, int], float]]:
+def _admitted(
+    ends: tuple[int, int], shelf: StockByEnds, *, least: float
+) -> list[tuple[tuple[int, int], float]]:
     """Pairs of either owner whose weight is at least `least`, the worst first."""
     found = [
         (owned, fidelity)

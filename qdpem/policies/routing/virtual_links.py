@@ -20,8 +20,8 @@ import numpy as np
 
 from qdpem.network.outages import Unavailable
 from qdpem.network.routing import Path
-from qdpem.policies.routing.delay_model import Options, options_over
-from qdpem.policies.routing.stocked_pairs import Shelf, weight_of
+from qdpem.policies.routing.delay_model import PathFeatures, path_features
+from qdpem.policies.routing.stocked_pairs import StockByEnds, weight_of
 from qdpem.policy.interface import Context
 
 Ends = tuple[int, int]
@@ -40,7 +40,7 @@ class Ways:
     `joint_weight`: the factor of the weight that the swaps between stretches and the pair leave.
     """
 
-    options: Options
+    options: PathFeatures
     stretches: tuple[tuple[Path, ...], ...]
     joint_weight: tuple[float, ...]
 
@@ -55,7 +55,9 @@ class VirtualLinks:
         self._loss_hz: dict[Ends, float] = {}
         self._ways = lru_cache(_KEPT_WAYS)(self._find)
 
-    def between(self, source: int, destination: int, shelf: Shelf, unavailable: Unavailable) -> list[tuple[Ends, Ways]]:
+    def between(
+        self, source: int, destination: int, shelf: StockByEnds, unavailable: Unavailable
+    ) -> list[tuple[Ends, Ways]]:
         """(owner, partner) and ways of the up to four on the shelf that leave fewest links to be made."""
         found = []
         for ends in self._shortening(source, destination, shelf):
@@ -76,7 +78,7 @@ class VirtualLinks:
         """Believed weight of a stocked pair in `wait_s` from now."""
         return weight_of(fidelity) * math.exp(-self._decay_hz(ends) * wait_s)
 
-    def _shortening(self, source: int, destination: int, shelf: Shelf) -> list[Ends]:
+    def _shortening(self, source: int, destination: int, shelf: StockByEnds) -> list[Ends]:
         hops, adjacent = self._network.hop_distance, self._network.adjacent
         owner, partner = np.array(list(shelf), dtype=np.int64).reshape(-1, 2).T
         left = hops[source, owner] + hops[partner, destination]
@@ -95,7 +97,9 @@ class VirtualLinks:
             return None
         before = routes.paths(source, owner, unavailable)[:_MOST_STRETCHES] if owner != source else _NOWHERE
         after = (
-            routes.paths(partner, destination, unavailable)[:_MOST_STRETCHES] if partner != destination else _NOWHERE
+            routes.paths(partner, destination, unavailable)[:_MOST_STRETCHES]
+            if partner != destination
+            else _NOWHERE
         )
         whole, stretches = [], []
         for first, second in product(before, after):
@@ -109,7 +113,7 @@ class VirtualLinks:
             return None
         joint = math.prod(self._joint(node) for node in sorted(inner))
         return Ways(
-            options=options_over(tuple(whole), self._context),
+            options=path_features(tuple(whole), self._context),
             stretches=tuple(stretches),
             joint_weight=(joint,) * len(whole),
         )

@@ -1,4 +1,4 @@
-"""Lives every pair of a record again under another physics model, and says where the two differ.
+"""Replay every pair of a record again under another physics model, and says where the two differ.
 
 All it needs is in the record: scenario and seed give the network and the uniforms that decided swaps and
 distillations, the rows of `pairs` say what was born where, made of what, and when. What is compared: the
@@ -23,7 +23,7 @@ from qdpem.events.tables import PAIRS
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
 from qdpem.records.audit.lineage import DISTILLATION, SWAP, Lineage
-from qdpem.records.audit.replay import ContradictionError, Lives, MissingPairError
+from qdpem.records.audit.replay import ContradictionError, MissingPairError, Replay
 from qdpem.records.reader import Record
 from qdpem.rng import stream
 from qdpem.scenario.schema import PhysicsChoice
@@ -99,7 +99,7 @@ def audit(
     model = _model(record, name)
     network = build_network(record.scenario, model, seed=record.seed)
     _check_network(record, network)
-    lives = Lives(record, pairs, network=network, model=model)
+    lives = Replay(record, pairs, network=network, model=model)
     book = _Book(tolerance)
     _compare_links(record, network, model, book)
     chosen = _chosen(lives.lineage, limit=limit, seed=record.seed)
@@ -231,7 +231,7 @@ def _chosen(lineage: Lineage, *, limit: int | None, seed: int) -> set[int]:
 
 
 def _compare_pairs(
-    lives: Lives, chosen: set[int], book: _Book, progress: Callable[[int, int], None] | None
+    lives: Replay, chosen: set[int], book: _Book, progress: Callable[[int, int], None] | None
 ) -> tuple[int, int]:
     """Live the chosen pairs in the order of their births; how many were compared, how many could not be."""
     compared = unknown = 0
@@ -257,7 +257,7 @@ def _compare_pairs(
     return compared, unknown
 
 
-def _compare_failures(lives: Lives, chosen: set[int], book: _Book) -> None:
+def _compare_failures(lives: Replay, chosen: set[int], book: _Book) -> None:
     """Operations that made nothing: the uniforms of the seed must let them fail."""
     for operation in lives.lineage.operations:
         if operation.made >= 0 or operation.left not in chosen:
@@ -275,7 +275,7 @@ def _compare_failures(lives: Lives, chosen: set[int], book: _Book) -> None:
                 book.note(pair, operation.kind, what, draw.recorded, draw.replayed, draw.deviation)
 
 
-def _check_rows(lives: Lives, chosen: set[int], book: _Book, *, whole: bool) -> None:
+def _check_rows(lives: Replay, chosen: set[int], book: _Book, *, whole: bool) -> None:
     """Every id once; unless the run stopped, none is missing and no operation ended one pair alone."""
     lineage = lives.lineage
     ids = np.array(lineage.columns["pair"], dtype=np.int64)

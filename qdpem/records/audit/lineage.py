@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.draws.outcome_draws import EndCoins, distillation_coins, swap_coins
+from qdpem.draws.outcome_draws import EndDistillationDraws, distillation_draws, swap_draws
 from qdpem.events.tables import PAIR_ENDS
 from qdpem.network.graph import Graph
 
@@ -42,11 +42,11 @@ class Lineage:
         self.columns: dict[str, list[Any]] = {name: values.tolist() for name, values in pairs.items()}
         self.operations: list[Operation] = []
         self.alone: list[int] = []
-        self._coins = {
-            SWAP: swap_coins(graph, seed=seed),
-            DISTILLATION: distillation_coins(graph, seed=seed),
+        self._draws = {
+            SWAP: swap_draws(graph, seed=seed),
+            DISTILLATION: distillation_draws(graph, seed=seed),
         }
-        self._end_coins = EndCoins(graph, seed=seed)
+        self._end_distillation_draws = EndDistillationDraws(graph, seed=seed)
         self._read()
         self.maker = {one.made: one for one in self.operations if one.made >= 0}
         self.used = {row for one in self.operations for row in (one.left, one.right)}
@@ -99,6 +99,6 @@ class Lineage:
         place = self.columns["second" if kind is SWAP else "link"][left]
         if kind is DISTILLATION and place < 0:
             ends = self.columns["first"][left], self.columns["second"][left]
-            return self._end_coins.between(*ends).next() if min(ends) >= 0 else None
-        coins = self._coins[kind]
-        return coins[place].next() if 0 <= place < len(coins) else None
+            return self._end_distillation_draws.between(*ends).next() if min(ends) >= 0 else None
+        draws = self._draws[kind]
+        return draws[place].next() if 0 <= place < len(draws) else None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from physics.interface import PROTOCOLS, PhysicsModel, State
 from physics.sampling import succeeds
-from qdpem.draws.herald_timing import NO_SENDER, Births
+from qdpem.draws.herald_timing import NO_SENDER, FreshPairs
 from qdpem.network.graph import Network
 from qdpem.provenance import provenance
 from qdpem.records.audit.lineage import DISTILLATION, SWAP, Lineage, Operation
@@ -42,7 +42,7 @@ class Draw:
     deviation: float
 
 
-class Lives:
+class Replay:
     """States as of the end of each pair; `live` must be asked in the order of births.
 
     `draws` is False for a record of another version of qdpem, whose random streams may be others: then
@@ -62,7 +62,7 @@ class Lives:
             zip(allocations["allocation"].tolist(), allocations["protocol"].tolist(), strict=True)
         )
         self._states: dict[int, State] = {}
-        self._births = Births(network, model)
+        self._fresh_pairs = FreshPairs(network, model)
 
     def live(self, row: int) -> tuple[float, Draw | None]:
         """The pair's fidelity when the record took it, and how its swap or distillation was drawn.
@@ -100,7 +100,7 @@ class Lives:
                 raise ContradictionError(f"its sender {sender} is none of its ends {first} and {second}")
         elif sender != NO_SENDER:
             raise ContradictionError(f"it has a sender, {sender}, on a link that attempts without one")
-        return self._births.state(link, (first, second), sender)
+        return self._fresh_pairs.state(link, (first, second), sender)
 
     def _made(self, row: int) -> tuple[State, Draw | None]:
         """A pair as its swap or distillation left it, laid along its own ends."""

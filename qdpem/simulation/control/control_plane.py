@@ -13,16 +13,16 @@ import numpy as np
 
 from qdpem.events.tables import REASONS
 from qdpem.policy.interface import CONTROLLER, Allocation
-from qdpem.rng import Coins
+from qdpem.rng import UniformStream
 from qdpem.scenario.schema import Control, ControlSettings
 from qdpem.simulation.execution.reservations import Reservation
 from qdpem.simulation.resources.requests import Request
-from qdpem.simulation.resources.state import World
+from qdpem.simulation.resources.state import SimulationState
 
 _ARRIVAL, _REFUSAL, _PAIR, EPOCH, OUTAGE = range(len(REASONS))
 
 
-class Desk:
+class ControlPlane:
     """Sites to be asked, reservations at work, and each site's own book of what it has ordered.
 
     `ordered` int64 [sites, N, 2]: pairs and swaps a site ordered at each node and has not yet heard the
@@ -33,7 +33,7 @@ class Desk:
     def __init__(
         self,
         *,
-        world: World,
+        state: SimulationState,
         control: Control,
         plane: ControlSettings,
         seed: int,
@@ -41,47 +41,47 @@ class Desk:
         write: Callable[[tuple[object, ...]], None],
         write_step: Callable[[tuple[int, int, int, int]], None],
     ) -> None:
-        self._world = world
+        self._state = state
         self._plane = plane
         self._heard = heard
         self._write = write
         self._write_step = write_step
         self.local = control == "local"
-        nodes = world.network.node_count
-        self.controller = world.network.median_node
+        nodes = state.network.node_count
+        self.controller = state.network.median_node
         self.awake: dict[int, int] = {}
         self.working: dict[int, Reservation] = {}
         self._leaving: dict[int, Reservation] = {}
         self.ordered = np.zeros((nodes if self.local else 1, nodes, 2), dtype=np.int64)
         self.stocking: dict[int, dict[int, Reservation]] = {}
         self._busy_until_s = 0.0
-        self._back_off = [Coins(seed, f"back-off/{name}") for name in world.network.graph.node_names]
+        self._back_off = [UniformStream(seed, f"back-off/{name}") for name in state.network.graph.node_names]
         self._made = 0
         self._held_up: list[tuple[Callable[[Request, int], None], Request, int]] = []
-        world.stock.word_s = self._word_s
+        state.inventory.word_s = self._word_s
 
     def delay_to_controller_s(self, node: int) -> float:
         """Message delay between a node and the controller, either way."""
         if self._plane.zero_delay:
             return 0.0
-        return float(self._world.network.distance_s[node, self.controller])
+        return float(self._state.network.distance_s[node, self.controller])
 
     def submit(self, request: Request) -> None:
         """A request has arrived at its source; one that is away cannot take it."""
-        self._world.requests.arrive(request)
-        if self._world.absent.sites[request.source]:
-            self._world.requests.reject(request)
+        self._state.requests.arrive(request)
+        if self._state.availability.sites[request.source]:
+            self._state.requests.reject(request)
             return
         if self.local:
             self._hear(request, request.source)
             return
-        hops = int(self._world.network.hop_distance[request.source, self.controller])
-        self._world.mail.send("request", hops=hops)
-        self._world.clock.after(self.delay_to_controller_s(request.source), self._enqueue, request, _ARRIVAL)
+        hops = int(self._state.network.hop_distance[request.source, self.controller])
+        self._state.message_counter.send("request", hops=hops)
+        self._state.clock.after(self.delay_to_controller_s(request.source), self._enqueue, request, _ARRIVAL)
 
     def wake(self, site: int, reason: int) -> None:
         """Ask `site` at once, unless it is away; the first reason stands."""
-        if not self._world.absent.sites[site]:
+        if not self._state.availability.sites[site]:
             self.awake.setdefault(site, reason)
 
     def resume(self) -> None:
@@ -89,21 +89,21 @@ class Desk:
         held_up, self._held_up = self._held_up, []
         for take_up, request, reason in held_up:
             take_up(request, reason)
-        if self._world.requests.waiting.get(CONTROLLER):
+        if self._state.requests.waiting.get(CONTROLLER):
             self.wake(CONTROLLER, OUTAGE)
 
     def start(self, allocation: Allocation) -> None:
         """Carry out one allocation."""
-        world = self._world
-        request = world.requests.open.get(allocation.request)
+        state = self._state
+        request = state.requests.open.get(allocation.request)
         if allocation.purpose == "serve":
             if request is None:
                 # Refused at its own site, an allocation made just before this one was its last attempt.
                 return
-            world.requests.commit(request)
+            state.requests.commit(request)
         reservation = Reservation(
             self._made,
-            world=world,
+            state=state,
             allocation=allocation,
             request=request,
             site=allocation.source if self.local else CONTROLLER,
@@ -121,17 +121,17 @@ class Desk:
             reservation.reserve()
             return
         for position, node in enumerate(allocation.path):
-            hops = int(world.network.hop_distance[self.controller, node])
-            world.mail.send("grant", hops=hops, extra_bytes=4 * len(allocation.path))
+            hops = int(state.network.hop_distance[self.controller, node])
+            state.message_counter.send("grant", hops=hops, extra_bytes=4 * len(allocation.path))
             self._after(self.delay_to_controller_s(node), reservation.command, position)
 
     def drop(self, pair_id: int, owner: int) -> None:
         """Carry out the wish to drop a stocked pair of `owner`, where it is heard."""
         delay_s = 0.0 if self.local else self.delay_to_controller_s(owner)
         if not self.local:
-            hops = int(self._world.network.hop_distance[self.controller, owner])
-            self._world.mail.send("stock", hops=hops)
-        self._after(delay_s, self._world.stock.drop, pair_id, owner)
+            hops = int(self._state.network.hop_distance[self.controller, owner])
+            self._state.message_counter.send("stock", hops=hops)
+        self._after(delay_s, self._state.inventory.drop, pair_id, owner)
 
     def holding(self) -> list[Reservation]:
         """Reservations that may still hold qubits: at work, or with nodes that have not heard of the end."""
@@ -144,12 +144,12 @@ class Desk:
 
     def _hear(self, request: Request, site: int) -> None:
         self._heard(request)
-        self._world.requests.wait(request, site)
+        self._state.requests.wait(request, site)
         self.wake(site, _ARRIVAL)
 
     def _enqueue(self, request: Request, reason: int) -> None:
         """A request has reached the controller."""
-        if self._world.absent.sites[CONTROLLER]:
+        if self._state.availability.sites[CONTROLLER]:
             self._held_up.append((self._enqueue, request, reason))
             return
         if reason == _ARRIVAL:
@@ -158,7 +158,7 @@ class Desk:
 
     def _queue(self, request: Request, reason: int) -> None:
         """One server at the controller: decisions leave it in order, `service_time_s` each."""
-        now_s = self._world.clock.now_s
+        now_s = self._state.clock.now_s
         service_s = 0.0 if self._plane.zero_delay else self._plane.service_time_s
         self._busy_until_s = max(self._busy_until_s, now_s) + service_s
         self._after(self._busy_until_s - now_s, self._serve, request, reason)
@@ -166,10 +166,10 @@ class Desk:
     def _serve(self, request: Request, reason: int) -> None:
         if not request.open:
             return
-        if self._world.absent.sites[CONTROLLER]:
+        if self._state.availability.sites[CONTROLLER]:
             self._held_up.append((self._queue, request, reason))
             return
-        self._world.requests.wait(request, CONTROLLER)
+        self._state.requests.wait(request, CONTROLLER)
         self.wake(CONTROLLER, reason)
 
     def _ended(self, reservation: Reservation) -> None:
@@ -180,15 +180,15 @@ class Desk:
         if self.local:
             self._hear_end(reservation)
         else:
-            hops = int(self._world.network.hop_distance[source, self.controller])
-            self._world.mail.send("news", hops=hops)
+            hops = int(self._state.network.hop_distance[source, self.controller])
+            self._state.message_counter.send("news", hops=hops)
             self._after(self.delay_to_controller_s(source), self._hear_end, reservation)
 
     def _hear_end(self, reservation: Reservation) -> None:
         """The site that ordered it hears that it is done or has expired."""
         self._book(reservation, -1)
         site = reservation.site
-        if reservation.purpose and self._world.requests.waiting.get(site):
+        if reservation.purpose and self._state.requests.waiting.get(site):
             self.wake(site, _PAIR)
 
     def _returned(self, reservation: Reservation, position: int) -> None:
@@ -199,14 +199,14 @@ class Desk:
         if not self.local:
             back_s = self.delay_to_controller_s(path[position])
             # While the controller is away word goes along the path.
-            if not self._world.absent.sites[CONTROLLER]:
+            if not self._state.availability.sites[CONTROLLER]:
                 delays = [back_s + self.delay_to_controller_s(node) for node in path]
                 delays[position] = 0.0
-        self._world.mail.send("release", hops=len(path) - 1)
+        self._state.message_counter.send("release", hops=len(path) - 1)
         for place, delay_s in enumerate(delays):
             reservation.release_at(place, delay_s)
         self._leaving[reservation.id] = reservation
-        self._world.clock.after(max(delays), self._leaving.pop, reservation.id)
+        self._state.clock.after(max(delays), self._leaving.pop, reservation.id)
         self._after(back_s, self._book, reservation, -1)
         if reservation.request is not None:
             self._after(back_s, self._try_again, reservation.request)
@@ -220,11 +220,11 @@ class Desk:
         if not request.open:
             return
         if request.tries > self._plane.retries:
-            self._world.requests.reject(request)
+            self._state.requests.reject(request)
         else:
             limit_s = self._plane.back_off_s * 2.0 ** (request.tries - 1)
             wait_s = limit_s * self._back_off[request.source].next()
-            self._world.clock.after(wait_s, self._ask_again, request)
+            self._state.clock.after(wait_s, self._ask_again, request)
 
     def _ask_again(self, request: Request) -> None:
         if not request.open:
@@ -232,7 +232,7 @@ class Desk:
         if not self.local:
             self._enqueue(request, _REFUSAL)
         else:
-            self._world.requests.wait(request, request.source)
+            self._state.requests.wait(request, request.source)
             self.wake(request.source, _REFUSAL)
 
     def _book(self, reservation: Reservation, sign: int) -> None:
@@ -243,23 +243,23 @@ class Desk:
             else:
                 del orders[reservation.id]
         book = self.ordered[reservation.path[0] if self.local else 0]
-        path, lanes = reservation.path, len(reservation.lanes)
+        path, generations = reservation.path, len(reservation.generations)
         for hop, units in enumerate(reservation.units):
-            pairs = sign * lanes * units
+            pairs = sign * generations * units
             book[path[hop], 0] += pairs
             book[path[hop + 1], 0] += pairs
         for node in path[1:-1]:
-            book[node, 1] += sign * lanes
+            book[node, 1] += sign * generations
 
     def _word_s(self, node: int, owner: int) -> float:
         """How long word of stock travels from `node` to the site that decides for `owner`."""
         if not self.local:
             return self.delay_to_controller_s(node)
-        return float(self._world.network.distance_s[node, owner])
+        return float(self._state.network.distance_s[node, owner])
 
     def _after(self, delay_s: float, function: Callable[..., None], *arguments: object) -> None:
         """Like the clock's `after`, but at once when there is no delay."""
         if delay_s > 0.0:
-            self._world.clock.after(delay_s, function, *arguments)
+            self._state.clock.after(delay_s, function, *arguments)
         else:
             function(*arguments)

@@ -18,9 +18,9 @@ from qdpem.events.tables import OUTAGE_KINDS
 from qdpem.network.outages import ALL_AVAILABLE, Outage
 from qdpem.network.rows import padded
 from qdpem.policy.interface import CONTROLLER
-from qdpem.simulation.control.control_plane import OUTAGE, Desk
+from qdpem.simulation.control.control_plane import OUTAGE, ControlPlane
 from qdpem.simulation.execution.reservations import Reservation
-from qdpem.simulation.resources.state import World
+from qdpem.simulation.resources.state import SimulationState
 
 
 class Outages:
@@ -35,17 +35,17 @@ class Outages:
         self,
         timeline: tuple[Outage, ...],
         *,
-        world: World,
-        desk: Desk,
+        state: SimulationState,
+        control_plane: ControlPlane,
         check: Callable[[], None],
         write: Callable[[tuple[object, ...]], None],
     ) -> None:
-        self._world = world
-        self._desk = desk
+        self._state = state
+        self._control_plane = control_plane
         self._check = check
         self._write = write
         self._changes = _changes(timeline)
-        sites = world.network.node_count if desk.local else 1
+        sites = state.network.node_count if control_plane.local else 1
         self.heard = [ALL_AVAILABLE] * sites
         while self._changes and self._changes[-1][0] <= 0.0:
             self._begin(self._changes.pop()[2])
@@ -62,7 +62,7 @@ class Outages:
     def _wait(self) -> None:
         """Schedule the next change alone; it schedules the one after it."""
         if self._changes:
-            self._world.clock.at(self._changes[-1][0], self._change, *self._changes.pop()[1:])
+            self._state.clock.at(self._changes[-1][0], self._change, *self._changes.pop()[1:])
 
     def _begin(self, outage: Outage) -> None:
         """Something is not there from the start, as all know."""
@@ -75,7 +75,7 @@ class Outages:
         self._mark(outage, goes=goes)
         if outage.kind == "controller":
             if not goes:
-                self._desk.resume()
+                self._control_plane.resume()
         else:
             if goes and outage.kind == "link":
                 self._cut(outage.place)
@@ -86,11 +86,11 @@ class Outages:
         self._wait()
 
     def _mark(self, outage: Outage, *, goes: bool) -> None:
-        absent = self._world.absent
+        availability = self._state.availability
         if outage.kind == "link":
-            absent.links[outage.place] = goes
+            availability.links[outage.place] = goes
         else:
-            absent.set_site(CONTROLLER if outage.kind == "controller" else outage.place, goes)
+            availability.set_site(CONTROLLER if outage.kind == "controller" else outage.place, goes)
         if goes:
             node = outage.place if outage.kind == "node" else -1
             link = outage.place if outage.kind == "link" else -1
@@ -99,16 +99,16 @@ class Outages:
 
     def _cut(self, link: int) -> None:
         """End what waits for pairs of the link: both its ends notice at once."""
-        claims = [claim for feed in self._world.feeds[link] for claim in feed.claims if claim.link == link]
+        claims = [claim for feed in self._state.feeds[link] for claim in feed.claims if claim.link == link]
         waiting: dict[int, Reservation] = {claim.allocation: claim.owner.order for claim in claims}
-        ends = set(self._world.network.graph.link_ends[link].tolist())
+        ends = set(self._state.network.graph.link_ends[link].tolist())
         for reservation in waiting.values():
             steps = enumerate(pairwise(reservation.path))
             position = next(place for place, step in steps if set(step) == ends)
             reservation.interrupt(position)
             reservation.release_at(position, 0.0)
             reservation.release_at(position + 1, 0.0)
-            if self._desk.local:
+            if self._control_plane.local:
                 # Beyond the cut, word from its far end is ahead of that from its near end.
                 delays = reservation.track.delays_s[position + 1]
                 for place in range(position + 2, len(delays)):
@@ -116,45 +116,45 @@ class Outages:
 
     def _lose(self, node: int) -> None:
         """All that the node held is lost, and what runs through it ends; its qubits are free."""
-        for reservation in self._desk.holding():
+        for reservation in self._control_plane.holding():
             if node in reservation.path:
                 position = reservation.path.index(node)
                 reservation.interrupt(position)
                 reservation.release_at(position, 0.0)
-        self._world.stock.abandon(node)
-        if self._desk.local:
-            self._forget_requests(node, self._world.clock.now_s)
+        self._state.inventory.abandon(node)
+        if self._control_plane.local:
+            self._forget_requests(node, self._state.clock.now_s)
 
     def _tell(self, outage: Outage, *, goes: bool) -> None:
         """News of a change travels from the ends of its place to every site that decides."""
-        world, desk = self._world, self._desk
-        network = world.network
+        state, control_plane = self._state, self._control_plane
+        network = state.network
         ends = [outage.place] if outage.kind == "node" else network.graph.link_ends[outage.place].tolist()
-        if desk.local:
+        if control_plane.local:
             delays_s = network.distance_s[ends].min(axis=0).tolist()
             # Flooded: every node passes it on over each of its links but the one it came by.
             hops = 2 * network.link_count - network.node_count + 1
         else:
-            delays_s = [min(desk.delay_to_controller_s(end) for end in ends)]
-            hops = int(network.hop_distance[desk.controller, ends].min())
-        world.mail.send("outage", hops=hops)
+            delays_s = [min(control_plane.delay_to_controller_s(end) for end in ends)]
+            hops = int(network.hop_distance[control_plane.controller, ends].min())
+        state.message_counter.send("outage", hops=hops)
         for row, delay_s in enumerate(delays_s):
             if delay_s > 0.0:
-                world.clock.after(delay_s, self._hear, row, outage, goes)
+                state.clock.after(delay_s, self._hear, row, outage, goes)
             else:
                 self._hear(row, outage, goes)
 
     def _hear(self, row: int, outage: Outage, goes: bool) -> None:
         self.heard[row] = self.heard[row].after(outage.kind, outage.place, goes=goes)
-        if goes and outage.kind == "node" and not self._desk.local:
+        if goes and outage.kind == "node" and not self._control_plane.local:
             self._forget_requests(outage.place, outage.from_s)
-        site = row if self._desk.local else CONTROLLER
-        if self._world.requests.waiting.get(site):
-            self._desk.wake(site, OUTAGE)
+        site = row if self._control_plane.local else CONTROLLER
+        if self._state.requests.waiting.get(site):
+            self._control_plane.wake(site, OUTAGE)
 
     def _forget_requests(self, node: int, lost_s: float) -> None:
         """Whoever decides on the node's requests knows that it has lost those it had at `lost_s`."""
-        requests = self._world.requests
+        requests = self._state.requests
         lost = [one for one in requests.open.values() if one.source == node and one.time_s <= lost_s]
         for request in lost:
             requests.reject(request)

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from qdpem.simulation.execution.link_generation import Hop, Order
+from qdpem.simulation.execution.link_generation import LinkGeneration, Order
 from qdpem.simulation.resources.claims import Claim
 from qdpem.simulation.resources.ledger import Pair
 from qdpem.simulation.resources.path_timing import Track
-from qdpem.simulation.resources.state import World
+from qdpem.simulation.resources.state import SimulationState
 
 ONCE, BY_PAIR, BY_LINK = range(3)
 """When a lane begins again: not at all, after each delivery, every link when its qubits are free."""
@@ -36,10 +36,12 @@ class Principal(Order, Protocol):
     def retake(self, position: int, needs: dict[int, int]) -> bool:
         """Take so many qubits of each pool at `position` again; False when it cannot, and has given up."""
 
-    def completed(self, lane: Lane, pair: Pair, *, ready_s: float, operated_s: float) -> None:
+    def completed(
+        self, generation: EndToEndGeneration, pair: Pair, *, ready_s: float, operated_s: float
+    ) -> None:
         """The lane's pair is known at both ends."""
 
-    def lane_done(self) -> None:
+    def generation_done(self) -> None:
         """One lane needs nothing any more."""
 
     def fail(self, position: int) -> None:
@@ -75,20 +77,20 @@ class Segment:
         self.due_s = due_s
 
 
-class Lane:
+class EndToEndGeneration:
     """Makes pairs from position 0 to the last of its reservation's path.
 
     `link_hops`: links of the path; 0 when the whole path is one stocked remote pair.
     """
 
-    def __init__(self, world: World, reservation: Principal) -> None:
-        self._world = world
+    def __init__(self, state: SimulationState, reservation: Principal) -> None:
+        self._state = state
         self.reservation = self.order = reservation
         self.track = reservation.track
         self.link_hops = sum(link >= 0 for link in self.track.links)
         self._last = len(self.track.links)
-        self._spans = world.swap_order.spans(self._last)
-        self.hops = [Hop(world, self, position) for position in range(self._last)]
+        self._spans = state.swap_order.spans(self._last)
+        self.hops = [LinkGeneration(state, self, position) for position in range(self._last)]
         self._starting: list[Segment | None] = [None] * (self._last + 1)
         self._ending: list[Segment | None] = [None] * (self._last + 1)
         self._tokens: dict[int, Claim | None] = {}
@@ -109,7 +111,7 @@ class Lane:
             return
         self.reservation.free(0, self.hops[0].pools[0], 1)
         self.reservation.free(self._last, self.hops[-1].pools[1], 1)
-        self.reservation.lane_done()
+        self.reservation.generation_done()
 
     def begin_again(self) -> None:
         """The next pair: the source tells all to begin it, or the links that have rested do."""
@@ -119,47 +121,47 @@ class Lane:
         else:
             self._begin_again(0, self._last, self.track.delays_s[0])
 
-    def made(self, hop: Hop, pair: Pair, known_s: tuple[float, float], *, ready_s: float) -> None:
+    def made(self, hop: LinkGeneration, pair: Pair, known_s: tuple[float, float], *, ready_s: float) -> None:
         """A hop has its pair."""
-        world, position = self._world, hop.position
-        now_s = world.clock.now_s
+        state, position = self._state, hop.position
+        now_s = state.clock.now_s
         told_s = (
             known_s[0] if position == 0 else 0.0,
             known_s[1] if position + 1 == self._last else 0.0,
         )
-        due_s = pair.born_s + world.network.cutoff_s
+        due_s = pair.born_s + state.network.cutoff_s
         segment = Segment(pair, position, position + 1, told_s, ready_s, known_s, due_s)
         self._starting[position] = self._ending[position + 1] = segment
         hop.turn += 1
         for side in (0, 1):
             if known_s[side] > now_s:
-                world.clock.at(known_s[side], self._know, hop, side, hop.turn)
+                state.clock.at(known_s[side], self._know, hop, side, hop.turn)
             else:
                 self._know(hop, side, hop.turn)
         self._watch(segment)
 
     def token_granted(self, claim: Claim) -> None:
         """The repeater gives its token, or takes the swap; how long that takes is the repeater's to say."""
-        world, position = self._world, claim.tag
-        world.claims.end(claim, "granted", world.clock.now_s)
+        state, position = self._state, claim.tag
+        state.claims.end(claim, "granted", state.clock.now_s)
         self._tokens[position] = None
         turns = self.hops[position - 1].turn, self.hops[position].turn
-        swap_time_s = world.repeaters[claim.node].swap_time_s
+        swap_time_s = state.repeaters[claim.node].swap_time_s
         if swap_time_s > 0.0:
-            world.clock.after(swap_time_s, self._swap, position, turns)
+            state.clock.after(swap_time_s, self._swap, position, turns)
         else:
             self._swap(position, turns)
 
     def _watch(self, segment: Segment) -> None:
         """A joined segment that spans the lane is delivered; one that does not may grow too old."""
-        clock = self._world.clock
+        clock = self._state.clock
         if segment.last - segment.first == self._last:
             if self._last > 1:
                 clock.at(max(segment.source_s, segment.destination_s), self._complete, segment)
         elif segment.due_s < self.reservation.expires_s:
             clock.at(segment.due_s * (1.0 + _AFTER), self._cut_off, segment)
 
-    def _know(self, hop: Hop, side: int, turn: int) -> None:
+    def _know(self, hop: LinkGeneration, side: int, turn: int) -> None:
         """The node on `side` knows of the hop's pair, unless word that it is lost has come before."""
         position = hop.position + side
         if hop.cancelled:
@@ -172,7 +174,7 @@ class Lane:
         if 0 < position < self._last:
             self._try_swap(position)
         elif self._last == 1 and all(hop.known):
-            self._world.clock.after(0.0, self._complete, self._starting[0])
+            self._state.clock.after(0.0, self._complete, self._starting[0])
 
     def _try_swap(self, position: int) -> None:
         """Seek a token once the node knows of its two pairs, and they span what the swap order asks for."""
@@ -188,7 +190,7 @@ class Lane:
     def _joins(self, position: int, span: tuple[int, int]) -> bool:
         """Whether the node knows of two pairs that together span these positions."""
         left, right = self._ending[position], self._starting[position]
-        now_s = self._world.clock.now_s
+        now_s = self._state.clock.now_s
         return (
             left is not None
             and right is not None
@@ -197,34 +199,34 @@ class Lane:
         )
 
     def _seek_token(self, position: int) -> None:
-        world, node = self._world, self.track.nodes[position]
-        claim = world.claims.make(
-            "token", self.reservation, node=node, now_s=world.clock.now_s, owner=self, tag=position
+        state, node = self._state, self.track.nodes[position]
+        claim = state.claims.make(
+            "token", self.reservation, node=node, now_s=state.clock.now_s, owner=self, tag=position
         )
         self._tokens[position] = claim
-        world.repeaters[node].add(claim)
+        state.repeaters[node].add(claim)
 
     def _withdraw_token(self, position: int) -> None:
         claim = self._tokens.pop(position, None)
         if claim is not None:
-            self._world.repeaters[self.track.nodes[position]].remove(claim)
-            self._world.claims.end(claim, "withdrawn", self._world.clock.now_s)
+            self._state.repeaters[self.track.nodes[position]].remove(claim)
+            self._state.claims.end(claim, "withdrawn", self._state.clock.now_s)
 
     def _swap(self, position: int, turns: tuple[int, int]) -> None:
-        """Measure the two halves there were when the swap began, in these turns of the two hops."""
+        """MetricFormat the two halves there were when the swap began, in these turns of the two hops."""
         left, right = self._ending[position], self._starting[position]
         self._tokens.pop(position, None)
         same = self.hops[position - 1].turn == turns[0], self.hops[position].turn == turns[1]
         if left is None or right is None or False in same:
             self._swap_in_vain(position, same)
             return
-        world, node = self._world, self.track.nodes[position]
-        now_s = world.clock.now_s
-        u = world.swap_coins[node].next()
-        pair = world.ledger.swap(left.pair, right.pair, now_s=now_s, u=u, allocation=self.reservation.id)
+        state, node = self._state, self.track.nodes[position]
+        now_s = state.clock.now_s
+        u = state.swap_draws[node].next()
+        pair = state.ledger.swap(left.pair, right.pair, now_s=now_s, u=u, allocation=self.reservation.id)
         self._remove(left)
         self._remove(right)
-        world.mail.send("correction", hops=self._last)
+        state.message_counter.send("correction", hops=self._last)
         delays_s = self.track.delays_s[position]
         if pair is not None:
             self._join(left, right, pair, delays_s)
@@ -245,7 +247,7 @@ class Lane:
 
     def _join(self, left: Segment, right: Segment, pair: Pair, delays_s: tuple[float, ...]) -> None:
         """One segment of two; either end of the path hears of the swap, and of its outcome."""
-        now_s = self._world.clock.now_s
+        now_s = self._state.clock.now_s
         told_s = (
             max(left.source_s, right.source_s, now_s + delays_s[0]),
             max(left.destination_s, right.destination_s, now_s + delays_s[-1]),
@@ -259,7 +261,7 @@ class Lane:
         if self._spans is not None:
             for position, time_s in zip((left.first, right.last), heard_s, strict=True):
                 if 0 < position < self._last:
-                    self._world.clock.at(time_s, self._try_swap, position)
+                    self._state.clock.at(time_s, self._try_swap, position)
 
     def _give_away(self, position: int) -> None:
         """The two qubits just measured are free."""
@@ -278,15 +280,15 @@ class Lane:
             self.reservation.fail(at)
         elif self.reservation.persistence == BY_LINK:
             # Inner qubits began again when they were measured.
-            self._world.clock.after(heard_s[first], self._regain, first, first, last)
-            self._world.clock.after(heard_s[last], self._regain, last, first, last)
+            self._state.clock.after(heard_s[first], self._regain, first, first, last)
+            self._state.clock.after(heard_s[last], self._regain, last, first, last)
         else:
             self._begin_again(first, last, heard_s)
 
     def _begin_again(self, first: int, last: int, heard_s: tuple[float, ...]) -> None:
         """Every node of a stretch takes its qubits again when it hears."""
         for position in range(first, last + 1):
-            self._world.clock.after(heard_s[position], self._regain, position, first, last)
+            self._state.clock.after(heard_s[position], self._regain, position, first, last)
 
     def _regain(self, position: int, first: int, last: int) -> None:
         """The node at `position` has heard that the stretch is to be made anew."""
@@ -339,4 +341,4 @@ class Lane:
 
     def _end(self, segment: Segment, how: str) -> None:
         self._remove(segment)
-        self._world.ledger.end(segment.pair, how, self._world.clock.now_s)
+        self._state.ledger.end(segment.pair, how, self._state.clock.now_s)

@@ -7,9 +7,9 @@ import math
 from physics.plans import Rounds, one_number
 from qdpem.network.routing import Path
 from qdpem.policy.interface import Allocation
-from qdpem.simulation.execution.link_generation import Hop
+from qdpem.simulation.execution.link_generation import LinkGeneration
 from qdpem.simulation.resources.ledger import Pair
-from qdpem.simulation.resources.state import World
+from qdpem.simulation.resources.state import SimulationState
 
 _WAITING_SHARE = 0.3
 """Share of the time left that fresh link pairs are believed to wait."""
@@ -21,22 +21,24 @@ class FidelityBudget:
     Weights are Werner weights w = (4F - 1)/3, which multiply along a path of swapped Werner pairs.
     """
 
-    def __init__(self, world: World, allocation: Allocation, hops: list[Hop], *, persistence: bool) -> None:
-        self._world = world
+    def __init__(
+        self, state: SimulationState, allocation: Allocation, hops: list[LinkGeneration], *, persistence: bool
+    ) -> None:
+        self._state = state
         # The end of a standing request says nothing of how long one pair of it takes.
-        left_s = 0.0 if persistence else max(allocation.expires_s - world.clock.now_s, 0.0)
+        left_s = 0.0 if persistence else max(allocation.expires_s - state.clock.now_s, 0.0)
         wait_s = _WAITING_SHARE * left_s
         self._left = -_log_weight(allocation.target_fidelity)
         for path, rounds in _stretches(allocation.path, hops):
-            self._left += _log_weight(world.estimates.fidelity(path, rounds=rounds, age_s=wait_s))
+            self._left += _log_weight(state.estimates.fidelity(path, rounds=rounds, age_s=wait_s))
 
-    def admits(self, pair: Pair, hop: Hop) -> bool:
+    def admits(self, pair: Pair, hop: LinkGeneration) -> bool:
         """Whether the path still meets its target with this aged pair on `hop` in place of a fresh one."""
-        world = self._world
-        aged = _log_weight(world.ledger.fidelity(pair, world.clock.now_s + hop.delay_s))
+        state = self._state
+        aged = _log_weight(state.ledger.fidelity(pair, state.clock.now_s + hop.delay_s))
         fresh = 0.0
         if hop.link >= 0:
-            fresh = _log_weight(world.physics.fidelity(world.network.links[hop.link].fresh))
+            fresh = _log_weight(state.physics.fidelity(state.network.links[hop.link].fresh))
         if fresh - aged > self._left:
             return False
         self._left -= max(fresh - aged, 0.0)
@@ -48,7 +50,7 @@ def _log_weight(fidelity: float) -> float:
     return math.log(weight) if weight > 0.0 else -math.inf
 
 
-def _stretches(nodes: tuple[int, ...], hops: list[Hop]) -> list[tuple[Path, Rounds]]:
+def _stretches(nodes: tuple[int, ...], hops: list[LinkGeneration]) -> list[tuple[Path, Rounds]]:
     """The stretches of a path over links, between steps over stocked remote pairs, and their rounds."""
     stretches: list[tuple[Path, Rounds]] = []
     first = 0

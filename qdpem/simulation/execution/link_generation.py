@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from qdpem.draws.herald_timing import NO_SENDER, Course
+from qdpem.draws.herald_timing import NO_SENDER, HeraldTiming
 from qdpem.simulation.resources.claims import Claim
 from qdpem.simulation.resources.ledger import Pair
 from qdpem.simulation.resources.path_timing import Track
-from qdpem.simulation.resources.state import World
+from qdpem.simulation.resources.state import SimulationState
 
 _HELD = -1.0
 """In place of the time from which an end's qubits are free."""
@@ -45,11 +45,11 @@ class Line(Protocol):
     def order(self) -> Order:
         """For whom the pair is made."""
 
-    def made(self, hop: Hop, pair: Pair, known_s: tuple[float, float], *, ready_s: float) -> None:
+    def made(self, hop: LinkGeneration, pair: Pair, known_s: tuple[float, float], *, ready_s: float) -> None:
         """The hop has its pair; either end knows it at `known_s`, it may be measured at `ready_s`."""
 
 
-class Hop:
+class LinkGeneration:
     """Makes one pair between two nodes that follow each other on the path, and again when told so.
 
     `turn` counts the pairs made: word of an older one says nothing of this one. `lost` is the turn of the
@@ -62,7 +62,7 @@ class Hop:
         "_level",
         "_levels",
         "_line",
-        "_world",
+        "_state",
         "cancelled",
         "claims",
         "delay_s",
@@ -79,14 +79,14 @@ class Hop:
         "units",
     )
 
-    def __init__(self, world: World, line: Line, position: int) -> None:
+    def __init__(self, state: SimulationState, line: Line, position: int) -> None:
         track = line.track
-        self._world = world
+        self._state = state
         self._line = line
         self.position = position
         self.ends = (track.nodes[position], track.nodes[position + 1])
         self.link = track.links[position]
-        self.pools = world.memories.pools_of(self.ends, self.link)
+        self.pools = state.memories.pools_of(self.ends, self.link)
         self.delay_s = track.delay_s[position]
         self.known = [False, False]
         self.supplied = False
@@ -120,10 +120,10 @@ class Hop:
         """The node on `side` has its qubits back: the hop begins again when its left end knows both have."""
         if self.cancelled:
             return
-        world, free_s = self._world, self._free_s
-        now_s = free_s[side] = world.clock.now_s
+        state, free_s = self._state, self._free_s
+        now_s = free_s[side] = state.clock.now_s
         if side:
-            world.mail.send("grant")
+            state.message_counter.send("grant")
             free_s[side] += self.delay_s
         if free_s[1 - side] < 0.0:
             return
@@ -131,68 +131,68 @@ class Hop:
         free_s[:] = _HELD, _HELD
         self.supplied = False
         if start_s > now_s:
-            world.clock.at(start_s, self.begin)
+            state.clock.at(start_s, self.begin)
         else:
             self.begin()
 
     def supply(self, pair: Pair, *, side: int) -> None:
         """A stocked pair stands in for the hop; the node on `side` knows now, the other by message."""
         self.supplied = True
-        now_s = self._world.clock.now_s
+        now_s = self._state.clock.now_s
         told_s = now_s + self.delay_s
-        self._world.mail.send("stock", hops=max(1, self._line.track.message_hops[self.position]))
+        self._state.message_counter.send("stock", hops=max(1, self._line.track.message_hops[self.position]))
         known_s = (told_s, now_s) if side else (now_s, told_s)
         # A stocked pair is measured for a key when both ends know which one; a fresh one when it is made.
         self._line.made(self, pair, known_s, ready_s=told_s)
 
     def emitted(self, claim: Claim, sender: int, start_s: float) -> None:
         """An emission of the node `sender`, or an attempt of the link, began at `start_s` and succeeds."""
-        self._world.leave_feeds(claim, "granted")
+        self._state.leave_feeds(claim, "granted")
         self.claims.remove(claim)
-        course = self._world.ledger.births.course(self.link, sender)
-        self._world.clock.at(start_s + course.birth_s, self._herald, sender, course)
+        course = self._state.ledger.fresh_pairs.course(self.link, sender)
+        self._state.clock.at(start_s + course.birth_s, self._herald, sender, course)
 
     def cancel(self, how: str) -> None:
         """Give up: claims are withdrawn, pairs not handed over yet are gone."""
         self.cancelled = True
         for claim in self.claims:
-            self._world.leave_feeds(claim, "withdrawn")
+            self._state.leave_feeds(claim, "withdrawn")
         self.claims = []
         for pair in self.live:
-            self._world.ledger.end(pair, how, self._world.clock.now_s)
+            self._state.ledger.end(pair, how, self._state.clock.now_s)
         self.live = []
 
     def _claim(self, count: int) -> None:
-        world, order = self._world, self._line.order
-        if world.absent.links[self.link]:
+        state, order = self._state, self._line.order
+        if state.availability.links[self.link]:
             order.interrupt(self.position)
             return
         for _ in range(count):
-            claim = world.claims.make(
+            claim = state.claims.make(
                 "emission",
                 order,
-                node=world.network.first_end[self.link],
+                node=state.network.first_end[self.link],
                 link=self.link,
-                now_s=world.clock.now_s,
+                now_s=state.clock.now_s,
                 owner=self,
             )
             self.claims.append(claim)
-            world.seek_emission(claim)
+            state.seek_emission(claim)
 
-    def _herald(self, sender: int, course: Course) -> None:
+    def _herald(self, sender: int, course: HeraldTiming) -> None:
         if self.cancelled:
             return
-        world, ends = self._world, self.ends
-        if world.absent.links[self.link]:
+        state, ends = self._state, self.ends
+        if state.availability.links[self.link]:
             self._line.order.interrupt(self.position)
             return
-        now_s = world.clock.now_s
-        pair = world.ledger.birth(
+        now_s = state.clock.now_s
+        pair = state.ledger.birth(
             self.link, sender=sender, ends=ends, now_s=now_s, allocation=self._line.order.id
         )
         self.live.append(pair)
         # A sender is told by the far end; word of an attempt goes to both.
-        world.mail.send("herald", hops=2 if sender == NO_SENDER else 1)
+        state.message_counter.send("herald", hops=2 if sender == NO_SENDER else 1)
         told_s = course.told_s
         self._gain(pair, 0, (now_s + told_s[ends[0]], now_s + told_s[ends[1]]))
 
@@ -204,16 +204,16 @@ class Hop:
         order = self._line.order
         if level == self.rounds:
             self.live.remove(pair)
-            self._line.made(self, pair, known_s, ready_s=self._world.clock.now_s)
+            self._line.made(self, pair, known_s, ready_s=self._state.clock.now_s)
             return
         place = 0 if order.pumping else level
         waiting = self._levels[place]
         waiting.append(pair)
         if len(waiting) == 2:
             self._levels[place] = []
-            start_s = max(known_s) + self._world.network.distillation_time_s
+            start_s = max(known_s) + self._state.network.distillation_time_s
             level = self._level if order.pumping else level
-            self._world.clock.at(start_s, self._distil, level, *waiting)
+            self._state.clock.at(start_s, self._distil, level, *waiting)
         elif order.pumping:
             self._level = level
             if level:
@@ -222,16 +222,16 @@ class Hop:
     def _distil(self, level: int, kept: Pair, spent: Pair) -> None:
         if self.cancelled:
             return
-        world = self._world
-        u = world.distillation_coins[self.link].next()
+        state = self._state
+        u = state.distillation_draws[self.link].next()
         protocol = self._line.order.protocol
-        pair = world.ledger.distil(kept, spent, protocol=protocol, now_s=world.clock.now_s, u=u)
+        pair = state.ledger.distil(kept, spent, protocol=protocol, now_s=state.clock.now_s, u=u)
         self.live.remove(kept)
         self.live.remove(spent)
         if pair is not None:
             self.live.append(pair)
-        world.mail.send("distillation", hops=2)
-        world.clock.after(self.delay_s, self._distilled, level, pair)
+        state.message_counter.send("distillation", hops=2)
+        state.clock.after(self.delay_s, self._distilled, level, pair)
 
     def _distilled(self, level: int, pair: Pair | None) -> None:
         """Both ends have compared their readings."""
@@ -240,5 +240,5 @@ class Hop:
         if pair is None:
             self._claim(2 if self._line.order.pumping else 2 << level)
         else:
-            now_s = self._world.clock.now_s
+            now_s = self._state.clock.now_s
             self._gain(pair, level + 1, (now_s, now_s))

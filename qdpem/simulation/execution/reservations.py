@@ -13,12 +13,12 @@ from physics.interface import PROTOCOLS
 from physics.plans import SCHEDULES
 from qdpem.events.tables import ALLOCATION_ENDS, CAUSES, PURPOSES
 from qdpem.policy.interface import Allocation
-from qdpem.simulation.execution.admission import Holdings
+from qdpem.simulation.execution.admission import Admission
 from qdpem.simulation.execution.end_distillation import EndDistillation
-from qdpem.simulation.execution.end_to_end import ONCE, Lane
+from qdpem.simulation.execution.end_to_end import ONCE, EndToEndGeneration
 from qdpem.simulation.resources.ledger import Pair
 from qdpem.simulation.resources.requests import Request
-from qdpem.simulation.resources.state import World
+from qdpem.simulation.resources.state import SimulationState
 
 _END_CODE = {word: code for code, word in enumerate(ALLOCATION_ENDS)}
 _CAUSE_CODE = {word: code for code, word in enumerate(CAUSES)}
@@ -36,7 +36,7 @@ class Reservation:
         self,
         id: int,
         *,
-        world: World,
+        state: SimulationState,
         allocation: Allocation,
         request: Request | None,
         site: int,
@@ -49,7 +49,7 @@ class Reservation:
         self.request = request
         self.site = site
         self.path = allocation.path
-        self.track = world.tracks.along(allocation.path)
+        self.track = state.tracks.along(allocation.path)
         self.source = allocation.source
         self.expires_s = allocation.expires_s
         # A stocked pair is not distilled again.
@@ -60,20 +60,22 @@ class Reservation:
         self.units = tuple(qubits_per_end(rounds, pumping=self.pumping) for rounds in self.rounds)
         self.persistence = request.persistence if request is not None else ONCE
         self.purpose = PURPOSES.index(allocation.purpose)
-        self.made_s = world.clock.now_s
+        self.made_s = state.clock.now_s
         self.open = True
         self.end = "open"
-        self._world = world
+        self._state = state
         self._ended = ended
         self._returned = returned
         self._write = write
-        self.lanes = [Lane(world, self) for _ in range(allocation.pairs << allocation.plan.end_rounds)]
-        self._lanes_left = len(self.lanes)
-        self._holdings = Holdings(world, self)
+        self.generations = [
+            EndToEndGeneration(state, self) for _ in range(allocation.pairs << allocation.plan.end_rounds)
+        ]
+        self._lanes_left = len(self.generations)
+        self._admission = Admission(state, self)
         self._end_distillation = (
-            EndDistillation(world, self, self._distilled) if allocation.plan.end_rounds else None
+            EndDistillation(state, self, self._distilled) if allocation.plan.end_rounds else None
         )
-        world.clock.at(allocation.expires_s, self._expire)
+        state.clock.at(allocation.expires_s, self._expire)
 
     @property
     def pairs_left(self) -> int:
@@ -83,87 +85,97 @@ class Reservation:
     @property
     def held(self) -> list[tuple[int, int]]:
         """(pool, count) of all qubits held along the path."""
-        return self._holdings.held
+        return self._admission.held
 
     def reserve(self, position: int = 0) -> None:
         """Local control: the reserve message is at `position`."""
-        if self._holdings.released[position] or self.end == "done":
+        if self._admission.released[position] or self.end == "done":
             return
-        cause = self._holdings.grant(position)
+        cause = self._admission.grant(position)
         if cause:
             if self.open:
                 self._refuse(position, cause)
             return
         if position > 0:
             back_s = self.track.delay_s[position - 1]
-            self._world.mail.send("grant")
-            self._world.clock.after(back_s, self._generate, position - 1)
+            self._state.message_counter.send("grant")
+            self._state.clock.after(back_s, self._generate, position - 1)
         if position < len(self.path) - 1:
-            self._world.mail.send("reserve", extra_bytes=4 * len(self.path))
-            self._world.clock.after(self.track.delay_s[position], self.reserve, position + 1)
+            self._state.message_counter.send("reserve", extra_bytes=4 * len(self.path))
+            self._state.clock.after(self.track.delay_s[position], self.reserve, position + 1)
 
     def command(self, position: int) -> None:
         """Central control: the controller's command is at `position`."""
-        if self._holdings.released[position]:
+        if self._admission.released[position]:
             return
-        cause = self._holdings.grant(position)
+        cause = self._admission.grant(position)
         if cause:
             if self.open:
                 self._refuse(position, cause)
             return
         for hop in (position - 1, position):
-            if 0 <= hop < len(self.path) - 1 and all(self._holdings.granted[hop : hop + 2]):
+            if 0 <= hop < len(self.path) - 1 and all(self._admission.granted[hop : hop + 2]):
                 self._generate(hop)
 
     def free(self, position: int, pool: int, count: int) -> None:
         """Give back `count` qubits of `pool` held at `position`; a standing request keeps them all."""
         if not self.persistence:
-            self._holdings.give_back(position, pool, count)
+            self._admission.give_back(position, pool, count)
 
     def retake(self, position: int, needs: dict[int, int]) -> bool:
         """Take so many qubits of each pool at `position` again, for what was lost, or give up all."""
-        if self._holdings.released[position]:
+        if self._admission.released[position]:
             return False
         if self.persistence or not needs:
             return True
-        taken = self._holdings.take(position, needs)
+        taken = self._admission.take(position, needs)
         if not taken and self.open:
             self._refuse(position, "memory")
         return taken
 
-    def completed(self, lane: Lane, pair: Pair, *, ready_s: float, operated_s: float) -> None:
+    def completed(
+        self, generation: EndToEndGeneration, pair: Pair, *, ready_s: float, operated_s: float
+    ) -> None:
         """A lane's pair is known at both ends: it is distilled with another, delivered or stocked."""
         if self._end_distillation is not None:
-            self._end_distillation.arrived(lane, pair)
+            self._end_distillation.arrived(generation, pair)
         else:
-            self._settle(lane, pair, ready_s=ready_s, operated_s=operated_s)
+            self._settle(generation, pair, ready_s=ready_s, operated_s=operated_s)
 
-    def _distilled(self, lane: Lane, pair: Pair, distilled_s: float) -> None:
-        self._settle(lane, pair, ready_s=self._world.clock.now_s, operated_s=distilled_s)
+    def _distilled(self, generation: EndToEndGeneration, pair: Pair, distilled_s: float) -> None:
+        self._settle(generation, pair, ready_s=self._state.clock.now_s, operated_s=distilled_s)
 
-    def _settle(self, lane: Lane, pair: Pair, *, ready_s: float, operated_s: float) -> None:
+    def _settle(
+        self, generation: EndToEndGeneration, pair: Pair, *, ready_s: float, operated_s: float
+    ) -> None:
         if not self.open:
             # Another lane failed and word of it has not reached the ends yet: they release this one too.
-            self._world.ledger.end(pair, "lost", self._world.clock.now_s)
+            self._state.ledger.end(pair, "lost", self._state.clock.now_s)
             return
         if self.request is not None:
-            self._hand_over(self.request, lane, pair, ready_s=ready_s, operated_s=operated_s)
+            self._hand_over(self.request, generation, pair, ready_s=ready_s, operated_s=operated_s)
             return
-        self._holdings.hand_over(lane)
-        self._world.stock.keep(pair, owner=self.path[0], until_s=self.allocation.expires_s)
-        self.lane_done()
+        self._admission.hand_over(generation)
+        self._state.inventory.keep(pair, owner=self.path[0], until_s=self.allocation.expires_s)
+        self.generation_done()
 
     def _hand_over(
-        self, request: Request, lane: Lane, pair: Pair, *, ready_s: float, operated_s: float
+        self,
+        request: Request,
+        generation: EndToEndGeneration,
+        pair: Pair,
+        *,
+        ready_s: float,
+        operated_s: float,
     ) -> None:
         if request.open:
-            self._world.requests.receive(request, lane, pair, ready_s=ready_s, operated_s=operated_s)
+            self._state.requests.receive(request, generation, pair, ready_s=ready_s, operated_s=operated_s)
         else:
             # Served already, by another allocation: a duplicate is waste.
-            self._world.ledger.end(pair, "lost", self._world.clock.now_s)
-            lane.consumed()
+            self._state.ledger.end(pair, "lost", self._state.clock.now_s)
+            generation.consumed()
 
-    def lane_done(self) -> None:
+    def generation_done(self) -> None:
         """One lane needs nothing any more."""
         self._lanes_left -= 1
         if self._lanes_left == 0 and self.open:
@@ -180,19 +192,19 @@ class Reservation:
             self._refuse(position, "outage")
 
     def _refuse(self, position: int, cause: str) -> None:
-        self._world.mail.send("refuse", hops=position)
+        self._state.message_counter.send("refuse", hops=position)
         self._give_up(position, "refused", cause)
 
     def _give_up(self, position: int, how: str, cause: str) -> None:
         if self.request is not None:
-            self._world.requests.take_back(self.request, self)
+            self._state.requests.take_back(self.request, self)
         self._finish(how, cause=cause, node=self.path[position])
         self._returned(self, position)
 
     def release_at(self, position: int, delay_s: float) -> None:
         """The node at `position` hears in `delay_s` that all is over, and releases."""
         if delay_s > 0.0:
-            self._world.clock.after(delay_s, self._release, position, "lost")
+            self._state.clock.after(delay_s, self._release, position, "lost")
         else:
             self._release(position, "lost")
 
@@ -201,7 +213,7 @@ class Reservation:
         if self.end == "done":
             return
         if self.open and self.request is not None:
-            self._world.requests.take_back(self.request, self)
+            self._state.requests.take_back(self.request, self)
         # Nodes that have not heard yet of a refusal or a failed swap release as well.
         for position in range(len(self.path)):
             self._release(position, "expired")
@@ -209,13 +221,13 @@ class Reservation:
             self._finish("expired")
 
     def _release(self, position: int, how: str) -> None:
-        if self._holdings.released[position]:
+        if self._admission.released[position]:
             return
-        for lane in self.lanes:
-            lane.release(position, how)
+        for generation in self.generations:
+            generation.release(position, how)
         if self._end_distillation is not None and position in (0, len(self.path) - 1):
             self._end_distillation.release(how)
-        self._holdings.release(position)
+        self._admission.release(position)
 
     def _finish(self, how: str, *, cause: str = "none", node: int = -1) -> None:
         self.open = False
@@ -245,7 +257,7 @@ class Reservation:
                 PROTOCOLS.index(allocation.plan.protocol),
                 len(self.path) - 1,
                 allocation.expires_s,
-                self._world.clock.now_s,
+                self._state.clock.now_s,
                 _END_CODE[how],
                 _CAUSE_CODE[cause],
                 node,
@@ -253,8 +265,8 @@ class Reservation:
         )
 
     def _generate(self, position: int) -> None:
-        for lane in self.lanes:
-            hop = lane.hops[position]
+        for generation in self.generations:
+            hop = generation.hops[position]
             # What a stocked pair stood in for and lost already begins by itself.
             if not hop.turn:
                 hop.begin()

@@ -11,24 +11,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.policy.interface import CONTROLLER, Observation
-from qdpem.simulation.control.control_plane import EPOCH, Desk
+from qdpem.simulation.control.control_plane import EPOCH, ControlPlane
 from qdpem.simulation.control.outages import Outages
 from qdpem.simulation.execution.reservations import Reservation
 from qdpem.simulation.observation.reports import StateReports
 from qdpem.simulation.resources.requests import Request
-from qdpem.simulation.resources.state import World
+from qdpem.simulation.resources.state import SimulationState
 
 Flags = NDArray[np.bool_]
 _Values = Sequence[Any] | NDArray[Any]
 
 
 def build_observation(
-    *, world: World, desk: Desk, reports: StateReports, outages: Outages, awake: dict[int, int]
+    *,
+    state: SimulationState,
+    control_plane: ControlPlane,
+    reports: StateReports,
+    outages: Outages,
+    awake: dict[int, int],
 ) -> Observation:
     """The views of the sites in `awake` (site -> reason), in ascending order of site."""
     sites = sorted(awake)
     rows = np.array([0 if site == CONTROLLER else site for site in sites], dtype=np.int64)
-    now_s = world.clock.now_s
+    now_s = state.clock.now_s
     # Sites are woken for an epoch as its news is taken, and asked before anything else happens.
     status, status_age_s = reports.status(rows, now_s, at_epoch=EPOCH in awake.values())
     top_pair_source, top_pair_destination, top_pair_rate_hz = reports.peers(rows)
@@ -44,14 +49,14 @@ def build_observation(
         top_pair_destination=top_pair_destination,
         top_pair_rate_hz=top_pair_rate_hz,
         **outages.columns(rows),
-        **_request_columns(world, sites),
-        **_stock_columns(world, desk, sites, now_s),
+        **_request_columns(state, sites),
+        **_stock_columns(state, control_plane, sites, now_s),
     )
 
 
-def _request_columns(world: World, sites: Sequence[int]) -> dict[str, NDArray[Any]]:
+def _request_columns(state: SimulationState, sites: Sequence[int]) -> dict[str, NDArray[Any]]:
     """What waits at each site, in the order of arrival."""
-    waiting = list(map(world.requests.waiting.get, sites))
+    waiting = list(map(state.requests.waiting.get, sites))
     requests = [request for kept in waiting if kept for request in kept.values()]
     filled = _filled([len(kept) if kept else 0 for kept in waiting])
     whole = {
@@ -74,14 +79,16 @@ def _had(request: Request) -> int:
     return 0 if request.persistence else len(request.held) + len(request.fidelities)
 
 
-def _stock_columns(world: World, desk: Desk, sites: Sequence[int], now_s: float) -> dict[str, NDArray[Any]]:
+def _stock_columns(
+    state: SimulationState, control_plane: ControlPlane, sites: Sequence[int], now_s: float
+) -> dict[str, NDArray[Any]]:
     """What each site knows of its stock: pairs on the shelf, then those on order."""
-    seen = world.stock.seen
+    seen = state.inventory.seen
     owners = range(len(seen)) if sites[0] == CONTROLLER else sites
     shelves = [seen[owner] for owner in owners]
     on_shelf = list(map(len, shelves))
     counts = [sum(on_shelf)] if sites[0] == CONTROLLER else on_shelf
-    ordered = [_ordered(orders) if orders else () for orders in map(desk.stocking.get, sites)]
+    ordered = [_ordered(orders) if orders else () for orders in map(control_plane.stocking.get, sites)]
     filled = _filled([kept + len(orders) for kept, orders in zip(counts, ordered, strict=True)])
     ready = filled & (np.arange(filled.shape[1]) < np.array(counts)[:, None])
     sightings = chain.from_iterable(map(dict.values, shelves))
@@ -93,7 +100,7 @@ def _stock_columns(world: World, desk: Desk, sites: Sequence[int], now_s: float)
     }
     real: dict[str, _Values] = {
         "stock_age_s": births_s,
-        "stock_fidelity": world.ledger.fidelities(pairs, now_s),
+        "stock_fidelity": state.ledger.fidelities(pairs, now_s),
     }
     columns = {**_placed(whole, ready, -1), **_placed(real, ready, math.nan)}
     columns["stock_age_s"] = now_s - columns["stock_age_s"]

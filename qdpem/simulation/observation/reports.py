@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from qdpem.demand.requests import Arrivals
 from qdpem.policy.interface import ORDERED_PAIRS, STATUS_WIDTH, Context, Forecaster
-from qdpem.simulation.control.control_plane import Desk
-from qdpem.simulation.observation.top_pairs import Peers, PeerTable
+from qdpem.simulation.control.control_plane import ControlPlane
+from qdpem.simulation.observation.top_pairs import TopPairs, TopPairTable
 from qdpem.simulation.resources.requests import Request
-from qdpem.simulation.resources.state import World
+from qdpem.simulation.resources.state import SimulationState
 
 
 class StateReports:
@@ -25,23 +25,23 @@ class StateReports:
     def __init__(
         self,
         *,
-        world: World,
-        desk: Desk,
+        state: SimulationState,
+        control_plane: ControlPlane,
         context: Context,
         forecaster: Forecaster,
         arrivals: Arrivals,
         message_width: int,
     ) -> None:
-        self._world = world
-        self._desk = desk
+        self._state = state
+        self._control_plane = control_plane
         self._forecaster = forecaster
         self._epoch_s = context.plane.decision_epoch_s
-        self._instant = context.plane.zero_delay and not desk.local
-        nodes = world.network.node_count
-        self.known, delay_s = _known(world, desk)
+        self._instant = context.plane.zero_delay and not control_plane.local
+        nodes = state.network.node_count
+        self.known, delay_s = _known(state, control_plane)
         self._own_attempts = [
-            [world.attempts[link] for _, link in around if link in world.attempts]
-            for around in world.network.neighbours
+            [state.attempts[link] for _, link in around if link in state.attempts]
+            for around in state.network.neighbours
         ]
         self._unknown = self.known < 0
         # Where the book of each site's orders, laid flat, tells of the nodes it has news of.
@@ -51,12 +51,12 @@ class StateReports:
         self._ring = np.zeros((depth, nodes, STATUS_WIDTH + message_width))
         self._epoch = -1
         self._said = np.zeros((nodes, message_width))
-        self._peers = Peers(
+        self._peers = TopPairs(
             arrivals.history,
             nodes=nodes,
             started_s=-arrivals.history_s,
             least_s=self._epoch_s,
-            local=desk.local,
+            local=control_plane.local,
         )
         self._step_counts = np.zeros(nodes, dtype=np.int64)
         horizon = context.forecasting.horizon_steps
@@ -76,7 +76,7 @@ class StateReports:
     def refresh_forecast(self) -> NDArray[np.float64]:
         """Ask the forecaster now."""
         self._forecast = np.asarray(self._forecaster.forecast(), dtype=np.float64)
-        self._peers.refresh(self._world.clock.now_s)
+        self._peers.refresh(self._state.clock.now_s)
         return self._forecast
 
     def next_epoch(self) -> None:
@@ -85,11 +85,11 @@ class StateReports:
         row = self._ring[self._epoch % len(self._ring)]
         row[:, :ORDERED_PAIRS] = self._status_now()
         row[:, STATUS_WIDTH:] = self._said
-        self._world.mail.send("news", hops=self._news_hops, extra_bytes=8 * self._said.shape[1])
+        self._state.message_counter.send("news", hops=self._news_hops, extra_bytes=8 * self._said.shape[1])
 
     def say(self, sites: NDArray[np.int64], news: NDArray[np.float64]) -> None:
         """What sites want known of them from the next epoch on."""
-        if self._desk.local:
+        if self._control_plane.local:
             self._said[sites] = news
 
     def status(
@@ -112,10 +112,10 @@ class StateReports:
             depth, nodes, width = self._ring.shape
             status = self._ring.reshape(-1, width).take(newest % depth * nodes + known, axis=0)
             age_s = np.maximum(now_s - newest * self._epoch_s, 0.0)
-            if self._desk.local and not at_epoch:
+            if self._control_plane.local and not at_epoch:
                 status[:, 0, :ORDERED_PAIRS] = self._status_of(rows.tolist())
                 age_s[:, 0] = 0.0
-        ordered = self._desk.ordered.reshape(-1, 2).take(self._book_place[rows], axis=0)
+        ordered = self._control_plane.ordered.reshape(-1, 2).take(self._book_place[rows], axis=0)
         status[:, :, ORDERED_PAIRS:STATUS_WIDTH] = ordered
         unknown = self._unknown[rows]
         np.copyto(status, np.nan, where=unknown[:, :, None])
@@ -126,36 +126,36 @@ class StateReports:
         """Forecast [S, W, H]: a local site's own demand, the controller's of all nodes."""
         known = self.known[rows]
         forecast = np.full((*known.shape, self._forecast.shape[1]), np.nan)
-        if self._desk.local:
+        if self._control_plane.local:
             forecast[:, 0] = self._forecast[known[:, 0]]
         else:
             forecast[:] = self._forecast[known]
         return forecast
 
-    def peers(self, rows: NDArray[np.int64]) -> PeerTable:
+    def peers(self, rows: NDArray[np.int64]) -> TopPairTable:
         """The pairs most asked for at site `rows`."""
         return self._peers.of(rows)
 
     @property
     def _news_hops(self) -> int:
         """Of the status of all nodes but those that are away."""
-        network, silent = self._world.network, self._world.absent.nodes
-        if self._desk.local:
+        network, silent = self._state.network, self._state.availability.nodes
+        if self._control_plane.local:
             return 2 * network.link_count - sum(len(network.neighbours[node]) for node in silent)
-        hops = network.hop_distance[self._desk.controller]
+        hops = network.hop_distance[self._control_plane.controller]
         return int(hops.sum() - hops[silent].sum())
 
     def _status_now(self) -> NDArray[np.float64]:
-        status = self._status_of(range(self._world.network.node_count))
-        status[self._world.absent.nodes] = np.nan
+        status = self._status_of(range(self._state.network.node_count))
+        status[self._state.availability.nodes] = np.nan
         return status
 
     def _status_of(self, nodes: Sequence[int]) -> NDArray[np.float64]:
         """What these nodes know of themselves now, [S, 4]."""
-        world, now_s = self._world, self._world.clock.now_s
-        free_at = world.memories.free_at
-        repeaters = [world.repeaters[node] for node in nodes]
-        queues = [len(world.sources[node].claims) for node in nodes]
+        state, now_s = self._state, self._state.clock.now_s
+        free_at = state.memories.free_at
+        repeaters = [state.repeaters[node] for node in nodes]
+        queues = [len(state.sources[node].claims) for node in nodes]
         for place, node in enumerate(nodes):
             if self._own_attempts[node]:
                 queues[place] += sum(len(link.claims) for link in self._own_attempts[node])
@@ -168,12 +168,14 @@ class StateReports:
         return np.array(columns, dtype=np.float64).T
 
 
-def _known(world: World, desk: Desk) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _known(
+    state: SimulationState, control_plane: ControlPlane
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Nodes each site has news of [sites, W], -1 where none, and the delay of that news in seconds."""
-    network = world.network
+    network = state.network
     nodes = network.node_count
-    if not desk.local:
-        delays = np.array([desk.delay_to_controller_s(node) for node in range(nodes)])
+    if not control_plane.local:
+        delays = np.array([control_plane.delay_to_controller_s(node) for node in range(nodes)])
         return np.arange(nodes)[None, :], delays[None, :]
     width = 1 + max((len(around) for around in network.neighbours), default=0)
     known = np.full((nodes, width), -1, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Peers: which pairs of nodes were asked for most so far, as far as each site has heard."""
+"""TopPairs: which pairs of nodes were asked for most so far, as far as each site has heard."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qdpem.demand.requests import Requests
 _LOCAL_PEERS = 6
 
 
-class PeerTable(NamedTuple):
+class TopPairTable(NamedTuple):
     """Source, destination and mean rate [S, P], most asked for first; -1 and NaN where there is none."""
 
     source: NDArray[np.int64]
@@ -20,7 +20,7 @@ class PeerTable(NamedTuple):
     rate_hz: NDArray[np.float64]
 
 
-class Peers:
+class TopPairs:
     """Counts of requests by their ends since `started_s`; `refresh` publishes them, ranked when asked for.
 
     A local site knows of its own; the controller of all.
@@ -38,7 +38,7 @@ class Peers:
         self._published = np.empty_like(self._count)
         width = min(_LOCAL_PEERS, nodes - 1) * (1 if local else nodes)
         shape = (nodes if local else 1, width)
-        self._ranked = PeerTable(
+        self._ranked = TopPairTable(
             np.full(shape, -1, dtype=np.int64), np.full(shape, -1, dtype=np.int64), np.full(shape, np.nan)
         )
         self._stale = np.ones(shape[0], dtype=np.bool_)
@@ -54,13 +54,13 @@ class Peers:
         self._elapsed_s = max(now_s - self._started_s, self._least_s)
         self._stale[:] = True
 
-    def of(self, rows: NDArray[np.int64]) -> PeerTable:
+    def of(self, rows: NDArray[np.int64]) -> TopPairTable:
         """The peers of the sites in `rows`."""
         stale = rows[self._stale[rows]]
         if len(stale):
             self._rank(stale)
         ranked = self._ranked
-        return PeerTable(ranked.source[rows], ranked.destination[rows], ranked.rate_hz[rows])
+        return TopPairTable(ranked.source[rows], ranked.destination[rows], ranked.rate_hz[rows])
 
     def _rank(self, rows: NDArray[np.int64]) -> None:
         ranked = self._ranked

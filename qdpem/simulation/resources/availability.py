@@ -5,7 +5,7 @@ from __future__ import annotations
 from qdpem.network.graph import Network
 
 
-class Absent:
+class Availability:
     """Whether each site is away, [N + 1], and each link, [L].
 
     Sites are the nodes and, last, the controller, whose index CONTROLLER = -1 finds it there. `nodes` are

@@ -4,32 +4,32 @@ from __future__ import annotations
 
 from physics.interface import PhysicsModel
 from qdpem.draws.herald_timing import NO_SENDER
-from qdpem.draws.outcome_draws import EndCoins, distillation_coins, swap_coins
+from qdpem.draws.outcome_draws import EndDistillationDraws, distillation_draws, swap_draws
 from qdpem.events.recorder import Recorder
 from qdpem.events.tables import CLAIMS, MESSAGES, PAIRS, REQUESTS
 from qdpem.network.graph import Network
 from qdpem.network.path_estimates import Estimates
 from qdpem.rng import pair_key
 from qdpem.simulation.resources.attempts import Attempts
-from qdpem.simulation.resources.availability import Absent
+from qdpem.simulation.resources.availability import Availability
 from qdpem.simulation.resources.claims import Claim, ClaimBook
 from qdpem.simulation.resources.clock import Clock
-from qdpem.simulation.resources.inventory import Stock
+from qdpem.simulation.resources.inventory import Inventory
 from qdpem.simulation.resources.ledger import Ledger
 from qdpem.simulation.resources.memories import Memories
-from qdpem.simulation.resources.messages import Mail
+from qdpem.simulation.resources.messages import MessageCounter
 from qdpem.simulation.resources.path_timing import Tracks
 from qdpem.simulation.resources.repeaters import Repeater, Server
 from qdpem.simulation.resources.requests import RequestBook
 from qdpem.simulation.resources.sources import Source
-from qdpem.simulation.resources.state import World
+from qdpem.simulation.resources.state import SimulationState
 from qdpem.simulation.resources.swap_order import SwapOrders
 
 _STOCK_HEADROOM = 0.25
 """Share of a node's qubits that stock leaves to live requests."""
 
 
-def assemble_world(
+def build_state(
     network: Network,
     physics: PhysicsModel,
     *,
@@ -37,11 +37,11 @@ def assemble_world(
     end_s: float,
     recorder: Recorder,
     estimates: Estimates,
-) -> World:
+) -> SimulationState:
     """A world at t = 0 with nothing in it, its random streams keyed by names under `seed`."""
     _compile_swaps(network, physics)
     clock = Clock()
-    mail = Mail(recorder.appender(MESSAGES))
+    message_counter = MessageCounter(recorder.appender(MESSAGES))
     ledger = Ledger(network, physics, recorder.appender(PAIRS))
     memories = Memories(network, headroom_share=_STOCK_HEADROOM)
     nodes = range(network.node_count)
@@ -55,27 +55,29 @@ def assemble_world(
         (attempts[link],) if link in attempts else (sources[first], sources[second])
         for link, (first, second) in enumerate(network.graph.link_ends.tolist())
     ]
-    return World(
+    return SimulationState(
         network=network,
         physics=physics,
         estimates=estimates,
         clock=clock,
-        absent=Absent(network),
-        mail=mail,
+        availability=Availability(network),
+        message_counter=message_counter,
         ledger=ledger,
         claims=ClaimBook(recorder.appender(CLAIMS)),
         memories=memories,
         requests=RequestBook(clock=clock, ledger=ledger, append=recorder.appender(REQUESTS)),
-        stock=Stock(network=network, clock=clock, ledger=ledger, memories=memories, mail=mail),
+        inventory=Inventory(
+            network=network, clock=clock, ledger=ledger, memories=memories, message_counter=message_counter
+        ),
         sources=sources,
         attempts=attempts,
         feeds=feeds,
         repeaters=[_repeater(network, node, clock=clock) for node in nodes],
         tracks=Tracks(network),
         swap_order=SwapOrders(network.swap_order),
-        swap_coins=swap_coins(network.graph, seed=seed),
-        distillation_coins=distillation_coins(network.graph, seed=seed),
-        end_coins=EndCoins(network.graph, seed=seed),
+        swap_draws=swap_draws(network.graph, seed=seed),
+        distillation_draws=distillation_draws(network.graph, seed=seed),
+        end_distillation_draws=EndDistillationDraws(network.graph, seed=seed),
     )
 
 
@@ -123,13 +125,13 @@ def _attempts(network: Network, link: int, *, seed: int, end_s: float, clock: Cl
 def _repeater(network: Network, node: int, *, clock: Clock) -> Repeater:
     rate_hz = float(network.repeater_rate_hz[node])
     if network.repeater_kind == "server":
-        return Server(rate_hz=rate_hz, clock=clock, grant=_tell_lane)
+        return Server(rate_hz=rate_hz, clock=clock, grant=_tell_generation)
     return Repeater(
         rate_hz=rate_hz,
         burst=network.repeater_burst,
         swap_time_s=network.swap_time_s,
         clock=clock,
-        grant=_tell_lane,
+        grant=_tell_generation,
     )
 
 
@@ -141,5 +143,5 @@ def _tell_attempter(claim: Claim, start_s: float) -> None:
     claim.owner.emitted(claim, NO_SENDER, start_s)
 
 
-def _tell_lane(claim: Claim) -> None:
+def _tell_generation(claim: Claim) -> None:
     claim.owner.token_granted(claim)

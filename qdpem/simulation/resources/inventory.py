@@ -1,4 +1,4 @@
-"""Stock: pairs kept for demand to come. One owner each; both ends drop a pair at the same clock time."""
+"""Inventory: pairs kept for demand to come. One owner each; both ends drop a pair at the same clock time."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from qdpem.network.graph import Network
 from qdpem.simulation.resources.clock import Clock
 from qdpem.simulation.resources.ledger import Ledger, Pair
 from qdpem.simulation.resources.memories import Memories
-from qdpem.simulation.resources.messages import Mail
+from qdpem.simulation.resources.messages import MessageCounter
 
 _by_birth = attrgetter("born_s", "id")
 
 
-class Sighting(NamedTuple):
+class ReportedPair(NamedTuple):
     """A pair that the site deciding for its owner knows of, with what of it does not change."""
 
     id: int
@@ -24,7 +24,7 @@ class Sighting(NamedTuple):
     pair: Pair
 
 
-class Stock:
+class Inventory:
     """Which live pairs are kept, by owner and by the pool of qubits that holds a half. Each half holds one.
 
     A pair leaves by being taken (locked at both ends by id), by expiry, by its owner's word or by
@@ -35,16 +35,22 @@ class Stock:
     """
 
     def __init__(
-        self, *, network: Network, clock: Clock, ledger: Ledger, memories: Memories, mail: Mail
+        self,
+        *,
+        network: Network,
+        clock: Clock,
+        ledger: Ledger,
+        memories: Memories,
+        message_counter: MessageCounter,
     ) -> None:
         self._network = network
         self._clock = clock
         self._ledger = ledger
         self._memories = memories
-        self._mail = mail
+        self._mail = message_counter
         self.word_s: Callable[[int, int], float] = lambda end, owner: float(network.distance_s[end, owner])
         self.owned: list[dict[int, Pair]] = [{} for _ in range(network.node_count)]
-        self.seen: list[dict[int, Sighting]] = [{} for _ in range(network.node_count)]
+        self.seen: list[dict[int, ReportedPair]] = [{} for _ in range(network.node_count)]
         self._gone_unseen: set[int] = set()
         self._held: list[dict[int, Pair]] = [{} for _ in range(memories.pools)]
         self.leaving: list[dict[int, Pair]] = [{} for _ in range(memories.pools)]
@@ -81,7 +87,7 @@ class Stock:
             self._discard(pair, at=owner, how="expired")
 
     def make_room(self, node: int, needs: Mapping[int, int]) -> bool:
-        """Stock yields to live requests: discard the oldest halves until each pool has so many free qubits.
+        """Inventory yields to live requests: discard the oldest halves until each pool has so many free qubits.
 
         All pools are those of `node`. Where all halves would not be enough, none is discarded.
         """
@@ -169,7 +175,7 @@ class Stock:
             self._gone_unseen.remove(pair.id)
         else:
             partner = pair.first + pair.second - pair.owner
-            self.seen[pair.owner][pair.id] = Sighting(pair.id, partner, pair.born_s, pair)
+            self.seen[pair.owner][pair.id] = ReportedPair(pair.id, partner, pair.born_s, pair)
 
     def _forget(self, pair: Pair) -> None:
         if self.seen[pair.owner].pop(pair.id, None) is None:

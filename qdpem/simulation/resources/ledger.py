@@ -9,7 +9,7 @@ import numpy as np
 from physics.batched import PauliBatches
 from physics.interface import PhysicsModel, State
 from physics.pauli import PauliModel
-from qdpem.draws.herald_timing import Births
+from qdpem.draws.herald_timing import FreshPairs
 from qdpem.events.recorder import Row
 from qdpem.events.tables import PAIR_ENDS
 from qdpem.network.graph import Network
@@ -80,14 +80,14 @@ class Ledger:
         self._memory = [hardware.memory for hardware in network.hardware]
         alike = len(set(self._memory)) == 1
         self._batches = PauliBatches(physics) if alike and type(physics) is PauliModel else None
-        self.births = Births(network, physics)
+        self.fresh_pairs = FreshPairs(network, physics)
         self.live: dict[int, Pair] = {}
         self.born = 0
         self.ended = dict.fromkeys(PAIR_ENDS, 0)
 
     def birth(self, link: int, *, sender: int, ends: tuple[int, int], now_s: float, allocation: int) -> Pair:
-        """A fresh pair, known now at one end at least; its halves have been stored as `births` says."""
-        state = self.births.state(link, ends, sender)
+        """A fresh pair, known now at one end at least; its halves have been stored as `fresh_pairs` says."""
+        state = self.fresh_pairs.state(link, ends, sender)
         return self._enter(ends, state, now_s, link, (link, link), (-1, -1), allocation, sender)
 
     def advance(self, pair: Pair, now_s: float) -> State:

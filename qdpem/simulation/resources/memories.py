@@ -12,7 +12,7 @@ from qdpem.network.graph import Network
 
 
 class Memories:
-    """Counts of free qubits. Stock leaves a share of every pool to live requests.
+    """Counts of free qubits. Inventory leaves a share of every pool to live requests.
 
     A pool that all links of a node share has the number of the node. `free` is by pool, `free_at` by node;
     where links share they are one list. `foreign`: pairs of other nodes' stock, by node in either reading.
@@ -52,21 +52,21 @@ class Memories:
             return [node]
         return [pool for pool, owner in enumerate(self._node_of) if owner == node]
 
-    def take(self, pool: int, count: int, *, stock: bool) -> bool:
+    def take(self, pool: int, count: int, *, inventory: bool) -> bool:
         """Reserve `count` qubits of `pool`; False, and nothing taken, when they are not to be had."""
         left = self.free[pool] - count
-        if left < (self._headroom[pool] if stock else 0):
+        if left < (self._headroom[pool] if inventory else 0):
             return False
         self.free[pool] = left
         if self._node_of:
             self.free_at[self._node_of[pool]] -= count
         return True
 
-    def take_all(self, needs: Mapping[int, int], *, stock: bool) -> bool:
+    def take_all(self, needs: Mapping[int, int], *, inventory: bool) -> bool:
         """Reserve so many qubits of each pool; False, and nothing taken, when one of them has too few."""
         taken: list[int] = []
         for pool, count in needs.items():
-            if not self.take(pool, count, stock=stock):
+            if not self.take(pool, count, inventory=inventory):
                 for other in taken:
                     self.give(other, needs[other])
                 return False

@@ -26,7 +26,7 @@ _BODY = {
 _SIZE = {kind: _HEADER + body for kind, body in _BODY.items()}
 
 
-class Mail:
+class MessageCounter:
     """Counts messages and bytes by kind; `flush` writes what came since the last flush."""
 
     def __init__(self, append: Callable[[Row], None]) -> None:

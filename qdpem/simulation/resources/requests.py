@@ -50,10 +50,10 @@ class Request:
         "id",
         "open",
         "pairs",
+        "persistence",
         "ready_s",
         "site",
         "source",
-        "persistence",
         "target_fidelity",
         "time_s",
         "tries",
@@ -105,7 +105,7 @@ class RequestBook:
         self._forget(request)
 
     def receive(
-        self, request: Request, lane: Supplier, pair: Pair, *, ready_s: float, operated_s: float
+        self, request: Request, generation: Supplier, pair: Pair, *, ready_s: float, operated_s: float
     ) -> None:
         """Both ends know of one more pair for the request.
 
@@ -114,11 +114,11 @@ class RequestBook:
         """
         if request.persistence or request.application == _MEASURED_AT_ONCE:
             at_s = operated_s if request.application == _MEASURED_AT_ONCE else ready_s
-            request.fidelities.append(self._deliver(lane, pair, at_s))
+            request.fidelities.append(self._deliver(generation, pair, at_s))
         else:
-            request.held.append((lane, pair))
+            request.held.append((generation, pair))
             request.ready_s = max(request.ready_s, ready_s)
-        request.hops = max(request.hops, lane.link_hops)
+        request.hops = max(request.hops, generation.link_hops)
         if request.persistence:
             request.tries = 1
             return
@@ -133,10 +133,14 @@ class RequestBook:
 
     def take_back(self, request: Request, reservation: object) -> None:
         """The reservation is released: pairs of it that waited for others are gone."""
-        for lane, pair in request.held:
-            if lane.reservation is reservation:
+        for generation, pair in request.held:
+            if generation.reservation is reservation:
                 self._ledger.end(pair, "lost", self._clock.now_s)
-        request.held = [(lane, pair) for lane, pair in request.held if lane.reservation is not reservation]
+        request.held = [
+            (generation, pair)
+            for generation, pair in request.held
+            if generation.reservation is not reservation
+        ]
 
     def expire(self, request: Request) -> None:
         """The deadline has come."""
@@ -160,15 +164,15 @@ class RequestBook:
             outcome = "delivered" if met else "low_fidelity"
         self._end(request, outcome)
 
-    def _deliver(self, lane: Supplier, pair: Pair, ready_s: float) -> float:
+    def _deliver(self, generation: Supplier, pair: Pair, ready_s: float) -> float:
         fidelity = self._ledger.end(pair, "delivered", self._clock.now_s, fidelity_at_s=ready_s)
-        lane.consumed()
+        generation.consumed()
         return fidelity
 
     def _release_held(self, request: Request) -> None:
-        for lane, pair in request.held:
+        for generation, pair in request.held:
             request.fidelities.append(self._ledger.end(pair, "expired", self._clock.now_s))
-            lane.consumed()
+            generation.consumed()
         request.held.clear()
 
     def _forget(self, request: Request) -> None:

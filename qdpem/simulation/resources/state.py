@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from physics.interface import PhysicsModel
-from qdpem.draws.outcome_draws import EndCoins
+from qdpem.draws.outcome_draws import EndDistillationDraws
 from qdpem.network.graph import Network
 from qdpem.network.path_estimates import Estimates
-from qdpem.rng import Coins
+from qdpem.rng import UniformStream
 from qdpem.simulation.resources.attempts import Attempts
-from qdpem.simulation.resources.availability import Absent
+from qdpem.simulation.resources.availability import Availability
 from qdpem.simulation.resources.claims import Claim, ClaimBook
 from qdpem.simulation.resources.clock import Clock
-from qdpem.simulation.resources.inventory import Stock
+from qdpem.simulation.resources.inventory import Inventory
 from qdpem.simulation.resources.ledger import Ledger
 from qdpem.simulation.resources.memories import Memories
-from qdpem.simulation.resources.messages import Mail
+from qdpem.simulation.resources.messages import MessageCounter
 from qdpem.simulation.resources.path_timing import Tracks
 from qdpem.simulation.resources.repeaters import Repeater
 from qdpem.simulation.resources.requests import RequestBook
@@ -25,7 +25,7 @@ from qdpem.simulation.resources.swap_order import SwapOrders
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class World:
+class SimulationState:
     """The clock, the books and the resources of one run.
 
     `attempts`: those of each attempt-limited link, by link. `feeds`: where claims on a link wait, [L].
@@ -35,22 +35,22 @@ class World:
     physics: PhysicsModel
     estimates: Estimates
     clock: Clock
-    absent: Absent
-    mail: Mail
+    availability: Availability
+    message_counter: MessageCounter
     ledger: Ledger
     claims: ClaimBook
     memories: Memories
     requests: RequestBook
-    stock: Stock
+    inventory: Inventory
     sources: list[Source]
     attempts: dict[int, Attempts]
     feeds: list[tuple[Source | Attempts, ...]]
     repeaters: list[Repeater]
     tracks: Tracks
     swap_order: SwapOrders
-    swap_coins: list[Coins]
-    distillation_coins: list[Coins]
-    end_coins: EndCoins
+    swap_draws: list[UniformStream]
+    distillation_draws: list[UniformStream]
+    end_distillation_draws: EndDistillationDraws
 
     def seek_emission(self, claim: Claim) -> None:
         """The claim waits at whatever feeds its link: the sources of both ends, or its own attempts."""

@@ -6,7 +6,7 @@ from physics.interface import PhysicsModel
 from qdpem.demand.offered_load import flow_plans
 from qdpem.demand.streams import pair_weights
 from qdpem.flow.capacity import FlowBound, flow_bound
-from qdpem.flow.commodities import mean_classes
+from qdpem.flow.commodities import mean_commodities
 from qdpem.network.graph import Network
 from qdpem.network.path_estimates import Estimates
 from qdpem.scenario.schema import Scenario
@@ -20,7 +20,7 @@ def mean_capacity(
     It knows no deadlines, no bursts and no decay, and only plans alike on all links, so it guides. A run may
     pass it by luck, and the mean over long runs only where some links of a path are distilled and others not.
     """
-    classes = mean_classes(
+    classes = mean_commodities(
         scenario.demand.classes,
         network,
         pair_weights(scenario, network, seed=seed),

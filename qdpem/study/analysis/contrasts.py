@@ -15,22 +15,22 @@ from typing import Any
 from qdpem import registry
 from qdpem.scenario.load import parameters_of
 from qdpem.scenario.schema import PREGENERATIONS, Arm
-from qdpem.study.analysis.metric_formats import headlines_of
-from qdpem.study.analysis.reference_arm import BLIND
+from qdpem.study.analysis.metric_formats import headline_formats_of
+from qdpem.study.analysis.reference_arm import WITHOUT_FORECAST
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.analysis.statistics import PairedDifference, holm
 
 _DECLARED = {"name", "control", "pregeneration", "forecaster", "_abc_impl"}
 """What a policy class may say and still be the rule of the class it is made from; the last is ABCMeta's."""
 
-LADDER_HEADINGS: Mapping[str, str] = {
+CONTRAST_HEADINGS: Mapping[str, str] = {
     "pregeneration": "what rights alone are worth",
     "forecaster": "what forecasts alone are worth",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class Contrast:
     """Two arms that differ in one setting, and what `upper` has more of each headline metric than `lower`.
 
     `p_values`: Holm's p of the paired t test, over the steps of the ladder.
@@ -43,15 +43,15 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ladder:
+class ContrastFamily:
     """All steps of one `setting`, "rights" or "knowledge"."""
 
     setting: str
-    steps: tuple[Step, ...]
+    contrasts: tuple[Contrast, ...]
 
 
 @dataclass(frozen=True)
-class _Brain:
+class _Family:
     """What decides, but for rights and knowledge."""
 
     rule: Any
@@ -59,25 +59,25 @@ class _Brain:
     parameters: Any
 
 
-def ladders(result: StudyResult) -> tuple[Ladder, ...]:
+def contrast_families(result: StudyResult) -> tuple[ContrastFamily, ...]:
     """The ladders of a study's arms: rights, then knowledge; those without a step are left out."""
     return tuple(
-        Ladder(setting=setting, steps=_steps(result, pairs))
-        for setting, pairs in ladder_pairs(result.arms).items()
+        ContrastFamily(setting=setting, contrasts=_contrasts(result, pairs))
+        for setting, pairs in contrast_pairs(result.arms).items()
         if pairs
     )
 
 
-def ladder_pairs(arms: Sequence[Arm]) -> dict[str, list[tuple[Arm, Arm]]]:
+def contrast_pairs(arms: Sequence[Arm]) -> dict[str, list[tuple[Arm, Arm]]]:
     """Setting -> the pairs of resolved arms that differ in it alone, as steps of its ladder."""
     brains = {arm.name: _brain(arm) for arm in arms}
     return {
-        "pregeneration": rights_pairs(arms, brains.__getitem__),
-        "forecaster": knowledge_pairs(arms, brains.__getitem__),
+        "pregeneration": pregeneration_pairs(arms, brains.__getitem__),
+        "forecaster": forecaster_pairs(arms, brains.__getitem__),
     }
 
 
-def rights_pairs(arms: Sequence[Arm], brain: Callable[[str], object]) -> list[tuple[Arm, Arm]]:
+def pregeneration_pairs(arms: Sequence[Arm], brain: Callable[[str], object]) -> list[tuple[Arm, Arm]]:
     """Neighbours in the order of rights among resolved arms of one `brain` (by name) and knowledge.
 
     A serve-only arm that foresees nothing starts the ladder of those that keep a constant stock: without
@@ -86,15 +86,19 @@ def rights_pairs(arms: Sequence[Arm], brain: Callable[[str], object]) -> list[tu
     pairs = []
     for group in _groups(arms, lambda arm: (brain(arm.name), arm.forecaster)):
         rungs = {arm.pregeneration: arm for arm in reversed(group)}
-        if group[0].forecaster in BLIND and PREGENERATIONS[0] not in rungs:
+        if group[0].forecaster in WITHOUT_FORECAST and PREGENERATIONS[0] not in rungs:
             alike = (one for one in arms if brain(one.name) == brain(group[0].name))
-            rungs |= {one.pregeneration: one for one in alike if one.pregeneration == PREGENERATIONS[0] and one.forecaster in BLIND}
-        ladder = [rungs[right] for right in PREGENERATIONS if right in rungs]
-        pairs += list(pairwise(ladder))
+            rungs |= {
+                one.pregeneration: one
+                for one in alike
+                if one.pregeneration == PREGENERATIONS[0] and one.forecaster in WITHOUT_FORECAST
+            }
+        family = [rungs[right] for right in PREGENERATIONS if right in rungs]
+        pairs += list(pairwise(family))
     return pairs
 
 
-def knowledge_pairs(arms: Sequence[Arm], brain: Callable[[str], object]) -> list[tuple[Arm, Arm]]:
+def forecaster_pairs(arms: Sequence[Arm], brain: Callable[[str], object]) -> list[tuple[Arm, Arm]]:
     """Among resolved arms of one `brain` (by name) and rights: each knowledge and the constant one.
 
     Where no arm is constant, with the one that knows nothing, and without that with the first; the constant
@@ -103,43 +107,43 @@ def knowledge_pairs(arms: Sequence[Arm], brain: Callable[[str], object]) -> list
     pairs = []
     for group in _groups(arms, lambda arm: (brain(arm.name), arm.pregeneration)):
         rungs = {arm.forecaster: arm for arm in reversed(group)}
-        blind = [rungs[forecaster] for forecaster in BLIND if forecaster in rungs]
+        blind = [rungs[forecaster] for forecaster in WITHOUT_FORECAST if forecaster in rungs]
         seeing = [arm for arm in group if rungs[arm.forecaster] is arm and arm not in blind]
         base = blind[-1] if blind else seeing.pop(0)
         pairs += [*pairwise(blind), *((base, arm) for arm in seeing)]
     return pairs
 
 
-def ladder_notes(result: StudyResult, ladder: Ladder) -> list[str]:
+def contrast_notes(result: StudyResult, family: ContrastFamily) -> list[str]:
     """What a reader of a ladder must know: where knowledge changes too, and which arms are left out."""
-    if ladder.setting != "pregeneration":
+    if family.setting != "pregeneration":
         return []
-    mixed = any(step.lower.forecaster != step.upper.forecaster for step in ladder.steps)
+    mixed = any(contrast.lower.forecaster != contrast.upper.forecaster for contrast in family.contrasts)
     start = (
         "The ladder of constant stock starts at the arm that serves only and foresees nothing: without stock"
         " there is no amount to keep constant."
     )
-    return [*([start] if mixed else []), *_left_out(result, ladder)]
+    return [*([start] if mixed else []), *_left_out(result, family)]
 
 
-def _left_out(result: StudyResult, ladder: Ladder) -> list[str]:
+def _left_out(result: StudyResult, family: ContrastFamily) -> list[str]:
     """Arms that would be on the ladder, had they not parameters of their own."""
     brains = {arm.name: _brain(arm) for arm in result.arms}
     rules = {name: (brain.rule, brain.control) for name, brain in brains.items()}
-    placed = {arm.name for step in ladder.steps for arm in (step.lower, step.upper)}
+    placed = {arm.name for contrast in family.contrasts for arm in (contrast.lower, contrast.upper)}
     on_ladder = [rules[name] for name in placed]
     return [
         f"{arm.name}, of the same rule, has parameters of its own and is left out: a step from or to it would"
         " show more than the right."
         for arm in result.arms
-        if arm.name not in placed and arm.forecaster in BLIND and rules[arm.name] in on_ladder
+        if arm.name not in placed and arm.forecaster in WITHOUT_FORECAST and rules[arm.name] in on_ladder
     ]
 
 
-def _brain(arm: Arm) -> _Brain:
+def _brain(arm: Arm) -> _Family:
     factory = registry.load("policy", arm.policy)
     parameters = parameters_of(factory, arm.parameters, path=f"arm {arm.name}.parameters")
-    return _Brain(rule=_rule(factory), control=arm.control, parameters=parameters)
+    return _Family(rule=_rule(factory), control=arm.control, parameters=parameters)
 
 
 def _rule(factory: Any) -> Any:
@@ -165,16 +169,16 @@ def _groups(arms: Iterable[Arm], key: Callable[[Arm], object]) -> list[list[Arm]
     return [group for _, group in found]
 
 
-def _steps(result: StudyResult, pairs: Sequence[tuple[Arm, Arm]]) -> tuple[Step, ...]:
+def _contrasts(result: StudyResult, pairs: Sequence[tuple[Arm, Arm]]) -> tuple[Contrast, ...]:
     differences: list[dict[str, PairedDifference]] = [{} for _ in pairs]
     p_values: list[dict[str, float]] = [{} for _ in pairs]
-    for measure, _ in headlines_of(result.scenario.demand):
+    for measure, _ in headline_formats_of(result.scenario.demand):
         for (lower, upper), found in zip(pairs, differences, strict=True):
             found[measure.metric] = result.difference(measure.metric, upper.name, reference=lower.name)
         raw = {str(place): found[measure.metric].p_value for place, found in enumerate(differences)}
         for place, p in holm(raw).items():
             p_values[int(place)][measure.metric] = p
     return tuple(
-        Step(lower=lower, upper=upper, differences=found, p_values=p)
+        Contrast(lower=lower, upper=upper, differences=found, p_values=p)
         for (lower, upper), found, p in zip(pairs, differences, p_values, strict=True)
     )

@@ -10,7 +10,7 @@ from qdpem.scenario.schema import Demand
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure:
+class MetricFormat:
     """A metric as tables print it: heading, unit, decimals; `better` is "higher" or "lower"."""
 
     metric: str
@@ -29,22 +29,22 @@ class Measure:
         return "–" if math.isnan(value) else f"{value * self.scale:+.{self.decimals}f}"
 
 
-DELIVERY = Measure(metric="delivery_ratio", heading="delivered", better="higher")
-CONTENTION = Measure(
+DELIVERY = MetricFormat(metric="delivery_ratio", heading="delivered", better="higher")
+CONTENTION = MetricFormat(
     metric="contended_claims_per_request", heading="contended / request", better="lower", decimals=2
 )
-MEASURES: tuple[Measure, ...] = (
+METRIC_FORMATS: tuple[MetricFormat, ...] = (
     DELIVERY,
     CONTENTION,
-    Measure(metric="delivered_fidelity", heading="fidelity", better="higher"),
-    Measure(
+    MetricFormat(metric="delivered_fidelity", heading="fidelity", better="higher"),
+    MetricFormat(
         metric="latency_p50_s", heading="latency p50", better="lower", unit="ms", decimals=0, scale=1000.0
     ),
-    Measure(
+    MetricFormat(
         metric="latency_p95_s", heading="latency p95", better="lower", unit="ms", decimals=0, scale=1000.0
     ),
-    Measure(metric="pairs_ratio", heading="pairs delivered / asked", better="higher"),
-    Measure(
+    MetricFormat(metric="pairs_ratio", heading="pairs delivered / asked", better="higher"),
+    MetricFormat(
         metric="held_back_s_per_request",
         heading="held back / request",
         better="lower",
@@ -52,41 +52,41 @@ MEASURES: tuple[Measure, ...] = (
         decimals=1,
         scale=1000.0,
     ),
-    Measure(
+    MetricFormat(
         metric="contended_serve_claims_per_request",
         heading="contended to serve / request",
         better="lower",
         decimals=2,
     ),
-    Measure(
+    MetricFormat(
         metric="contended_stock_claims_per_request",
         heading="contended to stock / request",
         better="lower",
         decimals=2,
     ),
-    Measure(metric="conflicts_per_request", heading="conflicts / request", better="lower", decimals=2),
-    Measure(metric="pairs_wasted_share", heading="pairs wasted", better="lower", decimals=2),
-    Measure(metric="jain_index", heading="Jain fairness", better="higher"),
-    Measure(metric="messages_per_request", heading="messages / request", better="lower", decimals=1),
+    MetricFormat(metric="conflicts_per_request", heading="conflicts / request", better="lower", decimals=2),
+    MetricFormat(metric="pairs_wasted_share", heading="pairs wasted", better="lower", decimals=2),
+    MetricFormat(metric="jain_index", heading="Jain fairness", better="higher"),
+    MetricFormat(metric="messages_per_request", heading="messages / request", better="lower", decimals=1),
 )
 """The first five make the terminal's table; the report and results.csv have all."""
 
-PAIR_RATE = Measure(metric="pairs_per_s", heading="pairs / s", better="higher", decimals=2)
-PAIR_MEASURES: tuple[Measure, ...] = (
+PAIR_RATE = MetricFormat(metric="pairs_per_s", heading="pairs / s", better="higher", decimals=2)
+PAIR_METRIC_FORMATS: tuple[MetricFormat, ...] = (
     PAIR_RATE,
-    Measure(
+    MetricFormat(
         metric="pair_waiting_s", heading="waiting / pair", better="lower", unit="ms", decimals=2, scale=1000.0
     ),
-    Measure(metric="pair_fidelity", heading="fidelity / pair", better="higher", decimals=4),
-    Measure(metric="pairs_wasted_share", heading="pairs wasted", better="lower", decimals=2),
+    MetricFormat(metric="pair_fidelity", heading="fidelity / pair", better="higher", decimals=4),
+    MetricFormat(metric="pairs_wasted_share", heading="pairs wasted", better="lower", decimals=2),
 )
-"""In place of MEASURES where all requests come at t = 0: none arrives in the window to divide by."""
+"""In place of METRIC_FORMATS where all requests come at t = 0: none arrives in the window to divide by."""
 
 
-BOUND_SHARES: tuple[Measure, ...] = (
-    Measure(metric="share_of_flow_bound", heading="of flow bound", better="higher"),
-    Measure(metric="share_of_time_bound", heading="of time bound", better="higher"),
-    Measure(metric="share_of_stockless_bound", heading="of bound without stock", better="higher"),
+BOUND_SHARES: tuple[MetricFormat, ...] = (
+    MetricFormat(metric="share_of_flow_bound", heading="of flow bound", better="higher"),
+    MetricFormat(metric="share_of_time_bound", heading="of time bound", better="higher"),
+    MetricFormat(metric="share_of_stockless_bound", heading="of bound without stock", better="higher"),
 )
 """Deliveries of the whole run over the seed's bounds; the last may be passed by arms that keep stock."""
 
@@ -97,7 +97,7 @@ BOUND_HEADINGS: Mapping[str, str] = {
 }
 """The bounds of `qdpem.bounds.seed_bounds.Bounds` as tables name them, in the order of BOUND_SHARES."""
 
-DECISION = Measure(
+DECISION = MetricFormat(
     metric="decision_ms", heading="decision / site asked", better="lower", unit="ms of wall time"
 )
 """Of a study alone: records keep wall-clock times apart, and no comparison is made of them."""
@@ -106,12 +106,12 @@ PAIRS_WITH_ERRORS = ("pair_waiting_s", "pair_fidelity")
 """Those that `qdpem run` prints with a standard error of their own."""
 
 
-def measures_of(demand: Demand) -> tuple[Measure, ...]:
+def metric_formats_of(demand: Demand) -> tuple[MetricFormat, ...]:
     """What tables print of a scenario with this demand."""
-    return PAIR_MEASURES if demand.arrivals == "batch" else MEASURES
+    return PAIR_METRIC_FORMATS if demand.arrivals == "batch" else METRIC_FORMATS
 
 
-def headlines_of(demand: Demand) -> tuple[tuple[Measure, str], ...]:
+def headline_formats_of(demand: Demand) -> tuple[tuple[MetricFormat, str], ...]:
     """The measures that arms are compared by, each with the verb of its sentence."""
     if demand.arrivals == "batch":
         return ((PAIR_RATE, "delivered"),)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from physics.interface import PhysicsModel
-from qdpem.demand.offered_load import Load, find_load
+from qdpem.demand.offered_load import OfferedLoad, find_offered_load
 from qdpem.demand.streams import pair_weights
 from qdpem.network.build import network_warnings, unserved_demand
 from qdpem.network.graph import Network
@@ -17,7 +17,7 @@ from qdpem.scenario.schema import RequestClass, Scenario
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outlook:
+class NetworkSummary:
     """A network in a few numbers. Pairs/s of a link: both its sources working for it alone."""
 
     topology: str
@@ -27,7 +27,7 @@ class Outlook:
     weakest_pairs_hz: float
     median_pairs_hz: float
     median_length_km: float
-    load: Load
+    load: OfferedLoad
     warnings: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -41,12 +41,14 @@ class Outlook:
         )
 
 
-def outlook(scenario: Scenario, *, network: Network, physics: PhysicsModel, seed: int) -> Outlook:
+def summarize_network(
+    scenario: Scenario, *, network: Network, physics: PhysicsModel, seed: int
+) -> NetworkSummary:
     """The outlook of `scenario` on the `network` of `seed`."""
     weakest = int(network.link_rate_hz.argmin())
     names = network.graph.node_names
     first, second = network.graph.link_ends[weakest].tolist()
-    return Outlook(
+    return NetworkSummary(
         topology=network.graph.name,
         nodes=network.node_count,
         links=network.link_count,
@@ -54,7 +56,7 @@ def outlook(scenario: Scenario, *, network: Network, physics: PhysicsModel, seed
         weakest_pairs_hz=float(network.link_rate_hz[weakest]),
         median_pairs_hz=float(np.median(network.link_rate_hz)),
         median_length_km=float(np.median(network.graph.length_km)),
-        load=find_load(scenario, network, physics, seed=seed),
+        load=find_offered_load(scenario, network, physics, seed=seed),
         warnings=find_warnings(scenario, network=network, physics=physics, seed=seed),
     )
 

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from qdpem.scenario.schema import Arm
-from qdpem.study.analysis.metric_formats import Measure
+from qdpem.study.analysis.metric_formats import MetricFormat
 from qdpem.study.analysis.outcome import Outcome
 from qdpem.study.analysis.statistics import PairedDifference, paired_difference
 
-BLIND = ("none", "constant")
+WITHOUT_FORECAST = ("none", "constant")
 """Knowledge that foresees nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Strongest:
+class ReferenceArm:
     """Which arm it is, by how much, and on which seeds it was found.
 
     `means`: the measure of every arm that could be it, best first; `margin`: the best minus the next, None
@@ -31,7 +31,7 @@ class Strongest:
     """
 
     name: str
-    measure: Measure
+    measure: MetricFormat
     seeds: tuple[int, ...]
     means: dict[str, float]
     margin: PairedDifference | None
@@ -40,12 +40,12 @@ class Strongest:
 
 def contenders(arms: Sequence[Arm]) -> tuple[Arm, ...]:
     """The resolved arms that foresee nothing."""
-    return tuple(arm for arm in arms if arm.forecaster in BLIND)
+    return tuple(arm for arm in arms if arm.forecaster in WITHOUT_FORECAST)
 
 
-def find_strongest(
-    names: Sequence[str], outcomes: Sequence[Outcome], *, seeds: Sequence[int], measure: Measure
-) -> Strongest:
+def find_reference_arm(
+    names: Sequence[str], outcomes: Sequence[Outcome], *, seeds: Sequence[int], measure: MetricFormat
+) -> ReferenceArm:
     """The best of the arms `names` on the tuning `seeds`; the first of them where every one failed there."""
     found = {(one.arm, one.seed): one.metrics for one in outcomes if one.metrics is not None}
     scores = {
@@ -60,7 +60,7 @@ def find_strongest(
     if len(ranked) > 1:
         first, second = ranked[:2]
         margin = paired_difference(scores[first], reference=scores[second], key=f"strongest/{first}")
-    return Strongest(
+    return ReferenceArm(
         name=ranked[0] if ranked else names[0],
         measure=measure,
         seeds=tuple(seeds),
@@ -70,7 +70,7 @@ def find_strongest(
     )
 
 
-def strongest_reading(found: Strongest, *, compared_on: Sequence[int]) -> list[str]:
+def reference_sentence(found: ReferenceArm, *, compared_on: Sequence[int]) -> list[str]:
     """What was found, in sentences."""
     on = f"tuning seed{'s' if len(found.seeds) > 1 else ''} {', '.join(map(str, found.seeds))}"
     if not found.means:
@@ -96,7 +96,7 @@ def strongest_reading(found: Strongest, *, compared_on: Sequence[int]) -> list[s
     return sentences
 
 
-def _margin(found: Strongest, margin: PairedDifference) -> str:
+def _margin(found: ReferenceArm, margin: PairedDifference) -> str:
     scale, decimals = found.measure.scale, found.measure.decimals
     gap = f"{margin.difference.estimate * scale:+.{decimals}f}"
     if math.isnan(margin.student_low):

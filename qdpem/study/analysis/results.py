@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from qdpem.bounds.seed_bounds import Bounds
 from qdpem.scenario.schema import Arm, Scenario
-from qdpem.study.analysis.metric_formats import BOUND_HEADINGS, Measure, headlines_of
+from qdpem.study.analysis.metric_formats import BOUND_HEADINGS, MetricFormat, headline_formats_of
 from qdpem.study.analysis.outcome import Outcome
-from qdpem.study.analysis.reference_arm import Strongest
+from qdpem.study.analysis.reference_arm import ReferenceArm
 from qdpem.study.analysis.statistics import (
     Effect,
     Interval,
@@ -46,7 +46,7 @@ class StudyResult:
     wall_s: float = math.nan
     report: Path | None = None
     table: Path | None = None
-    strongest: Strongest | None = None
+    strongest: ReferenceArm | None = None
     tuning: tuple[Outcome, ...] = ()
     bounds: Mapping[int, Bounds] = field(default_factory=dict)
     bound_notes: tuple[str, ...] = ()
@@ -82,7 +82,7 @@ class StudyResult:
         """The outcome of one task."""
         return self._by_task[arm, seed]
 
-    def known(self, measures: Sequence[Measure]) -> tuple[Measure, ...]:
+    def known(self, measures: Sequence[MetricFormat]) -> tuple[MetricFormat, ...]:
         """Those of `measures` that any outcome has."""
         found = [outcome.metrics or {} for outcome in self.outcomes]
         return tuple(
@@ -158,7 +158,7 @@ class StudyResult:
     @cached_property
     def ranked(self) -> tuple[Arm, ...]:
         """The arms, best first by the mean of the first headline; those without one come last."""
-        measure = headlines_of(self.scenario.demand)[0][0]
+        measure = headline_formats_of(self.scenario.demand)[0][0]
         means = {arm: mean.estimate for arm, mean in self.means(measure.metric).items()}
         sign = -1.0 if measure.better == "higher" else 1.0
         return tuple(

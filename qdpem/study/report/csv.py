@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from qdpem.scenario.schema import Arm
-from qdpem.study.analysis.metric_formats import BOUND_SHARES, DECISION, Measure, measures_of
+from qdpem.study.analysis.metric_formats import BOUND_SHARES, DECISION, MetricFormat, metric_formats_of
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.analysis.statistics import Interval, PairedDifference
 
@@ -57,7 +57,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def _rows(result: StudyResult) -> Iterator[list[object]]:
-    measures = (*measures_of(result.scenario.demand), *result.known((*BOUND_SHARES, DECISION)))
+    measures = (*metric_formats_of(result.scenario.demand), *result.known((*BOUND_SHARES, DECISION)))
     means = {one.metric: result.means(one.metric) for one in measures}
     compared = [one.metric for one in measures if one != DECISION]
     gaps = {metric: result.differences(metric) for metric in compared}
@@ -80,7 +80,7 @@ def _settings(arm: Arm) -> list[object]:
     return [arm.name, arm.policy, arm.control, arm.pregeneration, arm.forecaster, parameters]
 
 
-def _mean(measure: Measure, found: Interval) -> list[object]:
+def _mean(measure: MetricFormat, found: Interval) -> list[object]:
     bounds = [_number(value) for value in (found.estimate, found.low, found.high)]
     return [measure.metric, measure.better, *bounds, found.seeds]
 

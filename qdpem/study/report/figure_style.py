@@ -70,7 +70,7 @@ def _markers() -> Iterator[str]:
 
 
 @contextmanager
-def canvas(
+def new_figure(
     *, width: float, height: float, columns: int = 1, rows: int = 1
 ) -> Iterator[tuple[Figure, Sequence[Axes]]]:
     """A figure in our settings, drawn without any window and without touching pyplot's state."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qdpem.events.tables import OUTCOMES
 from qdpem.study.analysis.statistics import Interval
-from qdpem.study.report.figure_style import COLOURS, INK, ArmStyle, canvas, svg
+from qdpem.study.report.figure_style import COLOURS, INK, ArmStyle, new_figure, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +49,7 @@ def delivery_over_time(
     step_s = 0.25
     times = np.arange(0.0, end_s, step_s) + 0.5 * step_s
     delivered = OUTCOMES.index("delivered")
-    with canvas(width=9.2, height=3.6) as (figure, (place,)):
+    with new_figure(width=9.2, height=3.6) as (figure, (place,)):
         first = next(iter(requests.values()))
         arrived = _smooth_rate(first["time_s"], times=times)
         place.fill_between(times, arrived, color="#808080", alpha=0.3, linewidth=0, label="arrived")
@@ -103,7 +103,7 @@ def frontier(points: Mapping[str, Point], *, styles: Mapping[str, ArmStyle]) -> 
     """Delivery against contention: means with 95 % intervals, and of few arms every seed as a small mark."""
     crowded = is_crowded(points)
     height = max(4.2, 0.24 * len(points) + 0.3)
-    with canvas(width=8.4 if crowded else 6.4, height=height) as (figure, (place,)):
+    with new_figure(width=8.4 if crowded else 6.4, height=height) as (figure, (place,)):
         for arm, point in points.items():
             style = styles[arm]
             if not crowded:
@@ -173,7 +173,7 @@ def distributions(
 
     `latencies_s`, `margins`: of delivered requests, all seeds together; `counts`: how many were measured.
     """
-    with canvas(columns=2, width=9.2, height=3.6) as (figure, (left, right)):
+    with new_figure(columns=2, width=9.2, height=3.6) as (figure, (left, right)):
         for arm, values in latencies_s.items():
             _steps(left, values, total=counts[arm], style=styles[arm], label=arm)
         for arm, values in margins.items():
@@ -215,7 +215,7 @@ def learning_curve(curve: Mapping[str, Floats]) -> str:
     `curve`: columns `round` and `delivery_ratio`, and `seed` when there is more than one training.
     """
     seeds = curve["seed"] if "seed" in curve else np.zeros(len(curve["round"]))
-    with canvas(width=6.4, height=3.6) as (figure, (place,)):
+    with new_figure(width=6.4, height=3.6) as (figure, (place,)):
         for seed in np.unique(seeds):
             chosen = seeds == seed
             place.plot(

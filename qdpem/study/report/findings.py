@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from qdpem.study.analysis.contrasts import ladder_pairs
-from qdpem.study.analysis.metric_formats import CONTENTION, DELIVERY, Measure, headlines_of
-from qdpem.study.analysis.reference_arm import strongest_reading
+from qdpem.study.analysis.contrasts import contrast_pairs
+from qdpem.study.analysis.metric_formats import CONTENTION, DELIVERY, MetricFormat, headline_formats_of
+from qdpem.study.analysis.reference_arm import reference_sentence
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.analysis.statistics import CONFIDENCE, PairedDifference
 from qdpem.study.report.wording import counted, listed, p_text
@@ -23,15 +23,15 @@ CLAIMED_GAIN, CLAIMED_RELIEF = 0.25, 0.17
 """What predictive decentralised allocation is said to gain over central allocation."""
 
 
-def readings(result: StudyResult) -> list[str]:
+def findings(result: StudyResult) -> list[str]:
     """How the reference was found, what each arm does beside it by each headline metric, then what the
     comparison mixes and how far to trust it.
 
     A difference is called one only when it is `PairedDifference.clear` and Holm's p is below 0.05. Of many
     arms those of one verdict share a sentence, and the intervals stand in the table of differences alone.
     """
-    sentences = strongest_reading(result.strongest, compared_on=result.seeds) if result.strongest else []
-    for measure, verb in headlines_of(result.scenario.demand):
+    sentences = reference_sentence(result.strongest, compared_on=result.seeds) if result.strongest else []
+    for measure, verb in headline_formats_of(result.scenario.demand):
         compare = _by_arm if len(result.arms) <= MANY_ARMS else _by_verdict
         sentences += compare(result, measure, verb)
     sentences += _held_back(result)
@@ -45,7 +45,7 @@ def decided(found: PairedDifference, *, p: float) -> bool:
     return found.clear and p < 1.0 - CONFIDENCE
 
 
-def _by_arm(result: StudyResult, measure: Measure, verb: str) -> list[str]:
+def _by_arm(result: StudyResult, measure: MetricFormat, verb: str) -> list[str]:
     """A sentence per arm."""
     adjusted = result.adjusted_p(measure.metric)
     return [
@@ -54,7 +54,7 @@ def _by_arm(result: StudyResult, measure: Measure, verb: str) -> list[str]:
     ]
 
 
-def _by_verdict(result: StudyResult, measure: Measure, verb: str) -> list[str]:
+def _by_verdict(result: StudyResult, measure: MetricFormat, verb: str) -> list[str]:
     """A sentence per verdict, its arms in the order of what they differ by."""
     adjusted, differences = result.adjusted_p(measure.metric), result.differences(measure.metric)
     groups: dict[str, list[str]] = {one: [] for one in ("more", "less", "equal", "unknown", "few", "none")}
@@ -83,7 +83,7 @@ def _verdict(found: PairedDifference, *, p: float) -> str:
     return "more" if found.ratio.estimate > 1.0 else "less"
 
 
-def _together(verdict: str, arms: list[str], verb: str, measure: Measure, result: StudyResult) -> str:
+def _together(verdict: str, arms: list[str], verb: str, measure: MetricFormat, result: StudyResult) -> str:
     """What several arms of one verdict do."""
     reference, differences = result.reference, result.differences(measure.metric)
     if verdict == "few":
@@ -103,7 +103,7 @@ def _together(verdict: str, arms: list[str], verb: str, measure: Measure, result
 
 
 def _compare(
-    arm: str, verb: str, measure: Measure, found: PairedDifference, *, reference: str, p: float
+    arm: str, verb: str, measure: MetricFormat, found: PairedDifference, *, reference: str, p: float
 ) -> str:
     seeds = f"{found.difference.seeds} seeds"
     if found.difference.seeds < 2:
@@ -180,10 +180,12 @@ def _confounded(result: StudyResult) -> list[str]:
     A step of a ladder counts as one setting.
     """
     reference = next(other for other in result.arms if other.name == result.reference)
-    steps = [{one.name for one in pair} for pairs in ladder_pairs(result.arms).values() for pair in pairs]
+    contrasts = [
+        {one.name for one in pair} for pairs in contrast_pairs(result.arms).values() for pair in pairs
+    ]
     found: dict[tuple[str, ...], list[str]] = {}
     for arm in result.arms:
-        if {arm.name, reference.name} in steps:
+        if {arm.name, reference.name} in contrasts:
             continue
         factors = ("control", "pregeneration", "forecaster", "policy")
         different = tuple(name for name in factors if getattr(arm, name) != getattr(reference, name))
@@ -196,7 +198,7 @@ def _confounded(result: StudyResult) -> list[str]:
     ]
 
 
-def demand_reading(result: StudyResult) -> str:
+def demand_sentence(result: StudyResult) -> str:
     """How much the seeds asked for, and by what rule."""
     demand = result.scenario.demand
     if demand.arrivals == "batch":
@@ -223,7 +225,7 @@ def _few(result: StudyResult) -> str:
     )
 
 
-def spread_reading(result: StudyResult) -> str:
+def spread_sentence(result: StudyResult) -> str:
     """How much pairing by seed narrows the comparison of delivery, as measured."""
     found = [
         difference

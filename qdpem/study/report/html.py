@@ -17,7 +17,7 @@ from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Demand, Links, Neighbourhood, Nodes, Outages, Scenario, Uniform
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.report.csv import write_whole
-from qdpem.study.report.findings import demand_reading, readings
+from qdpem.study.report.findings import demand_sentence, findings
 from qdpem.study.report.tables import report_tables
 from qdpem.study.report.wording import counted
 
@@ -31,7 +31,7 @@ _STANDING = {"no": "", "pair": ", asking on pair by pair", "link": ", asking on 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawing:
+class ReportFigure:
     """One figure of the report: SVG text and what it shows."""
 
     name: str
@@ -43,7 +43,7 @@ class Drawing:
 class Appendix:
     """What outcomes alone do not say: figures, the network in words, its warnings, the command that ran."""
 
-    drawings: tuple[Drawing, ...] = ()
+    drawings: tuple[ReportFigure, ...] = ()
     warnings: tuple[str, ...] = ()
     topology: str = ""
     capacity: str = ""
@@ -67,7 +67,7 @@ def render_report(result: StudyResult, *, appendix: Appendix) -> str:
         keep_trailing_newline=True,
     )
     return environment.get_template("report.html.jinja").render(
-        **report_tables(result), **_setting(result, appendix), readings=readings(result)
+        **report_tables(result), **_setting(result, appendix), findings=findings(result)
     )
 
 
@@ -105,7 +105,7 @@ def _facts(result: StudyResult, appendix: Appendix) -> list[tuple[str, str]]:
         ("memories", f"{_qubits(nodes)}, {_memory(nodes.hardware.memory)}"),
         ("links", _link(scenario.links.hardware) + _timing(scenario.links)),
         ("physics model", scenario.physics.model),
-        ("demand", demand_reading(result)),
+        ("demand", demand_sentence(result)),
         ("who asks", _who(demand)),
     ]
     if nodes.source_rate_hz is not None:

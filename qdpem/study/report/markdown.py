@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from qdpem.study.analysis.contrasts import LADDER_HEADINGS, Ladder, Step, ladders
+from qdpem.study.analysis.contrasts import CONTRAST_HEADINGS, Contrast, ContrastFamily, contrast_families
 from qdpem.study.analysis.metric_formats import (
     BOUND_HEADINGS,
     BOUND_SHARES,
     DECISION,
     DELIVERY,
-    Measure,
-    headlines_of,
-    measures_of,
+    MetricFormat,
+    headline_formats_of,
+    metric_formats_of,
 )
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.analysis.statistics import Interval, PairedDifference
@@ -34,13 +34,13 @@ def results_markdown(result: StudyResult) -> str:
     """The means of all arms, headlines with 95 % BCa intervals, and each ladder with Holm's p."""
     count = counted(len(result.seeds), "seed")
     title = f"{result.scenario.name}: mean of {count} [95 % interval], best first, \\* the reference"
-    tables = [_means(result), *(_steps(result, ladder) for ladder in ladders(result))]
+    tables = [_means(result), *(_contrasts(result, family) for family in contrast_families(result))]
     return "\n\n".join([title, *tables]) + "\n"
 
 
 def _means(result: StudyResult) -> str:
-    headlines = [measure for measure, _ in headlines_of(result.scenario.demand)]
-    known = [one for one in measures_of(result.scenario.demand) if one not in headlines]
+    headlines = [measure for measure, _ in headline_formats_of(result.scenario.demand)]
+    known = [one for one in metric_formats_of(result.scenario.demand) if one not in headlines]
     beside = [one for one in known if one.metric in _BESIDE] if DELIVERY in headlines else known
     measures = [*headlines, *beside, *result.known((*BOUND_SHARES, DECISION))]
     means = {one.metric: result.means(one.metric) for one in measures}
@@ -49,26 +49,32 @@ def _means(result: StudyResult) -> str:
         mark = r" \*" if arm.name == result.reference else ""
         found = [(one, means[one.metric][arm.name]) for one in measures]
         cells = [_mean(one, mean) if one in headlines else one.text(mean.estimate) for one, mean in found]
-        rows.append([f"`{arm.name}`{mark}", str(arm.control), str(arm.pregeneration), str(arm.forecaster), *cells])
+        rows.append(
+            [f"`{arm.name}`{mark}", str(arm.control), str(arm.pregeneration), str(arm.forecaster), *cells]
+        )
     for name, most in result.most().items() if DELIVERY in headlines else ():
         rows.append([f"at most ({BOUND_HEADINGS[name]})", *[""] * 3, _mean(DELIVERY, most)])
-    return _table(["arm", "control", "pregeneration", "forecaster"], [_heading(one) for one in measures], rows)
+    return _table(
+        ["arm", "control", "pregeneration", "forecaster"], [_heading(one) for one in measures], rows
+    )
 
 
-def _steps(result: StudyResult, ladder: Ladder) -> str:
-    headlines = [measure for measure, _ in headlines_of(result.scenario.demand)]
+def _contrasts(result: StudyResult, family: ContrastFamily) -> str:
+    headlines = [measure for measure, _ in headline_formats_of(result.scenario.demand)]
     numbers = [heading for one in headlines for heading in (_heading(one), "Holm p")]
-    words = [ladder.setting, LADDER_HEADINGS[ladder.setting]]
-    return _table(words, numbers, [_step(step, ladder.setting, headlines) for step in ladder.steps])
+    words = [family.setting, CONTRAST_HEADINGS[family.setting]]
+    return _table(
+        words, numbers, [_contrast(contrast, family.setting, headlines) for contrast in family.contrasts]
+    )
 
 
-def _step(step: Step, setting: str, measures: Sequence[Measure]) -> list[str]:
+def _contrast(contrast: Contrast, setting: str, measures: Sequence[MetricFormat]) -> list[str]:
     def cells() -> Iterator[str]:
-        yield f"{getattr(step.lower, setting)} → {getattr(step.upper, setting)}"
-        yield f"`{step.lower.name}` → `{step.upper.name}`"
+        yield f"{getattr(contrast.lower, setting)} → {getattr(contrast.upper, setting)}"
+        yield f"`{contrast.lower.name}` → `{contrast.upper.name}`"
         for measure in measures:
-            yield _difference(measure, step.differences[measure.metric])
-            yield p_text(step.p_values[measure.metric])
+            yield _difference(measure, contrast.differences[measure.metric])
+            yield p_text(contrast.p_values[measure.metric])
 
     return list(cells())
 
@@ -81,16 +87,16 @@ def _table(words: Sequence[str], numbers: Sequence[str], rows: Sequence[Sequence
     return "\n".join(f"| {' | '.join(cells)} |" for cells in filled)
 
 
-def _heading(measure: Measure) -> str:
+def _heading(measure: MetricFormat) -> str:
     return f"{measure.heading}, {measure.unit}" if measure.unit else measure.heading
 
 
-def _mean(measure: Measure, found: Interval) -> str:
+def _mean(measure: MetricFormat, found: Interval) -> str:
     bounds = "" if math.isnan(found.low) else f" [{measure.text(found.low)}, {measure.text(found.high)}]"
     return measure.text(found.estimate) + bounds
 
 
-def _difference(measure: Measure, found: PairedDifference) -> str:
+def _difference(measure: MetricFormat, found: PairedDifference) -> str:
     gap = found.difference
     bounds = "" if math.isnan(gap.low) else f" [{measure.signed(gap.low)}, {measure.signed(gap.high)}]"
     return measure.signed(gap.estimate) + bounds

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qdpem.metrics.breakdowns import repeater_use
 from qdpem.metrics.metrics import Tables
-from qdpem.study.report.figure_style import INK, canvas, svg
+from qdpem.study.report.figure_style import INK, new_figure, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +48,7 @@ def network_map(
     columns = min(2, len(loads))
     rows = -(-len(loads) // columns)
     height = _map_height(tables, columns=columns)
-    with canvas(columns=columns, rows=rows, width=9.2, height=rows * height) as (figure, axes):
+    with new_figure(columns=columns, rows=rows, width=9.2, height=rows * height) as (figure, axes):
         maps = []
         for place, (arm, load) in zip(axes, loads.items(), strict=False):
             share = uses[arm] / max(busiest, 1e-12)

@@ -24,8 +24,8 @@ from qdpem.study.analysis.network_summary import find_warnings
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.report import figures, network_map
 from qdpem.study.report.figure_style import ArmStyle
-from qdpem.study.report.html import Appendix, Drawing
-from qdpem.study.report.shown_arms import chosen_text, headline_arms, styles_of
+from qdpem.study.report.html import Appendix, ReportFigure
+from qdpem.study.report.shown_arms import shown_arms, shown_arms_sentence, styles_of
 from qdpem.study.report.wording import counted
 
 Floats = NDArray[np.float64]
@@ -34,9 +34,9 @@ _LARGE = 120
 """Nodes above which the flow bound is not worked out for a report."""
 
 
-def draw_appendix(result: StudyResult, *, command: str = "") -> Appendix:
+def build_appendix(result: StudyResult, *, command: str = "") -> Appendix:
     """Every figure that the study's records can give, the network's warnings, and the command."""
-    styles, chosen = styles_of(result), headline_arms(result)
+    styles, chosen = styles_of(result), shown_arms(result)
     seed = _shown_seed(result)
     done = [arm.name for arm in _done(result, seed) if arm in chosen]
     shown = {arm: open_record(result.outcome(arm, seed=seed).path) for arm in done}
@@ -87,7 +87,9 @@ def _capacity(result: StudyResult, network: Network, physics: PhysicsModel, *, s
     )
 
 
-def _map(result: StudyResult, shown: Mapping[str, Record], network: Network, *, seed: int) -> Drawing | None:
+def _map(
+    result: StudyResult, shown: Mapping[str, Record], network: Network, *, seed: int
+) -> ReportFigure | None:
     records = {arm: record for arm, record in shown.items() if {"claims", "pairs"} <= set(record.tables)}
     if not records:
         return None
@@ -107,14 +109,14 @@ def _map(result: StudyResult, shown: Mapping[str, Record], network: Network, *, 
     caption = (
         f"The network, once per arm (seed {seed}). Colour: share of a repeater's swap tokens used in the"
         " measured window. Area of a node: its repeater rate. Width of a link: fresh pairs per second. The"
-        f" five busiest repeaters are named.{chosen_text(headline_arms(result), result)}"
+        f" five busiest repeaters are named.{shown_arms_sentence(shown_arms(result), result)}"
     )
-    return Drawing(name="map", svg=svg, caption=caption)
+    return ReportFigure(name="map", svg=svg, caption=caption)
 
 
 def _time(
     result: StudyResult, shown: Mapping[str, Record], styles: Mapping[str, ArmStyle], *, seed: int
-) -> Drawing:
+) -> ReportFigure:
     window = result.scenario.window
     svg = figures.delivery_over_time(
         {arm: _due(record.tables["requests"], end_s=window.end_s) for arm, record in shown.items()},
@@ -125,9 +127,9 @@ def _time(
     caption = (
         f"Seed {seed}: requests by the time they arrived, all whose deadline lies in the run (grey) and those"
         " that were delivered, smoothed over about a second. The gap to the grey is what an arm failed."
-        f"{_part_text(window)}{chosen_text(headline_arms(result), result)}"
+        f"{_part_text(window)}{shown_arms_sentence(shown_arms(result), result)}"
     )
-    return Drawing(name="time", svg=svg, caption=caption)
+    return ReportFigure(name="time", svg=svg, caption=caption)
 
 
 def _part_text(window: Window) -> str:
@@ -143,7 +145,7 @@ def _due(requests: Mapping[str, NDArray[Any]], *, end_s: float) -> Columns:
     return {name: values[due] for name, values in requests.items()}
 
 
-def _frontier(result: StudyResult, styles: Mapping[str, ArmStyle]) -> Drawing | None:
+def _frontier(result: StudyResult, styles: Mapping[str, ArmStyle]) -> ReportFigure | None:
     delivery, contention = result.means(DELIVERY.metric), result.means(CONTENTION.metric)
     seeds_delivery, seeds_contention = result.scores(DELIVERY.metric), result.scores(CONTENTION.metric)
     points = {
@@ -160,10 +162,10 @@ def _frontier(result: StudyResult, styles: Mapping[str, ArmStyle]) -> Drawing | 
         return None
     seeds = "" if figures.is_crowded(points) else ", every seed a small mark"
     caption = f"Delivery against contention: means with 95 % BCa intervals{seeds}."
-    return Drawing(name="frontier", svg=figures.frontier(points, styles=styles), caption=caption)
+    return ReportFigure(name="frontier", svg=figures.frontier(points, styles=styles), caption=caption)
 
 
-def _distributions(result: StudyResult, styles: Mapping[str, ArmStyle]) -> Drawing:
+def _distributions(result: StudyResult, styles: Mapping[str, ArmStyle]) -> ReportFigure:
     latencies: dict[str, Floats] = {}
     margins: dict[str, Floats] = {}
     measured: dict[str, int] = {}
@@ -179,9 +181,9 @@ def _distributions(result: StudyResult, styles: Mapping[str, ArmStyle]) -> Drawi
     caption = (
         f"{counted(len(result.seeds), 'seed')} together, as shares of ALL measured requests, so every curve"
         " ends at the arm's delivery ratio. Left: how soon requests are delivered. Right: by how much true"
-        f" fidelity exceeds the target.{chosen_text(headline_arms(result), result)}"
+        f" fidelity exceeds the target.{shown_arms_sentence(shown_arms(result), result)}"
     )
-    return Drawing(name="distributions", svg=svg, caption=caption)
+    return ReportFigure(name="distributions", svg=svg, caption=caption)
 
 
 def _requests(result: StudyResult, arm: str, seed: int) -> tuple[Floats, Floats, int] | None:
@@ -198,7 +200,7 @@ def _requests(result: StudyResult, arm: str, seed: int) -> tuple[Floats, Floats,
     return latency_s, margin, int(measured.sum())
 
 
-def _learning() -> Drawing | None:
+def _learning() -> ReportFigure | None:
     """The curve of the training whose network ships with qdpem, when it ships."""
     curve = read_curve()
     if curve is None:
@@ -207,7 +209,7 @@ def _learning() -> Drawing | None:
         "How the shipped dpem network was learned: delivery ratio in the episodes of each round of training,"
         " every training seed thin, their mean thick."
     )
-    return Drawing(name="learning", svg=figures.learning_curve(curve), caption=caption)
+    return ReportFigure(name="learning", svg=figures.learning_curve(curve), caption=caption)
 
 
 def read_curve() -> dict[str, Floats] | None:

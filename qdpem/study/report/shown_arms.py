@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from qdpem.scenario.schema import PREGENERATIONS, Arm
-from qdpem.study.analysis.reference_arm import BLIND
+from qdpem.study.analysis.reference_arm import WITHOUT_FORECAST
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.report.figure_style import ArmStyle, arm_styles
 from qdpem.study.report.findings import CLAIMANT, MANY_ARMS
@@ -13,7 +13,7 @@ from qdpem.study.report.findings import CLAIMANT, MANY_ARMS
 _MOST_SHOWN = 7
 
 
-def headline_arms(result: StudyResult) -> tuple[Arm, ...]:
+def shown_arms(result: StudyResult) -> tuple[Arm, ...]:
     """All arms of a small study; of a large one those a reader looks for, in the study's order.
 
     These are the reference, the best arm of the policy whose claim is under test, and the best of each kind:
@@ -23,7 +23,9 @@ def headline_arms(result: StudyResult) -> tuple[Arm, ...]:
         return result.arms
     kinds: dict[tuple[str | None, bool, bool], Arm] = {}
     for arm in result.ranked:
-        kinds.setdefault((arm.control, arm.pregeneration != PREGENERATIONS[0], arm.forecaster not in BLIND), arm)
+        kinds.setdefault(
+            (arm.control, arm.pregeneration != PREGENERATIONS[0], arm.forecaster not in WITHOUT_FORECAST), arm
+        )
     first = [arm for arm in result.arms if arm.name == result.reference]
     first += [arm for arm in result.ranked if arm.policy == CLAIMANT][:1]
     chosen = list(dict.fromkeys(arm.name for arm in (*first, *kinds.values())))[:_MOST_SHOWN]
@@ -32,11 +34,11 @@ def headline_arms(result: StudyResult) -> tuple[Arm, ...]:
 
 def styles_of(result: StudyResult) -> Mapping[str, ArmStyle]:
     """How each arm looks in every figure and table: headline arms first, each in a colour of its own."""
-    names = [arm.name for arm in headline_arms(result)]
+    names = [arm.name for arm in shown_arms(result)]
     return arm_styles([*names, *(arm.name for arm in result.arms if arm.name not in names)])
 
 
-def chosen_text(shown: Sequence[Arm], result: StudyResult) -> str:
+def shown_arms_sentence(shown: Sequence[Arm], result: StudyResult) -> str:
     """What a caption adds where some arms are left out; "" where all are shown."""
     if len(shown) == len(result.arms):
         return ""

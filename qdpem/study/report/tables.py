@@ -8,19 +8,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from qdpem.scenario.schema import Arm
-from qdpem.study.analysis.contrasts import LADDER_HEADINGS, Ladder, Step, ladder_notes, ladders
+from qdpem.study.analysis.contrasts import (
+    CONTRAST_HEADINGS,
+    Contrast,
+    ContrastFamily,
+    contrast_families,
+    contrast_notes,
+)
 from qdpem.study.analysis.metric_formats import (
     BOUND_HEADINGS,
     BOUND_SHARES,
     DECISION,
     DELIVERY,
-    Measure,
-    headlines_of,
-    measures_of,
+    MetricFormat,
+    headline_formats_of,
+    metric_formats_of,
 )
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.analysis.statistics import Interval, PairedDifference
-from qdpem.study.report.findings import decided, spread_reading
+from qdpem.study.report.findings import decided, spread_sentence
 from qdpem.study.report.shown_arms import styles_of
 from qdpem.study.report.wording import p_text
 
@@ -63,15 +69,15 @@ class Strip:
 class Sheet:
     """A table of arms: the measures of its columns, a row per arm."""
 
-    measures: tuple[Measure, ...]
+    measures: tuple[MetricFormat, ...]
     rows: tuple[Row, ...]
 
 
 def report_tables(result: StudyResult) -> dict[str, Any]:
     """What the report's template needs of numbers."""
     columns = _columns(result)
-    compared = measures_of(result.scenario.demand)[:_FIRST]
-    headlines = [measure for measure, _ in headlines_of(result.scenario.demand)]
+    compared = metric_formats_of(result.scenario.demand)[:_FIRST]
+    headlines = [measure for measure, _ in headline_formats_of(result.scenario.demand)]
     return {
         "arms": result.arms,
         "reference": result.reference,
@@ -84,19 +90,19 @@ def report_tables(result: StudyResult) -> dict[str, Any]:
         "bounds": _bound_cells(result, columns[""]),
         "differences": _differences(result, compared),
         "details": [_detail(result, measure) for measure in compared] if len(result.arms) > 1 else [],
-        "ladders": [_ladder(result, ladder) for ladder in ladders(result)],
+        "ladders": [_family(result, family) for family in contrast_families(result)],
         "headlines": headlines,
-        "spread_reading": spread_reading(result),
+        "spread_sentence": spread_sentence(result),
         "effects": [row for measure in headlines for row in _effect_rows(result, measure)],
     }
 
 
-def _columns(result: StudyResult) -> dict[str, tuple[Measure, ...]]:
+def _columns(result: StudyResult) -> dict[str, tuple[MetricFormat, ...]]:
     """Heading -> measures of each table of means; the first has no heading.
 
     A second bound on makes a table of bounds, and few measures more make no second table.
     """
-    known, shares = measures_of(result.scenario.demand), result.known(BOUND_SHARES)
+    known, shares = metric_formats_of(result.scenario.demand), result.known(BOUND_SHARES)
     early = [one for one in known[_FIRST:] if one.metric in _ALSO_FIRST]
     first = (*known[:_FIRST], *early)
     second = (*(one for one in known[_FIRST:] if one not in early), *result.known([DECISION]))
@@ -110,7 +116,7 @@ def _columns(result: StudyResult) -> dict[str, tuple[Measure, ...]]:
     return found
 
 
-def _sheet(result: StudyResult, measures: Sequence[Measure], *, strips: bool = False) -> Sheet:
+def _sheet(result: StudyResult, measures: Sequence[MetricFormat], *, strips: bool = False) -> Sheet:
     means = {measure.metric: result.means(measure.metric) for measure in measures}
     strip = _strips(result) if strips else {}
     return Sheet(
@@ -128,7 +134,7 @@ def _sheet(result: StudyResult, measures: Sequence[Measure], *, strips: bool = F
 
 def _strips(result: StudyResult) -> dict[str, Strip]:
     """Arm -> where its first headline lies between the lowest and the highest bound of all arms."""
-    means = result.means(headlines_of(result.scenario.demand)[0][0].metric)
+    means = result.means(headline_formats_of(result.scenario.demand)[0][0].metric)
     found = {arm: _ends(mean) for arm, mean in means.items() if math.isfinite(mean.estimate)}
     lowest, highest = _extent(result)
     width = highest - lowest
@@ -146,7 +152,7 @@ def _strips(result: StudyResult) -> dict[str, Strip]:
 
 def _extent(result: StudyResult) -> tuple[float, float]:
     """Lowest and highest bound of the first headline over all arms; NaN without any."""
-    means = result.means(headlines_of(result.scenario.demand)[0][0].metric).values()
+    means = result.means(headline_formats_of(result.scenario.demand)[0][0].metric).values()
     ends = [end for mean in means if math.isfinite(mean.estimate) for end in _ends(mean)]
     return (min(ends), max(ends)) if ends else (math.nan, math.nan)
 
@@ -156,15 +162,15 @@ def _ends(mean: Interval) -> tuple[float, float]:
     return (mean.low, mean.high) if math.isfinite(mean.low) else (mean.estimate, mean.estimate)
 
 
-def _mean_cell(measure: Measure, mean: Interval) -> Cell:
+def _mean_cell(measure: MetricFormat, mean: Interval) -> Cell:
     return Cell(text=measure.text(mean.estimate), bounds=_range(measure, mean.low, mean.high))
 
 
-def _range(measure: Measure, low: float, high: float) -> str:
+def _range(measure: MetricFormat, low: float, high: float) -> str:
     return "" if math.isnan(low) or math.isnan(high) else f"{measure.text(low)}–{measure.text(high)}"
 
 
-def _bound_cells(result: StudyResult, measures: Sequence[Measure]) -> list[tuple[str, list[Cell]]]:
+def _bound_cells(result: StudyResult, measures: Sequence[MetricFormat]) -> list[tuple[str, list[Cell]]]:
     """A row per bound: its share of requests under "delivered", nothing elsewhere."""
     if DELIVERY not in measures:
         return []
@@ -177,11 +183,11 @@ def _bound_cells(result: StudyResult, measures: Sequence[Measure]) -> list[tuple
     ]
 
 
-def _differences(result: StudyResult, measures: Sequence[Measure]) -> Sheet:
+def _differences(result: StudyResult, measures: Sequence[MetricFormat]) -> Sheet:
     """Arm by arm the differences from the reference in `measures`; those that are clear stand out."""
     found = {one.metric: (result.differences(one.metric), result.adjusted_p(one.metric)) for one in measures}
 
-    def cell(measure: Measure, arm: str) -> Cell:
+    def cell(measure: MetricFormat, arm: str) -> Cell:
         differences, adjusted = found[measure.metric]
         return difference_cell(measure, differences[arm], p=adjusted[arm])
 
@@ -195,7 +201,7 @@ def _differences(result: StudyResult, measures: Sequence[Measure]) -> Sheet:
     )
 
 
-def difference_cell(measure: Measure, found: PairedDifference, *, p: float) -> Cell:
+def difference_cell(measure: MetricFormat, found: PairedDifference, *, p: float) -> Cell:
     """A difference, in per cent too where that means something, over its BCa interval."""
     gap, ratio = found.difference, found.ratio.estimate
     relative = "" if math.isnan(ratio) else f" ({100.0 * (ratio - 1.0):+.1f} %)"
@@ -206,11 +212,11 @@ def difference_cell(measure: Measure, found: PairedDifference, *, p: float) -> C
     )
 
 
-def _between(measure: Measure, low: float, high: float) -> str:
+def _between(measure: MetricFormat, low: float, high: float) -> str:
     return "–" if math.isnan(low) else f"{measure.signed(low)} … {measure.signed(high)}"
 
 
-def _detail(result: StudyResult, measure: Measure) -> dict[str, Any]:
+def _detail(result: StudyResult, measure: MetricFormat) -> dict[str, Any]:
     """All that is known of the differences in one measure, a row per arm."""
     adjusted, differences = result.adjusted_p(measure.metric), result.differences(measure.metric)
     arms = [arm.name for arm in result.ranked if arm.name != result.reference]
@@ -224,7 +230,7 @@ def _detail(result: StudyResult, measure: Measure) -> dict[str, Any]:
     }
 
 
-def _difference_texts(measure: Measure, found: PairedDifference, *, p: float) -> dict[str, str]:
+def _difference_texts(measure: MetricFormat, found: PairedDifference, *, p: float) -> dict[str, str]:
     ratio, low, high = found.ratio.estimate, found.ratio.low, found.ratio.high
     return {
         "difference": measure.signed(found.difference.estimate),
@@ -238,33 +244,33 @@ def _difference_texts(measure: Measure, found: PairedDifference, *, p: float) ->
     }
 
 
-def _ladder(result: StudyResult, ladder: Ladder) -> Mapping[str, Any]:
-    measures = [measure for measure, _ in headlines_of(result.scenario.demand)]
+def _family(result: StudyResult, family: ContrastFamily) -> Mapping[str, Any]:
+    measures = [measure for measure, _ in headline_formats_of(result.scenario.demand)]
     return {
-        "setting": ladder.setting,
-        "heading": LADDER_HEADINGS[ladder.setting],
-        "notes": ladder_notes(result, ladder),
-        "steps": [_step(step, ladder.setting, measures) for step in ladder.steps],
+        "setting": family.setting,
+        "heading": CONTRAST_HEADINGS[family.setting],
+        "notes": contrast_notes(result, family),
+        "steps": [_contrast(contrast, family.setting, measures) for contrast in family.contrasts],
     }
 
 
-def _step(step: Step, setting: str, measures: Sequence[Measure]) -> Mapping[str, Any]:
+def _contrast(contrast: Contrast, setting: str, measures: Sequence[MetricFormat]) -> Mapping[str, Any]:
     return {
-        "lower": step.lower,
-        "upper": step.upper,
-        "from": getattr(step.lower, setting),
-        "to": getattr(step.upper, setting),
+        "lower": contrast.lower,
+        "upper": contrast.upper,
+        "from": getattr(contrast.lower, setting),
+        "to": getattr(contrast.upper, setting),
         "cells": [
             (
-                difference_cell(one, step.differences[one.metric], p=step.p_values[one.metric]),
-                p_text(step.p_values[one.metric]),
+                difference_cell(one, contrast.differences[one.metric], p=contrast.p_values[one.metric]),
+                p_text(contrast.p_values[one.metric]),
             )
             for one in measures
         ],
     }
 
 
-def _effect_rows(result: StudyResult, measure: Measure) -> list[dict[str, Any]]:
+def _effect_rows(result: StudyResult, measure: MetricFormat) -> list[dict[str, Any]]:
     return [
         {
             "heading": measure.heading,

@@ -7,18 +7,24 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from qdpem.scenario.schema import Arm
-from qdpem.study.analysis.contrasts import LADDER_HEADINGS, Ladder, Step, ladder_notes, ladders
+from qdpem.study.analysis.contrasts import (
+    CONTRAST_HEADINGS,
+    Contrast,
+    ContrastFamily,
+    contrast_families,
+    contrast_notes,
+)
 from qdpem.study.analysis.metric_formats import (
     BOUND_HEADINGS,
     BOUND_SHARES,
     DELIVERY,
-    Measure,
-    headlines_of,
-    measures_of,
+    MetricFormat,
+    headline_formats_of,
+    metric_formats_of,
 )
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.analysis.statistics import Interval, PairedDifference
-from qdpem.study.report.findings import demand_reading, readings
+from qdpem.study.report.findings import demand_sentence, findings
 from qdpem.study.report.wording import counted, p_text
 
 if TYPE_CHECKING:
@@ -39,13 +45,13 @@ def print_study(result: StudyResult, *, console: Console) -> None:
     console.print(_widest(console, (results_table(result, layout=one) for one in LAYOUTS)))
     if len(result.arms) > 1:
         console.print(_widest(console, (differences_table(result, layout=one) for one in LAYOUTS)))
-    for ladder in ladders(result):
-        console.print(_widest(console, (ladder_table(result, ladder, layout=one) for one in LAYOUTS)))
-        for sentence in ladder_notes(result, ladder):
+    for family in contrast_families(result):
+        console.print(_widest(console, (contrast_table(result, family, layout=one) for one in LAYOUTS)))
+        for sentence in contrast_notes(result, family):
             console.print(f"- {sentence}", style="dim", highlight=False)
     if result.scenario.demand.load_factor is not None:
-        console.print(f"demand: {demand_reading(result)}", highlight=False)
-    for sentence in readings(result):
+        console.print(f"demand: {demand_sentence(result)}", highlight=False)
+    for sentence in findings(result):
         console.print(f"- {sentence}", highlight=False)
     for fault in result.faults:
         console.print(f"failed: {fault}", style="bold red", highlight=False, markup=False, soft_wrap=True)
@@ -74,7 +80,7 @@ def results_table(result: StudyResult, *, layout: Layout = "two lines") -> Table
             table.add_column(heading, no_wrap=True)
     else:
         table.add_column(_factors_heading(layout), no_wrap=True)
-    measures, headlines = measures_of(result.scenario.demand)[:_COLUMNS], _headlines(result)
+    measures, headlines = metric_formats_of(result.scenario.demand)[:_COLUMNS], _headlines(result)
     shares = result.known(BOUND_SHARES[:2])
     measures += shares[-1:] if layout == "narrow" else shares
     for measure in measures:
@@ -120,38 +126,40 @@ def differences_table(result: StudyResult, *, layout: Layout = "two lines") -> T
     return table
 
 
-def ladder_table(result: StudyResult, ladder: Ladder, *, layout: Layout = "two lines") -> Table:
+def contrast_table(result: StudyResult, family: ContrastFamily, *, layout: Layout = "two lines") -> Table:
     """Paired differences of the steps of a ladder: arms alike but for one setting."""
-    setting = ladder.setting
-    table = _table(f"{LADDER_HEADINGS[setting]}: paired difference [95 % interval]", layout)
+    setting = family.setting
+    table = _table(f"{CONTRAST_HEADINGS[setting]}: paired difference [95 % interval]", layout)
     table.add_column(f"{setting}\nfrom arm to arm", no_wrap=True)
     headlines = _headlines(result)
     _add_difference_columns(table, headlines, layout)
-    for step in ladder.steps:
+    for contrast in family.contrasts:
         cells = [
             cell
             for measure in headlines
             for cell in _difference(
-                measure, step.differences[measure.metric], step.p_values[measure.metric], layout
+                measure, contrast.differences[measure.metric], contrast.p_values[measure.metric], layout
             )
         ]
-        table.add_row(_step_cell(step, setting, layout), *cells)
+        table.add_row(_contrast_cell(contrast, setting, layout), *cells)
     return table
 
 
-def _add_difference_columns(table: Table, headlines: Sequence[Measure], layout: Layout) -> None:
+def _add_difference_columns(table: Table, headlines: Sequence[MetricFormat], layout: Layout) -> None:
     for measure in headlines:
         heading = _short_heading(measure) if layout == "narrow" else measure.heading
         table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("Holm p", justify="right", no_wrap=True)
 
 
-def _step_cell(step: Step, setting: str, layout: Layout) -> RenderableType:
+def _contrast_cell(contrast: Contrast, setting: str, layout: Layout) -> RenderableType:
     from rich.text import Text
 
-    values = f"{getattr(step.lower, setting)} → {getattr(step.upper, setting)}"
+    values = f"{getattr(contrast.lower, setting)} → {getattr(contrast.upper, setting)}"
     between = "\n  → " if layout == "narrow" else " → "
-    return Text.assemble((values, "bold"), "\n", (f"{step.lower.name}{between}{step.upper.name}", "dim"))
+    return Text.assemble(
+        (values, "bold"), "\n", (f"{contrast.lower.name}{between}{contrast.upper.name}", "dim")
+    )
 
 
 def arm_factors(arm: Arm, between: str = " · ") -> str:
@@ -163,8 +171,8 @@ def arm_factors(arm: Arm, between: str = " · ") -> str:
     return f"{arm.control} · {arm.pregeneration}{between}{arm.forecaster} · {arm.policy}"
 
 
-def _headlines(result: StudyResult) -> list[Measure]:
-    return [measure for measure, _ in headlines_of(result.scenario.demand)]
+def _headlines(result: StudyResult) -> list[MetricFormat]:
+    return [measure for measure, _ in headline_formats_of(result.scenario.demand)]
 
 
 def _table(title: str, layout: Layout) -> Table:
@@ -188,7 +196,7 @@ def _factors_heading(layout: Layout) -> str:
     return "arm\ncontrol · rights · knowledge · policy"
 
 
-def _short_heading(measure: Measure) -> str:
+def _short_heading(measure: MetricFormat) -> str:
     """A heading on two lines, the longer word of "of flow bound" alone."""
     words = measure.heading.rsplit(" ", 1) if measure in BOUND_SHARES else measure.heading.split(" ", 1)
     return "\n".join(words)
@@ -205,14 +213,14 @@ def _arm_cells(arm: Arm, layout: Layout, *, mark: bool) -> list[RenderableType]:
     return [Text.assemble(name, "\n", (arm_factors(arm, between), "dim"))]
 
 
-def _with_bounds(measure: Measure, interval: Interval, bounded: bool, between: str) -> str:
+def _with_bounds(measure: MetricFormat, interval: Interval, bounded: bool, between: str) -> str:
     text = measure.text(interval.estimate)
     if not bounded or math.isnan(interval.low):
         return text
     return f"{text}{between}\\[{measure.text(interval.low)}, {measure.text(interval.high)}]"
 
 
-def _difference(measure: Measure, found: PairedDifference, p: float, layout: Layout) -> tuple[str, str]:
+def _difference(measure: MetricFormat, found: PairedDifference, p: float, layout: Layout) -> tuple[str, str]:
     """The difference, relative too, with its bounds beside or below it; and p."""
     digits, bounds, between = measure.decimals, found.difference, " " if layout == "one line" else "\n"
     if math.isnan(bounds.estimate):

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from qdpem import registry
-from qdpem.demand.offered_load import Load
+from qdpem.demand.offered_load import OfferedLoad
 from qdpem.errors import QdpemError, StudyError
 from qdpem.parallel import run_tasks
 from qdpem.scenario.load import parameters_of, scenario_hash
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.simulation.fingerprint import code_digest
-from qdpem.study.analysis.metric_formats import CONTENTION, Measure, headlines_of
+from qdpem.study.analysis.metric_formats import CONTENTION, MetricFormat, headline_formats_of
 from qdpem.study.plan import Task, learned_files
-from qdpem.study.progress import Moment, Ticker, watched
+from qdpem.study.progress import ProgressReporter, StudyProgress, watched
 from qdpem.study.run import seed_load
 
 Facts = dict[str, Any]
@@ -69,8 +69,8 @@ def _key(run: Facts) -> str:
 @dataclass(frozen=True, kw_only=True)
 class _Job:
     task: Task
-    measure: Measure
-    tick: Ticker
+    measure: MetricFormat
+    tick: ProgressReporter
 
 
 class Trials:
@@ -88,13 +88,13 @@ class Trials:
         planned: int,
         engine: str = "loky",
         workers: int | None = None,
-        progress: Callable[[Moment], None] | None = None,
+        progress: Callable[[StudyProgress], None] | None = None,
     ) -> None:
         self._scenario, self._file, self._planned = scenario, TrialFile(path), planned
         self._engine, self._workers, self._progress = engine, workers, progress
-        self._loads: dict[int, Load | None] = {}
+        self._loads: dict[int, OfferedLoad | None] = {}
         self._scenario_hash = scenario_hash(scenario)
-        self.measure: Measure = headlines_of(scenario.demand)[0][0]
+        self.measure: MetricFormat = headline_formats_of(scenario.demand)[0][0]
         self.made = self.kept = 0
         self.faults: list[str] = []
 
@@ -163,15 +163,15 @@ class Trials:
             for load in (self._loads.get(task.seed),)
         ]
 
-    def _tell(self) -> Callable[[Moment], None] | None:
+    def _tell(self) -> Callable[[StudyProgress], None] | None:
         """Moments of these runs as moments of all that is planned."""
         progress, length_s, before = self._progress, self._scenario.window.end_s, self.made + self.kept
         if progress is None:
             return None
 
-        def tell(moment: Moment) -> None:
+        def tell(moment: StudyProgress) -> None:
             progress(
-                Moment(
+                StudyProgress(
                     done_s=before * length_s + moment.done_s,
                     total_s=self._planned * length_s,
                     finished=before + moment.finished,

@@ -25,10 +25,10 @@ from qdpem.scenario.overrides import toml_value
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.scenario.semantics import TUNING_SEEDS
 from qdpem.simulation.arms import resolve_arm
-from qdpem.study.analysis.metric_formats import Measure
+from qdpem.study.analysis.metric_formats import MetricFormat
 from qdpem.study.analysis.statistics import PairedDifference, paired_difference
 from qdpem.study.plan import without_study
-from qdpem.study.progress import Moment
+from qdpem.study.progress import StudyProgress
 from qdpem.study.tuning.halving import Halving, Values, draw_candidates, plan_halving
 from qdpem.study.tuning.trials import Trial, Trials
 
@@ -66,7 +66,7 @@ class Tuning:
     arm: Arm
     space: dict[str, Space]
     plan: Halving
-    measure: Measure
+    measure: MetricFormat
     defaults: Candidate
     finalists: tuple[Candidate, ...]
     seeds: tuple[int, ...]
@@ -110,7 +110,7 @@ def tune(
     seeds: Sequence[int] = TUNING_SEEDS,
     engine: str = "loky",
     workers: int | None = None,
-    progress: Callable[[Moment], None] | None = None,
+    progress: Callable[[StudyProgress], None] | None = None,
     on_plan: Callable[[Halving], None] | None = None,
 ) -> Tuning:
     """Find the tunable parameters of a resolved arm within `budget` runs, those in `trials` included.
@@ -170,7 +170,9 @@ def find_candidates(
     kind = getattr(factory, "Parameters", None)
     space: dict[str, Space] = {}
     if kind is not None:
-        space = search_space(kind, pregeneration=arm.pregeneration or factory.pregeneration, control=factory.control)
+        space = search_space(
+            kind, pregeneration=arm.pregeneration or factory.pregeneration, control=factory.control
+        )
     if kind is None or not space:
         raise StudyError(
             f"the policy {arm.policy!r} of the arm {arm.name!r} has no tunable parameter, so that there is"

@@ -12,9 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from physics.plans import one_number
-from qdpem.policies.routing.delay_model import Load, options_over
-from qdpem.policies.routing.distillation import LoadedPath, added, spared
-from qdpem.policies.routing.path_evaluation import GivenPaths
+from qdpem.policies.routing.delay_model import Backlog, path_features
+from qdpem.policies.routing.distillation import LoadedPath, add_rounds, remove_surplus
+from qdpem.policies.routing.path_evaluation import PathEvaluator
 from qdpem.policy.interface import Context
 
 Build = Callable[..., Any]
@@ -32,8 +32,8 @@ def chain(made_context: Build, seed: int, depolarising_s: float = 1e6) -> tuple[
         source_hz=draw.uniform(20.0, 500.0, 5),
         depolarising_s=depolarising_s,
     )
-    options = options_over(context.routes.paths(0, 4), context)
-    return context, LoadedPath(options, 0, options.waits(Load.idle(context.network)))
+    options = path_features(context.routes.paths(0, 4), context)
+    return context, LoadedPath(options, 0, options.waits(Backlog.idle(context.network)))
 
 
 def fewer(each: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -52,7 +52,7 @@ def test_no_round_of_what_is_left_can_be_spared(
     rounds = next((one for one in range(3) if believed[(one,) * 4] >= target), None)
     if rounds is None:
         return
-    found = spared(way, (rounds,) * 4, lambda each: believed[each] >= target)
+    found = remove_surplus(way, (rounds,) * 4, lambda each: believed[each] >= target)
     assert believed[found] >= target
     assert all(believed[one] < target for one in fewer(found))
     best_s = min(way.finish_s(each) for each in PLANS if believed[each] >= target)
@@ -64,11 +64,13 @@ def test_the_slow_link_is_spared_first(made_context: Build) -> None:
     context = made_context(
         CHAIN, repeater_hz=[5.0] * 5, fidelity=0.95, source_hz=(500.0, 500.0, 5.0, 5.0, 500.0)
     )
-    options = options_over(context.routes.paths(0, 4), context)
-    way = LoadedPath(options, 0, options.waits(Load.idle(context.network)))
+    options = path_features(context.routes.paths(0, 4), context)
+    way = LoadedPath(options, 0, options.waits(Backlog.idle(context.network)))
     estimates = context.estimates
     target = estimates.fidelity(way.path, rounds=(1, 1, 0, 1)) - 1e-6
-    found = spared(way, (1, 1, 1, 1), lambda each: estimates.fidelity(way.path, rounds=each) >= target)
+    found = remove_surplus(
+        way, (1, 1, 1, 1), lambda each: estimates.fidelity(way.path, rounds=each) >= target
+    )
     assert found == (1, 1, 0, 1)
     assert way.finish_s(found) < 0.8 * way.finish_s((1, 1, 1, 1))
 
@@ -82,7 +84,7 @@ def test_each_round_added_gains_most_for_its_pairs(seed: int, made_context: Buil
     def fidelity(rounds: Any) -> float:
         return estimates.fidelity(way.path, rounds=rounds)
 
-    plans = list(added(way, fidelity))
+    plans = list(add_rounds(way, fidelity))
     assert plans[0] == (0, 0, 0, 0)
     assert [sum(each) for each in plans] == list(range(9))
     for before, after in pairwise(plans):
@@ -99,37 +101,41 @@ def test_each_round_added_gains_most_for_its_pairs(seed: int, made_context: Buil
 def test_links_alike_are_distilled_in_turn(made_context: Build) -> None:
     """A second round on Werner pairs gains more than the first, but takes twice its pairs."""
     context = made_context(CHAIN, repeater_hz=[5.0] * 5, fidelity=0.93)
-    options = options_over(context.routes.paths(0, 4), context)
-    way = LoadedPath(options, 0, options.waits(Load.idle(context.network)))
+    options = path_features(context.routes.paths(0, 4), context)
+    way = LoadedPath(options, 0, options.waits(Backlog.idle(context.network)))
     estimates = context.estimates
-    for each in added(way, lambda rounds: estimates.fidelity(way.path, rounds=rounds)):
+    for each in add_rounds(way, lambda rounds: estimates.fidelity(way.path, rounds=rounds)):
         assert max(each) - min(each) <= 1
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 2])
 def test_alike_on_all_links_a_way_is_the_option(rounds: int, made_context: Build) -> None:
     context, way = chain(made_context, 3)
-    options = options_over(context.routes.paths(0, 4), context)
-    load = Load.idle(context.network)
+    options = path_features(context.routes.paths(0, 4), context)
+    load = Backlog.idle(context.network)
     assert way.finish_s((rounds,) * 4) == pytest.approx(float(options.finish_s(load)[rounds, 0]), rel=1e-12)
     assert (way.need((rounds,) * 4) == options.need[rounds, 0]).all()
 
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000), target=st.floats(0.6, 0.95), storage_fraction=st.sampled_from([0.0, 0.3]))
-@example(seed=44, target=0.8, storage_fraction=0.3)  # Rounds (2, 2, 1, 0) are added, and (2, 2, 0, 0) will do.
+@example(
+    seed=44, target=0.8, storage_fraction=0.3
+)  # Rounds (2, 2, 1, 0) are added, and (2, 2, 0, 0) will do.
 def test_a_way_is_purified_for_the_wait_that_is_believed_and_no_more(
     seed: int, target: float, storage_fraction: float, made_context: Build
 ) -> None:
     """Memories of 1e6 s are too good to tell ages apart, so they are given 2 s here."""
     context, way = chain(made_context, seed, depolarising_s=2.0)
-    estimates, load = context.estimates, Load.idle(context.network)
+    estimates, load = context.estimates, Backlog.idle(context.network)
 
     def meets(each: tuple[int, ...]) -> bool:
         age_s = storage_fraction * way.finish_s(each)
         return estimates.fidelity(way.path, rounds=one_number(each), age_s=age_s) >= target
 
-    found = GivenPaths(context, storage_fraction=storage_fraction).purified(way.path.nodes, load, target_fidelity=target)
+    found = PathEvaluator(context, storage_fraction=storage_fraction).with_distillation(
+        way.path.nodes, load, target_fidelity=target
+    )
     if found is None:
         assert not meets((2, 2, 2, 2))
         return

@@ -14,10 +14,15 @@ import pytest
 from scipy.stats import chi2
 
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.flow.commodities import Option
-from qdpem.policies.inventory.demand_estimate import Asked, DemandSeen
-from qdpem.policies.multicommodity_flow import CentralFlowMix, FlowMixParameters, Reach, draw_order
-from qdpem.policies.routing.path_mix import Mix, mixes_of_arrays, mixes_to_arrays
+from qdpem.flow.commodities import DistillationOption
+from qdpem.policies.inventory.demand_estimate import DemandEstimate, RequestKind
+from qdpem.policies.multicommodity_flow import (
+    CentralMulticommodity,
+    MulticommodityParameters,
+    Reach,
+    draw_order,
+)
+from qdpem.policies.routing.path_mix import PathMix, path_mixes_of_arrays, path_mixes_to_arrays
 from qdpem.policy.conformance import check_policy
 from qdpem.policy.interface import ORDERED_SWAPS, Context, Observation
 from qdpem.policy.synthetic import small_context
@@ -43,7 +48,7 @@ def diamond(made_context: Build) -> Callable[..., Context]:
 
 
 def with_history(observations: Observation, *rates: tuple[int, int, float]) -> Observation:
-    """Peers that were asked for at these rates before the run."""
+    """TopPairs that were asked for at these rates before the run."""
     for column, (source, destination, rate_hz) in enumerate(rates):
         observations.top_pair_source[0, column] = source
         observations.top_pair_destination[0, column] = destination
@@ -51,16 +56,16 @@ def with_history(observations: Observation, *rates: tuple[int, int, float]) -> O
     return observations
 
 
-def policy_on(context: Context, **parameters: object) -> CentralFlowMix:
-    policy = CentralFlowMix(FlowMixParameters(**parameters))  # type: ignore[arg-type]
+def policy_on(context: Context, **parameters: object) -> CentralMulticommodity:
+    policy = CentralMulticommodity(MulticommodityParameters(**parameters))  # type: ignore[arg-type]
     policy.reset(context)
     return policy
 
 
-def shares(policy: CentralFlowMix, low: int, high: int) -> dict[tuple[int, ...], float]:
+def shares(policy: CentralMulticommodity, low: int, high: int) -> dict[tuple[int, ...], float]:
     return {
         nodes: float(share)
-        for (first, last, _, _), mix in policy.mixes.items()
+        for (first, last, _, _), mix in policy.path_mixes.items()
         if (first, last) == (low, high)
         for nodes, share in zip(mix.ways, mix.shares, strict=True)
     }
@@ -140,16 +145,16 @@ def test_between_solutions_the_mix_stays(diamond: Build, seen: Build) -> None:
     context = diamond()
     policy = policy_on(context, period_s=5.0)
     policy.act(with_history(seen(context, (0, 3, 0.7)), (0, 3, 2.0)))
-    first = policy.mixes
+    first = policy.path_mixes
     policy.act(seen(context, (0, 4, 0.7), time_s=14.9, first_id=7))
-    assert policy.mixes is first
+    assert policy.path_mixes is first
     policy.act(seen(context, (0, 4, 0.7), time_s=15.0, first_id=9))
-    assert policy.mixes is not first
+    assert policy.path_mixes is not first
 
 
 def test_a_forecast_scales_what_a_source_is_planned_for(diamond: Build, seen: Build) -> None:
     context = diamond()
-    book = DemandSeen(context, demand_time_constant_s=100.0, period_s=2.0)
+    book = DemandEstimate(context, demand_time_constant_s=100.0, period_s=2.0)
     observations = with_history(seen(context, (0, 3, 0.7)), (0, 3, 1.0), (3, 1, 0.5))
     book.note(observations)
     plain = {(low, high): rate_hz for low, high, _, rate_hz in book.rates(observations)}
@@ -161,12 +166,12 @@ def test_a_forecast_scales_what_a_source_is_planned_for(diamond: Build, seen: Bu
 
 def test_counts_fade_and_the_mix_of_a_pair_is_shrunk_to_that_of_all(diamond: Build, seen: Build) -> None:
     context = diamond()
-    book = DemandSeen(context, demand_time_constant_s=10.0, period_s=1.0)
+    book = DemandEstimate(context, demand_time_constant_s=10.0, period_s=1.0)
     book.note(seen(context, *[(0, 3, 0.7)] * 3, (0, 4, 0.8)))
     rates = {one[:3]: one[3] for one in book.rates(seen(context))}
     of_pair = 0.3 * np.array([3.0 + 7.5, 2.5]) / 13.0
-    assert rates[0, 3, Asked(0.7, 1)] == pytest.approx(of_pair[0])
-    assert rates[0, 3, Asked(0.8, 1)] == pytest.approx(of_pair[1])
+    assert rates[0, 3, RequestKind(0.7, 1)] == pytest.approx(of_pair[0])
+    assert rates[0, 3, RequestKind(0.8, 1)] == pytest.approx(of_pair[1])
     book.fade(20.0)
     faded = {one[:3]: one[3] for one in book.rates(seen(context))}
     assert sum(faded.values()) == pytest.approx(0.4 / np.e)
@@ -176,7 +181,7 @@ def test_counts_fade_and_the_mix_of_a_pair_is_shrunk_to_that_of_all(diamond: Bui
 
 def test_a_request_that_waits_counts_once(diamond: Build, seen: Build) -> None:
     context = diamond()
-    book = DemandSeen(context, demand_time_constant_s=10.0, period_s=1.0)
+    book = DemandEstimate(context, demand_time_constant_s=10.0, period_s=1.0)
     for time_s in (10.0, 10.3, 10.6):
         observations = seen(context, (0, 3, 0.7), time_s=time_s)
         observations.request_deadline_s[0, 0] = 11.0
@@ -189,7 +194,9 @@ def test_a_path_that_is_too_late_is_passed_over_and_left_where_all_are(diamond: 
     observations = with_history(seen(context, (0, 3, 0.7)), (0, 3, 1.0))
     observations.status[0, 1, ORDERED_SWAPS] = 30.0
     for seed in range(10):
-        policy = policy_on(diamond(repeater_hz=(0, 5, 5, 0, 0), seed=seed), max_path_delay=0.8, max_fallback_delay=0.8)
+        policy = policy_on(
+            diamond(repeater_hz=(0, 5, 5, 0, 0), seed=seed), max_path_delay=0.8, max_fallback_delay=0.8
+        )
         (made,) = policy.act(observations).allocations
         assert made.path == OVER_2
     observations.status[0, 2, ORDERED_SWAPS] = 30.0
@@ -204,7 +211,9 @@ def test_a_path_that_is_too_late_is_passed_over_and_left_where_all_are(diamond: 
 def test_what_the_flow_leaves_out_is_tried_only_where_it_may(diamond: Build, seen: Build) -> None:
     context = diamond(repeater_hz=(0, 0.01, 0, 0, 0))
     observations = with_history(seen(context, (0, 3, 0.7)), (0, 3, 100.0))
-    assert policy_on(context, delay_cost_per_s=0.0, max_fallback_delay=0.0).act(observations).allocations == ()
+    assert (
+        policy_on(context, delay_cost_per_s=0.0, max_fallback_delay=0.0).act(observations).allocations == ()
+    )
     (made,) = policy_on(context, delay_cost_per_s=0.0, max_fallback_delay=1.0).act(observations).allocations
     assert made.path == OVER_1
 
@@ -244,7 +253,7 @@ def test_reach_is_that_of_paths_as_they_are(made_context: Build) -> None:
             )
             assert found[rounds] == (real if real > best else 0)
             best = max(best, real)
-    assert reach.options(0.7, 2) == (Option(2, 1.0),)
+    assert reach.options(0.7, 2) == (DistillationOption(2, 1.0),)
 
 
 HIGH_LOAD = """
@@ -313,7 +322,11 @@ def test_it_comes_within_three_per_cent_of_the_flow_bound(
 def test_a_copy_goes_on_to_the_bit_as_the_original_would() -> None:
     """Between two solutions of the flow as well: what it was solved to and begins with is saved."""
     scenario = parse_scenario(FIELD)
-    arm = Arm(name="central-multicommodity", pregeneration="link", parameters={"period_s": 3.0, "demand_time_constant_s": 5.0})
+    arm = Arm(
+        name="central-multicommodity",
+        pregeneration="link",
+        parameters={"period_s": 3.0, "demand_time_constant_s": 5.0},
+    )
 
     def run(copied_s: float) -> dict[str, Any]:
         recorder = MemoryRecorder()
@@ -335,16 +348,16 @@ def test_a_copy_goes_on_to_the_bit_as_the_original_would() -> None:
 
 def test_mixes_are_the_same_from_their_arrays() -> None:
     """Several ways and options, one of each, and a class that the flow leaves out."""
-    plain, twice = Option(4, 1.0), Option(7, 2.125)
-    mixes = {
-        (0, 3, (plain, twice), 1): Mix((OVER_1, OVER_2), (0, 1), np.array([0.25, 0.5])),
-        (1, 4, (plain,), 2): Mix(((1, 4),), (2,), np.array([1.0])),
-        (0, 4, (), 1): Mix((), (), np.zeros(0)),
+    plain, twice = DistillationOption(4, 1.0), DistillationOption(7, 2.125)
+    path_mixes = {
+        (0, 3, (plain, twice), 1): PathMix((OVER_1, OVER_2), (0, 1), np.array([0.25, 0.5])),
+        (1, 4, (plain,), 2): PathMix(((1, 4),), (2,), np.array([1.0])),
+        (0, 4, (), 1): PathMix((), (), np.zeros(0)),
     }
-    assert mixes_of_arrays(mixes_to_arrays({})) == {}
-    found = mixes_of_arrays(mixes_to_arrays(mixes))
-    assert list(found) == list(mixes)
-    for key, (ways, rounds, shares) in mixes.items():
+    assert path_mixes_of_arrays(path_mixes_to_arrays({})) == {}
+    found = path_mixes_of_arrays(path_mixes_to_arrays(path_mixes))
+    assert list(found) == list(path_mixes)
+    for key, (ways, rounds, shares) in path_mixes.items():
         assert (found[key].ways, found[key].rounds) == (ways, rounds)
         assert found[key].shares.tolist() == shares.tolist()
 
@@ -352,11 +365,13 @@ def test_mixes_are_the_same_from_their_arrays() -> None:
 @pytest.mark.parametrize("pregeneration", ["none", "link", "end-to-end", "virtual-link"])
 def test_conformance_with_every_right(pregeneration) -> None:
     context = small_context(control="central", pregeneration=pregeneration)
-    factory = lambda: CentralFlowMix(FlowMixParameters(period_s=0.5))  # noqa: E731
+    factory = lambda: CentralMulticommodity(MulticommodityParameters(period_s=0.5))  # noqa: E731
     assert [check for check in check_policy(factory, context, calls=8) if not check.passed] == []
 
 
-@pytest.mark.parametrize("name", ["period_s", "demand_time_constant_s", "delay_cost_per_s", "max_path_delay", "max_fallback_delay"])
+@pytest.mark.parametrize(
+    "name", ["period_s", "demand_time_constant_s", "delay_cost_per_s", "max_path_delay", "max_fallback_delay"]
+)
 def test_senseless_parameters_are_a_sentence(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is -1"):
-        FlowMixParameters(**{name: -1.0})
+        MulticommodityParameters(**{name: -1.0})

@@ -17,7 +17,7 @@ from qdpem.policies.dpem.actor_critic import (
     stacked,
 )
 from qdpem.policies.dpem.agent import RELEASED, Dpem, load_actor, save_actor
-from qdpem.policies.dpem.candidates import Builder
+from qdpem.policies.dpem.candidates import CandidateBuilder
 from qdpem.policies.dpem.features import FEATURES, OPTIONS, PoissonQuantile
 from qdpem.policies.dpem.slots import REQUEST_SLOTS, SLOTS
 from qdpem.policy.conformance import check_policy
@@ -49,13 +49,15 @@ def test_dpem_keeps_the_laws_of_every_policy(pregeneration: str) -> None:
 
 
 def test_greedy_dpem_keeps_the_laws_too() -> None:
-    checks = check_policy(lambda: opinionated(greedy=True), small_context(pregeneration="end-to-end"), calls=6)
+    checks = check_policy(
+        lambda: opinionated(greedy=True), small_context(pregeneration="end-to-end"), calls=6
+    )
     assert all(check.passed for check in checks)
 
 
 def test_a_fresh_policy_is_close_to_uniform_over_what_the_mask_leaves() -> None:
     context = small_context(pregeneration="end-to-end")
-    candidates = Builder(context).build(views_of(context, "fresh"))
+    candidates = CandidateBuilder(context).build(views_of(context, "fresh"))
     rows, places = np.nonzero(candidates.mask.any(axis=2))
     weights = stacked(initial_actor(0), nodes=NODES)
     mask = candidates.mask[rows, places]
@@ -90,13 +92,13 @@ def test_masks_follow_rights_memory_and_stock() -> None:
         context = small_context(pregeneration=pregeneration)
         observations = views_of(context, "masks")
         observations.reason[:] = 3
-        candidates = Builder(context).build(observations)
+        candidates = CandidateBuilder(context).build(observations)
         peers = candidates.mask[:, REQUEST_SLOTS:, 1:]
         assert peers.any() == (pregeneration != "none")
         stocked = candidates.mask[:, :REQUEST_SLOTS, 1]
         assert pregeneration in ("end-to-end", "virtual-link") or not stocked.any()
         observations.status[:, 0, FREE_MEMORIES] = 0.0
-        assert not Builder(context).build(observations).mask[:, :, 2:].any()
+        assert not CandidateBuilder(context).build(observations).mask[:, :, 2:].any()
 
 
 def test_nothing_to_decide_is_an_empty_mask_of_fixed_shape() -> None:

@@ -25,10 +25,17 @@ from qdpem.policies.dpem.actor_critic import (
 )
 from qdpem.policies.dpem.features import FEATURES, OPTIONS, SITE_FEATURES
 from qdpem.policies.dpem.slots import SLOTS
-from qdpem.policies.dpem.training.ppo import Batch, Settings, generalised_advantage, improve, loss, normalise
+from qdpem.policies.dpem.training.ppo import (
+    Batch,
+    PPOSettings,
+    generalised_advantage,
+    loss,
+    normalise,
+    ppo_update,
+)
 from qdpem.rng import stream
 
-SETTINGS = Settings(epochs=2, minibatch=4)
+SETTINGS = PPOSettings(epochs=2, minibatch=4)
 
 
 def random_weights(nodes: int) -> Weights:
@@ -68,7 +75,7 @@ def as_tensors(weights: Weights, batch: Batch) -> tuple[dict[str, Any], dict[str
     return parameters, tensors
 
 
-def scalar_loss(weights: Weights, batch: Batch, settings: Settings, node: int) -> float:
+def scalar_loss(weights: Weights, batch: Batch, settings: PPOSettings, node: int) -> float:
     """The loss of one node by loops over its decisions, slots and options."""
     total, count = 0.0, 0
     one = np.array([node])
@@ -123,9 +130,7 @@ def test_gradients_equal_finite_differences() -> None:
 
 
 @given(st.integers(1, 12), st.floats(0.0, 1.0), st.integers(0, 10_000))
-def test_advantages_equal_their_definition_summed_directly(
-    length: int, gae_lambda: float, draw: int
-) -> None:
+def test_advantages_equal_their_definition_summed_directly(length: int, gae_lambda: float, draw: int) -> None:
     """A_k = sum_l (prod_{i<l} gamma_{k+i} lambda) delta_{k+l}, delta_k = r_k + gamma_k V_{k+1} - V_k."""
     generator = stream(draw, "test/gae")
     reward, value = generator.normal(size=(2, length))
@@ -166,8 +171,8 @@ def test_a_node_learns_from_its_own_decisions_alone() -> None:
     other = replace(batch, advantage=batch.advantage.copy(), features=batch.features.copy())
     other.advantage[2] += 1.0 + np.arange(8.0)
     other.features[2] *= 0.5
-    one, _ = improve(weights, batch, SETTINGS, seed=0, key="test")
-    two, _ = improve(weights, other, SETTINGS, seed=0, key="test")
+    one, _ = ppo_update(weights, batch, SETTINGS, seed=0, key="test")
+    two, _ = ppo_update(weights, other, SETTINGS, seed=0, key="test")
     for name in (*ACTOR, *CRITIC):
         assert np.array_equal(one[name][:2], two[name][:2]), name
     assert not np.array_equal(one["actor_output"][2], two["actor_output"][2])
@@ -176,7 +181,7 @@ def test_a_node_learns_from_its_own_decisions_alone() -> None:
 def test_a_node_without_decisions_reports_a_zero_update() -> None:
     weights, batch = random_weights(2), random_batch(2, 5)
     batch.valid[1] = False
-    learned, _ = improve(weights, batch, SETTINGS, seed=0, key="test")
+    learned, _ = ppo_update(weights, batch, SETTINGS, seed=0, key="test")
     for name in ACTOR:
         assert np.array_equal(learned[name][1], weights[name][1].astype(np.float32)), name
         assert not np.array_equal(learned[name][0], weights[name][0].astype(np.float32)), name
@@ -211,8 +216,8 @@ def test_ppo_solves_a_contextual_bandit() -> None:
             target=reward.reshape(shape),
             valid=np.ones(shape, dtype=bool),
         )
-        weights, _ = improve(
-            weights, batch, Settings(learning_rate=1e-2, minibatch=64), seed=0, key=str(number)
+        weights, _ = ppo_update(
+            weights, batch, PPOSettings(learning_rate=1e-2, minibatch=64), seed=0, key=str(number)
         )
     assert abs(paid[0] - 1.0 / OPTIONS) < 4.5 * math.sqrt(0.25 / (nodes * size))
     assert paid[-1] > 0.85

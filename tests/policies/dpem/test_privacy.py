@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from qdpem.errors import StudyError
 from qdpem.policies.dpem.training.federated import clip, share
-from qdpem.policies.dpem.training.privacy import Budget, delta_of, epsilon_of, noise_multiplier
+from qdpem.policies.dpem.training.privacy import PrivacyBudget, delta_of, epsilon_of, noise_multiplier
 
 
 @pytest.mark.parametrize(("z", "rounds"), [(2.1, 20), (7.3, 50), (3.4, 50), (10.0, 100)])
@@ -54,14 +54,14 @@ def test_more_rounds_cost_more_and_none_cost_nothing() -> None:
 
 
 def test_a_budget_refuses_a_round_too_many() -> None:
-    budget = Budget(epsilon=8.0, delta=1e-3, rounds=2).spend().spend()
+    budget = PrivacyBudget(epsilon=8.0, delta=1e-3, rounds=2).spend().spend()
     assert budget.epsilon_spent == pytest.approx(8.0, rel=1e-9)
     with pytest.raises(StudyError, match="all 2 rounds"):
         budget.spend()
 
 
 def test_the_statement_says_all_it_must() -> None:
-    said = Budget(epsilon=8.0, delta=1e-3, rounds=20, spent=20).statement(clip_norm=0.5, nodes=50)
+    said = PrivacyBudget(epsilon=8.0, delta=1e-3, rounds=20, spent=20).statement(clip_norm=0.5, nodes=50)
     for words in (
         "(8, 0.001)",
         "client level",
@@ -72,7 +72,7 @@ def test_the_statement_says_all_it_must() -> None:
         "does not",
     ):
         assert words in said
-    assert "No differential privacy" in Budget(epsilon=math.inf, delta=1e-3, rounds=2).statement(
+    assert "No differential privacy" in PrivacyBudget(epsilon=math.inf, delta=1e-3, rounds=2).statement(
         clip_norm=0.5, nodes=50
     )
 
@@ -92,7 +92,9 @@ def test_a_zero_update_stays_zero() -> None:
 
 def test_without_noise_sharing_is_the_mean_of_clipped_updates() -> None:
     updates = np.array([[3.0, 4.0], [0.0, 0.1]])
-    shared = share(updates, clip_norm=1.0, budget=Budget(epsilon=math.inf, delta=1e-3, rounds=1), seed=0)
+    shared = share(
+        updates, clip_norm=1.0, budget=PrivacyBudget(epsilon=math.inf, delta=1e-3, rounds=1), seed=0
+    )
     assert np.allclose(shared.average, [0.3, 0.45])
     assert shared.clipped_fraction == 0.5
     assert shared.bytes == 2 * 2 * 2 * 4
@@ -102,7 +104,7 @@ def test_without_noise_sharing_is_the_mean_of_clipped_updates() -> None:
 def test_the_noise_has_the_deviation_the_budget_asks_for() -> None:
     """Chi-squared on 40,000 coordinates, two-sided at 4.5 standard errors: false alarms about 1e-5."""
     size, nodes, clip_norm = 40_000, 50, 0.5
-    budget = Budget(epsilon=8.0, delta=1e-3, rounds=20)
+    budget = PrivacyBudget(epsilon=8.0, delta=1e-3, rounds=20)
     shared = share(np.zeros((nodes, size)), clip_norm=clip_norm, budget=budget, seed=4)
     expected = budget.noise_multiplier * clip_norm / nodes
     ratio = float(np.mean(shared.average**2)) / expected**2
@@ -111,7 +113,7 @@ def test_the_noise_has_the_deviation_the_budget_asks_for() -> None:
 
 
 def test_noise_differs_between_rounds_and_repeats_for_one() -> None:
-    first = Budget(epsilon=8.0, delta=1e-3, rounds=4)
+    first = PrivacyBudget(epsilon=8.0, delta=1e-3, rounds=4)
     updates = np.zeros((3, 5))
     one = share(updates, clip_norm=1.0, budget=first, seed=0)
     again = share(updates, clip_norm=1.0, budget=first, seed=0)
@@ -124,4 +126,4 @@ def test_an_update_that_is_not_finite_is_named() -> None:
     updates = np.zeros((3, 2))
     updates[1, 0] = np.nan
     with pytest.raises(StudyError, match="node 1"):
-        share(updates, clip_norm=1.0, budget=Budget(epsilon=8.0, delta=1e-3, rounds=4), seed=0)
+        share(updates, clip_norm=1.0, budget=PrivacyBudget(epsilon=8.0, delta=1e-3, rounds=4), seed=0)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from qdpem.errors import StudyError
 from qdpem.policies.dpem.actor_critic import CRITIC, Weights
-from qdpem.policies.dpem.training.privacy import Budget
+from qdpem.policies.dpem.training.privacy import PrivacyBudget
 from qdpem.policies.dpem.training.transitions import ReturnScale
 from qdpem.scenario.schema import Arm, Scenario, Window
 
@@ -47,23 +47,23 @@ class CurveRow:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class State:
+class TrainingState:
     """Everything the next round needs."""
 
     actor: NDArray[np.float64]
     critics: Weights
     scale: ReturnScale
-    budget: Budget
+    budget: PrivacyBudget
     curve: tuple[CurveRow, ...] = ()
 
 
-def mark_of(scenario: Scenario, arm: Arm, seed: int) -> str:
+def training_fingerprint(scenario: Scenario, arm: Arm, seed: int) -> str:
     """What a checkpoint belongs to: everything but the study and the number of the window."""
     kept = replace(scenario, study=None, window=Window())
     return hashlib.blake2b(f"{kept!r} {arm!r} seed {seed}".encode(), digest_size=16).hexdigest()
 
 
-def save(path: Path, state: State, mark: str) -> None:
+def save(path: Path, state: TrainingState, mark: str) -> None:
     """Write the checkpoint whole or not at all."""
     names = [item.name for item in fields(CurveRow)]
     arrays: dict[str, Any] = {
@@ -81,7 +81,7 @@ def save(path: Path, state: State, mark: str) -> None:
     os.replace(partial, path)
 
 
-def load(path: Path, mark: str) -> State:
+def load(path: Path, mark: str) -> TrainingState:
     try:
         with np.load(path, allow_pickle=False) as file:
             held: Mapping[str, NDArray[Any]] = {name: file[name] for name in file.files}
@@ -98,11 +98,11 @@ def load(path: Path, mark: str) -> State:
     curve = tuple(
         CurveRow(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)
     )
-    return State(
+    return TrainingState(
         actor=held["actor"],
         critics={name: held[name] for name in CRITIC},
         scale=ReturnScale(**{item.name: held[f"scale_{item.name}"] for item in fields(ReturnScale)}),
-        budget=Budget(epsilon=epsilon, delta=delta, rounds=int(rounds), spent=int(spent)),
+        budget=PrivacyBudget(epsilon=epsilon, delta=delta, rounds=int(rounds), spent=int(spent)),
         curve=curve,
     )
 

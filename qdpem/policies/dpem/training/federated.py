@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.errors import StudyError
-from qdpem.policies.dpem.training.privacy import Budget
+from qdpem.policies.dpem.training.privacy import PrivacyBudget
 from qdpem.rng import stream
 
 Floats = NDArray[np.float64]
@@ -22,7 +22,7 @@ _BYTES_PER_NUMBER = 4
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Shared:
+class PrivateAggregate:
     """What came back from one round: the noisy average [P] and what may be told about the round.
 
     `norms` [N] before clipping and `clipped_fraction` are for the experimenter's curve; no node is told them.
@@ -30,7 +30,7 @@ class Shared:
     """
 
     average: Floats
-    budget: Budget
+    budget: PrivacyBudget
     norms: Floats
     clipped_fraction: float
     bytes: int
@@ -47,7 +47,7 @@ def clip(updates: Floats, *, norm: float) -> Floats:
     return clipped
 
 
-def share(updates: Floats, *, clip_norm: float, budget: Budget, seed: int) -> Shared:
+def share(updates: Floats, *, clip_norm: float, budget: PrivacyBudget, seed: int) -> PrivateAggregate:
     """Average the updates [N, P] of all nodes with the budget's noise, spending one round of it.
 
     Noise: standard deviation z clip_norm / N per coordinate of the average, from the stream of this seed
@@ -62,7 +62,7 @@ def share(updates: Floats, *, clip_norm: float, budget: Budget, seed: int) -> Sh
     scale = budget.noise_multiplier * clip_norm
     noise = scale * generator.standard_normal(size)
     norms = np.linalg.norm(updates, axis=1)
-    return Shared(
+    return PrivateAggregate(
         average=(clip(updates, norm=clip_norm).sum(axis=0) + noise) / nodes,
         budget=after,
         norms=norms,

@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class PPOSettings:
     """Numbers of the algorithm; `epochs` over the batch in minibatches of `minibatch` decisions a node."""
 
     epochs: int = 4
@@ -58,7 +58,7 @@ class Batch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class PPOReport:
     """Of one update, means over nodes that had something to learn from: entropy per slot in nats."""
 
     entropy: float
@@ -98,7 +98,7 @@ def normalise(advantage: Floats, valid: NDArray[np.bool_]) -> Floats:
 
 
 def loss(
-    weights: Mapping[str, torch.Tensor], batch: Mapping[str, torch.Tensor], settings: Settings
+    weights: Mapping[str, torch.Tensor], batch: Mapping[str, torch.Tensor], settings: PPOSettings
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Each node's loss [N], to be minimised, and its entropy, clipped share and value loss [N].
 
@@ -133,9 +133,9 @@ def loss(
     return total, parts
 
 
-def improve(
-    weights: Weights, batch: Batch, settings: Settings, *, seed: int, key: str
-) -> tuple[Weights, Report]:
+def ppo_update(
+    weights: Weights, batch: Batch, settings: PPOSettings, *, seed: int, key: str
+) -> tuple[Weights, PPOReport]:
     """New weights of every node from its own decisions alone; the given ones are left as they were.
 
     One Adam over stacked weights, its gradients clipped for each node (and actor and critic) apart, so no
@@ -213,9 +213,9 @@ def _clip_gradients(parameters: Mapping[str, torch.Tensor], *, norm: float) -> N
             gradient.mul_(factor.reshape(-1, *[1] * (gradient.dim() - 1)))
 
 
-def _report(parts: Mapping[str, torch.Tensor], valid: NDArray[np.bool_]) -> Report:
+def _report(parts: Mapping[str, torch.Tensor], valid: NDArray[np.bool_]) -> PPOReport:
     learned = valid.any(axis=1)
     if not parts or not learned.any():
-        return Report(entropy=0.0, clipped_fraction=0.0, value_loss=0.0)
+        return PPOReport(entropy=0.0, clipped_fraction=0.0, value_loss=0.0)
     means = {name: float(value.detach().numpy()[learned].mean()) for name, value in parts.items()}
-    return Report(**means)
+    return PPOReport(**means)

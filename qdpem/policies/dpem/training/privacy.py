@@ -72,7 +72,7 @@ def _crossing(too_low: Callable[[float], bool]) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budget:
+class PrivacyBudget:
     """What a training may share: `rounds` rounds in all, of which `spent` are gone.
 
     `epsilon` = inf shares without noise and promises nothing.
@@ -93,14 +93,14 @@ class Budget:
         """Epsilon, at the budget's delta, of what has been shared so far."""
         return epsilon_of(self.noise_multiplier, rounds=self.spent, delta=self.delta)
 
-    def spend(self) -> Budget:
+    def spend(self) -> PrivacyBudget:
         """The budget after one more round. Raises StudyError when nothing is left."""
         if self.spent >= self.rounds:
             raise StudyError(
                 f"all {self.rounds} rounds of the privacy budget (epsilon = {self.epsilon:g}, delta ="
                 f" {self.delta:g}) are spent; set training.rounds higher and train from the start"
             )
-        return Budget(epsilon=self.epsilon, delta=self.delta, rounds=self.rounds, spent=self.spent + 1)
+        return PrivacyBudget(epsilon=self.epsilon, delta=self.delta, rounds=self.rounds, spent=self.spent + 1)
 
     def statement(self, *, clip_norm: float, nodes: int) -> str:
         """The whole guarantee, and what it does not cover, in one paragraph."""

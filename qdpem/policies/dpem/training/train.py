@@ -27,10 +27,17 @@ from qdpem.policies.dpem.actor_critic import (
     unflat,
 )
 from qdpem.policies.dpem.agent import Dpem, save_actor
-from qdpem.policies.dpem.training.checkpoint import CurveRow, State, load, mark_of, save, write_curve
+from qdpem.policies.dpem.training.checkpoint import (
+    CurveRow,
+    TrainingState,
+    load,
+    save,
+    training_fingerprint,
+    write_curve,
+)
 from qdpem.policies.dpem.training.federated import share
-from qdpem.policies.dpem.training.ppo import Report, Settings, improve
-from qdpem.policies.dpem.training.privacy import Budget
+from qdpem.policies.dpem.training.ppo import PPOReport, PPOSettings, ppo_update
+from qdpem.policies.dpem.training.privacy import PrivacyBudget
 from qdpem.policies.dpem.training.transitions import ReturnScale, Transitions, collect, to_batch
 from qdpem.policy.interface import Policy
 from qdpem.scenario.schema import Arm, Scenario, Window
@@ -99,7 +106,7 @@ def train(
     directory.mkdir(parents=True, exist_ok=True)
     checkpoint = directory / "checkpoint.npz"
     arm = resolve_arm(arm or Arm(name="dpem"))
-    mark = mark_of(scenario, arm, seed)
+    mark = training_fingerprint(scenario, arm, seed)
     state = load(checkpoint, mark) if resume and checkpoint.exists() else None
     if state is None:
         state = _initial(scenario, seed)
@@ -118,20 +125,20 @@ def train(
     )
 
 
-def _initial(scenario: Scenario, seed: int) -> State:
+def _initial(scenario: Scenario, seed: int) -> TrainingState:
     settings = scenario.training
     nodes = _node_count(scenario, seed)
-    return State(
+    return TrainingState(
         actor=flat(stacked(initial_actor(seed), nodes=1))[0],
         critics=initial_critics(seed, nodes=nodes),
         scale=ReturnScale.initial(nodes),
-        budget=Budget(epsilon=settings.epsilon, delta=settings.delta, rounds=settings.rounds),
+        budget=PrivacyBudget(epsilon=settings.epsilon, delta=settings.delta, rounds=settings.rounds),
     )
 
 
 def _round(
-    scenario: Scenario, arm: Arm, state: State, *, seed: int, engine: str, workers: int | None
-) -> State:
+    scenario: Scenario, arm: Arm, state: TrainingState, *, seed: int, engine: str, workers: int | None
+) -> TrainingState:
     settings = scenario.training
     number, nodes = state.budget.spent, len(state.scale.mean)
     weights = {**stacked(unflat(state.actor), nodes=nodes), **state.critics}
@@ -142,7 +149,7 @@ def _round(
         scale=state.scale,
         gae_lambda=settings.gae_lambda,
     )
-    learned, report = improve(
+    learned, report = ppo_update(
         weights, batch, _settings(scenario, number), seed=seed, key=f"learning/round/{number}"
     )
     shared = share(flat(learned) - state.actor, clip_norm=settings.clip_norm, budget=state.budget, seed=seed)
@@ -155,7 +162,7 @@ def _round(
         epsilon=shared.budget.epsilon_spent,
         bytes=shared.bytes,
     )
-    return State(
+    return TrainingState(
         actor=state.actor + settings.server_learning_rate * shared.average,
         critics={name: learned[name] for name in CRITIC},
         scale=scale,
@@ -164,7 +171,7 @@ def _round(
     )
 
 
-def _row(scenario: Scenario, state: State, episodes: list[_Episode], report: Report) -> CurveRow:
+def _row(scenario: Scenario, state: TrainingState, episodes: list[_Episode], report: PPOReport) -> CurveRow:
     """This round's row, as far as the episodes tell it."""
     played_s = len(episodes) * scenario.training.episode_s
     before = state.curve[-1] if state.curve else None
@@ -185,10 +192,10 @@ def _row(scenario: Scenario, state: State, episodes: list[_Episode], report: Rep
     )
 
 
-def _settings(scenario: Scenario, number: int) -> Settings:
+def _settings(scenario: Scenario, number: int) -> PPOSettings:
     """Those of round `number`: the entropy bonus falls linearly to nothing, so that late rounds settle."""
     chosen = scenario.training
-    return Settings(
+    return PPOSettings(
         epochs=chosen.epochs,
         learning_rate=chosen.learning_rate,
         clip_range=chosen.clip_range,
