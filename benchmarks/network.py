@@ -30,7 +30,7 @@ from quickstart import bare_event_us, one_run
 from qdpem import load_scenario
 from qdpem.demand.offered_load import find_offered_load
 from qdpem.events.recorder import Recorder
-from qdpem.events.tables import PAIR_ENDS
+from qdpem.events.tables import PAIR_OUTCOMES
 from qdpem.records.reader import open_record
 from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import Scenario
@@ -48,7 +48,7 @@ class Nothing:
     def appender(self, _table: object) -> Callable[[object], None]:
         return self.info
 
-    def info(self, _vectors: object) -> None:
+    def policy_outputs(self, _outputs: object) -> None:
         pass
 
     def tick(self, _time_s: float) -> None:
@@ -71,7 +71,7 @@ def chain(nodes: int, memories: int, *, seconds: float) -> Scenario:
 def delivered_fidelity(path: Path) -> np.ndarray[Any, Any]:
     """True fidelity of every delivered pair of a record."""
     pairs = open_record(path).tables["pairs"]
-    return np.asarray(pairs["fidelity"][pairs["end"] == PAIR_ENDS.index("delivered")])
+    return np.asarray(pairs["fidelity"][pairs["end"] == PAIR_OUTCOMES.index("delivered")])
 
 
 def chains(asked: argparse.Namespace) -> None:

@@ -24,7 +24,7 @@ class Recorder(Protocol):
     def appender(self, table: Table) -> Callable[[Row], None]:
         """A function that takes one row of `table`, in column order; a no-op for a table not kept."""
 
-    def info(self, info: Mapping[str, NDArray[Any]]) -> None:
+    def policy_outputs(self, outputs: Mapping[str, NDArray[Any]]) -> None:
         """What a policy noted for the sites just asked: first axis as the last rows of `decisions`."""
 
     def tick(self, time_s: float) -> None:
@@ -36,13 +36,13 @@ class MemoryRecorder:
 
     def __init__(self) -> None:
         self._rows: dict[str, list[Row]] = {table.name: [] for table in TABLES}
-        self.noted: list[dict[str, NDArray[Any]]] = []
+        self.outputs: list[dict[str, NDArray[Any]]] = []
 
     def appender(self, table: Table) -> Callable[[Row], None]:
         return self._rows[table.name].append
 
-    def info(self, info: Mapping[str, NDArray[Any]]) -> None:
-        self.noted.append(dict(info))
+    def policy_outputs(self, outputs: Mapping[str, NDArray[Any]]) -> None:
+        self.outputs.append(dict(outputs))
 
     def tick(self, time_s: float) -> None:
         pass

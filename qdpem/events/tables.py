@@ -12,20 +12,20 @@ from physics.interface import PROTOCOLS
 from physics.plans import SCHEDULES
 from qdpem.scenario.schema import PERSISTENCES
 
-OUTCOMES = ("open", "delivered", "expired", "rejected", "low_fidelity")
+REQUEST_OUTCOMES = ("open", "delivered", "expired", "rejected", "low_fidelity")
 """Of a request: still open at the end, delivered, out of time, given up, or below its target."""
 
 PURPOSES = ("serve", "stock")
 
 CLAIM_KINDS = ("emission", "token", "memory")
-CLAIM_ENDS = ("open", "granted", "withdrawn", "refused")
+CLAIM_OUTCOMES = ("open", "granted", "withdrawn", "refused")
 
-ALLOCATION_ENDS = ("open", "done", "refused", "expired", "failed_swap")
-"""Of an allocation: "refused" names a conflict, whose `cause` says which."""
+ALLOCATION_OUTCOMES = ("open", "done", "refused", "expired", "failed_swap")
+"""Of an allocation: "refused" says that a node refused it; `cause` says why."""
 
 CAUSES = ("none", "stale", "capacity", "memory", "outage", "pre-emption")
 
-PAIR_ENDS = ("live", "delivered", "swapped", "distilled", "expired", "lost")
+PAIR_OUTCOMES = ("live", "delivered", "swapped", "distilled", "expired", "lost")
 """How a pair ended; born = the sum of all of these, at any moment.
 
 "expired": grown too old, or dropped by its owner unused; "lost": to a failure, or because stock yielded its
@@ -34,7 +34,7 @@ qubit to a live request.
 
 MESSAGE_KINDS = (
     "request", "reserve", "grant", "refuse", "release", "herald", "correction", "distillation",
-    "stock", "news", "outage",
+    "stock", "report", "outage",
 )  # fmt: skip
 
 OUTAGE_KINDS = ("link", "node", "controller")
@@ -141,7 +141,7 @@ REQUESTS = Table(
         _count("pairs", "pairs asked"),
         _time("deadline_s", "absolute"),
         Column("application", "int8", "", "what for", ("teleportation", "computing", "qkd")),
-        _code("outcome", OUTCOMES, "how it ended"),
+        _code("outcome", REQUEST_OUTCOMES, "how it ended"),
         _time("end_s", "when it ended; the run's end if open"),
         _real("fidelity", "mean true fidelity of its pairs; NaN without any"),
         _count("pairs_delivered", "pairs that met the target in time"),
@@ -161,7 +161,7 @@ ALLOCATIONS = Table(
     (
         _id("allocation", "id"),
         _time("time_s", "when it was decided"),
-        _node("site", "who decided; -1 the controller"),
+        _node("deciding_node", "the node that decided; -1 the controller"),
         _id("request", "the request served, -1 for stock"),
         _code("purpose", PURPOSES, "serve a request or stock for later"),
         _node("source", "first node; owner of stock"),
@@ -174,7 +174,7 @@ ALLOCATIONS = Table(
         _count("hops", "steps of its path"),
         _time("expires_s", "when all it holds is released"),
         _time("end_s", "when it ended"),
-        _code("end", ALLOCATION_ENDS, "how it ended"),
+        _code("outcome", ALLOCATION_OUTCOMES, "how it ended"),
         _code("cause", CAUSES, "why it was refused"),
         _node("refused_at", "the node that refused, -1 if none"),
     ),
@@ -197,15 +197,15 @@ CLAIMS = Table(
         _id("allocation", "whose claim"),
         _code("kind", CLAIM_KINDS, "the resource wanted"),
         _code("purpose", PURPOSES, "of its allocation"),
-        _node("site", "source node of its allocation"),
+        _node("source", "source of its allocation's path"),
         _node("node", "where the resource is; for emissions the link's first end"),
         _id("link", "for emissions, else -1"),
         _time("time_s", "when it was made"),
         _time("end_s", "when it was granted, withdrawn or refused"),
-        _code("end", CLAIM_ENDS, "how it ended"),
+        _code("outcome", CLAIM_OUTCOMES, "how it ended"),
         Column("contended", "int8", "", "1 if the resource went to another claim", ("no", "yes")),
         _time("contended_s", "from first losing the resource to its end"),
-        _node("rival", "site of the claim that first took the resource, -1 if none or unknown"),
+        _node("rival", "source of the claim that first took the resource, -1 if none or unknown"),
     ),
 )
 
@@ -220,11 +220,11 @@ PAIRS = Table(
         _node("sender", "the end whose source made it, -1 unless fresh from a source-limited link"),
         _id("first_parent", "pair it was made from (left of a swap, kept of a distillation), -1 if fresh"),
         _id("second_parent", "the other one"),
-        Column("outcome", "int8", "", "Bell state 0 to 3 reported by the swap that made it, else -1"),
+        Column("bell_outcome", "int8", "", "Bell state 0 to 3 reported by the swap that made it, else -1"),
         _id("allocation", "that ordered it"),
         _node("owner", "owner while in stock, -1 if never stocked"),
         _time("end_s", "when it ended"),
-        _code("end", PAIR_ENDS, "how it ended"),
+        _code("outcome", PAIR_OUTCOMES, "how it ended"),
         _time("fidelity_s", "the moment its fidelity is of: its end, or before when word of it came later"),
         _real("fidelity", "true fidelity"),
     ),
@@ -256,7 +256,7 @@ FORECASTS = Table(
     "forecasts",
     (
         _time("time_s", "when it was made"),
-        _node("site", "whose demand"),
+        _node("node", "the node whose demand is forecast"),
         _count("step", "steps ahead, 1 is the next"),
         _real("mean", "expected requests in that step"),
     ),
@@ -266,7 +266,7 @@ DECISIONS = Table(
     "decisions",
     (
         _time("time_s", "when the site was asked"),
-        _node("site", "who was asked; -1 the controller"),
+        _node("deciding_node", "the node asked to decide; -1 the controller"),
         _code("reason", REASONS, "why"),
         _count("waiting", "requests it saw waiting"),
         _count("allocations", "allocations it made"),

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.events.tables import CLAIM_ENDS, CLAIM_KINDS
+from qdpem.events.tables import CLAIM_KINDS, CLAIM_OUTCOMES
 from qdpem.metrics.metrics import APPLICATIONS, DELIVERED, Tables, measured_requests
 
 
@@ -95,7 +95,7 @@ def repeater_use(
     inside = (claims["time_s"] >= start_s) & (claims["time_s"] < end_s)
     chosen = (claims["kind"] == CLAIM_KINDS.index("token")) & inside
     node = claims["node"][chosen]
-    granted = claims["end"][chosen] == CLAIM_ENDS.index("granted")
+    granted = claims["end"][chosen] == CLAIM_OUTCOMES.index("granted")
     wait_s = claims["end_s"][chosen] - claims["time_s"][chosen]
     return {
         "tokens": np.bincount(node[granted], minlength=nodes),

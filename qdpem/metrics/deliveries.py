@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.events.tables import OUTCOMES
+from qdpem.events.tables import REQUEST_OUTCOMES
 
 
 def deliveries(requests: Mapping[str, NDArray[Any]]) -> float:
@@ -18,4 +18,4 @@ def deliveries(requests: Mapping[str, NDArray[Any]]) -> float:
     """
     if (requests["persistence"] > 0).any():
         return float(requests["pairs_delivered"].sum(dtype=np.int64))
-    return float((requests["outcome"] == OUTCOMES.index("delivered")).sum())
+    return float((requests["outcome"] == REQUEST_OUTCOMES.index("delivered")).sum())

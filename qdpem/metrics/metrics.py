@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from physics.werner_figures import key_fraction
 from qdpem.events.tables import (
-    ALLOCATION_ENDS,
+    ALLOCATION_OUTCOMES,
     CAUSES,
     CLAIM_KINDS,
-    OUTCOMES,
-    PAIR_ENDS,
+    PAIR_OUTCOMES,
     PURPOSES,
+    REQUEST_OUTCOMES,
     REQUESTS,
 )
 from qdpem.metrics.pair_statistics import pair_statistics
@@ -36,7 +36,7 @@ Tables = Mapping[str, Columns]
 Mask = NDArray[np.bool_]
 
 APPLICATIONS = next(column.words for column in REQUESTS.columns if column.name == "application")
-DELIVERED = OUTCOMES.index("delivered")
+DELIVERED = REQUEST_OUTCOMES.index("delivered")
 
 
 @dataclass(frozen=True)
@@ -82,20 +82,20 @@ METRICS: tuple[Metric, ...] = (
     ),
     *_split("s", "s", "contended seconds / requests arrived"),
     Metric(
-        "held_back_s_per_request",
+        "admission_delay_s_per_request",
         "s",
         "seconds from arrival to the first allocation, or to the end without one, summed / requests arrived",
         "lower",
     ),
     Metric(
-        "conflicts_per_request",
+        "refusals_per_request",
         "",
         "allocations refused or undone by a failed swap in the window / requests arrived",
         "lower",
     ),
     *(
         Metric(
-            f"conflicts_{_cause_name(cause)}_per_request",
+            f"refusals_{_cause_name(cause)}_per_request",
             "",
             f"allocations refused, cause {cause} / requests arrived",
             "lower",
@@ -103,7 +103,7 @@ METRICS: tuple[Metric, ...] = (
         for cause in CAUSES
     ),
     Metric(
-        "conflicts_failed_swap_per_request",
+        "refusals_failed_swap_per_request",
         "",
         "allocations undone by a failed swap / requests arrived",
         "lower",
@@ -126,7 +126,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("pair_fidelity", "", "mean true fidelity of the pairs delivered in the window", "higher"),
     Metric("pair_fidelity_error", "", "its standard error, from 20 batches"),
     Metric("jain_index", "", "Jain index of the delivery ratios of all sources that asked", "higher"),
-    Metric("pairs_wasted_share", "", "fresh pairs born in the window that expired or were lost", "lower"),
+    Metric("pairs_wasted_fraction", "", "fresh pairs born in the window that expired or were lost", "lower"),
     Metric("messages_per_request", "", "messages in the window, one per hop / requests arrived", "lower"),
     Metric("bytes_per_request", "B", "their bytes / requests arrived", "lower"),
     Metric("requests_arrived", "", "requests that arrived in the window"),
@@ -148,8 +148,8 @@ def measure(tables: Tables, *, start_s: float, end_s: float) -> dict[str, float]
     arrived = int(window.holds(requests["time_s"]).sum())
     values = _requests(requests, window)
     values |= _contention(tables.get("claims"), window, arrived)
-    values |= _conflicts(tables.get("allocations"), window, arrived)
-    values |= _held_back(requests, tables.get("allocations"), window)
+    values |= _refusals(tables.get("allocations"), window, arrived)
+    values |= _admission_delay(requests, tables.get("allocations"), window)
     values |= pair_statistics(tables, start_s=start_s, end_s=end_s)
     values |= _waste(tables.get("pairs"), window)
     if (requests["persistence"] > 0).any():
@@ -242,24 +242,24 @@ def _contention(claims: Columns | None, window: _Window, arrived: int) -> dict[s
     return values
 
 
-def _conflicts(allocations: Columns | None, window: _Window, arrived: int) -> dict[str, float]:
+def _refusals(allocations: Columns | None, window: _Window, arrived: int) -> dict[str, float]:
     if allocations is None:
         return {}
     ended = window.holds(allocations["end_s"])
-    refused = ended & (allocations["end"] == ALLOCATION_ENDS.index("refused"))
-    failed = int((ended & (allocations["end"] == ALLOCATION_ENDS.index("failed_swap"))).sum())
+    refused = ended & (allocations["end"] == ALLOCATION_OUTCOMES.index("refused"))
+    failed = int((ended & (allocations["end"] == ALLOCATION_OUTCOMES.index("failed_swap"))).sum())
     values = {
-        f"conflicts_{_cause_name(cause)}_per_request": _ratio(
+        f"refusals_{_cause_name(cause)}_per_request": _ratio(
             (refused & (allocations["cause"] == code)).sum(), arrived
         )
         for code, cause in enumerate(CAUSES)
     }
-    values["conflicts_failed_swap_per_request"] = _ratio(failed, arrived)
-    values["conflicts_per_request"] = _ratio(int(refused.sum()) + failed, arrived)
+    values["refusals_failed_swap_per_request"] = _ratio(failed, arrived)
+    values["refusals_per_request"] = _ratio(int(refused.sum()) + failed, arrived)
     return values
 
 
-def _held_back(requests: Columns, allocations: Columns | None, window: _Window) -> dict[str, float]:
+def _admission_delay(requests: Columns, allocations: Columns | None, window: _Window) -> dict[str, float]:
     """What contention cannot see: a request that waits uncommitted makes no claim."""
     if allocations is None:
         return {}
@@ -269,14 +269,14 @@ def _held_back(requests: Columns, allocations: Columns | None, window: _Window) 
             first_s[request] = min(first_s.get(request, math.inf), time_s)
     arrived = window.holds(requests["time_s"])
     begun_s = np.array([first_s[request] for request in requests["request"][arrived].tolist()])
-    return {"held_back_s_per_request": _mean(begun_s - requests["time_s"][arrived])}
+    return {"admission_delay_s_per_request": _mean(begun_s - requests["time_s"][arrived])}
 
 
 def _handed_over_per_s(pairs: Columns | None, window: _Window) -> float:
     """Of standing requests, which may outlast the window: every pair handed over in it counts."""
     if pairs is None:
         return math.nan
-    delivered = (pairs["end"] == PAIR_ENDS.index("delivered")) & window.holds(pairs["end_s"])
+    delivered = (pairs["end"] == PAIR_OUTCOMES.index("delivered")) & window.holds(pairs["end_s"])
     return _ratio(delivered.sum(), window.length_s)
 
 
@@ -284,8 +284,8 @@ def _waste(pairs: Columns | None, window: _Window) -> dict[str, float]:
     if pairs is None:
         return {}
     fresh = window.holds(pairs["born_s"]) & (pairs["link"] >= 0) & (pairs["first_parent"] < 0)
-    wasted = np.isin(pairs["end"], [PAIR_ENDS.index("expired"), PAIR_ENDS.index("lost")])
-    return {"pairs_wasted_share": _ratio((fresh & wasted).sum(), fresh.sum())}
+    wasted = np.isin(pairs["end"], [PAIR_OUTCOMES.index("expired"), PAIR_OUTCOMES.index("lost")])
+    return {"pairs_wasted_fraction": _ratio((fresh & wasted).sum(), fresh.sum())}
 
 
 def _messages(messages: Columns | None, window: _Window, arrived: int) -> dict[str, float]:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.events.tables import PAIR_ENDS
+from qdpem.events.tables import PAIR_OUTCOMES
 
 Columns = Mapping[str, NDArray[Any]]
-_DELIVERED = PAIR_ENDS.index("delivered")
+_DELIVERED = PAIR_OUTCOMES.index("delivered")
 _BATCHES = 20
 
 

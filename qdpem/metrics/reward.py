@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.events.tables import ALLOCATION_ENDS, OUTCOMES, PAIR_ENDS
+from qdpem.events.tables import ALLOCATION_OUTCOMES, PAIR_OUTCOMES, REQUEST_OUTCOMES
 
 if TYPE_CHECKING:
     from qdpem.scenario.schema import Reward
@@ -66,7 +66,7 @@ def _part(time_s: NDArray[Any], site: NDArray[Any], amount: float | NDArray[Any]
 
 def _delivered(tables: Tables, weight: float) -> list[Rewards]:
     requests = tables["requests"]
-    chosen = requests["outcome"] == OUTCOMES.index("delivered")
+    chosen = requests["outcome"] == REQUEST_OUTCOMES.index("delivered")
     end_s, source = requests["end_s"][chosen], requests["source"][chosen]
     paths = _paths(tables)
     ends = zip(source.tolist(), requests["destination"][chosen].tolist(), strict=True)
@@ -84,7 +84,7 @@ def _paths(tables: Tables) -> dict[int, tuple[int, ...]]:
     """Request -> nodes of the path of its last allocation that ended "done"."""
     allocations, steps = tables["allocations"], tables["path_steps"]
     done = np.flatnonzero(
-        (allocations["end"] == ALLOCATION_ENDS.index("done")) & (allocations["request"] >= 0)
+        (allocations["end"] == ALLOCATION_OUTCOMES.index("done")) & (allocations["request"] >= 0)
     )
     order = done[np.lexsort((allocations["allocation"][done], allocations["end_s"][done]))]
     last = dict(
@@ -101,11 +101,11 @@ def _paths(tables: Tables) -> dict[int, tuple[int, ...]]:
 
 def _contended(claims: Columns, weight: float) -> list[Rewards]:
     chosen = claims["contended"] == 1
-    end_s, site, rival = (claims[name][chosen] for name in ("end_s", "site", "rival"))
+    end_s, site, rival = (claims[name][chosen] for name in ("end_s", "source", "rival"))
     other = rival != site
     return [_part(end_s, site, -weight), _part(end_s[other], rival[other], -weight)]
 
 
 def _expired(pairs: Columns, weight: float) -> Rewards:
-    chosen = (pairs["owner"] >= 0) & (pairs["end"] == PAIR_ENDS.index("expired"))
+    chosen = (pairs["owner"] >= 0) & (pairs["end"] == PAIR_OUTCOMES.index("expired"))
     return _part(pairs["end_s"][chosen], pairs["owner"][chosen], -weight)

@@ -122,7 +122,7 @@ class LocalContinuous:
         told = self._shelf(observations)
         for row in np.flatnonzero((observations.request_id >= 0).any(axis=1)).tolist():
             made += self._serve_all(observations[row], told[row])
-        return Decisions(allocations=tuple(made), news=told)
+        return Decisions(allocations=tuple(made), messages=told)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Probabilities, shelves, and where each site's stream stands, uint64 [N, 6]."""

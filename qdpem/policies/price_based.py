@@ -190,9 +190,9 @@ class LocalPriceBased:
 
     def act(self, observations: Observation) -> Decisions:
         """Set prices; serve what waits and is worth its price; then fill up the stock."""
-        news = self.book.update(observations)
+        messages = self.book.update(observations)
         made = [one for occasion in self._stock.occasions(observations) for one in self._rule(*occasion)]
-        return Decisions(allocations=(*made, *self._stock.link_orders(observations)), news=news)
+        return Decisions(allocations=(*made, *self._stock.link_orders(observations)), messages=messages)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Prices, what was seen last, and when stock was last ordered."""

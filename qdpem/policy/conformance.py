@@ -196,8 +196,8 @@ Said: TypeAlias = tuple[tuple[Allocation, ...], tuple[int, ...], dict[str, NDArr
 
 def _said(decisions: Decisions) -> Said:
     arrays = dict(decisions.info)
-    if decisions.news is not None:
-        arrays["news"] = decisions.news
+    if decisions.messages is not None:
+        arrays["news"] = decisions.messages
     return decisions.allocations, decisions.discards, arrays
 
 

@@ -134,13 +134,13 @@ class Observation:
 class Decisions:
     """What a policy answers: allocations; ids of stocked pairs to drop; news; and notes for the record.
 
-    `news` float64 [S, policy.message_width] reaches neighbours (or the controller) with the delay.
+    `messages` float64 [S, policy.message_width] reaches neighbours (or the controller) with the delay.
     `info`, name -> array with first axis S, is never read by the simulation and goes to the recorder.
     """
 
     allocations: tuple[Allocation, ...] = ()
     discards: tuple[int, ...] = ()
-    news: Floats | None = None
+    messages: Floats | None = None
     info: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 

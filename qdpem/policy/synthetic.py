@@ -140,14 +140,14 @@ class _RowMaker:
         row: dict[str, NDArray[Any]] = {"site": np.array(site), "reason": np.array(reason)}
         return (
             row
-            | self._news(site)
+            | self._messages(site)
             | self._requests(site, waiting, first_id)
             | self._shelf(site, stock, first_id)
             | self._peers(site, peers)
             | self._unavailable(site, unavailable)
         )
 
-    def _news(self, site: int) -> dict[str, NDArray[Any]]:
+    def _messages(self, site: int) -> dict[str, NDArray[Any]]:
         network, draws, width = self._context.network, self._draws, self._width
         nodes = list(range(network.node_count))
         if site != CONTROLLER:

@@ -54,9 +54,9 @@ class _Check:
 
     def shapes(self, decisions: Decisions) -> None:
         sites = len(self.observations)
-        news = decisions.news
-        if news is not None and (news.ndim != 2 or len(news) != sites):
-            self.fail(f"news must be [S, message_width] with S = {sites}", f"news of shape {news.shape}")
+        messages = decisions.messages
+        if messages is not None and (messages.ndim != 2 or len(messages) != sites):
+            self.fail(f"news must be [S, message_width] with S = {sites}", f"news of shape {messages.shape}")
         for name, values in decisions.info.items():
             if values.ndim == 0 or len(values) != sites:
                 self.fail(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.errors import PolicyError
-from qdpem.records.schema import CHOICES_GROUP, ROW, create_axis, create_column, extend
+from qdpem.records.schema import POLICY_OUTPUTS_GROUP, ROW, create_axis, create_column, extend
 
 SMALL = 8
 """At level "events" a note is kept if it has at most this many numbers a site."""
@@ -82,10 +82,10 @@ class PolicyOutputs:
 
     def _group(self) -> Any:
         """The group with a data set for every name; one that comes late is blank before."""
-        if CHOICES_GROUP not in self._file:
-            group = self._file.create_group(CHOICES_GROUP, track_order=True)
+        if POLICY_OUTPUTS_GROUP not in self._file:
+            group = self._file.create_group(POLICY_OUTPUTS_GROUP, track_order=True)
             create_axis(group, ROW, meaning="row of the table decisions")
-        group = self._file[CHOICES_GROUP]
+        group = self._file[POLICY_OUTPUTS_GROUP]
         for name, blank in self._blank.items():
             if name not in group:
                 self._create(group, name, blank)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from qdpem.errors import QdpemError, RecordError
 from qdpem.events.tables import TABLES
 from qdpem.records.schema import (
-    CHOICES_GROUP,
     FILES_GROUP,
     METRICS_GROUP,
+    POLICY_OUTPUTS_GROUP,
     PROVENANCE_GROUP,
     ROW,
     SCHEMA_VERSION,
@@ -64,7 +64,7 @@ class Record:
     """One run of one arm, as it was written.
 
     `tables`: table name -> column name -> array; tables that the record's level leaves out are missing.
-    `metrics`: empty unless `complete`. `choices`: what the policy noted, one row per row of `decisions`.
+    `metrics`: empty unless `complete`. `policy_outputs`: what the policy noted, one row per row of `decisions`.
     `warning`: a sentence when the record is not complete, else "".
     """
 
@@ -79,7 +79,7 @@ class Record:
     metrics: Mapping[str, float]
     provenance: Mapping[str, Any]
     tables: Mapping[str, Mapping[str, NDArray[Any]]]
-    choices: Mapping[str, NDArray[Any]]
+    policy_outputs: Mapping[str, NDArray[Any]]
     file_names: tuple[str, ...]
 
     def file(self, name: str) -> bytes:
@@ -151,7 +151,7 @@ def _record(path: Path, file: Any) -> Record:
         metrics={name: float(data[()]) for name, data in file.get(METRICS_GROUP, {}).items()},
         provenance=facts,
         tables=_tables(path, file),
-        choices=_choices(path, file),
+        policy_outputs=_policy_outputs(path, file),
         file_names=tuple(name for name, data in file.get(FILES_GROUP, {}).items() if not data.is_scale),
     )
 
@@ -192,12 +192,14 @@ def _tables(path: Path, file: Any) -> dict[str, Mapping[str, NDArray[Any]]]:
     return found
 
 
-def _choices(path: Path, file: Any) -> Mapping[str, NDArray[Any]]:
-    group = file.get(CHOICES_GROUP)
+def _policy_outputs(path: Path, file: Any) -> Mapping[str, NDArray[Any]]:
+    group = file.get(POLICY_OUTPUTS_GROUP)
     if group is None:
         return {}
     names = tuple(name for name, data in group.items() if not data.is_scale)
-    return LazyColumns(path, CHOICES_GROUP, names, rows=min(len(group[name]) for name in (*names, ROW)))
+    return LazyColumns(
+        path, POLICY_OUTPUTS_GROUP, names, rows=min(len(group[name]) for name in (*names, ROW))
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -20,7 +20,7 @@ SCHEMA_VERSION = 1
 
 TITLE = "qdpem record: one run of one arm"
 METRICS_GROUP = "metrics"
-CHOICES_GROUP = "choices"
+POLICY_OUTPUTS_GROUP = "policy_outputs"
 FILES_GROUP = "files"
 PROVENANCE_GROUP = "provenance"
 

@@ -95,12 +95,12 @@ class RecordWriter:
         """A function that takes one row of `table`, in column order."""
         return self._blocks[table.name].rows.append
 
-    def info(self, info: Mapping[str, NDArray[Any]]) -> None:
+    def policy_outputs(self, outputs: Mapping[str, NDArray[Any]]) -> None:
         """Notes for the last rows of `decisions`: at level "full" all, at "events" the small ones.
 
         Raises PolicyError for notes that are no numbers or change their shape.
         """
-        self._choices.note(info, decisions=self._count("decisions"))
+        self._choices.note(outputs, decisions=self._count("decisions"))
 
     def tick(self, time_s: float) -> None:
         """Write out what has gathered, if it is a block's worth or has waited for 10 s of wall time."""

@@ -229,8 +229,8 @@ class Simulation:
         self._drop(decisions.discards, observations)
         for allocation in decisions.allocations:
             self._control_plane.start(allocation)
-        if decisions.news is not None:
-            self._reports.say(observations.site, decisions.news)
+        if decisions.messages is not None:
+            self._reports.say(observations.site, decisions.messages)
 
     def check(self) -> None:
         """Assert that nothing leaked: pairs are conserved, every qubit in use has a holder.
@@ -359,7 +359,7 @@ class Simulation:
         reasons = observations.reason.tolist()
         for row, site in enumerate(observations.site.tolist()):
             self._write_decision((observations.time_s, site, reasons[row], waiting[row], made[site]))
-        self._recorder.info(decisions.info)
+        self._recorder.policy_outputs(decisions.info)
 
     def _finish(self) -> None:
         """Write what is still open, and check that nothing leaked."""

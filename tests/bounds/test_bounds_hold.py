@@ -19,7 +19,7 @@ from physics.hardware import (
 from qdpem.bounds.fidelity_reach import FidelityReach
 from qdpem.bounds.seed_bounds import find_bounds
 from qdpem.bounds.seed_sample import draw_seed_sample
-from qdpem.events.tables import PAIR_ENDS
+from qdpem.events.tables import PAIR_OUTCOMES
 from qdpem.metrics.deliveries import deliveries
 from qdpem.network.build import build_physics
 from qdpem.scenario.schema import (
@@ -136,7 +136,7 @@ def assert_limits_hold(tables, network, sample, *, seed: int) -> None:
     ends = {
         int(one): set(pair) for one, *pair in zip(pairs["pair"], pairs["first"], pairs["second"], strict=True)
     }
-    swapped = np.flatnonzero(pairs["outcome"] >= 0)
+    swapped = np.flatnonzero(pairs["bell_outcome"] >= 0)
     at = [
         next(iter(ends[int(pairs["first_parent"][row])] & ends[int(pairs["second_parent"][row])]))
         for row in swapped.tolist()
@@ -178,14 +178,14 @@ def assert_reach_holds(tables, network, physics) -> int:
         parents = int(pairs["first_parent"][place]), int(pairs["second_parent"][place])
         if parents[0] < 0:
             yield place, distilled
-        elif pairs["outcome"][place] >= 0:
+        elif pairs["bell_outcome"][place] >= 0:
             for parent in parents:
                 yield from leaves(row[parent], distilled=distilled)
         else:
             yield from leaves(row[parents[0]], distilled=True)
 
     seen = 0
-    for place in np.flatnonzero(pairs["end"] == PAIR_ENDS.index("delivered")).tolist():
+    for place in np.flatnonzero(pairs["end"] == PAIR_OUTCOMES.index("delivered")).tolist():
         request = asked.get(request_of.get(int(pairs["allocation"][place]), -1))
         if request is None or pairs["fidelity"][place] < requests["target_fidelity"][request]:
             continue

@@ -37,8 +37,8 @@ class Gambler:
             ready = observation.stock_id[0][observation.stock_ready[0] == 1].tolist()
             discards += [pair for pair in ready if self._happens(0.03)]
         self.counts["drop"] += len(discards)
-        news = self._draws.random((len(observations), 1))
-        return Decisions(allocations=tuple(made), discards=tuple(discards), news=news)
+        messages = self._draws.random((len(observations), 1))
+        return Decisions(allocations=tuple(made), discards=tuple(discards), messages=messages)
 
     def _happens(self, chance: float) -> bool:
         return bool(self._draws.random() < chance)

@@ -50,7 +50,7 @@ def fill(recorder: Recorder, *, seconds: int = 10, rows_each: int = 50, seed: in
                 *(draw_values(draw, column, second, rows) for column in table.columns), strict=True
             ):
                 append(row)
-        recorder.info(
+        recorder.policy_outputs(
             {
                 "value": draw.random(7),
                 "option": draw.integers(0, 9, (7, 3)),

@@ -118,15 +118,15 @@ def test_every_metric_equals_what_was_computed_by_hand() -> None:
         "contended_s_per_request": 1.75 / 5, "contended_emission_s_per_request": 0.5 / 5,
         "contended_token_s_per_request": 0.25 / 5, "contended_memory_s_per_request": 1.0 / 5,
         "contended_serve_s_per_request": 0.75 / 5, "contended_stock_s_per_request": 1.0 / 5,
-        "conflicts_per_request": 3 / 5, "conflicts_stale_per_request": 1 / 5,
-        "conflicts_preemption_per_request": 1 / 5, "conflicts_capacity_per_request": 0,
-        "conflicts_memory_per_request": 0, "conflicts_outage_per_request": 0,
-        "conflicts_other_per_request": 0, "conflicts_failed_swap_per_request": 1 / 5,
+        "refusals_per_request": 3 / 5, "refusals_stale_per_request": 1 / 5,
+        "refusals_preemption_per_request": 1 / 5, "refusals_capacity_per_request": 0,
+        "refusals_memory_per_request": 0, "refusals_outage_per_request": 0,
+        "refusals_other_per_request": 0, "refusals_failed_swap_per_request": 1 / 5,
         "pairs_per_s": 3 / 10, "latency_p50_s": 0.3, "latency_p95_s": 0.39, "delivered_fidelity": 0.85,
-        "key_fraction": 0.0, "jain_index": 1 / 3, "pairs_wasted_share": 2 / 4,
+        "key_fraction": 0.0, "jain_index": 1 / 3, "pairs_wasted_fraction": 2 / 4,
         "messages_per_request": 10 / 5, "bytes_per_request": 110 / 5,
         # Request 1 waits 0.1 s for its first allocation; the others get none: 0.4, 1.0, 1.0 and 0.5 s.
-        "held_back_s_per_request": 3.0 / 5, "pair_waiting_s": 0.2, "pair_fidelity": 0.9,
+        "admission_delay_s_per_request": 3.0 / 5, "pair_waiting_s": 0.2, "pair_fidelity": 0.9,
         # Less than 40 pairs say nothing of their own scatter.
         "pair_waiting_error_s": math.nan, "pair_fidelity_error": math.nan,
     }  # fmt: skip
@@ -274,10 +274,10 @@ def test_row_order_changes_nothing_and_parts_add_up(seed: int) -> None:
         purposes = sum(found[f"contended_{word}_{stem}_per_request"] for word in ("serve", "stock"))
         assert total == pytest.approx(kinds) == pytest.approx(purposes)
     causes = ("other", "stale", "capacity", "memory", "outage", "preemption", "failed_swap")
-    conflicts = sum(found[f"conflicts_{cause}_per_request"] for cause in causes)
-    assert found["conflicts_per_request"] == pytest.approx(conflicts)
+    refusals = sum(found[f"refusals_{cause}_per_request"] for cause in causes)
+    assert found["refusals_per_request"] == pytest.approx(refusals)
     assert 0 <= found["delivery_ratio"] <= 1
-    assert 0 <= found["pairs_wasted_share"] <= 1
+    assert 0 <= found["pairs_wasted_fraction"] <= 1
     sources = len(np.unique(tables["requests"]["source"]))
     assert math.isnan(found["jain_index"]) or 1 / sources - 1e-12 <= found["jain_index"] <= 1 + 1e-12
 

@@ -64,10 +64,10 @@ def test_service_from_remote_stock_pays_its_two_ends() -> None:
 def test_contended_claims_cost_their_site_and_the_rival_once_each() -> None:
     tables = reward_tables(
         claims=[
-            {"site": 1, "rival": 2, "contended": 1, "end_s": 3.0},
-            {"site": 1, "rival": 1, "contended": 1, "end_s": 2.0},
-            {"site": 0, "rival": -1, "contended": 1, "end_s": 1.0},
-            {"site": 0, "rival": 2, "contended": 0, "end_s": 1.0},
+            {"source": 1, "rival": 2, "contended": 1, "end_s": 3.0},
+            {"source": 1, "rival": 1, "contended": 1, "end_s": 2.0},
+            {"source": 0, "rival": -1, "contended": 1, "end_s": 1.0},
+            {"source": 0, "rival": 2, "contended": 0, "end_s": 1.0},
         ]
     )
     found = rewards(tables, weights=WEIGHTS)
@@ -109,7 +109,7 @@ def test_all_nodes_together_earn_what_the_metrics_count_in_any_row_order() -> No
     ]
     steps = [row for n in range(count) if n % 3 for row in path_rows(n, n % 7, *range(8, 8 + n % 4), 7)]
     claims = [
-        {"time_s": 1.0, "site": n % 5, "rival": n % 4 - 1, "contended": n % 2, "end_s": 2.0}
+        {"time_s": 1.0, "source": n % 5, "rival": n % 4 - 1, "contended": n % 2, "end_s": 2.0}
         for n in range(count)
     ]
     tables = reward_tables(requests=requests, allocations=allocations, path_steps=steps, claims=claims)

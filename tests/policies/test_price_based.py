@@ -60,12 +60,12 @@ def test_prices_travel_over_the_fewest_hops_and_round_the_silent() -> None:
     nodes = context.network.node_count
     book = PriceTable(context.network, step_size=1.0, target_utilization=0.9, max_price=2.0)
     book.own[8] = (0.7, 0.3)
-    news = np.zeros((nodes, 2 * nodes))
+    messages = np.zeros((nodes, 2 * nodes))
     for step in range(5):
         observations = replace(quiet_views(context, message_width=2 * nodes), time_s=10.0)
-        told = news[np.maximum(observations.known, 0)]
+        told = messages[np.maximum(observations.known, 0)]
         observations.status[:, :, STATUS_WIDTH:] = told
-        news = book.update(observations)
+        messages = book.update(observations)
         # Node 8 is four hops from node 0 and knows itself after one look.
         assert book.believed[0, 8].tolist() == ([0.7, 0.3] if step >= 4 else [0.0, 0.0])
     observations.status[:, :, STATUS_WIDTH:] = 0.5

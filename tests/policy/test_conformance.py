@@ -45,7 +45,7 @@ class Honest:
         said = per_site(self.rule, observations, self.context)
         self.seen[observations.site] += 1
         return replace(
-            said, news=np.ones((len(observations), 1)), info={"seen": self.seen[observations.site]}
+            said, messages=np.ones((len(observations), 1)), info={"seen": self.seen[observations.site]}
         )
 
     def rule(self, observation: Observation, context: Context) -> tuple[Allocation, ...]:

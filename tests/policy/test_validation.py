@@ -172,13 +172,13 @@ def test_drops_news_and_vectors() -> None:
     context = small_context(pregeneration="end-to-end")
     observations = views_with_one_request(context)
     validate(
-        Decisions(discards=(99,), news=np.zeros((9, 2)), info={"value": np.zeros(9)}),
+        Decisions(discards=(99,), messages=np.zeros((9, 2)), info={"value": np.zeros(9)}),
         observations, context, policy_name="a-policy",
     )  # fmt: skip
     for wrong, rule in (
         (Decisions(discards=(12345,)), "must name a pair"),
         (Decisions(discards=(-1,)), "must name a pair"),
-        (Decisions(news=np.zeros((8, 2))), "news must be"),
+        (Decisions(messages=np.zeros((8, 2))), "news must be"),
         (Decisions(info={"value": np.zeros(8)}), "first axis"),
         (Decisions(info={"value": np.float64(1.0)}), "first axis"),  # type: ignore[dict-item]
     ):

@@ -86,7 +86,9 @@ def test_an_honest_record_agrees_with_qutip(tmp_path: Path, arm: Arm, changes: d
 def test_the_cases_above_are_the_cases_meant(tmp_path: Path) -> None:
     """There are failed swaps, failed distillations, and stocked pairs that were turned round."""
     failing = write(tmp_path / "a.h5", swap_success_probability=0.6)
-    assert 2 * len(np.flatnonzero(failing.tables["pairs"]["outcome"] >= 0)) < len(rows(failing, "swapped"))
+    assert 2 * len(np.flatnonzero(failing.tables["pairs"]["bell_outcome"] >= 0)) < len(
+        rows(failing, "swapped")
+    )
     distilled = write(tmp_path / "b.h5", **DISTILLED)
     pairs = distilled.tables["pairs"]
     made = (pairs["first_parent"] >= 0) & (pairs["link"] >= 0)

@@ -62,7 +62,7 @@ def test_each_level_keeps_its_tables_and_notes_but_all_metrics(tmp_path: Path) -
         memory = write_record(tmp_path / f"{level}.h5", level=level)
         record = open_record(tmp_path / f"{level}.h5")
         assert list(record.tables) == [table.name for table in kept_at(level)]
-        assert set(record.choices) == kept
+        assert set(record.policy_outputs) == kept
         expected = measure(memory.tables(), start_s=1.0, end_s=10.0)
         assert record.metrics["contended_s_per_request"] == expected["contended_s_per_request"]
 
@@ -90,21 +90,21 @@ def test_notes_stand_at_the_rows_of_their_decisions(tmp_path: Path) -> None:
             for site in range(3):
                 decided((float(second), site, 0, 0, 0))
             if second == 1:
-                writer.info({"option": np.array([5, 6]), "free": np.array([True, False])})
+                writer.policy_outputs({"option": np.array([5, 6]), "free": np.array([True, False])})
             if second == 2:
-                writer.info({"late": np.full((3, 2), 0.5), "option": np.array([7, 8, 9])})
+                writer.policy_outputs({"late": np.full((3, 2), 0.5), "option": np.array([7, 8, 9])})
             writer.flush()
         for site in range(3):
             decided((4.0, site, 0, 0, 0))
         with pytest.raises(PolicyError, match="dpem notes 'late' of shape"):
-            writer.info({"late": np.zeros((3, 4))})
+            writer.policy_outputs({"late": np.zeros((3, 4))})
         with pytest.raises(PolicyError, match="more than were just asked"):
-            writer.info({"option": np.zeros(9, dtype=np.int64)})
+            writer.policy_outputs({"option": np.zeros(9, dtype=np.int64)})
         with pytest.raises(PolicyError, match="must be numbers"):
-            writer.info({"word": np.array(["a"])})
+            writer.policy_outputs({"word": np.array(["a"])})
         with pytest.raises(PolicyError, match="plain word"):
-            writer.info({"a/b": np.zeros(1)})
-    choices = open_record(tmp_path / "run.h5").choices
+            writer.policy_outputs({"a/b": np.zeros(1)})
+    choices = open_record(tmp_path / "run.h5").policy_outputs
     assert choices["option"].tolist() == [-1, -1, -1, -1, 5, 6, 7, 8, 9, *[-1] * 6]
     assert choices["free"].tolist() == [-1, -1, -1, -1, 1, 0, *[-1] * 9]
     assert np.isnan(choices["late"]).sum() == 2 * 12

@@ -16,7 +16,7 @@ import pytest
 from scipy import stats
 
 from qdpem.errors import PolicyError
-from qdpem.events.tables import CLAIM_ENDS, CLAIM_KINDS, OUTCOMES, REASONS
+from qdpem.events.tables import CLAIM_KINDS, CLAIM_OUTCOMES, REASONS, REQUEST_OUTCOMES
 from qdpem.metrics.metrics import measure
 from qdpem.policies.minimum_hop import serve_minimum_hop
 from qdpem.policy.interface import EMISSION_BACKLOG, TOKEN_BACKLOG, Allocation, Decisions, per_site
@@ -65,7 +65,7 @@ def test_two_claims_on_one_emission_are_one_contended_claim(seed, both, line, ar
     lost_s = (second_s if both else end_s) - first_s
     assert claims["contended"][order].tolist() == [0, 1]
     assert claims["contended_s"][order] == pytest.approx([0.0, lost_s], abs=1e-9)
-    assert claims["end"][order][1] == CLAIM_ENDS.index("granted" if both else "open")
+    assert claims["end"][order][1] == CLAIM_OUTCOMES.index("granted" if both else "open")
     found = measure(tables, start_s=0.0, end_s=end_s)
     assert (found[CLAIMS], found[KINDS[0]]) == (0.5, 0.5)
     assert found[SECONDS] == pytest.approx(lost_s / 2, abs=1e-9)
@@ -95,12 +95,12 @@ def test_a_request_that_finds_the_qubit_taken_contends_once_for_each_attempt(lin
     tables = simulate(scenario, Arm(name="local-minhop"), seed=1, policy=script(serving_the_line())).tables
     claims = _claims(tables, "memory")
     assert claims["contended"].tolist() == [1] * (1 + scenario.control.retries)
-    assert claims["end"].tolist() == [CLAIM_ENDS.index("refused")] * 4
+    assert claims["end"].tolist() == [CLAIM_OUTCOMES.index("refused")] * 4
     assert claims["node"].tolist() == [0] * 4
     assert claims["contended_s"].tolist() == [0.0] * 4
     found = measure(tables, start_s=0.0, end_s=10.0)
     assert (found[CLAIMS], found[KINDS[2]], found[SECONDS]) == (2.0, 2.0, 0.0)
-    assert tables["requests"]["outcome"].tolist().count(OUTCOMES.index("rejected")) == 1
+    assert tables["requests"]["outcome"].tolist().count(REQUEST_OUTCOMES.index("rejected")) == 1
 
 
 class Plain:
@@ -183,7 +183,7 @@ class Shy(Plain):
         return super().rule(observation, context)[:1] if backlog == 0.0 else ()
 
 
-def _held_back_s(tables, *, start_s: float, end_s: float) -> float:
+def _admission_delay_s(tables, *, start_s: float, end_s: float) -> float:
     """Seconds requests wait before anything is claimed for them, per arrived request: to the first
     allocation, or to their end if there is none."""
     requests, allocations = tables["requests"], tables["allocations"]
@@ -201,7 +201,7 @@ def _scores(scenario, policy, *, seed: int, arm: str):
     """Metrics of one run, and the seconds held back."""
     tables = simulate(scenario, Arm(name=arm, pregeneration="link"), seed=seed, policy=policy).tables
     window = {"start_s": scenario.window.warm_up_s, "end_s": scenario.window.end_s}
-    return measure(tables, **window) | {"held_back_s": _held_back_s(tables, **window)}
+    return measure(tables, **window) | {"admission_delay_s": _admission_delay_s(tables, **window)}
 
 
 @pytest.fixture(scope="module")
@@ -321,7 +321,7 @@ def test_committing_later_does_not_lower_contention(arm, epochs, changes, line, 
     plain, late = paired(scenario, lambda: Late(epochs), arm=arm)
     assert not _is_lower(late[CLAIMS], plain[CLAIMS])
     assert _spread(late[CLAIMS], plain[CLAIMS]) < 0.1
-    waited_s = [scores[SECONDS] + scores["held_back_s"] for scores in (plain, late)]
+    waited_s = [scores[SECONDS] + scores["admission_delay_s"] for scores in (plain, late)]
     assert waited_s[1].mean() > waited_s[0].mean()
     assert late["delivery_ratio"].mean() <= plain["delivery_ratio"].mean()
 
@@ -332,7 +332,7 @@ def test_waiting_for_an_idle_network_lowers_contention_with_delivery_where_patie
     plain, shy = paired(line(nodes=5, rate_hz=12.0, measured_s=20.0), Shy)
     assert _is_lower(shy[CLAIMS], plain[CLAIMS])
     assert _is_lower(shy["delivery_ratio"], plain["delivery_ratio"] - 0.02)
-    assert (shy[SECONDS] + shy["held_back_s"] > plain[SECONDS] + plain["held_back_s"]).all()
+    assert (shy[SECONDS] + shy["admission_delay_s"] > plain[SECONDS] + plain["admission_delay_s"]).all()
 
 
 @pytest.mark.slow
@@ -346,7 +346,7 @@ def test_waiting_for_an_idle_network_with_patience_hides_contention_before_the_f
     assert (plain["delivery_ratio"] == 1.0).all()
     assert (shy["delivery_ratio"] == 1.0).all()
     assert _is_lower(shy[CLAIMS], 0.9 * plain[CLAIMS])
-    assert (shy["held_back_s"] > 3.0 * (plain[SECONDS] - shy[SECONDS])).all()
+    assert (shy["admission_delay_s"] > 3.0 * (plain[SECONDS] - shy[SECONDS])).all()
     assert (shy["latency_p50_s"] > 1.5 * plain["latency_p50_s"]).all()
 
 

@@ -19,7 +19,7 @@ from physics.hardware import (
     SourceLink,
 )
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.events.tables import PAIR_ENDS
+from qdpem.events.tables import PAIR_OUTCOMES
 from qdpem.metrics.metrics import measure
 from qdpem.records.audit.audit import audit
 from qdpem.records.reader import open_record
@@ -81,7 +81,7 @@ def assert_books(tables) -> None:
     assert (allocations["end_s"] <= allocations["expires_s"]).all()
     assert (requests["end_s"] <= requests["deadline_s"]).all()
     order = np.argsort(allocations["allocation"])
-    delivered = (pairs["end"] == PAIR_ENDS.index("delivered")) & (pairs["owner"] < 0)
+    delivered = (pairs["end"] == PAIR_OUTCOMES.index("delivered")) & (pairs["owner"] < 0)
     served = allocations["request"][order][pairs["allocation"][delivered]]
     ended_s = dict(zip(requests["request"].tolist(), requests["end_s"].tolist(), strict=True))
     latest_s = np.array([ended_s[request] for request in served.tolist()])

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from qdpem.events.tables import OUTCOMES, PAIR_ENDS, PURPOSES
+from qdpem.events.tables import PAIR_OUTCOMES, PURPOSES, REQUEST_OUTCOMES
 from qdpem.metrics.metrics import measure
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
@@ -29,9 +29,9 @@ Tables: TypeAlias = dict[str, dict[str, NDArray[Any]]]
 def delivered_hz(run: Run, *, start_s: float, end_s: float) -> float:
     assert run.tables is not None
     outcome, end = run.tables["requests"]["outcome"], run.tables["requests"]["end_s"]
-    return float(((outcome == OUTCOMES.index("delivered")) & (end >= start_s) & (end < end_s)).sum()) / (
-        end_s - start_s
-    )
+    return float(
+        ((outcome == REQUEST_OUTCOMES.index("delivered")) & (end >= start_s) & (end < end_s)).sum()
+    ) / (end_s - start_s)
 
 
 def between_ends(scenario: Scenario, *, epoch_s: float = 0.1) -> Scenario:
@@ -220,7 +220,7 @@ def score(run: Run, *, measured_s: float) -> float:
     """What the decision process counts, for each request that came, from the record."""
     assert run.tables is not None
     pairs, asked = run.tables["pairs"], run.tables["requests"]["time_s"] >= 1.0
-    expired = (pairs["end"] == PAIR_ENDS.index("expired")) & (pairs["end_s"] >= 1.0)
+    expired = (pairs["end"] == PAIR_OUTCOMES.index("expired")) & (pairs["end_s"] >= 1.0)
     served = delivered_hz(run, start_s=1.0, end_s=1.0 + measured_s) * measured_s
     return (served - WASTE * float(expired.sum())) / float(asked.sum())
 

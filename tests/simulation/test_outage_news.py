@@ -9,7 +9,7 @@ import pytest
 
 from physics.hardware import Fibre
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.events.tables import OUTCOMES, REASONS
+from qdpem.events.tables import REASONS, REQUEST_OUTCOMES
 from qdpem.network.outages import Unavailable
 from qdpem.policy.interface import Allocation, Decisions, Observation
 from qdpem.scenario.schema import Arm, Outages, ScheduledOutage
@@ -151,7 +151,7 @@ def test_the_controller_fails_and_returns(line, script, arrive):
     tables = Halted(scenario, CENTRAL, policy).finish()
     requests = tables["requests"]
     order = np.argsort(requests["request"])
-    outcomes = [OUTCOMES[code] for code in requests["outcome"][order]]
+    outcomes = [REQUEST_OUTCOMES[code] for code in requests["outcome"][order]]
     # The first was granted before the failure; two expire before its return, one does not.
     assert outcomes[0] == "delivered"
     assert requests["end_s"][order][0] > 1.0 + 2 * DELAY_S + 2e-3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qdpem.events.tables import CLAIM_KINDS, OUTCOMES, REASONS
+from qdpem.events.tables import CLAIM_KINDS, REASONS, REQUEST_OUTCOMES
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.run import simulate
@@ -87,7 +87,7 @@ def test_the_controllers_queue_is_md1(load):
     run = simulate(quiet(service_time_s=service_s), Arm(name="central-fcfs"), seed=1)
     requests, decisions = run.tables["requests"], run.tables["decisions"]
     assert requests["attempts"].max() == 1
-    assert (requests["outcome"] == OUTCOMES.index("delivered")).sum() > 0.99 * len(requests["time_s"])
+    assert (requests["outcome"] == REQUEST_OUTCOMES.index("delivered")).sum() > 0.99 * len(requests["time_s"])
     travel_s = run.network.distance_s[requests["source"], run.network.median_node]
     heard_s = np.sort(requests["time_s"] + travel_s)
     decided_s = decisions["time_s"][decisions["reason"] == REASONS.index("arrival")]

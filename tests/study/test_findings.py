@@ -46,15 +46,16 @@ def test_more_contention_is_no_gain(made_result) -> None:
 def test_less_contention_bought_by_holding_back_is_said(made_result) -> None:
     less = [1.5, 1.6, 1.4, 1.5, 1.55]
     plain, shy = scores(BASE), scores(BASE, less)
-    plain["held_back_s_per_request"] = [0.002, 0.003, 0.002, 0.001, 0.002]
-    shy["held_back_s_per_request"] = [0.102, 0.113, 0.092, 0.101, 0.102]
+    plain["admission_delay_s_per_request"] = [0.002, 0.003, 0.002, 0.001, 0.002]
+    shy["admission_delay_s_per_request"] = [0.102, 0.113, 0.092, 0.101, 0.102]
     said = findings(made_result({"central": plain, "dpem": shy}))
     assert sum("holds requests back 100 ms longer than central" in sentence for sentence in said) == 1
     prompt = findings(
         made_result(
             {
                 "central": plain,
-                "dpem": scores(BASE, less) | {"held_back_s_per_request": plain["held_back_s_per_request"]},
+                "dpem": scores(BASE, less)
+                | {"admission_delay_s_per_request": plain["admission_delay_s_per_request"]},
             }
         )
     )

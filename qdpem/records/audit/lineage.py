@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.draws.outcome_draws import EndDistillationDraws, distillation_draws, swap_draws
-from qdpem.events.tables import PAIR_ENDS
+from qdpem.events.tables import PAIR_OUTCOMES
 from qdpem.network.graph import Graph
 
 LINK, SWAP, DISTILLATION = "link", "swap", "distillation"
-_KINDS = {PAIR_ENDS.index("swapped"): SWAP, PAIR_ENDS.index("distilled"): DISTILLATION}
+_KINDS = {PAIR_OUTCOMES.index("swapped"): SWAP, PAIR_OUTCOMES.index("distilled"): DISTILLATION}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class Lineage:
             return LINK
         if row in self.maker:
             return self.maker[row].kind
-        return SWAP if self.columns["outcome"][row] >= 0 else DISTILLATION
+        return SWAP if self.columns["bell_outcome"][row] >= 0 else DISTILLATION
 
     def stories(self) -> NDArray[np.int64]:
         """For each row, the row its life led to: the last pair made of it, or the left one of a failure.

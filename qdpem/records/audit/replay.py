@@ -142,14 +142,14 @@ class Replay:
         if columns["first"][operation.right] != node:
             raise ContradictionError(f"the pairs that were swapped do not meet at node {node}")
         hardware = self._network.hardware[node]
-        recorded = columns["outcome"][operation.made] if operation.made >= 0 else -1
+        recorded = columns["bell_outcome"][operation.made] if operation.made >= 0 else -1
         draw = None
         if self.draws and operation.u is not None:
             result = model.swap(left, right, hardware, operation.u)
             if result.outcome == recorded:
                 return result.state, None
             moved = _distance(lambda u: model.swap(left, right, hardware, u).outcome, operation.u, recorded)
-            draw = Draw(what="outcome", recorded=recorded, replayed=result.outcome, deviation=moved)
+            draw = Draw(what="bell_outcome", recorded=recorded, replayed=result.outcome, deviation=moved)
         if operation.made < 0:
             return None, draw
         try:

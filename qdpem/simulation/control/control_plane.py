@@ -80,7 +80,7 @@ class ControlPlane:
         self._state.clock.after(self.delay_to_controller_s(request.source), self._enqueue, request, _ARRIVAL)
 
     def wake(self, site: int, reason: int) -> None:
-        """Ask `site` at once, unless it is away; the first reason stands."""
+        """Ask `deciding_node` at once, unless it is away; the first reason stands."""
         if not self._state.availability.sites[site]:
             self.awake.setdefault(site, reason)
 
@@ -106,7 +106,7 @@ class ControlPlane:
             state=state,
             allocation=allocation,
             request=request,
-            site=allocation.source if self.local else CONTROLLER,
+            deciding_node=allocation.source if self.local else CONTROLLER,
             ended=self._ended,
             returned=self._returned,
             write=self._write,
@@ -181,13 +181,13 @@ class ControlPlane:
             self._hear_end(reservation)
         else:
             hops = int(self._state.network.hop_distance[source, self.controller])
-            self._state.message_counter.send("news", hops=hops)
+            self._state.message_counter.send("report", hops=hops)
             self._after(self.delay_to_controller_s(source), self._hear_end, reservation)
 
     def _hear_end(self, reservation: Reservation) -> None:
         """The site that ordered it hears that it is done or has expired."""
         self._book(reservation, -1)
-        site = reservation.site
+        site = reservation.deciding_node
         if reservation.purpose and self._state.requests.waiting.get(site):
             self.wake(site, _PAIR)
 
@@ -237,7 +237,7 @@ class ControlPlane:
 
     def _book(self, reservation: Reservation, sign: int) -> None:
         if reservation.purpose:
-            orders = self.stocking.setdefault(reservation.site, {})
+            orders = self.stocking.setdefault(reservation.deciding_node, {})
             if sign > 0:
                 orders[reservation.id] = reservation
             else:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from physics.interface import PROTOCOLS
 from physics.plans import SCHEDULES
-from qdpem.events.tables import ALLOCATION_ENDS, CAUSES, PURPOSES
+from qdpem.events.tables import ALLOCATION_OUTCOMES, CAUSES, PURPOSES
 from qdpem.policy.interface import Allocation
 from qdpem.simulation.execution.admission import Admission
 from qdpem.simulation.execution.end_distillation import EndDistillation
@@ -20,7 +20,7 @@ from qdpem.simulation.resources.ledger import Pair
 from qdpem.simulation.resources.requests import Request
 from qdpem.simulation.resources.state import SimulationState
 
-_END_CODE = {word: code for code, word in enumerate(ALLOCATION_ENDS)}
+_END_CODE = {word: code for code, word in enumerate(ALLOCATION_OUTCOMES)}
 _CAUSE_CODE = {word: code for code, word in enumerate(CAUSES)}
 
 
@@ -39,7 +39,7 @@ class Reservation:
         state: SimulationState,
         allocation: Allocation,
         request: Request | None,
-        site: int,
+        deciding_node: int,
         ended: Callable[[Reservation], None],
         returned: Callable[[Reservation, int], None],
         write: Callable[[tuple[object, ...]], None],
@@ -47,7 +47,7 @@ class Reservation:
         self.id = id
         self.allocation = allocation
         self.request = request
-        self.site = site
+        self.deciding_node = deciding_node
         self.path = allocation.path
         self.track = state.tracks.along(allocation.path)
         self.source = allocation.source
@@ -245,7 +245,7 @@ class Reservation:
             (
                 self.id,
                 self.made_s,
-                self.site,
+                self.deciding_node,
                 allocation.request,
                 self.purpose,
                 allocation.source,

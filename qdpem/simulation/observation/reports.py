@@ -85,7 +85,7 @@ class StateReports:
         row = self._ring[self._epoch % len(self._ring)]
         row[:, :ORDERED_PAIRS] = self._status_now()
         row[:, STATUS_WIDTH:] = self._said
-        self._state.message_counter.send("news", hops=self._news_hops, extra_bytes=8 * self._said.shape[1])
+        self._state.message_counter.send("report", hops=self._news_hops, extra_bytes=8 * self._said.shape[1])
 
     def say(self, sites: NDArray[np.int64], news: NDArray[np.float64]) -> None:
         """What sites want known of them from the next epoch on."""

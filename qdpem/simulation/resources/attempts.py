@@ -135,7 +135,7 @@ class Attempts:
     def _lose(self, mode: Mode, start_s: float) -> None:
         assert mode.claim is not None
         for other in self.claims[len(self._modes) :]:
-            other.lose(start_s, mode.claim.site)
+            other.lose(start_s, mode.claim.source)
 
     def _mode_of(self, claim: Claim) -> Mode:
         for mode in self._modes:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from qdpem.events.recorder import Row
-from qdpem.events.tables import CLAIM_ENDS, CLAIM_KINDS
+from qdpem.events.tables import CLAIM_KINDS, CLAIM_OUTCOMES
 
 Key = tuple[float, int]
 
 _KIND_CODE = {word: code for code, word in enumerate(CLAIM_KINDS)}
-_END_CODE = {word: code for code, word in enumerate(CLAIM_ENDS)}
+_END_CODE = {word: code for code, word in enumerate(CLAIM_OUTCOMES)}
 
 
 class Claimant(Protocol):
@@ -44,7 +44,7 @@ class Claim:
         "owner",
         "purpose",
         "rival",
-        "site",
+        "source",
         "tag",
     )
 
@@ -63,7 +63,7 @@ class Claim:
         self.kind = kind
         self.allocation = claimant.id
         self.purpose = claimant.purpose
-        self.site = claimant.source
+        self.source = claimant.source
         self.node = node
         self.link = link
         self.key: Key = (math.inf if claimant.purpose else claimant.expires_s, id)
@@ -75,7 +75,7 @@ class Claim:
         self.open = True
 
     def lose(self, lost_s: float, rival: int) -> None:
-        """The resource went to a claim of site `rival` at `lost_s`; the earliest loss counts.
+        """The resource went to a claim from source `rival` at `lost_s`; the earliest loss counts.
 
         A claim that waits at two sources may be told of their losses in any order.
         """
@@ -129,7 +129,7 @@ class ClaimBook:
                 claim.allocation,
                 _KIND_CODE[claim.kind],
                 claim.purpose,
-                claim.site,
+                claim.source,
                 claim.node,
                 claim.link,
                 claim.made_s,

@@ -11,13 +11,13 @@ from physics.interface import PhysicsModel, State
 from physics.pauli import PauliModel
 from qdpem.draws.herald_timing import FreshPairs
 from qdpem.events.recorder import Row
-from qdpem.events.tables import PAIR_ENDS
+from qdpem.events.tables import PAIR_OUTCOMES
 from qdpem.network.graph import Network
 
 _LEAST_BATCH = 8
 """Fewer pairs than this are looked at faster one by one."""
 
-_END_CODE = {word: code for code, word in enumerate(PAIR_ENDS)}
+_END_CODE = {word: code for code, word in enumerate(PAIR_OUTCOMES)}
 
 
 class Pair:
@@ -83,7 +83,7 @@ class Ledger:
         self.fresh_pairs = FreshPairs(network, physics)
         self.live: dict[int, Pair] = {}
         self.born = 0
-        self.ended = dict.fromkeys(PAIR_ENDS, 0)
+        self.ended = dict.fromkeys(PAIR_OUTCOMES, 0)
 
     def birth(self, link: int, *, sender: int, ends: tuple[int, int], now_s: float, allocation: int) -> Pair:
         """A fresh pair, known now at one end at least; its halves have been stored as `fresh_pairs` says."""

@@ -20,7 +20,7 @@ _BODY = {
     "correction": 24,  # pair ids, two bits
     "distillation": 24,  # pair ids, reading
     "stock": 24,  # pair id, order to lock or drop
-    "news": 32,  # four numbers of status
+    "report": 32,  # four numbers of status
     "outage": 16,  # what, whether it goes, time
 }
 _SIZE = {kind: _HEADER + body for kind, body in _BODY.items()}

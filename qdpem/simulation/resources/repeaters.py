@@ -39,7 +39,7 @@ class Repeater:
         self._tokens = burst
         self._stamp_s = 0.0
         self._wake_s = -1.0
-        self._last_site = -1
+        self._last_source = -1
         self.waiting: list[Claim] = []
 
     def tokens(self, now_s: float) -> float:
@@ -54,7 +54,7 @@ class Repeater:
             self._take(claim, tokens)
             return
         # The token it needs has gone to another already.
-        claim.lose(now_s, self._last_site)
+        claim.lose(now_s, self._last_source)
         insort(self.waiting, claim, key=_by_key)
         self._wake_later()
 
@@ -67,7 +67,7 @@ class Repeater:
         """One of the `tokens` there are now goes to `claim`."""
         self._tokens = max(tokens - 1.0, 0.0)
         self._stamp_s = self._clock.now_s
-        self._last_site = claim.site
+        self._last_source = claim.source
         self._grant(claim)
 
     def _wake_later(self) -> None:

@@ -8,12 +8,12 @@ from typing import Protocol
 
 from qdpem.demand.requests import Requests
 from qdpem.events.recorder import Row
-from qdpem.events.tables import OUTCOMES
+from qdpem.events.tables import REQUEST_OUTCOMES
 from qdpem.scenario.schema import APPLICATIONS
 from qdpem.simulation.resources.clock import Clock
 from qdpem.simulation.resources.ledger import Ledger, Pair
 
-_OUTCOME_CODE = {word: code for code, word in enumerate(OUTCOMES)}
+_OUTCOME_CODE = {word: code for code, word in enumerate(REQUEST_OUTCOMES)}
 _MEASURED_AT_ONCE = APPLICATIONS.index("qkd")
 
 

@@ -65,7 +65,7 @@ class Source:
         emissions, now_s = self._emissions, self._clock.now_s
         passed = emissions.first_after(self._passed, now_s)
         if passed > self._passed and len(self.claims) > 1:
-            first_s, rival = emissions.time_s(self._passed), self.claims[0].site
+            first_s, rival = emissions.time_s(self._passed), self.claims[0].source
             for claim in self.claims[1:]:
                 claim.lose(max(first_s, claim.made_s), rival)
         self._passed = max(passed, self._passed)
@@ -88,6 +88,6 @@ class Source:
         claim = self.claims[0]
         if index >= self._passed and len(self.claims) > 1:
             for other in self.claims[1:]:
-                other.lose(self._clock.now_s, claim.site)
+                other.lose(self._clock.now_s, claim.source)
         self._passed = max(self._passed, index + 1)
         self._succeed(claim, self._node, self._clock.now_s)

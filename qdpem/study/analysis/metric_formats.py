@@ -45,8 +45,8 @@ METRIC_FORMATS: tuple[MetricFormat, ...] = (
     ),
     MetricFormat(metric="pairs_ratio", heading="pairs delivered / asked", better="higher"),
     MetricFormat(
-        metric="held_back_s_per_request",
-        heading="held back / request",
+        metric="admission_delay_s_per_request",
+        heading="admission delay / request",
         better="lower",
         unit="ms",
         decimals=1,
@@ -64,8 +64,8 @@ METRIC_FORMATS: tuple[MetricFormat, ...] = (
         better="lower",
         decimals=2,
     ),
-    MetricFormat(metric="conflicts_per_request", heading="conflicts / request", better="lower", decimals=2),
-    MetricFormat(metric="pairs_wasted_share", heading="pairs wasted", better="lower", decimals=2),
+    MetricFormat(metric="refusals_per_request", heading="refusals / request", better="lower", decimals=2),
+    MetricFormat(metric="pairs_wasted_fraction", heading="pairs wasted", better="lower", decimals=2),
     MetricFormat(metric="jain_index", heading="Jain fairness", better="higher"),
     MetricFormat(metric="messages_per_request", heading="messages / request", better="lower", decimals=1),
 )
@@ -78,7 +78,7 @@ PAIR_METRIC_FORMATS: tuple[MetricFormat, ...] = (
         metric="pair_waiting_s", heading="waiting / pair", better="lower", unit="ms", decimals=2, scale=1000.0
     ),
     MetricFormat(metric="pair_fidelity", heading="fidelity / pair", better="higher", decimals=4),
-    MetricFormat(metric="pairs_wasted_share", heading="pairs wasted", better="lower", decimals=2),
+    MetricFormat(metric="pairs_wasted_fraction", heading="pairs wasted", better="lower", decimals=2),
 )
 """In place of METRIC_FORMATS where all requests come at t = 0: none arrives in the window to divide by."""
 

@@ -12,7 +12,7 @@ from qdpem.study.analysis.statistics import CONFIDENCE, PairedDifference
 from qdpem.study.report.wording import counted, listed, p_text
 
 FEW_SEEDS = 10
-_HELD_BACK = "held_back_s_per_request"
+_ADMISSION_DELAY = "admission_delay_s_per_request"
 MANY_ARMS = 8
 """With more arms than these, sentences and curves speak of groups of them, not of each."""
 
@@ -34,7 +34,7 @@ def findings(result: StudyResult) -> list[str]:
     for measure, verb in headline_formats_of(result.scenario.demand):
         compare = _by_arm if len(result.arms) <= MANY_ARMS else _by_verdict
         sentences += compare(result, measure, verb)
-    sentences += _held_back(result)
+    sentences += _admission_delay(result)
     sentences += _claims(result)
     sentences += _confounded(result)
     return [sentence for sentence in [*sentences, _few(result)] if sentence]
@@ -124,11 +124,11 @@ def _compare(
     return f"{arm} {verb} {amount} than {reference} ({_bounds(found)}, {seeds}, Holm p {p_text(p)}){verdict}."
 
 
-def _held_back(result: StudyResult) -> list[str]:
+def _admission_delay(result: StudyResult) -> list[str]:
     """Arms that contend less than the reference and hold requests back longer: such waiting is no claim."""
     adjusted = result.adjusted_p(CONTENTION.metric)
-    waits = result.differences(_HELD_BACK)
-    wait_p = result.adjusted_p(_HELD_BACK)
+    waits = result.differences(_ADMISSION_DELAY)
+    wait_p = result.adjusted_p(_ADMISSION_DELAY)
     sentences = []
     for arm, found in result.differences(CONTENTION.metric).items():
         longer = waits[arm].difference

@@ -22,8 +22,8 @@ from qdpem.study.report.wording import counted, p_text
 _BESIDE = (
     "contended_serve_claims_per_request",
     "contended_stock_claims_per_request",
-    "conflicts_per_request",
-    "held_back_s_per_request",
+    "refusals_per_request",
+    "admission_delay_s_per_request",
     "delivered_fidelity",
     "messages_per_request",
 )

@@ -33,7 +33,7 @@ from qdpem.study.report.wording import p_text
 _FIRST = 5
 """So many of a scenario's measures open the first table and are compared arm by arm."""
 
-_ALSO_FIRST = ("held_back_s_per_request",)
+_ALSO_FIRST = ("admission_delay_s_per_request",)
 _FEWEST = 3
 """Measures below which a second table is not worth having."""
 

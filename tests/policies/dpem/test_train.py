@@ -71,7 +71,7 @@ def notes(decisions: int, *, chose: list[bool]) -> dict[str, np.ndarray]:
 
 def made_by_hand() -> Transitions:
     """Site 0 chooses at 1, 2 and 4 s (not at 3), site 5 at 1 s alone; tau = 2 s."""
-    decisions = {"time_s": np.array([1.0, 1.0, 2.0, 3.0, 4.0]), "site": np.array([0, 5, 0, 0, 0])}
+    decisions = {"time_s": np.array([1.0, 1.0, 2.0, 3.0, 4.0]), "deciding_node": np.array([0, 5, 0, 0, 0])}
     noted = [notes(2, chose=[True, True]), notes(3, chose=[True, False, True])]
     earned = Rewards(
         time_s=np.array([0.5, 1.5, 2.0, 3.5, 3.5, 5.0]),
@@ -90,7 +90,7 @@ def test_rewards_go_to_the_last_choice_before_them_discounted_from_it() -> None:
 
 
 def test_notes_and_rows_must_be_one_to_one() -> None:
-    decisions = {"time_s": np.zeros(3), "site": np.zeros(3, dtype=int)}
+    decisions = {"time_s": np.zeros(3), "deciding_node": np.zeros(3, dtype=int)}
     empty = Rewards(np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros(0))
     with pytest.raises(ValueError, match="one to one"):
         collect([notes(2, chose=[True, True])], decisions, empty, discount_time_s=1.0)

@@ -242,7 +242,7 @@ def _episode(task: _Task) -> tuple[int, _Episode]:
     figures = measure(tables, start_s=0.0, end_s=settings.episode_s)
     return task.seed, _Episode(
         transitions=collect(
-            recorder.noted, tables["decisions"], earned, discount_time_s=settings.discount_time_s
+            recorder.outputs, tables["decisions"], earned, discount_time_s=settings.discount_time_s
         ),
         reward=float(earned.amount.sum()),
         delivery_ratio=figures["delivery_ratio"],

@@ -51,8 +51,8 @@ def collect(
             " they must be one to one"
         )
     chose = np.flatnonzero(joined["mask"].any(axis=(1, 2)))
-    order = chose[np.lexsort((chose, decisions["time_s"][chose], decisions["site"][chose]))]
-    site, time_s = decisions["site"][order].astype(np.int64), decisions["time_s"][order]
+    order = chose[np.lexsort((chose, decisions["time_s"][chose], decisions["deciding_node"][chose]))]
+    site, time_s = decisions["deciding_node"][order].astype(np.int64), decisions["time_s"][order]
     reward, discount = np.zeros(len(order)), np.zeros(len(order))
     follows = np.flatnonzero(site[1:] == site[:-1])
     discount[follows] = np.exp(-(time_s[follows + 1] - time_s[follows]) / discount_time_s)
