@@ -14,8 +14,8 @@ _NUMBERS = (int, float, complex, np.generic, np.random.Generator)
 _ATOMS = (*_NUMBERS, str, bytes, type(None), type, ModuleType)
 _COUNTED = (list, dict, set, deque)
 
-LEAST_ELEMENTS = 20
-LEAST_SHARE = 0.1
+MIN_ELEMENTS = 20
+MIN_FRACTION = 0.1
 
 
 def census(root: object, *, lasting: tuple[type, ...] = ()) -> Counter[str]:
@@ -51,12 +51,12 @@ def grown(first: Sequence[Counts], last: Sequence[Counts]) -> dict[str, tuple[in
     Well above is by more than 20 and by more than a tenth.
     """
     names = {name for one in last for name in one}
-    most = {name: max(one.get(name, 0) for one in first) for name in names}
-    least = {name: min(one.get(name, 0) for one in last) for name in names}
+    maximum = {name: max(one.get(name, 0) for one in first) for name in names}
+    minimum = {name: min(one.get(name, 0) for one in last) for name in names}
     return {
-        name: (most[name], least[name])
+        name: (maximum[name], minimum[name])
         for name in sorted(names)
-        if least[name] - most[name] > max(LEAST_ELEMENTS, LEAST_SHARE * most[name])
+        if minimum[name] - maximum[name] > max(MIN_ELEMENTS, MIN_FRACTION * maximum[name])
     }
 
 

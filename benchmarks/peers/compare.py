@@ -28,7 +28,7 @@ TRIAL_S = {OURS: 1.0, "probe": 2.0, "simqn": 0.3, "sequence": 0.05}
 """Simulated seconds of the trial, by program."""
 LIMIT_S = 600.0
 """A run that takes longer has failed."""
-_MOST_S = 100.0
+_MAX_S = 100.0
 
 
 def run_once(program: str, python: str, *, nodes: int, memories: int, seed: int, simulated_s: float) -> Row:
@@ -54,7 +54,7 @@ def run_once(program: str, python: str, *, nodes: int, memories: int, seed: int,
 def measured_s(trial: Row, *, wall_s: float) -> float:
     """Simulated seconds, to two digits, in which the program should take about `wall_s` of wall time."""
     wanted = trial["simulated_s"] * wall_s / max(trial["wall_s"], 1e-3)
-    return float(f"{min(wanted, _MOST_S):.2g}")
+    return float(f"{min(wanted, _MAX_S):.2g}")
 
 
 class Comparison:

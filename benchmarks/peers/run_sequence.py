@@ -33,7 +33,7 @@ from sequence.topology.router_net_topo import RouterNetTopo
 _PS_PER_S = 10**12
 _START_S = 0.1
 """By then the reservation is made, even on long chains."""
-_LEAST_FIDELITY = 0.3
+_MIN_FIDELITY = 0.3
 _FOR_EVER_PS = 10**16
 
 
@@ -105,7 +105,7 @@ def build(case: Case) -> tuple[Any, ReceivingApp]:
     timeline = topology.get_timeline()
     timeline.init()
     start_ps = round(_START_S * _PS_PER_S)
-    source.start(routers[-1].name, start_ps, _FOR_EVER_PS, case.memories, _LEAST_FIDELITY)
+    source.start(routers[-1].name, start_ps, _FOR_EVER_PS, case.memories, _MIN_FIDELITY)
     timeline.stop_time = start_ps
     timeline.run()
     if not source.reservation_result:

@@ -28,7 +28,7 @@ class BudgetedPaths:
     """Least cost from the source of each of R rows to every node, for every number of single hops.
 
     A hop costs one pair of its link if it is single and two if it is not; of single hops a path has at most
-    `most_single`, of the others any number. Prices are per row, or one row for all: `link_price` [R or 1, L]
+    `max_single`, of the others any number. Prices are per row, or one row for all: `link_price` [R or 1, L]
     for pairs, `node_price` [R or 1, N] for swaps at inner nodes (inf: none is possible), both 0 or more;
     Without `doubles` all hops are single.
 
@@ -43,7 +43,7 @@ class BudgetedPaths:
         *,
         link_price: Floats,
         node_price: Floats,
-        most_single: int,
+        max_single: int,
         doubles: bool = True,
     ) -> None:
         self._arcs, self._source = arcs, source
@@ -55,28 +55,28 @@ class BudgetedPaths:
         start = np.full((len(source), arcs.node_count), np.inf)
         start[np.arange(len(source)), source] = 0.0
         self._layers = [self._closed(start)]
-        for _ in range(most_single):
+        for _ in range(max_single):
             last = self._layers[-1]
             found = self._closed(np.minimum(last, self._hop(last, self._single)))
             if np.array_equal(found, last):
                 break
             self._layers.append(found)
 
-    def cost(self, row: Ints, destination: Ints, most_single: Ints) -> Floats:
+    def cost(self, row: Ints, destination: Ints, max_single: Ints) -> Floats:
         """Least cost of rows to destinations, float64 of their length; inf without a path.
 
         Never above the true one: what hops were charged besides is taken off.
         """
-        level = np.minimum(most_single, len(self._layers) - 1)
+        level = np.minimum(max_single, len(self._layers) - 1)
         found = np.full(len(row), np.inf)
         for layer in np.unique(level).tolist():
             own = level == layer
             found[own] = self._layers[layer][row[own], destination[own]]
         return np.maximum(found - STEP_COST * 2.0 * self._arcs.node_count, 0.0)
 
-    def way(self, row: int, destination: int, most_single: int) -> Way:
+    def way(self, row: int, destination: int, max_single: int) -> Way:
         """A cheapest path of a row; there must be one."""
-        level = min(most_single, len(self._layers) - 1)
+        level = min(max_single, len(self._layers) - 1)
         nodes, links, pairs = [destination], list[int](), list[int]()
         source = int(self._source[row])
         while nodes[-1] != source:

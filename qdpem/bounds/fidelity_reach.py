@@ -31,7 +31,7 @@ _KNOWN = ("pauli", "qutip", "werner")
 """Models known to follow quantum mechanics, or to know Werner states alone."""
 
 _PROBE_S = 1.0
-_LEAST_FORCED = 1e-9
+_MIN_FORCED = 1e-9
 _ROUNDING = 1e-9
 _BISECTIONS = 60
 
@@ -109,7 +109,7 @@ class FidelityReach:
         found = []
         for outcome in node.heralded_outcomes:  # type: ignore[attr-defined]
             made = self._physics.swap(self._perfect, self._perfect, node, 0.0, outcome)  # type: ignore[arg-type]
-            if made.probability > _LEAST_FORCED:
+            if made.probability > _MIN_FORCED:
                 found.append(self._diagonal(made.state))
         return found
 

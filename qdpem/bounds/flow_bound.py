@@ -17,7 +17,7 @@ from qdpem.network.graph import Network
 
 Floats = NDArray[np.float64]
 
-_LEAST_GAIN = 1e-9
+_MIN_GAIN = 1e-9
 _ROUNDING = 1e-6
 _SMOOTHING = 0.5
 
@@ -102,7 +102,7 @@ def _taken(master: Master, solution: Solution) -> dict[tuple[int, int], list[Way
     """The ways with any flow, by the ends of their groups."""
     groups, found = master.groups, dict[tuple[int, int], dict[Way, None]]()
     for column, flow in zip(master.columns, solution.flow.tolist(), strict=False):
-        if flow > _LEAST_GAIN:
+        if flow > _MIN_GAIN:
             ends = int(groups.source[column.group]), int(groups.destination[column.group])
             found.setdefault(ends, {})[column.way] = None
     return {ends: list(ways) for ends, ways in found.items()}
@@ -137,13 +137,13 @@ class _Pricing:
             self._sources,
             link_price=prices.link[None],
             node_price=(prices.swap + self._master.dead)[None],
-            most_single=int(groups.most_single.max()),
+            max_single=int(groups.max_single.max()),
         )
-        cost = paths.cost(self._row, groups.destination, groups.most_single)
+        cost = paths.cost(self._row, groups.destination, groups.max_single)
         demand = np.zeros(len(groups)) if solution is None else solution.demand
-        pays = np.isfinite(cost) & ((cost < groups.gain - demand - _LEAST_GAIN) | (solution is None))
+        pays = np.isfinite(cost) & ((cost < groups.gain - demand - _MIN_GAIN) | (solution is None))
         for group in np.flatnonzero(pays).tolist():
-            row, limit = int(self._row[group]), int(groups.most_single[group])
+            row, limit = int(self._row[group]), int(groups.max_single[group])
             way = paths.way(row, int(groups.destination[group]), limit)
             self.added += self._master.add(group, way, groups.span[group])
         return proved(self._master, prices, cost)

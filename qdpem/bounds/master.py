@@ -25,14 +25,14 @@ Span = tuple[int, int]
 class Groups:
     """Requests that may be served alike, G groups.
 
-    `source`, `destination`, `most_single` int64 [G]: ends, and how many hops of a way may be single.
+    `source`, `destination`, `max_single` int64 [G]: ends, and how many hops of a way may be single.
     `pairs` float64 [G]: pairs asked, inf without limit; `gain` [G]: what a pair is worth. `span`: within
     which a way without double hops takes all it needs; `loose`: one with double hops.
     """
 
     source: Ints
     destination: Ints
-    most_single: Ints
+    max_single: Ints
     pairs: Floats
     gain: Floats
     span: Sequence[Span]
@@ -51,12 +51,12 @@ class Column(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """In a window of time the swaps at `node`, or the pairs of `links` together, are `most` at the most."""
+    """In a window of time the swaps at `node`, or the pairs of `links` together, are `maximum` at the most."""
 
     window: Span
     node: int
     links: frozenset[int]
-    most: float
+    maximum: float
 
 
 class Prices(NamedTuple):
@@ -106,7 +106,7 @@ class Master:
     def add(self, group: int, way: Way, span: Span) -> bool:
         """Take in a way to serve a group, for all of its chain that may use it; False if it is there."""
         single = way.pairs.count(1)
-        home = next(one for one in self._chain[group] if self.groups.most_single[one] >= single)
+        home = next(one for one in self._chain[group] if self.groups.max_single[one] >= single)
         column = Column(home, way, span)
         new = column not in self._known
         if new:
@@ -123,19 +123,19 @@ class Master:
         links, nodes = prices.link * self._whole.attempts, prices.swap * self._whole.swaps
         for price, cut in zip(prices.cut.tolist(), self.cuts, strict=True):
             if cut.node >= 0:
-                nodes[cut.node] += price * cut.most
+                nodes[cut.node] += price * cut.maximum
             else:
-                links[list(cut.links)] += price * cut.most / len(cut.links)
+                links[list(cut.links)] += price * cut.maximum / len(cut.links)
         tiers = self._tiers
         for node in np.unique(tiers.node).tolist():
-            dearest, most = -1, 0.0
+            dearest, maximum = -1, 0.0
             own = np.flatnonzero(tiers.node == node)
             counts = np.diff(self._whole.emissions[own], prepend=0.0)
             for tier, count in zip(own[::-1].tolist(), counts[::-1].tolist(), strict=True):
                 for link in self._fed[tier]:
-                    if prices.link[link] > most:
-                        dearest, most = link, float(prices.link[link])
-                links[dearest] += count * most
+                    if prices.link[link] > maximum:
+                        dearest, maximum = link, float(prices.link[link])
+                links[dearest] += count * maximum
         return links, nodes
 
     def solve(self) -> Solution:
@@ -167,7 +167,7 @@ class Master:
                 self._whole.attempts,
                 self._whole.emissions,
                 self._whole.swaps,
-                [cut.most for cut in self.cuts],
+                [cut.maximum for cut in self.cuts],
             ]
         )
         aim, matrix = -np.concatenate([gain, np.zeros(fed)]), vstack(rows, format="csr")
@@ -253,7 +253,7 @@ def _chains(groups: Groups) -> list[tuple[int, ...]]:
         found.setdefault(kind, []).append(group)
     chains: list[tuple[int, ...]] = [()] * len(groups)
     for chain in found.values():
-        chain.sort(key=groups.most_single.item)
+        chain.sort(key=groups.max_single.item)
         for place, group in enumerate(chain):
             chains[group] = tuple(chain[: place + 1])
     return chains

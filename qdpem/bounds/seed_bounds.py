@@ -28,10 +28,10 @@ from qdpem.scenario.schema import Scenario
 BoundKind: TypeAlias = Literal["flow", "time"]
 
 _BINS_PER_PATIENCE = 4.0
-_MOST_BINS = 4000
+_MAX_BINS = 4000
 _BINS = 800
 _NAMED = 5
-_LEAST_WORTH = 1e-6
+_MIN_WORTH = 1e-6
 
 Told = Callable[[str, Progress], None]
 
@@ -137,11 +137,11 @@ def bounds_of(
             limit_s=limit_s,
             on_progress=partial(on_progress, name) if on_progress is not None else None,
         )
-    most = min(found.flow, timed[True].at_most)
+    maximum = min(found.flow, timed[True].at_most)
     return replace(
         found,
-        time=most,
-        time_without_stock=min(most, timed[False].at_most),
+        time=maximum,
+        time_without_stock=min(maximum, timed[False].at_most),
         bin_s=width_s,
         converged=all(one.converged for one in timed.values()),
         time_wall_s=time.perf_counter() - began_s,
@@ -165,7 +165,7 @@ def _binding(network: Network, found: SeedBound) -> dict[str, Any]:
 
 def _dearest(names: Sequence[str], worth: NDArray[np.float64]) -> tuple[str, ...]:
     order = np.argsort(-worth, kind="stable")[:_NAMED]
-    return tuple(names[place] for place in order.tolist() if worth[place] > _LEAST_WORTH)
+    return tuple(names[place] for place in order.tolist() if worth[place] > _MIN_WORTH)
 
 
 def _bin_s(requests: Requests, end_s: float, bin_s: float | None) -> float:
@@ -173,9 +173,9 @@ def _bin_s(requests: Requests, end_s: float, bin_s: float | None) -> float:
     if bin_s is None:
         patience_s = float((requests.deadline_s - requests.time_s).min())
         return min(max(patience_s / _BINS_PER_PATIENCE, end_s / _BINS), end_s)
-    if not 0.0 < bin_s <= end_s or end_s / bin_s > _MOST_BINS:
+    if not 0.0 < bin_s <= end_s or end_s / bin_s > _MAX_BINS:
         raise QdpemError(
             f"bins of {bin_s:g} s do not fit a run of {end_s:g} s; they should be from"
-            f" {end_s / _MOST_BINS:g} s to {end_s:g} s long"
+            f" {end_s / _MAX_BINS:g} s to {end_s:g} s long"
         )
     return bin_s

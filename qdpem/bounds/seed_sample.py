@@ -132,12 +132,12 @@ def _draws(
     """
     unbiased = FidelityReach(network, physics).case == "pauli"
     found = []
-    for draws, hardware, most in zip(
+    for draws, hardware, maximum in zip(
         swap_draws(network.graph, seed=seed), network.hardware, swaps, strict=True
     ):
         limit = hardware.mean_swap_success_probability if unbiased else hardware.swap_success_probability
         limit *= 1.0 + _ROUNDING
-        found.append(np.array([draws.next() < limit for _ in range(most)], dtype=np.bool_))
+        found.append(np.array([draws.next() < limit for _ in range(maximum)], dtype=np.bool_))
     return found
 
 
@@ -162,19 +162,19 @@ def wanted(
         spans = np.zeros((len(requests), 2), dtype=np.int64)
     persistence = requests.persistence > 0
     hops = {target: reach.hops(target) for target in np.unique(requests.target_fidelity).tolist()}
-    most = np.array([hops[target] for target in requests.target_fidelity.tolist()], dtype=np.float64)
+    maximum = np.array([hops[target] for target in requests.target_fidelity.tolist()], dtype=np.float64)
     gain = np.ones(len(requests)) if counted_in(requests) == "pairs" else 1.0 / requests.pairs
     ends = np.sort(np.stack([requests.source, requests.destination]), axis=0)
-    rows = np.stack([*ends, most, gain, persistence, *spans.T], axis=1)
+    rows = np.stack([*ends, maximum, gain, persistence, *spans.T], axis=1)
     kinds, group = np.unique(rows, axis=0, return_inverse=True)
     pairs = np.zeros(len(kinds))
     np.add.at(pairs, group.reshape(-1), np.where(persistence, np.inf, requests.pairs.astype(np.float64)))
     span = [(int(first), int(last)) for first, last in kinds[:, 5:7].tolist()]
-    source, destination, most_single = kinds[:, :3].astype(np.int64).T
+    source, destination, max_single = kinds[:, :3].astype(np.int64).T
     return Groups(
         source=source,
         destination=destination,
-        most_single=most_single,
+        max_single=max_single,
         pairs=pairs,
         gain=kinds[:, 3],
         span=span,

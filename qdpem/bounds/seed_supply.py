@@ -111,7 +111,7 @@ class SeedSample:
             return 0.0
         if from_s <= 0.0:
             return float(draws[min(inside, len(draws) - 1)])
-        return _most(draws, first=before, length=inside)
+        return _maximum(draws, first=before, length=inside)
 
     def pairs(self, link: int, from_s: float, until_s: float) -> float:
         """Most pairs that a link can make in the window, had it both its sources for itself."""
@@ -136,7 +136,7 @@ class SeedSample:
             return 0.0
         inside = math.floor((last_s - from_s) / period_s + _OF_A_PERIOD) + 1
         before = math.floor(from_s / period_s + _OF_A_PERIOD) + 1 if from_s > 0.0 else 0
-        return float(sum(_most_of(numbers, before, inside) for numbers in self.successes[link]))
+        return float(sum(_max_of(numbers, before, inside) for numbers in self.successes[link]))
 
     @cached_property
     def _summed(self) -> list[Floats]:
@@ -149,14 +149,14 @@ def whole(tokens: float) -> int:
     return math.floor(tokens * (1.0 + 2.0 * _ROUNDING) + _ROUNDING)
 
 
-def _most(summed: Floats, *, first: int, length: int) -> float:
+def _maximum(summed: Floats, *, first: int, length: int) -> float:
     """Most successes among `length` coins in a row of which the first is one of `first` + 1."""
     starts = np.arange(first + 1)
     ends = np.minimum(starts + length, len(summed) - 1)
     return float((summed[ends] - summed[starts]).max())
 
 
-def _most_of(numbers: Ints, before: int, inside: int) -> int:
+def _max_of(numbers: Ints, before: int, inside: int) -> int:
     """Most successes among `inside` attempts in a row, of which at most `before` came earlier."""
     if not before:
         return int(np.searchsorted(numbers, inside, side="right"))

@@ -22,12 +22,12 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Ways = Mapping[tuple[int, int], Sequence[Way]]
 
-_LEAST_GAIN = 1e-7
-_LEAST_EXCESS = 1e-3
+_MIN_GAIN = 1e-7
+_MIN_EXCESS = 1e-3
 _ROWS = 1024
 _LENGTH_STEP = 1.1
-_MOST_CUTS = 4000
-_MOST_IDLE = 4
+_MAX_CUTS = 4000
+_MAX_IDLE = 4
 _SETTLED = 2
 """Rounds for which programme and proof may agree while cuts are broken that cost nothing."""
 
@@ -135,7 +135,7 @@ class _Timed:
             key = cut[:3]
             idle = self._idle.get(key, 0) + 1 if place < known and worth[place] <= 0.0 else 0
             self._idle[key] = idle
-            staying[place] = idle < _MOST_IDLE
+            staying[place] = idle < _MAX_IDLE
             if staying[place]:
                 kept.append(cut)
             else:
@@ -150,7 +150,7 @@ class _Timed:
         ends = zip(groups.source.tolist(), groups.destination.tolist(), strict=True)
         for group, pair in enumerate(ends):
             for way in ways.get(pair, ()):
-                if way.pairs.count(1) <= groups.most_single[group]:
+                if way.pairs.count(1) <= groups.max_single[group]:
                     self._add(group, way)
 
     def _add(self, group: int, way: Way) -> bool:
@@ -168,11 +168,11 @@ class _Timed:
         kinds = [(groups.span, True)] if alike else [(groups.span, False), (groups.loose, True)]
         for spans, doubles in kinds:
             for rows, paths, own in self._searches(prices, spans, doubles=doubles):
-                found = paths.cost(rows, groups.destination[own], groups.most_single[own])
-                pays = np.isfinite(found) & (found < groups.gain[own] - demand[own] - _LEAST_GAIN)
+                found = paths.cost(rows, groups.destination[own], groups.max_single[own])
+                pays = np.isfinite(found) & (found < groups.gain[own] - demand[own] - _MIN_GAIN)
                 for place in np.flatnonzero(pays).tolist():
                     group = int(own[place])
-                    limit = int(groups.most_single[group])
+                    limit = int(groups.max_single[group])
                     way = paths.way(int(rows[place]), int(groups.destination[group]), limit)
                     added += self._add(group, way)
                 cost[own] = np.minimum(cost[own], found)
@@ -195,7 +195,7 @@ class _Timed:
                 kinds[first : first + _ROWS, 0],
                 link_price=link[first : first + _ROWS],
                 node_price=swap[first : first + _ROWS] + master.dead,
-                most_single=int(groups.most_single[own].max()),
+                max_single=int(groups.max_single[own].max()),
                 doubles=doubles,
             )
             found.append((row[own] - first, paths, own))
@@ -239,7 +239,7 @@ class _Timed:
             for place in range(uses.shape[0]):
                 found += self._broken(place, uses[place], solution.flow, spans, is_link=is_link)
         found.sort(key=lambda one: -one[0])
-        new = [cut for _, cut in found if cut[:3] not in self._cuts][:_MOST_CUTS]
+        new = [cut for _, cut in found if cut[:3] not in self._cuts][:_MAX_CUTS]
         self._cuts.update(cut[:3] for cut in new)
         return new
 
@@ -249,7 +249,7 @@ class _Timed:
         """The worst windows of a link or node: one for each octave of length and stretch of half of it."""
         amounts = uses.data * flow[uses.indices]
         own = amounts > 0.0
-        if amounts.sum() < 1.0 + _LEAST_EXCESS:
+        if amounts.sum() < 1.0 + _MIN_EXCESS:
             return []
         spans = spans[uses.indices[own]]
         inside = np.zeros((self._bins + 1, self._bins + 1))
@@ -258,14 +258,14 @@ class _Timed:
         starts, found = np.arange(self._bins + 1)[:, None], []
         for lengths in self._octaves:
             ends = np.minimum(starts + lengths, self._bins)
-            excess = inside[starts, ends] - self._most(place, starts, ends, lengths, is_link=is_link)
+            excess = inside[starts, ends] - self._maximum(place, starts, ends, lengths, is_link=is_link)
             worst, block = excess.max(axis=1), max(int(lengths[0]) // 2, 1)
             for first in range(0, self._bins + 1, block):
                 start = first + int(worst[first : first + block].argmax())
-                if worst[start] > _LEAST_EXCESS:
+                if worst[start] > _MIN_EXCESS:
                     window = (start, int(ends[start, excess[start].argmax()]))
                     cut = self._made(window, place, is_link=is_link)
-                    found.append((float(inside[window]) - cut.most, cut))
+                    found.append((float(inside[window]) - cut.maximum, cut))
         return found
 
     def _made(self, window: Span, place: int, *, is_link: bool) -> Cut:
@@ -274,7 +274,7 @@ class _Timed:
             return Cut(window, -1, frozenset([place]), self._sample.pairs(place, from_s, until_s))
         return Cut(window, place, frozenset(), self._sample.swaps(place, from_s, until_s))
 
-    def _most(self, place: int, starts: Ints, ends: Ints, lengths: Ints, *, is_link: bool) -> Floats:
+    def _maximum(self, place: int, starts: Ints, ends: Ints, lengths: Ints, *, is_link: bool) -> Floats:
         """What a link or node can give in windows, [starts, lengths], or more."""
         key = (is_link, place)
         if key not in self._held:

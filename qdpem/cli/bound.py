@@ -96,8 +96,8 @@ def _table(title: str, found: Bounds) -> Table:
         ("in time, without stock", found.time_without_stock),
     ):
         if not math.isnan(value):
-            share = value / found.asked if math.isfinite(found.asked) and found.asked > 0.0 else math.nan
-            table.add_row(heading, f"{value:.0f}", "–" if math.isnan(share) else f"{share:.3f}")
+            fraction = value / found.asked if math.isfinite(found.asked) and found.asked > 0.0 else math.nan
+            table.add_row(heading, f"{value:.0f}", "–" if math.isnan(fraction) else f"{fraction:.3f}")
     return table
 
 

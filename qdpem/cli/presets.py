@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _NUMBER = 16
 _WIDTH = 110
-_LEAST_ROOM = 40
+_MIN_ROOM = 40
 """Columns: of a value, of output that is not a terminal, and left to sources however narrow that is."""
 
 
@@ -58,7 +58,7 @@ def show_fragment(name: str) -> None:
 
 def _wrapped(start: str, text: str) -> str:
     """`text` after `start`, its further lines below its first."""
-    room = max(shutil.get_terminal_size((_WIDTH, 24)).columns - len(start), _LEAST_ROOM)
+    room = max(shutil.get_terminal_size((_WIDTH, 24)).columns - len(start), _MIN_ROOM)
     return start + textwrap.fill(text, room).replace("\n", "\n" + " " * len(start))
 
 

@@ -42,7 +42,7 @@ def study(
     question = load_scenario(scenario, overrides or ())
     directory = out or OUTPUT / scenario.stem
     command = _command(scenario, out=out, overrides=overrides or [])
-    if question.study is not None and question.study.grid:
+    if question.study is not None and question.study.sweep:
         _grid(question, directory, fresh=fresh, engine=engine, workers=workers, command=command)
         return
     result = _study(question, directory, fresh=fresh, engine=engine, workers=workers, command=command)

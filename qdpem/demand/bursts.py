@@ -41,17 +41,17 @@ def regions(network: Network, count: int, generator: np.random.Generator) -> NDA
         if np.array_equal(moved, label):
             break
         label = moved
-    _, least, renamed = np.unique(label, return_index=True, return_inverse=True)
-    return np.asarray(np.argsort(np.argsort(least))[renamed], dtype=np.int64)
+    _, minimum, renamed = np.unique(label, return_index=True, return_inverse=True)
+    return np.asarray(np.argsort(np.argsort(minimum))[renamed], dtype=np.int64)
 
 
-def covered_share(bursts: Bursts) -> float:
+def covered_fraction(bursts: Bursts) -> float:
     """Long-run share of time inside a region's bursts, those that overlap counting once.
 
     duration_s / period_s without a calendar, and with one as long as jitter cannot make neighbours overlap;
     else 1 - mean over t of prod_k (1 - Phi((t - kP)/s) + Phi((t - kP - D)/s)).
 
-    >>> covered_share(Bursts(period_s=32.0, duration_s=8.0, jitter_s=1.0))
+    >>> covered_fraction(Bursts(period_s=32.0, duration_s=8.0, jitter_s=1.0))
     0.25
     """
     period_s, duration_s, jitter_s = bursts.period_s, bursts.duration_s, bursts.jitter_s
@@ -153,8 +153,8 @@ def _spread(points: NDArray[np.float64], count: int, generator: np.random.Genera
     while len(chosen) < count:
         squared = _squared(points, points[chosen]).min(axis=1)
         total = squared.sum()
-        share = squared / total if total > 0.0 else np.full(len(points), 1.0 / len(points))
-        chosen.append(int(generator.choice(len(points), p=share)))
+        fraction = squared / total if total > 0.0 else np.full(len(points), 1.0 / len(points))
+        chosen.append(int(generator.choice(len(points), p=fraction)))
     return points[chosen]
 
 

@@ -36,9 +36,9 @@ class OfferedLoad:
         said = f"{self.rate_hz:.3g} requests/s on average"
         if math.isnan(self.capacity_hz):
             return said
-        share = self.peak_rate_hz / self.capacity_hz
+        fraction = self.peak_rate_hz / self.capacity_hz
         return (
-            f"{said}, {self.peak_rate_hz:.3g} at the peak: {share:.3g} of the {self.capacity_hz:.3g}/s that"
+            f"{said}, {self.peak_rate_hz:.3g} at the peak: {fraction:.3g} of the {self.capacity_hz:.3g}/s that"
             " the network could carry"
         )
 

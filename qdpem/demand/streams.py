@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.demand.bursts import covered_share, draw_bursts, draw_phases, inside, regions
+from qdpem.demand.bursts import covered_fraction, draw_bursts, draw_phases, inside, regions
 from qdpem.demand.neighbourhood import neighbourhood_weights
 from qdpem.demand.requests import Arrivals, Requests
 from qdpem.errors import Fault, QdpemError, ScenarioError
@@ -123,8 +123,8 @@ def _truth(scenario: Scenario, network: Network, weights: NDArray[np.float64], *
         beyond_s = bursts.period_s + scenario.forecasting.step_s * (scenario.forecasting.horizon_steps + 1)
         end_s = scenario.window.end_s + beyond_s
         bursts_s = draw_bursts(bursts, phase_s, start_s=-history_s - beyond_s, end_s=end_s, seed=seed)
-        share = covered_share(bursts)
-        low, high = max(0.0, (1.0 - bursts.peak * share) / (1.0 - share)), bursts.peak
+        fraction = covered_fraction(bursts)
+        low, high = max(0.0, (1.0 - bursts.peak * fraction) / (1.0 - fraction)), bursts.peak
     return Arrivals(
         requests=nobody,
         history=nobody,
@@ -174,12 +174,12 @@ def _draw(
     factor = np.where(bursting, truth.high, truth.low)
     time_s = time_s[uniforms("keep", len(time_s)) * truth.high < factor]
     count = len(time_s)
-    shares = np.array([one.share for one in classes])
+    fractions = np.array([one.fraction for one in classes])
     return _Drawn(
         time_s,
         np.full(count, source, dtype=np.int64),
         _choose(weights, uniforms("destination", count)),
-        _choose(shares, uniforms("class", count)),
+        _choose(fractions, uniforms("class", count)),
     )
 
 

@@ -20,7 +20,7 @@ class FlowBound:
     """The long-run optimum, between what was found and what was proved.
 
     `offered_hz`: requests per second. `delivered_hz`: what the best flow found delivers. `bound_hz`: what
-    none can exceed, by duality, converged or not. `share`: bound_hz / offered_hz (1 when nothing is
+    none can exceed, by duality, converged or not. `fraction`: bound_hz / offered_hz (1 when nothing is
     offered). `iterations` and `columns` of the column generation. Loads are use / capacity of the flow
     found, 0 where there is no capacity: `link_load` float64 [L] of what the link could make if it had both
     its sources for itself, `source_load` [N] of the emissions, `repeater_load` [N] of the swap tokens.
@@ -29,7 +29,7 @@ class FlowBound:
     offered_hz: float
     delivered_hz: float
     bound_hz: float
-    share: float
+    fraction: float
     iterations: int
     columns: int
     link_load: NDArray[np.float64]
@@ -124,7 +124,7 @@ class _Programme:
         network, columns = self._network, self._columns
         _, pairs, _, swaps = columns.used(solution.flow)
         made = columns.per_emission * solution.emissions.sum(axis=1)
-        needed = solution.emissions * _share(pairs, made)[:, None]
+        needed = solution.emissions * _fraction(pairs, made)[:, None]
         emitted = np.zeros(network.node_count)
         np.add.at(emitted, network.graph.link_ends, needed)
         offered, unit_hz = float(self._rate.sum()), columns.unit_hz
@@ -132,15 +132,15 @@ class _Programme:
             offered_hz=offered * unit_hz,
             delivered_hz=min(solution.delivered, bound) * unit_hz,
             bound_hz=bound * unit_hz,
-            share=bound / offered if offered > 0.0 else 1.0,
+            fraction=bound / offered if offered > 0.0 else 1.0,
             iterations=iterations,
             columns=len(columns),
-            link_load=_share(pairs, network.link_rate_hz / unit_hz),
-            source_load=_share(emitted, network.source_rate_hz / unit_hz),
-            repeater_load=_share(swaps, network.repeater_rate_hz / unit_hz),
+            link_load=_fraction(pairs, network.link_rate_hz / unit_hz),
+            source_load=_fraction(emitted, network.source_rate_hz / unit_hz),
+            repeater_load=_fraction(swaps, network.repeater_rate_hz / unit_hz),
         )
 
 
-def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+def _fraction(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
     """part / whole, 0 where there is no whole."""
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0.0)

@@ -12,7 +12,7 @@ from qdpem.flow.commodities import Commodity, DistillationOption
 from qdpem.flow.pricing import Arcs, CheapestPaths, CommodityOptions
 from qdpem.network.graph import Network
 
-_LEAST_GAIN = 1e-9
+_MIN_GAIN = 1e-9
 
 
 class Column(NamedTuple):
@@ -76,8 +76,8 @@ class Columns:
         self.rate = rate_hz / self.unit_hz
         self._chain = _chains(self._classes)
         self._users = _users(self._chain)
-        self._shares = self._share_matrix()
-        self.demand = self._shares @ self.rate
+        self._fractions = self._fraction_matrix()
+        self.demand = self._fractions @ self.rate
         # An attempt-limited link has a capacity of its own, a source-limited one what sources give it.
         own_hz = np.where(network.source_limited, 0.0, network.link_rate_hz)
         self.capacities = (
@@ -136,9 +136,9 @@ class Columns:
             found[pairs_per_link] = paths
         order = np.lexsort((cost, options.kind))
         kinds, first = np.unique(options.kind[order], return_index=True)
-        least, chosen = np.full(len(self._classes), np.inf), np.full(len(self._classes), -1)
-        least[kinds], chosen[kinds] = cost[order[first]], order[first]
-        return Best(least, chosen, found, prices)
+        minimum, chosen = np.full(len(self._classes), np.inf), np.full(len(self._classes), -1)
+        minimum[kinds], chosen[kinds] = cost[order[first]], order[first]
+        return Best(minimum, chosen, found, prices)
 
     def _direct_cost(self, own: NDArray[np.int64], prices: Prices) -> NDArray[np.float64]:
         """Of the single link between the ends, which is not swapped; inf where there is none."""
@@ -157,7 +157,7 @@ class Columns:
     def add(self, best: Best, *, below: NDArray[np.float64] | float) -> int:
         """Add each class' cheapest column where it costs less than `below`; how many were new."""
         before = len(self._columns)
-        gains = best.cost < below - _LEAST_GAIN
+        gains = best.cost < below - _MIN_GAIN
         for kind in np.flatnonzero(gains).tolist():
             option, one = int(best.option[kind]), self._classes[kind]
             pairs_per_link = float(self._options.pairs_per_link[option])
@@ -202,9 +202,9 @@ class Columns:
             np.maximum(0.0, marginals[: classes + links + 2 * nodes]),
             np.cumsum([classes, links, nodes]),
         )
-        return self._shares.T @ demand, Prices(link, swap)
+        return self._fractions.T @ demand, Prices(link, swap)
 
-    def _share_matrix(self) -> Any:
+    def _fraction_matrix(self) -> Any:
         """1 where a path that serves the column's class last of its chain counts in the row's condition."""
         from scipy.sparse import csr_matrix
 

@@ -109,22 +109,22 @@ def mean_commodities(
     fresh pairs per link. What comes of it bounds what such plans can carry; plans that distil only some links
     of a path may carry more.
     """
-    total = sum(one.share for one in classes)
-    shares: dict[tuple[tuple[DistillationOption, ...], int], float] = {}
+    total = sum(one.fraction for one in classes)
+    fractions: dict[tuple[tuple[DistillationOption, ...], int], float] = {}
     for one in classes:
         options = _options(one.target_fidelity, plans, limit=network.node_count - 1, swap_weight=swap_weight)
-        shares[options, one.pairs] = shares.get((options, one.pairs), 0.0) + one.share / total
+        fractions[options, one.pairs] = fractions.get((options, one.pairs), 0.0) + one.fraction / total
     both = rate_hz * np.triu(weights + weights.T, k=1)
     return tuple(
         Commodity(
             source=source,
             destination=destination,
-            rate_hz=float(both[source, destination]) * share,
+            rate_hz=float(both[source, destination]) * fraction,
             options=options,
             pairs=pairs,
         )
         for source, destination in np.argwhere(both > 0.0).tolist()
-        for (options, pairs), share in shares.items()
+        for (options, pairs), fraction in fractions.items()
     )
 
 

@@ -22,7 +22,7 @@ from qdpem.network.rows import padded, unpadded
 Floats = NDArray[np.float64]
 _STEPS = 10
 _KEPT_SOLVES = 8
-_LEAST_RATE = 1e-9
+_MIN_RATE = 1e-9
 
 
 class PathFlow(NamedTuple):
@@ -154,7 +154,7 @@ class PathMixSolver:
         """Count for how many solutions each path has carried nothing."""
         carried = set()
         for column, rate in zip(columns, flow.tolist(), strict=True):
-            if rate > _LEAST_RATE:
+            if rate > _MIN_RATE:
                 one = classes[column.kind]
                 found = _Found(column.links, column.inner, column.pairs_per_link)
                 carried.add(((one.source, one.destination, one.pairs), found))
@@ -282,14 +282,14 @@ def _shared_out(columns: Columns, classes: Sequence[Commodity], flow: Floats) ->
     for kind in columns.tightest_first:
         open_to = of_chain.get(kind, [])
         there = float(sum(left[place] for _, place in open_to))
-        if there <= _LEAST_RATE:
+        if there <= _MIN_RATE:
             continue
-        share = min(1.0, float(columns.rate[kind]) / there)
+        fraction = min(1.0, float(columns.rate[kind]) / there)
         one, found = classes[kind], []
         for column, place in open_to:
-            rate = share * float(left[place])
+            rate = fraction * float(left[place])
             left[place] -= rate
-            if rate > _LEAST_RATE:
+            if rate > _MIN_RATE:
                 nodes = (one.source, *column.inner, one.destination)
                 found.append(PathFlow(nodes, column.links, column.pairs_per_link, rate * columns.unit_hz))
         ways[kind] = tuple(sorted(found, key=lambda way: (-way.rate_hz, way.nodes)))

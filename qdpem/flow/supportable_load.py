@@ -128,9 +128,9 @@ class _Programme:
     def _check(self, best: Best) -> None:
         reachable = float(self._rate[np.isfinite(best.cost)].sum())
         if reachable < self._served * (1.0 - _ROUNDING):
-            share = reachable / float(self._rate.sum())
+            fraction = reachable / float(self._rate.sum())
             raise QdpemError(
-                f"only {share:.1%} of the demand has a path that reaches its target, so no rate is served to"
+                f"only {fraction:.1%} of the demand has a path that reaches its target, so no rate is served to"
                 f" {self._served / float(self._rate.sum()):.1%}"
             )
 
@@ -150,8 +150,8 @@ class _Programme:
 
         columns, classes = self._columns, len(self._rate)
         paths, emissions = len(columns), 2 * self._network.link_count
-        share = np.concatenate([np.zeros(classes), -columns.capacities / scale])
-        rows = hstack([columns.uses(), columns.emission_uses(), csr_matrix(share[:, None])], format="csr")
+        fraction = np.concatenate([np.zeros(classes), -columns.capacities / scale])
+        rows = hstack([columns.uses(), columns.emission_uses(), csr_matrix(fraction[:, None])], format="csr")
         limits = np.concatenate([columns.demand, np.zeros(len(columns.capacities))])
         kept = np.concatenate([np.flatnonzero(self._watched), np.arange(classes, len(limits))])
         covered = csr_matrix(np.concatenate([-np.ones(paths), np.zeros(emissions + 1)]))

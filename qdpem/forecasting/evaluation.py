@@ -2,7 +2,7 @@
 
 All counts y and forecasts f are pooled over origins, nodes and steps ahead. A forecast is the mean of a
 Poisson count; its point is the Poisson median m(f), which is the best point for an absolute error. Of a
-mean below `LEAST_RATE` the score is that of `LEAST_RATE`, so that no count is impossible.
+mean below `MIN_RATE` the score is that of `MIN_RATE`, so that no count is impossible.
 
 - WAPE: sum |y - m(f)| / sum y.
 - Floor: sum E|X - median| / sum lambda, X Poisson of the TRUE mean count lambda: the least WAPE to expect.
@@ -25,7 +25,7 @@ from scipy.special import pdtr, pdtrik, xlogy
 
 from qdpem.demand.requests import Arrivals
 from qdpem.errors import QdpemError
-from qdpem.forecasting.simple import LEAST_RATE
+from qdpem.forecasting.simple import MIN_RATE
 from qdpem.policy.interface import Floats, ForecastContext, Forecaster
 from qdpem.registry import list_names, load
 from qdpem.scenario.schema import Forecasting
@@ -72,7 +72,7 @@ def poisson_floor(rates: Floats) -> float:
     >>> round(poisson_floor(np.array([0.5])), 6)
     1.0
     """
-    lam = np.maximum(rates, LEAST_RATE)
+    lam = np.maximum(rates, MIN_RATE)
     m = poisson_quantile(lam, q=0.5)
     before = np.where(m > 0.0, pdtr(np.maximum(m - 1.0, 0.0), lam), 0.0)
     error = lam - m + 2.0 * (m * pdtr(m, lam) - lam * before)
@@ -81,13 +81,13 @@ def poisson_floor(rates: Floats) -> float:
 
 def poisson_deviance(counts: NDArray[Any], forecast: Floats) -> float:
     """Mean Poisson deviance of counts under forecast means of the same shape."""
-    mean = np.maximum(forecast, LEAST_RATE)
+    mean = np.maximum(forecast, MIN_RATE)
     return float(2.0 * np.mean(xlogy(counts, counts / mean) - counts + mean))
 
 
 def pinball(counts: NDArray[Any], forecast: Floats, *, q: float) -> float:
     """Mean pinball loss of the Poisson quantile q of each forecast mean."""
-    short = counts - poisson_quantile(np.maximum(forecast, LEAST_RATE), q=q)
+    short = counts - poisson_quantile(np.maximum(forecast, MIN_RATE), q=q)
     return float(np.mean(np.maximum(q * short, (q - 1.0) * short)))
 
 
@@ -148,7 +148,7 @@ def score_forecaster(
     )
     if np.isnan(made).any():
         return scores
-    error = np.abs(ahead - poisson_quantile(np.maximum(made, LEAST_RATE), q=0.5)).sum()
+    error = np.abs(ahead - poisson_quantile(np.maximum(made, MIN_RATE), q=0.5)).sum()
     return replace(
         scores,
         wape=_over(error, ahead.sum()),

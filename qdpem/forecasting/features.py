@@ -18,7 +18,7 @@ HARMONICS = 3
 FEATURES = 4 + 2 * HARMONICS
 """Features of a step: count, mean, strength and shape of the calendar, and its harmonics now."""
 
-LEAST_MEAN = 1e-3
+MIN_MEAN = 1e-3
 """Mean count per step below which a node is treated as having this one."""
 
 _SHORTEST = 4.0

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.forecasting.cell import WEIGHTS, CellStack, read_heads, run_cells
-from qdpem.forecasting.features import LEAST_MEAN, Calendar, fit_calendar, step_features
+from qdpem.forecasting.features import MIN_MEAN, Calendar, fit_calendar, step_features
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,12 +34,12 @@ _SHARES = np.linspace(0.0, 1.0, 11)
 class Fitted:
     """What a fit leaves: weights and hidden state [N, H] at t = 0, and each node's mean and calendar.
 
-    `share` [N] is the weight of the unit against the node's mean rate in its forecast, in [0, 1].
+    `fraction` [N] is the weight of the unit against the node's mean rate in its forecast, in [0, 1].
     """
 
     weights: Weights
     hidden: NDArray[np.float32]
-    share: Floats
+    fraction: Floats
     mean: Floats
     calendar: Calendar
 
@@ -67,20 +67,20 @@ def fit_nodes(
     """
     steps, nodes = history.shape
     weights = widen_start(start, nodes=nodes, horizon=horizon)
-    share = np.zeros(nodes)
+    fraction = np.zeros(nodes)
     split = int(steps * (1.0 - _HELD_OUT))
     if split - horizon >= SEGMENTS * horizon and steps - split > 2 * horizon:
         with _one_thread():
             fitting = _Fitting(history, weights, split=split, horizon=horizon, use_calendar=use_calendar)
-            weights, share = fitting.run(epochs, learning_rate)
-    mean = np.maximum(history.mean(axis=0), LEAST_MEAN) if steps else np.full(nodes, LEAST_MEAN)
+            weights, fraction = fitting.run(epochs, learning_rate)
+    mean = np.maximum(history.mean(axis=0), MIN_MEAN) if steps else np.full(nodes, MIN_MEAN)
     calendar = _calendar(history, use_calendar)
     features = step_features(history, mean, calendar, first_step=-steps)
     cells = CellStack(weights)
     hidden = np.zeros((nodes, cells.units), dtype=np.float32)
     for row in features:
         hidden = cells.step(hidden, row)
-    return Fitted(weights=weights, hidden=hidden, share=share, mean=mean, calendar=calendar)
+    return Fitted(weights=weights, hidden=hidden, fraction=fraction, mean=mean, calendar=calendar)
 
 
 def _calendar(counts: NDArray[np.int64], wanted: bool) -> Calendar:
@@ -111,7 +111,7 @@ class _Fitting:
 
         # the mean and calendar of the training part alone, so that the held-out part is foreseen as the
         # run will be
-        self._mean = np.maximum(history[:split].mean(axis=0), LEAST_MEAN)
+        self._mean = np.maximum(history[:split].mean(axis=0), MIN_MEAN)
         calendar = _calendar(history[:split], use_calendar)
         features = step_features(history, self._mean, calendar, first_step=-split)
         ahead = np.lib.stride_tricks.sliding_window_view(history[1:], horizon, axis=0)
@@ -130,21 +130,21 @@ class _Fitting:
 
         best = {name: value.detach().clone() for name, value in self._weights.items()}
         hidden = self._warm()
-        least = self._held_out_loss(hidden[:, -1:])
+        minimum = self._held_out_loss(hidden[:, -1:])
         hidden = self._shifted(hidden)
         optimiser = torch.optim.Adam(self._weights.values(), lr=learning_rate)
         for _ in range(epochs):
             ends = self._epoch(optimiser, hidden)
             loss = self._held_out_loss(ends[:, -1:])
-            better = loss < least
-            least = torch.where(better, loss, least)
+            better = loss < minimum
+            minimum = torch.where(better, loss, minimum)
             for name, value in self._weights.items():
                 best[name][better] = value.detach()[better]
             hidden = self._shifted(ends)
         with torch.no_grad():
             for name, value in self._weights.items():
                 value.copy_(best[name])
-        return {name: value.numpy() for name, value in best.items()}, self._share()
+        return {name: value.numpy() for name, value in best.items()}, self._fraction()
 
     def _segments(self, rows: Tensor) -> Tensor:
         """[L, N, S, ...] from [T, N, 1, ...]: the training part cut into segments that follow each other."""
@@ -215,7 +215,7 @@ class _Fitting:
         with torch.no_grad():
             return self._loss(*self._held_out(hidden))
 
-    def _share(self) -> Floats:
+    def _fraction(self) -> Floats:
         """The mix with the mean rate that had the least held-out Poisson loss; ties go to the mean."""
         import torch
 
@@ -223,8 +223,8 @@ class _Fitting:
             states, counts = self._held_out(self._warm()[:, -1:])
             ahead = read_heads(self._weights, states).double()
         losses = []
-        for share in _SHARES:
-            mixed = share * ahead + (1.0 - share)
+        for fraction in _SHARES:
+            mixed = fraction * ahead + (1.0 - fraction)
             loss = mixed * self._rate - counts * torch.log(mixed)
             losses.append(loss.mean(dim=(0, 2, 3)).numpy())
         return np.asarray(_SHARES[np.argmin(losses, axis=0)])

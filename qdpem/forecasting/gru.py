@@ -82,14 +82,14 @@ class GruForecast:
     def forecast(self) -> Floats:
         """Expected counts of the next steps, float64 [N, H]."""
         plain = self._total / max(self._counted, 1)
-        share = self._fitted.share
-        recurrent = self._cells.read(self._hidden) * (share * self._fitted.mean)[:, None]
-        return np.asarray(recurrent + ((1.0 - share) * plain)[:, None])
+        fraction = self._fitted.fraction
+        recurrent = self._cells.read(self._hidden) * (fraction * self._fitted.mean)[:, None]
+        return np.asarray(recurrent + ((1.0 - fraction) * plain)[:, None])
 
     @property
-    def share(self) -> Floats:
+    def fraction(self) -> Floats:
         """How much each node trusts its unit against its mean rate, float64 [N] in [0, 1]."""
-        return self._fitted.share.copy()
+        return self._fitted.fraction.copy()
 
     def files(self) -> dict[str, Path]:
         """The file of the shared start, embedded in every record of it."""
@@ -166,7 +166,7 @@ _CLOCK = tuple(item.name for item in fields(Calendar))
 
 def _arrays(fitted: Fitted) -> dict[str, NDArray[Any]]:
     """A fit as named arrays."""
-    plain = {"hidden": fitted.hidden, "share": fitted.share, "mean": fitted.mean}
+    plain = {"hidden": fitted.hidden, "fraction": fitted.fraction, "mean": fitted.mean}
     clock = {name: getattr(fitted.calendar, name) for name in _CLOCK}
     return {**fitted.weights, **plain, **clock}
 
@@ -176,7 +176,7 @@ def _fitted(arrays: Mapping[str, NDArray[Any]]) -> Fitted:
     return Fitted(
         weights={name: np.array(arrays[name], dtype=np.float32) for name in WEIGHTS},
         hidden=np.array(arrays["hidden"], dtype=np.float32),
-        share=np.array(arrays["share"], dtype=np.float64),
+        fraction=np.array(arrays["fraction"], dtype=np.float64),
         mean=np.array(arrays["mean"], dtype=np.float64),
         calendar=Calendar(**{name: np.array(arrays[name], dtype=np.float64) for name in _CLOCK}),
     )

@@ -78,7 +78,7 @@ class ClairvoyantForecast(_Oracle):
         return ahead
 
 
-class FilterForecast(_Oracle):
+class BayesFilterForecast(_Oracle):
     """The true expectation of the counts to come for one who knows the generator and its state now.
 
     Known at time t: rates, regions, the nominal clock of bursts, and every burst that has started. By a
@@ -105,14 +105,14 @@ class FilterForecast(_Oracle):
         context, truth = self._context, self._truth
         now_s = self._steps * context.step_s
         edges_s: Floats = now_s + context.step_s * np.arange(context.horizon_steps + 1, dtype=np.float64)
-        share = np.zeros((int(truth.region.max(initial=0)) + 1, len(edges_s) - 1))
+        fraction = np.zeros((int(truth.region.max(initial=0)) + 1, len(edges_s) - 1))
         if truth.period_s > 0.0:
-            by_rule = self._share if truth.timing == "calendar" else self._switching_share
-            share = np.array([by_rule(region, now_s, edges_s) for region in range(len(share))])
-        factor = truth.low + (truth.high - truth.low) * np.minimum(share, 1.0)
+            by_rule = self._fraction if truth.timing == "calendar" else self._switching_fraction
+            fraction = np.array([by_rule(region, now_s, edges_s) for region in range(len(fraction))])
+        factor = truth.low + (truth.high - truth.low) * np.minimum(fraction, 1.0)
         return np.asarray(factor[truth.region] * truth.base_rate_hz[:, None] * context.step_s)
 
-    def _share(self, region: int, now_s: float, edges_s: Floats) -> Floats:
+    def _fraction(self, region: int, now_s: float, edges_s: Floats) -> Floats:
         """Expected share of each step that bursts of `region` cover, float64 [H]."""
         truth = self._truth
         begin_s, end_s = truth.bursts_s[truth.bursts_s[:, 0] == region][:, 1:].T
@@ -126,7 +126,7 @@ class FilterForecast(_Oracle):
         covered = seen + (law - late).sum(axis=1)
         return np.asarray(np.diff(covered) / np.diff(edges_s))
 
-    def _switching_share(self, region: int, now_s: float, edges_s: Floats) -> Floats:
+    def _switching_fraction(self, region: int, now_s: float, edges_s: Floats) -> Floats:
         """Expected share of each step in which a region without a calendar is on, float64 [H]."""
         truth = self._truth
         leader = 0 if truth.timing == "cascading" else region
@@ -135,9 +135,9 @@ class FilterForecast(_Oracle):
         known_s, ahead_s = np.minimum(edges_s, now_s), np.maximum(edges_s - now_s, 0.0)
         seen = np.clip(known_s[:, None] - begin_s, 0.0, end_s - begin_s).sum(axis=1)
         on = bool(((begin_s <= now_s) & (now_s < end_s)).any())
-        share = truth.duration_s / truth.period_s
+        fraction = truth.duration_s / truth.period_s
         rate_hz = 1.0 / truth.duration_s + 1.0 / (truth.period_s - truth.duration_s)
-        coming = share * ahead_s - (on - share) * np.expm1(-rate_hz * ahead_s) / rate_hz
+        coming = fraction * ahead_s - (on - fraction) * np.expm1(-rate_hz * ahead_s) / rate_hz
         return np.asarray(np.diff(seen + coming) / np.diff(edges_s))
 
     def _unstarted(

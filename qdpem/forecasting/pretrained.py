@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from qdpem.errors import QdpemError
 from qdpem.forecasting.cell import WEIGHTS, read_heads, run_cells
-from qdpem.forecasting.features import FEATURES, LEAST_MEAN, fit_calendar, step_features
+from qdpem.forecasting.features import FEATURES, MIN_MEAN, fit_calendar, step_features
 from qdpem.rng import stream
 
 if TYPE_CHECKING:
@@ -77,15 +77,15 @@ def digest(weights: dict[str, NDArray[np.float32]]) -> str:
 def synthetic_counts(generator: np.random.Generator, *, steps: int, series: int) -> NDArray[np.int64]:
     """Counts int64 [steps, series]: six in ten periodic bursts, a quarter without period, the rest steady."""
     mean = np.exp(generator.uniform(np.log(0.03), np.log(6.0), series))
-    share = generator.uniform(0.1, 0.4, series)
-    peak = 1.0 + generator.uniform(0.3, 1.0, series) * (1.0 / share - 1.0)
-    low = (1.0 - peak * share) / (1.0 - share)
+    fraction = generator.uniform(0.1, 0.4, series)
+    peak = 1.0 + generator.uniform(0.3, 1.0, series) * (1.0 / fraction - 1.0)
+    low = (1.0 - peak * fraction) / (1.0 - fraction)
     kind = generator.choice(3, p=(0.6, 0.25, 0.15), size=series)
     inside = np.empty((steps, series))
     for one in range(series):
         period = np.exp(generator.uniform(np.log(10.0), np.log(80.0)))
         jitter = generator.uniform(0.0, 0.06) * period if kind[one] == 0 else None
-        inside[:, one] = _covered(generator, period, share[one] * period, jitter, steps)
+        inside[:, one] = _covered(generator, period, fraction[one] * period, jitter, steps)
     factor = np.where(kind == 2, 1.0, low + (peak - low) * inside)
     return generator.poisson(mean * factor).astype(np.int64)
 
@@ -156,7 +156,7 @@ def _windows(generator: np.random.Generator, series: int) -> Iterator[tuple[Tens
     import torch
 
     counts = synthetic_counts(generator, steps=_STEPS + STEPS_AHEAD, series=series)
-    mean = np.maximum(counts[:_HISTORY].mean(axis=0), LEAST_MEAN)
+    mean = np.maximum(counts[:_HISTORY].mean(axis=0), MIN_MEAN)
     features = step_features(counts, mean, fit_calendar(counts[:_HISTORY]), first_step=0)
     ahead = np.lib.stride_tricks.sliding_window_view(counts[1:], STEPS_AHEAD, axis=0)
     means = torch.tensor(mean, dtype=torch.float32)[None, None, :, None]

@@ -107,12 +107,12 @@ class ShuffledForecast:
         taken = np.stack([self._past[step][node] for step, node in zip(steps, self._other, strict=True)])
         mean = self._total / max(self._steps, 1)
         other = mean[self._other]
-        share = np.divide(mean, other, out=np.ones(nodes), where=other > 0.0)
+        fraction = np.divide(mean, other, out=np.ones(nodes), where=other > 0.0)
         flat = np.repeat(mean[:, None], self._context.horizon_steps, axis=1)
-        self._now = np.where((other > 0.0)[:, None], taken * share[:, None], flat)
+        self._now = np.where((other > 0.0)[:, None], taken * fraction[:, None], flat)
 
 
-class ShuffledFilterForecast(ShuffledForecast):
+class ShuffledBayesFilterForecast(ShuffledForecast):
     """The same control with the oracle `filter` in place of the GRU."""
 
     name: ClassVar[str] = "shuffled-bayes-filter"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from qdpem.errors import QdpemError
 from qdpem.policy.interface import Floats, ForecastContext
 
-LEAST_RATE = 1e-3
+MIN_RATE = 1e-3
 """Expected counts below this are scored and fitted as if they were this: no count is impossible."""
 
 GRID = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
@@ -137,7 +137,7 @@ class EwmaForecast:
         # deviance up to terms without the level: 2 sum (level - count log level)
         deviance = np.zeros_like(level)
         for counts in history:
-            safe = np.maximum(level, LEAST_RATE)
+            safe = np.maximum(level, MIN_RATE)
             deviance += safe - counts * np.log(safe)
             level = level + constants * (counts - level)
         best = deviance.argmin(axis=0)

@@ -191,8 +191,8 @@ def _mean(values: NDArray[Any]) -> float:
     return _ratio(_sum(values), len(values))
 
 
-def _percentile_s(times_s: NDArray[Any], share: float) -> float:
-    return float(np.percentile(times_s, share)) if len(times_s) else math.nan
+def _percentile_s(times_s: NDArray[Any], fraction: float) -> float:
+    return float(np.percentile(times_s, fraction)) if len(times_s) else math.nan
 
 
 def _requests(requests: Columns, window: _Window) -> dict[str, float]:

@@ -76,8 +76,8 @@ def _delivered(tables: Tables, weight: float) -> list[Rewards]:
     ]
     counts = np.array([len(path) for path in nodes], dtype=np.int64)
     shared = np.array([node for path in nodes for node in path], dtype=np.int64)
-    share = np.repeat(0.5 * weight / np.maximum(counts, 1), counts)
-    return [_part(end_s, source, 0.5 * weight), _part(np.repeat(end_s, counts), shared, share)]
+    fraction = np.repeat(0.5 * weight / np.maximum(counts, 1), counts)
+    return [_part(end_s, source, 0.5 * weight), _part(np.repeat(end_s, counts), shared, fraction)]
 
 
 def _paths(tables: Tables) -> dict[int, tuple[int, ...]]:

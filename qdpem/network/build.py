@@ -122,18 +122,18 @@ def network_warnings(network: Network) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Unserved:
-    """What of one class nothing can serve: `share` of its demand, in `pairs` node pairs, one named."""
+    """What of one class nothing can serve: `fraction` of its demand, in `pairs` node pairs, one named."""
 
     application: str
     target_fidelity: float
-    share: float
+    fraction: float
     pairs: int
     example: tuple[str, str] | None
 
     def __str__(self) -> str:
         between = f" (for one, {self.example[0]} - {self.example[1]})" if self.example else ""
         return (
-            f"nothing can serve {self.share:.1%} of the {self.application} demand at fidelity"
+            f"nothing can serve {self.fraction:.1%} of the {self.application} demand at fidelity"
             f" {self.target_fidelity:g}: {self.pairs} node {'pair' if self.pairs == 1 else 'pairs'}{between}"
         )
 
@@ -169,7 +169,7 @@ def unserved_demand(
             Unserved(
                 application=kind.application,
                 target_fidelity=kind.target_fidelity,
-                share=lost / float(weights.sum()) if missed else 0.0,
+                fraction=lost / float(weights.sum()) if missed else 0.0,
                 pairs=len({frozenset(pair) for pair in missed}),
                 example=(names[missed[0][0]], names[missed[0][1]]) if missed else None,
             )
@@ -177,7 +177,7 @@ def unserved_demand(
     return tuple(found)
 
 
-def unserved_share(
+def unserved_fraction(
     network: Network,
     *,
     routes: Routes,
@@ -187,8 +187,10 @@ def unserved_share(
 ) -> float:
     """Share of all demand, 0 to 1, that nothing can serve: `unserved_demand` weighed by class shares."""
     found = unserved_demand(network, routes=routes, can_serve=can_serve, weights=weights, classes=classes)
-    shares = [kind.share for kind in classes]
-    return sum(part.share * share for part, share in zip(found, shares, strict=True)) / sum(shares)
+    fractions = [kind.fraction for kind in classes]
+    return sum(part.fraction * fraction for part, fraction in zip(found, fractions, strict=True)) / sum(
+        fractions
+    )
 
 
 def _scaled(graph: Graph, topology: Topology) -> Graph:

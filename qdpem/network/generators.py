@@ -14,7 +14,7 @@ from qdpem.network.checks import components
 from qdpem.network.graph import Graph
 from qdpem.scenario.schema import Count, Positive
 
-MOST_DRAWS = 200
+MAX_DRAWS = 200
 
 
 class TopologyFactory(Protocol):
@@ -55,10 +55,10 @@ class MeshParameters:
     def __post_init__(self) -> None:
         if self.nodes < 2:
             raise ValueError(f"nodes is {self.nodes}; it must be at least 2")
-        least, most = 2.0 * (self.nodes - 1) / self.nodes, self.nodes - 1.0
-        if not least <= self.mean_degree <= most:
+        minimum, maximum = 2.0 * (self.nodes - 1) / self.nodes, self.nodes - 1.0
+        if not minimum <= self.mean_degree <= maximum:
             raise ValueError(
-                f"mean_degree is {self.mean_degree:g}; it must be {least:g} to {most:g}"
+                f"mean_degree is {self.mean_degree:g}; it must be {minimum:g} to {maximum:g}"
                 f" for {self.nodes} nodes"
             )
 
@@ -73,14 +73,14 @@ def geometric(parameters: MeshParameters, *, stream: np.random.Generator) -> Gra
     """
     links = _link_count(parameters)
     positions = np.empty((0, 2))
-    for draw in range(1, MOST_DRAWS + 1):
+    for draw in range(1, MAX_DRAWS + 1):
         positions = stream.uniform(0.0, parameters.side_km, size=(parameters.nodes, 2))
         ends, length_km = _shortest_pairs(positions, links)
         if components(parameters.nodes, ends).max() == 0:
             name = f"geometric mesh of {parameters.nodes} nodes (draw {draw})"
             return _mesh(positions, ends, length_km, name=name)
     raise QdpemError(
-        f"none of {MOST_DRAWS} geometric meshes of {parameters.nodes} nodes with mean degree"
+        f"none of {MAX_DRAWS} geometric meshes of {parameters.nodes} nodes with mean degree"
         f" {parameters.mean_degree:g} was connected; the last one would be with a"
         f" topology.parameters.mean_degree of {_connecting_degree(positions):.1f}"
     )
@@ -95,7 +95,7 @@ def uniform(parameters: MeshParameters, *, stream: np.random.Generator) -> Graph
     """
     nodes, links = parameters.nodes, _link_count(parameters)
     first, second = np.triu_indices(nodes, k=1)
-    for draw in range(1, MOST_DRAWS + 1):
+    for draw in range(1, MAX_DRAWS + 1):
         positions = stream.uniform(0.0, parameters.side_km, size=(nodes, 2))
         chosen = np.sort(stream.choice(len(first), size=links, replace=False))
         ends = np.stack([first[chosen], second[chosen]], axis=1).astype(np.int64)
@@ -105,7 +105,7 @@ def uniform(parameters: MeshParameters, *, stream: np.random.Generator) -> Graph
                 positions, ends, length_km, name=f"uniform random graph of {nodes} nodes (draw {draw})"
             )
     raise QdpemError(
-        f"none of {MOST_DRAWS} uniform random graphs of {nodes} nodes with mean degree"
+        f"none of {MAX_DRAWS} uniform random graphs of {nodes} nodes with mean degree"
         f" {parameters.mean_degree:g} was connected; half of them would be with a"
         f" topology.parameters.mean_degree of {_even_chance_degree(nodes):.1f}"
     )

@@ -15,7 +15,7 @@ _PROBE_S = 1.0
 _AGE_DIGITS = 2
 """Ages are rounded up to this many significant digits, so that few answers serve many questions."""
 
-_MOST_KEPT = 65_536
+_MAX_KEPT = 65_536
 """Beliefs about fidelity are kept up to this many, some 15 MB; then the table begins anew."""
 
 MAX_ROUNDS = 2
@@ -47,7 +47,7 @@ class Estimates:
         age_s = _rounded_up(age_s)
         key = (path.nodes, rounds, age_s)
         if key not in self._fidelity:
-            if len(self._fidelity) == _MOST_KEPT:
+            if len(self._fidelity) == _MAX_KEPT:
                 self._fidelity.clear()
             self._fidelity[key] = self._physics.fidelity(self._state(path, rounds, age_s))
         return self._fidelity[key]
@@ -65,7 +65,7 @@ class Estimates:
         age_s = _rounded_up(age_s)
         key = (path.nodes, rounds, age_s)
         if key not in self._ended:
-            if len(self._ended) == _MOST_KEPT:
+            if len(self._ended) == _MAX_KEPT:
                 self._ended.clear()
             first, last = (self._network.hardware[path.nodes[end]] for end in (0, -1))
             joined = self._state(path, rounds, age_s)
@@ -132,7 +132,7 @@ class Estimates:
         """The state on `link` from its end `first` on, after `rounds` and `age_s` in store at both ends."""
         key = (link, first, rounds, age_s)
         if key not in self._aged_links:
-            if len(self._aged_links) == _MOST_KEPT:
+            if len(self._aged_links) == _MAX_KEPT:
                 self._aged_links.clear()
             pair = self._distilled(link, rounds)[0]
             ends = self._network.graph.link_ends[link].tolist()

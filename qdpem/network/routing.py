@@ -18,11 +18,11 @@ _UNREACHABLE = 2**61
 # A hop outweighs any length: 2^48 micrometres are seven times round the earth. Paths end at 8,190 hops.
 _HOP = 2**48
 # Nanoseconds, five hours: whatever takes longer is as bad, and no sum of them is out of reach.
-_MOST_WORK = 2**44
+_MAX_WORK = 2**44
 _STEPS_PER_KM = 1e9
 _STEPS_PER_S = 1e9
 _KEPT_WALKS = 128
-_MOST_EXPANSIONS = 20_000
+_MAX_EXPANSIONS = 20_000
 _KEPT_DETOURS = 16
 
 # For each node its (neighbour, link) pairs.
@@ -89,7 +89,7 @@ class Routes:
         self._detours: dict[Unavailable, Routes] = {}
         neighbours = _without(unavailable, network.neighbours) if unavailable else network.neighbours
         self._fewest_hops = _Search(network, neighbours, _hops_then_length(network))
-        self._least_work = _Search(network, neighbours, _work(network))
+        self._min_work = _Search(network, neighbours, _work(network))
 
     def paths(
         self, source: int, destination: int, unavailable: Unavailable = ALL_AVAILABLE
@@ -131,13 +131,13 @@ class Routes:
         self._found[high, low] = tuple(path.reversed() for path in found)
 
     def _best(self, source: int, destination: int) -> list[Path]:
-        least = self._fewest_hops.min_hops(source, destination)
-        if least is None:
+        minimum = self._fewest_hops.min_hops(source, destination)
+        if minimum is None:
             return []
-        max_hops = least + self.extra_hops
+        max_hops = minimum + self.extra_hops
         wanted = self.count - self.count // 2
         few = set(islice(self._fewest_hops.paths(source, destination, max_hops), wanted))
-        light = self._least_work.paths(source, destination, max_hops)
+        light = self._min_work.paths(source, destination, max_hops)
         others = islice((nodes for nodes in light if nodes not in few), self.count - wanted)
         return sorted(map(self._path, (*few, *others)), key=_hops_length_nodes)
 
@@ -179,7 +179,7 @@ def _work(network: Network) -> list[int]:
     working = network.link_rate_hz > 0.0
     pair_s = np.divide(1.0, network.link_rate_hz, out=np.zeros(network.link_count), where=working)
     cost = np.rint((pair_s + swap_s[network.graph.link_ends].mean(axis=1)) * _STEPS_PER_S)
-    return list(np.where(working, np.minimum(cost, _MOST_WORK), _UNREACHABLE).astype(np.int64).tolist())
+    return list(np.where(working, np.minimum(cost, _MAX_WORK), _UNREACHABLE).astype(np.int64).tolist())
 
 
 class _Search:
@@ -203,17 +203,17 @@ class _Search:
         bound = self._walks_to(destination).up_to(max_hops - 1)
         # Entries are (bound on the whole cost, nodes so far, cost so far): ties go by nodes.
         heap: list[tuple[int, tuple[int, ...], int]] = [(0, (source,), 0)]
-        for _ in range(_MOST_EXPANSIONS):
+        for _ in range(_MAX_EXPANSIONS):
             if not heap:
                 return
             _, nodes, walked = heappop(heap)
             if nodes[-1] == destination:
                 yield nodes
                 continue
-            least_left = bound[max_hops - len(nodes)]
+            min_left = bound[max_hops - len(nodes)]
             for node, link in neighbours[nodes[-1]]:
                 so_far = walked + cost[link]
-                beyond = so_far + least_left[node]
+                beyond = so_far + min_left[node]
                 if beyond < _UNREACHABLE and node not in nodes:
                     heappush(heap, (beyond, (*nodes, node), so_far))
 

@@ -174,7 +174,7 @@ class LocalContinuous:
     def _draw(self, sites: Ints) -> Ints:
         """One place for each site, D for "none"; each from the site's own stream."""
         u = np.array([self._streams[site].random() for site in sites.tolist()])
-        passed = u[:, None] >= self.link_usage.chance[sites].cumsum(axis=1)
+        passed = u[:, None] >= self.link_usage.probability[sites].cumsum(axis=1)
         return np.asarray(np.minimum(passed.sum(axis=1), self.link_usage.degree))
 
     def _order(self, site: int, place: int, now_s: float, unavailable: Unavailable) -> Allocation | None:
@@ -242,13 +242,13 @@ class LocalContinuous:
             return None
         there = self._there(options, stocked, request)
         slack_s = request.deadline_s - now_s
-        chance = delivery_probability(options, load, pairs=request.pairs, slack_s=slack_s, there=there)
+        probability = delivery_probability(options, load, pairs=request.pairs, slack_s=slack_s, there=there)
         found = self._offers.first_good(
             request,
             options,
-            chance,
+            probability,
             load,
-            least_gain=rule.min_success_probability,
+            min_gain=rule.min_success_probability,
             delay_weight_per_s=rule.delay_weight_per_s,
             storage_fraction=rule.storage_fraction,
         )

@@ -105,15 +105,15 @@ class CentralFidelityRouting(EarliestDeadlineFirst):
         if self._asleep.holds(request.id, self._now_s):
             return None
         horizon_s = min(self._parameters.horizon_s, left_s)
-        found = self._least(request, load, unavailable=unavailable, horizon_s=horizon_s)
+        found = self._minimum(request, load, unavailable=unavailable, horizon_s=horizon_s)
         if found is None and self._parameters.overflow == "queue":
-            found = self._least(request, load, unavailable=unavailable, horizon_s=np.inf)
+            found = self._minimum(request, load, unavailable=unavailable, horizon_s=np.inf)
         if found is None:
             self._asleep.forget(self._now_s)
             self._asleep.note(request.id, self._now_s + self._context.plane.decision_epoch_s)
         return found
 
-    def _least(
+    def _minimum(
         self, request: PendingRequest, load: Backlog, *, unavailable: Unavailable, horizon_s: float
     ) -> Fit | None:
         """A way without distillation of fewest hops, or else the way of fewest pairs, that reaches the target
@@ -221,11 +221,11 @@ class HighestFidelityPaths:
         node_cost = self._nodes(load, request.pairs, horizon_s, unavailable)
         at_best = np.inf
         # Most requests go by the fewest hops: the rest is searched when it is asked for.
-        for least, most in ((fewest, fewest), (fewest + 1, fewest + _EXTRA_HOPS)):
+        for minimum, maximum in ((fewest, fewest), (fewest + 1, fewest + _EXTRA_HOPS)):
             paths = CheapestPaths(
-                self._arcs, np.array([source]), link_cost=link_cost, node_cost=node_cost, max_hops=most
+                self._arcs, np.array([source]), link_cost=link_cost, node_cost=node_cost, max_hops=maximum
             )
-            hops = np.arange(least, most + 1)
+            hops = np.arange(minimum, maximum + 1)
             ends = np.full(len(hops), source), np.full(len(hops), destination)
             for limit, cost in zip(hops.tolist(), paths.cost(*ends, hops).tolist(), strict=True):
                 if cost < at_best:

@@ -190,18 +190,20 @@ class Matching:
         if options is None:
             return 0.0, None
         slack_s = request.deadline_s - self._now_s - command_delay_s(self._context, request.source)
-        chance = delivery_probability(options, self._load, pairs=request.pairs, slack_s=slack_s)
-        chance[:, ~available(options, self._load, request.pairs, self._rule.availability_horizon_s)] = 0.0
+        probability = delivery_probability(options, self._load, pairs=request.pairs, slack_s=slack_s)
+        probability[:, ~available(options, self._load, request.pairs, self._rule.availability_horizon_s)] = (
+            0.0
+        )
         found = self._offers.first_good(
             request,
             options,
-            chance,
+            probability,
             self._load,
-            least_gain=self._rule.min_success_probability,
+            min_gain=self._rule.min_success_probability,
             delay_weight_per_s=self._rule.delay_weight_per_s,
             storage_fraction=self._rule.storage_fraction,
         )
-        return (float(chance.ravel()[found[1]]), found[0]) if found else (0.0, None)
+        return (float(probability.ravel()[found[1]]), found[0]) if found else (0.0, None)
 
     def _take(self, request: PendingRequest) -> Allocation:
         choice = self._best(request)[1]

@@ -164,8 +164,8 @@ class CentralMulticommodity(CentralExpectedDelay):
 
     def _key(self, first: int, second: int, asked: RequestKind) -> Key:
         low, high = min(first, second), max(first, second)
-        most = int(self._context.network.hop_distance[low, high]) + _EXTRA_HOPS
-        return low, high, self._distillation_reach.options(asked.target_fidelity, most), asked.pairs
+        maximum = int(self._context.network.hop_distance[low, high]) + _EXTRA_HOPS
+        return low, high, self._distillation_reach.options(asked.target_fidelity, maximum), asked.pairs
 
     def _choose(
         self,
@@ -198,7 +198,7 @@ class CentralMulticommodity(CentralExpectedDelay):
         """The first path of those drawn, one after the other by their shares, that is in time; None where
         there is none, or where the flow leaves the request out.
         """
-        order = draw_order(mix.shares, self._draws)
+        order = draw_order(mix.fractions, self._draws)
         if not len(order):
             self._left_out.note(request.id, request.deadline_s)
             return None
@@ -209,7 +209,7 @@ class CentralMulticommodity(CentralExpectedDelay):
             target_fidelity=request.target_fidelity,
             within_s=self._parameters.max_unloaded_delay * left_s,
             pairs=request.pairs,
-            least_rounds=mix.rounds,
+            min_rounds=mix.rounds,
         )
         places: list[int] = order.tolist()
         for place in places:
@@ -221,15 +221,15 @@ class CentralMulticommodity(CentralExpectedDelay):
         return None
 
 
-def draw_order(shares: NDArray[np.float64], draws: np.random.Generator) -> NDArray[np.int64]:
+def draw_order(fractions: NDArray[np.float64], draws: np.random.Generator) -> NDArray[np.int64]:
     """An order of all ways, or none: the first is way i with probability shares[i], none with the rest.
 
     Those after it are drawn by their shares from what is left (Efraimidis and Spirakis 2006: exponential
     times of these rates, the least first).
     """
-    if draws.random() >= shares.sum():
+    if draws.random() >= fractions.sum():
         return np.zeros(0, dtype=np.int64)
-    return np.argsort(draws.exponential(size=len(shares)) / shares, kind="stable")
+    return np.argsort(draws.exponential(size=len(fractions)) / fractions, kind="stable")
 
 
 class DistillationReach:
@@ -237,7 +237,7 @@ class DistillationReach:
 
     def __init__(self, context: Context, *, storage_fraction: float) -> None:
         self._context = context
-        self._wait_share = storage_fraction
+        self._wait_fraction = storage_fraction
         network = context.network
         fresh = [context.estimates.link_fidelity(link) for link in range(network.link_count)]
         self._link = int(np.argsort(fresh, kind="stable")[len(fresh) // 2])
@@ -264,10 +264,10 @@ class DistillationReach:
         """The rounds that cost so many fresh pairs."""
         return self._costs.index(pairs_per_link)
 
-    def _hops(self, target_fidelity: float, rounds: int, most: int) -> int:
+    def _hops(self, target_fidelity: float, rounds: int, maximum: int) -> int:
         """Most hops, of links like the median one, that still meet the target after the usual wait."""
         hops = 0
-        while hops < most and self._fidelity(hops + 1, rounds) >= target_fidelity:
+        while hops < maximum and self._fidelity(hops + 1, rounds) >= target_fidelity:
             hops += 1
         return hops
 
@@ -276,7 +276,7 @@ class DistillationReach:
         first, second = self._context.network.graph.link_ends[self._link].tolist()
         nodes = tuple((first, second)[hop % 2] for hop in range(hops + 1))
         walk = Path(nodes, (self._link,) * hops, 0.0, 0.0)
-        age_s = self._wait_share * np.sqrt(hops) * self._costs[rounds] * self._pair_s
+        age_s = self._wait_fraction * np.sqrt(hops) * self._costs[rounds] * self._pair_s
         return self._context.estimates.fidelity(walk, rounds=rounds, age_s=float(age_s))
 
 

@@ -273,7 +273,7 @@ class Market:
             options,
             gain,
             load,
-            least_gain=0.0,
+            min_gain=0.0,
             delay_weight_per_s=self._rule.delay_weight_per_s,
             storage_fraction=self._rule.storage_fraction,
         )

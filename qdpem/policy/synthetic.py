@@ -29,7 +29,7 @@ from qdpem.scenario.schema import (
 _TARGETS = (0.6, 0.7, 0.8)
 _PATIENCE_S = (0.2, 2.0)
 _IDS = 10_000
-_IDLE_SHARE = 0.6
+_IDLE_FRACTION = 0.6
 
 
 def small_network(physics: PhysicsModel, *, side: int = 3, length_km: float = 10.0) -> Network:
@@ -157,7 +157,7 @@ class _RowMaker:
         known[:count] = nodes
         status = np.full((width, STATUS_WIDTH + self._news_width), np.nan)
         status[:count, 0] = draws.integers(0, 17, count)
-        idle = draws.random((count, 1)) < _IDLE_SHARE
+        idle = draws.random((count, 1)) < _IDLE_FRACTION
         status[:count, 1] = np.where(idle[:, 0], 1.0, draws.random(count)) * network.repeater_burst
         status[:count, 2:6] = np.where(idle, 0, draws.poisson(1.0, (count, 4)))
         status[:count, 6:] = draws.normal(size=(count, self._news_width))

@@ -27,7 +27,7 @@ def set_key(values: dict[str, Any], key: str, value: Any) -> list[Fault]:
     None takes the key out, as if it did not stand there. Returns the faults of a key that cannot be set.
 
     >>> values = {"classes": [{"share": 1}, {"share": 2}]}
-    >>> set_key(values, "classes.*.share", 3)
+    >>> set_key(values, "classes.*.fraction", 3)
     []
     >>> values
     {'classes': [{'share': 3}, {'share': 3}]}

@@ -156,7 +156,7 @@ class RequestClass:
     """
 
     application: Application
-    share: Positive
+    fraction: Positive
     target_fidelity: Annotated[float, Field(gt=0.5, lt=1)]
     patience_s: Positive
     pairs: Count = 1
@@ -405,7 +405,7 @@ class Arm:
 class Study:
     """Arms x seeds on an engine; `reference` is the arm all others are compared with.
 
-    "strongest" is the best on `tuning_seeds` of the arms whose knowledge is none or constant. With a `grid`,
+    "strongest" is the best on `tuning_seeds` of the arms whose knowledge is none or constant. With a `sweep`,
     one study for each combination of its axes: dotted key -> values, or free word -> tables of dotted keys.
     `bounds`: which bounds each seed's deliveries are set against: the flow bound takes seconds a seed, the
     ones with time minutes.
@@ -414,7 +414,7 @@ class Study:
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     reference: str = STRONGEST
-    grid: dict[str, Any] = field(default_factory=dict)
+    sweep: dict[str, Any] = field(default_factory=dict)
     tuning_seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
     bounds: Literal["none", "flow", "time"] = "flow"
     engine: Literal["serial", "loky"] = "loky"

@@ -15,7 +15,7 @@ from qdpem.scenario.validation import parameters_of
 KEY_THRESHOLD_FIDELITY = 0.835
 """Below this a Werner pair gives no BBM92 key (its key fraction is zero at F = 0.8349)."""
 
-_SHARE_TOLERANCE = 1e-6
+_FRACTION_TOLERANCE = 1e-6
 TUNING_SEEDS = range(100)
 _SEED_RANGES = {"tuning": TUNING_SEEDS, "test": range(1000, 1030), "training": range(10000, 2**63)}
 
@@ -73,8 +73,8 @@ def _source_faults(scenario: Scenario) -> list[Fault]:
 
 def _demand_faults(demand: Demand) -> list[Fault]:
     faults = []
-    total = math.fsum(kind.share for kind in demand.classes)
-    if abs(total - 1.0) > _SHARE_TOLERANCE:
+    total = math.fsum(kind.fraction for kind in demand.classes)
+    if abs(total - 1.0) > _FRACTION_TOLERANCE:
         faults.append(Fault("demand.classes", f"the shares sum to {total:g}; should sum to 1"))
     for index, kind in enumerate(demand.classes):
         if kind.application == "qkd" and kind.target_fidelity <= KEY_THRESHOLD_FIDELITY:

@@ -21,7 +21,7 @@ LABEL = "label"
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One combination: what each axis says in words, the keys set, and the scenario of it, without grid."""
+    """One combination: what each axis says in words, the keys set, and the scenario of it, without sweep."""
 
     words: Mapping[str, str]
     settings: Mapping[str, Any]
@@ -44,15 +44,15 @@ class _Value:
 
 
 def sweep_cells(scenario: Scenario) -> tuple[Cell, ...]:
-    """The cells of the scenario's study, the last axis varying fastest; none without a grid.
+    """The cells of the scenario's study, the last axis varying fastest; none without a sweep.
 
     An axis named by a dotted key sets that key; one named by a free word takes values that are tables of
     dotted keys, set together. Raises ScenarioError for an axis that is neither and for a cell that is no
     sound scenario.
     """
-    if scenario.study is None or not scenario.study.grid:
+    if scenario.study is None or not scenario.study.sweep:
         return ()
-    axes = _axes(scenario.study.grid)
+    axes = _axes(scenario.study.sweep)
     cells = []
     for values in itertools.product(*axes.values()):
         words = {name: value.word for name, value in zip(axes, values, strict=True)}
@@ -61,12 +61,12 @@ def sweep_cells(scenario: Scenario) -> tuple[Cell, ...]:
     return tuple(cells)
 
 
-def _axes(grid: Mapping[str, Any]) -> dict[str, list[_Value]]:
+def _axes(sweep: Mapping[str, Any]) -> dict[str, list[_Value]]:
     """Short name of each axis -> its values."""
     faults: list[Fault] = []
     found = {}
-    last = [key.rpartition(".")[2] for key in grid]
-    for key, values in grid.items():
+    last = [key.rpartition(".")[2] for key in sweep]
+    for key, values in sweep.items():
         short = key.rpartition(".")[2]
         name = short if last.count(short) == 1 else key
         found[name] = list(_values(key, values, faults))
@@ -106,7 +106,7 @@ def _with(scenario: Scenario, words: Mapping[str, str], settings: Mapping[str, A
     origin = f"the scenario {scenario.name!r} with {said}"
     values = without_none(json.loads(json.dumps(asdict(scenario))))
     values["name"] = f"{scenario.name}, {said}"
-    del values["study"]["grid"]
+    del values["study"]["sweep"]
     faults = [fault for key, value in settings.items() for fault in set_key(values, key, value)]
     if faults:
         raise ScenarioError(faults, origin=origin)

@@ -55,7 +55,7 @@ class _Job:
     tick: ProgressReporter
 
 
-def with_shares(
+def with_bound_fractions(
     outcomes: Sequence[Outcome],
     *,
     seeds: Sequence[int],
@@ -179,8 +179,8 @@ def _shared(outcome: Outcome, found: Bounds | None) -> Outcome:
     if outcome.metrics is None or found is None:
         return outcome
     delivered = deliveries(open_record(outcome.path).tables["requests"])
-    shares: Mapping[str, float] = {
-        measure.metric: delivered / most if (most := float(getattr(found, name))) > 0.0 else math.nan
+    fractions: Mapping[str, float] = {
+        measure.metric: delivered / maximum if (maximum := float(getattr(found, name))) > 0.0 else math.nan
         for measure, name in zip(BOUND_SHARES, BOUND_HEADINGS, strict=True)
     }
-    return replace(outcome, metrics={**outcome.metrics, **shares})
+    return replace(outcome, metrics={**outcome.metrics, **fractions})

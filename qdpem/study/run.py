@@ -23,7 +23,7 @@ from qdpem.study.analysis.metric_formats import DECISION, headline_formats_of
 from qdpem.study.analysis.outcome import Outcome
 from qdpem.study.analysis.reference_arm import find_reference_arm
 from qdpem.study.analysis.results import StudyResult
-from qdpem.study.bounds import BoundedOutcomes, with_shares
+from qdpem.study.bounds import BoundedOutcomes, with_bound_fractions
 from qdpem.study.plan import Planned, StudyPlan, Task, learned_files, plan_study, without_study
 from qdpem.study.progress import ProgressReporter, StudyProgress, watched
 from qdpem.study.report.csv import results_csv, write_whole
@@ -72,7 +72,7 @@ def study(
         [planned for planned in plan.planned if not planned.keep], engine=engine, workers=workers
     )
     made = _run_jobs(jobs, length_s=scenario.window.end_s, engine=engine, workers=workers, progress=progress)
-    bounded = with_shares(
+    bounded = with_bound_fractions(
         [_with_decision(one) for one in (*kept, *made)],
         seeds=plan.seeds,
         scenario=without_study(scenario),

@@ -1,4 +1,4 @@
-"""A study over a grid: one study per cell, each in its own directory, and one table of them all."""
+"""A study over a sweep: one study per cell, each in its own directory, and one table of them all."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Watch = Callable[[str], Callable[[StudyProgress], None]]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SweepResult:
-    """The cells of a grid with their results; None for one that failed, whose sentence is in `faults`."""
+    """The cells of a sweep with their results; None for one that failed, whose sentence is in `faults`."""
 
     name: str
     cells: tuple[tuple[Cell, StudyResult | None], ...]
@@ -70,14 +70,14 @@ def run_sweep(
             found.append((cell, None))
             faults.append(f"{cell.name}: {error}")
     if all(result is None for _, result in found):
-        raise StudyError("every cell of the grid failed:\n  " + "\n  ".join(faults))
+        raise StudyError("every cell of the sweep failed:\n  " + "\n  ".join(faults))
     summary = directory / "summary.csv"
     summary.write_text(summary_csv(found), encoding="utf-8")
     return SweepResult(name=scenario.name, cells=tuple(found), faults=tuple(faults), summary=summary)
 
 
 def cell_command(command: str, cell: Cell, *, directory: Path) -> str:
-    """The command of one cell alone: the same file with its keys set and no grid."""
+    """The command of one cell alone: the same file with its keys set and no sweep."""
     words = shlex.split(command)
     if "--out" in words:
         at = words.index("--out")

@@ -91,7 +91,7 @@ def draw_scenario(seed: int) -> Scenario:
     classes = tuple(
         RequestClass(
             application=application,
-            share=1.0,
+            fraction=1.0,
             target_fidelity=target,
             patience_s=one((0.3, 1.0)),
             pairs=int(draws.integers(1, 3)),
@@ -142,14 +142,14 @@ def assert_limits_hold(tables, network, sample, *, seed: int) -> None:
         for row in swapped.tolist()
     ]
     swap_node, swap_s = np.array(at, dtype=np.int64), born_s[swapped]
-    chance = network.success_probability
+    probability = network.success_probability
     edges = [(0.0, sample.end_s)] + [tuple(sorted(draws.uniform(0.0, sample.end_s, 2))) for _ in range(60)]
     for from_s, until_s in edges:
         supply = sample.supply(from_s, until_s)
         inside = (begun_s >= from_s) & (begun_s <= until_s)
-        for tier, most in enumerate(supply.emissions.tolist()):
+        for tier, maximum in enumerate(supply.emissions.tolist()):
             node, limit = sample.tiers.node[tier], sample.tiers.probability[tier]
-            assert (inside & (sender == node) & (chance[own] <= limit)).sum() <= most
+            assert (inside & (sender == node) & (probability[own] <= limit)).sum() <= maximum
         late = inside & (born_s[fresh] <= until_s) & (sender < 0)
         counts = np.bincount(own[late], minlength=network.link_count)
         assert (counts <= supply.attempts).all(), (counts, supply.attempts)
@@ -268,7 +268,7 @@ def draw_hard_pressed(seed: int) -> Scenario:
             classes=(
                 RequestClass(
                     application="teleportation",
-                    share=1.0,
+                    fraction=1.0,
                     target_fidelity=0.6,
                     patience_s=one((2.0, 6.0)),
                 ),
@@ -288,11 +288,11 @@ def test_arms_come_up_to_the_bound_and_no_further(seed, reached):
     """Supply binds, not demand, and the best arm reaches this share of the bound: were it lower by as much as
     is missing to 1, an arm would pass it. Seen were .937, .987 and .970."""
     scenario = draw_hard_pressed(seed)
-    found, shares = find_bounds(scenario, seed=seed), []
+    found, fractions = find_bounds(scenario, seed=seed), []
     assert found.time < 0.9 * found.asked
     for arm in HARD_PRESSED_ARMS:
         run = simulate(scenario, arm, seed=seed)
-        most = found.time_without_stock if run.arm.pregeneration == "none" else found.time
-        shares.append(deliveries(run.tables["requests"]) / most)
-    assert max(shares) <= 1.0
-    assert max(shares) >= reached
+        maximum = found.time_without_stock if run.arm.pregeneration == "none" else found.time
+        fractions.append(deliveries(run.tables["requests"]) / maximum)
+    assert max(fractions) <= 1.0
+    assert max(fractions) >= reached

@@ -24,7 +24,7 @@ def draw(seed: int):
     return arcs, ends, link, node
 
 
-def least(ends, link, node, source, destination, most_single, *, doubles):
+def minimum(ends, link, node, source, destination, max_single, *, doubles):
     """Over all simple paths and all ways to make hops single or double."""
     joined = {tuple(pair): place for place, pair in enumerate(ends.tolist())}
     joined |= {(b, a): place for (a, b), place in list(joined.items())}
@@ -35,7 +35,7 @@ def least(ends, link, node, source, destination, most_single, *, doubles):
             if all(step in joined for step in steps):
                 prices = [link[joined[step]] for step in steps]
                 for pairs in product((1, 2) if doubles else (1,), repeat=len(steps)):
-                    if pairs.count(1) <= most_single:
+                    if pairs.count(1) <= max_single:
                         best = min(best, np.dot(pairs, prices) + sum(node[one] for one in inner))
     return best
 
@@ -45,15 +45,17 @@ def least(ends, link, node, source, destination, most_single, *, doubles):
 def test_costs_and_paths_are_those_of_the_best_simple_path(seed, doubles):
     arcs, ends, link, node = draw(seed)
     source = np.array([0, 1])
-    paths = BudgetedPaths(arcs, source, link_price=link, node_price=node, most_single=5, doubles=doubles)
-    for row, destination, most in product((0, 1), range(2, 6), range(6)):
-        expected = least(ends, link[row], node[row], int(source[row]), destination, most, doubles=doubles)
-        found = paths.cost(np.array([row]), np.array([destination]), np.array([most]))[0]
+    paths = BudgetedPaths(arcs, source, link_price=link, node_price=node, max_single=5, doubles=doubles)
+    for row, destination, maximum in product((0, 1), range(2, 6), range(6)):
+        expected = minimum(
+            ends, link[row], node[row], int(source[row]), destination, maximum, doubles=doubles
+        )
+        found = paths.cost(np.array([row]), np.array([destination]), np.array([maximum]))[0]
         assert found <= expected + 1e-12
         assert found == pytest.approx(expected, abs=1e-7)
         if np.isfinite(expected):
-            way = paths.way(row, destination, most)
+            way = paths.way(row, destination, maximum)
             cost = np.dot(way.pairs, link[row][list(way.links)]) + node[row][list(way.inner)].sum()
             assert cost == pytest.approx(expected, abs=1e-7)
-            assert way.pairs.count(1) <= most
+            assert way.pairs.count(1) <= maximum
             assert len(set(way.inner)) == len(way.inner) == len(way.links) - 1

@@ -92,8 +92,8 @@ def test_what_must_be_made_in_time_is_less_with_time(line):
     # Without stock all swaps fall into [10, 10.5], rounded outwards to [9.75, 10.75]: 1 + 4 x 1 tokens.
     assert found.time_without_stock == 4
     life_s = reach.life_s(0.7, 2)
-    most = 1.0 + 4.0 * (0.25 * (math.ceil(10.5 / 0.25 + 1e-5) - math.floor((10.0 - life_s) / 0.25)))
-    assert found.time_without_stock < found.time <= most
+    maximum = 1.0 + 4.0 * (0.25 * (math.ceil(10.5 / 0.25 + 1e-5) - math.floor((10.0 - life_s) / 0.25)))
+    assert found.time_without_stock < found.time <= maximum
 
 
 def test_a_diamond_is_filled_on_both_sides_and_one_path_each_is_no_bound():
@@ -115,7 +115,7 @@ def test_a_diamond_is_filled_on_both_sides_and_one_path_each_is_no_bound():
             hardware=SourceLink(fibre=Fibre(fixed_loss_db=1.0, loss_db_per_km=0.1), fresh_fidelity=0.96)
         ),
         demand=Demand(
-            classes=(RequestClass(application="qkd", share=1.0, target_fidelity=0.7, patience_s=9.0),),
+            classes=(RequestClass(application="qkd", fraction=1.0, target_fidelity=0.7, patience_s=9.0),),
             weights="endpoints",
             rate_hz=50.0,
         ),

@@ -46,11 +46,11 @@ def hops_of(network: Network) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("least", "most"), [(1, 1), (2, 4), (3, 99)])
-def test_all_pairs_within_reach_weigh_alike_and_no_other(least: int, most: int) -> None:
+def test_all_pairs_within_reach_weigh_alike_and_no_other(minimum: int, maximum: int) -> None:
     network = mesh_network(1)
     hops = hops_of(network)
-    weights = neighbourhood_weights(network, Neighbourhood(min_hops=least, max_hops=most), seed=1)
-    assert np.array_equal(weights, ((hops >= least) & (hops <= most)).astype(float))
+    weights = neighbourhood_weights(network, Neighbourhood(min_hops=minimum, max_hops=maximum), seed=1)
+    assert np.array_equal(weights, ((hops >= minimum) & (hops <= maximum)).astype(float))
 
 
 @pytest.mark.parametrize("seed", range(4))

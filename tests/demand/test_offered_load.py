@@ -76,7 +76,7 @@ def carried(tables: Tables, *, served_fraction: float) -> float:
     place = {pair: link for link, (a, b) in enumerate(ends) for pair in ((a, b), (b, a))}
     graph = networkx.Graph(ends)
     kinds = [(pair, pairs) for pair in combinations(range(count), 2) for pairs in (1, 2)]
-    share = np.array([0.75 if pairs == 1 else 0.25 for _, pairs in kinds]) / (count * (count - 1) / 2)
+    fraction = np.array([0.75 if pairs == 1 else 0.25 for _, pairs in kinds]) / (count * (count - 1) / 2)
     rows = len(kinds) + lines + 2 * count + 1
     columns = []
     for kind, ((source, destination), pairs) in enumerate(kinds):
@@ -92,7 +92,7 @@ def carried(tables: Tables, *, served_fraction: float) -> float:
             column[len(kinds) + link] = -links["success_probability"][link]
             column[len(kinds) + lines + node] = 1.0
             columns.append(column)
-    columns.append(np.concatenate([-share, np.zeros(lines + 2 * count), [served_fraction]]))
+    columns.append(np.concatenate([-fraction, np.zeros(lines + 2 * count), [served_fraction]]))
     limits = np.zeros(rows)
     limits[len(kinds) + lines : -1] = np.concatenate([nodes["source_rate_hz"], nodes["repeater_rate_hz"]])
     aim = np.append(np.zeros(len(columns) - 1), -1.0)
@@ -112,7 +112,7 @@ def test_the_recorded_rate_is_the_share_of_a_programme_with_every_path(seed, ser
 
 @pytest.mark.parametrize("seed", range(5))
 def test_half_the_share_is_half_the_rate(seed) -> None:
-    full, half = (load_of(mesh(f"demand.load_factor={share}"), seed=seed) for share in (0.9, 0.45))
+    full, half = (load_of(mesh(f"demand.load_factor={fraction}"), seed=seed) for fraction in (0.9, 0.45))
     assert full.capacity_hz == half.capacity_hz
     assert full.rate_hz == 2.0 * half.rate_hz
     assert full.peak_rate_hz == pytest.approx(0.9 * full.capacity_hz)

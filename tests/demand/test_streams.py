@@ -14,7 +14,7 @@ from scipy import stats
 
 from physics.hardware import DepolarisingMemory, NodeHardware
 from physics.interface import CompiledLink
-from qdpem.demand.bursts import covered_share, draw_bursts, draw_phases, inside, regions
+from qdpem.demand.bursts import covered_fraction, draw_bursts, draw_phases, inside, regions
 from qdpem.demand.requests import Arrivals, Requests
 from qdpem.demand.streams import generate_arrivals, pair_weights
 from qdpem.errors import ScenarioError
@@ -33,8 +33,8 @@ from qdpem.scenario.schema import (
 )
 
 HARDWARE = NodeHardware(memory=DepolarisingMemory(depolarising_s=1.0))
-TELEPORTATION = RequestClass(application="teleportation", share=3.0, target_fidelity=0.7, patience_s=1.0)
-QKD = RequestClass(application="qkd", share=1.0, target_fidelity=0.88, patience_s=2.5, pairs=4)
+TELEPORTATION = RequestClass(application="teleportation", fraction=3.0, target_fidelity=0.7, patience_s=1.0)
+QKD = RequestClass(application="qkd", fraction=1.0, target_fidelity=0.88, patience_s=2.5, pairs=4)
 ALPHA = 1e-5
 
 
@@ -195,16 +195,16 @@ def test_counts_inside_and_outside_bursts_keep_the_ratio_peak_to_low():
 def test_the_long_run_mean_rate_is_what_the_demand_says(jitter_s, duration_s, peak):
     """Mean over 400 seeds of the share of 10 periods spent in bursts; 5 standard errors either way."""
     bursts = Bursts(regions=1, period_s=20.0, duration_s=duration_s, jitter_s=jitter_s, peak=peak)
-    shares = []
+    fractions = []
     for seed in range(400):
         drawn = draw_bursts(bursts, draw_phases(bursts, seed=seed), start_s=0.0, end_s=200.0, seed=seed)
-        shares.append(np.diff(np.clip(drawn[:, 1:], 0.0, 200.0)).sum() / 200.0)
-    error = np.std(shares) / np.sqrt(len(shares)) + 1e-12
-    assert abs(np.mean(shares) - covered_share(bursts)) < 5.0 * error
+        fractions.append(np.diff(np.clip(drawn[:, 1:], 0.0, 200.0)).sum() / 200.0)
+    error = np.std(fractions) / np.sqrt(len(fractions)) + 1e-12
+    assert abs(np.mean(fractions) - covered_fraction(bursts)) < 5.0 * error
     scenario = asking(bursts=bursts)
     arrivals = generate_arrivals(scenario, asked_network(), seed=1)
-    share = covered_share(bursts)
-    assert arrivals.low * (1.0 - share) + arrivals.high * share == pytest.approx(1.0)
+    fraction = covered_fraction(bursts)
+    assert arrivals.low * (1.0 - fraction) + arrivals.high * fraction == pytest.approx(1.0)
     assert arrivals.low >= 0.0
 
 

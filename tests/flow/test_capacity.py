@@ -118,7 +118,7 @@ def test_chain_of_two_links(source_hz, repeater_hz, success, swap_success, expec
     bound = flow_bound(network, [asks(0, 2, 100.0)])
     assert bound.delivered_hz == pytest.approx(expected_hz, abs=1e-9)
     assert bound.bound_hz == pytest.approx(expected_hz, abs=1e-6)
-    assert bound.share == pytest.approx(expected_hz / 100.0, abs=1e-8)
+    assert bound.fraction == pytest.approx(expected_hz / 100.0, abs=1e-8)
 
 
 def test_diamond_takes_both_ways_and_both_loads_are_full():
@@ -166,9 +166,9 @@ def test_what_nothing_can_serve_counts_as_offered():
     network = made_network([(0, 1)], source_hz=(3, 3), repeater_hz=(0, 0))
     hopeless = Commodity(source=0, destination=1, rate_hz=1.0, options=())
     bound = flow_bound(network, [hopeless, asks(0, 1, 1.0)])
-    assert (bound.offered_hz, bound.share) == pytest.approx((2.0, 0.5))
+    assert (bound.offered_hz, bound.fraction) == pytest.approx((2.0, 0.5))
     assert flow_bound(network, [hopeless]).bound_hz == 0.0
-    assert flow_bound(network, []).share == 1.0
+    assert flow_bound(network, []).fraction == 1.0
 
 
 @pytest.mark.parametrize("swap_success", [1.0, 0.8, 0.3])
@@ -215,7 +215,7 @@ def test_it_does_not_matter_in_which_unit_rates_are_given():
         repeater_rate_hz=network.repeater_rate_hz * 1e-6,
     )
     slow = [replace(one, rate_hz=one.rate_hz * 1e-6) for one in classes]
-    assert flow_bound(small, slow).share == pytest.approx(flow_bound(network, classes).share, rel=1e-6)
+    assert flow_bound(small, slow).fraction == pytest.approx(flow_bound(network, classes).fraction, rel=1e-6)
 
 
 def test_a_network_of_the_size_of_germany50(capsys):
@@ -228,8 +228,8 @@ def test_a_network_of_the_size_of_germany50(capsys):
         success=draw.uniform(0.01, 0.2, 100),
     )
     kinds = [
-        RequestClass(application="teleportation", share=share, target_fidelity=target, patience_s=1.0)
-        for share, target in ((0.5, 0.6), (0.3, 0.8), (0.2, 0.88))
+        RequestClass(application="teleportation", fraction=fraction, target_fidelity=target, patience_s=1.0)
+        for fraction, target in ((0.5, 0.6), (0.3, 0.8), (0.2, 0.88))
     ]
     weights = draw.uniform(0.0, 1.0, (50, 50))
     np.fill_diagonal(weights, 0.0)
@@ -245,7 +245,7 @@ def test_a_network_of_the_size_of_germany50(capsys):
             end="",
         )
     assert bound.bound_hz - bound.delivered_hz <= 2e-6 * bound.bound_hz
-    assert 0.0 < bound.share < 1.0
+    assert 0.0 < bound.fraction < 1.0
 
 
 @pytest.mark.parametrize(
@@ -282,9 +282,9 @@ def test_no_bell_diagonal_chain_beats_hops_within(seed):
 def test_mean_classes_merge_what_is_served_alike():
     network = made_network([(0, 1), (1, 2)], source_hz=(1, 1, 1), repeater_hz=(1, 1, 1))
     kinds = [
-        RequestClass(application="teleportation", share=1.0, target_fidelity=0.6, patience_s=1.0),
-        RequestClass(application="computing", share=1.0, target_fidelity=0.7, patience_s=9.0),
-        RequestClass(application="qkd", share=2.0, target_fidelity=0.97, patience_s=1.0, pairs=4),
+        RequestClass(application="teleportation", fraction=1.0, target_fidelity=0.6, patience_s=1.0),
+        RequestClass(application="computing", fraction=1.0, target_fidelity=0.7, patience_s=9.0),
+        RequestClass(application="qkd", fraction=2.0, target_fidelity=0.97, patience_s=1.0, pairs=4),
     ]
     weights = np.array([[0.0, 0.3, 0.2], [0.3, 0.0, 0.0], [0.2, 0.0, 0.0]])
     classes = mean_commodities(kinds, network, weights, rate_hz=10.0, plans=[LinkPlan(fidelity=0.98)])
@@ -301,7 +301,7 @@ def test_mean_classes_merge_what_is_served_alike():
 
 def test_a_plan_that_costs_more_and_reaches_no_further_is_left_out():
     network = made_network([(0, 1), (1, 2)], source_hz=(1, 1, 1), repeater_hz=(1, 1, 1))
-    kind = RequestClass(application="qkd", share=1.0, target_fidelity=0.97, patience_s=1.0)
+    kind = RequestClass(application="qkd", fraction=1.0, target_fidelity=0.97, patience_s=1.0)
     plans = [
         LinkPlan(fidelity=0.999, pairs_per_link=2.0),
         LinkPlan(fidelity=0.98),

@@ -51,7 +51,7 @@ def random_case(seed: int) -> tuple[Network, list[Commodity]]:
     return network, classes
 
 
-def used_shares(network: Network, classes: Sequence[Commodity], mix: PathMixSolution) -> float:
+def used_fractions(network: Network, classes: Sequence[Commodity], mix: PathMixSolution) -> float:
     """The largest load of a repeater, or of a link that has both its sources for itself."""
     links, swaps = np.zeros(network.link_count), np.zeros(network.node_count)
     for one, ways in zip(classes, mix.ways, strict=True):
@@ -73,7 +73,7 @@ def test_without_a_cost_of_waiting_it_is_the_flow_bound_path_by_path(seed):
     assert mix.offered_hz == pytest.approx(bound.offered_hz)
     assert mix.gap <= 1e-6 * mix.delivered_hz
     assert sum(way.rate_hz for ways in mix.ways for way in ways) == pytest.approx(mix.delivered_hz, rel=1e-6)
-    assert used_shares(network, classes, mix) <= 1.0 + 1e-6
+    assert used_fractions(network, classes, mix) <= 1.0 + 1e-6
 
 
 @pytest.mark.parametrize("cost_per_s", [0.0, 0.1])

@@ -127,7 +127,7 @@ def test_at_the_capacity_the_flow_bound_serves_just_that_share(seed):
 
     def served(rate_hz: float) -> float:
         scaled = [replace(one, rate_hz=one.rate_hz * rate_hz / total_hz) for one in classes]
-        return flow_bound(network, scaled).share
+        return flow_bound(network, scaled).fraction
 
     assert served(capacity_hz) == pytest.approx(0.8, abs=2e-6)
     assert served(0.9 * capacity_hz) > 0.8 > served(1.1 * capacity_hz)

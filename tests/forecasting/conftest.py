@@ -44,8 +44,8 @@ def _make(
     for region in range(regions):
         begin = phase_s[region] + k * period_s + jitter_s * generator.standard_normal(len(k))
         bursts += [(region, start, start + duration_s) for start in np.sort(begin).tolist()]
-    share = duration_s / period_s
-    low = (1.0 - peak * share) / (1.0 - share)
+    fraction = duration_s / period_s
+    low = (1.0 - peak * fraction) / (1.0 - fraction)
     region = np.arange(len(rates_hz)) % regions
     times, sources = [], []
     for node, rate in enumerate(rates_hz.tolist()):

@@ -7,7 +7,7 @@ import pytest
 
 from qdpem.demand.bursts import draw_bursts
 from qdpem.errors import QdpemError
-from qdpem.forecasting.oracles import ClairvoyantForecast, FilterForecast
+from qdpem.forecasting.oracles import ClairvoyantForecast, BayesFilterForecast
 from qdpem.policy.interface import ForecastContext
 from qdpem.scenario.schema import Bursts
 
@@ -31,7 +31,7 @@ def forecast_at(factory, arrivals, steps, **given):
     return oracle.forecast()
 
 
-def simulated_shares(arrivals, region, now_s, *, horizon, draws, generator):
+def simulated_fractions(arrivals, region, now_s, *, horizon, draws, generator):
     """Shares [draws, H] of coming steps inside bursts, those not yet begun drawn anew, but after now."""
     own = arrivals.bursts_s[arrivals.bursts_s[:, 0] == region]
     begun = own[own[:, 1] <= now_s, 1]
@@ -60,10 +60,10 @@ def test_filter_is_the_mean_over_all_ways_the_bursts_may_go_on(make_arrivals):
     L = np.log(2 * 4 * len(times) * 8 / 1e-3)
     uncertain = 0
     for steps in times:
-        made = forecast_at(FilterForecast, arrivals, steps)
+        made = forecast_at(BayesFilterForecast, arrivals, steps)
         for region in range(4):
             p = (made[region] - arrivals.low) / (arrivals.high - arrivals.low)
-            drawn = simulated_shares(
+            drawn = simulated_fractions(
                 arrivals, region, float(steps), horizon=8, draws=draws, generator=generator
             )
             variance = np.maximum(p * (1.0 - p), 0.0)
@@ -77,14 +77,14 @@ def test_filter_without_jitter_is_the_true_expectation(make_arrivals):
     arrivals = make_arrivals(seed=5, rates_hz=RATES_HZ, jitter_s=0.0)
     for steps in (0, 1, 17, 100):
         truth = arrivals.expected_counts(start_s=0.5 * steps, step_s=0.5, steps=6).T
-        made = forecast_at(FilterForecast, arrivals, steps, horizon=6, step_s=0.5)
+        made = forecast_at(BayesFilterForecast, arrivals, steps, horizon=6, step_s=0.5)
         assert made == pytest.approx(truth, abs=1e-8)
 
 
 def test_filter_is_unbiased_over_a_long_run(make_arrivals):
     """Mean of forecast minus truth, 180 origins: |t| < 4.5 over 40 regions, false alarm 6e-5."""
     arrivals = make_arrivals(seed=6, rates_hz=np.ones(40), regions=40, history_s=64.0, end_s=1264.0)
-    oracle = FilterForecast()
+    oracle = BayesFilterForecast()
     oracle.reset(context_of(arrivals, horizon=4))
     truth = arrivals.expected_counts(start_s=0.0, step_s=1.0, steps=1264)
     gaps = []
@@ -103,7 +103,7 @@ def test_filter_does_not_see_bursts_that_have_not_begun(make_arrivals):
         moved[later, 1:] += 0.7
         blind = replace(arrivals, bursts_s=moved, requests=arrivals.history)
         assert np.array_equal(
-            forecast_at(FilterForecast, arrivals, steps), forecast_at(FilterForecast, blind, steps)
+            forecast_at(BayesFilterForecast, arrivals, steps), forecast_at(BayesFilterForecast, blind, steps)
         )
 
 
@@ -111,8 +111,8 @@ def test_filter_does_not_see_that_a_running_burst_will_be_joined_by_the_next(mak
     arrivals = make_arrivals(seed=7, rates_hz=np.ones(1), regions=1, history_s=1.0, end_s=40.0)
     alone = replace(arrivals, phase_s=np.zeros(1), bursts_s=np.array([[0.0, -1.0, 7.0]]))
     joined = replace(alone, bursts_s=np.array([[0.0, -1.0, 14.0]]))
-    assert np.array_equal(forecast_at(FilterForecast, alone, 2), forecast_at(FilterForecast, joined, 2))
-    assert forecast_at(FilterForecast, joined, 9)[0, 3] > forecast_at(FilterForecast, alone, 9)[0, 3] * (
+    assert np.array_equal(forecast_at(BayesFilterForecast, alone, 2), forecast_at(BayesFilterForecast, joined, 2))
+    assert forecast_at(BayesFilterForecast, joined, 9)[0, 3] > forecast_at(BayesFilterForecast, alone, 9)[0, 3] * (
         1.0 + 1e-9
     )
 
@@ -130,7 +130,7 @@ def test_filter_of_steady_demand_is_its_rate(make_arrivals):
         high=1.0,
         region=np.zeros(5, dtype=np.int64),
     )
-    assert np.array_equal(forecast_at(FilterForecast, steady, 3), np.repeat(RATES_HZ[:, None], 8, axis=1))
+    assert np.array_equal(forecast_at(BayesFilterForecast, steady, 3), np.repeat(RATES_HZ[:, None], 8, axis=1))
 
 
 def test_clairvoyant_is_exact(make_arrivals):
@@ -145,7 +145,7 @@ def test_clairvoyant_is_exact(make_arrivals):
                 assert made[node, ahead] == inside.sum()
 
 
-@pytest.mark.parametrize("factory", [FilterForecast, ClairvoyantForecast])
+@pytest.mark.parametrize("factory", [BayesFilterForecast, ClairvoyantForecast])
 def test_an_oracle_needs_the_truth_and_keeps_its_clock(factory, make_arrivals):
     with pytest.raises(QdpemError, match="must be given the truth"):
         factory().reset(ForecastContext(node_count=2, step_s=1.0, horizon_steps=3, seed=1))
@@ -175,7 +175,7 @@ def switching_arrivals(make_arrivals, bursts, *, seed, end_s=400.0):
     )
 
 
-def switched_shares(on, *, horizon, draws, generator):
+def switched_fractions(on, *, horizon, draws, generator):
     """Shares [draws, H] of the steps to come in which a process that is `on` now is on, drawn anew."""
     covered, now_s, on = np.zeros((draws, horizon + 1)), np.zeros(draws), np.full(draws, on)
     while (now_s < horizon).any():
@@ -200,8 +200,8 @@ def test_filter_of_memoryless_bursts_is_the_mean_over_all_ways_to_go_on(make_arr
         if on in seen:
             continue
         seen.add(on)
-        p = (forecast_at(FilterForecast, arrivals, steps)[1] - arrivals.low) / (arrivals.high - arrivals.low)
-        drawn = switched_shares(on, horizon=8, draws=draws, generator=generator)
+        p = (forecast_at(BayesFilterForecast, arrivals, steps)[1] - arrivals.low) / (arrivals.high - arrivals.low)
+        drawn = switched_fractions(on, horizon=8, draws=draws, generator=generator)
         stray = np.sqrt(2.0 * p * (1.0 - p) * L / draws) + L / (3.0 * draws)
         assert (np.abs(drawn.mean(axis=0) - p) <= stray).all()
     assert seen == {True, False}
@@ -215,14 +215,14 @@ def test_filter_without_a_calendar_is_unbiased_and_does_not_see_what_has_not_beg
     for seed in range(40):
         arrivals = switching_arrivals(make_arrivals, bursts, seed=seed)
         truth = arrivals.expected_counts(start_s=0.0, step_s=1.0, steps=400)
-        made = [forecast_at(FilterForecast, arrivals, steps) for steps in range(0, 380, 19)]
+        made = [forecast_at(BayesFilterForecast, arrivals, steps) for steps in range(0, 380, 19)]
         gaps.append(np.mean([one - truth[19 * k : 19 * k + 8].T for k, one in enumerate(made)]))
         later = arrivals.bursts_s.copy()
         later[:, 1:] += 0.7 * (later[:, 1:] > 190.0)
         # Followers repeat the leader, so what region 0 did long ago is all that may tell.
         later[later[:, 0] > 0, 1:] += 0.7 if bursts.timing == "cascading" else 0.0
         blind = replace(arrivals, bursts_s=later, requests=arrivals.history)
-        assert np.array_equal(made[10], forecast_at(FilterForecast, blind, 190))
+        assert np.array_equal(made[10], forecast_at(BayesFilterForecast, blind, 190))
     assert abs(np.mean(gaps)) < 4.5 * np.std(gaps, ddof=1) / np.sqrt(len(gaps))
 
 
@@ -230,6 +230,6 @@ def test_filter_of_a_cascade_knows_what_comes_within_the_lag(make_arrivals):
     arrivals = switching_arrivals(make_arrivals, CASCADING, seed=5)
     truth = arrivals.expected_counts(start_s=0.0, step_s=1.0, steps=400)
     for steps in range(0, 380, 7):
-        made = forecast_at(FilterForecast, arrivals, steps)
+        made = forecast_at(BayesFilterForecast, arrivals, steps)
         for region, known in ((1, 3), (2, 6)):
             assert made[region, :known] == pytest.approx(truth[steps : steps + known, region], abs=1e-9)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qdpem.forecasting.oracles import FilterForecast
-from qdpem.forecasting.shuffled import ShuffledFilterForecast, ShuffledForecast
+from qdpem.forecasting.oracles import BayesFilterForecast
+from qdpem.forecasting.shuffled import ShuffledBayesFilterForecast, ShuffledForecast
 from qdpem.policy.interface import ForecastContext
 
 RATES_HZ = np.array([0.5, 1.0, 2.0, 0.0, 4.0, 3.0, 1.5, 2.5])
@@ -45,7 +45,7 @@ def told(forecaster, arrivals, **options) -> np.ndarray:
 def test_levels_are_right_swings_are_true_and_times_are_wrong(arrivals) -> None:
     """Steps drawn alike make the correlation with the truth that of two unrelated series, about
     N(0, 1/236) for each of 7 nodes: beyond 0.3 (4.6 sigma) once in 30,000."""
-    true, shuffled = told(FilterForecast(), arrivals), told(ShuffledFilterForecast(), arrivals)
+    true, shuffled = told(BayesFilterForecast(), arrivals), told(ShuffledBayesFilterForecast(), arrivals)
     late, asked = slice(64, None), RATES_HZ > 0.0
     for node in np.flatnonzero(asked).tolist():
         right, wrong = true[late, node, 0], shuffled[late, node, 0]
@@ -57,17 +57,17 @@ def test_levels_are_right_swings_are_true_and_times_are_wrong(arrivals) -> None:
 
 
 def test_a_forecast_asked_twice_is_the_same_and_another_seed_shuffles_otherwise(arrivals) -> None:
-    one, two = told(ShuffledFilterForecast(), arrivals), told(ShuffledFilterForecast(), arrivals)
+    one, two = told(ShuffledBayesFilterForecast(), arrivals), told(ShuffledBayesFilterForecast(), arrivals)
     np.testing.assert_array_equal(one, two)
-    assert (told(ShuffledFilterForecast(), arrivals, seed=2) != one).any()
-    forecaster = begun(ShuffledFilterForecast(), arrivals)
+    assert (told(ShuffledBayesFilterForecast(), arrivals, seed=2) != one).any()
+    forecaster = begun(ShuffledBayesFilterForecast(), arrivals)
     np.testing.assert_array_equal(forecaster.forecast(), forecaster.forecast())
 
 
 def test_no_node_keeps_its_own_forecast(arrivals) -> None:
     """With one forecast so far, made at t = 0, each node has another's, scaled to its own mean."""
-    forecaster = begun(ShuffledFilterForecast(), arrivals)
-    true = begun(FilterForecast(), arrivals).forecast()
+    forecaster = begun(ShuffledBayesFilterForecast(), arrivals)
+    true = begun(BayesFilterForecast(), arrivals).forecast()
     mean = counted(arrivals)[0].mean(axis=0)
     shapes = {node: true[node] / mean[node] for node in range(len(RATES_HZ)) if mean[node] > 0.0}
     for node in shapes:
@@ -78,11 +78,11 @@ def test_no_node_keeps_its_own_forecast(arrivals) -> None:
 
 
 def test_a_saved_state_goes_on_alike(arrivals) -> None:
-    used = begun(ShuffledFilterForecast(), arrivals)
+    used = begun(ShuffledBayesFilterForecast(), arrivals)
     counts = counted(arrivals, 40)[1]
     for row in counts[:20]:
         used.update(row)
-    other = begun(ShuffledFilterForecast(), arrivals)
+    other = begun(ShuffledBayesFilterForecast(), arrivals)
     other.load_state(used.state())
     np.testing.assert_array_equal(other.forecast(), used.forecast())
     for row in counts[20:]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qdpem.errors import QdpemError
-from qdpem.forecasting.simple import GRID, LEAST_RATE, ConstantForecast, EwmaForecast, NoForecast
+from qdpem.forecasting.simple import GRID, MIN_RATE, ConstantForecast, EwmaForecast, NoForecast
 from qdpem.policy.interface import ForecastContext
 
 CONTEXT = ForecastContext(node_count=3, step_s=1.0, horizon_steps=4, seed=1)
@@ -58,7 +58,7 @@ def test_ewma_chooses_the_constant_of_least_one_step_deviance():
         for smoothing in GRID:
             level, total = history[:, node].mean(), 0.0
             for count in history[:, node]:
-                mean = max(level, LEAST_RATE)
+                mean = max(level, MIN_RATE)
                 total += mean - count * np.log(mean)
                 level += smoothing * (count - level)
             deviances.append(total)

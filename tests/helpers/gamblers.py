@@ -40,8 +40,8 @@ class Gambler:
         messages = self._draws.random((len(observations), 1))
         return Decisions(allocations=tuple(made), discards=tuple(discards), messages=messages)
 
-    def _happens(self, chance: float) -> bool:
-        return bool(self._draws.random() < chance)
+    def _happens(self, probability: float) -> bool:
+        return bool(self._draws.random() < probability)
 
     def _serve(self, observation: Observation) -> Iterator[Allocation]:
         for place, request in enumerate(observation.request_id[0].tolist()):

@@ -32,7 +32,7 @@ def make_scenario(level: str = "events") -> Scenario:
         ),
         demand=Demand(
             rate_hz=3.0,
-            classes=(RequestClass(application="qkd", share=1.0, target_fidelity=0.9, patience_s=1.0),),
+            classes=(RequestClass(application="qkd", fraction=1.0, target_fidelity=0.9, patience_s=1.0),),
         ),
         window=Window(warm_up_s=1.0, measured_s=9.0),
         record=Recording(level=level),

@@ -51,9 +51,9 @@ def made_network(
         delay_s=np.zeros(links),
         links=tuple(
             CompiledLink(
-                success_probability=float(chance), attempt_period_s=0.0, fresh=None, source_limited=True
+                success_probability=float(probability), attempt_period_s=0.0, fresh=None, source_limited=True
             )
-            for chance in np.broadcast_to(success, links)
+            for probability in np.broadcast_to(success, links)
         ),
         hardware=(hardware,) * nodes,
     )

@@ -18,7 +18,7 @@ repeater_rate_hz = { low = 2.0, high = 10.0 }
 hardware = { memory = { kind = "depolarising", depolarising_s = inf } }
 [demand]
 rate_hz = 5.0
-classes = [{ application = "teleportation", share = 1.0, target_fidelity = 0.7, patience_s = 1.0 }]
+classes = [{ application = "teleportation", fraction = 1.0, target_fidelity = 0.7, patience_s = 1.0 }]
 """
 
 

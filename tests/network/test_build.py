@@ -15,7 +15,7 @@ from qdpem.network.build import (
     build_physics,
     network_warnings,
     unserved_demand,
-    unserved_share,
+    unserved_fraction,
 )
 from qdpem.network.routing import Path, Routes
 from qdpem.scenario.load import load_scenario, parse_scenario
@@ -48,8 +48,8 @@ def of_line(*overrides: str) -> Scenario:
         nodes.hardware.memory = { depolarising_s = 60.0 }
         demand.rate_hz = 5.0
         demand.classes = [
-          { application = "teleportation", share = 0.75, target_fidelity = 0.7, patience_s = 1.0 },
-          { application = "qkd", share = 0.25, target_fidelity = 0.88, patience_s = 1.0 },
+          { application = "teleportation", fraction = 0.75, target_fidelity = 0.7, patience_s = 1.0 },
+          { application = "qkd", fraction = 0.25, target_fidelity = 0.88, patience_s = 1.0 },
         ]
         """,
         overrides=overrides,
@@ -102,8 +102,8 @@ def test_lengths_are_scaled_and_have_a_least() -> None:
     scaled = build_graph(of_line("topology.length_scale=0.5"), seed=0)
     assert scaled.length_km.tolist() == [5.0] * 3
     assert scaled.x_km.tolist() == [0.0, 5.0, 10.0, 15.0]
-    least = build_graph(of_line("topology.length_scale=0.001", "topology.min_length_km=0.2"), seed=0)
-    assert least.length_km.tolist() == [0.2] * 3
+    minimum = build_graph(of_line("topology.length_scale=0.001", "topology.min_length_km=0.2"), seed=0)
+    assert minimum.length_km.tolist() == [0.2] * 3
 
 
 def test_links_are_sorted_with_their_lengths(tmp_path: FilePath) -> None:
@@ -186,32 +186,32 @@ def test_demand_that_nothing_can_serve_has_a_share() -> None:
         weights=weights,
         classes=scenario.demand.classes,
     )
-    assert (first.share, first.pairs, first.example) == (pytest.approx(2 / 12), 1, ("n0", "n3"))
-    assert (second.share, second.pairs) == (pytest.approx(6 / 12), 3)
+    assert (first.fraction, first.pairs, first.example) == (pytest.approx(2 / 12), 1, ("n0", "n3"))
+    assert (second.fraction, second.pairs) == (pytest.approx(6 / 12), 3)
     assert str(first) == (
         "nothing can serve 16.7% of the teleportation demand at fidelity 0.7: 1 node pair (for one, n0 - n3)"
     )
-    share = unserved_share(
+    fraction = unserved_fraction(
         network,
         routes=Routes(network),
         can_serve=can_serve,
         weights=weights,
         classes=scenario.demand.classes,
     )
-    assert share == pytest.approx(0.75 * 2 / 12 + 0.25 * 6 / 12)
+    assert fraction == pytest.approx(0.75 * 2 / 12 + 0.25 * 6 / 12)
 
 
 def test_a_silent_link_serves_nothing() -> None:
     scenario = of_line("nodes.source_rate_hz=0")
     network = build_network(scenario, LossOnly(), seed=0)  # type: ignore[arg-type]
-    share = unserved_share(
+    fraction = unserved_fraction(
         network,
         routes=Routes(network),
         can_serve=lambda path, kind: True,
         weights=np.ones((4, 4)) - np.eye(4),
         classes=scenario.demand.classes,
     )
-    assert share == 1.0
+    assert fraction == 1.0
 
 
 DIRECT = "kind='direct',success_probability=0.2"

@@ -31,7 +31,7 @@ def bare_network(
 ) -> Network:
     """With sources of one attempt per second, so that a link makes twice its success probability."""
     nodes = len(graph.node_names)
-    chances = [0.5] * len(graph.length_km) if success_probability is None else success_probability
+    probabilities = [0.5] * len(graph.length_km) if success_probability is None else success_probability
     return Network(
         graph=graph,
         source_rate_hz=np.ones(nodes),
@@ -43,8 +43,10 @@ def bare_network(
         remote_storage_quota=0.25,
         delay_s=graph.length_km / 2e5 + 1e-5,
         links=tuple(
-            CompiledLink(success_probability=chance, attempt_period_s=1.0, fresh=None, source_limited=True)
-            for chance in chances
+            CompiledLink(
+                success_probability=probability, attempt_period_s=1.0, fresh=None, source_limited=True
+            )
+            for probability in probabilities
         ),
         hardware=(),
     )
@@ -83,7 +85,7 @@ def by_brute_force(
     usable = whole.subgraph(kept)
     if not nx.has_path(usable, source, destination):
         return []
-    least = nx.shortest_path_length(usable, source, destination)
+    minimum = nx.shortest_path_length(usable, source, destination)
 
     def by_hops(nodes: list[int]) -> tuple[int, float, tuple[int, ...]]:
         return len(nodes), round(nx.path_weight(usable, nodes, "length"), 9), tuple(nodes)
@@ -95,7 +97,7 @@ def by_brute_force(
     wanted = count - count // 2
     few: list[list[int]] = []
     for nodes in nx.shortest_simple_paths(usable, source, destination):
-        if len(nodes) > least + 1 + extra_hops or (len(few) >= wanted and len(nodes) > len(few[-1])):
+        if len(nodes) > minimum + 1 + extra_hops or (len(few) >= wanted and len(nodes) > len(few[-1])):
             break
         few.append(nodes)
     few = sorted(few, key=by_hops)[:wanted]
@@ -111,7 +113,7 @@ def by_brute_force(
         for nodes in nx.shortest_simple_paths(working, source, destination, weight=work_s):
             if light and len(light) >= count // 2 and by_work(nodes)[0] > by_work(light[-1])[0]:
                 break
-            if len(nodes) <= least + 1 + extra_hops and nodes not in few:
+            if len(nodes) <= minimum + 1 + extra_hops and nodes not in few:
                 light.append(nodes)
     light = sorted(light, key=by_work)[: count // 2]
     return [tuple(nodes) for nodes in sorted(few + light, key=by_hops)]
@@ -129,9 +131,11 @@ def networks(draw: st.DrawFn) -> Network:
     # A few equal lengths, so that ties are tried; 0.1 does not add up exactly in binary.
     lengths = draw(st.lists(st.sampled_from([0.1, 0.2, 0.3, 7.0]), min_size=len(ends), max_size=len(ends)))
     rates = draw(st.lists(st.sampled_from([0.0, 1.0, 1.0, 4.0]), min_size=nodes, max_size=nodes))
-    chances = draw(st.lists(st.sampled_from([0.0, 0.125, 0.5, 0.5]), min_size=len(ends), max_size=len(ends)))
+    probabilities = draw(
+        st.lists(st.sampled_from([0.0, 0.125, 0.5, 0.5]), min_size=len(ends), max_size=len(ends))
+    )
     graph = graph_of(nodes, ends, lengths)
-    return bare_network(graph, repeater_rate_hz=rates, success_probability=chances)
+    return bare_network(graph, repeater_rate_hz=rates, success_probability=probabilities)
 
 
 @settings(max_examples=150, deadline=None)
@@ -290,7 +294,7 @@ def test_a_mesh_of_a_thousand_nodes_is_safe(monkeypatch: pytest.MonkeyPatch) -> 
     wide = [routes.paths(source, destination) for source, destination in near + far]
     assert (time.process_time() - started) / len(near + far) < 0.05
     # With a tenth of the bound the answers are the same: the bound is not what stops the search.
-    monkeypatch.setattr("qdpem.network.routing._MOST_EXPANSIONS", 2000)
+    monkeypatch.setattr("qdpem.network.routing._MAX_EXPANSIONS", 2000)
     assert [Routes(network).paths(source, destination) for source, destination in near[:10]] == wide[:10]
     for source, destination in near[:3]:
         brute = by_brute_force(network, source, destination, count=8, extra_hops=3)

@@ -93,9 +93,9 @@ def test_uniform_graphs_join_every_pair_equally_often() -> None:
         first, second = uniform(parameters, stream=np.random.default_rng(seed)).link_ends.T
         counts[first, second] += 1
     # Of 45 pairs 30 are joined; nearly every draw is connected, which thus moves hardly any chance.
-    share = 30 / 45
+    fraction = 30 / 45
     seen = counts[np.triu_indices(10, k=1)]
-    assert np.abs(seen - 2000 * share).max() < 5.1 * math.sqrt(2000 * share * (1 - share))
+    assert np.abs(seen - 2000 * fraction).max() < 5.1 * math.sqrt(2000 * fraction * (1 - fraction))
 
 
 def test_a_hopeless_uniform_graph_says_what_would_connect_it() -> None:

@@ -33,20 +33,20 @@ def link_usage(context: Context, *, learning_rate: float = 0.05) -> LinkUsage:
 def test_probabilities_by_hand() -> None:
     kept = link_usage(small_context())
     site = np.array([0])
-    assert kept.chance[0].tolist() == pytest.approx([1 / 3, 1 / 3, 0.0, 0.0, 1 / 3])
+    assert kept.probability[0].tolist() == pytest.approx([1 / 3, 1 / 3, 0.0, 0.0, 1 / 3])
     kept.learn(site, 0)
     kept.used[0, 1] = True
     kept.learn(site, 1)
     after = np.array([1 / 3, 1 / 3 + 0.05, 0.0, 0.0, 1 / 3]) / 1.05
-    assert kept.chance[0] == pytest.approx(after)
+    assert kept.probability[0] == pytest.approx(after)
     kept.learn(site, 1)
-    assert kept.chance[0] == pytest.approx(after)
+    assert kept.probability[0] == pytest.approx(after)
     kept.learn(site, 2)
-    assert kept.chance[0] == pytest.approx((after + np.array([0, 0, 0, 0, 0.05])) / 1.05)
+    assert kept.probability[0] == pytest.approx((after + np.array([0, 0, 0, 0, 0.05])) / 1.05)
     kept.used[0, :2] = True
-    before = kept.chance[0].copy()
+    before = kept.probability[0].copy()
     kept.learn(site, 3)
-    assert kept.chance[0] == pytest.approx((before + np.array([0.05, 0.05, 0, 0, 0])) / 1.1)
+    assert kept.probability[0] == pytest.approx((before + np.array([0.05, 0.05, 0, 0, 0])) / 1.1)
 
 
 def test_the_stationary_share_is_that_of_use() -> None:
@@ -56,14 +56,14 @@ def test_the_stationary_share_is_that_of_use() -> None:
     (200 periods: 1.05^-200 < 1e-4). Bound: 4 standard deviations, false alarm 2e-4 over three shares.
     """
     kept = link_usage(small_context())
-    site, share, periods = 4, np.array([0.6, 0.3, 0.1, 0.0]), 20_000
+    site, fraction, periods = 4, np.array([0.6, 0.3, 0.1, 0.0]), 20_000
     total = np.zeros(5)
-    for period, place in enumerate(stream(3, "use").choice(4, size=periods + 200, p=share)):
+    for period, place in enumerate(stream(3, "use").choice(4, size=periods + 200, p=fraction)):
         kept.used[site, place] = True
         kept.learn(np.array([site]), period)
-        total += kept.chance[site] * (period >= 200)
-    error = 4.0 * np.sqrt(share * (1 - share) / periods)
-    assert (np.abs(total[:4] / periods - share)[:3] <= error[:3] + 1e-4).all()
+        total += kept.probability[site] * (period >= 200)
+    error = 4.0 * np.sqrt(fraction * (1 - fraction) / periods)
+    assert (np.abs(total[:4] / periods - fraction)[:3] <= error[:3] + 1e-4).all()
     assert total[3:].max() / periods < 1e-3
 
 

@@ -70,34 +70,34 @@ def test_a_pair_is_counted_on_only_while_the_path_still_meets_its_target() -> No
     weight = (4.0 * context.estimates.fidelity(path, age_s=0.3) - 1.0) / 3.0
     link = next(p for p in context.routes.paths(*path.nodes[:2]) if p.hops == 1)
     fresh = (4.0 * context.estimates.fidelity(link) - 1.0) / 3.0
-    least = (3.0 * fresh * ((4.0 * 0.7 - 1.0) / 3.0) / weight + 1.0) / 4.0
+    minimum = (3.0 * fresh * ((4.0 * 0.7 - 1.0) / 3.0) / weight + 1.0) / 4.0
     ends = path.nodes[:2]
-    assert plan_for(context, {ends: [least + 1e-6]}).taken == ((ends, least + 1e-6),)
-    assert plan_for(context, {ends: [least - 1e-6]}).taken == ()
+    assert plan_for(context, {ends: [minimum + 1e-6]}).taken == ((ends, minimum + 1e-6),)
+    assert plan_for(context, {ends: [minimum - 1e-6]}).taken == ()
 
 
 def test_every_link_has_at_most_one_keeper_and_no_quota_is_passed() -> None:
     network = small_context().network
     quota = np.floor(network.remote_storage_quota * network.memories)
-    for most in (0, 1, 2, 9):
-        kept = keepers(network, most=most)
+    for maximum in (0, 1, 2, 9):
+        kept = keepers(network, maximum=maximum)
         assert np.all(kept.sum(axis=0) <= quota)
         assert np.all((kept == 0) | (kept.T == 0))
         assert np.all((kept == 0) | network.adjacent)
-        assert kept.max() <= most
-    assert (keepers(network, most=1) > 0).sum() == network.link_count
+        assert kept.max() <= maximum
+    assert (keepers(network, maximum=1) > 0).sum() == network.link_count
     tight = replace(network, remote_storage_quota=1.0 / 16.0)
-    assert keepers(tight, most=1).sum() == 9
+    assert keepers(tight, maximum=1).sum() == 9
 
 
-@pytest.mark.parametrize("share", [1.0 / 16.0, 0.125, 0.25])
-def test_no_link_has_a_second_pair_where_another_could_have_its_first(share: float) -> None:
-    network = replace(small_context().network, remote_storage_quota=share)
-    first = keepers(network, most=1)
-    assert np.array_equal(keepers(network, most=4) > 0, first > 0)
-    assert keepers(network, most=4).max() == (1 if share < 0.125 else 2 if share < 0.25 else 4)
+@pytest.mark.parametrize("fraction", [1.0 / 16.0, 0.125, 0.25])
+def test_no_link_has_a_second_pair_where_another_could_have_its_first(fraction: float) -> None:
+    network = replace(small_context().network, remote_storage_quota=fraction)
+    first = keepers(network, maximum=1)
+    assert np.array_equal(keepers(network, maximum=4) > 0, first > 0)
+    assert keepers(network, maximum=4).max() == (1 if fraction < 0.125 else 2 if fraction < 0.25 else 4)
     # All that a quota has left is given in the end.
-    spare = np.floor(share * network.memories) - keepers(network, most=99).sum(axis=0)
+    spare = np.floor(fraction * network.memories) - keepers(network, maximum=99).sum(axis=0)
     assert np.all((spare == 0) | (first.sum(axis=0) == 0))
 
 
@@ -179,11 +179,11 @@ def test_what_links_cannot_reach_is_distilled_end_to_end() -> None:
 
 
 @settings(deadline=None, max_examples=40)
-@given(use=st.floats(0.05, 2.0), most=st.integers(1, 6))
+@given(use=st.floats(0.05, 2.0), maximum=st.integers(1, 6))
 def test_the_nth_pair_is_kept_where_as_many_come_as_likely_as_one_comes_for_the_first(
-    use: float, most: int
+    use: float, maximum: int
 ) -> None:
-    means = stocking_means(use, most)
+    means = stocking_means(use, maximum)
     assert means[0] == use
     for n, mean in enumerate(means.tolist(), start=1):
         assert poisson.sf(n - 1, mean) == pytest.approx(-math.expm1(-use), rel=1e-9)

@@ -136,9 +136,9 @@ def test_a_run_that_stopped_is_followed_as_far_as_it_goes(tmp_path: Path) -> Non
     assert found.compared + found.unknown == found.pairs
 
 
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.35, 0.7, 0.97])
+@pytest.mark.parametrize("fraction", [0.02, 0.3, 0.35, 0.7, 0.97])
 @pytest.mark.parametrize("together", [True, False])
-def test_rows_cut_off_anywhere_accuse_nobody(tmp_path: Path, share: float, together: bool) -> None:
+def test_rows_cut_off_anywhere_accuse_nobody(tmp_path: Path, fraction: float, together: bool) -> None:
     """All tables cut at one share of their rows, or `allocations` alone: what is left agrees."""
     record = write(tmp_path / "run.h5", **DISTILLED)
 
@@ -146,13 +146,13 @@ def test_rows_cut_off_anywhere_accuse_nobody(tmp_path: Path, share: float, toget
         file.attrs.modify("complete", 0)
         for table in ("pairs", "allocations") if together else ("allocations",):
             for data in file[table].values():
-                data.resize(int(share * len(data)), axis=0)
+                data.resize(int(fraction * len(data)), axis=0)
 
     found = audit(tamper(record, cut), against="pauli")
     assert found.passed, found.findings[:3]
     assert found.compared + found.unknown == found.pairs
     assert found.compared > 0
-    assert together or share > 0.9 or found.unknown > 0
+    assert together or fraction > 0.9 or found.unknown > 0
 
 
 def test_a_limit_takes_whole_stories_and_the_same_ones_again(tmp_path: Path) -> None:

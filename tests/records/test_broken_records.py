@@ -135,8 +135,8 @@ def test_files_that_are_no_record_are_refused_in_a_sentence(tmp_path: Path) -> N
         open_record(path)
     write_record(path)
     whole = path.read_bytes()
-    for share in (0.2, 0.5, 0.9, 0.999):
-        path.write_bytes(whole[: int(share * len(whole))])
+    for fraction in (0.2, 0.5, 0.9, 0.999):
+        path.write_bytes(whole[: int(fraction * len(whole))])
         with pytest.raises(RecordError, match="is cut off"):
             open_record(path)
     path.write_bytes(whole)

@@ -161,8 +161,8 @@ def test_a_grid_has_a_cell_for_each_combination_with_its_keys_set() -> None:
         ("demand.rate_hz = [1.0, 2.0]", "its dotted key in quotes"),
         ("size = [25, 50]", "study.sweep.size.0: 25 is not allowed; should be a table of dotted keys"),
         ('"demand.rates_hz" = [1.0]', "demand.rates_hz: is not a known key"),
-        ('"demand.classes.7.share" = [1.0]', "demand.classes: has 2 items; '7' is not one of 0 to 1"),
-        ('"demand.classes.0.share" = [0.7]', "the shares sum to 1.2"),
+        ('"demand.classes.7.fraction" = [1.0]', "demand.classes: has 2 items; '7' is not one of 0 to 1"),
+        ('"demand.classes.0.fraction" = [0.7]', "the shares sum to 1.2"),
     ],
 )
 def test_a_wrong_grid_is_told_when_the_file_is_read(axis: str, words: str) -> None:

@@ -108,7 +108,7 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
             "1.5 is not allowed; should be less than or equal to 1",
         ),
         (
-            "demand={classes=[{application='computing',share=1.0,target_fidelity=0.6,patience_s=1.0}]}",
+            "demand={classes=[{application='computing',fraction=1.0,target_fidelity=0.6,patience_s=1.0}]}",
             "demand",
             "it says neither rate_hz nor load_factor; should say one of them",
         ),
@@ -150,7 +150,7 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
         ),
         ("demand.classes=[]", "demand.classes", "[] is not allowed; should have at least 1 item"),
         ("nodes=3", "nodes", "3 is not allowed; should be a table with"),
-        ("demand.classes.0.share=0.5", "demand.classes", "the shares sum to 0.5; should sum to 1"),
+        ("demand.classes.0.fraction=0.5", "demand.classes", "the shares sum to 0.5; should sum to 1"),
         (
             "topology.parameters.nods=4",
             "topology.parameters.nods",
@@ -208,7 +208,7 @@ def test_missing_folder_and_binary_files_are_sentences(tmp_path: Path) -> None:
     [
         ("nodes.memories", "", "'nodes.memories' is not an override"),
         ("nodes..memories=3", "", "'nodes..memories=3' is not an override"),
-        ("demand.classes.1.share=1", "demand.classes", "has 1 items; '1' is not one of 0 to 0"),
+        ("demand.classes.1.fraction=1", "demand.classes", "has 1 items; '1' is not one of 0 to 0"),
         ("demand.rate_hz.low=1", "demand.rate_hz", "is 5.0, which has no 'low'"),
     ],
 )
@@ -264,7 +264,7 @@ def test_all_that_makes_no_sense_is_reported_at_once() -> None:
         "physics.model=quantum",
         "topology.kind=ring",
         "demand.classes.0.application=qkd",
-        "demand.classes.0.share=0.9",
+        "demand.classes.0.fraction=0.9",
     )
     assert set(found) == {
         "physics.model",

@@ -48,9 +48,9 @@ class Reference:
         size = len(self._states)
         matrix = np.eye(size)
         for row, outcomes in enumerate(self._outcomes):
-            for chance, pairs, _ in outcomes:
+            for probability, pairs, _ in outcomes:
                 if pairs in self._states:
-                    matrix[row, self._states[pairs]] -= chance
+                    matrix[row, self._states[pairs]] -= probability
         return float(np.linalg.solve(matrix, np.ones(size))[0])
 
     def weight(self) -> float:
@@ -67,11 +67,11 @@ class Reference:
         }
         matrix, known = np.eye(len(index)), np.zeros(len(index))
         for state, row in self._states.items():
-            for chance, pairs, sources in self._outcomes[row]:
+            for probability, pairs, sources in self._outcomes[row]:
                 done = pairs not in self._states
                 for chosen in [(0,)] if done else _subsets(range(len(pairs))):
                     used = tuple(sorted(itertools.chain.from_iterable(sources[one] for one in chosen)))
-                    place, value = index[state, used], chance * self.decay ** len(used)
+                    place, value = index[state, used], probability * self.decay ** len(used)
                     if done:
                         known[place] += value
                     else:
@@ -110,14 +110,18 @@ class Reference:
         covered = {hop for first, last, _ in state for hop in range(first, last)}
         bare = [hop for hop in range(self.links) if hop not in covered]
         for made in _subsets(bare):
-            chance = self.p ** len(made) * (1.0 - self.p) ** (len(bare) - len(made))
+            probability = self.p ** len(made) * (1.0 - self.p) ** (len(bare) - len(made))
             pairs = sorted(kept + [(hop, hop + 1, 0, ()) for hop in made])
-            for share, left in self._swapped(pairs):
+            for fraction, left in self._swapped(pairs):
                 if left and left[0][:2] == (0, self.links):
-                    yield chance * share, (left[0][:3],), (left[0][3],)
+                    yield probability * fraction, (left[0][:3],), (left[0][3],)
                 else:
                     left = [one for one in left if one[2] < self.cutoff]
-                    yield chance * share, tuple(one[:3] for one in left), tuple(one[3] for one in left)
+                    yield (
+                        probability * fraction,
+                        tuple(one[:3] for one in left),
+                        tuple(one[3] for one in left),
+                    )
 
     def _swapped(self, pairs):
         if self.order == "asap":
@@ -129,9 +133,11 @@ class Reference:
         for left, right in itertools.pairwise(pairs):
             if left[1] == right[0] and self._due(left, right):
                 rest = [one for one in pairs if one not in (left, right)]
-                for share, more in ((self.swap, [_joined([left, right])]), (1.0 - self.swap, [])):
-                    if share > 0.0:
-                        yield from ((share * part, end) for part, end in self._swapped(sorted(rest + more)))
+                for fraction, more in ((self.swap, [_joined([left, right])]), (1.0 - self.swap, [])):
+                    if fraction > 0.0:
+                        yield from (
+                            (fraction * part, end) for part, end in self._swapped(sorted(rest + more))
+                        )
                 return
         yield 1.0, pairs
 
@@ -140,10 +146,10 @@ class Reference:
             yield 1.0, []
             return
         whole = self.swap ** (len(runs[0]) - 1)
-        for share, rest in self._runs(runs[1:]):
-            yield share * whole, [_joined(runs[0]), *rest]
+        for fraction, rest in self._runs(runs[1:]):
+            yield fraction * whole, [_joined(runs[0]), *rest]
             if whole < 1.0:
-                yield share * (1.0 - whole), rest
+                yield fraction * (1.0 - whole), rest
 
     def _due(self, left, right) -> bool:
         """Halves of the path that are whole, or the next link after all from the source."""

@@ -176,7 +176,7 @@ def _demand(drawn, rate_hz) -> Demand:
     classes = tuple(
         RequestClass(
             application=application,
-            share=1.0 / len(drawn),
+            fraction=1.0 / len(drawn),
             target_fidelity=target,
             patience_s=patience_s,
             pairs=pairs,

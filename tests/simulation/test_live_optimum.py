@@ -96,7 +96,7 @@ hardware = { memory = { kind = "depolarising", depolarising_s = 60.0 } }
 [demand]
 rate_hz = 12.0
 weights = "endpoints"
-classes = [ { application = "teleportation", share = 1.0, target_fidelity = 0.7, patience_s = 3.0 } ]
+classes = [ { application = "teleportation", fraction = 1.0, target_fidelity = 0.7, patience_s = 3.0 } ]
 [forecasting]
 history_s = 20
 [window]
@@ -106,14 +106,14 @@ measured_s = 50
 
 
 @pytest.mark.parametrize(
-    ("arm", "least_hz", "most_hz"),
+    ("arm", "min_hz", "max_hz"),
     [
         ("local-expected-delay", 0.9 * 3.0, 3.0),
         ("central-expected-delay", 0.95 * 3.0, 3.0),
         ("local-minhop", 0.9, 2.0),
     ],
 )
-def test_a_diamond_gives_what_both_its_repeaters_give(arm: str, least_hz: float, most_hz: float) -> None:
+def test_a_diamond_gives_what_both_its_repeaters_give(arm: str, min_hz: float, max_hz: float) -> None:
     """Two ways of two links, over repeaters of 1 and 2 swaps/s: 3/s; minimum hops takes one of them.
 
     Each bucket in use holds one token at the start, beside what comes in 50 s.
@@ -122,24 +122,24 @@ def test_a_diamond_gives_what_both_its_repeaters_give(arm: str, least_hz: float,
     network = network_of(scenario, repeater_rate_hz=np.array([2.0, 1.0, 2.0, 2.0]))
     run = simulate(scenario, Arm(name=arm), seed=1, network=network)
     buckets = 1 if arm == "local-minhop" else 2
-    assert least_hz <= delivered_hz(run, start_s=1.0, end_s=51.0) <= most_hz + buckets / 50.0
+    assert min_hz <= delivered_hz(run, start_s=1.0, end_s=51.0) <= max_hz + buckets / 50.0
 
 
 # One link with stock. Pairs come at MADE_HZ while one is wanted, requests at ASKED_HZ, a pair is good LIFE_S;
 # a request that finds none gets one only if made in time. Each delivery earns 1, an expired pair costs WASTE.
-MADE_HZ, ASKED_HZ, LIFE_S, PATIENCE_S, WASTE, MOST = 1.0, 0.5, 4.0, 0.08, 0.5, 3
+MADE_HZ, ASKED_HZ, LIFE_S, PATIENCE_S, WASTE, MAXIMUM = 1.0, 0.5, 4.0, 0.08, 0.5, 3
 STEP_S = 0.1
 
 
 class StockByEnds:
     """The decision process of that link in steps of STEP_S: states are ages in steps, oldest first."""
 
-    def __init__(self, *, most: int, life_s: float, waste: float) -> None:
-        self.most, self.waste = most, waste
+    def __init__(self, *, maximum: int, life_s: float, waste: float) -> None:
+        self.maximum, self.waste = maximum, waste
         self.oldest = round(life_s / STEP_S)
         self.states = [
             ages
-            for count in range(most + 1)
+            for count in range(maximum + 1)
             for ages in combinations_with_replacement(range(self.oldest - 1, -1, -1), count)
         ]
         self.index = {ages: place for place, ages in enumerate(self.states)}
@@ -157,19 +157,19 @@ class StockByEnds:
         for asked in (False, True):
             left = kept[1:] if asked else kept
             earned = (1.0 if kept else at_once) if asked else 0.0
-            made = (*left, 0) if len(left) < self.most else left
+            made = (*left, 0) if len(left) < self.maximum else left
             places.append([self.index[left], self.index[made]])
             rewards.append([earned - waste] * 2)
         return places, rewards
 
     def gain_hz(self, *, base: int | None = None) -> float:
         """Reward per second of filling up to `base`, or of the best rule: relative value iteration."""
-        chance = np.array([1.0 - self.asked, self.asked])
+        probability = np.array([1.0 - self.asked, self.asked])
         value = np.zeros(len(self.states))
         for _ in range(20_000):
             later = self.reward + value[self.next]
-            idle = later[:, :, 0] @ chance
-            busy = ((1.0 - self.made) * later[:, :, 0] + self.made * later[:, :, 1]) @ chance
+            idle = later[:, :, 0] @ probability
+            busy = ((1.0 - self.made) * later[:, :, 0] + self.made * later[:, :, 1]) @ probability
             best = np.maximum(idle, busy) if base is None else np.where(self.count < base, busy, idle)
             change = best - value
             value = best - best[0]
@@ -180,12 +180,12 @@ class StockByEnds:
 
 @pytest.fixture(scope="module")
 def shelf() -> StockByEnds:
-    return StockByEnds(most=MOST, life_s=LIFE_S, waste=WASTE)
+    return StockByEnds(maximum=MAXIMUM, life_s=LIFE_S, waste=WASTE)
 
 
 def test_the_decision_process_agrees_with_a_closed_form() -> None:
     """One pair that hardly ages lies ready for the share m/(m + a) of the time (two-state chain)."""
-    found = StockByEnds(most=1, life_s=100.0, waste=0.0).gain_hz(base=1)
+    found = StockByEnds(maximum=1, life_s=100.0, waste=0.0).gain_hz(base=1)
     there = MADE_HZ / (MADE_HZ + ASKED_HZ)
     at_once = -math.expm1(-MADE_HZ * PATIENCE_S)
     # Steps of 0.1 s allow one event each: a few per cent.
@@ -239,10 +239,10 @@ def test_base_stock_of_one_link_is_near_the_best_rule_and_its_best_level_is_the_
     scenario = replace(scenario, control=replace(scenario.control, decision_epoch_s=0.2))
     arms = [
         Arm(name="local-stock", pregeneration="link", parameters={**rules, "link_base_stock_level": base})
-        for base in range(MOST + 1)
+        for base in range(MAXIMUM + 1)
     ]
     found = [score(simulate(scenario, arm, seed=2), measured_s=measured_s) for arm in arms]
-    levels = [shelf.gain_hz(base=base) / ASKED_HZ for base in range(MOST + 1)]
+    levels = [shelf.gain_hz(base=base) / ASKED_HZ for base in range(MAXIMUM + 1)]
     assert int(np.argmax(found)) == int(np.argmax(levels)) == 2
     best = shelf.gain_hz() / ASKED_HZ
     assert max(levels) <= best
@@ -266,7 +266,7 @@ rate_hz = 10.0
 weights = "neighbourhood"
 neighbourhood = { min_hops = 2, max_hops = 4, peers = 2 }
 bursts = { regions = 2, period_s = 16.0, duration_s = 4.0 }
-classes = [ { application = "teleportation", share = 1.0, target_fidelity = 0.7, patience_s = 1.0 } ]
+classes = [ { application = "teleportation", fraction = 1.0, target_fidelity = 0.7, patience_s = 1.0 } ]
 [forecasting]
 history_s = 60
 [window]

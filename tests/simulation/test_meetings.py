@@ -39,7 +39,7 @@ from tests.helpers.watching import watch
 
 def _line(nodes=3, *, hop_km=0.1, q=1.0, cutoff_s=None, per_link=None, topology=None, **request) -> Scenario:
     """Perfect fibre, sources of 50 Hz, one request at t = 0 between the ends of a line unless said."""
-    asked = {"application": "teleportation", "share": 1.0, "target_fidelity": 0.51, "patience_s": 1e4}
+    asked = {"application": "teleportation", "fraction": 1.0, "target_fidelity": 0.51, "patience_s": 1e4}
     hardware = NodeHardware(memory=DepolarisingMemory(depolarising_s=0.05), swap_success_probability=q)
     return Scenario(
         name="line",
@@ -123,16 +123,16 @@ _BLIND_ARM = Arm(name="local-minhop", pregeneration="end-to-end")
 class Blind:
     """Serves every request over the shortest path, whatever its fidelity; stocks `order` first, if given.
 
-    With an order it waits until a pair is in stock whose age is at least `least_age_s`.
+    With an order it waits until a pair is in stock whose age is at least `min_age_s`.
     """
 
     name = "blind"
     acts_every_epoch = True
     message_width = 0
 
-    def __init__(self, *, plan=None, order=(), path=(), least_age_s=0.0) -> None:
+    def __init__(self, *, plan=None, order=(), path=(), min_age_s=0.0) -> None:
         self._plan, self._order, self._path = plan or Plan(), order, path
-        self._least_age_s = least_age_s
+        self._min_age_s = min_age_s
         self._ordered = False
 
     def reset(self, context) -> None:
@@ -145,7 +145,7 @@ class Blind:
             if self._order and site == self._order[0] and not self._ordered:
                 self._ordered = True
                 made.append(self._allocation(self._order, purpose="stock", expires_s=15.0))
-            aged = (observation.stock_ready[0] == 1) & (observation.stock_age_s[0] >= self._least_age_s)
+            aged = (observation.stock_ready[0] == 1) & (observation.stock_age_s[0] >= self._min_age_s)
             for place, request in enumerate(observation.request_id[0].tolist()):
                 if request >= 0 and (not self._order or aged.any()):
                     ends = (
@@ -202,7 +202,7 @@ def test_a_stocked_pair_that_reaches_the_cut_off_before_the_grant_is_back_is_mad
     cutoff_s, delay_s = 0.2, 300.0 / 2e5
     line = _line(hop_km=300.0, cutoff_s=cutoff_s, persistence=persistence, patience_s=0.7)
     scenario = _stable(line, epoch_s=2e-4, measured_s=0.7)
-    policy = Blind(order=(0, 1), least_age_s=cutoff_s - 2.5e-3)
+    policy = Blind(order=(0, 1), min_age_s=cutoff_s - 2.5e-3)
     pairs = _watched(scenario, policy)["pairs"]
     first = pairs["pair"] == 0
     assert pairs["end"][first] == PAIR_OUTCOMES.index("expired")
@@ -213,7 +213,7 @@ def test_a_stocked_pair_that_reaches_the_cut_off_before_the_grant_is_back_is_mad
 
 def test_a_stocked_pair_older_than_the_cut_off_is_left_on_the_shelf():
     scenario = _stable(_line(cutoff_s=0.2, patience_s=1.9), epoch_s=0.01)
-    tables = _watched(scenario, Blind(order=(0, 1), least_age_s=0.3))
+    tables = _watched(scenario, Blind(order=(0, 1), min_age_s=0.3))
     pairs = tables["pairs"]
     assert pairs["end"][pairs["owner"] == 0].tolist() == [PAIR_OUTCOMES.index("live")]
     assert (pairs["end"] == PAIR_OUTCOMES.index("delivered")).sum() == 1

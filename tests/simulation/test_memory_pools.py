@@ -31,7 +31,7 @@ OWN = replace(GRID, memories_per_link=4, memories=4 * np.array([len(around) for 
 @given(data=st.data(), network=st.sampled_from((GRID, OWN)))
 def test_pools_count_what_is_taken_and_given(data, network):
     """Any sequence of grants and returns: all or none, never overdrawn, a node's free are its pools' free."""
-    memories = Memories(network, headroom_share=0.25)
+    memories = Memories(network, headroom_fraction=0.25)
     ends = [(node, link) for node, around in enumerate(network.neighbours) for _, link in around]
     size = 16 if network is GRID else 4
     assert {memories.pool(node, link) for node, link in ends} == set(range(memories.pools))

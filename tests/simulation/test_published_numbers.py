@@ -99,8 +99,8 @@ def test_what_a_failed_swap_loses_is_made_anew_in_qubits_that_are_free(line, arr
                 strict=True,
             )
         )
-        most = (1, 2, 1) if 1.0 <= observations.time_s <= 2.0 else (0, 0, 0)
-        assert all(0 <= count <= most[node] for node, count in held.items())
+        maximum = (1, 2, 1) if 1.0 <= observations.time_s <= 2.0 else (0, 0, 0)
+        assert all(0 <= count <= maximum[node] for node, count in held.items())
     assert tables["requests"]["outcome"].tolist() == [REQUEST_OUTCOMES.index("expired")]
 
 

@@ -250,7 +250,7 @@ class Shelf:
         self.network = small_network(self.physics)
         self.clock, self.rows = Clock(), []
         self.ledger = Ledger(self.network, self.physics, self.rows.append)
-        self.memories = Memories(self.network, headroom_share=0.25)
+        self.memories = Memories(self.network, headroom_fraction=0.25)
         self.stock = Stock(
             network=self.network,
             clock=self.clock,

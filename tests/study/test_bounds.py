@@ -17,7 +17,7 @@ from qdpem.metrics.deliveries import deliveries
 from qdpem.records.reader import open_record
 from qdpem.scenario.schema import Scenario
 from qdpem.study.analysis.metric_formats import BOUND_HEADINGS, BOUND_SHARES
-from qdpem.study.bounds import BoundTask, read_bounds, with_shares, write_bounds
+from qdpem.study.bounds import BoundTask, read_bounds, with_bound_fractions, write_bounds
 from qdpem.study.plan import without_study
 from qdpem.study.progress import StudyProgress
 from qdpem.study.report.terminal import print_study
@@ -57,19 +57,19 @@ def test_time_bounds_are_told_too_and_found_once(small_scenario: Scenario, tmp_p
 def test_bounds_are_the_last_rows_of_tables(small_scenario: Scenario, tmp_path: Path) -> None:
     timed = replace(small_scenario, study=replace(small_scenario.study, bounds="time"))
     result = study(timed, directory=tmp_path)
-    shares = {
+    fractions = {
         name: sum(getattr(one, name) / one.asked for one in result.bounds.values()) / 3
         for name in ("flow", "time", "time_without_stock")
     }
-    assert {name: most.estimate for name, most in result.most().items()} == pytest.approx(shares)
+    assert {name: maximum.estimate for name, maximum in result.maximum().items()} == pytest.approx(fractions)
     page = result.report.read_text(encoding="utf-8")
     footer = page[page.index("<tfoot>") : page.index("</tfoot>")]
     text = printed(result)
-    for name, share in shares.items():
+    for name, fraction in fractions.items():
         assert f"at most ({BOUND_HEADINGS[name]})" in footer
         assert f"({BOUND_HEADINGS[name]})" in text
-        assert f"{share:.3f}" in footer
-        assert f"{share:.3f}" in text
+        assert f"{fraction:.3f}" in footer
+        assert f"{fraction:.3f}" in text
 
 
 def test_progress_is_told_while_bounds_are_worked_out(small_scenario: Scenario, tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_share_above_one_is_called_a_fault(finished_study, tmp_path: Path) -> 
     task = BoundTask(scenario=alone, seed=seed, kind="flow", path=tmp_path / f"bounds/{seed}.json")
     write_bounds(task, replace(find_bounds(alone, seed=seed, kind="flow"), flow=1.0))
     outcomes = [one for one in finished_study.outcomes if one.seed == seed]
-    found = with_shares(
+    found = with_bound_fractions(
         outcomes,
         seeds=[seed],
         scenario=alone,

@@ -26,15 +26,15 @@ def test_the_plan_of_the_default_budget() -> None:
     assert (plan.held_out, plan.search_runs, plan.runs) == (8, 48, 64)
 
 
-@given(budget=st.integers(8, 3000), seeds=st.integers(4, 100), most=st.none() | st.integers(2, 200))
-def test_every_plan_keeps_to_its_budget_and_seeds(budget: int, seeds: int, most: int | None) -> None:
-    plan = plan_halving(budget, seeds=seeds, most=most)
+@given(budget=st.integers(8, 3000), seeds=st.integers(4, 100), maximum=st.none() | st.integers(2, 200))
+def test_every_plan_keeps_to_its_budget_and_seeds(budget: int, seeds: int, maximum: int | None) -> None:
+    plan = plan_halving(budget, seeds=seeds, maximum=maximum)
     assert plan.runs <= budget
     assert plan.held_out >= 2
     assert plan.rungs[-1].seeds + plan.held_out <= seeds
     counts = [rung.candidates for rung in plan.rungs]
     assert counts == sorted(counts, reverse=True)
-    assert 2 <= counts[-1] <= counts[0] <= (most or budget)
+    assert 2 <= counts[-1] <= counts[0] <= (maximum or budget)
     sizes = [rung.seeds for rung in plan.rungs]
     assert sizes == sorted(sizes)
     assert sizes[0] >= 2
@@ -51,9 +51,9 @@ def test_every_plan_keeps_to_its_budget_and_seeds(budget: int, seeds: int, most:
         (64, 100, 1, "there are 1 candidates; it needs two or more"),
     ],
 )
-def test_too_little_is_a_sentence(budget: int, seeds: int, most: int | None, words: str) -> None:
+def test_too_little_is_a_sentence(budget: int, seeds: int, maximum: int | None, words: str) -> None:
     with pytest.raises(StudyError, match=words):
-        plan_halving(budget, seeds=seeds, most=most)
+        plan_halving(budget, seeds=seeds, maximum=maximum)
 
 
 def test_candidates_lie_in_the_space_the_defaults_first_and_more_are_the_same_and_some() -> None:

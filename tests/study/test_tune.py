@@ -23,20 +23,20 @@ BUDGET = 24
 
 
 class Picky(LocalMinimumHop):
-    """Serves a `share` of the requests, by their ids: the best share is 1 by construction."""
+    """Serves a `fraction` of the requests, by their ids: the best share is 1 by construction."""
 
     @dataclass(frozen=True, kw_only=True)
     class Parameters(MinimumHopParameters):
-        share: float = tunable(0.3, low=0.0, high=1.0)
+        fraction: float = tunable(0.3, low=0.0, high=1.0)
         storage_fraction: float = MinimumHopParameters.storage_fraction
         fails_above: float = 2.0
 
     def act(self, observations: Observation) -> Decisions:
-        if self._parameters.share > self._parameters.fails_above:
+        if self._parameters.fraction > self._parameters.fails_above:
             raise PolicyError("share is too high")
         made = super().act(observations).allocations
-        share = 100.0 * self._parameters.share
-        return Decisions(allocations=tuple(one for one in made if 37 * one.request % 100 < share))
+        fraction = 100.0 * self._parameters.fraction
+        return Decisions(allocations=tuple(one for one in made if 37 * one.request % 100 < fraction))
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_better_parameter_is_found_and_beats_the_defaults_on_seeds_held_out(
     found = run(small_scenario, picky, tmp_path, on_plan=told.append)
     assert told == [found.plan]
     assert found.made == found.plan.runs <= BUDGET
-    assert found.winner.values["share"] > 0.7
+    assert found.winner.values["fraction"] > 0.7
     assert found.verdict is not None
     assert found.verdict.clear
     assert found.verdict.difference.estimate > 0.2
@@ -66,16 +66,16 @@ def test_a_better_parameter_is_found_and_beats_the_defaults_on_seeds_held_out(
     assert set(found.seeds) | set(found.held_out) <= set(range(100))
     assert found.chosen.arm == replace(picky, parameters=dict(found.winner.values))
     assert found.defaults in found.finalists
-    assert found.defaults.values == {"share": 0.3}
+    assert found.defaults.values == {"fraction": 0.3}
 
 
 def test_what_other_arms_of_the_rule_have_is_tried(small_scenario, picky, tmp_path) -> None:
-    other = Arm(name="other", policy="local-minhop", parameters={"share": 0.987})
+    other = Arm(name="other", policy="local-minhop", parameters={"fraction": 0.987})
     stranger = Arm(name="local-expected-delay", parameters={"max_unloaded_delay": 1.1})
     table = replace(small_scenario.study, arms=(stranger, other, Arm(name="picky", policy="local-minhop")))
     found = run(replace(small_scenario, study=table), picky, tmp_path, budget=8)
     assert found.plan.rungs[0].candidates == 2
-    assert found.winner.values == {"share": 0.987}
+    assert found.winner.values == {"fraction": 0.987}
 
 
 def test_the_winner_is_the_best_of_the_last_rung_by_its_own_trials(small_scenario, picky, tmp_path) -> None:
@@ -123,7 +123,7 @@ def test_a_candidate_that_fails_is_out_and_told(small_scenario, picky, tmp_path)
     found = run(small_scenario, arm, tmp_path)
     assert found.faults
     assert all("share is too high" in fault for fault in found.faults)
-    assert 0.3 < found.winner.values["share"] <= 0.6
+    assert 0.3 < found.winner.values["fraction"] <= 0.6
     with pytest.raises(StudyError, match=r"the defaults themselves fail:\n.*share is too high"):
         run(small_scenario, replace(picky, parameters={"fails_above": 0.2}), tmp_path)
 
@@ -161,17 +161,17 @@ def made_tuning(small_scenario, *, winner: list[float], defaults: list[float]) -
     from qdpem.study.analysis.metric_formats import DELIVERY
     from qdpem.study.tuning.halving import plan_halving
 
-    def candidate(share: float, values: list[float]) -> Candidate:
+    def candidate(fraction: float, values: list[float]) -> Candidate:
         trials = {seed: Trial(value=value, contention=1.0, wall_s=1.0) for seed, value in enumerate(values)}
         return Candidate(
-            values={"share": share}, arm=Arm(name="x", parameters={"share": share}), trials=trials
+            values={"fraction": fraction}, arm=Arm(name="x", parameters={"fraction": fraction}), trials=trials
         )
 
     best = candidate(0.9, [0.8, 0.81, 0.82, 0.83, *winner])
     first = candidate(0.3, [0.7, 0.71, 0.72, 0.73, *defaults])
     return Tuning(
         arm=Arm(name="x"),
-        space={"share": Range(0.0, 1.0)},
+        space={"fraction": Range(0.0, 1.0)},
         plan=plan_halving(24, seeds=100),
         measure=DELIVERY,
         defaults=first,
@@ -202,9 +202,9 @@ def test_what_the_held_out_seeds_say_is_what_is_said(small_scenario) -> None:
 @pytest.mark.parametrize(
     ("space", "said"),
     [
-        (Range(0.0, 1.0), "share = 0.9 of 0 to 1"),
-        (Range(0.85, 4.0), "share = 0.9 of 0.85 to 4"),
-        (Range(0.1, 1.0, log=True), "share = 0.9 of 0.1 to 1"),
+        (Range(0.0, 1.0), "fraction = 0.9 of 0 to 1"),
+        (Range(0.85, 4.0), "fraction = 0.9 of 0.85 to 4"),
+        (Range(0.1, 1.0, log=True), "fraction = 0.9 of 0.1 to 1"),
         (Range(0.1, 2.0), ""),
         (Range(0.01, 2.0, log=True), ""),
     ],
@@ -213,7 +213,7 @@ def test_a_parameter_chosen_at_an_end_of_its_range_is_told(small_scenario, space
     from qdpem.cli.tune import sentences
 
     clear = made_tuning(small_scenario, winner=[0.75, 0.78, 0.76, 0.78], defaults=[0.70, 0.72, 0.71, 0.73])
-    told = sentences(replace(clear, space={"share": space}))[2:]
+    told = sentences(replace(clear, space={"fraction": space}))[2:]
     assert told == [f"At an end of where it was looked for: {said}. Better may lie beyond."] * bool(said)
 
 

@@ -20,7 +20,7 @@ from qdpem.policies.dpem.slots import SLOTS, Slot, SlotFinder
 from qdpem.policy.interface import FREE_MEMORIES, Allocation, Context, Floats, Ints, Observation
 from qdpem.scenario.schema import PREGENERATIONS
 
-LEAST_LIFE_S = 0.2
+MIN_LIFE_S = 0.2
 """Stock that would be useless sooner than this is not offered."""
 
 
@@ -116,7 +116,7 @@ class CandidateBuilder:
         feasible = (static[:, :, COLUMNS["feasible"]] > 0) & free[:, None]
         elementary, remote = (self._rights >= PREGENERATIONS.index(name) for name in ("link", "end-to-end"))
         room = np.array([slot.may_order for slot in slots])
-        lasting = static[:, :, COLUMNS["life_s"]] >= LEAST_LIFE_S
+        lasting = static[:, :, COLUMNS["life_s"]] >= MIN_LIFE_S
         right = np.where(hops > 1, remote, elementary)
         stockable = feasible & lasting & right & room[:, None]
         stockable[:, 0] = (

@@ -40,7 +40,7 @@ _NAMED = {name: column for column, name in enumerate(FEATURES)}
 _EPOCH = REASONS.index("epoch")
 
 
-def share(value: Floats) -> Floats:
+def squash(value: Floats) -> Floats:
     """x / (1 + x): any number of 0 or more onto [0, 1)."""
     bounded: Floats = value / (1.0 + value)
     return bounded
@@ -123,10 +123,10 @@ class FeatureEncoder:
             table[:, :, _NAMED[name]] = own[:, column, None]
         table[:, :, _NAMED["stock_held"]] = np.array([slot.held / BASE_STOCK for slot in slots])[:, None]
         mean = self._expected(observations, rows, slots, slack[:, 1])
-        table[:, :, _NAMED["forecast_mean"]] = share(mean)[:, None]
-        table[:, :, _NAMED["forecast_upper"]] = share(self._upper(mean))[:, None]
-        table[:, 1:, _NAMED["slack"]] = share(slack)
-        table[:, 0, _NAMED["slack"]] = share(slack[:, 1])
+        table[:, :, _NAMED["forecast_mean"]] = squash(mean)[:, None]
+        table[:, :, _NAMED["forecast_upper"]] = squash(self._upper(mean))[:, None]
+        table[:, 1:, _NAMED["slack"]] = squash(slack)
+        table[:, 0, _NAMED["slack"]] = squash(slack[:, 1])
 
     def _expected(self, observations: Observation, rows: Ints, slots: list[Slot], span_s: Floats) -> Floats:
         """Forecast requests of each slot's pair over the steps that `span_s` covers, at least one, [M]."""
@@ -135,8 +135,8 @@ class FeatureEncoder:
             return np.zeros(len(slots))
         steps = np.ceil(span_s / self._context.forecasting.step_s).astype(np.int64)
         last = np.clip(steps, 1, ahead.shape[1]) - 1
-        shares = np.array([slot.share for slot in slots])
-        expected: Floats = np.maximum(ahead[np.arange(len(slots)), last] * shares, 0.0)
+        fractions = np.array([slot.fraction for slot in slots])
+        expected: Floats = np.maximum(ahead[np.arange(len(slots)), last] * fractions, 0.0)
         return expected
 
     def own(self, observations: Observation) -> Floats:
@@ -148,7 +148,7 @@ class FeatureEncoder:
             [
                 np.clip(status[:, TOKENS] / network.repeater_burst, -1.0, 1.0),
                 np.clip(status[:, FREE_MEMORIES] / memories, 0.0, 1.0),
-                share(np.maximum(status[:, EMISSION_BACKLOG], 0.0)),
+                squash(np.maximum(status[:, EMISSION_BACKLOG], 0.0)),
             ],
             axis=1,
         )
@@ -165,7 +165,7 @@ class FeatureEncoder:
         last = static[:, :, COLUMNS["hops"]] <= 1
         tokens = np.where(last, 1.0, tokens)
         backlog = np.maximum(status[:, :, EMISSION_BACKLOG], 0.0) + np.where(last, 0.0, swaps)
-        return tokens, share(backlog)
+        return tokens, squash(backlog)
 
     def sites(self, observations: Observation, own: Floats) -> NDArray[np.float32]:
         """What the critic sees of each site, float32 [S, len(SITE_FEATURES)]."""
@@ -182,14 +182,14 @@ class FeatureEncoder:
             own[:, 0],
             own[:, 1],
             own[:, 2],
-            share(status[:, 0, TOKEN_BACKLOG]),
-            share(around),
-            share(waiting.sum(axis=1).astype(np.float64)),
-            share(slack),
-            share(ready.sum(axis=1).astype(np.float64)),
-            share((stocked & ~ready).sum(axis=1).astype(np.float64)),
-            share(ahead[:, :1].sum(axis=1)),
-            share(ahead.sum(axis=1)),
+            squash(status[:, 0, TOKEN_BACKLOG]),
+            squash(around),
+            squash(waiting.sum(axis=1).astype(np.float64)),
+            squash(slack),
+            squash(ready.sum(axis=1).astype(np.float64)),
+            squash((stocked & ~ready).sum(axis=1).astype(np.float64)),
+            squash(ahead[:, :1].sum(axis=1)),
+            squash(ahead.sum(axis=1)),
             (observations.reason == _EPOCH).astype(np.float64),
         )
         return np.stack(columns, axis=1).astype(np.float32)

@@ -44,7 +44,7 @@ class Slot:
     target_fidelity: float
     pairs: int
     expires_s: float
-    share: float
+    fraction: float
     held: int
     on_hand: int
     margin: float
@@ -145,7 +145,7 @@ class SlotFinder:
                     target_fidelity=target,
                     pairs=pairs,
                     expires_s=deadlines[column],
-                    share=shelf.share(partner),
+                    fraction=shelf.fraction(partner),
                     held=shelf.partners.count(partner),
                     on_hand=len(good),
                     margin=good[0] - target if len(good) >= pairs else 0.0,
@@ -181,7 +181,7 @@ class SlotFinder:
                     target_fidelity=target,
                     pairs=1,
                     expires_s=math.inf,
-                    share=shelf.share(partner),
+                    fraction=shelf.fraction(partner),
                     held=shelf.partners.count(partner),
                     on_hand=0,
                     margin=0.0,
@@ -239,7 +239,7 @@ class _Shelf:
             if who == partner and is_ready > 0 and fidelity >= target
         )
 
-    def share(self, partner: int) -> float:
+    def fraction(self, partner: int) -> float:
         """The part of this site's requests so far that asked for `partner`; 0 if not among its peers."""
         if partner not in self.peers or self.total_hz <= 0.0:
             return 0.0

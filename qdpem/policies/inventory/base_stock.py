@@ -86,7 +86,7 @@ class BaseStock:
         self.ordered_s = np.full((network.node_count, network.node_count), -np.inf)
         self._lives_s = np.full_like(self.ordered_s, np.nan)
         self._quota = np.floor(network.remote_storage_quota * network.memories)
-        self._least_means = stocking_means(rule.stocking_threshold, rule.base_stock_level)
+        self._min_means = stocking_means(rule.stocking_threshold, rule.base_stock_level)
 
     def missing(self, observations: Observation) -> list[list[tuple[int, int]]]:
         """Of each site asked, peers whose stock is below its level and worth an order now, most asked for
@@ -151,7 +151,7 @@ class BaseStock:
         """How many pairs are worth keeping of what is asked for at this rate."""
         with np.errstate(invalid="ignore"):
             mean = rate_hz * life_s * self._surge.factor(source, life_s)
-        return np.searchsorted(self._least_means, np.where(np.isnan(mean), 0.0, mean), side="right")
+        return np.searchsorted(self._min_means, np.where(np.isnan(mean), 0.0, mean), side="right")
 
     def _lives(self, observations: Observation, rows: Ints, source: Ints, destination: Ints) -> Floats:
         """Useful life of stock over the path with fewest hops, 0 without a path."""

@@ -74,10 +74,10 @@ class DemandEstimate:
         own = self.of_class + self.of_class.transpose(0, 2, 1)
         network = own.sum(axis=(1, 2))
         mix = own + _PSEUDO_REQUESTS * (network / network.sum())[:, None, None]
-        share = mix / mix.sum(axis=0)
+        fraction = mix / mix.sum(axis=0)
         for low, high in np.argwhere(pair_hz > 0.0).tolist():
             for kind, asked in enumerate(self.classes):
-                yield low, high, asked, float(pair_hz[low, high] * share[kind, low, high])
+                yield low, high, asked, float(pair_hz[low, high] * fraction[kind, low, high])
 
     def _forecast_factor(self, observation: Observation) -> Floats:
         """By how much the next requests of each source are expected to exceed what it has asked, [N]."""

@@ -36,16 +36,16 @@ _LONGEST_LIFE_S = 3600.0
 _MANY = 1_000_000
 
 
-def keepers(network: Network, *, most: int) -> Ints:
+def keepers(network: Network, *, maximum: int) -> Ints:
     """Who keeps how many link pairs of whom: int64 [N, N], owner by partner, 0 where none.
 
-    Up to `most` for each link; the first of each is given before a second of any. One after another the
+    Up to `maximum` for each link; the first of each is given before a second of any. One after another the
     links go to the end whose partner has more of its quota for foreign stock left for each link that is yet
     to be given; a link for which neither has room has no keeper.
     """
     spare = np.floor(network.remote_storage_quota * network.memories).astype(np.int64)
     kept = np.zeros((network.node_count, network.node_count), dtype=np.int64)
-    if most < 1:
+    if maximum < 1:
         return kept
     waiting = np.bincount(network.graph.link_ends.ravel(), minlength=network.node_count)
     owners = []
@@ -57,7 +57,7 @@ def keepers(network: Network, *, most: int) -> Ints:
         kept[owner, partner] = min(1, spare[partner])
         spare[partner] -= kept[owner, partner]
         waiting[[first, second]] -= 1
-    for _ in range(1, most):
+    for _ in range(1, maximum):
         for owner, partner in owners:
             if spare[partner] > 0:
                 kept[owner, partner] += 1
@@ -73,7 +73,7 @@ class LinkStock:
         self._rule = rule
         nodes = context.network.node_count
         self.ordered_s = np.full((nodes, nodes), -np.inf)
-        self._level = keepers(context.network, most=rule.link_base_stock_level)
+        self._level = keepers(context.network, maximum=rule.link_base_stock_level)
         self._owner, self._partner = self._level.nonzero()
         self._lives_s = np.full(context.network.link_count, np.nan)
 
@@ -99,9 +99,9 @@ class LinkStock:
         on_hand = (observations.stock_partner[rows] == partner[:, None]).sum(axis=1)
         may = on_hand < self._level[owner, partner]
         may &= observations.time_s >= self.ordered_s[owner, partner] + self._rule.min_reorder_interval_s
-        least = np.full(near.shape, _MANY)
-        least[rows[may], places[may]] = on_hand[may]
-        place = least.argmin(axis=1)
+        minimum = np.full(near.shape, _MANY)
+        minimum[rows[may], places[may]] = on_hand[may]
+        place = minimum.argmin(axis=1)
         for row in np.unique(rows[may]).tolist():
             yield int(observations.site[row]), int(near[row, place[row]]), observations.unavailable(row)
 

@@ -24,7 +24,7 @@ _EARLY_S = 1e-6
 class LinkUsage:
     """What every node learns of the use of its neighbours, and what it keeps with them.
 
-    D is the largest degree; a neighbour's place is its rank. `chance` float64 [N, D + 1]: of each neighbour,
+    D is the largest degree; a neighbour's place is its rank. `probability` float64 [N, D + 1]: of each neighbour,
     "none" last. `used` bool [N, D] in this period. `ordered_until_s` [N, D]: until when the pair on order
     would be kept, NaN without one; `barred_until_s` [N, D]: until when the neighbour is left alone.
     `kept_id`, `kept_place` int64 [N, Q], `kept_until_s` [N, Q]: pairs seen on the shelf. `period`, `epoch`
@@ -50,17 +50,17 @@ class LinkUsage:
         self.degree = max(1, *degree)
         self.place = np.full((nodes, nodes), -1)
         self.neighbour = np.full((nodes, self.degree), -1)
-        self.chance = np.zeros((nodes, self.degree + 1))
+        self.probability = np.zeros((nodes, self.degree + 1))
         for node, around in enumerate(network.neighbours):
             for place, (other, _) in enumerate(around):
                 self.place[node, other], self.neighbour[node, place] = place, other
-            self.chance[node, : degree[node]] = self.chance[node, -1] = 1.0 / (degree[node] + 1)
-        most = int(quota.max())
+            self.probability[node, : degree[node]] = self.probability[node, -1] = 1.0 / (degree[node] + 1)
+        maximum = int(quota.max())
         self.used = np.zeros((nodes, self.degree), dtype=np.bool_)
         self.ordered_until_s = np.full((nodes, self.degree), np.nan)
         self.barred_until_s = np.full((nodes, self.degree), -np.inf)
-        self.kept_id, self.kept_place = np.full((2, nodes, most), -1)
-        self.kept_until_s = np.full((nodes, most), np.nan)
+        self.kept_id, self.kept_place = np.full((2, nodes, maximum), -1)
+        self.kept_until_s = np.full((nodes, maximum), np.nan)
         self.period, self.epoch = np.full((2, nodes), -1)
 
     def look(self, observations: Observation) -> None:
@@ -106,10 +106,10 @@ class LinkUsage:
         gains = np.zeros((len(sites), self.degree + 1))
         gains[:, :-1] = self.used[sites]
         gains[:, -1] = ~self.used[sites].any(axis=1)
-        chance = self.chance[sites] + self._learning_rate * gains
+        probability = self.probability[sites] + self._learning_rate * gains
         started = self.period[sites] >= 0
-        self.chance[sites] = np.where(
-            started[:, None], chance / chance.sum(axis=1, keepdims=True), self.chance[sites]
+        self.probability[sites] = np.where(
+            started[:, None], probability / probability.sum(axis=1, keepdims=True), self.probability[sites]
         )
         self.used[sites] = False
         self.period[sites] = period

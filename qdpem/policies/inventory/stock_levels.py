@@ -24,14 +24,14 @@ _BISECTIONS = 60
 _HIGHEST_MEAN = 1e3
 
 
-def stocking_means(stocking_threshold: float, most: int) -> Floats:
-    """The expected demand from which the n-th pair is worth keeping, n = 1 to `most`, float64 [most].
+def stocking_means(stocking_threshold: float, maximum: int) -> Floats:
+    """The expected demand from which the n-th pair is worth keeping, n = 1 to `maximum`, float64 [most].
 
     The first is worth it from `stocking_threshold` on, when P(demand >= 1) = 1 - exp(-least_use); the n-th where
     P(demand >= n) is the same.
     """
     wanted = -math.expm1(-stocking_threshold)
-    return np.array([stocking_threshold if n == 1 else _mean_with(n, wanted) for n in range(1, most + 1)])
+    return np.array([stocking_threshold if n == 1 else _mean_with(n, wanted) for n in range(1, maximum + 1)])
 
 
 def _mean_with(count: int, wanted: float) -> float:

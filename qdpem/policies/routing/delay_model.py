@@ -144,8 +144,8 @@ def path_features(paths: tuple[Path, ...], context: Context) -> PathFeatures:
 
     A link of -1 is a step over a stocked pair: it needs nothing but its delay.
     """
-    network, most = context.network, max(path.hops for path in paths)
-    shape = (len(paths), most)
+    network, maximum = context.network, max(path.hops for path in paths)
+    shape = (len(paths), maximum)
     first, second, inner = (np.zeros(shape, dtype=np.int64) for _ in range(3))
     is_link, is_inner, is_attempting = (np.zeros(shape, dtype=np.bool_) for _ in range(3))
     own_hz = np.ones(shape)

@@ -29,11 +29,11 @@ class DeliveryOffers(PathFeatureCache):
         gain: Floats,
         load: Backlog,
         *,
-        least_gain: float,
+        min_gain: float,
         delay_weight_per_s: float,
         storage_fraction: float,
     ) -> tuple[Choice, int] | None:
-        """Of the options with a `gain` [3, K] above `least_gain` the best that reaches the target; else None.
+        """Of the options with a `gain` [3, K] above `min_gain` the best that reaches the target; else None.
 
         The best has the largest gain - `delay_weight_per_s` x (seconds until it is expected to finish + seconds of
         sources and repeaters that it takes from others); its flat index comes with it. Link pairs are
@@ -42,12 +42,12 @@ class DeliveryOffers(PathFeatureCache):
         """
         finish_s = options.finish_s(load, pairs=request.pairs)
         given_up = delay_weight_per_s * (finish_s + request.pairs * options.work_s)
-        ranked = np.where(gain > least_gain, given_up - gain, np.inf)
-        for share in (0.0 if request.persistence else storage_fraction, 0.0):
+        ranked = np.where(gain > min_gain, given_up - gain, np.inf)
+        for fraction in (0.0 if request.persistence else storage_fraction, 0.0):
             for index in _ascending(ranked.ravel()):
                 rounds, row = divmod(index, len(options.paths))
                 path, wait_s = options.paths[row], float(finish_s[rounds, row])
-                believed = self._context.estimates.fidelity(path, rounds=rounds, age_s=share * wait_s)
+                believed = self._context.estimates.fidelity(path, rounds=rounds, age_s=fraction * wait_s)
                 if believed >= request.target_fidelity:
                     need = options.need[rounds, row, : path.hops]
                     cost_s = float(ranked[rounds, row])

@@ -48,7 +48,7 @@ class PathEvaluator:
 
     def __init__(self, context: Context, *, storage_fraction: float) -> None:
         self._context = context
-        self._wait_share = storage_fraction
+        self._wait_fraction = storage_fraction
         self._idle = Backlog.idle(context.network)
         self._options = lru_cache(_KEPT)(self._over)
 
@@ -68,10 +68,10 @@ class PathEvaluator:
         target_fidelity: float,
         within_s: float = np.inf,
         pairs: int = 1,
-        least_rounds: Sequence[int],
+        min_rounds: Sequence[int],
     ) -> list[Fit | None]:
         """For each of these ways between the same two nodes, given by their nodes, the fewest rounds alike on
-        all links, from its `least_rounds` on, that bring it to the target, as for `Planner.choose`: believed
+        all links, from its `min_rounds` on, that bring it to the target, as for `Planner.choose`: believed
         age of link pairs is `storage_fraction` of the expected finish, or none where no number of rounds makes up
         for it. None for a way that no rounds bring there, or of which even an idle network is not expected
         to be done within `within_s`.
@@ -81,7 +81,7 @@ class PathEvaluator:
         hopeful = options.finish_s(self._idle, pairs=pairs) <= within_s
         found: list[Fit | None] = []
         for row, path in enumerate(options.paths):
-            allowed = [rounds for rounds in range(least_rounds[row], MAX_ROUNDS + 1) if hopeful[rounds, row]]
+            allowed = [rounds for rounds in range(min_rounds[row], MAX_ROUNDS + 1) if hopeful[rounds, row]]
             rounds = self._rounds(path, allowed, finish_s[:, row], target_fidelity)
             found.append(
                 None
@@ -106,28 +106,28 @@ class PathEvaluator:
         options = self._options((nodes,))
         loaded = LoadedPath(options, 0, options.waits(load, pairs=pairs))
         fidelity = self._context.estimates.fidelity
-        for share in (self._wait_share, 0.0):
+        for fraction in (self._wait_fraction, 0.0):
 
-            def meets(each: tuple[int, ...], share: float = share) -> bool:
-                age_s = share * loaded.finish_s(each)
+            def meets(each: tuple[int, ...], fraction: float = fraction) -> bool:
+                age_s = fraction * loaded.finish_s(each)
                 return fidelity(loaded.path, rounds=one_number(each), age_s=age_s) >= target_fidelity
 
             for each in add_rounds(loaded, lambda rounds: fidelity(loaded.path, rounds=rounds)):
                 if meets(each):
                     # Where pairs must not wait at all, what seems too pure is not.
-                    least = remove_surplus(loaded, each, meets) if share else each
+                    minimum = remove_surplus(loaded, each, meets) if fraction else each
                     return Fit(
                         path=loaded.path,
-                        rounds=one_number(least),
-                        finish_s=loaded.finish_s(least),
-                        need=loaded.need(least),
+                        rounds=one_number(minimum),
+                        finish_s=loaded.finish_s(minimum),
+                        need=loaded.need(minimum),
                     )
         return None
 
     def _rounds(self, path: Path, allowed: list[int], finish_s: Floats, target: float) -> int | None:
-        for share in (self._wait_share, 0.0):
+        for fraction in (self._wait_fraction, 0.0):
             for rounds in allowed:
-                age_s = share * float(finish_s[rounds])
+                age_s = fraction * float(finish_s[rounds])
                 if self._context.estimates.fidelity(path, rounds=rounds, age_s=age_s) >= target:
                     return rounds
         return None

@@ -17,7 +17,7 @@ class PathMix(NamedTuple):
 
     ways: tuple[tuple[int, ...], ...]
     rounds: tuple[int, ...]
-    shares: NDArray[np.float64]
+    fractions: NDArray[np.float64]
 
 
 Key: TypeAlias = tuple[int, int, tuple[DistillationOption, ...], int]
@@ -40,7 +40,7 @@ def path_mixes_to_arrays(path_mixes: Mapping[Key, PathMix]) -> dict[str, NDArray
         "mix_option": np.array(options, dtype=np.float64).reshape(-1, 3),
         "mix_way": padded(ways),
         "mix_way_of": np.array(ways_of, dtype=np.int64).reshape(-1, 2),
-        "mix_share": np.concatenate([np.zeros(0), *(mix.shares for mix in path_mixes.values())]),
+        "mix_share": np.concatenate([np.zeros(0), *(mix.fractions for mix in path_mixes.values())]),
     }
 
 

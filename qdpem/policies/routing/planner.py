@@ -18,7 +18,7 @@ from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 from qdpem.network.routing import Path
 from qdpem.policies.routing.delay_model import Backlog, Flags, Floats, PathFeatureCache, PathFeatures
 from qdpem.policies.routing.stocked_pairs import (
-    ADMITTED_WAIT_SHARE,
+    ADMITTED_WAIT_FRACTION,
     StockByEnds,
     StockedLinks,
     Taken,
@@ -89,7 +89,7 @@ class Planner:
     ) -> None:
         self._context = context
         self._thrift = resource_weight
-        self._wait_share = storage_fraction
+        self._wait_fraction = storage_fraction
         self._end_rounds = end_rounds
         idle = Backlog.idle(context.network)
         self._idle_waits = lru_cache(_KEPT_WAITS)(lambda options, pairs: options.waits(idle, pairs=pairs))
@@ -168,10 +168,10 @@ class Planner:
             allowed &= options.quiet(load)
         cost_s = np.where(allowed, finish_s + self._thrift * ask.pairs * work_s, np.inf)
         order = _cheapest(cost_s)
-        for share in (self._wait_share, 0.0):
+        for fraction in (self._wait_fraction, 0.0):
             for rounds, row in order:
                 aged = near if rounds == 0 else None
-                age_s = share * float(finish_s[rounds, row])
+                age_s = fraction * float(finish_s[rounds, row])
                 if self._fidelity(options.paths[row], rounds, age_s, aged, row) >= ask.target_fidelity:
                     need = options.need[rounds, row, : options.paths[row].hops]
                     return Choice(
@@ -218,7 +218,7 @@ class Planner:
                 if best is not None and cost_s[row] >= best.cost_s:
                     continue
                 wait_s = float(finish_s[row])
-                age_s = max(ADMITTED_WAIT_SHARE * ask.left_s, self._wait_share * wait_s)
+                age_s = max(ADMITTED_WAIT_FRACTION * ask.left_s, self._wait_fraction * wait_s)
                 others = self._virtual.weight(ways, row, age_s=age_s)
                 good = [
                     fidelity
@@ -247,7 +247,7 @@ class Planner:
         cost_s = finish_s + self._thrift * twice * options.work_s
         allowed = in_time & (finish_s <= ask.busy_s)
         for rounds, row in _cheapest(np.where(allowed, cost_s, np.inf)):
-            path, age_s = options.paths[row], self._wait_share * float(finish_s[rounds, row])
+            path, age_s = options.paths[row], self._wait_fraction * float(finish_s[rounds, row])
             fidelity, takes = estimates.end_to_end(path, rounds=rounds, age_s=age_s)
             if fidelity >= ask.target_fidelity:
                 return Choice(

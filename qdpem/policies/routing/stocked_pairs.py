@@ -21,7 +21,7 @@ from qdpem.policies.routing.delay_model import Flags
 from qdpem.policies.routing.pending_requests import PendingRequest
 from qdpem.policy.interface import Allocation, Observation
 
-ADMITTED_WAIT_SHARE = 0.3
+ADMITTED_WAIT_FRACTION = 0.3
 """Share of the time left that fresh pairs must be able to wait beside an aged one: the nodes' rule."""
 
 StockByEnds: TypeAlias = dict[tuple[int, int], list[float]]
@@ -119,11 +119,11 @@ def stocked_links(
     target = weight_of(target_fidelity)
     for row in np.flatnonzero(shelved.any(axis=1)).tolist():
         path = paths[row]
-        spare = weight_of(estimates.fidelity(path, age_s=ADMITTED_WAIT_SHARE * left_s)) / target
+        spare = weight_of(estimates.fidelity(path, age_s=ADMITTED_WAIT_FRACTION * left_s)) / target
         for hop in np.flatnonzero(shelved[row]).tolist():
             ends = path.nodes[hop], path.nodes[hop + 1]
             fresh = weight_of(estimates.link_fidelity(path.links[hop]))
-            found = _admitted(ends, shelf, least=fresh / spare if spare > 0.0 else np.inf)[:pairs]
+            found = _admitted(ends, shelf, minimum=fresh / spare if spare > 0.0 else np.inf)[:pairs]
             if len(found) == pairs:
                 # The lanes of an allocation have a budget each: what the worst of them takes is gone.
                 factor = min(weight_of(found[0][1]) / fresh, 1.0)
@@ -135,13 +135,13 @@ def stocked_links(
 
 
 def _admitted(
-    ends: tuple[int, int], shelf: StockByEnds, *, least: float
+    ends: tuple[int, int], shelf: StockByEnds, *, minimum: float
 ) -> list[tuple[tuple[int, int], float]]:
-    """Pairs of either owner whose weight is at least `least`, the worst first."""
+    """Pairs of either owner whose weight is at least `minimum`, the worst first."""
     found = [
         (owned, fidelity)
         for owned in (ends, (ends[1], ends[0]))
         for fidelity in shelf.get(owned, ())
-        if weight_of(fidelity) >= least
+        if weight_of(fidelity) >= minimum
     ]
     return sorted(found, key=lambda pair: pair[1])

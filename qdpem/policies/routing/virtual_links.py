@@ -26,8 +26,8 @@ from qdpem.policy.interface import Context
 
 Ends = tuple[int, int]
 
-_MOST_PAIRS = 4
-_MOST_STRETCHES = 2
+_MAX_PAIRS = 4
+_MAX_STRETCHES = 2
 _KEPT_WAYS = 4096
 _REFERENCE_FIDELITY = 0.5
 _NOWHERE = (Path((), (), 0.0, 0.0),)
@@ -84,7 +84,7 @@ class VirtualLinks:
         left = hops[source, owner] + hops[partner, destination]
         useful = (left < hops[source, destination]) & (left > 0) & ~adjacent[owner, partner]
         found = useful.nonzero()[0]
-        order = found[np.argsort(left[found], kind="stable")][:_MOST_PAIRS]
+        order = found[np.argsort(left[found], kind="stable")][:_MAX_PAIRS]
         return list(zip(owner[order].tolist(), partner[order].tolist(), strict=True))
 
     def _find(self, source: int, destination: int, ends: Ends, unavailable: Unavailable) -> Ways | None:
@@ -95,9 +95,9 @@ class VirtualLinks:
             return None
         if unavailable.hits((source, owner, partner, destination), ()):
             return None
-        before = routes.paths(source, owner, unavailable)[:_MOST_STRETCHES] if owner != source else _NOWHERE
+        before = routes.paths(source, owner, unavailable)[:_MAX_STRETCHES] if owner != source else _NOWHERE
         after = (
-            routes.paths(partner, destination, unavailable)[:_MOST_STRETCHES]
+            routes.paths(partner, destination, unavailable)[:_MAX_STRETCHES]
             if partner != destination
             else _NOWHERE
         )

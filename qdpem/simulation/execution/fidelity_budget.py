@@ -11,7 +11,7 @@ from qdpem.simulation.execution.link_generation import LinkGeneration
 from qdpem.simulation.resources.ledger import Pair
 from qdpem.simulation.resources.state import SimulationState
 
-_WAITING_SHARE = 0.3
+_WAITING_FRACTION = 0.3
 """Share of the time left that fresh link pairs are believed to wait."""
 
 
@@ -27,7 +27,7 @@ class FidelityBudget:
         self._state = state
         # The end of a standing request says nothing of how long one pair of it takes.
         left_s = 0.0 if persistence else max(allocation.expires_s - state.clock.now_s, 0.0)
-        wait_s = _WAITING_SHARE * left_s
+        wait_s = _WAITING_FRACTION * left_s
         self._left = -_log_weight(allocation.target_fidelity)
         for path, rounds in _stretches(allocation.path, hops):
             self._left += _log_weight(state.estimates.fidelity(path, rounds=rounds, age_s=wait_s))

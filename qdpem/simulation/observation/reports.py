@@ -55,7 +55,7 @@ class StateReports:
             arrivals.history,
             nodes=nodes,
             started_s=-arrivals.history_s,
-            least_s=self._epoch_s,
+            min_s=self._epoch_s,
             local=control_plane.local,
         )
         self._step_counts = np.zeros(nodes, dtype=np.int64)

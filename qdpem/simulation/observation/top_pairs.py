@@ -26,12 +26,10 @@ class TopPairs:
     A local site knows of its own; the controller of all.
     """
 
-    def __init__(
-        self, history: Requests, *, nodes: int, started_s: float, least_s: float, local: bool
-    ) -> None:
+    def __init__(self, history: Requests, *, nodes: int, started_s: float, min_s: float, local: bool) -> None:
         self._nodes = nodes
         self._started_s = started_s
-        self._least_s = least_s
+        self._min_s = min_s
         self._local = local
         self._count = np.zeros((nodes, nodes))
         np.add.at(self._count, (history.source, history.destination), 1.0)
@@ -51,7 +49,7 @@ class TopPairs:
     def refresh(self, now_s: float) -> None:
         """What has been heard by now is what sites see until the next refresh."""
         np.copyto(self._published, self._count)
-        self._elapsed_s = max(now_s - self._started_s, self._least_s)
+        self._elapsed_s = max(now_s - self._started_s, self._min_s)
         self._stale[:] = True
 
     def of(self, rows: NDArray[np.int64]) -> TopPairTable:

@@ -146,12 +146,12 @@ class Attempts:
     def _readiest(self) -> Mode:
         """The first idle mode that can attempt now, else the one that can first."""
         now_s = self._clock.now_s
-        found, least_s = self._modes[0], math.inf
+        found, min_s = self._modes[0], math.inf
         for mode in self._modes:
             if mode.claim is None:
                 next_s = mode.next_s
                 if next_s <= now_s:
                     return mode
-                if next_s < least_s:
-                    found, least_s = mode, next_s
+                if next_s < min_s:
+                    found, min_s = mode, next_s
         return found

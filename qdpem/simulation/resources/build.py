@@ -43,7 +43,7 @@ def build_state(
     clock = Clock()
     message_counter = MessageCounter(recorder.appender(MESSAGES))
     ledger = Ledger(network, physics, recorder.appender(PAIRS))
-    memories = Memories(network, headroom_share=_STOCK_HEADROOM)
+    memories = Memories(network, headroom_fraction=_STOCK_HEADROOM)
     nodes = range(network.node_count)
     sources = [_source(network, node, seed=seed, end_s=end_s, clock=clock) for node in nodes]
     attempts = {

@@ -14,7 +14,7 @@ from qdpem.events.recorder import Row
 from qdpem.events.tables import PAIR_OUTCOMES
 from qdpem.network.graph import Network
 
-_LEAST_BATCH = 8
+_MIN_BATCH = 8
 """Fewer pairs than this are looked at faster one by one."""
 
 _END_CODE = {word: code for code, word in enumerate(PAIR_OUTCOMES)}
@@ -107,7 +107,7 @@ class Ledger:
 
     def fidelities(self, pairs: Sequence[Pair], now_s: float) -> list[float]:
         """The true fidelity of each at `now_s`, at once where the model can and all memories are alike."""
-        if self._batches is None or len(pairs) < _LEAST_BATCH:
+        if self._batches is None or len(pairs) < _MIN_BATCH:
             return [self.fidelity(pair, now_s) for pair in pairs]
         memory = self._memory[0]
         waited_s = np.maximum(now_s - np.array([pair.stamp_s for pair in pairs]), 0.0)

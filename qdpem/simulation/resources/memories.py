@@ -18,7 +18,7 @@ class Memories:
     where links share they are one list. `foreign`: pairs of other nodes' stock, by node in either reading.
     """
 
-    def __init__(self, network: Network, *, headroom_share: float) -> None:
+    def __init__(self, network: Network, *, headroom_fraction: float) -> None:
         self._second: list[int] | None = None
         self._node_of: list[int] = []
         total = [int(count) for count in network.memories]
@@ -30,7 +30,7 @@ class Memories:
             self._node_of = network.graph.link_ends.ravel().tolist()
             total = [network.memories_per_link] * len(self._node_of)
         self._total = total
-        self._headroom = [int(headroom_share * count) for count in total]
+        self._headroom = [int(headroom_fraction * count) for count in total]
         self.free = self.free_at if self._second is None else list(total)
 
     @property

@@ -77,7 +77,7 @@ def find_warnings(
         weights=pair_weights(scenario, network, seed=seed),
         classes=scenario.demand.classes,
     )
-    unserved = tuple(str(part) for part in found if part.share > 0.0)
+    unserved = tuple(str(part) for part in found if part.fraction > 0.0)
     return network_warnings(network) + _late_outages(scenario) + unserved
 
 

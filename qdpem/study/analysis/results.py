@@ -119,18 +119,18 @@ class StudyResult:
         """As `_differences`."""
         return {}
 
-    def most(self) -> dict[str, Interval]:
+    def maximum(self) -> dict[str, Interval]:
         """Bound, as BOUND_HEADINGS names it, -> the share of requests that it allows, mean over seeds.
 
         Of the whole run, warm-up included. Empty where requests are not what is counted, or none arrive.
         """
         counted = [one for one in self.bounds.values() if math.isfinite(one.asked) and one.asked > 0.0]
-        shares = {
+        fractions = {
             name: np.array([getattr(one, name) / one.asked for one in counted]) for name in BOUND_HEADINGS
         }
         return {
             name: mean_interval(values, key=f"bound/{name}")
-            for name, values in shares.items()
+            for name, values in fractions.items()
             if np.isfinite(values).any()
         }
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-_MOST_INSIDE = 8
+_MAX_INSIDE = 8
 """More arms than this have their legend beside the frontier, not in it, and no mark for each seed."""
 
 _LOGARITHMIC = 6.0
@@ -143,7 +143,7 @@ def frontier(points: Mapping[str, Point], *, styles: Mapping[str, ArmStyle]) -> 
 
 def is_crowded(points: Mapping[str, Point]) -> bool:
     """Whether a frontier has more arms than leave room for a mark for each seed."""
-    return len(points) > _MOST_INSIDE
+    return len(points) > _MAX_INSIDE
 
 
 def _spread(place: Axes, contention: Sequence[float]) -> None:

@@ -110,11 +110,11 @@ def _facts(result: StudyResult, appendix: Appendix) -> list[tuple[str, str]]:
     ]
     if nodes.source_rate_hz is not None:
         facts.insert(2, ("sources", f"{_rate(nodes.source_rate_hz)} photon pairs/s each, before loss"))
-    shares = sum(kind.share for kind in demand.classes)
+    fractions = sum(kind.fraction for kind in demand.classes)
     facts += [
         (
             f"class: {kind.application}",
-            f"{kind.share / shares:.0%} of the requests, {kind.pairs} pair{'s' if kind.pairs > 1 else ''}"
+            f"{kind.fraction / fractions:.0%} of the requests, {kind.pairs} pair{'s' if kind.pairs > 1 else ''}"
             f" of fidelity {kind.target_fidelity:g} or more within {kind.patience_s:g} s"
             f"{_STANDING[kind.persistence]}",
         )

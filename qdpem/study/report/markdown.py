@@ -52,8 +52,8 @@ def _means(result: StudyResult) -> str:
         rows.append(
             [f"`{arm.name}`{mark}", str(arm.control), str(arm.pregeneration), str(arm.forecaster), *cells]
         )
-    for name, most in result.most().items() if DELIVERY in headlines else ():
-        rows.append([f"at most ({BOUND_HEADINGS[name]})", *[""] * 3, _mean(DELIVERY, most)])
+    for name, maximum in result.maximum().items() if DELIVERY in headlines else ():
+        rows.append([f"at most ({BOUND_HEADINGS[name]})", *[""] * 3, _mean(DELIVERY, maximum)])
     return _table(
         ["arm", "control", "pregeneration", "forecaster"], [_heading(one) for one in measures], rows
     )

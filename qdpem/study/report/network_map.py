@@ -51,8 +51,8 @@ def network_map(
     with new_figure(columns=columns, rows=rows, width=9.2, height=rows * height) as (figure, axes):
         maps = []
         for place, (arm, load) in zip(axes, loads.items(), strict=False):
-            share = uses[arm] / max(busiest, 1e-12)
-            maps.append(_draw_map(place, tables, load=load, use=share, top=top))
+            fraction = uses[arm] / max(busiest, 1e-12)
+            maps.append(_draw_map(place, tables, load=load, use=fraction, top=top))
             _name_busiest(place, tables, load=load, names=names)
             place.set_title(arm)
         for place in axes[len(loads) :]:
@@ -73,12 +73,12 @@ def _map_height(tables: Tables, *, columns: int) -> float:
 def _draw_map(place: Axes, tables: Tables, *, load: Floats, use: Floats, top: float) -> Any:
     nodes, links = tables["nodes"], tables["links"]
     x_km, y_km, rate = nodes["x_km"], nodes["y_km"], nodes["repeater_rate_hz"]
-    for first, second, share in zip(links["first"], links["second"], use, strict=True):
+    for first, second, fraction in zip(links["first"], links["second"], use, strict=True):
         place.plot(
             x_km[[first, second]],
             y_km[[first, second]],
             color="#808080",
-            linewidth=0.6 + 3.4 * float(share),
+            linewidth=0.6 + 3.4 * float(fraction),
             alpha=0.65,
             zorder=1,
             solid_capstyle="round",

@@ -81,7 +81,7 @@ def _capacity(result: StudyResult, network: Network, physics: PhysicsModel, *, s
     )
     busiest = int(bound.repeater_load.argmax())
     return (
-        f"at most {bound.share:.1%} of the mean demand can be delivered in the long run, deadlines, bursts"
+        f"at most {bound.fraction:.1%} of the mean demand can be delivered in the long run, deadlines, bursts"
         f" and decay left aside; in the best flow {network.graph.node_names[busiest]} uses"
         f" {bound.repeater_load[busiest]:.0%} of its swaps"
     )

@@ -10,7 +10,7 @@ from qdpem.study.analysis.results import StudyResult
 from qdpem.study.report.figure_style import ArmStyle, arm_styles
 from qdpem.study.report.findings import CLAIMANT, MANY_ARMS
 
-_MOST_SHOWN = 7
+_MAX_SHOWN = 7
 
 
 def shown_arms(result: StudyResult) -> tuple[Arm, ...]:
@@ -28,7 +28,7 @@ def shown_arms(result: StudyResult) -> tuple[Arm, ...]:
         )
     first = [arm for arm in result.arms if arm.name == result.reference]
     first += [arm for arm in result.ranked if arm.policy == CLAIMANT][:1]
-    chosen = list(dict.fromkeys(arm.name for arm in (*first, *kinds.values())))[:_MOST_SHOWN]
+    chosen = list(dict.fromkeys(arm.name for arm in (*first, *kinds.values())))[:_MAX_SHOWN]
     return tuple(arm for arm in result.arms if arm.name in chosen)
 
 

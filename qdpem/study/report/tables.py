@@ -102,17 +102,17 @@ def _columns(result: StudyResult) -> dict[str, tuple[MetricFormat, ...]]:
 
     A second bound on makes a table of bounds, and few measures more make no second table.
     """
-    known, shares = metric_formats_of(result.scenario.demand), result.known(BOUND_SHARES)
+    known, fractions = metric_formats_of(result.scenario.demand), result.known(BOUND_SHARES)
     early = [one for one in known[_FIRST:] if one.metric in _ALSO_FIRST]
     first = (*known[:_FIRST], *early)
     second = (*(one for one in known[_FIRST:] if one not in early), *result.known([DECISION]))
-    found = {"": (*first, *shares) if len(shares) < 2 else first}
+    found = {"": (*first, *fractions) if len(fractions) < 2 else first}
     if len(second) < _FEWEST:
         found[""] += second
     else:
         found["Where it contends, and what it costs"] = second
-    if len(shares) > 1:
-        found["Deliveries as shares of what no arm can exceed"] = shares
+    if len(fractions) > 1:
+        found["Deliveries as shares of what no arm can exceed"] = fractions
     return found
 
 
@@ -177,9 +177,9 @@ def _bound_cells(result: StudyResult, measures: Sequence[MetricFormat]) -> list[
     return [
         (
             BOUND_HEADINGS[name],
-            [_mean_cell(DELIVERY, most) if one == DELIVERY else Cell(text="") for one in measures],
+            [_mean_cell(DELIVERY, maximum) if one == DELIVERY else Cell(text="") for one in measures],
         )
-        for name, most in result.most().items()
+        for name, maximum in result.maximum().items()
     ]
 
 

@@ -81,8 +81,8 @@ def results_table(result: StudyResult, *, layout: Layout = "two lines") -> Table
     else:
         table.add_column(_factors_heading(layout), no_wrap=True)
     measures, headlines = metric_formats_of(result.scenario.demand)[:_COLUMNS], _headlines(result)
-    shares = result.known(BOUND_SHARES[:2])
-    measures += shares[-1:] if layout == "narrow" else shares
+    fractions = result.known(BOUND_SHARES[:2])
+    measures += fractions[-1:] if layout == "narrow" else fractions
     for measure in measures:
         heading = _short_heading(measure) + (f"\n({measure.unit})" if measure.unit else "")
         table.add_column(
@@ -100,8 +100,10 @@ def results_table(result: StudyResult, *, layout: Layout = "two lines") -> Table
             for measure in measures
         ]
         table.add_row(*_arm_cells(arm, layout, mark=arm.name == result.reference), *cells)
-    for name, most in result.most().items():
-        cells = [_with_bounds(DELIVERY, most, True, between) if one == DELIVERY else "" for one in measures]
+    for name, maximum in result.maximum().items():
+        cells = [
+            _with_bounds(DELIVERY, maximum, True, between) if one == DELIVERY else "" for one in measures
+        ]
         empty = [""] * (len(table.columns) - len(cells) - 1)
         table.add_row(f"at most{between}({BOUND_HEADINGS[name]})", *empty, *cells)
     return table

@@ -21,9 +21,9 @@ Values = dict[str, Any]
 
 _FIRST_SEEDS = 2
 _FINALISTS = 3
-_LEAST_HELD_OUT = 2
-_HELD_OUT_SHARE = 8
-_LEAST_BUDGET = 8
+_MIN_HELD_OUT = 2
+_HELD_OUT_FRACTION = 8
+_MIN_BUDGET = 8
 _DIGITS = 4
 _PATIENCE = 64
 """Draws in a row that may bring nothing new before a space counts as used up."""
@@ -63,8 +63,8 @@ class Halving:
         )
 
 
-def plan_halving(budget: int, *, seeds: int, most: int | None = None) -> Halving:
-    """The largest halving within `budget` runs and `seeds` seeds, of at most `most` candidates.
+def plan_halving(budget: int, *, seeds: int, maximum: int | None = None) -> Halving:
+    """The largest halving within `budget` runs and `seeds` seeds, of at most `maximum` candidates.
 
     An eighth of the budget, and no more than half of the seeds, says how many seeds are held out. What
     rounding leaves over gives the last rung more seeds. Raises StudyError when there is too little of either.
@@ -73,23 +73,23 @@ def plan_halving(budget: int, *, seeds: int, most: int | None = None) -> Halving
     12 candidates on 2 seeds, 6 candidates on 4 seeds, 3 candidates on 8 seeds (48 runs), then the winner\
  and the defaults on 8 seeds held out (16 runs)
     """
-    if budget < _LEAST_BUDGET:
+    if budget < _MIN_BUDGET:
         raise StudyError(
-            f"a budget of {budget} runs finds nothing; it must be {_LEAST_BUDGET} or more, which is two"
+            f"a budget of {budget} runs finds nothing; it must be {_MIN_BUDGET} or more, which is two"
             " candidates on two seeds, and both on two seeds held out"
         )
-    if seeds < _FIRST_SEEDS + _LEAST_HELD_OUT:
+    if seeds < _FIRST_SEEDS + _MIN_HELD_OUT:
         raise StudyError(
-            f"{seeds} seeds are too few to tune on; give {_FIRST_SEEDS + _LEAST_HELD_OUT} or more, half of"
+            f"{seeds} seeds are too few to tune on; give {_FIRST_SEEDS + _MIN_HELD_OUT} or more, half of"
             " which are held out"
         )
-    held_out = min(max(_LEAST_HELD_OUT, budget // _HELD_OUT_SHARE), seeds // 2)
+    held_out = min(max(_MIN_HELD_OUT, budget // _HELD_OUT_FRACTION), seeds // 2)
     left, shared = budget - 2 * held_out, seeds - held_out
-    highest = left // _FIRST_SEEDS if most is None else min(most, left // _FIRST_SEEDS)
+    highest = left // _FIRST_SEEDS if maximum is None else min(maximum, left // _FIRST_SEEDS)
     fitting = (_rungs(count, shared) for count in range(highest, 1, -1))
     rungs = next((found for found in fitting if _cost(found) <= left), None)
     if rungs is None:
-        raise StudyError(f"there are {most} candidates; it needs two or more to choose from")
+        raise StudyError(f"there are {maximum} candidates; it needs two or more to choose from")
     *before, last = rungs
     more = min(last.seeds + (left - _cost(rungs)) // last.candidates, shared)
     return Halving(budget=budget, rungs=(*before, Rung(last.candidates, more)), held_out=held_out)

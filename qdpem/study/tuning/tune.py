@@ -124,7 +124,7 @@ def tune(
     _check_seeds(seeds)
     others = [resolve_arm(one) for one in scenario.study.arms] if scenario.study else []
     candidates, space = find_candidates(arm, others=others, count=budget)
-    plan = plan_halving(budget, seeds=len(seeds), most=len(candidates))
+    plan = plan_halving(budget, seeds=len(seeds), maximum=len(candidates))
     if on_plan is not None:
         on_plan(plan)
     runner = Trials(

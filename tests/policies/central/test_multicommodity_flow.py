@@ -62,12 +62,12 @@ def policy_on(context: Context, **parameters: object) -> CentralMulticommodity:
     return policy
 
 
-def shares(policy: CentralMulticommodity, low: int, high: int) -> dict[tuple[int, ...], float]:
+def fractions(policy: CentralMulticommodity, low: int, high: int) -> dict[tuple[int, ...], float]:
     return {
-        nodes: float(share)
+        nodes: float(fraction)
         for (first, last, _, _), mix in policy.path_mixes.items()
         if (first, last) == (low, high)
-        for nodes, share in zip(mix.ways, mix.shares, strict=True)
+        for nodes, fraction in zip(mix.ways, mix.fractions, strict=True)
     }
 
 
@@ -100,9 +100,9 @@ def test_requests_go_by_the_flow_that_the_solver_found(diamond: Build, seen: Bui
         observations = with_history(seen(context, (0, 3, 0.7), first_id=call), (0, 3, 6.0), (3, 0, 4.0))
         made = policy.act(observations).allocations
         taken[made[0].path if made else ()] += 1
-    assert shares(policy, 0, 3) == pytest.approx({OVER_1: 0.3, OVER_2: 0.2}, rel=1e-2)
+    assert fractions(policy, 0, 3) == pytest.approx({OVER_1: 0.3, OVER_2: 0.2}, rel=1e-2)
     counts = np.array([taken[OVER_1], taken[OVER_2], taken[()]])
-    mixed = shares(policy, 0, 3)
+    mixed = fractions(policy, 0, 3)
     expected = 3000 * np.array([mixed[OVER_1], mixed[OVER_2], 1.0 - sum(mixed.values())])
     assert within(counts, expected)
 
@@ -113,7 +113,7 @@ def test_a_chain_of_two_links_is_planned_for_what_its_repeater_carries(
     context = made_context([(0, 1), (1, 2)], repeater_hz=(0, 4, 0), source_hz=1e3)
     policy = policy_on(context, delay_cost_per_s=0.0)
     policy.act(with_history(seen(context, (2, 0, 0.7)), (0, 2, 5.0)))
-    assert shares(policy, 0, 2) == pytest.approx({(0, 1, 2): 0.8}, rel=2e-2)
+    assert fractions(policy, 0, 2) == pytest.approx({(0, 1, 2): 0.8}, rel=2e-2)
 
 
 def test_either_direction_is_the_same_class_and_paths_are_turned(diamond: Build, seen: Build) -> None:
@@ -130,15 +130,15 @@ def test_a_later_solution_follows_the_demand(diamond: Build, seen: Build) -> Non
     context = diamond()
     policy = policy_on(context, demand_time_constant_s=5.0, period_s=1.0, delay_cost_per_s=0.1)
     policy.act(with_history(seen(context, (0, 3, 0.7)), (0, 3, 2.0)))
-    before = shares(policy, 0, 3)
+    before = fractions(policy, 0, 3)
     assert before[OVER_1] > 0.3
     for call in range(200):
         requests = ((0, 4, 0.7), (0, 3, 0.7)) if call % 2 else ((0, 4, 0.7),)
         policy.act(seen(context, *requests, time_s=10.0 + 0.4 * call, first_id=10 + 2 * call))
-    after = shares(policy, 0, 3)
+    after = fractions(policy, 0, 3)
     assert after.get(OVER_1, 0.0) < 0.5 * before[OVER_1]
     assert after[OVER_2] > before[OVER_2]
-    assert sum(shares(policy, 0, 4).values()) > 0.3
+    assert sum(fractions(policy, 0, 4).values()) > 0.3
 
 
 def test_between_solutions_the_mix_stays(diamond: Build, seen: Build) -> None:
@@ -223,12 +223,12 @@ def test_news_of_an_outage_is_solved_for_at_once(diamond: Build, seen: Build) ->
     policy = policy_on(context, period_s=1e3)
     observations = with_history(seen(context, (0, 3, 0.7)), (0, 3, 2.0))
     policy.act(observations)
-    assert set(shares(policy, 0, 3)) == {OVER_1, OVER_2}
+    assert set(fractions(policy, 0, 3)) == {OVER_1, OVER_2}
     for gone in ({"unavailable_node": np.array([[1]])}, {"unavailable_link": np.array([[0]])}):
         policy.act(replace(observations, **gone))
-        assert set(shares(policy, 0, 3)) == {OVER_2}
+        assert set(fractions(policy, 0, 3)) == {OVER_2}
     policy.act(observations)
-    assert set(shares(policy, 0, 3)) == {OVER_1, OVER_2}
+    assert set(fractions(policy, 0, 3)) == {OVER_1, OVER_2}
 
 
 def test_reach_is_that_of_paths_as_they_are(made_context: Build) -> None:
@@ -296,7 +296,7 @@ UNEVEN = {"nodes": 16, "mean_degree": 4.0, "low_hz": 0.5, "high_hz": 12.0}
     ids=["overloaded", "uneven"],
 )
 def test_it_comes_within_three_per_cent_of_the_flow_bound(
-    network: dict[str, float], parameters: dict[str, float], least: float, seed: int
+    network: dict[str, float], parameters: dict[str, float], minimum: float, seed: int
 ) -> None:
     """Of the seed's own bound, over the whole run; fewest hops lose at least 1.7 times as much of it.
 
@@ -309,14 +309,14 @@ def test_it_comes_within_three_per_cent_of_the_flow_bound(
     bound = find_bounds(scenario, seed=seed, kind="flow")
     assert bound.flow < 0.9 * bound.asked
 
-    def share(arm: Arm) -> float:
+    def fraction(arm: Arm) -> float:
         run = simulate(scenario, arm, seed=seed)
         assert run.tables is not None
         return deliveries(run.tables["requests"]) / bound.flow
 
-    reached = share(Arm(name="central-multicommodity", parameters=parameters))
-    assert least <= reached <= 1.0
-    assert 1.0 - share(Arm(name="local-minhop")) >= 1.7 * (1.0 - reached)
+    reached = fraction(Arm(name="central-multicommodity", parameters=parameters))
+    assert minimum <= reached <= 1.0
+    assert 1.0 - fraction(Arm(name="local-minhop")) >= 1.7 * (1.0 - reached)
 
 
 def test_a_copy_goes_on_to_the_bit_as_the_original_would() -> None:
@@ -357,9 +357,9 @@ def test_mixes_are_the_same_from_their_arrays() -> None:
     assert path_mixes_of_arrays(path_mixes_to_arrays({})) == {}
     found = path_mixes_of_arrays(path_mixes_to_arrays(path_mixes))
     assert list(found) == list(path_mixes)
-    for key, (ways, rounds, shares) in path_mixes.items():
+    for key, (ways, rounds, fractions) in path_mixes.items():
         assert (found[key].ways, found[key].rounds) == (ways, rounds)
-        assert found[key].shares.tolist() == shares.tolist()
+        assert found[key].fractions.tolist() == fractions.tolist()
 
 
 @pytest.mark.parametrize("pregeneration", ["none", "link", "end-to-end", "virtual-link"])

@@ -82,9 +82,9 @@ def test_sampling_follows_its_probabilities() -> None:
     """20,000 draws, each share within 4.5 standard errors: false alarms below 1e-4 in all."""
     probability = np.array([0.1, 0.0, 0.6, 0.3])
     drawn = sample(np.tile(probability, (20_000, 1)), stream(0, "test/sample").random(20_000))
-    shares = np.bincount(drawn, minlength=4) / 20_000
-    assert shares[1] == 0.0
-    assert np.all(np.abs(shares - probability) <= 4.5 * np.sqrt(probability * (1 - probability) / 20_000))
+    fractions = np.bincount(drawn, minlength=4) / 20_000
+    assert fractions[1] == 0.0
+    assert np.all(np.abs(fractions - probability) <= 4.5 * np.sqrt(probability * (1 - probability) / 20_000))
 
 
 def test_masks_follow_rights_memory_and_stock() -> None:

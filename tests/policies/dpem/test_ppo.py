@@ -87,9 +87,9 @@ def scalar_loss(weights: Weights, batch: Batch, settings: PPOSettings, node: int
                 continue
             score = scores(weights, one, batch.features[node, k, slot][None])[0]
             top = [math.exp(score[option]) for option in range(OPTIONS) if mask[option]]
-            share = [weight / sum(top) for weight in top]
+            fraction = [weight / sum(top) for weight in top]
             log_probability += score[batch.option[node, k, slot]] - math.log(sum(top))
-            entropy -= sum(p * math.log(p) for p in share)
+            entropy -= sum(p * math.log(p) for p in fraction)
             used += 1
         rho = math.exp(log_probability - batch.log_probability[node, k])
         advantage = batch.advantage[node, k]

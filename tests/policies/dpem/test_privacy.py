@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from qdpem.errors import StudyError
-from qdpem.policies.dpem.training.federated import clip, share
+from qdpem.policies.dpem.training.federated import aggregate_privately, clip
 from qdpem.policies.dpem.training.privacy import PrivacyBudget, delta_of, epsilon_of, noise_multiplier
 
 
@@ -92,7 +92,7 @@ def test_a_zero_update_stays_zero() -> None:
 
 def test_without_noise_sharing_is_the_mean_of_clipped_updates() -> None:
     updates = np.array([[3.0, 4.0], [0.0, 0.1]])
-    shared = share(
+    shared = aggregate_privately(
         updates, clip_norm=1.0, budget=PrivacyBudget(epsilon=math.inf, delta=1e-3, rounds=1), seed=0
     )
     assert np.allclose(shared.average, [0.3, 0.45])
@@ -105,7 +105,7 @@ def test_the_noise_has_the_deviation_the_budget_asks_for() -> None:
     """Chi-squared on 40,000 coordinates, two-sided at 4.5 standard errors: false alarms about 1e-5."""
     size, nodes, clip_norm = 40_000, 50, 0.5
     budget = PrivacyBudget(epsilon=8.0, delta=1e-3, rounds=20)
-    shared = share(np.zeros((nodes, size)), clip_norm=clip_norm, budget=budget, seed=4)
+    shared = aggregate_privately(np.zeros((nodes, size)), clip_norm=clip_norm, budget=budget, seed=4)
     expected = budget.noise_multiplier * clip_norm / nodes
     ratio = float(np.mean(shared.average**2)) / expected**2
     assert abs(ratio - 1.0) < 4.5 * math.sqrt(2.0 / size)
@@ -115,9 +115,9 @@ def test_the_noise_has_the_deviation_the_budget_asks_for() -> None:
 def test_noise_differs_between_rounds_and_repeats_for_one() -> None:
     first = PrivacyBudget(epsilon=8.0, delta=1e-3, rounds=4)
     updates = np.zeros((3, 5))
-    one = share(updates, clip_norm=1.0, budget=first, seed=0)
-    again = share(updates, clip_norm=1.0, budget=first, seed=0)
-    other = share(updates, clip_norm=1.0, budget=one.budget, seed=0)
+    one = aggregate_privately(updates, clip_norm=1.0, budget=first, seed=0)
+    again = aggregate_privately(updates, clip_norm=1.0, budget=first, seed=0)
+    other = aggregate_privately(updates, clip_norm=1.0, budget=one.budget, seed=0)
     assert np.array_equal(one.average, again.average)
     assert not np.allclose(one.average, other.average)
 
@@ -126,4 +126,6 @@ def test_an_update_that_is_not_finite_is_named() -> None:
     updates = np.zeros((3, 2))
     updates[1, 0] = np.nan
     with pytest.raises(StudyError, match="node 1"):
-        share(updates, clip_norm=1.0, budget=PrivacyBudget(epsilon=8.0, delta=1e-3, rounds=4), seed=0)
+        aggregate_privately(
+            updates, clip_norm=1.0, budget=PrivacyBudget(epsilon=8.0, delta=1e-3, rounds=4), seed=0
+        )

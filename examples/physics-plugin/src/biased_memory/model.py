@@ -46,7 +46,7 @@ class BiasedMemoryModel(PauliModel):
             return unbiased
         bias = self.parameters.bias
         flipped, turned = 1.5 * (0.5 + bias) / (1.0 + bias), 1.5 / (1.0 + bias)
-        share = np.array([1.0, flipped, flipped, turned])
+        fraction = np.array([1.0, flipped, flipped, turned])
         return replace(
-            unbiased, per_second=unbiased.per_second * share, per_attempt=unbiased.per_attempt * share
+            unbiased, per_second=unbiased.per_second * fraction, per_attempt=unbiased.per_attempt * fraction
         )

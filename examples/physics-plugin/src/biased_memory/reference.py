@@ -51,8 +51,8 @@ class BiasedMemoryReference(DensityMatrixModel):
         of_z = self.parameters.bias / (1.0 + self.parameters.bias)
         of_x = of_y = 0.5 / (1.0 + self.parameters.bias)
         return [
-            _flip(pauli, errors * share)
-            for pauli, share in zip(channels.PAULIS[1:], (of_x, of_y, of_z), strict=True)
+            _flip(pauli, errors * fraction)
+            for pauli, fraction in zip(channels.PAULIS[1:], (of_x, of_y, of_z), strict=True)
         ]
 
 

@@ -47,7 +47,9 @@ def clip(updates: Floats, *, norm: float) -> Floats:
     return clipped
 
 
-def share(updates: Floats, *, clip_norm: float, budget: PrivacyBudget, seed: int) -> PrivateAggregate:
+def aggregate_privately(
+    updates: Floats, *, clip_norm: float, budget: PrivacyBudget, seed: int
+) -> PrivateAggregate:
     """Average the updates [N, P] of all nodes with the budget's noise, spending one round of it.
 
     Noise: standard deviation z clip_norm / N per coordinate of the average, from the stream of this seed

@@ -35,7 +35,7 @@ from qdpem.policies.dpem.training.checkpoint import (
     training_fingerprint,
     write_curve,
 )
-from qdpem.policies.dpem.training.federated import share
+from qdpem.policies.dpem.training.federated import aggregate_privately
 from qdpem.policies.dpem.training.ppo import PPOReport, PPOSettings, ppo_update
 from qdpem.policies.dpem.training.privacy import PrivacyBudget
 from qdpem.policies.dpem.training.transitions import ReturnScale, Transitions, collect, to_batch
@@ -152,7 +152,9 @@ def _round(
     learned, report = ppo_update(
         weights, batch, _settings(scenario, number), seed=seed, key=f"learning/round/{number}"
     )
-    shared = share(flat(learned) - state.actor, clip_norm=settings.clip_norm, budget=state.budget, seed=seed)
+    shared = aggregate_privately(
+        flat(learned) - state.actor, clip_norm=settings.clip_norm, budget=state.budget, seed=seed
+    )
     row = _row(scenario, state, episodes, report)
     row = replace(
         row,
