@@ -71,7 +71,7 @@ def chain(nodes: int, memories: int, *, seconds: float) -> Scenario:
 def delivered_fidelity(path: Path) -> np.ndarray[Any, Any]:
     """True fidelity of every delivered pair of a record."""
     pairs = open_record(path).tables["pairs"]
-    return np.asarray(pairs["fidelity"][pairs["end"] == PAIR_OUTCOMES.index("delivered")])
+    return np.asarray(pairs["fidelity"][pairs["outcome"] == PAIR_OUTCOMES.index("delivered")])
 
 
 def chains(asked: argparse.Namespace) -> None:

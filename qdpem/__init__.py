@@ -1,6 +1,6 @@
 """qdpem: an open, physics-grounded laboratory for entanglement allocation in quantum networks.
 
-Everything below is loaded when first asked for:
+Every name below is loaded when it is first used, so that `import qdpem` takes milliseconds:
 
 >>> import qdpem
 >>> "local-minhop" in qdpem.list_names("policy")
@@ -9,27 +9,135 @@ True
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from physics.plans import Plan
     from physics.plugins import load_physics
-    from qdpem import study
+    from qdpem.errors import PolicyError, QdpemError, RecordError, ScenarioError, StudyError, UnknownNameError
+    from qdpem.events.recorder import MemoryRecorder
+    from qdpem.metrics.metrics import METRICS, measure
+    from qdpem.metrics.reward import rewards
+    from qdpem.policies.dpem.training.train import train
+    from qdpem.policy.conformance import check_policy
+    from qdpem.policy.interface import (
+        CONTROLLER,
+        Allocation,
+        Context,
+        Decisions,
+        ForecastContext,
+        Forecaster,
+        Observation,
+        Policy,
+        per_site,
+    )
+    from qdpem.policy.tuning import tunable
+    from qdpem.records.audit.audit import audit
+    from qdpem.records.compare import differing_data_sets
+    from qdpem.records.export import export
     from qdpem.records.reader import open_record
+    from qdpem.records.writer import RecordWriter
     from qdpem.registry import list_names
-    from qdpem.scenario.load import load_scenario
-    from qdpem.simulation.run import Simulation, simulate
+    from qdpem.scenario.load import load_scenario, parse_scenario
+    from qdpem.scenario.schema import Arm, Scenario
+    from qdpem.simulation.arms import find_arm
+    from qdpem.simulation.run import Run, Simulation, simulate
+    from qdpem.study.analysis.results import StudyResult
+    from qdpem.study.run import run_study
+    from qdpem.study.tuning.tune import tune
 
     __version__: str
 
+_HOMES = MappingProxyType(
+    {
+        "physics.plans": ("Plan",),
+        "physics.plugins": ("load_physics",),
+        "qdpem.errors": (
+            "PolicyError",
+            "QdpemError",
+            "RecordError",
+            "ScenarioError",
+            "StudyError",
+            "UnknownNameError",
+        ),
+        "qdpem.events.recorder": ("MemoryRecorder",),
+        "qdpem.metrics.metrics": ("METRICS", "measure"),
+        "qdpem.metrics.reward": ("rewards",),
+        "qdpem.policies.dpem.training.train": ("train",),
+        "qdpem.policy.conformance": ("check_policy",),
+        "qdpem.policy.interface": (
+            "CONTROLLER",
+            "Allocation",
+            "Context",
+            "Decisions",
+            "ForecastContext",
+            "Forecaster",
+            "Observation",
+            "Policy",
+            "per_site",
+        ),
+        "qdpem.policy.tuning": ("tunable",),
+        "qdpem.records.audit.audit": ("audit",),
+        "qdpem.records.compare": ("differing_data_sets",),
+        "qdpem.records.export": ("export",),
+        "qdpem.records.reader": ("open_record",),
+        "qdpem.records.writer": ("RecordWriter",),
+        "qdpem.registry": ("list_names",),
+        "qdpem.scenario.load": ("load_scenario", "parse_scenario"),
+        "qdpem.scenario.schema": ("Arm", "Scenario"),
+        "qdpem.simulation.arms": ("find_arm",),
+        "qdpem.simulation.run": ("Run", "Simulation", "simulate"),
+        "qdpem.study.analysis.results": ("StudyResult",),
+        "qdpem.study.run": ("run_study",),
+        "qdpem.study.tuning.tune": ("tune",),
+    }
+)
+_HOME_OF = MappingProxyType({name: home for home, names in _HOMES.items() for name in names})
+
 __all__ = [
+    "CONTROLLER",
+    "METRICS",
+    "Allocation",
+    "Arm",
+    "Context",
+    "Decisions",
+    "ForecastContext",
+    "Forecaster",
+    "MemoryRecorder",
+    "Observation",
+    "Plan",
+    "Policy",
+    "PolicyError",
+    "QdpemError",
+    "RecordError",
+    "RecordWriter",
+    "Run",
+    "Scenario",
+    "ScenarioError",
     "Simulation",
+    "StudyError",
+    "StudyResult",
+    "UnknownNameError",
     "__version__",
+    "audit",
+    "check_policy",
+    "differing_data_sets",
+    "export",
+    "find_arm",
     "list_names",
     "load_physics",
     "load_scenario",
+    "measure",
     "open_record",
+    "parse_scenario",
+    "per_site",
+    "rewards",
+    "run_study",
     "simulate",
-    "study",
+    "train",
+    "tunable",
+    "tune",
 ]
 
 
@@ -40,19 +148,9 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("qdpem")
-    homes = {
-        "Simulation": "qdpem.simulation.run",
-        "list_names": "qdpem.registry",
-        "load_physics": "physics.plugins",
-        "load_scenario": "qdpem.scenario.load",
-        "open_record": "qdpem.records.reader",
-        "simulate": "qdpem.simulation.run",
-    }
-    if name == "study":
-        return import_module("qdpem.study")
-    if name not in homes:
+    if name not in _HOME_OF:
         raise AttributeError(f"module 'qdpem' has no attribute {name!r}; it offers {', '.join(__all__)}")
-    return getattr(import_module(homes[name]), name)
+    return getattr(import_module(_HOME_OF[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -57,7 +57,7 @@ def measure(case: Case, scenario: Scenario, path: Path) -> tuple[float, int]:
 def delivered(path: Path, *, from_s: float) -> list[float]:
     """True fidelities of the pairs delivered from then on, from the record."""
     pairs = open_record(path).tables["pairs"]
-    wanted = (pairs["end"] == PAIR_OUTCOMES.index("delivered")) & (pairs["end_s"] >= from_s)
+    wanted = (pairs["outcome"] == PAIR_OUTCOMES.index("delivered")) & (pairs["end_s"] >= from_s)
     fidelities: list[float] = pairs["fidelity"][wanted].tolist()
     return fidelities
 

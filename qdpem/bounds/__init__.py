@@ -1,0 +1,1 @@
+"""Upper bounds on what any arm can deliver: by flow, and by what one seed's draws allow in time."""

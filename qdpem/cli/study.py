@@ -101,7 +101,7 @@ def _study(
     workers: int | None,
     command: str,
 ) -> StudyResult:
-    from qdpem.study.run import study as run_study
+    from qdpem.study.run import run_study
 
     with progress_bars() as bars:
         return run_study(

@@ -1,0 +1,1 @@
+"""Requests and the streams they come from."""

@@ -1,0 +1,1 @@
+"""What chance gives a seed: emissions, attempts, herald timing, outcomes. The same for every arm."""

@@ -1,0 +1,1 @@
+"""Typed event tables and the recorder that collects their rows."""

@@ -1,0 +1,1 @@
+"""Long-run capacity by linear programming with column generation."""

@@ -1,0 +1,1 @@
+"""Forecasters of request counts, from constant to clairvoyant, and their evaluation."""

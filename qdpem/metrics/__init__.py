@@ -1,0 +1,1 @@
+"""Metrics and reward, computed from event tables and nothing else."""

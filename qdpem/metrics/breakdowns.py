@@ -95,7 +95,7 @@ def repeater_use(
     inside = (claims["time_s"] >= start_s) & (claims["time_s"] < end_s)
     chosen = (claims["kind"] == CLAIM_KINDS.index("token")) & inside
     node = claims["node"][chosen]
-    granted = claims["end"][chosen] == CLAIM_OUTCOMES.index("granted")
+    granted = claims["outcome"][chosen] == CLAIM_OUTCOMES.index("granted")
     wait_s = claims["end_s"][chosen] - claims["time_s"][chosen]
     return {
         "tokens": np.bincount(node[granted], minlength=nodes),

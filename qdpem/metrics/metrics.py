@@ -246,8 +246,8 @@ def _refusals(allocations: Columns | None, window: _Window, arrived: int) -> dic
     if allocations is None:
         return {}
     ended = window.holds(allocations["end_s"])
-    refused = ended & (allocations["end"] == ALLOCATION_OUTCOMES.index("refused"))
-    failed = int((ended & (allocations["end"] == ALLOCATION_OUTCOMES.index("failed_swap"))).sum())
+    refused = ended & (allocations["outcome"] == ALLOCATION_OUTCOMES.index("refused"))
+    failed = int((ended & (allocations["outcome"] == ALLOCATION_OUTCOMES.index("failed_swap"))).sum())
     values = {
         f"refusals_{_cause_name(cause)}_per_request": _ratio(
             (refused & (allocations["cause"] == code)).sum(), arrived
@@ -276,7 +276,7 @@ def _handed_over_per_s(pairs: Columns | None, window: _Window) -> float:
     """Of standing requests, which may outlast the window: every pair handed over in it counts."""
     if pairs is None:
         return math.nan
-    delivered = (pairs["end"] == PAIR_OUTCOMES.index("delivered")) & window.holds(pairs["end_s"])
+    delivered = (pairs["outcome"] == PAIR_OUTCOMES.index("delivered")) & window.holds(pairs["end_s"])
     return _ratio(delivered.sum(), window.length_s)
 
 
@@ -284,7 +284,7 @@ def _waste(pairs: Columns | None, window: _Window) -> dict[str, float]:
     if pairs is None:
         return {}
     fresh = window.holds(pairs["born_s"]) & (pairs["link"] >= 0) & (pairs["first_parent"] < 0)
-    wasted = np.isin(pairs["end"], [PAIR_OUTCOMES.index("expired"), PAIR_OUTCOMES.index("lost")])
+    wasted = np.isin(pairs["outcome"], [PAIR_OUTCOMES.index("expired"), PAIR_OUTCOMES.index("lost")])
     return {"pairs_wasted_fraction": _ratio((fresh & wasted).sum(), fresh.sum())}
 
 

@@ -26,7 +26,7 @@ def pair_statistics(tables: Mapping[str, Columns], *, start_s: float, end_s: flo
     pairs = tables.get("pairs")
     if pairs is None:
         return {}
-    rows = np.flatnonzero(pairs["end"] == _DELIVERED)
+    rows = np.flatnonzero(pairs["outcome"] == _DELIVERED)
     rows = rows[np.lexsort((pairs["pair"][rows], pairs["end_s"][rows]))]
     rows, waiting_s = _waiting_s(pairs, rows, tables["allocations"], tables["requests"])
     time_s = pairs["end_s"][rows]

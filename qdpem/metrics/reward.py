@@ -84,7 +84,7 @@ def _paths(tables: Tables) -> dict[int, tuple[int, ...]]:
     """Request -> nodes of the path of its last allocation that ended "done"."""
     allocations, steps = tables["allocations"], tables["path_steps"]
     done = np.flatnonzero(
-        (allocations["end"] == ALLOCATION_OUTCOMES.index("done")) & (allocations["request"] >= 0)
+        (allocations["outcome"] == ALLOCATION_OUTCOMES.index("done")) & (allocations["request"] >= 0)
     )
     order = done[np.lexsort((allocations["allocation"][done], allocations["end_s"][done]))]
     last = dict(
@@ -107,5 +107,5 @@ def _contended(claims: Columns, weight: float) -> list[Rewards]:
 
 
 def _expired(pairs: Columns, weight: float) -> Rewards:
-    chosen = (pairs["owner"] >= 0) & (pairs["end"] == PAIR_OUTCOMES.index("expired"))
+    chosen = (pairs["owner"] >= 0) & (pairs["outcome"] == PAIR_OUTCOMES.index("expired"))
     return _part(pairs["end_s"][chosen], pairs["owner"][chosen], -weight)

@@ -1,0 +1,1 @@
+"""The graph, its hardware, path finding and outages."""

@@ -1,0 +1,1 @@
+"""The allocators: one module per policy, and what they share."""

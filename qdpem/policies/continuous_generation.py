@@ -27,7 +27,8 @@ from qdpem.network.routing import Path
 from qdpem.policies.inventory.link_usage import LinkUsage
 from qdpem.policies.routing.delay_model import Backlog, PathFeatures
 from qdpem.policies.routing.delivery_probability import DeliveryOffers, delivery_probability
-from qdpem.policies.routing.pending_requests import PendingRequest, pending_requests
+from qdpem.policies.routing.pending_requests import pending_requests
+from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import (
     EMISSION_BACKLOG,
     FREE_MEMORIES,
@@ -262,7 +263,7 @@ class LocalContinuous:
     def _there(
         self, options: PathFeatures, stocked: NDArray[np.int64], request: PendingRequest
     ) -> NDArray[np.bool_]:
-        if request.persistence:
+        if request.persistent:
             return np.zeros_like(options.is_link)
         return options.is_link & (stocked[options.first, options.second] >= request.pairs)
 

@@ -18,9 +18,10 @@ from qdpem.policies.inventory.base_stock import BaseStockParameters
 from qdpem.policies.inventory.controller import InventoryController
 from qdpem.policies.routing.delay_model import Backlog
 from qdpem.policies.routing.path_evaluation import Fit
-from qdpem.policies.routing.pending_requests import PendingRequest, command_delay_s, pending_requests
+from qdpem.policies.routing.pending_requests import command_delay_s, pending_requests
 from qdpem.policies.routing.planner import Choice, Planner
 from qdpem.policies.routing.stocked_pairs import StockByEnds, serve_from_stock, take
+from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import Allocation, Context, Decisions, Observation
 from qdpem.policy.tuning import tunable
 from qdpem.scenario.schema import Control, Pregeneration

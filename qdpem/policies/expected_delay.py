@@ -18,9 +18,9 @@ from qdpem.network.outages import Unavailable
 from qdpem.policies.earliest_deadline import EarliestDeadlineFirst, QueueModelParameters
 from qdpem.policies.routing.delay_model import Backlog
 from qdpem.policies.routing.path_evaluation import Fit
-from qdpem.policies.routing.pending_requests import PendingRequest
 from qdpem.policies.routing.planner import Choice
 from qdpem.policies.routing.stocked_pairs import StockByEnds
+from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.tuning import tunable
 from qdpem.scenario.schema import Control, Pregeneration
 
@@ -66,7 +66,7 @@ class CentralExpectedDelay(EarliestDeadlineFirst):
             within_s=self._parameters.max_unloaded_delay * left_s,
             pairs=request.pairs,
             unavailable=unavailable,
-            shelf=None if request.persistence else shelf,
+            shelf=None if request.persistent else shelf,
             left_s=left_s,
             busy_s=self._parameters.max_loaded_delay * left_s,
         )

@@ -31,8 +31,8 @@ from qdpem.policies.earliest_deadline import EarliestDeadlineFirst, QueueModelPa
 from qdpem.policies.routing.delay_model import Backlog, Floats
 from qdpem.policies.routing.expiring_set import ExpiringSet
 from qdpem.policies.routing.path_evaluation import Fit, PathEvaluator
-from qdpem.policies.routing.pending_requests import PendingRequest
 from qdpem.policies.routing.stocked_pairs import StockByEnds
+from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import Context, Decisions, Observation
 from qdpem.policy.tuning import tunable
 

@@ -17,7 +17,7 @@ can only fall, so only what is at the top is weighed again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heapreplace
 from typing import Any
@@ -30,9 +30,10 @@ from qdpem.policies.inventory.base_stock import BaseStockParameters
 from qdpem.policies.inventory.controller import InventoryController
 from qdpem.policies.routing.delay_model import Backlog, PathFeatures
 from qdpem.policies.routing.delivery_probability import DeliveryOffers, delivery_probability
-from qdpem.policies.routing.pending_requests import PendingRequest, command_delay_s, pending_requests
+from qdpem.policies.routing.pending_requests import command_delay_s, pending_requests
 from qdpem.policies.routing.planner import Choice, Planner
 from qdpem.policies.routing.stocked_pairs import StockByEnds, serve_from_stock
+from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import Allocation, Context, Decisions, Observation
 from qdpem.policy.tuning import tunable
 from qdpem.scenario.schema import Control, Pregeneration
@@ -149,7 +150,7 @@ class Matching:
         self._load, self._shelf = load, shelf
         self._now_s, self._unavailable = now_s, unavailable
 
-    def serve(self, requests: Iterator[PendingRequest]) -> Iterator[Allocation]:
+    def serve(self, requests: Sequence[PendingRequest]) -> Iterator[Allocation]:
         """Allocations for what can be served, heaviest pair of nodes first, its most urgent request first."""
         queues: dict[tuple[int, int], list[PendingRequest]] = {}
         for request in sorted(requests, key=lambda one: (one.deadline_s, one.id)):

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from physics.plans import Plan
 from qdpem.network.outages import Unavailable
 from qdpem.network.routing import Path
-from qdpem.policies.routing.pending_requests import PendingRequest, pending_requests
+from qdpem.policies.routing.pending_requests import pending_requests
+from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import Allocation, Context, Decisions, Observation, per_site
 from qdpem.policy.tuning import tunable
 from qdpem.scenario.schema import Control, Pregeneration
@@ -92,7 +93,7 @@ def serve_minimum_hop(
     unavailable = observation.unavailable()
     for request in pending_requests(observation):
         # The deadline of a standing request says nothing of how long one pair of it takes.
-        age_s = 0.0 if request.persistence else storage_fraction * (request.deadline_s - observation.time_s)
+        age_s = 0.0 if request.persistent else storage_fraction * (request.deadline_s - observation.time_s)
         found = _first_feasible(request, context, age_s=age_s, unavailable=unavailable)
         if found is None and age_s > 0.0:
             found = _first_feasible(request, context, age_s=0.0, unavailable=unavailable)

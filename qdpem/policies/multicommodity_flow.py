@@ -36,9 +36,9 @@ from qdpem.policies.routing.delay_model import Backlog
 from qdpem.policies.routing.expiring_set import ExpiringSet
 from qdpem.policies.routing.path_evaluation import Fit, PathEvaluator
 from qdpem.policies.routing.path_mix import Key, PathMix, path_mixes_of_arrays, path_mixes_to_arrays
-from qdpem.policies.routing.pending_requests import PendingRequest
 from qdpem.policies.routing.planner import Choice
 from qdpem.policies.routing.stocked_pairs import StockByEnds
+from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import CONTROLLER, Context, Decisions, Observation
 from qdpem.policy.tuning import tunable
 from qdpem.rng import move_to, position

@@ -31,9 +31,10 @@ from qdpem.policies.inventory.base_stock import BaseStockParameters
 from qdpem.policies.inventory.controller import InventoryController
 from qdpem.policies.routing.delay_model import Backlog, PathFeatures
 from qdpem.policies.routing.delivery_probability import DeliveryOffers, delivery_probability, link_hz
-from qdpem.policies.routing.pending_requests import PendingRequest, pending_requests
+from qdpem.policies.routing.pending_requests import pending_requests
 from qdpem.policies.routing.planner import Choice, Planner
 from qdpem.policies.routing.stocked_pairs import StockByEnds, serve_from_stock
+from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import (
     EMISSION_BACKLOG,
     STATUS_WIDTH,

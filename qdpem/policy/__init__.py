@@ -1,0 +1,1 @@
+"""The seams Policy and Forecaster, and the checks an implementation must pass."""

@@ -14,12 +14,13 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from physics.plans import Plan
 from qdpem.demand.requests import Arrivals
 from qdpem.network.graph import Network
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 from qdpem.network.path_estimates import Estimates
 from qdpem.network.routing import Routes
+from qdpem.policy.allocation import Allocation as Allocation
+from qdpem.policy.allocation import PendingRequest as PendingRequest
 from qdpem.scenario.schema import Control, ControlSettings, Forecasting, Pregeneration
 
 Floats = NDArray[np.float64]
@@ -31,28 +32,6 @@ CONTROLLER = -1
 FREE_MEMORIES, TOKENS, EMISSION_BACKLOG, TOKEN_BACKLOG, ORDERED_PAIRS, ORDERED_SWAPS = range(6)
 STATUS_WIDTH = 6
 """Columns of `Observation.status`; a policy's own news follows them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Allocation:
-    """The one thing a policy says: make `pairs` pairs between two nodes, at this quality, along this path.
-
-    `path`: nodes from `source` to `destination`. Two that follow each other are neighbours, or are ends of
-    a stocked remote pair that the first of them owns (a whole path (s, d) over such a pair serves from
-    stock). `purpose` is "serve" with the id of a waiting `request`, or "stock" with request -1; the
-    source then owns the pair and keeps it until `expires_s`. `plan` has at most two rounds on each link, as
-    many on all or so many on each step of the path, and one end round.
-    """
-
-    source: int
-    destination: int
-    target_fidelity: float
-    path: tuple[int, ...]
-    expires_s: float
-    plan: Plan = field(default_factory=Plan)
-    pairs: int = 1
-    purpose: str = "serve"
-    request: int = -1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -105,6 +84,46 @@ class Observation:
 
     def __len__(self) -> int:
         return len(self.site)
+
+    def requests(self, row: int = 0) -> list[PendingRequest]:
+        """The requests that wait at the site in `row`, oldest first.
+
+        >>> from qdpem.policy.synthetic import small_context, synthetic_observation
+        >>> from qdpem.rng import stream
+        >>> observations = synthetic_observation(small_context(), stream(1, "example"))
+        >>> [request.id for request in observations.requests(0)] == [
+        ...     id for id in observations.request_id[0].tolist() if id >= 0
+        ... ]
+        True
+        """
+        columns = (
+            self.request_id[row].tolist(),
+            self.request_source[row].tolist(),
+            self.request_destination[row].tolist(),
+            self.request_target_fidelity[row].tolist(),
+            self.request_pairs[row].tolist(),
+            self.request_deadline_s[row].tolist(),
+            self.request_application[row].tolist(),
+            self.request_attempts[row].tolist(),
+            self.request_persistence[row].tolist(),
+        )
+        return [
+            PendingRequest(
+                id=id,
+                source=source,
+                destination=destination,
+                target_fidelity=target_fidelity,
+                pairs=pairs,
+                deadline_s=deadline_s,
+                application=application,
+                attempts=attempts,
+                persistent=persistence > 0,
+            )
+            for (
+                id, source, destination, target_fidelity, pairs, deadline_s, application, attempts, persistence
+            ) in zip(*columns, strict=True)
+            if id >= 0
+        ]  # fmt: skip
 
     def unavailable(self, row: int = 0) -> Unavailable:
         """What the site in `row` has heard is away: `context.routes.paths(s, d, observation.unavailable())` go round it."""

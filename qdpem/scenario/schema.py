@@ -226,9 +226,9 @@ class Demand:
 
     In its stead `load_factor` asks, while all regions burst, for that share of the largest rate that the
     network could serve to `served_fraction`; each seed's flow programme says which rate that is.
-    `weights`: "matrix" uses the topology's own demand matrix, "uniform" weighs all pairs alike, "near" those
+    `weights`: "matrix" uses the topology's own demand matrix, "uniform" weighs all pairs alike, "neighbourhood" those
     that `neighbourhood` says, "ends" knows but one pair: the topology's first and last node, as of a line.
-    `arrivals`: "poisson", stationary without `bursts`; "once": at t = 0 each pair of nodes of any weight
+    `arrivals`: "poisson", stationary without `bursts`; "batch": at t = 0 each pair of nodes of any weight
     makes one request of each class, from its lower node, and no more come, so that there is no rate.
     """
 
@@ -245,18 +245,18 @@ class Demand:
     def _fits(self) -> Demand:
         if self.neighbourhood is not None and self.weights != "neighbourhood":
             raise ValueError(
-                f"near means nothing while weights is {self.weights!r}; set weights to 'near' or leave it out"
+                f"neighbourhood means nothing while weights is {self.weights!r}; set weights to 'neighbourhood' or leave it out"
             )
         rated = self.rate_hz is not None or self.load_factor is not None
         if self.arrivals == "batch":
             for name, value in (("rate_hz", self.rate_hz), ("load_factor", self.load_factor)):
                 if value is not None:
                     raise ValueError(
-                        f"{name} = {value:g} means nothing while arrivals is 'once', when all requests come"
+                        f"{name} = {value:g} means nothing while arrivals is 'batch', when all requests come"
                         " at t = 0; leave it out"
                     )
             if self.bursts is not None:
-                raise ValueError("bursts means nothing while arrivals is 'once'; leave it out")
+                raise ValueError("bursts means nothing while arrivals is 'batch'; leave it out")
             return self
         if not rated:
             raise ValueError(

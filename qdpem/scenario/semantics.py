@@ -98,7 +98,7 @@ def _study_faults(study: Study) -> list[Fault]:
         key = "policy" if arm.policy else "name"
         faults.extend(_unknown("policy", "policy", arm.policy or arm.name, f"{path}.{key}"))
         if arm.forecaster is not None:
-            faults.extend(_unknown("forecaster", "forecaster", arm.forecaster, f"{path}.knowledge"))
+            faults.extend(_unknown("forecaster", "forecaster", arm.forecaster, f"{path}.forecaster"))
         if arm.name == STRONGEST:
             wrong = "means the arm that proves to be the strongest; should be another word"
             faults.append(Fault(f"{path}.name", f"{arm.name!r} {wrong}"))

@@ -1,0 +1,1 @@
+"""One run: a scenario, an arm and a seed on the SimPy clock."""

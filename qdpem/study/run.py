@@ -42,7 +42,7 @@ class _Job:
     tick: ProgressReporter
 
 
-def study(
+def run_study(
     scenario: Scenario,
     *,
     directory: str | Path,

@@ -17,7 +17,7 @@ from qdpem.scenario.sweep import Cell, sweep_cells
 from qdpem.study.analysis.metric_formats import MetricFormat, headline_formats_of
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.progress import StudyProgress
-from qdpem.study.run import study
+from qdpem.study.run import run_study
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -55,7 +55,7 @@ def run_sweep(
     faults: list[str] = []
     for cell in sweep_cells(scenario):
         try:
-            result = study(
+            result = run_study(
                 cell.scenario,
                 directory=directory / cell.name,
                 fresh=fresh,

@@ -185,7 +185,7 @@ def assert_reach_holds(tables, network, physics) -> int:
             yield from leaves(row[parents[0]], distilled=True)
 
     seen = 0
-    for place in np.flatnonzero(pairs["end"] == PAIR_OUTCOMES.index("delivered")).tolist():
+    for place in np.flatnonzero(pairs["outcome"] == PAIR_OUTCOMES.index("delivered")).tolist():
         request = asked.get(request_of.get(int(pairs["allocation"][place]), -1))
         if request is None or pairs["fidelity"][place] < requests["target_fidelity"][request]:
             continue

@@ -45,7 +45,7 @@ def hops_of(network: Network) -> np.ndarray:
     return np.array([[lengths[a][b] for b in nodes] for a in nodes])
 
 
-@pytest.mark.parametrize(("least", "most"), [(1, 1), (2, 4), (3, 99)])
+@pytest.mark.parametrize(("minimum", "maximum"), [(1, 1), (2, 4), (3, 99)])
 def test_all_pairs_within_reach_weigh_alike_and_no_other(minimum: int, maximum: int) -> None:
     network = mesh_network(1)
     hops = hops_of(network)

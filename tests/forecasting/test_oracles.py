@@ -7,7 +7,7 @@ import pytest
 
 from qdpem.demand.bursts import draw_bursts
 from qdpem.errors import QdpemError
-from qdpem.forecasting.oracles import ClairvoyantForecast, BayesFilterForecast
+from qdpem.forecasting.oracles import BayesFilterForecast, ClairvoyantForecast
 from qdpem.policy.interface import ForecastContext
 from qdpem.scenario.schema import Bursts
 
@@ -111,10 +111,12 @@ def test_filter_does_not_see_that_a_running_burst_will_be_joined_by_the_next(mak
     arrivals = make_arrivals(seed=7, rates_hz=np.ones(1), regions=1, history_s=1.0, end_s=40.0)
     alone = replace(arrivals, phase_s=np.zeros(1), bursts_s=np.array([[0.0, -1.0, 7.0]]))
     joined = replace(alone, bursts_s=np.array([[0.0, -1.0, 14.0]]))
-    assert np.array_equal(forecast_at(BayesFilterForecast, alone, 2), forecast_at(BayesFilterForecast, joined, 2))
-    assert forecast_at(BayesFilterForecast, joined, 9)[0, 3] > forecast_at(BayesFilterForecast, alone, 9)[0, 3] * (
-        1.0 + 1e-9
+    assert np.array_equal(
+        forecast_at(BayesFilterForecast, alone, 2), forecast_at(BayesFilterForecast, joined, 2)
     )
+    assert forecast_at(BayesFilterForecast, joined, 9)[0, 3] > forecast_at(BayesFilterForecast, alone, 9)[
+        0, 3
+    ] * (1.0 + 1e-9)
 
 
 def test_filter_of_steady_demand_is_its_rate(make_arrivals):
@@ -130,7 +132,9 @@ def test_filter_of_steady_demand_is_its_rate(make_arrivals):
         high=1.0,
         region=np.zeros(5, dtype=np.int64),
     )
-    assert np.array_equal(forecast_at(BayesFilterForecast, steady, 3), np.repeat(RATES_HZ[:, None], 8, axis=1))
+    assert np.array_equal(
+        forecast_at(BayesFilterForecast, steady, 3), np.repeat(RATES_HZ[:, None], 8, axis=1)
+    )
 
 
 def test_clairvoyant_is_exact(make_arrivals):
@@ -200,7 +204,9 @@ def test_filter_of_memoryless_bursts_is_the_mean_over_all_ways_to_go_on(make_arr
         if on in seen:
             continue
         seen.add(on)
-        p = (forecast_at(BayesFilterForecast, arrivals, steps)[1] - arrivals.low) / (arrivals.high - arrivals.low)
+        p = (forecast_at(BayesFilterForecast, arrivals, steps)[1] - arrivals.low) / (
+            arrivals.high - arrivals.low
+        )
         drawn = switched_fractions(on, horizon=8, draws=draws, generator=generator)
         stray = np.sqrt(2.0 * p * (1.0 - p) * L / draws) + L / (3.0 * draws)
         assert (np.abs(drawn.mean(axis=0) - p) <= stray).all()

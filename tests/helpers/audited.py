@@ -119,7 +119,7 @@ def tamper(record: Record, change: Callable[[Any], None]) -> Record:
 
 def rows(record: Record, end: str, *, link: bool | None = None) -> list[int]:
     pairs = record.tables["pairs"]
-    found = pairs["end"] == PAIR_OUTCOMES.index(end)
+    found = pairs["outcome"] == PAIR_OUTCOMES.index(end)
     if link is not None:
         found &= (pairs["link"] >= 0) == link
     return np.flatnonzero(found).tolist()

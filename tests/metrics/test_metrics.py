@@ -42,7 +42,7 @@ def delivered(number: int, time_s: float, latency_s: float, fidelity: float, **v
 
 
 def claim(number: int, time_s: float, end_s: float, **values: Any) -> dict[str, Any]:
-    row = {"claim": number, "time_s": time_s, "end_s": end_s, "end": "granted", "rival": -1}
+    row = {"claim": number, "time_s": time_s, "end_s": end_s, "outcome": "granted", "rival": -1}
     return row | {"kind": "emission", "purpose": "serve"} | values
 
 
@@ -70,33 +70,40 @@ def by_hand() -> Tables:
                 claim(2, 12.0, 12.5, kind="token", contended=1, contended_s=0.25, node=2),
                 claim(3, 12.0, 12.1, kind="token", purpose="stock", node=2),
                 claim(
-                    4, 13.0, 14.0, kind="memory", purpose="stock", contended=1, contended_s=1.0, end="refused"
+                    4,
+                    13.0,
+                    14.0,
+                    kind="memory",
+                    purpose="stock",
+                    contended=1,
+                    contended_s=1.0,
+                    outcome="refused",
                 ),
-                claim(5, 13.0, 13.5, kind="token", node=1, end="withdrawn"),
+                claim(5, 13.0, 13.5, kind="token", node=1, outcome="withdrawn"),
             ],
             "allocations": [
-                {"allocation": 0, "end_s": 12.0, "end": "refused", "cause": "stale"},
-                {"allocation": 1, "end_s": 12.0, "end": "refused", "cause": "pre-emption"},
-                {"allocation": 2, "end_s": 13.0, "end": "failed_swap"},
-                {"allocation": 3, "time_s": 11.1, "request": 1, "end_s": 13.0, "end": "done"},
-                {"allocation": 4, "end_s": 5.0, "end": "refused", "cause": "memory"},
+                {"allocation": 0, "end_s": 12.0, "outcome": "refused", "cause": "stale"},
+                {"allocation": 1, "end_s": 12.0, "outcome": "refused", "cause": "pre-emption"},
+                {"allocation": 2, "end_s": 13.0, "outcome": "failed_swap"},
+                {"allocation": 3, "time_s": 11.1, "request": 1, "end_s": 13.0, "outcome": "done"},
+                {"allocation": 4, "end_s": 5.0, "outcome": "refused", "cause": "memory"},
             ],
             "pairs": [
-                {"pair": 0, "born_s": 11.0, "first_parent": -1, "end": "expired"},
-                {"pair": 1, "born_s": 11.0, "first_parent": -1, "end": "lost"},
-                {"pair": 2, "born_s": 11.0, "first_parent": -1, "end": "swapped"},
+                {"pair": 0, "born_s": 11.0, "first_parent": -1, "outcome": "expired"},
+                {"pair": 1, "born_s": 11.0, "first_parent": -1, "outcome": "lost"},
+                {"pair": 2, "born_s": 11.0, "first_parent": -1, "outcome": "swapped"},
                 {
                     "pair": 3,
                     "born_s": 11.0,
                     "first_parent": -1,
-                    "end": "delivered",
+                    "outcome": "delivered",
                     "end_s": 11.2,
                     "fidelity": 0.9,
                     "allocation": 3,
                 },
-                {"pair": 4, "born_s": 11.5, "first_parent": 0, "end": "expired"},
-                {"pair": 5, "born_s": 11.5, "link": -1, "first_parent": 2, "end": "expired"},
-                {"pair": 6, "born_s": 2.0, "first_parent": -1, "end": "expired"},
+                {"pair": 4, "born_s": 11.5, "first_parent": 0, "outcome": "expired"},
+                {"pair": 5, "born_s": 11.5, "link": -1, "first_parent": 2, "outcome": "expired"},
+                {"pair": 6, "born_s": 2.0, "first_parent": -1, "outcome": "expired"},
             ],
             "messages": [
                 {"time_s": 10.0, "count": 100, "bytes": 1000},
@@ -142,7 +149,13 @@ def test_standing_requests_wait_from_one_pair_to_the_next() -> None:
             "requests": [request(0, 0.0, persistence="link", pairs=2, deadline_s=1e3)],
             "allocations": [{"allocation": 4, "request": 0, "pairs": 2}],
             "pairs": [
-                {"pair": number, "end": "delivered", "end_s": end_s, "fidelity": fidelity, "allocation": 4}
+                {
+                    "pair": number,
+                    "outcome": "delivered",
+                    "end_s": end_s,
+                    "fidelity": fidelity,
+                    "allocation": 4,
+                }
                 for number, (end_s, fidelity) in enumerate(
                     [(9.5, 0.1), (10.5, 0.8), (11.0, 0.9), (12.5, 0.7)]
                 )
@@ -165,7 +178,7 @@ def test_a_standing_request_waits_on_when_its_allocation_ends() -> None:
             "pairs": [
                 {
                     "pair": number,
-                    "end": "delivered",
+                    "outcome": "delivered",
                     "end_s": end_s,
                     "fidelity": 0.9,
                     "allocation": 4 + number // 2,
@@ -190,7 +203,7 @@ def test_a_standing_request_that_was_served_anew_waits_from_its_last_pair() -> N
             "pairs": [
                 {
                     "pair": number,
-                    "end": "delivered",
+                    "outcome": "delivered",
                     "end_s": end_s,
                     "fidelity": 0.8,
                     "allocation": allocation,

@@ -41,9 +41,9 @@ def delivery() -> Tables:
             {"request": 8, "source": 1, "destination": 2, "end_s": 4.0, "outcome": "expired"},
         ],
         allocations=[
-            {"allocation": 1, "request": 7, "end_s": 3.0, "end": "failed_swap"},
-            {"allocation": 2, "request": 7, "end_s": 5.0, "end": "done"},
-            {"allocation": 3, "request": -1, "end_s": 6.0, "end": "done", "purpose": "stock"},
+            {"allocation": 1, "request": 7, "end_s": 3.0, "outcome": "failed_swap"},
+            {"allocation": 2, "request": 7, "end_s": 5.0, "outcome": "done"},
+            {"allocation": 3, "request": -1, "end_s": 6.0, "outcome": "done", "purpose": "stock"},
         ],
         path_steps=[*path_rows(1, 0, 4, 3), *path_rows(2, 0, 1, 2, 3), *path_rows(3, 4, 5)],
     )
@@ -78,10 +78,10 @@ def test_contended_claims_cost_their_site_and_the_rival_once_each() -> None:
 def test_only_stock_that_expired_costs_its_owner() -> None:
     tables = reward_tables(
         pairs=[
-            {"owner": 2, "end": "expired", "end_s": 9.0},
-            {"owner": -1, "end": "expired", "end_s": 9.0},
-            {"owner": 2, "end": "swapped", "end_s": 9.0},
-            {"owner": 0, "end": "lost", "end_s": 9.0},
+            {"owner": 2, "outcome": "expired", "end_s": 9.0},
+            {"owner": -1, "outcome": "expired", "end_s": 9.0},
+            {"owner": 2, "outcome": "swapped", "end_s": 9.0},
+            {"owner": 0, "outcome": "lost", "end_s": 9.0},
         ]
     )
     found = rewards(tables, weights=WEIGHTS)
@@ -105,7 +105,7 @@ def test_all_nodes_together_earn_what_the_metrics_count_in_any_row_order() -> No
         for n in range(count)
     ]  # fmt: skip
     allocations = [
-        {"allocation": n, "request": n, "end_s": 1.5, "end": "done"} for n in range(count) if n % 3
+        {"allocation": n, "request": n, "end_s": 1.5, "outcome": "done"} for n in range(count) if n % 3
     ]
     steps = [row for n in range(count) if n % 3 for row in path_rows(n, n % 7, *range(8, 8 + n % 4), 7)]
     claims = [

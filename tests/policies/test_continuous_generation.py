@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.observations import act, quiet_views
 
 from qdpem.policies.continuous_generation import ContinuousParameters, LocalContinuous
 from qdpem.policies.inventory.link_usage import LinkUsage
@@ -16,6 +15,7 @@ from qdpem.policy.interface import FREE_MEMORIES, Context, Observation
 from qdpem.policy.synthetic import small_context
 from qdpem.rng import stream
 from qdpem.simulation.run import Run
+from tests.helpers.observations import act, quiet_views
 
 
 @pytest.mark.parametrize("wrong", [{"learning_rate": 0.0}, {"min_fidelity": 0.2}, {"storage_fraction": 2.0}])

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.helpers.observations import act, quiet_views
 
 from qdpem.policies.max_weight import CentralMaxWeight, LocalMaxWeight, MaxWeightParameters
 from qdpem.policy.interface import EMISSION_BACKLOG, TOKENS
 from qdpem.policy.synthetic import small_context
+from tests.helpers.observations import act, quiet_views
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.observations import act, quiet_views
 
 from qdpem.metrics.metrics import DELIVERED
 from qdpem.policies.price_based import REPEATER, SOURCE, LocalPriceBased, PriceParameters, PriceTable
 from qdpem.policy.interface import EMISSION_BACKLOG, STATUS_WIDTH, TOKEN_BACKLOG, TOKENS, Context
 from qdpem.policy.synthetic import small_context
 from qdpem.simulation.run import Run
+from tests.helpers.observations import act, quiet_views
 from tests.helpers.ways import delivered_hz_by_way
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.helpers.observations import act, quiet_views
 
 from qdpem.policies.continuous_generation import ContinuousParameters, LocalContinuous
 from qdpem.policies.max_weight import CentralMaxWeight, LocalMaxWeight, MaxWeightParameters
@@ -14,6 +13,7 @@ from qdpem.policies.price_based import LocalPriceBased, PriceParameters
 from qdpem.policy.conformance import check_policy
 from qdpem.policy.synthetic import small_context
 from qdpem.simulation.run import Run
+from tests.helpers.observations import act, quiet_views
 from tests.helpers.ways import delivered_hz_by_way
 
 ARMS = [

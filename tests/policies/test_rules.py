@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.observations import act, ask_for, quiet_views, shelve
 
 from qdpem.policies.expected_delay import CentralExpectedDelay, ExpectedDelayParameters, LocalStock
 from qdpem.policies.inventory.base_stock import BaseStock
@@ -21,6 +20,7 @@ from qdpem.policy.conformance import check_policy
 from qdpem.policy.interface import EMISSION_BACKLOG, TOKENS, Allocation, Context, Decisions, Observation
 from qdpem.policy.synthetic import small_context
 from qdpem.scenario.schema import Control, Pregeneration
+from tests.helpers.observations import act, ask_for, quiet_views, shelve
 
 
 @pytest.mark.parametrize("policy", [CentralFirstCome, LocalMinimumHop])
@@ -62,7 +62,7 @@ def test_minimum_hop_sees_no_queue() -> None:
 def test_parameters_out_of_range_are_answered() -> None:
     with pytest.raises(ValueError, match=r"storage_fraction is 1\.5"):
         MinimumHopParameters(storage_fraction=1.5)
-    with pytest.raises(ValueError, match="hope is 0"):
+    with pytest.raises(ValueError, match="max_unloaded_delay is 0"):
         ExpectedDelayParameters(max_unloaded_delay=0.0)
 
 

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import poisson
-from tests.helpers.observations import act, ask_for, quiet_views, shelve
 
 from physics.plans import Plan, estimate
 from qdpem import registry
@@ -31,6 +30,7 @@ from qdpem.policy.conformance import check_policy
 from qdpem.policy.interface import EMISSION_BACKLOG, FREE_MEMORIES, Context, Observation
 from qdpem.policy.synthetic import small_context
 from qdpem.scenario.schema import PREGENERATIONS, Pregeneration
+from tests.helpers.observations import act, ask_for, quiet_views, shelve
 
 
 def plan_for(context: Context, shelf: StockByEnds, *, target: float = 0.7, left_s: float = 1.0) -> Choice:

@@ -13,7 +13,7 @@ def test_the_space_is_read_from_the_fields() -> None:
     @dataclass(frozen=True, kw_only=True)
     class Parameters:
         step: float = tunable(0.1, low=1e-3, high=1.0, log=True)
-        base: int = tunable(1, low=0, high=4, pregeneration="end-to-end")
+        base_stock_level: int = tunable(1, low=0, high=4, pregeneration="end-to-end")
         unseen: int = tunable(1, low=0, high=2, control="local")
         kept: bool = tunable(True, choices=(True, False))
         margin: float = 0.01
@@ -39,12 +39,12 @@ def test_the_space_is_read_from_the_fields() -> None:
         ({"default": 3.0, "low": 0.0, "high": 1.0}, "lies outside"),
         ({"default": 3.0}, "needs low and high, or choices"),
         (
-            {"default": 1.0, "low": 0.0, "high": 1.0, "policy_outputs": (1.0, 2.0)},
+            {"default": 1.0, "low": 0.0, "high": 1.0, "choices": (1.0, 2.0)},
             "needs low and high, or choices",
         ),
         ({"default": 0.5, "low": 0.0, "high": 1.0, "log": True}, "must begin above 0"),
         ({"default": 1.0, "low": 2.0, "high": 1.0}, "low must be below high"),
-        ({"default": 1, "policy_outputs": (1,)}, "two or more"),
+        ({"default": 1, "choices": (1,)}, "two or more"),
     ],
 )
 def test_a_wrong_space_is_a_sentence(said: dict[str, object], words: str) -> None:

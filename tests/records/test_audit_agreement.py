@@ -176,9 +176,11 @@ def test_a_record_without_pairs_is_told_what_it_lacks(tmp_path: Path) -> None:
     record = write(tmp_path / "b.h5", measured_s=1.0)
 
     def forget(file: Any) -> None:
-        del file["pairs/outcome"], file["allocations/protocol"]
+        del file["pairs/bell_outcome"], file["allocations/protocol"]
 
-    with pytest.raises(RecordError, match=r"what an audit needs \(pairs/outcome, allocations/protocol\)"):
+    with pytest.raises(
+        RecordError, match=r"what an audit needs \(pairs/bell_outcome, allocations/protocol\)"
+    ):
         audit(tamper(record, forget))
 
 

@@ -59,14 +59,14 @@ def test_a_changed_outcome_is_found_at_its_pair(tmp_path: Path, memory: str) -> 
     """Also where no fidelity depends on it (depolarising memories): the seed's uniform says another."""
     record = write(tmp_path / "run.h5", memory=memory)
     row = rows(record, "delivered", link=False)[1]
-    pair, outcome = (int(record.tables["pairs"][name][row]) for name in ("pair", "outcome"))
+    pair, outcome = (int(record.tables["pairs"][name][row]) for name in ("pair", "bell_outcome"))
 
     def change(file: Any) -> None:
-        file["pairs/outcome"][row] = outcome ^ 3
+        file["pairs/bell_outcome"][row] = outcome ^ 3
 
     found = audit(tamper(record, change), against="qutip")
     assert {one.pair for one in found.findings} == {pair}
-    drawn = next(one for one in found.findings if one.what == "outcome")
+    drawn = next(one for one in found.findings if one.what == "bell_outcome")
     assert (drawn.operation, drawn.recorded, drawn.replayed) == ("swap", outcome ^ 3, outcome)
     # A uniform moves by at most one to reach any outcome.
     assert 1e-9 < drawn.deviation < 1.0
@@ -93,7 +93,7 @@ def test_another_seed_is_found_by_its_draws(tmp_path: Path) -> None:
     record = write(tmp_path / "run.h5", swap_success_probability=0.5)
     other = tamper(record, lambda file: file.attrs.modify("seed", 4))
     found = audit(other, against="pauli")
-    assert {"outcome", "outcome of the swap that ended it"} <= {one.what for one in found.findings}
+    assert {"bell_outcome", "bell_outcome of the swap that ended it"} <= {one.what for one in found.findings}
     tamper(record, lambda file: file["provenance"].attrs.modify("qdpem_version", "0.0.1"))
     unsure = audit(open_record(record.path), against="pauli")
     assert (unsure.drawn, unsure.passed) == (False, True)
@@ -102,7 +102,7 @@ def test_another_seed_is_found_by_its_draws(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "value", "sentence"),
     [
-        ("outcome", -1, "cannot have had its outcome"),
+        ("bell_outcome", -1, "cannot have had its outcome"),
         ("second_parent", 10**6, "its second parent is 1000000, not"),
         ("born_s", 0.125, "it was born at 0.125000000 s, but its parent"),
         ("first", 99, "its ends are"),

@@ -62,12 +62,12 @@ def test_csv_keeps_words_and_every_bit_of_floats(tmp_path: Path) -> None:
 def test_a_record_of_before_a_column_was_added_is_read_and_exported_without_it(tmp_path: Path) -> None:
     write_record(tmp_path / "run.h5")
     with h5py.File(tmp_path / "run.h5", "r+") as file:
-        del file["pairs/outcome"]
+        del file["pairs/bell_outcome"]
     record = open_record(tmp_path / "run.h5")
     (path,) = export(record, tmp_path / "csv", format="csv", tables=["pairs"])
     head = path.read_text().splitlines()[0].split(",")
     assert head == list(record.tables["pairs"])
-    assert set(PAIRS.names) - set(head) == {"outcome"}
+    assert set(PAIRS.names) - set(head) == {"bell_outcome"}
 
 
 def test_parquet_keeps_types_units_and_words(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_a_file_says_only_what_is_different(folder) -> None:
     path = write(
         folder / "deep" / "own.toml",
         'based_on = "../base.toml"\nname = "own"\nwithout = ["demand.bursts", "demand.rate_hz"]\n'
-        "[demand]\nload_share = 0.5\n[topology]\nparameters = { nodes = 4 }\n[study]\nseeds = [1005]\n",
+        "[demand]\nload_factor = 0.5\n[topology]\nparameters = { nodes = 4 }\n[study]\nseeds = [1005]\n",
     )
     found, base = load_scenario(path), load_scenario(folder / "base.toml")
     assert (found.name, found.description) == ("own", "the one below")
@@ -144,7 +144,7 @@ def test_a_grid_has_a_cell_for_each_combination_with_its_keys_set() -> None:
     assert last.scenario.topology.parameters == {"nodes": 6, "hop_km": 4.0}
     assert last.scenario.name == "base, depolarising_s = 60, patience_s = 2, size = large"
     assert last.scenario.study is not None
-    assert last.scenario.study.grid == {}
+    assert last.scenario.study.sweep == {}
     assert len({scenario_hash(cell.scenario) for cell in cells}) == len(cells)
     assert sweep_cells(parse_scenario(BASE)) == sweep_cells(last.scenario) == ()
     sets = [f"{key}={value!r}" for key, value in last.settings.items()]

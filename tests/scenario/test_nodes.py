@@ -61,7 +61,7 @@ def test_a_scenario_is_read_back_from_its_text(overrides: tuple[str, ...]) -> No
     ("overrides", "key", "sentence"),
     [
         (["nodes.memories_per_link=3"], "nodes.memories_per_link", "= 3 excludes memories = 4"),
-        (["demand.rate_hz=3", "demand.arrivals=once"], "demand.rate_hz", "rate_hz = 3 means nothing"),
+        (["demand.rate_hz=3", "demand.arrivals=batch"], "demand.rate_hz", "rate_hz = 3 means nothing"),
         ([SERVER, "nodes.repeater_burst=2"], "nodes.repeater_burst", "it must be 1"),
         ([SERVER, "nodes.swap_time_s=0.01"], "nodes.swap_time_s", "it must be at most that"),
         (["nodes.repeater_kind=serve"], "nodes.repeater_kind", "'server'"),

@@ -33,7 +33,7 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
         "nodes.hardware.memory.kind": "'depolarizing' is not allowed; should be 'depolarising' or 'relaxing'"
         " (did you mean 'depolarising'?)",
         "demand.wieghts": "is not a known key; did you mean 'weights'?"
-        " known: classes, rate_hz, load_factor, served_fraction, arrivals, weights, near, bursts",
+        " known: classes, rate_hz, load_factor, served_fraction, arrivals, weights, neighbourhood, bursts",
     }
 
 
@@ -84,7 +84,7 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
         (
             "demand.weights=matrx",
             "demand.weights",
-            "'matrx' is not allowed; should be 'matrix' or 'uniform' or 'near' or 'ends'"
+            "'matrx' is not allowed; should be 'matrix' or 'uniform' or 'neighbourhood' or 'endpoints'"
             " (did you mean 'matrix'?)",
         ),
         (
@@ -95,7 +95,7 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
         (
             "demand.neighbourhood={peers=3}",
             "demand.neighbourhood",
-            "near means nothing while weights is 'uniform'; set weights to 'near' or leave it out",
+            "neighbourhood means nothing while weights is 'uniform'; set weights to 'neighbourhood' or leave it out",
         ),
         (
             "demand.neighbourhood={min_hops=3,max_hops=2}",
@@ -236,7 +236,7 @@ def study(**changes: str) -> str:
         ),
         (
             {"arms": '[{ name = "dpem", forecaster = "clairvoyance" }]'},
-            "study.arms.0.knowledge",
+            "study.arms.0.forecaster",
             "no forecaster is called 'clairvoyance'; did you mean 'clairvoyant'?",
         ),
         (

@@ -72,7 +72,7 @@ def scenario_of(*overrides: str):
 def granted_of(tables, link=None):
     """Claims on links that had their success: allocation, link, when made and when the attempt started."""
     claims = tables["claims"]
-    chosen = (claims["kind"] == EMISSION) & (claims["end"] == GRANTED)
+    chosen = (claims["kind"] == EMISSION) & (claims["outcome"] == GRANTED)
     if link is not None:
         chosen &= claims["link"] == link
     return {name: claims[name][chosen] for name in ("allocation", "link", "time_s", "end_s")}
@@ -101,7 +101,7 @@ def test_one_success_of_each_kind_event_by_event(kind, ends, arrive, script):
     assert pairs["born_s"][0] == pytest.approx(start_s + min(link.known_s), abs=1e-12)
     assert pairs["sender"][0] == -1
     assert requests["end_s"][0] == pytest.approx(start_s + max(link.known_s), abs=1e-12)
-    assert pairs["end"][0] == PAIR_OUTCOMES.index("delivered")
+    assert pairs["outcome"][0] == PAIR_OUTCOMES.index("delivered")
     ready_s = start_s + link.known_s[ends[1]]
     stored_s = [link.known_s[ends[1]] - since_s for since_s in link.stored_from_s]
     held = scenario.nodes.hardware.memory
@@ -162,7 +162,7 @@ def test_the_first_link_decays_while_it_waits_for_the_second(probability, period
     early = tables["requests"]["time_s"] < 15.0
     assert set(tables["requests"]["outcome"][early]) <= {DELIVERED, REQUEST_OUTCOMES.index("low_fidelity")}
     pairs = tables["pairs"]
-    done = pairs["end"] == PAIR_OUTCOMES.index("delivered")
+    done = pairs["outcome"] == PAIR_OUTCOMES.index("delivered")
     fidelity = pairs["fidelity"][done & (pairs["allocation"] < early.sum())]
     q = math.exp(-1.0 / periods)
     x = (1.0 - probability) * q
@@ -189,7 +189,7 @@ def test_claims_that_wait_are_a_nodes_backlog_and_those_open_at_the_end_have_the
 
     claims = simulate(scenario, Arm(name="local-minhop"), seed=1, policy=script(once)).tables["claims"]
     assert seen == [0.0, 16.0]
-    assert (claims["end"] == CLAIM_OUTCOMES.index("open")).all()
+    assert (claims["outcome"] == CLAIM_OUTCOMES.index("open")).all()
     assert sorted(claims["contended"].tolist()) == [0] + [1] * 15
     began_s = 1.0 + 2 * 20.0 / 2e5
     lost_s = (claims["end_s"] - claims["contended_s"])[claims["contended"] == 1]

@@ -244,7 +244,7 @@ def _swaps(pairs) -> list[tuple[float, int, bool]]:
     for born_s, left, right in zip(pairs["born_s"][made].tolist(), *parents, strict=True):
         (node,) = set(ends[left]) & set(ends[right])
         swaps.append((born_s, int(node), True))
-    childless = (pairs["end"] == PAIR_OUTCOMES.index("swapped")) & ~np.isin(
+    childless = (pairs["outcome"] == PAIR_OUTCOMES.index("swapped")) & ~np.isin(
         pairs["pair"], np.concatenate(parents)
     )
     failed = defaultdict(list)

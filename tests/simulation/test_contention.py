@@ -65,7 +65,7 @@ def test_two_claims_on_one_emission_are_one_contended_claim(seed, both, line, ar
     lost_s = (second_s if both else end_s) - first_s
     assert claims["contended"][order].tolist() == [0, 1]
     assert claims["contended_s"][order] == pytest.approx([0.0, lost_s], abs=1e-9)
-    assert claims["end"][order][1] == CLAIM_OUTCOMES.index("granted" if both else "open")
+    assert claims["outcome"][order][1] == CLAIM_OUTCOMES.index("granted" if both else "open")
     found = measure(tables, start_s=0.0, end_s=end_s)
     assert (found[CLAIMS], found[KINDS[0]]) == (0.5, 0.5)
     assert found[SECONDS] == pytest.approx(lost_s / 2, abs=1e-9)
@@ -95,7 +95,7 @@ def test_a_request_that_finds_the_qubit_taken_contends_once_for_each_attempt(lin
     tables = simulate(scenario, Arm(name="local-minhop"), seed=1, policy=script(serving_the_line())).tables
     claims = _claims(tables, "memory")
     assert claims["contended"].tolist() == [1] * (1 + scenario.control.retries)
-    assert claims["end"].tolist() == [CLAIM_OUTCOMES.index("refused")] * 4
+    assert claims["outcome"].tolist() == [CLAIM_OUTCOMES.index("refused")] * 4
     assert claims["node"].tolist() == [0] * 4
     assert claims["contended_s"].tolist() == [0.0] * 4
     found = measure(tables, start_s=0.0, end_s=10.0)

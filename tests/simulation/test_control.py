@@ -83,7 +83,7 @@ def test_the_controller_sees_stock_as_late_as_word_of_it(line, script, arrive, z
     )
     tables = simulate(scenario, CENTRAL, seed=3, policy=policy).tables
     done_s = float(tables["allocations"]["end_s"][0])
-    assert tables["allocations"]["end"][0] == ALLOCATION_OUTCOMES.index("done")
+    assert tables["allocations"]["outcome"][0] == ALLOCATION_OUTCOMES.index("done")
     ready_s = [
         observations.time_s for observations in policy.seen if (observations.stock_ready[0] == 1).any()
     ]
@@ -111,7 +111,7 @@ def test_a_drop_by_the_controller_is_carried_out_when_the_command_arrives(line, 
 
     tables = simulate(line(nodes=5), CENTRAL, seed=3, policy=script(rule)).tables
     pairs = tables["pairs"]
-    assert pairs["end"].tolist() == [PAIR_OUTCOMES.index("expired")]
+    assert pairs["outcome"].tolist() == [PAIR_OUTCOMES.index("expired")]
     assert pairs["end_s"][0] == pytest.approx(dropped_s[0] + 2 * DELAY_S, abs=1e-12)
     earned = rewards(tables, weights=Reward(expired=0.25))
     assert list(zip(earned.time_s, earned.site, earned.amount, strict=True)) == [

@@ -104,7 +104,7 @@ def test_fresh_pairs_taken_are_those_the_plan_expects(line, script, arrive, plan
         plan, model=physics, links=list(network.links), nodes=list(network.hardware), ages_s=[0.0, 0.0]
     ).pairs_per_link
     error = taken.std(axis=0, ddof=1) / np.sqrt(count)
-    assert (pairs["end"] == PAIR_OUTCOMES.index("distilled")).sum() > count
+    assert (pairs["outcome"] == PAIR_OUTCOMES.index("distilled")).sum() > count
     assert (np.abs(taken.mean(axis=0) - expected) <= 4.5 * error + 1e-12).all()
 
 

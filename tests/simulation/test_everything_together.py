@@ -81,7 +81,7 @@ def assert_books(tables) -> None:
     assert (allocations["end_s"] <= allocations["expires_s"]).all()
     assert (requests["end_s"] <= requests["deadline_s"]).all()
     order = np.argsort(allocations["allocation"])
-    delivered = (pairs["end"] == PAIR_OUTCOMES.index("delivered")) & (pairs["owner"] < 0)
+    delivered = (pairs["outcome"] == PAIR_OUTCOMES.index("delivered")) & (pairs["owner"] < 0)
     served = allocations["request"][order][pairs["allocation"][delivered]]
     ended_s = dict(zip(requests["request"].tolist(), requests["end_s"].tolist(), strict=True))
     latest_s = np.array([ended_s[request] for request in served.tolist()])

@@ -84,5 +84,5 @@ def test_a_standing_request_over_seventeen_nodes_never_locks(persistence, swap_s
     assert counts.min() > 500
     assert abs(counts[0] - counts[-1]) <= 6.0 * math.sqrt(counts[0] + counts[-1])
     if swap_success == 1.0:
-        delivered_s = pairs["end_s"][pairs["end"] == PAIR_OUTCOMES.index("delivered")]
+        delivered_s = pairs["end_s"][pairs["outcome"] == PAIR_OUTCOMES.index("delivered")]
         assert np.histogram(delivered_s, bins=10, range=(0.2, 1.2))[0].min() > 10

@@ -92,12 +92,12 @@ def test_what_comes_after_the_expiry_does_nothing(late, seed, line, arrive, scri
     arrive([(1.0, 0, nodes - 1), (expires_s + 1e-5, 0, nodes - 1)], patience_s=1.5)
     tables = _play(scenario, script(serving_the_line(rounds, expires_s={0: expires_s})), seed=seed)
     allocations, requests = tables["allocations"], tables["requests"]
-    assert _of(allocations, 0)["end"].tolist() == [ALLOCATION_OUTCOMES.index("expired")]
+    assert _of(allocations, 0)["outcome"].tolist() == [ALLOCATION_OUTCOMES.index("expired")]
     assert (_of(tables["claims"], 0)["end_s"] <= expires_s).all()
     mine = _of(tables["pairs"], 0)
     assert (mine["end_s"] <= expires_s).all()
     dead = mine["end_s"] == expires_s
-    assert (mine["end"][dead] == EXPIRED).all()
+    assert (mine["outcome"][dead] == EXPIRED).all()
     assert dead.sum() == {"herald": 0, "swap": 2}.get(late, 1)
     # The other has pairs and claims of its own alone, of emissions of its own, and is delivered.
     order = np.argsort(requests["request"])
@@ -131,7 +131,7 @@ def test_a_swap_that_comes_too_late_takes_no_coin(seed, line, arrive, script):
     arrive([(1.0, 0, 2), (expires_s + 1e-5, 0, 2)], patience_s=1.5)
     tables = _play(scenario, script(serving_the_line(0, expires_s={0: expires_s})), seed=seed)
     pairs = _of(tables["pairs"], 1)
-    first_s = pairs["end_s"][pairs["end"] == PAIR_OUTCOMES.index("swapped")].min()
+    first_s = pairs["end_s"][pairs["outcome"] == PAIR_OUTCOMES.index("swapped")].min()
     made = (pairs["born_s"] == first_s) & (pairs["first_parent"] >= 0)
     assert bool(made.any()) == bool(stream(seed, "repeater/n1").random() < 0.5)
 
@@ -184,7 +184,7 @@ def test_a_drop_that_arrives_after_the_pairs_expiry_leaves_its_neighbour_alone(l
     assert decided_s < 2.0 < decided_s + 2 * SHORT_S
     order = np.argsort(pairs["end_s"])
     assert pairs["pair"][order][0] == pair
-    assert pairs["end"][order].tolist() == [EXPIRED, EXPIRED]
+    assert pairs["outcome"][order].tolist() == [EXPIRED, EXPIRED]
     assert pairs["end_s"][order].tolist() == [2.0, 3.0]
 
 
@@ -217,6 +217,6 @@ def test_a_drop_that_arrives_after_the_pair_was_used_leaves_its_neighbour_alone(
     assert requests["outcome"][served].tolist() == [REQUEST_OUTCOMES.index("delivered")]
     assert requests["end_s"][served] == pytest.approx([2.0 + 5 * SHORT_S], abs=1e-12)
     used = pairs["pair"] == dropped[0]
-    assert pairs["end"][used].tolist() == [PAIR_OUTCOMES.index("delivered")]
-    assert pairs["end"][~used].tolist() == [EXPIRED]
+    assert pairs["outcome"][used].tolist() == [PAIR_OUTCOMES.index("delivered")]
+    assert pairs["outcome"][~used].tolist() == [EXPIRED]
     assert pairs["end_s"][~used].tolist() == [4.0]

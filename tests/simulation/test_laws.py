@@ -74,7 +74,7 @@ def test_arms_see_the_same_arrivals_and_emissions(line):
     granted = {}
     for arm in ("local-minhop", "central-fcfs"):
         claims = runs[arm].tables["claims"]
-        emission = (claims["kind"] == 0) & (claims["end"] == 1)
+        emission = (claims["kind"] == 0) & (claims["outcome"] == 1)
         granted[arm] = set(np.round(claims["end_s"][emission], 9).tolist())
     shared = len(granted["local-minhop"] & granted["central-fcfs"])
     # Two independent streams would share no emission time at all.
@@ -108,7 +108,7 @@ def test_stock_serves_expires_and_yields(line):
     requests, pairs = tables["requests"], tables["pairs"]
     assert (requests["hops"] == 0).sum() > 0
     stocked = pairs["owner"] >= 0
-    ends = {PAIR_OUTCOMES[code] for code in pairs["end"][stocked].tolist()}
+    ends = {PAIR_OUTCOMES[code] for code in pairs["outcome"][stocked].tolist()}
     assert {"delivered", "expired"} <= ends
     served = tables["allocations"]
     assert (served["purpose"] == 1).sum() > 0

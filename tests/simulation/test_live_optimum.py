@@ -220,7 +220,7 @@ def score(run: Run, *, measured_s: float) -> float:
     """What the decision process counts, for each request that came, from the record."""
     assert run.tables is not None
     pairs, asked = run.tables["pairs"], run.tables["requests"]["time_s"] >= 1.0
-    expired = (pairs["end"] == PAIR_OUTCOMES.index("expired")) & (pairs["end_s"] >= 1.0)
+    expired = (pairs["outcome"] == PAIR_OUTCOMES.index("expired")) & (pairs["end_s"] >= 1.0)
     served = delivered_hz(run, start_s=1.0, end_s=1.0 + measured_s) * measured_s
     return (served - WASTE * float(expired.sum())) / float(asked.sum())
 

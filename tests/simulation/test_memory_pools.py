@@ -90,7 +90,7 @@ def test_a_long_pair_holds_a_qubit_of_the_links_through_which_it_left(line, scri
         simulation.apply(policy.act(observations))
     allocations = recorder.tables()["allocations"]
     by_id = np.argsort(allocations["allocation"])
-    ends = [ALLOCATION_OUTCOMES[code] for code in allocations["end"][by_id]]
+    ends = [ALLOCATION_OUTCOMES[code] for code in allocations["outcome"][by_id]]
     assert ends == ["done", "done", "refused", "refused", "done"]
     assert allocations["refused_at"][by_id].tolist() == [-1, -1, 2, 0, -1]
     assert set(allocations["cause"][by_id][2:4]) == {CAUSES.index("memory")}

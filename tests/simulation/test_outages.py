@@ -37,11 +37,11 @@ def test_a_link_is_cut_local(line, script, arrive):
     assert run.until(cut_s + 1.001 * DELAY_S).held == [0, 0, 0, 0]
     tables = run.finish()
     allocations, claims = tables["allocations"], tables["claims"]
-    assert allocations["end"].tolist() == [REFUSED]
+    assert allocations["outcome"].tolist() == [REFUSED]
     assert allocations["cause"].tolist() == [OUTAGE]
     assert allocations["end_s"][0] == cut_s
     assert allocations["refused_at"][0] == 1
-    assert (claims["end"] == CLAIM_OUTCOMES.index("withdrawn")).all()
+    assert (claims["outcome"] == CLAIM_OUTCOMES.index("withdrawn")).all()
     assert (claims["end_s"] == cut_s).all()
     assert {name: column.tolist() for name, column in tables["outages"].items()} == {
         "kind": [OUTAGE_KINDS.index("link")], "node": [-1], "link": [1], "from_s": [cut_s], "until_s": [3.0],
@@ -65,7 +65,7 @@ def test_a_link_is_cut_central(line, script, arrive):
     assert run.until(cut_s + 1.001 * DELAY_S).held == [1, 0, 0, 0]
     assert run.until(cut_s + 2.001 * DELAY_S).held == [0, 0, 0, 0]
     allocations = run.finish()["allocations"]
-    assert (allocations["end"][0], allocations["cause"][0], allocations["end_s"][0]) == (
+    assert (allocations["outcome"][0], allocations["cause"][0], allocations["end_s"][0]) == (
         REFUSED,
         OUTAGE,
         cut_s,
@@ -103,7 +103,7 @@ def test_light_on_its_way_through_a_cut_link_is_lost(line, script, arrive):
     assert not run.state.ledger.live
     tables = run.finish()
     assert not len(tables["pairs"]["pair"])
-    assert tables["claims"]["end"].tolist() == [CLAIM_OUTCOMES.index("granted")]
+    assert tables["claims"]["outcome"].tolist() == [CLAIM_OUTCOMES.index("granted")]
     assert tables["allocations"]["end_s"][0] == born_s
     assert tables["allocations"]["cause"][0] == OUTAGE
 
@@ -128,7 +128,7 @@ def test_stored_pairs_survive_their_link_but_not_their_node(line, script, arrive
     assert run.held == [0, 0, 0]
     assert not run.state.stock.seen[0]
     pairs = run.finish()["pairs"]
-    assert (pairs["end_s"][0], pairs["end"][0]) == (5.0, PAIR_OUTCOMES.index("lost"))
+    assert (pairs["end_s"][0], pairs["outcome"][0]) == (5.0, PAIR_OUTCOMES.index("lost"))
 
 
 def test_an_end_that_fails_before_it_hears_frees_its_qubit_once(line, script, arrive):
@@ -153,7 +153,7 @@ def test_a_node_fails_with_pairs_in_the_making(line, script, arrive):
     tables = run.finish()
     assert tables["requests"]["outcome"].tolist() == [REQUEST_OUTCOMES.index("delivered")]
     # Halted a moment before its swap: three link pairs live, two of them with a half at node 2.
-    swapped_s = tables["pairs"]["end_s"][tables["pairs"]["end"] == PAIR_OUTCOMES.index("swapped")]
+    swapped_s = tables["pairs"]["end_s"][tables["pairs"]["outcome"] == PAIR_OUTCOMES.index("swapped")]
     fails_s = float(swapped_s.min()) - 1e-4
     run = Halted(cut_off(scenario, "node", "n2", fails_s, 9.0), LOCAL, script(on_arrival((0, 1, 2, 3))))
     run.until(np.nextafter(fails_s, 0.0))

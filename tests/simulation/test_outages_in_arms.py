@@ -193,8 +193,8 @@ def test_a_standing_request_outlives_many_outages_of_its_only_way(arm, persisten
     tables = simulate(scenario, arm, seed=3).tables
     requests, allocations, pairs = (tables[name] for name in ("requests", "allocations", "pairs"))
     assert requests["outcome"].tolist() == [REQUEST_OUTCOMES.index("open")]
-    ended = (allocations["end"] == REFUSED) & (allocations["cause"] == OUTAGE)
+    ended = (allocations["outcome"] == REFUSED) & (allocations["cause"] == OUTAGE)
     assert ended.sum() > 2 * scenario.control.retries
-    last_s = pairs["end_s"][pairs["end"] == PAIR_OUTCOMES.index("delivered")].max()
+    last_s = pairs["end_s"][pairs["outcome"] == PAIR_OUTCOMES.index("delivered")].max()
     up_s = max(until_s for until_s in tables["outages"]["until_s"] if until_s < 9.5)
     assert last_s > up_s

@@ -27,7 +27,7 @@ def test_waiting_for_a_pair_on_an_idle_link_is_exponential(line):
     scenario = line(nodes=2, rate_hz=0.5, patience_s=30.0, measured_s=2000.0)
     run = simulate(scenario, LOCAL, seed=3)
     claims = run.tables["claims"]
-    lonely = (claims["kind"] == 0) & (claims["contended"] == 0) & (claims["end"] == 1)
+    lonely = (claims["kind"] == 0) & (claims["contended"] == 0) & (claims["outcome"] == 1)
     # A claim that overlapped no other one waits for the link's own clock alone.
     waited_s = (claims["end_s"] - claims["time_s"])[lonely & _alone(claims)]
     rate_hz = 2 * 60.0 * 10 ** (-(2.6 + 0.24 * 20.0) / 10)
@@ -53,7 +53,7 @@ def test_delivered_fidelity_follows_the_werner_law_of_its_own_times(line):
     by_id = {int(pair): row for row, pair in enumerate(pairs["pair"])}
     delay_s = 20.0 / 2e5 + 1e-5
     checked = 0
-    for row in np.flatnonzero((pairs["end"] == PAIR_OUTCOMES.index("delivered")) & (pairs["link"] < 0)):
+    for row in np.flatnonzero((pairs["outcome"] == PAIR_OUTCOMES.index("delivered")) & (pairs["link"] < 0)):
         swapped_s = pairs["born_s"][row]
         # Until the swap: both halves since birth, and the sender's for the light's way before it.
         stored_s = 0.0
@@ -86,7 +86,9 @@ def test_tokens_bound_swaps(line):
     """A bucket of depth 1 refilled at c gives at most 1 + c t swaps in any t seconds from the start."""
     run = simulate(line(nodes=3, repeater_rate_hz=4.0, rate_hz=40.0, measured_s=30.0), LOCAL, seed=2)
     claims = run.tables["claims"]
-    granted = np.sort(claims["end_s"][(claims["kind"] == 1) & (claims["end"] == 1) & (claims["node"] == 1)])
+    granted = np.sort(
+        claims["end_s"][(claims["kind"] == 1) & (claims["outcome"] == 1) & (claims["node"] == 1)]
+    )
     taken = np.arange(1, len(granted) + 1)
     assert (taken <= 1.0 + 4.0 * granted + 1e-6).all()
     # Saturated: nearly every token refilled is used.
@@ -97,7 +99,7 @@ def test_swap_success_has_its_probability(line):
     """Swaps succeed with probability 0.5: two-sided binomial bound at 1e-4."""
     run = simulate(line(nodes=3, swap_success_probability=0.5, measured_s=60.0), LOCAL, seed=4)
     pairs = run.tables["pairs"]
-    swaps = (pairs["end"] == PAIR_OUTCOMES.index("swapped")).sum() // 2
+    swaps = (pairs["outcome"] == PAIR_OUTCOMES.index("swapped")).sum() // 2
     made = (pairs["link"] < 0).sum()
     assert swaps > 200
     assert stats.binomtest(int(made), int(swaps), 0.5).pvalue > 1e-4
@@ -113,7 +115,7 @@ def test_latency_of_a_served_request_counts_every_message(line):
     claims = run.tables["claims"]
     emission = claims["kind"] == 0
     # reserve + grant (2 delays) before the claim, herald + answer (2 delays) after its emission
-    waited_s = (claims["end_s"] - claims["time_s"])[emission & (claims["end"] == 1)]
+    waited_s = (claims["end_s"] - claims["time_s"])[emission & (claims["outcome"] == 1)]
     assert np.allclose(np.sort(latency_s), np.sort(waited_s + 4 * delay_s), atol=1e-12)
 
 
@@ -133,7 +135,7 @@ def _distinct_ends(tables):
     request_of = dict(zip(allocations["allocation"].tolist(), allocations["request"].tolist(), strict=True))
     good = set(requests["request"][requests["outcome"] == REQUEST_OUTCOMES.index("delivered")].tolist())
     ends: dict[int, set[float]] = {}
-    for row in np.flatnonzero(pairs["end"] == PAIR_OUTCOMES.index("delivered")):
+    for row in np.flatnonzero(pairs["outcome"] == PAIR_OUTCOMES.index("delivered")):
         request = request_of[int(pairs["allocation"][row])]
         if request in good:
             ends.setdefault(request, set()).add(float(pairs["end_s"][row]))

@@ -52,7 +52,7 @@ def test_depolarising_memories_and_noisy_gates_give_the_same_run(line, model):
     outcomes = np.bincount(exact["requests"]["outcome"], minlength=len(REQUEST_OUTCOMES))
     assert outcomes[DELIVERED] > 20
     assert outcomes[EXPIRED] > 0
-    assert (exact["pairs"]["end"] == PAIR_OUTCOMES.index("swapped")).sum() > 40
+    assert (exact["pairs"]["outcome"] == PAIR_OUTCOMES.index("swapped")).sum() > 40
     assert set(exact["path_steps"]["rounds"]) == {0}
 
 

@@ -84,7 +84,7 @@ def test_what_a_failed_swap_loses_is_made_anew_in_qubits_that_are_free(line, arr
     policy.acts_every_epoch = True
     tables = simulate(scenario, LOCAL, seed=2, policy=policy).tables
     pairs, claims, delay_s = tables["pairs"], tables["claims"], 2000.0 / 2e5 + 1e-5
-    failed_s = np.unique(pairs["end_s"][pairs["end"] == PAIR_OUTCOMES.index("swapped")])
+    failed_s = np.unique(pairs["end_s"][pairs["outcome"] == PAIR_OUTCOMES.index("swapped")])
     assert len(failed_s) > 5
     emission = claims["kind"] == CLAIM_KINDS.index("emission")
     for link, word in ((0, 1), (1, 2)):
@@ -119,14 +119,14 @@ def test_swaps_of_probability_02_succeed_so_often_and_leave_no_qubit_held(line, 
         simulation.apply(policy.act(observations))
     tables = recorder.tables()
     pairs = tables["pairs"]
-    swaps = int((pairs["end"] == PAIR_OUTCOMES.index("swapped")).sum()) // 2
+    swaps = int((pairs["outcome"] == PAIR_OUTCOMES.index("swapped")).sum()) // 2
     made = (pairs["link"] < 0) & (pairs["first_parent"] >= 0)
     assert swaps > 1150
     assert stats.binomtest(int(made.sum()), swaps, 0.2).pvalue > FALSE_ALARM
     # What a swap made is delivered, but for a correction that comes too late.
     delivered = (tables["requests"]["outcome"] == REQUEST_OUTCOMES.index("delivered")).sum()
-    assert delivered == (pairs["end"][made] == PAIR_OUTCOMES.index("delivered")).sum()
-    assert set(pairs["end"][made].tolist()) <= {
+    assert delivered == (pairs["outcome"][made] == PAIR_OUTCOMES.index("delivered")).sum()
+    assert set(pairs["outcome"][made].tolist()) <= {
         PAIR_OUTCOMES.index("delivered"),
         PAIR_OUTCOMES.index("expired"),
     }
@@ -162,7 +162,7 @@ def _rounds(pairs) -> tuple[list[int], list[int]]:
         assert kept < 0 or (level[kept] == level[spent] and ended_s[kept] == ended_s[spent])
     used = [parent for both in by_id.values() for parent in both if parent >= 0]
     assert len(used) == len(set(used))
-    spent_ids = pairs["pair"][pairs["end"] == PAIR_OUTCOMES.index("distilled")].tolist()
+    spent_ids = pairs["pair"][pairs["outcome"] == PAIR_OUTCOMES.index("distilled")].tolist()
     assert set(used) <= set(spent_ids)
     wasted = [(ended_s[pair], level[pair]) for pair in spent_ids if pair not in set(used)]
     assert all(wasted.count(one) == 2 for one in set(wasted))
@@ -193,10 +193,10 @@ def test_two_rounds_of_pairs_that_fail_succeed_as_often_and_as_well_as_published
         assert stats.binomtest(made[level], tried, probability).pvalue > FALSE_ALARM
     # What was begun is spent, failed or not: fresh pairs are twice the trials of round 1, but for those
     # whose request ran out of time.
-    ended = {word: int((pairs["end"] == code).sum()) for code, word in enumerate(PAIR_OUTCOMES)}
+    ended = {word: int((pairs["outcome"] == code).sum()) for code, word in enumerate(PAIR_OUTCOMES)}
     assert ended["distilled"] == 2 * sum(made[1:]) + 2 * sum(failed)
     assert sum(made) == ended["distilled"] + ended["delivered"] + ended["expired"]
-    assert pairs["fidelity"][pairs["end"] == PAIR_OUTCOMES.index("delivered")] == pytest.approx(
+    assert pairs["fidelity"][pairs["outcome"] == PAIR_OUTCOMES.index("delivered")] == pytest.approx(
         0.845946, abs=1e-6
     )
     first_round = np.isin(pairs["first_parent"], pairs["pair"][pairs["first_parent"] < 0])

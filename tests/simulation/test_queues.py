@@ -107,7 +107,7 @@ def test_swaps_at_a_busy_repeater_wait_as_md1(kind):
     rate_hz = RATE_HZ / load
     run = simulate(quiet(repeater_rate_hz=rate_hz, repeater_kind=kind), Arm(name="local-minhop"), seed=2)
     claims, pairs = run.tables["claims"], run.tables["pairs"]
-    token = (claims["kind"] == CLAIM_KINDS.index("token")) & (claims["end"] == 1)
+    token = (claims["kind"] == CLAIM_KINDS.index("token")) & (claims["outcome"] == 1)
     assert set(claims["node"][token].tolist()) == {1}
     asked_s, begun_s = np.sort(claims["time_s"][token]), np.sort(claims["end_s"][token])
     # Urgency decides who is next, but not when the next begins.

@@ -73,7 +73,7 @@ def _check_books(tables, simulation):
     parents = np.concatenate([pairs["first_parent"], pairs["second_parent"]])
     parents = parents[parents >= 0]
     assert len(np.unique(parents)) == len(parents)
-    used = np.isin(pairs["end"], [PAIR_OUTCOMES.index("swapped"), PAIR_OUTCOMES.index("distilled")])
+    used = np.isin(pairs["outcome"], [PAIR_OUTCOMES.index("swapped"), PAIR_OUTCOMES.index("distilled")])
     assert used[np.isin(pairs["pair"], parents)].all()
     claims_end_s = dict(zip(allocations["allocation"], allocations["expires_s"], strict=True))
     ends_s = np.array([claims_end_s[allocation] for allocation in claims["allocation"].tolist()])
@@ -155,7 +155,7 @@ def test_the_gambler_reaches_what_it_is_meant_to_reach(line, arm):
         3,
     )
     assert min(policy.counts.values()) > 0
-    ends = {PAIR_OUTCOMES[code] for code in np.unique(tables["pairs"]["end"]).tolist()}
+    ends = {PAIR_OUTCOMES[code] for code in np.unique(tables["pairs"]["outcome"]).tolist()}
     assert ends >= {"delivered", "swapped", "distilled", "expired", "lost"}
     _check_books(tables, simulation)
 
@@ -172,12 +172,12 @@ def test_the_gambler_meets_outages_of_all_kinds(line, arm):
     assert set(tables["outages"]["kind"].tolist()) == {0, 1, 2}
     allocations = tables["allocations"]
     interrupted = allocations["cause"] == CAUSES.index("outage")
-    assert (allocations["end"][interrupted] == ALLOCATION_OUTCOMES.index("refused")).all()
+    assert (allocations["outcome"][interrupted] == ALLOCATION_OUTCOMES.index("refused")).all()
     # Both purposes are met with, and stocked pairs are among what dies with its node.
     assert set(allocations["purpose"][interrupted].tolist()) == {0, 1}
     pairs = tables["pairs"]
     died_s = tables["outages"]["from_s"][tables["outages"]["kind"] == OUTAGE_KINDS.index("node")]
-    with_node = np.isin(pairs["end_s"], died_s) & (pairs["end"] == PAIR_OUTCOMES.index("lost"))
+    with_node = np.isin(pairs["end_s"], died_s) & (pairs["outcome"] == PAIR_OUTCOMES.index("lost"))
     assert (with_node & (pairs["owner"] >= 0)).any()
     assert (with_node & (pairs["owner"] < 0)).any()
     _check_books(tables, simulation)

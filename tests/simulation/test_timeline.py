@@ -75,7 +75,7 @@ def test_a_served_path_of_two_links_local(line, script, arrive, seed):
     ready_s = max(swap_s + DELAY_S, known[1][2])
     stored_s = sum(2 * (swap_s - sent) - DELAY_S for sent in (sent_0, sent_1)) + 2 * (ready_s - swap_s)
     weight = ((4 * 0.98 - 1) / 3) ** 2 * math.exp(-stored_s / 60.0)
-    assert pairs["fidelity"][pairs["end"] == PAIR_OUTCOMES.index("delivered")] == pytest.approx(
+    assert pairs["fidelity"][pairs["outcome"] == PAIR_OUTCOMES.index("delivered")] == pytest.approx(
         (3 * weight + 1) / 4, abs=1e-10
     )
 
@@ -130,13 +130,13 @@ def test_failed_distillation_makes_anew_just_what_it_spent(line, script, arrive,
         )
     )
     tables = simulate(scenario, Arm(name="local-minhop"), seed=2, policy=script(serve)).tables
-    pairs, done = tables["pairs"], tables["allocations"]["end"] == ALLOCATION_OUTCOMES.index("done")
+    pairs, done = tables["pairs"], tables["allocations"]["outcome"] == ALLOCATION_OUTCOMES.index("done")
     assert done.sum() == 12
     failures = 0
     for allocation in range(12):
         mine = pairs["allocation"] == allocation
         fresh = (mine & (pairs["first_parent"] < 0)).sum()
-        spent = (mine & (pairs["end"] == PAIR_OUTCOMES.index("distilled"))).sum() // 2
+        spent = (mine & (pairs["outcome"] == PAIR_OUTCOMES.index("distilled"))).sum() // 2
         made = (mine & (pairs["first_parent"] >= 0)).sum()
         # Successes make a pair of two; raw = 2^r + what the failures spent, counted level by level.
         level = _levels(pairs, mine)
@@ -162,7 +162,7 @@ def _levels(pairs, mine):
 def _failed_levels(pairs, mine, level):
     """Levels of the failed distillations: spent pairs that are nobody's parents, two by two."""
     parents = set(pairs["first_parent"].tolist()) | set(pairs["second_parent"].tolist())
-    spent = mine & (pairs["end"] == PAIR_OUTCOMES.index("distilled"))
+    spent = mine & (pairs["outcome"] == PAIR_OUTCOMES.index("distilled"))
     lost = [level[int(pair)] for pair in pairs["pair"][spent] if int(pair) not in parents]
     assert all(lost.count(k) % 2 == 0 for k in set(lost))
     return [k for k in set(lost) for _ in range(lost.count(k) // 2)]
@@ -183,7 +183,7 @@ def test_serving_from_stock_takes_one_message_and_ages_both_halves_until_then(li
     assert requests["outcome"][served] == REQUEST_OUTCOMES.index("delivered")
     assert requests["end_s"][served] == pytest.approx(4.0 + 2 * DELAY_S, abs=1e-9)
     assert requests["hops"][served] == 0
-    pair = int(np.flatnonzero(pairs["end"] == PAIR_OUTCOMES.index("delivered"))[0])
+    pair = int(np.flatnonzero(pairs["outcome"] == PAIR_OUTCOMES.index("delivered"))[0])
     by_id = {int(identity): row for row, identity in enumerate(pairs["pair"])}
     swapped_s = pairs["born_s"][pair]
     stored_s = 2 * (4.0 + 2 * DELAY_S - swapped_s)
@@ -221,7 +221,7 @@ def test_each_link_holds_the_qubits_of_its_own_rounds_and_takes_its_own_stock(
     kept = pairs["owner"] == 0
     if end == "delivered":
         assert fresh.sum() >= 4
-        assert [PAIR_OUTCOMES[code] for code in pairs["end"][kept]] == ["swapped"]
+        assert [PAIR_OUTCOMES[code] for code in pairs["outcome"][kept]] == ["swapped"]
     else:
         refused = tables["allocations"]["cause"] == CAUSES.index("memory")
         assert refused.tolist() == [False, True]
@@ -242,10 +242,10 @@ def test_a_refused_allocation_leaves_the_stock_of_the_node_that_refuses(line, sc
         seed=5,
         policy=script(each(made)),
     ).tables
-    refused = tables["allocations"]["end"] == ALLOCATION_OUTCOMES.index("refused")
+    refused = tables["allocations"]["outcome"] == ALLOCATION_OUTCOMES.index("refused")
     assert tables["allocations"]["refused_at"][refused].tolist() == [1]
     stocked = tables["pairs"]["owner"] == 1
-    assert tables["pairs"]["end"][stocked].tolist() == [PAIR_OUTCOMES.index("expired")]
+    assert tables["pairs"]["outcome"][stocked].tolist() == [PAIR_OUTCOMES.index("expired")]
     assert tables["pairs"]["end_s"][stocked].tolist() == [9.0]
 
 
@@ -257,10 +257,10 @@ def test_an_order_of_two_stocked_pairs_where_one_is_there_is_stale_and_costs_not
         line(nodes=3), Arm(name="local-minhop", pregeneration="end-to-end"), seed=5, policy=script(each(made))
     )
     allocations, pairs = run.tables["allocations"], run.tables["pairs"]
-    refused = allocations["end"] == ALLOCATION_OUTCOMES.index("refused")
+    refused = allocations["outcome"] == ALLOCATION_OUTCOMES.index("refused")
     assert allocations["cause"][refused].tolist() == [CAUSES.index("stale")]
     stocked = pairs["owner"] >= 0
-    assert pairs["end"][stocked].tolist() == [PAIR_OUTCOMES.index("expired")]
+    assert pairs["outcome"][stocked].tolist() == [PAIR_OUTCOMES.index("expired")]
     assert pairs["end_s"][stocked].tolist() == [8.0]
 
 
@@ -280,7 +280,7 @@ def test_a_virtual_link_joins_links_that_are_distilled(line, script, arrive):
     assert steps["rounds"][steps["allocation"] == 1].tolist() == [0, 1, 0]
     # What the swap made belongs to the allocation that made it, not to the one that made the stock.
     pairs = run.tables["pairs"]
-    pair = pairs["end"] == PAIR_OUTCOMES.index("delivered")
+    pair = pairs["outcome"] == PAIR_OUTCOMES.index("delivered")
     assert pairs["allocation"][pair] == allocations["allocation"][allocations["request"] == 1]
 
 
@@ -294,7 +294,7 @@ def test_stock_can_be_made_over_a_stocked_pair(line, script, arrive):
         seed=5,
         policy=script(each(made)),
     )
-    assert (run.tables["allocations"]["end"] == ALLOCATION_OUTCOMES.index("done")).all()
+    assert (run.tables["allocations"]["outcome"] == ALLOCATION_OUTCOMES.index("done")).all()
     pairs = run.tables["pairs"]
     assert ((pairs["owner"] == 0) & (pairs["second"] == 3)).sum() == 1
 
@@ -307,7 +307,7 @@ def test_a_claim_still_open_at_the_end_has_its_losses_counted(line, script, arri
     scenario = line(nodes=2, measured_s=0.15)
     tables = simulate(scenario, Arm(name="local-minhop"), seed=8, policy=script(rule)).tables
     claims = tables["claims"]
-    granted, still_open = claims["end"] == CLAIM_OUTCOMES.index("granted"), claims["end"] == 0
+    granted, still_open = claims["outcome"] == CLAIM_OUTCOMES.index("granted"), claims["outcome"] == 0
     assert granted.sum() >= 1
     assert still_open.sum() >= 1
     # Each grant took an emission from all that still wait, from the first one on.
@@ -326,7 +326,7 @@ def test_a_key_from_stock_is_measured_when_the_partner_knows_which_pair(line, sc
         seed=5,
         policy=script(each(made)),
     ).tables["pairs"]
-    row = int(np.flatnonzero(pairs["end"] == PAIR_OUTCOMES.index("delivered"))[0])
+    row = int(np.flatnonzero(pairs["outcome"] == PAIR_OUTCOMES.index("delivered"))[0])
     delay_s = 100.0 / 2e5 + 1e-5
     stored_s = 2 * (2.0 + delay_s - pairs["born_s"][row]) + delay_s
     weight = ((4 * 0.98 - 1) / 3) * math.exp(-stored_s / 20.0)

@@ -12,7 +12,7 @@ from qdpem.scenario.schema import Arm, Scenario
 from qdpem.study.analysis.outcome import Outcome
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.report.html import Appendix
-from qdpem.study.run import study
+from qdpem.study.run import run_study
 from tests.helpers.row import row_text
 
 SMALL_STUDY = row_text(
@@ -28,7 +28,7 @@ def small_scenario() -> Scenario:
 @pytest.fixture(scope="module")
 def finished_study(tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
     """The small study, run once for all tests of a module that only look at it."""
-    return study(
+    return run_study(
         parse_scenario(SMALL_STUDY),
         directory=tmp_path_factory.mktemp("finished"),
         command="qdpem study row.toml",

@@ -21,7 +21,7 @@ from qdpem.study.bounds import BoundTask, read_bounds, with_bound_fractions, wri
 from qdpem.study.plan import without_study
 from qdpem.study.progress import StudyProgress
 from qdpem.study.report.terminal import print_study
-from qdpem.study.run import study
+from qdpem.study.run import run_study
 
 
 def printed(result) -> str:
@@ -44,10 +44,10 @@ def test_deliveries_are_told_as_shares_of_the_flow_bound(finished_study) -> None
 @pytest.mark.usefixtures("undrawn")
 def test_time_bounds_are_told_too_and_found_once(small_scenario: Scenario, tmp_path: Path) -> None:
     timed = replace(small_scenario, study=replace(small_scenario.study, bounds="time", seeds=(1000,)))
-    first = study(timed, directory=tmp_path)
+    first = run_study(timed, directory=tmp_path)
     assert first.known(BOUND_SHARES) == BOUND_SHARES
     kept = (tmp_path / "bounds/1000.json").read_text()
-    again = study(timed, directory=tmp_path)
+    again = run_study(timed, directory=tmp_path)
     assert (tmp_path / "bounds/1000.json").read_text() == kept
     assert again.scores("share_of_time_bound") == first.scores("share_of_time_bound")
     report = again.report.read_text(encoding="utf-8")
@@ -56,7 +56,7 @@ def test_time_bounds_are_told_too_and_found_once(small_scenario: Scenario, tmp_p
 
 def test_bounds_are_the_last_rows_of_tables(small_scenario: Scenario, tmp_path: Path) -> None:
     timed = replace(small_scenario, study=replace(small_scenario.study, bounds="time"))
-    result = study(timed, directory=tmp_path)
+    result = run_study(timed, directory=tmp_path)
     fractions = {
         name: sum(getattr(one, name) / one.asked for one in result.bounds.values()) / 3
         for name in ("flow", "time", "time_without_stock")
@@ -74,17 +74,17 @@ def test_bounds_are_the_last_rows_of_tables(small_scenario: Scenario, tmp_path: 
 
 def test_progress_is_told_while_bounds_are_worked_out(small_scenario: Scenario, tmp_path: Path) -> None:
     told: list[StudyProgress] = []
-    study(small_scenario, directory=tmp_path, progress=told.append)
+    run_study(small_scenario, directory=tmp_path, progress=told.append)
     (tmp_path / "bounds/1001.json").unlink()
     assert [one.work for one in told] == sorted((one.work for one in told), reverse=True)  # runs come first
     told.clear()
-    study(small_scenario, directory=tmp_path, progress=told.append)
+    run_study(small_scenario, directory=tmp_path, progress=told.append)
     last = told[-1]
     assert {one.work for one in told} == {"bounds"}
     assert (last.tasks, last.finished, last.running) == (1, 1, ())
     assert last.done_s == last.total_s
     told.clear()
-    study(small_scenario, directory=tmp_path, progress=told.append)
+    run_study(small_scenario, directory=tmp_path, progress=told.append)
     assert told == []
 
 
@@ -106,7 +106,7 @@ def test_a_bound_on_its_way_is_named_with_its_seconds(
 
     monkeypatch.setattr(bounds, "find_bounds", slow)
     one_seed = replace(small_scenario, study=replace(small_scenario.study, seeds=(1000,)))
-    study(
+    run_study(
         one_seed, directory=tmp_path, progress=lambda one: seen.append(one) if one.work == "bounds" else None
     )
     [label, seconds] = next(one.running for one in seen if one.running)[0]
@@ -117,7 +117,7 @@ def test_a_bound_on_its_way_is_named_with_its_seconds(
 @pytest.mark.usefixtures("undrawn")
 def test_bounds_can_be_switched_off(small_scenario: Scenario, tmp_path: Path) -> None:
     quiet = replace(small_scenario, study=replace(small_scenario.study, bounds="none", seeds=(1000,)))
-    result = study(quiet, directory=tmp_path)
+    result = run_study(quiet, directory=tmp_path)
     assert result.known(BOUND_SHARES) == ()
     assert not (tmp_path / "bounds").exists()
     assert "flow bound" not in printed(result)

@@ -27,7 +27,7 @@ def small_tables():
         "claims": {
             # kind 1 is a token, end 1 is granted.
             "kind": np.array([1, 1, 1, 1, 0]),
-            "end": np.array([1, 1, 1, 2, 1]),
+            "outcome": np.array([1, 1, 1, 2, 1]),
             "node": np.array([1, 1, 1, 1, 1]),
             "time_s": np.array([0.5, 1.5, 5.0, 2.0, 2.0]),
             "end_s": np.array([0.6, 1.6, 5.1, 2.1, 2.1]),

@@ -17,7 +17,7 @@ from qdpem.scenario.schema import Arm
 from qdpem.simulation.arms import resolve_arm
 from qdpem.simulation.fingerprint import code_digest
 from qdpem.study.plan import plan_study
-from qdpem.study.run import study
+from qdpem.study.run import run_study
 from qdpem.study.tuning.tune import tune
 
 _RULE = """from dataclasses import dataclass
@@ -59,7 +59,7 @@ def test_a_record_is_made_again_when_the_policy_that_made_it_was_edited(
     def planned():
         return plan_study(scenario, directory=tmp_path / "study").planned
 
-    study(scenario, directory=tmp_path / "study", engine="serial")
+    run_study(scenario, directory=tmp_path / "study", engine="serial")
     assert [one.keep for one in planned()] == [True, True]
     own_rule.write_text(_RULE + "\n\nFASTER = True\n", encoding="utf-8")
     assert [one.keep for one in planned()] == [False, True]

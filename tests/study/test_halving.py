@@ -44,7 +44,7 @@ def test_every_plan_keeps_to_its_budget_and_seeds(budget: int, seeds: int, maxim
 
 
 @pytest.mark.parametrize(
-    ("budget", "seeds", "most", "words"),
+    ("budget", "seeds", "maximum", "words"),
     [
         (7, 100, None, "a budget of 7 runs finds nothing; it must be 8 or more"),
         (64, 3, None, "3 seeds are too few to tune on; give 4 or more"),

@@ -14,7 +14,7 @@ from qdpem.study.analysis.outcome import Outcome
 from qdpem.study.analysis.reference_arm import contenders, find_reference_arm, reference_sentence
 from qdpem.study.plan import plan_study
 from qdpem.study.report.findings import findings
-from qdpem.study.run import study
+from qdpem.study.run import run_study
 
 ARMS = (
     Arm(name="central-fcfs"),
@@ -56,7 +56,7 @@ def find(scores: dict[str, list[float | None]]):
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_study_finds_its_reference_on_the_tuning_seeds(open_study, tmp_path) -> None:
-    result = study(open_study, directory=tmp_path)
+    result = run_study(open_study, directory=tmp_path)
     assert result.strongest is not None
     assert set(result.strongest.means) == {"central-fcfs", "near", "stocked"}
     assert result.reference == result.strongest.name == next(iter(result.strongest.means))
@@ -75,7 +75,7 @@ def test_a_study_finds_its_reference_on_the_tuning_seeds(open_study, tmp_path) -
     assert said.replace("'", "&#39;") in result.report.read_text(encoding="utf-8")
     assert sorted(path.stem for path in tmp_path.glob("near/*.h5")) == ["1000", "1001", "1002", "3", "4", "5"]
     assert sorted(path.stem for path in tmp_path.glob("foreseeing/*.h5")) == ["1000", "1001", "1002"]
-    again = study(open_study, directory=tmp_path)
+    again = run_study(open_study, directory=tmp_path)
     assert all(one.reused for one in again.runs)
     assert len(again.runs) == 3 * 3 + 4 * 3
     assert again.reference == result.reference

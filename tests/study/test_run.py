@@ -18,7 +18,7 @@ from qdpem.study.analysis.metric_formats import DECISION
 from qdpem.study.plan import plan_study
 from qdpem.study.progress import ProgressReporter, StudyProgress, watched
 from qdpem.study.report.markdown import results_markdown
-from qdpem.study.run import study
+from qdpem.study.run import run_study
 
 SVG_NAMESPACES = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
 
@@ -29,7 +29,7 @@ def stamps(directory: Path) -> dict[str, int]:
 
 def test_a_study_writes_one_record_per_task_and_a_report(small_scenario, tmp_path) -> None:
     moments: list[StudyProgress] = []
-    result = study(small_scenario, directory=tmp_path, progress=moments.append)
+    result = run_study(small_scenario, directory=tmp_path, progress=moments.append)
     assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.glob("*/*.h5"))] == [
         f"{arm}/{seed}.h5" for arm in ("central-fcfs", "near") for seed in (1000, 1001, 1002)
     ]
@@ -53,13 +53,13 @@ def test_a_study_writes_one_record_per_task_and_a_report(small_scenario, tmp_pat
 
 @pytest.mark.usefixtures("undrawn")
 def test_resuming_keeps_what_is_done_and_makes_the_rest_again(small_scenario, tmp_path) -> None:
-    first = study(small_scenario, directory=tmp_path)
+    first = run_study(small_scenario, directory=tmp_path)
     before = stamps(tmp_path)
     (tmp_path / "near" / "1000.h5").unlink()
     (tmp_path / "near" / "1001.h5").write_bytes(b"no record")
     with h5py.File(tmp_path / "near" / "1002.h5", "r+") as file:
         file.attrs["complete"] = 0
-    result = study(small_scenario, directory=tmp_path)
+    result = run_study(small_scenario, directory=tmp_path)
     after = stamps(tmp_path)
     for now, then in zip(result.outcomes, first.outcomes, strict=True):
         assert now.reused == (now.arm == "central-fcfs")
@@ -84,7 +84,7 @@ def test_another_scenario_arm_or_fresh_makes_records_again(small_scenario, tmp_p
 
     table = replace(small_scenario.study, seeds=(1000,))
     scenario = replace(small_scenario, study=table)
-    study(scenario, directory=tmp_path)
+    run_study(scenario, directory=tmp_path)
     assert kept(scenario) == [True, True]
     assert kept(scenario, fresh=True) == [False, False]
     louder = replace(scenario, demand=replace(scenario.demand, rate_hz=7.0))
@@ -105,7 +105,7 @@ def test_learned_files_are_embedded_and_a_new_one_makes_the_record_again(
     learned.write_bytes(b"one")
     monkeypatch.setattr(LocalMinimumHop, "files", lambda self: {"weights": learned}, raising=False)
     scenario = replace(small_scenario, study=replace(small_scenario.study, seeds=(1000,)))
-    study(scenario, directory=tmp_path)
+    run_study(scenario, directory=tmp_path)
     record = open_record(tmp_path / "near" / "1000.h5")
     assert record.file("weights") == b"one"
     assert [one.keep for one in plan_study(scenario, directory=tmp_path).planned] == [True, True]
@@ -126,7 +126,7 @@ def test_a_task_that_fails_is_a_sentence_and_the_others_go_on(small_scenario, tm
         return real(scenario, arm, **options)
 
     monkeypatch.setattr(simulation, "simulate", fragile)
-    result = study(small_scenario, directory=tmp_path)
+    result = run_study(small_scenario, directory=tmp_path)
     assert len(result.faults) == 1
     assert result.faults[0].startswith("near, seed 1001: ZeroDivisionError: of our own making")
     assert "ZeroDivisionError" in (tmp_path / "near" / "1001.error.txt").read_text()
@@ -134,7 +134,7 @@ def test_a_task_that_fails_is_a_sentence_and_the_others_go_on(small_scenario, tm
     assert np.isnan(result.scores("delivery_ratio")["near"]).tolist() == [False, True, False]
     assert "1 of 6 tasks failed" in result.report.read_text()
     monkeypatch.setattr(simulation, "simulate", real)
-    mended = study(small_scenario, directory=tmp_path)
+    mended = run_study(small_scenario, directory=tmp_path)
     assert [outcome.reused for outcome in mended.outcomes].count(False) == 1
     assert not (tmp_path / "near" / "1001.error.txt").exists()
 
@@ -147,12 +147,12 @@ def test_when_every_task_fails_the_study_says_so(small_scenario, tmp_path, monke
 
     monkeypatch.setattr(simulation, "simulate", broken)
     with pytest.raises(StudyError, match="every task of the study failed"):
-        study(small_scenario, directory=tmp_path)
+        run_study(small_scenario, directory=tmp_path)
 
 
 def test_a_scenario_without_arms_is_refused(small_scenario, tmp_path) -> None:
     with pytest.raises(StudyError, match=r"has no \[study\] table"):
-        study(replace(small_scenario, study=None), directory=tmp_path)
+        run_study(replace(small_scenario, study=None), directory=tmp_path)
 
 
 def test_a_reference_that_is_no_arm_is_answered_with_the_nearest(small_scenario, tmp_path) -> None:
@@ -206,7 +206,7 @@ def test_the_package_can_be_called_and_still_holds_its_modules(small_scenario, t
     import qdpem.study.plan
 
     assert qdpem.study.plan.plan_study is plan_study
-    result = qdpem.study(
+    result = qdpem.run_study(
         replace(small_scenario, study=replace(small_scenario.study, seeds=(1000,))), directory=tmp_path
     )
     assert len(result.outcomes) == 2

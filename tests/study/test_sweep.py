@@ -23,7 +23,7 @@ GRID = {
 
 @pytest.fixture
 def gridded(small_scenario):
-    table = replace(small_scenario.study, seeds=(1000, 1001), grid=GRID)
+    table = replace(small_scenario.study, seeds=(1000, 1001), sweep=GRID)
     return replace(small_scenario, study=table)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,28 +111,20 @@ class SlotFinder:
         return found
 
     def _request_slots(self, observations: Observation, row: int, shelf: _Shelf) -> list[Slot]:
-        ids, deadlines = observations.request_id[row].tolist(), observations.request_deadline_s[row].tolist()
-        partners, targets = (
-            observations.request_destination[row].tolist(),
-            observations.request_target_fidelity[row].tolist(),
-        )
-        asked, sources = observations.request_pairs[row].tolist(), observations.request_source[row].tolist()
-        persistence = observations.request_persistence[row].tolist()
-        waiting = [column for column, name in enumerate(ids) if name >= 0]
+        waiting = observations.requests(row)
         if observations.reason[row] == _ARRIVAL:
             counts = self._asked.setdefault(int(observations.site[row]), {})
-            counts[targets[waiting[-1]]] = counts.get(targets[waiting[-1]], 0) + 1
-        timely = [
-            column for column in waiting if deadlines[column] > observations.time_s and asked[column] > 0
-        ]
-        timely.sort(key=deadlines.__getitem__)
+            newest = waiting[-1].target_fidelity
+            counts[newest] = counts.get(newest, 0) + 1
+        timely = [item for item in waiting if item.deadline_s > observations.time_s and item.pairs > 0]
+        timely.sort(key=attrgetter("deadline_s"))
         promised: dict[int, int] = {}
         unavailable = observations.unavailable(row)
         found = []
-        for place, column in enumerate(timely[:REQUEST_SLOTS]):
-            partner, target, pairs = partners[column], targets[column], asked[column]
+        for place, request in enumerate(timely[:REQUEST_SLOTS]):
+            partner, target, pairs = request.destination, request.target_fidelity, request.pairs
             # A standing request is served over links alone: it asks for more than can lie on a shelf.
-            kept = [] if persistence[column] > 0 else shelf.ready(partner, target)
+            kept = [] if request.persistent else shelf.ready(partner, target)
             good = kept[promised.get(partner, 0) :]
             if len(good) >= pairs:
                 promised[partner] = promised.get(partner, 0) + pairs
@@ -139,12 +132,12 @@ class SlotFinder:
                 Slot(
                     row=row,
                     place=place,
-                    source=sources[column],
+                    source=request.source,
                     destination=partner,
-                    request=ids[column],
+                    request=request.id,
                     target_fidelity=target,
                     pairs=pairs,
-                    expires_s=deadlines[column],
+                    expires_s=request.deadline_s,
                     fraction=shelf.fraction(partner),
                     held=shelf.partners.count(partner),
                     on_hand=len(good),

@@ -1,0 +1,1 @@
+"""Which pairs to generate ahead of demand, and how many: base-stock control."""

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.policies.routing.expiring_set import ExpiringSet
-from qdpem.policies.routing.pending_requests import PendingRequest, pending_requests
+from qdpem.policies.routing.pending_requests import pending_requests
+from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import Context, Observation
 
 Floats = NDArray[np.float64]

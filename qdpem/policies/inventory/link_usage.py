@@ -32,7 +32,7 @@ class LinkUsage:
     """
 
     ARRAYS = (
-        "chance",
+        "probability",
         "used",
         "ordered_until_s",
         "barred_until_s",

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.policies.routing.delay_model import Backlog, PathFeatureCache, PathFeatures
-from qdpem.policies.routing.pending_requests import PendingRequest
 from qdpem.policies.routing.planner import Choice
+from qdpem.policy.allocation import PendingRequest
 
 Floats = NDArray[np.float64]
 
@@ -43,7 +43,7 @@ class DeliveryOffers(PathFeatureCache):
         finish_s = options.finish_s(load, pairs=request.pairs)
         given_up = delay_weight_per_s * (finish_s + request.pairs * options.work_s)
         ranked = np.where(gain > min_gain, given_up - gain, np.inf)
-        for fraction in (0.0 if request.persistence else storage_fraction, 0.0):
+        for fraction in (0.0 if request.persistent else storage_fraction, 0.0):
             for index in _ascending(ranked.ravel()):
                 rounds, row = divmod(index, len(options.paths))
                 path, wait_s = options.paths[row], float(finish_s[rounds, row])

@@ -18,7 +18,7 @@ import numpy as np
 from qdpem.network.path_estimates import Estimates
 from qdpem.network.routing import Path
 from qdpem.policies.routing.delay_model import Flags
-from qdpem.policies.routing.pending_requests import PendingRequest
+from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import Allocation, Observation
 
 ADMITTED_WAIT_FRACTION = 0.3
@@ -59,7 +59,7 @@ def serve_from_stock(
 
     What is taken leaves `shelf`.
     """
-    if request.persistence:
+    if request.persistent:
         return None
     kept = shelf.get((request.source, request.destination), [])
     good = sorted(value for value in kept if value >= request.target_fidelity + fidelity_margin)[

@@ -1,0 +1,1 @@
+"""Every pair of a record, replayed under a reference physics model."""

@@ -74,7 +74,7 @@ class Lineage:
         return np.array(leads_to, dtype=np.int64)
 
     def _read(self) -> None:
-        ends, children = self.columns["end"], self._children()
+        ends, children = self.columns["outcome"], self._children()
         row = 0
         while row < len(self):
             kind = _KINDS.get(ends[row])

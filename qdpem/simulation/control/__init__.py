@@ -1,0 +1,1 @@
+"""The control plane that asks sites and carries their allocations, and outages."""

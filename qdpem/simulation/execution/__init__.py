@@ -1,0 +1,1 @@
+"""One allocation at work: admission, link generation, swaps, distillation, release."""

@@ -1,0 +1,1 @@
+"""What allocations compete for: clock, pairs, memories, sources, links, repeaters, claims."""

@@ -1,0 +1,1 @@
+"""What finished records say: results, statistics, contrasts between arms, the reference arm."""

@@ -1,0 +1,1 @@
+"""Results for people: terminal tables, Markdown, CSV, figures and the HTML report."""

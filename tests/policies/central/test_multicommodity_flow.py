@@ -19,7 +19,7 @@ from qdpem.policies.inventory.demand_estimate import DemandEstimate, RequestKind
 from qdpem.policies.multicommodity_flow import (
     CentralMulticommodity,
     MulticommodityParameters,
-    Reach,
+    DistillationReach,
     draw_order,
 )
 from qdpem.policies.routing.path_mix import PathMix, path_mixes_of_arrays, path_mixes_to_arrays
@@ -236,7 +236,7 @@ def test_reach_is_that_of_paths_as_they_are(made_context: Build) -> None:
     nodes = 9
     ends = [(node, node + 1) for node in range(nodes - 1)]
     context = made_context(ends, repeater_hz=[5.0] * nodes, fidelity=0.95)
-    reach = Reach(context, storage_fraction=0.0)
+    reach = DistillationReach(context, storage_fraction=0.0)
     for target in (0.7, 0.8, 0.93):
         found = dict.fromkeys(range(3), 0)
         for option in reach.options(target, nodes - 1):
@@ -291,7 +291,7 @@ UNEVEN = {"nodes": 16, "mean_degree": 4.0, "low_hz": 0.5, "high_hz": 12.0}
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(
-    ("network", "parameters", "least"),
+    ("network", "parameters", "minimum"),
     [(OVERLOADED, {"max_fallback_delay": 0.0}, 0.97), (UNEVEN, {}, 0.99)],
     ids=["overloaded", "uneven"],
 )

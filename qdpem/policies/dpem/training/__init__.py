@@ -1,0 +1,1 @@
+"""Training of DPEM: PPO, federated averaging with differential privacy, checkpoints."""
