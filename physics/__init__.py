@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from physics.batched import BatchedPhysicsModel, PauliBatches
+    from physics.batched import BatchedPhysicsModel
     from physics.conformance import Check, check_model
     from physics.density_matrix import DensityMatrixModel
     from physics.hardware import (
@@ -38,11 +38,10 @@ if TYPE_CHECKING:
     from physics.plugins import UnknownPhysicsError, load_physics, physics_names
     from physics.presets import UnknownPresetError, preset, preset_names
     from physics.presets.sourced import Preset, Quoted
-    from physics.stored_swap import StoredSwap
     from physics.werner import WernerModel
 
 _ROOMS = {
-    "batched": ("BatchedPhysicsModel", "PauliBatches"),
+    "batched": ("BatchedPhysicsModel",),
     "conformance": ("Check", "check_model"),
     "density_matrix": ("DensityMatrixModel",),
     "hardware": (
@@ -65,7 +64,6 @@ _ROOMS = {
     "plugins": ("UnknownPhysicsError", "load_physics", "physics_names"),
     "presets": ("UnknownPresetError", "preset", "preset_names"),
     "presets.sourced": ("Preset", "Quoted"),
-    "stored_swap": ("StoredSwap",),
     "werner": ("WernerModel",),
 }
 _ROOM_OF = MappingProxyType({name: room for room, names in _ROOMS.items() for name in names})
@@ -86,7 +84,6 @@ __all__ = [
     "Memory",
     "MidpointSourceLink",
     "NodeHardware",
-    "PauliBatches",
     "PauliModel",
     "PhysicsModel",
     "Plan",
@@ -95,7 +92,6 @@ __all__ = [
     "RelaxingMemory",
     "SingleClickLink",
     "SourceLink",
-    "StoredSwap",
     "Swapped",
     "UnknownPhysicsError",
     "UnknownPresetError",

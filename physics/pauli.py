@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from physics import links, states
+from physics.batched import BatchedStates, amounts, attempt_counts, flat_tables
 from physics.hardware import LinkHardware, Memory, NodeHardware
 from physics.interface import FAILED_SWAP, NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
 from physics.sampling import (
@@ -24,7 +25,6 @@ from physics.sampling import (
 )
 from physics.states import PauliTable
 from physics.storage import LONGEST_S, Decay, Storage, compile_storage, decay_of
-from physics.stored_swap import StoredSwap, fold_storage
 
 BilinearTerms: TypeAlias = tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]
 """Coefficients and the flat indices of the kept and the spent table; table = sum over the first axis of 2."""
@@ -158,40 +158,6 @@ class PauliModel:
         fields["success"], fields["success_probability"], fields["state"] = True, probability, state
         return made
 
-    def compile_swap(
-        self,
-        node: NodeHardware,
-        *,
-        left_memories: tuple[Memory | None, Memory | None],
-        left_duration_s: float,
-        right_memories: tuple[Memory | None, Memory | None],
-        right_duration_s: float,
-    ) -> StoredSwap:
-        """`age` of both pairs and their `swap` at `node` in one: for slotted networks, where ages recur.
-
-        Each pair's memories are those at its first and second end. To keep, not to build for every swap.
-        Raises ValueError for a duration below 0 or not finite.
-
-        >>> from physics.hardware import RelaxingMemory
-        >>> memory = RelaxingMemory(relaxation_s=1.0, dephasing_s=0.5)
-        >>> held = {"left_duration_s": 0.01, "right_duration_s": 0.02}
-        >>> both = {"left_memories": (memory, memory), "right_memories": (memory, memory)}
-        >>> model = PauliModel()
-        >>> slot = model.compile_swap(NodeHardware(memory=memory), **both, **held)
-        >>> pair = model.from_density_matrix(states.werner(0.95))
-        >>> round(model.fidelity(slot(pair, pair, 0.3).state), 6)
-        0.841443
-        """
-        compiled = self.swap_constants(node)
-        ends = [(memory, left_duration_s) for memory in left_memories]
-        ends += [(memory, right_duration_s) for memory in right_memories]
-        return fold_storage(
-            np.array(compiled.middles),
-            np.array(compiled.signs),
-            [self._transfer_matrix(memory, duration_s) for memory, duration_s in ends],
-            success_probability=compiled.success_probability,
-        )
-
     def flip(self, state: PauliTable) -> PauliTable:
         """The same pair with its ends exchanged: the transposed table."""
         flipped: PauliTable = state.T.copy()
@@ -201,6 +167,46 @@ class PauliModel:
     def fidelity(self, state: PauliTable) -> float:
         """<Phi+| rho |Phi+> = (1 + R_11 - R_22 + R_33)/4."""
         return 0.25 * (1.0 + state.item(5) - state.item(10) + state.item(15))
+
+    def age_many(
+        self,
+        states: BatchedStates,
+        first: Memory | None,
+        second: Memory | None,
+        duration_s: ArrayLike,
+        attempts: tuple[ArrayLike, ArrayLike] = NO_ATTEMPTS,
+    ) -> NDArray[np.float64]:
+        """Store both ends of many pairs; the tables, float64 (n, 4, 4), read-only.
+
+        Raises ValueError for durations or attempts below 0 or not finite, and for wrong shapes.
+
+        Args:
+            states: n tables, as a sequence or as one array (n, 4, 4).
+            first: the memory at the first end of every pair; None for an end that does not decay.
+            second: the memory at the second end.
+            duration_s: seconds, one number or (n,).
+            attempts: entangling attempts at either end's node, each one number or (n,).
+
+        >>> from physics.hardware import DepolarisingMemory
+        >>> model, memory = PauliModel(), DepolarisingMemory(depolarising_s=1.0)
+        >>> pairs = [model.from_density_matrix(states.werner(fidelity)) for fidelity in (0.95, 0.9)]
+        >>> model.fidelity_many(model.age_many(pairs, memory, memory, [0.0, 0.1])).round(6).tolist()
+        [0.95, 0.782175]
+        """
+        tables = flat_tables(states)
+        storage = self.storage(first, second)
+        durations_s = amounts("duration_s", duration_s, len(tables))
+        counts = () if attempts is NO_ATTEMPTS else attempt_counts(attempts, len(tables))
+        aged = storage.after_each(tables, durations_s, counts).reshape(len(tables), 4, 4)
+        aged.setflags(write=False)
+        return aged
+
+    def fidelity_many(self, states: BatchedStates) -> NDArray[np.float64]:
+        """<Phi+| rho |Phi+> = (1 + R_11 - R_22 + R_33)/4 of each table, float64 (n,), read-only."""
+        tables = flat_tables(states)
+        fidelity: NDArray[np.float64] = 0.25 * (1.0 + tables[:, 5] - tables[:, 10] + tables[:, 15])
+        fidelity.setflags(write=False)
+        return fidelity
 
     def density_matrix(self, state: PauliTable) -> DensityMatrix:
         """The 4x4 complex128 density matrix."""
@@ -213,12 +219,6 @@ class PauliModel:
     def decay_of(self, memory: Memory | None) -> Decay:
         """What `memory` does to one stored qubit: the place for a model of other memories to differ."""
         return decay_of(memory)
-
-    def _transfer_matrix(self, memory: Memory | None, duration_s: float) -> NDArray[np.float64]:
-        """What storage does to a Bloch vector (1, x, y, z), float64 (4, 4), seen on one half of a pair."""
-        paulis = np.zeros((4, 4, 4))
-        paulis[range(4), range(4), 0] = 1.0
-        return np.array([self.age(pauli, memory, None, duration_s)[:, 0] for pauli in paulis]).T
 
     def storage(self, first: Memory | None, second: Memory | None) -> Storage:
         """What a pair of memories does, compiled when first asked for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,6 +55,27 @@ class Storage:
         left *= table
         left.setflags(write=False)
         return left
+
+    def after_each(
+        self,
+        tables: NDArray[np.float64],
+        durations_s: NDArray[np.float64],
+        attempts: Sequence[NDArray[np.float64]],
+    ) -> NDArray[np.float64]:
+        """Flat tables (n, 16), each after its own duration (n,) and `attempts`: none, or (n,) an end."""
+        per_attempt = (self.per_first_attempt, self.per_second_attempt)
+        # Logarithms may overflow to -inf, as in `after_all`.
+        with np.errstate(over="ignore"):
+            left = np.multiply.outer(durations_s, self.per_second.ravel())
+            for counts, logarithms in zip(attempts, per_attempt, strict=False):
+                left += np.multiply.outer(counts, logarithms.ravel())
+        np.exp(left, left)
+        if self.shifted is None or self.restored is None:
+            left *= tables
+            return left
+        left *= tables @ self.shifted
+        aged: NDArray[np.float64] = left @ self.restored
+        return aged
 
 
 def _turned(
