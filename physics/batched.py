@@ -100,7 +100,7 @@ def amounts(name: str, values: ArrayLike, count: int) -> Floats:
 
 
 def attempt_counts(attempts: tuple[ArrayLike, ArrayLike], count: int) -> tuple[Floats, Floats]:
-    """The attempts at either end of each pair, float64 (count,) twice. Raises ValueError as `amounts` does."""
+    """The attempts at each end of every pair, float64 (count,) twice. Raises the errors of `amounts`."""
     try:
         first, second = attempts
     except (TypeError, ValueError):

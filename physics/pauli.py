@@ -25,6 +25,7 @@ from physics.sampling import (
 )
 from physics.states import PauliTable
 from physics.storage import LONGEST_S, Decay, Storage, compile_storage, decay_of
+from physics.werner_figures import twirled_weight
 
 BilinearTerms: TypeAlias = tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]
 """Coefficients and the flat indices of the kept and the spent table; table = sum over the first axis of 2."""
@@ -273,4 +274,4 @@ def _table(matrix: DensityMatrix) -> PauliTable:
 
 def _twirled_weight(table: PauliTable) -> float:
     """The weight of the Werner state of the same fidelity."""
-    return (table.item(5) - table.item(10) + table.item(15)) / 3.0
+    return twirled_weight(table.item(5), table.item(10), table.item(15))

@@ -21,6 +21,7 @@ from physics.sampling import (
     choose,
     succeeds,
 )
+from physics.werner_figures import fidelity_from_weight_unchecked, twirled_weight, werner_weight_unchecked
 
 WernerWeight: TypeAlias = float
 """w of the Werner state w |Phi+><Phi+| + (1-w) I/4, from -1/3 (F = 0) to 1; F = (1 + 3w)/4."""
@@ -138,7 +139,7 @@ class WernerModel:
 
     def fidelity(self, state: WernerWeight) -> float:
         """<Phi+| rho |Phi+> = (1 + 3w)/4."""
-        return 0.25 * (1.0 + 3.0 * state)
+        return fidelity_from_weight_unchecked(state)
 
     def density_matrix(self, state: WernerWeight) -> DensityMatrix:
         """The 4x4 complex128 density matrix."""
@@ -154,7 +155,7 @@ class WernerModel:
 
         check_protocol(protocol)
         table = compilation.werner_distillation_map(first, second, protocol)
-        weight = (table[:, 5] - table[:, 10] + table[:, 15]) / 3.0
+        weight = twirled_weight(table[:, 5], table[:, 10], table[:, 15])
         p0, p_kept, p_spent, p_both = table[:, 0].tolist()
         w0, w_kept, w_spent, w_both = weight.tolist()
         compiled = (p0, p_kept, p_spent, p_both, w0, w_kept, w_spent, w_both)
@@ -165,7 +166,7 @@ class WernerModel:
 def _weight(matrix: DensityMatrix) -> WernerWeight:
     """That of the Werner state of the same fidelity."""
     fidelity = float(np.vdot(states.bell_state(0), matrix).real)
-    return (4.0 * fidelity - 1.0) / 3.0
+    return werner_weight_unchecked(fidelity)
 
 
 def _rate_hz(memory: Memory | None) -> float:

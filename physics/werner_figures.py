@@ -38,7 +38,12 @@ def werner_weight(fidelity: Number) -> Number:
     >>> werner_weight(1.0), werner_weight(0.25)
     (1.0, 0.0)
     """
-    return _like((4.0 * _probability("fidelity", fidelity) - 1.0) / 3.0, fidelity)
+    return _like(werner_weight_unchecked(_probability("fidelity", fidelity)), fidelity)
+
+
+def werner_weight_unchecked(fidelity: Number) -> Number:
+    """w = (4F-1)/3 of whatever number is given: for inner loops, and for F that rounding may put above 1."""
+    return (4.0 * fidelity - 1.0) / 3.0
 
 
 def fidelity_from_weight(weight: Number) -> Number:
@@ -51,7 +56,24 @@ def fidelity_from_weight(weight: Number) -> Number:
     within = (array >= -1.0 / 3.0 - _ROUNDING) & (array <= 1.0 + _ROUNDING)
     if not within.all():
         raise ValueError(f"weight is {float(array[~within].flat[0])!r}; it must be in [-1/3, 1]")
-    return _like((3.0 * array + 1.0) / 4.0, weight)
+    return _like(fidelity_from_weight_unchecked(array), weight)
+
+
+def fidelity_from_weight_unchecked(weight: Number) -> Number:
+    """F = (3w+1)/4 of whatever number is given: for inner loops."""
+    return (3.0 * weight + 1.0) / 4.0
+
+
+def twirled_weight(xx: Number, yy: Number, zz: Number) -> Number:
+    """w = (<XX> - <YY> + <ZZ>)/3 of the Werner state that twirling leaves: the one of the same fidelity.
+
+    Bennett et al. 1996, Phys. Rev. A 54, 3824. It is linear, so the correlations may
+    carry a probability as a factor.
+
+    >>> twirled_weight(1.0, -1.0, 1.0)
+    1.0
+    """
+    return (xx - yy + zz) / 3.0
 
 
 def binary_entropy(probability: Number) -> Number:
