@@ -18,14 +18,14 @@ from physics.interface import NO_ATTEMPTS
 from physics.pauli import PauliModel
 from physics.werner import WernerModel
 
-TOLD = "links do what their hardware says"
+TOLD = "links match their hardware"
 FALL = "links succeed less often the longer they are"
 STATIONS = "ideal stations herald as photons interfere"
 RATES = "stored pairs first lose F at their memories' rates"
 GROUND = "qubits relax to |0>"
-ODDS = "swaps say the probability of their outcome"
-NOISY_SWAP = "noisy swaps of Werner pairs are their node's"
-NOISY_ROUND = "noisy rounds on Werner pairs are their nodes'"
+ODDS = "swaps report the probability of their outcome"
+NOISY_SWAP = "noisy swaps of Werner pairs have their node's noise"
+NOISY_ROUND = "noisy rounds on Werner pairs have their nodes' noise"
 CARRIED_OUT = "every operation is carried out"
 OWN_NOISE = "a round's noise stays at its own end"
 

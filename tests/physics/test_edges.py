@@ -172,7 +172,7 @@ class UnhashableMemory:
     "memory", ["depolarising", None, 1.0, Fibre(), SourceLink(), DepolarisingMemory, UnhashableMemory()]
 )
 def test_what_is_no_memory_is_refused(memory):
-    allowed = "a memory: hashable, and of a `kind` (one that keeps all has inf seconds)"
+    allowed = "a memory: hashable, with a `kind` (a memory without decay has inf seconds)"
     with pytest.raises(ValueError, match=named("memory", memory, allowed)):
         NodeHardware(memory=memory)
 

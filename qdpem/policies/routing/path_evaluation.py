@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from physics.plans import Plan, Rounds, one_number
+from physics.plans import Plan, Rounds, compact_rounds
 from qdpem.network.path_estimates import MAX_ROUNDS
 from qdpem.network.routing import Path
 from qdpem.policies.routing.delay_model import Floats, Load, Options, options_over
@@ -110,7 +110,7 @@ class GivenPaths:
 
             def meets(each: tuple[int, ...], share: float = share) -> bool:
                 age_s = share * loaded.finish_s(each)
-                return fidelity(loaded.path, rounds=one_number(each), age_s=age_s) >= target_fidelity
+                return fidelity(loaded.path, rounds=compact_rounds(each), age_s=age_s) >= target_fidelity
 
             for each in added(loaded, lambda rounds: fidelity(loaded.path, rounds=rounds)):
                 if meets(each):
@@ -118,7 +118,7 @@ class GivenPaths:
                     least = spared(loaded, each, meets) if share else each
                     return Fit(
                         path=loaded.path,
-                        rounds=one_number(least),
+                        rounds=compact_rounds(least),
                         finish_s=loaded.finish_s(least),
                         need=loaded.need(least),
                     )
