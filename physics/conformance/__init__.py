@@ -16,7 +16,17 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from physics.conformance import agreement, conduct, distillation, links, noise, states, storage, swaps
+from physics.conformance import (
+    agreement,
+    batches,
+    conduct,
+    distillation,
+    links,
+    noise,
+    states,
+    storage,
+    swaps,
+)
 from physics.conformance.fixtures import Deviation, ModelUnderTest, trial_states
 from physics.interface import PhysicsModel
 
@@ -45,6 +55,7 @@ LAWS: Final[Mapping[str, Law]] = MappingProxyType(
         "memories decay with time and counted attempts": storage.decay,
         "stored pairs first lose F at their memories' rates": storage.rates,
         "qubits relax to |0>": storage.ground,
+        "batches equal single operations": batches.single_operations,
         "perfect pairs swap to a perfect pair": swaps.perfect_pairs,
         "Werner pairs swap to F1 F2 + (1-F1)(1-F2)/3": swaps.werner_pairs,
         "swaps are associative": swaps.associativity,

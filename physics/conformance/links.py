@@ -46,8 +46,7 @@ def sound(tested: ModelUnderTest) -> Iterator[Deviation]:
 def match_hardware(tested: ModelUnderTest) -> Iterator[Deviation]:
     """Sources and direct links have their hardware's probability and F; all links have its attempt period.
 
-    No link but a direct one, whose length does not count, has both ends know of a pair before light has
-    crossed it.
+    The later end knows of a pair no earlier than light can cross the link. Direct links ignore their length.
     """
     for compiled, hardware, length_km, where in _compiled(tested):
         light_s = length_km / FIBRE_SPEED_KM_PER_S

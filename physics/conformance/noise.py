@@ -67,13 +67,13 @@ def rounds(tested: ModelUnderTest) -> Iterator[Deviation]:
     """
     ends = ((NOISY, NOISY), (NOISY, LOSSY), (_BLIND, _COARSE), (PERFECT, _BLIND), (_COARSE, PERFECT))
     model = tested.model
-    for (keptidelity, spentidelity), (first, second), protocol in product(_FIDELITIES, ends, PROTOCOLS):
-        kept = model.from_density_matrix(states.werner(keptidelity))
-        spent = model.from_density_matrix(states.werner(spentidelity))
+    for (kept_fidelity, spent_fidelity), (first, second), protocol in product(_FIDELITIES, ends, PROTOCOLS):
+        kept = model.from_density_matrix(states.werner(kept_fidelity))
+        spent = model.from_density_matrix(states.werner(spent_fidelity))
         result = model.distil(kept, spent, first, second, protocol, 0.0)
-        p, fidelity = _round(keptidelity, spentidelity, first, second)
+        p, fidelity = _round(kept_fidelity, spent_fidelity, first, second)
         nodes = f"first {describe(first)}, second {describe(second)}"
-        where = f"distil, Werner F = {keptidelity} by {spentidelity}, {protocol}, {nodes}"
+        where = f"distil, Werner F = {kept_fidelity} by {spent_fidelity}, {protocol}, {nodes}"
         seen, value = result.success_probability, model.fidelity(result.state)
         yield abs(seen - p), f"success probability {seen:.10g}, not {p:.10g}: {where}"
         yield abs(value - fidelity), f"F = {value:.10g}, not {fidelity:.10g}: {where}"
