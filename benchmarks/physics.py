@@ -1,16 +1,16 @@
-"""What the default physics gains over plain QuTiP, as JSON lines: microseconds, ratios, agreement.
+"""The speed of the default physics against plain QuTiP, as JSON lines: microseconds, ratios, agreement.
 
     python benchmarks/physics.py [--rounds 15] [--calls 20]
 
-Plain QuTiP is what one writes first with `qutip.Qobj`: a register of four qubits; for a swap, relaxation and
-dephasing on each by Kraus operators made for the age at hand; gates and projectors made once; one outcome.
-Forms take turns, round after round, on the same random full-rank states with other ages at every call;
-figures are medians over the rounds, per operation. `ratio` is to plain QuTiP; `at_least` is what the project
-asks of it, `met` whether this run met that.
+Plain QuTiP is the straightforward program with `qutip.Qobj`: a register of four qubits. In a swap each qubit
+has relaxation and dephasing by Kraus operators for its age; gates and projectors are built once, and one
+outcome is computed. The forms take turns, round after round, on the same random full-rank states with a new
+age at every call. Figures are medians over the rounds, per operation. `ratio` is the speed-up over plain
+QuTiP, `at_least` the project's requirement, and `met` whether this run met it.
 
-`ratio_lean` is to QuTiP spared what the case is spared and what can be had cheaper: noise on two-qubit pairs
-before they are joined, and only the channels that the memories have.
-`agreement` is the largest absolute difference of density matrices to it; above 1e-12 the exit code is 1.
+`ratio_lean` is the speed-up over lean QuTiP: noise on two-qubit pairs before they are joined, and only the
+channels that the memories have. `agreement` is the largest absolute difference of density matrices between
+the two; above 1e-12 the exit code is 1.
 """
 
 from __future__ import annotations

@@ -36,7 +36,15 @@ class BatchedPhysicsModel(PhysicsModel, Protocol):
         duration_s: ArrayLike,
         attempts: tuple[ArrayLike, ArrayLike] = NO_ATTEMPTS,
     ) -> BatchedStates:
-        """Store both ends of each pair for its own `duration_s` (n,), with its own `attempts`."""
+        """Store both ends of each pair for its own duration.
+
+        Args:
+            states: n pairs.
+            first: the memory at the first end of every pair; None for an end that does not decay.
+            second: the memory at the second end.
+            duration_s: seconds, one number or (n,).
+            attempts: entangling attempts at the first and the second end's node, each one number or (n,).
+        """
 
     def fidelity_many(self, states: BatchedStates) -> Floats:
         """<Phi+| rho |Phi+> of each pair, float64 (n,)."""

@@ -30,6 +30,8 @@ _PAIR = [[2, 2], [2, 2]]
 class DensityMatrixModel:
     """Pairs as two-qubit `qutip.Qobj` density matrices: slow (milliseconds) and literal, to check others by.
 
+    `PhysicsModel` describes the arguments of the operations.
+
     >>> model = DensityMatrixModel()
     >>> pair = model.from_density_matrix(states.werner(0.95))
     >>> from physics.hardware import DepolarisingMemory

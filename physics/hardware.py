@@ -303,7 +303,7 @@ class DirectLink:
         assert self.known_s is not None
         assert self.stored_from_s is not None
         for end in (0, 1):
-            allowed = f"at most min(known_s) = {min(self.known_s):g}: a half is stored by the time that an end knows of it"
+            allowed = f"at most min(known_s) = {min(self.known_s):g}: each half is stored by then"
             require(
                 self.stored_from_s[end] <= min(self.known_s), "stored_from_s", self.stored_from_s, allowed
             )

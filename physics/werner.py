@@ -37,7 +37,7 @@ class WernerModel:
     depolarising memories and for swaps with noisy gates and perfect readout. Fidelities are also right after
     one such swap with noisy readout, any number of BBPSSW rounds and a first DEJMPS round. Elsewhere it
     forgets which error is the likely one: later rounds of DEJMPS gain less, and storage with T1 and T2 is
-    right only at first, and only for Werner pairs.
+    right only at first, and only for Werner pairs. `PhysicsModel` describes the arguments of the operations.
 
     >>> model = WernerModel()
     >>> pair = model.from_density_matrix(states.werner(0.95))

@@ -83,13 +83,14 @@ def _round(kept: float, spent: float, first: NodeHardware, second: NodeHardware)
     """p and F' of a round on Werner pairs of fidelities `kept` and `spent`."""
     gates = first.gate_fidelity * second.gate_fidelity
     m1, m2 = first.readout_fidelity, second.readout_fidelity
-    reported = m1 * m2 + (1.0 - m1) * (1.0 - m2)
+    # The probability that the reports agree exactly when the true readings do.
+    consistent = m1 * m2 + (1.0 - m1) * (1.0 - m2)
     a, b = (1.0 - kept) / 3.0, (1.0 - spent) / 3.0
     agree = kept * spent + kept * b + a * spent + 5.0 * a * b
     # The parts with a kept Phi+, when the true readings agree and when they differ.
     phi_agree, phi_differ = kept * spent + a * b, kept * b + a * b
-    p = gates * (reported * agree + (1.0 - reported) * (1.0 - agree)) + 0.5 * (1.0 - gates)
-    return p, (gates * (reported * phi_agree + (1.0 - reported) * phi_differ) + 0.125 * (1.0 - gates)) / p
+    p = gates * (consistent * agree + (1.0 - consistent) * (1.0 - agree)) + 0.5 * (1.0 - gates)
+    return p, (gates * (consistent * phi_agree + (1.0 - consistent) * phi_differ) + 0.125 * (1.0 - gates)) / p
 
 
 def own_end(tested: ModelUnderTest) -> Iterator[Deviation]:

@@ -16,7 +16,7 @@ class BiasedMemoryModel(PauliModel):
     """Depolarising memories keep their rate of errors, but Z errors are `bias` times as likely as X and Y.
 
     A depolarising memory of lifetime T errs at the rate gamma = 3/(4T), a third each in X, Y and Z. Here Z
-    has the fraction bias/(1 + bias) of gamma, and X and Y share the rest. A Pauli's expectation value
+    has the fraction bias/(1 + bias) of gamma, and X and Y share the rest equally. A Pauli's expectation value
     decays at twice the rates of the two Paulis that anticommute with it:
 
         X, Y:  2 gamma (1/2 + bias)/(1 + bias)        Z:  2 gamma/(1 + bias)
