@@ -49,8 +49,9 @@ class PauliModel:
 
     A swap with outcome m is R_left M_m R_right with the correction's signs on the columns. A distillation is
     bilinear in both tables. Memories act entry by entry. The model compiles the constants of a node from
-    QuTiP channels on first use and keeps them, so one model should serve a whole run. `PhysicsModel` describes
-    the arguments of the operations.
+    QuTiP channels on first use and keeps them, so one model should serve a whole run.
+
+    `PhysicsModel` describes the arguments of the operations.
 
     >>> model = PauliModel()
     >>> pair = model.from_density_matrix(states.werner(0.95))
