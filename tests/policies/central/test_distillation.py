@@ -48,7 +48,9 @@ def test_no_round_of_what_is_left_can_be_spared(
 ) -> None:
     context, way = chain(made_context, seed)
     estimates = context.estimates
-    believed = {each: estimates.fidelity(way.path, rounds=compact_rounds(each), age_s=age_s) for each in PLANS}
+    believed = {
+        each: estimates.fidelity(way.path, rounds=compact_rounds(each), age_s=age_s) for each in PLANS
+    }
     rounds = next((one for one in range(3) if believed[(one,) * 4] >= target), None)
     if rounds is None:
         return
