@@ -1,16 +1,16 @@
-"""What the default physics gains over plain QuTiP, as JSON lines: microseconds, ratios, agreement.
+"""The speed of the default physics against plain QuTiP, as JSON lines: microseconds, ratios, agreement.
 
     python benchmarks/physics.py [--rounds 15] [--calls 20]
 
-Plain QuTiP is what one writes first with `qutip.Qobj`: a register of four qubits; for a swap, relaxation and
-dephasing on each by Kraus operators made for the age at hand; gates and projectors made once; one outcome.
-Forms take turns, round after round, on the same random full-rank states with other ages at every call;
-figures are medians over the rounds, per operation. `ratio` is to plain QuTiP; `at_least` is what the project
-asks of it, `met` whether this run met that.
+Plain QuTiP is the straightforward program with `qutip.Qobj`: a register of four qubits. In a swap each qubit
+has relaxation and dephasing by Kraus operators for its age; gates and projectors are built once, and one
+outcome is computed. The forms take turns, round after round, on the same random full-rank states with a new
+age at every call. Figures are medians over the rounds, per operation. `ratio` is the speed-up over plain
+QuTiP, `at_least` the project's requirement, and `met` whether this run met it.
 
-`ratio_lean` is to QuTiP spared what the case is spared and what can be had cheaper: noise on two-qubit pairs
-before they are joined, only the channels that the memories have, Kraus operators made once for a fixed age.
-`agreement` is the largest absolute difference of density matrices to it; above 1e-12 the exit code is 1.
+`ratio_lean` is the speed-up over lean QuTiP: noise on two-qubit pairs before they are joined, and only the
+channels that the memories have. `agreement` is the largest absolute difference of density matrices between
+the two; above 1e-12 the exit code is 1.
 """
 
 from __future__ import annotations
@@ -39,12 +39,11 @@ import numpy as np
 import qutip
 
 from physics import DepolarisingMemory, Memory, NodeHardware, PauliModel, RelaxingMemory, states
-from physics.batched import PauliBatches
 from physics.states import PauliTable
 
 EXACT = 1e-12
 PAIRS = 1000
-"""Operations of a fast form, and the size of a batch."""
+"""Operations of a fast form in one round."""
 REPEATS = 10
 """How often a fast form goes through them in a round: to be timed as in a run, not just after other work."""
 
@@ -53,7 +52,7 @@ DEPHASING = RelaxingMemory(relaxation_s=math.inf, dephasing_s=0.8)
 DEPOLARISING = DepolarisingMemory(depolarising_s=1.0)
 PERFECT = NodeHardware(memory=RELAXING)
 NOISY = NodeHardware(memory=RELAXING, gate_fidelity=0.98, readout_fidelity=0.99)
-SLOT_S = 0.1
+MEAN_AGE_S = 0.1
 
 # Plain QuTiP. What does not change from call to call is made here, once.
 UNIT, X, Y, Z = qutip.qeye(2), qutip.sigmax(), qutip.sigmay(), qutip.sigmaz()
@@ -140,12 +139,11 @@ def plain_noisy_distillation(kept: qutip.Qobj, spent: qutip.Qobj) -> qutip.Qobj:
 class Work:
     """One round's inputs: PAIRS operations, of which QuTiP does the first few.
 
-    An operation is two pairs, an age in seconds of each, and an outcome; `arrays` holds these five for all.
+    An operation is two pairs, an age in seconds of each, and an outcome.
     """
 
     plain: list[tuple[Any, ...]]
     fast: list[tuple[Any, ...]]
-    arrays: tuple[Any, ...]
 
 
 def make_work(model: PauliModel, generator: np.random.Generator, calls: int) -> Work:
@@ -154,17 +152,16 @@ def make_work(model: PauliModel, generator: np.random.Generator, calls: int) -> 
     pairs = [[qutip.Qobj(matrix, dims=PAIR) for matrix in side] for side in matrices]
     tables = [[model.from_density_matrix(matrix) for matrix in side] for side in matrices]
     tables = [[side[number % calls] for number in range(PAIRS)] for side in tables]
-    ages_s, outcomes = generator.exponential(SLOT_S, (2, PAIRS)), generator.integers(4, size=PAIRS)
+    ages_s, outcomes = generator.exponential(MEAN_AGE_S, (2, PAIRS)), generator.integers(4, size=PAIRS)
     rest = [*ages_s.tolist(), outcomes.tolist()]
     return Work(
         plain=list(zip(*pairs, *rest, strict=False)),
         fast=list(zip(*tables, *rest, strict=True)),
-        arrays=(*np.array(tables), *ages_s, outcomes),
     )
 
 
 Form = Callable[[Work], Any]
-"""Gives the states of all its operations: one after the other, or in one array."""
+"""Gives the states of all its operations, one after the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,14 +194,6 @@ def lean_swaps(first: Memory, second: Memory) -> Form:
     return form
 
 
-def lean_slots(work: Work) -> Iterator[qutip.Qobj]:
-    """All pairs as old as a slot, so that Kraus operators are made once."""
-    channels = plain_channels([RELAXING] * 2, [SLOT_S] * 2)
-    for left, right, _, _, outcome in work.plain:
-        aged = plain_applied(channels, left), plain_applied(channels, right)
-        yield plain_swap(qutip.tensor(*aged), outcome)
-
-
 def fast_swaps(model: PauliModel, first: Memory, second: Memory) -> Form:
     """Two calls of `age` and one of `swap`."""
     age, swap, node = model.age, model.swap, PERFECT
@@ -213,31 +202,6 @@ def fast_swaps(model: PauliModel, first: Memory, second: Memory) -> Form:
         for left, right, left_s, right_s, outcome in work.fast:
             aged = age(left, first, second, left_s)
             yield swap(aged, age(right, first, second, right_s), node, 0.0, outcome).state
-
-    return form
-
-
-def fast_slots(model: PauliModel) -> Form:
-    """One call of a compiled swap."""
-    held = {"left_memories": (RELAXING, RELAXING), "right_memories": (RELAXING, RELAXING)}
-    slot = model.compile_swap(PERFECT, **held, left_duration_s=SLOT_S, right_duration_s=SLOT_S)
-
-    def form(work: Work) -> Iterator[PauliTable]:
-        for left, right, _, _, outcome in work.fast:
-            yield slot(left, right, 0.0, outcome).state
-
-    return form
-
-
-def fast_batch(model: PauliModel) -> Form:
-    """Two calls of `age_many` and one of `swap_many`."""
-    batches = PauliBatches(model)
-
-    def form(work: Work) -> Any:
-        left, right, left_s, right_s, outcomes = work.arrays
-        aged = batches.age_many(left, RELAXING, RELAXING, left_s)
-        other = batches.age_many(right, RELAXING, RELAXING, right_s)
-        return batches.swap_many(aged, other, PERFECT, 0.0, outcomes).state
 
     return form
 
@@ -265,8 +229,6 @@ def all_cases(model: PauliModel) -> list[Case]:
     each = (
         ("swap, relaxing memories", 90.0, plain_swaps, relaxing, fast_swaps(model, RELAXING, RELAXING)),
         ("swap, noise entry by entry", 200.0, plain_swaps, lean_swaps(*mixed), fast_swaps(model, *mixed)),
-        ("swap, noise compiled in", 200.0, plain_swaps, lean_slots, fast_slots(model)),
-        (f"swap, batches of {PAIRS}", 1500.0, plain_swaps, relaxing, fast_batch(model)),
         ("distillation", 50.0, perfect, perfect, fast_rounds(model, PERFECT)),
         ("distillation, noisy", 40.0, noisy, noisy, fast_rounds(model, NOISY)),
     )
@@ -280,9 +242,7 @@ def timed_us(form: Form, work: Work, *, operations: int, repeats: int = 1) -> fl
     """Wall microseconds of one operation."""
     began = time.perf_counter()
     for _ in range(repeats):
-        made = form(work)
-        if not isinstance(made, np.ndarray):
-            deque(made, maxlen=0)
+        deque(form(work), maxlen=0)
     return (time.perf_counter() - began) / (repeats * operations) * 1e6
 
 

@@ -1,6 +1,6 @@
-"""Pair-level quantum physics of entanglement distribution: seconds, kilometres, no clock, no hidden chance.
+"""Pair-level quantum physics of entanglement distribution: seconds and kilometres, no clock, no randomness.
 
-Names are offered lazily, so `import physics` loads neither NumPy nor QuTiP.
+Names are loaded lazily, so `import physics` loads neither NumPy nor QuTiP.
 
 >>> import physics
 >>> model = physics.load_physics("pauli")
@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from physics.batched import BatchedPhysicsModel, PauliBatches
+    from physics.batched import BatchedPhysicsModel
     from physics.conformance import Check, check_model
     from physics.density_matrix import DensityMatrixModel
     from physics.hardware import (
@@ -37,12 +37,11 @@ if TYPE_CHECKING:
     from physics.plans import Estimate, Plan, estimate
     from physics.plugins import UnknownPhysicsError, load_physics, physics_names
     from physics.presets import UnknownPresetError, preset, preset_names
-    from physics.presets.sourced import Preset, Quoted
-    from physics.stored_swap import StoredSwap
+    from physics.presets.sourced import Preset, SourcedValue
     from physics.werner import WernerModel
 
-_ROOMS = {
-    "batched": ("BatchedPhysicsModel", "PauliBatches"),
+_MODULES = {
+    "batched": ("BatchedPhysicsModel",),
     "conformance": ("Check", "check_model"),
     "density_matrix": ("DensityMatrixModel",),
     "hardware": (
@@ -64,11 +63,10 @@ _ROOMS = {
     "plans": ("Estimate", "Plan", "estimate"),
     "plugins": ("UnknownPhysicsError", "load_physics", "physics_names"),
     "presets": ("UnknownPresetError", "preset", "preset_names"),
-    "presets.sourced": ("Preset", "Quoted"),
-    "stored_swap": ("StoredSwap",),
+    "presets.sourced": ("Preset", "SourcedValue"),
     "werner": ("WernerModel",),
 }
-_ROOM_OF = MappingProxyType({name: room for room, names in _ROOMS.items() for name in names})
+_MODULE_OF = MappingProxyType({name: module for module, names in _MODULES.items() for name in names})
 
 __all__ = [
     "BatchedPhysicsModel",
@@ -86,16 +84,14 @@ __all__ = [
     "Memory",
     "MidpointSourceLink",
     "NodeHardware",
-    "PauliBatches",
     "PauliModel",
     "PhysicsModel",
     "Plan",
     "Preset",
-    "Quoted",
     "RelaxingMemory",
     "SingleClickLink",
     "SourceLink",
-    "StoredSwap",
+    "SourcedValue",
     "Swapped",
     "UnknownPhysicsError",
     "UnknownPresetError",
@@ -110,9 +106,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ROOM_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'physics' has no attribute {name!r}; it offers {', '.join(__all__)}")
-    return getattr(import_module(f"physics.{_ROOM_OF[name]}"), name)
+    return getattr(import_module(f"physics.{_MODULE_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:

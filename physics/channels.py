@@ -28,29 +28,29 @@ CORRECTIONS: Final[tuple[Operator, ...]] = (PAULIS[0], PAULIS[3], PAULIS[1], PAU
 
 
 def memory_kraus(memory: Memory | None, *, duration_s: float, attempts: float = 0.0) -> Kraus:
-    """What `memory` does to one stored qubit in `duration_s` and `attempts`; the identity for None.
+    """The channel of one qubit stored in `memory` for `duration_s` and `attempts`; the identity for None.
 
-    The maps form a semigroup in both. Raises ValueError for a duration or attempts below 0.
+    The channels form a semigroup in both. Raises ValueError for a duration or attempts below 0.
     """
     for name, value in (("duration_s", duration_s), ("attempts", attempts)):
         if not value >= 0.0:
             raise ValueError(f"{name} is {value!r}; it must be 0 or more")
     if memory is None:
         return (PAULIS[0],)
-    worn = attempts / memory.coherence_attempts
+    attempt_decay = attempts / memory.coherence_attempts
     if isinstance(memory, DepolarisingMemory):
-        return depolarising_kraus(-math.expm1(-duration_s / memory.depolarising_s - worn))
-    # 1/T2 = 1/(2 T1) + 1/T_phi; rounding may put T_phi's rate just below 0 when T2 = 2 T1.
+        return depolarising_kraus(-math.expm1(-duration_s / memory.depolarising_s - attempt_decay))
+    # 1/T2 = 1/(2 T1) + 1/T_phi; when T2 = 2 T1, rounding may put the rate 1/T_phi just below 0.
     pure_rate_hz = max(0.0, 1.0 / memory.dephasing_s - 0.5 / memory.relaxation_s)
     damping = amplitude_damping_kraus(math.exp(-duration_s / memory.relaxation_s))
-    dephasing = dephasing_kraus(-0.5 * math.expm1(-duration_s * pure_rate_hz - worn))
+    dephasing = dephasing_kraus(-0.5 * math.expm1(-duration_s * pure_rate_hz - attempt_decay))
     return tuple(outer * inner for outer in dephasing for inner in damping)
 
 
 def depolarising_kraus(probability: float) -> Kraus:
     """rho -> (1-p) rho + p I/2 (Nielsen and Chuang 2000, section 8.3.4)."""
-    kept, lost = math.sqrt(1.0 - 0.75 * probability), 0.5 * math.sqrt(probability)
-    return (kept * PAULIS[0], *(lost * pauli for pauli in PAULIS[1:]))
+    identity, error = math.sqrt(1.0 - 0.75 * probability), 0.5 * math.sqrt(probability)
+    return (identity * PAULIS[0], *(error * pauli for pauli in PAULIS[1:]))
 
 
 def dephasing_kraus(probability: float) -> Kraus:
@@ -60,19 +60,19 @@ def dephasing_kraus(probability: float) -> Kraus:
 
 def amplitude_damping_kraus(survival: float) -> Kraus:
     """|1> decays to |0> with probability gamma = 1 - `survival` (Nielsen and Chuang 2000, section 8.3.5)."""
-    # By what survives, for coherences shrink by its square root: 1 - gamma would lose it in long storage.
-    kept = qutip.Qobj([[1.0, 0.0], [0.0, math.sqrt(survival)]])
+    # Takes `survival`: coherences shrink by its root, and 1 - gamma would round it off in long storage.
+    survives = qutip.Qobj([[1.0, 0.0], [0.0, math.sqrt(survival)]])
     decayed = qutip.Qobj([[0.0, math.sqrt(1.0 - survival)], [0.0, 0.0]])
-    return (kept, decayed)
+    return (survives, decayed)
 
 
 def gate_noise_kraus(gate_fidelity: float) -> Kraus:
-    """Two qubits: rho -> g rho + (1-g) I/4, as 16 weighted Pauli products, after a gate of fidelity g.
+    """The noise of a two-qubit gate of fidelity g: rho -> g rho + (1-g) I/4, as 16 weighted Pauli products.
 
     Briegel et al. 1998, Phys. Rev. Lett. 81, 5932; Duer and Briegel 2007, Rep. Prog. Phys. 70, 1381.
     """
-    share = (1.0 - gate_fidelity) / 16.0
-    weights = [gate_fidelity + share] + [share] * 15
+    error = (1.0 - gate_fidelity) / 16.0
+    weights = [gate_fidelity + error] + [error] * 15
     products = [qutip.tensor(a, b) for a in PAULIS for b in PAULIS]
     return tuple(math.sqrt(weight) * product for weight, product in zip(weights, products, strict=True))
 
@@ -94,7 +94,7 @@ def transfer_matrix(kraus: Kraus) -> TransferMatrix:
 
 def embed(operator: Operator, *, qubit: int, count: int) -> Operator:
     """A one-qubit operator on `qubit` of `count`, identities on the others."""
-    return qutip.tensor([operator if place == qubit else PAULIS[0] for place in range(count)])
+    return qutip.tensor([operator if position == qubit else PAULIS[0] for position in range(count)])
 
 
 def controlled_not(*, control: int, target: int, count: int) -> Operator:
@@ -106,7 +106,7 @@ def controlled_not(*, control: int, target: int, count: int) -> Operator:
 
 
 def rotation_before(protocol: str, *, sign: int) -> Operator:
-    """What turns both qubits of an end before a round: nothing in BBPSSW, exp(-i sign pi/4 X) in DEJMPS.
+    """The rotation of both qubits of an end before a round: none in BBPSSW, exp(-i sign pi/4 X) in DEJMPS.
 
     `sign` is +1 at the first end of the pairs and -1 at the second.
 
@@ -118,7 +118,7 @@ def rotation_before(protocol: str, *, sign: int) -> Operator:
 
 
 def readings_of(count: int) -> Sequence[tuple[int, ...]]:
-    """All readings of `count` qubits, in rising binary order: (0, 0), (0, 1), (1, 0), (1, 1) for two."""
+    """All readings of `count` qubits in rising binary order: (0, 0), (0, 1), (1, 0), (1, 1) for two."""
     return [tuple(int(bit) for bit in f"{number:0{count}b}") for number in range(2**count)]
 
 

@@ -1,7 +1,7 @@
 """Compiles noisy operations, built with QuTiP, into constants that act on Pauli tables.
 
-Both operations are linear in each pair, so it is enough to run them on products of Paulis. The constants
-of one node concern only the two qubits that lie there.
+Swaps and distillations are linear in each pair, so running them on products of Paulis is enough. The
+constants of one node concern only the two qubits at that node.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import qutip
 from numpy.typing import NDArray
 
 from physics import channels
-from physics.hardware import HERALDED_SHARES, NodeHardware
+from physics.hardware import HERALDED_FRACTIONS, NodeHardware
 
 
 def swap_tables(node: NodeHardware) -> NDArray[np.float64]:
     """A[m, k, l] = Tr(E_m sigma_k (x) sigma_l)/4, float64 (4, 4, 4), E_m the POVM of REPORTED outcome m.
 
-    R_left A_m R_right is then the uncorrected table of the outer ends, times the outcome's probability. An
-    outcome that the node's Bell measurement does not always herald has its share of it.
+    R_left A_m R_right is then the uncorrected table of the outer ends, times the outcome's probability. The
+    table of an outcome includes the fraction that the node's Bell measurement heralds.
     """
     gate = channels.controlled_not(control=0, target=1, count=2)
     hadamard = channels.embed(channels.HADAMARD, qubit=0, count=2)
@@ -30,27 +30,27 @@ def swap_tables(node: NodeHardware) -> NDArray[np.float64]:
         qutip.tensor(channels.PROJECTORS[phase], channels.PROJECTORS[parity])
         for parity, phase in channels.readings_of(2)
     ]
-    true = np.zeros((4, 4, 4))
+    by_true_reading = np.zeros((4, 4, 4))
     for k, left in enumerate(channels.PAULIS):
         for l, right in enumerate(channels.PAULIS):  # noqa: E741
             after = channels.apply(noise, gate * qutip.tensor(left, right) * gate.dag())
             turned = hadamard * after * hadamard.dag()
-            true[:, k, l] = [0.25 * (reading * turned).tr().real for reading in readings]
-    one = channels.confusion(node.readout_fidelity)
-    shares = np.array(HERALDED_SHARES[node.bell_measurement])
-    return _tidy(np.einsum("m,mt,tkl->mkl", shares, np.kron(one, one), true))
+            by_true_reading[:, k, l] = [0.25 * (reading * turned).tr().real for reading in readings]
+    confusion = channels.confusion(node.readout_fidelity)
+    fractions = np.array(HERALDED_FRACTIONS[node.bell_measurement])
+    return _rounded(np.einsum("m,mt,tkl->mkl", fractions, np.kron(confusion, confusion), by_true_reading))
 
 
 def correction_signs() -> NDArray[np.float64]:
-    """S[m, j] = +1 or -1: what the correction of outcome m does to column j of a table, float64 (4, 4)."""
+    """S[m, j] = +1 or -1: the correction of outcome m on column j of a table, float64 (4, 4)."""
     return np.round([channels.transfer_matrix((pauli,)).diagonal() for pauli in channels.CORRECTIONS])
 
 
 def distillation_tables(node: NodeHardware, protocol: str, *, sign: int) -> NDArray[np.float64]:
     """D[r, i, k, m]: one end's part in a round of `protocol` that reports reading r, float64 (2, 4, 4, 4).
 
-    k, m number the Paulis of the kept and the spent qubit before, i the kept one's after; `sign` is +1
-    at the first end of the pair and -1 at the second.
+    k and m number the Paulis of the kept and the spent qubit before the round, i those of the kept qubit
+    after it. `sign` is +1 at the first end of the pair and -1 at the second.
     """
     turn = channels.rotation_before(protocol, sign=sign)
     gate = channels.controlled_not(control=0, target=1, count=2) * qutip.tensor(turn, turn)
@@ -58,19 +58,21 @@ def distillation_tables(node: NodeHardware, protocol: str, *, sign: int) -> NDAr
     effects = [
         [qutip.tensor(pauli, projector) for pauli in channels.PAULIS] for projector in channels.PROJECTORS
     ]
-    true = np.zeros((2, 4, 4, 4))
+    by_true_reading = np.zeros((2, 4, 4, 4))
     for k, kept in enumerate(channels.PAULIS):
         for m, spent in enumerate(channels.PAULIS):
             after = channels.apply(noise, gate * qutip.tensor(kept, spent) * gate.dag())
-            true[:, :, k, m] = [[0.25 * (effect * after).tr().real for effect in row] for row in effects]
-    return _tidy(np.einsum("rt,tikm->rikm", channels.confusion(node.readout_fidelity), true))
+            by_true_reading[:, :, k, m] = [
+                [0.25 * (effect * after).tr().real for effect in row] for row in effects
+            ]
+    return _rounded(np.einsum("rt,tikm->rikm", channels.confusion(node.readout_fidelity), by_true_reading))
 
 
 @dataclass(frozen=True, kw_only=True)
 class BilinearMap:
     """Table out[e] = sum_t coefficient[t, e] kept[kept_index[t, e]] spent[spent_index[t, e]], all flat 16.
 
-    Arrays have shape (terms, 16); entries with fewer terms are filled up with coefficient 0.
+    The arrays have shape (terms, 16); entries with fewer terms are padded with coefficient 0.
     """
 
     coefficient: NDArray[np.float64]
@@ -79,15 +81,15 @@ class BilinearMap:
 
 
 def distillation_map(first: NodeHardware, second: NodeHardware) -> BilinearMap:
-    """DEJMPS between two nodes, kept when both REPORT the same reading; out[0] is the probability of that."""
+    """DEJMPS between two nodes, kept when both REPORT the same reading; out[0] is that probability."""
     full = _both_ends(first, second, "dejmps")
     terms = [np.argwhere(np.abs(entry) > 1e-14) for entry in full]
-    most = max(2, *(len(found) for found in terms))
-    coefficient = np.zeros((most, 16))
-    kept_index = np.zeros((most, 16), dtype=np.intp)
-    spent_index = np.zeros((most, 16), dtype=np.intp)
-    for entry, found in enumerate(terms):
-        for term, (kept, spent) in enumerate(found):
+    max_terms = max(2, *(len(indices) for indices in terms))
+    coefficient = np.zeros((max_terms, 16))
+    kept_index = np.zeros((max_terms, 16), dtype=np.intp)
+    spent_index = np.zeros((max_terms, 16), dtype=np.intp)
+    for entry, indices in enumerate(terms):
+        for term, (kept, spent) in enumerate(indices):
             coefficient[term, entry] = full[entry, kept, spent]
             kept_index[term, entry], spent_index[term, entry] = kept, spent
     return BilinearMap(coefficient=coefficient, kept_index=kept_index, spent_index=spent_index)
@@ -103,7 +105,7 @@ def werner_distillation_map(first: NodeHardware, second: NodeHardware, protocol:
     noise[0] = 1.0
     bell[[5, 10, 15]] = 1.0, -1.0, 1.0
     pairs = ((noise, noise), (bell, noise), (noise, bell), (bell, bell))
-    return _tidy(np.array([full @ spent @ kept for kept, spent in pairs]))
+    return _rounded(np.array([full @ spent @ kept for kept, spent in pairs]))
 
 
 def _both_ends(first: NodeHardware, second: NodeHardware, protocol: str) -> NDArray[np.float64]:
@@ -113,6 +115,6 @@ def _both_ends(first: NodeHardware, second: NodeHardware, protocol: str) -> NDAr
     return full
 
 
-def _tidy(tables: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Round off what the square roots in Kraus operators leave in the sixteenth decimal; 1/4 is 1/4 again."""
+def _rounded(tables: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round off errors of the square roots in Kraus operators in the sixteenth decimal: 1/4 is 1/4 again."""
     return np.round(tables, 15) + 0.0

@@ -1,4 +1,4 @@
-"""The reference model: QuTiP density matrices, every gate, reading and correction carried out literally."""
+"""The reference model: QuTiP density matrices, with every gate, reading and correction carried out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import qutip
 
 from physics import channels, links, states
 from physics.channels import Operator
-from physics.hardware import HERALDED_SHARES, LinkHardware, Memory, NodeHardware
+from physics.hardware import HERALDED_FRACTIONS, LinkHardware, Memory, NodeHardware
 from physics.interface import FAILED_SWAP, NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
 from physics.sampling import (
     after_success,
@@ -28,7 +28,9 @@ _PAIR = [[2, 2], [2, 2]]
 
 
 class DensityMatrixModel:
-    """Pairs as two-qubit `qutip.Qobj` density matrices: slow (milliseconds), plain, what others are held to.
+    """Pairs as two-qubit `qutip.Qobj` density matrices: slow (milliseconds) and literal, to check others by.
+
+    `PhysicsModel` describes the arguments of the operations.
 
     >>> model = DensityMatrixModel()
     >>> pair = model.from_density_matrix(states.werner(0.95))
@@ -41,9 +43,9 @@ class DensityMatrixModel:
     name = "qutip"
 
     def link(self, hardware: LinkHardware, length_km: float) -> CompiledLink:
-        """Success probability, timing and the heralded state; ValueError for a wrong length."""
-        found = links.compile_link(hardware, length_km)
-        return replace(found, fresh=qutip.Qobj(found.fresh, dims=_PAIR))
+        """Success probability, timing and heralded state. Raises ValueError for an invalid length."""
+        compiled = links.compile_link(hardware, length_km)
+        return replace(compiled, fresh=qutip.Qobj(compiled.fresh, dims=_PAIR))
 
     def age(
         self,
@@ -63,11 +65,11 @@ class DensityMatrixModel:
     def swap(
         self, left: Operator, right: Operator, node: NodeHardware, u: float, outcome: int | None = None
     ) -> Swapped:
-        """Bell-measure the inner two of four qubits, correct the right end as REPORTED; outcome -1: failed.
+        """Bell-measure the inner two of four qubits and correct the right end as REPORTED.
 
-        `u` first decides success, what is left of it the outcome; one that the node's Bell measurement cannot
-        tell from others fails. Noise: Duer and Briegel 2007. Raises ValueError for a forced outcome outside
-        0..3 or of probability 0.
+        `u` decides success first and, rescaled, the outcome. An outcome that the node's Bell measurement
+        cannot identify fails. A failed swap has outcome -1. Noise: Duer and Briegel 2007. Raises ValueError
+        for a forced outcome outside 0..3 or of probability 0.
         """
         if outcome is None:
             remainder = after_success(u, node.swap_success_probability)
@@ -99,10 +101,10 @@ class DensityMatrixModel:
         protocol: str,
         u: float,
     ) -> Distilled:
-        """One round: prepare, CNOT at both ends, read `spent`, keep on agreement. Success when u < p.
+        """One round: prepare, CNOT at both ends, read `spent`, keep on agreement. Succeeds when u < p.
 
-        "bbpssw" prepares by twirling both pairs (Bennett et al. 1996), "dejmps" by turning both qubits of
-        each end (Deutsch et al. 1996). Each node's gate and readout noise acts at its own end. Raises
+        "bbpssw" prepares by twirling both pairs (Bennett et al. 1996), "dejmps" by rotating both qubits of
+        each end (Deutsch et al. 1996). The gate and readout noise of a node acts at its own end. Raises
         ValueError for another protocol.
         """
         check_protocol(protocol)
@@ -127,7 +129,7 @@ class DensityMatrixModel:
         return np.array(state.full(), dtype=np.complex128)
 
     def from_density_matrix(self, matrix: DensityMatrix) -> Operator:
-        """A `qutip.Qobj` of the matrix; raises ValueError unless Hermitian, positive, trace 1."""
+        """A `qutip.Qobj` of the matrix. Raises ValueError unless Hermitian, positive, trace 1."""
         return qutip.Qobj(states.checked_density_matrix(matrix), dims=_PAIR)
 
 
@@ -136,14 +138,14 @@ def _normalised(branch: Operator) -> Operator:
 
 
 def _depolarised(state: Operator, qubits: tuple[int, int], probability: float) -> Operator:
-    """(1-p) rho + p Tr_qubits(rho) (x) I/4, for two of four qubits, traced out and put back literally."""
+    """(1-p) rho + p Tr_qubits(rho) (x) I/4 for two of four qubits, which are traced out and put back."""
     if probability == 0.0:
         return state
     others = [qubit for qubit in range(4) if qubit not in qubits]
-    emptied = qutip.tensor(state.ptrace(others), channels.PAULIS[0] / 2.0, channels.PAULIS[0] / 2.0)
-    places = [*others, *qubits]
-    return (1.0 - probability) * state + probability * emptied.permute(
-        [places.index(qubit) for qubit in range(4)]
+    mixed = qutip.tensor(state.ptrace(others), channels.PAULIS[0] / 2.0, channels.PAULIS[0] / 2.0)
+    order = [*others, *qubits]
+    return (1.0 - probability) * state + probability * mixed.permute(
+        [order.index(qubit) for qubit in range(4)]
     )
 
 
@@ -154,7 +156,7 @@ def _gate(state: Operator, control: int, target: int, gate_fidelity: float) -> O
 
 
 def _read(state: Operator, qubits: tuple[int, int]) -> list[tuple[tuple[int, ...], Operator]]:
-    """Each true reading of two of four qubits, with the unnormalised state it leaves of the other two."""
+    """Each true reading of two of four qubits, with the unnormalised state of the other two after it."""
     others = [qubit for qubit in range(4) if qubit not in qubits]
     branches = []
     for bits in channels.readings_of(2):
@@ -171,24 +173,25 @@ def _bell_measurement(state: Operator, node: NodeHardware) -> list[Operator]:
     entangled = _gate(state, 1, 2, node.gate_fidelity)
     hadamard = channels.embed(channels.HADAMARD, qubit=1, count=4)
     branches = _read(hadamard * entangled * hadamard.dag(), (2, 1))
-    heard: Any = channels.confusion(node.readout_fidelity)
-    shares = HERALDED_SHARES[node.bell_measurement]
+    confusion: Any = channels.confusion(node.readout_fidelity)
+    fractions = HERALDED_FRACTIONS[node.bell_measurement]
     return [
-        share * sum(heard[parity, bits[0]] * heard[phase, bits[1]] * branch for bits, branch in branches)
-        for share, (parity, phase) in zip(shares, channels.readings_of(2), strict=True)
+        fraction
+        * sum(confusion[parity, bits[0]] * confusion[phase, bits[1]] * branch for bits, branch in branches)
+        for fraction, (parity, phase) in zip(fractions, channels.readings_of(2), strict=True)
     ]
 
 
 def _twirled(state: Operator) -> Operator:
     """The Werner state of the same fidelity: the mean over U (x) U* on both ends (Bennett et al. 1996).
 
-    The twelve rotations of the tetrahedron average as all unitaries do.
+    The mean over the twelve rotations of the tetrahedron equals that over all unitaries.
     """
-    spin = (channels.PAULIS[1] + channels.PAULIS[2] + channels.PAULIS[3]) / math.sqrt(3.0)
-    thirds = [(-1j * math.pi / 3.0 * number * spin).expm() for number in range(3)]
-    turns = [pauli * third for pauli in channels.PAULIS for third in thirds]
-    both = [qutip.tensor(turn, turn.conj()) for turn in turns]
-    return sum(turn * state * turn.dag() for turn in both) / len(both)
+    axis = (channels.PAULIS[1] + channels.PAULIS[2] + channels.PAULIS[3]) / math.sqrt(3.0)
+    thirds = [(-1j * math.pi / 3.0 * number * axis).expm() for number in range(3)]
+    rotations = [pauli * third for pauli in channels.PAULIS for third in thirds]
+    both = [qutip.tensor(rotation, rotation.conj()) for rotation in rotations]
+    return sum(pair * state * pair.dag() for pair in both) / len(both)
 
 
 def _round(state: Operator, first: NodeHardware, second: NodeHardware, protocol: str) -> Operator:
@@ -198,9 +201,9 @@ def _round(state: Operator, first: NodeHardware, second: NodeHardware, protocol:
         state = turn * state * turn.dag()
     state = _gate(state, 0, 2, first.gate_fidelity)
     state = _gate(state, 1, 3, second.gate_fidelity)
-    heard_first: Any = channels.confusion(first.readout_fidelity)
-    heard_second: Any = channels.confusion(second.readout_fidelity)
+    first_confusion: Any = channels.confusion(first.readout_fidelity)
+    second_confusion: Any = channels.confusion(second.readout_fidelity)
     return sum(
-        sum(heard_first[bit, true[0]] * heard_second[bit, true[1]] for bit in (0, 1)) * branch
+        sum(first_confusion[bit, true[0]] * second_confusion[bit, true[1]] for bit in (0, 1)) * branch
         for true, branch in _read(state, (2, 3))
     )

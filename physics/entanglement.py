@@ -1,9 +1,9 @@
 """Figures of merit of an arbitrary two-qubit state, given as a 4x4 density matrix. NumPy only.
 
-Each function takes a density matrix in the basis |00>, |01>, |10>, |11> (anything that NumPy turns into a
-complex array of shape (4, 4)), returns a float, and raises ValueError that names what is wrong unless it is
-one: shape, Hermiticity, trace, positivity, as `physics.states.checked_density_matrix` does. Entropies are in
-bits. Werner states, given by their fidelity alone, have their own figures in `physics.werner_figures`.
+Each function takes a density matrix in the basis |00>, |01>, |10>, |11>: anything that NumPy turns into a
+complex array of shape (4, 4). It returns a float, and raises ValueError as
+`physics.states.checked_density_matrix` does for a wrong shape, Hermiticity, trace or positivity. Entropies
+are in bits. `physics.werner_figures` has the figures of Werner states as functions of their fidelity.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FLIP = np.array([[0, 0, 0, -1], [0, 0, 1, 0], [0, 1, 0, 0], [-1, 0, 0, 0]], dty
 
 
 class ErrorRates(NamedTuple):
-    """How often the two ends' bits disagree with those of Phi+ when both measure in Z, X or Y."""
+    """The probabilities that the ends' bits disagree with those of Phi+ when both measure in Z, X or Y."""
 
     z: float
     x: float
@@ -39,7 +39,7 @@ def fidelity(matrix: ArrayLike) -> float:
 
 
 def bell_weights(matrix: ArrayLike) -> NDArray[np.float64]:
-    """<B|rho|B> for B = Phi+, Phi-, Psi+, Psi-, float64 (4,): what is left of rho after twirling by Paulis.
+    """<B|rho|B> for B = Phi+, Phi-, Psi+, Psi-, float64 (4,): the weights of rho twirled by Paulis.
 
     Bennett et al. 1996, Phys. Rev. A 54, 3824. They sum to 1, and are in [0, 1] up to rounding.
     """
@@ -50,7 +50,7 @@ def bell_weights(matrix: ArrayLike) -> NDArray[np.float64]:
 def error_rates(matrix: ArrayLike) -> ErrorRates:
     """Probability of unequal bits in Z and in X, and of equal bits in Y: the errors against Phi+.
 
-    e_Z = (1 - <ZZ>)/2, e_X = (1 - <XX>)/2, e_Y = (1 + <YY>)/2. A Werner state has 2(1-F)/3 thrice.
+    e_Z = (1 - <ZZ>)/2, e_X = (1 - <XX>)/2, e_Y = (1 + <YY>)/2. For a Werner state each is 2(1-F)/3.
 
     >>> from physics.states import bell_diagonal
     >>> [round(rate, 12) for rate in error_rates(bell_diagonal((0.8, 0.1, 0.06, 0.04)))]
@@ -63,8 +63,8 @@ def error_rates(matrix: ArrayLike) -> ErrorRates:
 def concurrence(matrix: ArrayLike) -> float:
     """max(0, l1-l2-l3-l4), 1 for a Bell state (Wootters 1998, Phys. Rev. Lett. 80, 2245).
 
-    l are, in falling order, the square roots of the eigenvalues of rho (Y(x)Y) rho* (Y(x)Y). Written
-    rho = V V^dag they are the singular values of V^T (Y(x)Y) V, which is the form used: it keeps full
+    The l are, in falling order, the square roots of the eigenvalues of rho (Y(x)Y) rho* (Y(x)Y). With
+    rho = V V^dag they are the singular values of V^T (Y(x)Y) V. This form is used because it keeps full
     precision near pure states. A Werner state gives max(0, 2F-1).
 
     >>> from physics.states import werner
@@ -78,7 +78,7 @@ def concurrence(matrix: ArrayLike) -> float:
 
 
 def negativity(matrix: ArrayLike) -> float:
-    """N = (||rho^T1||_1 - 1)/2, minus the sum of the negative eigenvalues of rho^T1; 1/2 for a Bell state.
+    """N = (||rho^T1||_1 - 1)/2: minus the sum of the negative eigenvalues of rho^T1, 1/2 for a Bell state.
 
     T1 transposes the first qubit (Vidal and Werner 2002, Phys. Rev. A 65, 032314; some authors call 2N the
     negativity). N > 0 exactly for entangled states (Horodecki 1996, Phys. Lett. A 223, 1). A Werner state
@@ -126,9 +126,9 @@ def bbm92_key_fraction(matrix: ArrayLike) -> float:
     """Secret bits per sifted pair of BBM92 from the state's own errors: max(0, 1 - h(e_Z) - h(e_X)).
 
     Bennett, Brassard and Mermin 1992, Phys. Rev. Lett. 68, 557; rate of Shor and Preskill 2000, Phys. Rev.
-    Lett. 85, 441: the key is made in Z and X bounds what anybody else knows. Asymptotic, ideal error
-    correction, one way; where bits disagree more often than not, one end flips its own. Of a Werner state it
-    is `physics.werner_figures.key_fraction`.
+    Lett. 85, 441. The key comes from Z, and the errors in X bound the knowledge of anyone else. Asymptotic,
+    with ideal one-way error correction. If bits disagree with probability above 1/2, one end flips its own.
+    For a Werner state the figure is `physics.werner_figures.key_fraction`.
 
     >>> from physics.states import werner
     >>> round(bbm92_key_fraction(werner(0.95)), 6)
@@ -141,9 +141,9 @@ def bbm92_key_fraction(matrix: ArrayLike) -> float:
 def six_state_key_fraction(matrix: ArrayLike) -> float:
     """Secret bits per sifted pair of the six-state protocol: max(0, 1 - H(weights)), weights on Bell states.
 
-    The errors in Z, X and Y fix the four weights, H is their Shannon entropy in bits (Lo 2001, Quantum Inf.
-    Comput. 1, 81). Asymptotic, ideal error correction, one way, no added noise. Never below
-    `bbm92_key_fraction`.
+    The errors in Z, X and Y determine the four weights; H is their Shannon entropy in bits (Lo 2001, Quantum
+    Inf. Comput. 1, 81). Asymptotic, with ideal one-way error correction and no added noise. The figure is
+    never below `bbm92_key_fraction`.
 
     >>> from physics.states import werner
     >>> round(six_state_key_fraction(werner(0.95)), 6)
@@ -153,7 +153,7 @@ def six_state_key_fraction(matrix: ArrayLike) -> float:
 
 
 def teleportation_fidelity(matrix: ArrayLike) -> float:
-    """Mean fidelity, over all pure inputs, of a qubit teleported with the corrections that suit Phi+.
+    """Mean fidelity, over all pure inputs, of a qubit teleported with the corrections for Phi+.
 
     (2F+1)/3 for every state of fidelity F: Horodecki, Horodecki and Horodecki 1999, Phys. Rev. A 60, 1888.
 
@@ -165,11 +165,11 @@ def teleportation_fidelity(matrix: ArrayLike) -> float:
 
 
 def chsh_value(matrix: ArrayLike) -> float:
-    """Largest CHSH sum over all measurements: 2 sqrt(u1 + u2); local hidden variables allow 2.
+    """The largest CHSH sum over all measurements, 2 sqrt(u1 + u2). Local hidden variables allow up to 2.
 
-    u1, u2 are the two largest eigenvalues of T^T T, T_ij = Tr(rho sigma_i (x) sigma_j) for i, j = X, Y, Z
+    u1 and u2 are the two largest eigenvalues of T^T T, T_ij = Tr(rho sigma_i (x) sigma_j) for i, j = X, Y, Z
     (Horodecki, Horodecki and Horodecki 1995, Phys. Lett. A 200, 340). A Werner state gives 2 sqrt(2) w,
-    above 2 from F = (3/sqrt(2) + 1)/4 = 0.780330 on.
+    which is above 2 for F above (3/sqrt(2) + 1)/4 = 0.780330.
 
     >>> from physics.states import bell_state
     >>> round(chsh_value(bell_state(1)) ** 2, 12)
@@ -185,6 +185,6 @@ def _entropy(rho: DensityMatrix) -> float:
 
 
 def _shannon(weights: NDArray[np.float64]) -> float:
-    """H = -sum p log2 p; a weight that rounding has put below 0 counts as 0."""
+    """H = -sum p log2 p; a weight that rounding put below 0 counts as 0."""
     positive = weights[weights > 0.0]
     return float(-(positive * np.log2(positive)).sum())

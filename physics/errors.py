@@ -1,4 +1,4 @@
-"""What to say of a name that nothing is registered under. Standard library only."""
+"""Errors about names, with the nearest right name in the message. Standard library only."""
 
 from __future__ import annotations
 
@@ -7,14 +7,24 @@ from collections.abc import Iterable
 
 
 class UnknownNameError(LookupError):
-    """A name that no `what` has, answered with the nearest right one and all that are known.
+    """No `kind` has the name `name`; the message gives the nearest known name and all known names.
 
     >>> str(UnknownNameError("physics model", "paulli", ["qutip", "pauli"]))
     "no physics model is called 'paulli'; did you mean 'pauli'? known: pauli, qutip"
     """
 
-    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
-        self.name, self.known = name, tuple(sorted(known))
-        near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        super().__init__(f"no {what} is called {name!r}; {hint}known: {', '.join(self.known)}")
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.kind, self.name, self.known = kind, name, tuple(sorted(known))
+        near = nearest(name, self.known)
+        hint = f"did you mean {near!r}? " if near else ""
+        super().__init__(f"no {kind} is called {name!r}; {hint}known: {', '.join(self.known)}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most similar to `name`, or None when none is similar.
+
+    >>> nearest("local-minhops", ["local-minhop", "dpem"])
+    'local-minhop'
+    """
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return matches[0] if matches else None

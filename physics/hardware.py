@@ -1,6 +1,6 @@
-"""What memories, fibres, links and nodes are made of: frozen values, checked when built. Seconds, kilometres.
+"""Hardware of memories, fibres, links and nodes: frozen values, checked when built. Seconds, kilometres.
 
-They are used as they are in scenario files, hence the `kind` of each variant and the ban on unknown keys.
+Scenario files use these classes directly: `kind` names each variant, and unknown keys are refused.
 """
 
 from __future__ import annotations
@@ -16,24 +16,23 @@ from physics.checks import (
     as_float,
     require,
     require_amount,
-    require_chance,
     require_instance,
     require_kind,
     require_lifetime,
+    require_positive_probability,
     require_probability,
     take_floats,
     take_whole,
 )
 
 FIBRE_SPEED_KM_PER_S: Final = 2.0e5
-"""Light in fibre."""
-
+"""The speed of light in fibre."""
 
 _MODES: Final = "a whole number of 1 or more"
 
 
 class _HashedOnce:
-    """Keeps its hash: models look up by hardware what they have compiled for it, at every operation."""
+    """Computes its hash once: at every operation, models look up their constants by hardware."""
 
     _hash: int
 
@@ -44,7 +43,7 @@ class _HashedOnce:
         return self._hash
 
     def __reduce__(self) -> tuple[Callable[[], object], tuple[()]]:
-        """Pickled by its fields alone: its hash is another in every process."""
+        """Pickle the fields only: the hash differs from process to process."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
         return partial(type(self), **values), ()
 
@@ -53,8 +52,9 @@ class _HashedOnce:
 class DepolarisingMemory(_HashedOnce):
     """A qubit that depolarises: rho -> e^(-t/T) rho + (1 - e^(-t/T)) I/2, T = `depolarising_s`.
 
-    T belongs to EACH stored qubit, so a pair stored at both ends loses its Werner weight as e^(-2t/T).
-    Each entangling attempt at its node depolarises it further, as e^(-n/N), N = `coherence_attempts`.
+    T belongs to EACH stored qubit, so the Werner weight of a pair stored at both ends falls as e^(-2t/T).
+    Entangling attempts at the qubit's node depolarise it further: n attempts by e^(-n/N),
+    N = `coherence_attempts`.
     """
 
     depolarising_s: float
@@ -76,9 +76,9 @@ class DepolarisingMemory(_HashedOnce):
 class RelaxingMemory(_HashedOnce):
     """A qubit with relaxation time T1 and dephasing time T2 <= 2 T1.
 
-    Populations relax to |0> as e^(-t/T1), coherences shrink as e^(-t/T2). `relaxation_s` = inf leaves pure
-    dephasing. Each entangling attempt at its node dephases it further: coherences shrink as e^(-n/N),
-    N = `coherence_attempts` (Kalb et al. 2018, Phys. Rev. A 97, 062330).
+    Populations relax to |0> as e^(-t/T1), and coherences fall as e^(-t/T2). `relaxation_s` = inf leaves pure
+    dephasing. Entangling attempts at the qubit's node dephase it further: n attempts reduce coherences by
+    e^(-n/N), N = `coherence_attempts` (Kalb et al. 2018, Phys. Rev. A 97, 062330).
     """
 
     relaxation_s: float
@@ -93,8 +93,8 @@ class RelaxingMemory(_HashedOnce):
         for name in ("relaxation_s", "dephasing_s", "coherence_attempts"):
             require_lifetime(name, getattr(self, name))
         limit = 2.0 * self.relaxation_s
-        within = f"at most 2 relaxation_s = {limit:g}"
-        require(self.dephasing_s <= limit, "dephasing_s", self.dephasing_s, within)
+        allowed = f"at most 2 relaxation_s = {limit:g}"
+        require(self.dephasing_s <= limit, "dephasing_s", self.dephasing_s, allowed)
         self._keep_hash(self.kind, self.relaxation_s, self.dephasing_s, self.coherence_attempts)
 
     __hash__ = _HashedOnce.__hash__
@@ -105,9 +105,10 @@ Memory: TypeAlias = DepolarisingMemory | RelaxingMemory
 
 @dataclass(frozen=True, kw_only=True)
 class Fibre:
-    """Loss of a fibre: 10^(-(fixed dB + dB/km x length)/10) of the photons arrive.
+    """The loss of a fibre: a fraction 10^(-(fixed dB + dB/km x length)/10) of the photons arrives.
 
-    The defaults fit 26 measured spans of deployed fibre; a laboratory spool has about 0.2 dB/km alone.
+    The defaults fit 26 measured spans of deployed fibre. A laboratory spool has about 0.2 dB/km and no fixed
+    loss.
     """
 
     fixed_loss_db: float = 2.6
@@ -122,10 +123,10 @@ class Fibre:
 
 @dataclass(frozen=True, kw_only=True)
 class Detector:
-    """A single-photon detector that looks for `window_s` per time bin.
+    """A single-photon detector that is open for `window_s` in each time bin.
 
-    In one window it fires without a photon with probability 1 - e^(-rate x window). A `number_resolving`
-    one tells two photons from one; any other only clicks.
+    A dark count in one window has probability 1 - e^(-rate x window). A `number_resolving` detector
+    distinguishes two photons from one; any other detector only clicks.
     """
 
     efficiency: float = 1.0
@@ -139,15 +140,15 @@ class Detector:
         require_probability("efficiency", self.efficiency)
         require_amount("dark_count_rate_hz", self.dark_count_rate_hz)
         require_amount("window_s", self.window_s)
-        told = self.number_resolving
-        require(isinstance(told, bool), "number_resolving", told, "True or False")
+        resolving = self.number_resolving
+        require(isinstance(resolving, bool), "number_resolving", resolving, "True or False")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceLink:
-    """A source at one end keeps half of a pair and sends the other half to the far end's memory.
+    """A source at one end stores one half of a pair and sends the other half to the far end's memory.
 
-    Success probability of one attempt: `efficiency` x the fibre's transmissivity, herald included. A fresh
+    One attempt succeeds with probability `efficiency` x the fibre's transmissivity, herald included. A fresh
     pair is a Werner state of `fresh_fidelity`.
     """
 
@@ -163,7 +164,7 @@ class SourceLink:
         require_kind(self.kind, "source")
         take_floats(self)
         require_instance("fibre", self.fibre, Fibre)
-        require_chance("efficiency", self.efficiency)
+        require_positive_probability("efficiency", self.efficiency)
         require(0.25 <= self.fresh_fidelity <= 1.0, "fresh_fidelity", self.fresh_fidelity, "in [1/4, 1]")
         require_amount("reset_time_s", self.reset_time_s)
         take_whole(self, "modes", _MODES)
@@ -171,10 +172,10 @@ class SourceLink:
 
 @dataclass(frozen=True, kw_only=True)
 class MidpointSourceLink:
-    """A source half-way sends one photon of each pair to either end, whose memories herald what they take in.
+    """A source half-way sends one photon of each pair to each end; the memories herald absorption.
 
-    Success probability of one attempt: `pair_probability` x (`absorption_efficiency` x the transmissivity of
-    half the link)^2. A fresh pair is a Werner state of `fresh_fidelity`.
+    One attempt succeeds with probability `pair_probability` x (`absorption_efficiency` x the transmissivity
+    of half the link)^2. A fresh pair is a Werner state of `fresh_fidelity`.
     """
 
     fibre: Fibre = field(default_factory=Fibre)
@@ -190,7 +191,7 @@ class MidpointSourceLink:
         require_kind(self.kind, "midpoint-source")
         take_floats(self)
         require_instance("fibre", self.fibre, Fibre)
-        require_chance("pair_probability", self.pair_probability)
+        require_positive_probability("pair_probability", self.pair_probability)
         require_probability("absorption_efficiency", self.absorption_efficiency)
         require(0.25 <= self.fresh_fidelity <= 1.0, "fresh_fidelity", self.fresh_fidelity, "in [1/4, 1]")
         require_amount("reset_time_s", self.reset_time_s)
@@ -199,13 +200,13 @@ class MidpointSourceLink:
 
 @dataclass(frozen=True, kw_only=True)
 class DoubleClickLink:
-    """Both ends emit one photon, in either of two modes; two clicks at a station between herald a pair.
+    """Both ends emit one photon in either of two modes; two clicks at a station between them herald a pair.
 
-    The modes are time bins or polarisations. `rounds` = 1 sends both in one attempt; 2 is Barrett and Kok's
-    two rounds, which take twice as long and are immune to double excitation (Barrett and Kok 2005, Phys.
-    Rev. A 71, 060310). `visibility` is that of Hong-Ou-Mandel interference, the squared overlap of the two
-    photons. `emission_efficiency` is the chance that a photon enters the fibre.
-    `station_share` of the link's length and loss lies between the first end and the station.
+    The modes are time bins or polarisations. With `rounds` = 1 one attempt sends both modes. 2 stands for
+    Barrett and Kok's two rounds, which take twice as long and are immune to double excitation (Barrett and
+    Kok 2005, Phys. Rev. A 71, 060310). `visibility` is that of Hong-Ou-Mandel interference, the squared
+    overlap of the two photons. `emission_efficiency` is the probability that a photon enters the fibre.
+    `station_position` is the fraction of the link's length and loss from the first end to the station.
     """
 
     fibre: Fibre = field(default_factory=Fibre)
@@ -213,7 +214,7 @@ class DoubleClickLink:
     rounds: Literal[1, 2] = 1
     emission_efficiency: float = 1.0
     visibility: float = 1.0
-    station_share: float = 0.5
+    station_position: float = 0.5
     reset_time_s: float = 0.0
     modes: int = 1
     kind: Literal["double-click"] = "double-click"
@@ -224,8 +225,8 @@ class DoubleClickLink:
         take_floats(self)
         require_instance("fibre", self.fibre, Fibre)
         require_instance("detector", self.detector, Detector)
-        take_whole(self, "rounds", "1 or 2", most=2)
-        for name in ("emission_efficiency", "visibility", "station_share"):
+        take_whole(self, "rounds", "1 or 2", maximum=2)
+        for name in ("emission_efficiency", "visibility", "station_position"):
             require_probability(name, getattr(self, name))
         require_amount("reset_time_s", self.reset_time_s)
         take_whole(self, "modes", _MODES)
@@ -233,11 +234,12 @@ class DoubleClickLink:
 
 @dataclass(frozen=True, kw_only=True)
 class SingleClickLink:
-    """Both ends emit with probability `bright_population` (rate up, fidelity down); one click heralds.
+    """Each end emits with probability `bright_population`; one click heralds a pair.
 
-    Cabrillo et al. 1999, Phys. Rev. A 59, 1025. `visibility` is that of Hong-Ou-Mandel interference, the
-    squared overlap of the two photons; `phase_deviation_rad` is the standard deviation of the optical phase
-    between the two arms. The rest is as in `DoubleClickLink`.
+    A larger `bright_population` raises the rate and lowers the fidelity (Cabrillo et al. 1999, Phys. Rev. A
+    59, 1025). `visibility` is that of Hong-Ou-Mandel interference, the squared overlap of the two photons.
+    `phase_deviation_rad` is the standard deviation of the optical phase between the two arms. The other
+    fields are those of `DoubleClickLink`.
     """
 
     bright_population: float
@@ -246,7 +248,7 @@ class SingleClickLink:
     emission_efficiency: float = 1.0
     visibility: float = 1.0
     phase_deviation_rad: float = 0.0
-    station_share: float = 0.5
+    station_position: float = 0.5
     reset_time_s: float = 0.0
     modes: int = 1
     kind: Literal["single-click"] = "single-click"
@@ -259,7 +261,7 @@ class SingleClickLink:
         require_instance("detector", self.detector, Detector)
         alpha = self.bright_population
         require(0.0 < alpha < 1.0, "bright_population", alpha, "above 0 and below 1")
-        for name in ("emission_efficiency", "visibility", "station_share"):
+        for name in ("emission_efficiency", "visibility", "station_position"):
             require_probability(name, getattr(self, name))
         require_amount("phase_deviation_rad", self.phase_deviation_rad)
         require_amount("reset_time_s", self.reset_time_s)
@@ -268,11 +270,12 @@ class SingleClickLink:
 
 @dataclass(frozen=True, kw_only=True)
 class DirectLink:
-    """A link given by what it does: success probability, attempt period and the weights of its fresh state.
+    """A link defined by its success probability, attempt period and fresh state. Its length has no effect.
 
-    `fresh_weights` are those of Phi+, Phi-, Psi+, Psi- in a Bell-diagonal state. Its length adds nothing.
-    `stored_from_s` and `known_s`, for its first and second end: seconds from the start of an attempt that
-    succeeds until the end's memory holds its half, and until the end knows; each a whole period by default.
+    `fresh_weights` are the weights of Phi+, Phi-, Psi+, Psi- in a Bell-diagonal state. `stored_from_s` and
+    `known_s` hold a time for the first and one for the second end, in seconds from the start of a successful
+    attempt: when the end's memory begins to hold its half, and when the end knows of the pair. Both default
+    to a whole period.
     """
 
     success_probability: float
@@ -287,7 +290,7 @@ class DirectLink:
     def __post_init__(self) -> None:
         require_kind(self.kind, "direct")
         take_floats(self)
-        require_chance("success_probability", self.success_probability)
+        require_positive_probability("success_probability", self.success_probability)
         period_s = self.attempt_period_s
         require(0.0 < period_s < math.inf, "attempt_period_s", period_s, "above 0, and finite")
         weights = self._weights()
@@ -295,14 +298,12 @@ class DirectLink:
         require(weights[0] >= 0.25, "fresh_weights[0]", weights[0], "a fidelity in [1/4, 1]")
         take_whole(self, "modes", _MODES)
         for name in ("stored_from_s", "known_s"):
-            given = getattr(self, name)
-            object.__setattr__(self, name, (period_s, period_s) if given is None else _two_times(name, given))
+            times = getattr(self, name)
+            object.__setattr__(self, name, (period_s, period_s) if times is None else _two_times(name, times))
         assert self.known_s is not None
         assert self.stored_from_s is not None
         for end in (0, 1):
-            allowed = (
-                f"at most min(known_s) = {min(self.known_s):g}, for a half is stored when it is known of"
-            )
+            allowed = f"at most min(known_s) = {min(self.known_s):g}: each half is stored by then"
             require(
                 self.stored_from_s[end] <= min(self.known_s), "stored_from_s", self.stored_from_s, allowed
             )
@@ -310,18 +311,18 @@ class DirectLink:
     def _weights(self) -> tuple[float, ...]:
         given, allowed = self.fresh_weights, "four numbers of 0 or more that sum to 1"
         require(hasattr(given, "__len__") and len(given) == 4, "fresh_weights", given, allowed)
-        weights = tuple(as_float(f"fresh_weights[{place}]", weight) for place, weight in enumerate(given))
-        right = min(weights) >= 0.0 and abs(sum(weights) - 1.0) <= 1e-9
-        require(right, "fresh_weights", given, allowed)
+        weights = tuple(as_float(f"fresh_weights[{index}]", weight) for index, weight in enumerate(given))
+        normalised = min(weights) >= 0.0 and abs(sum(weights) - 1.0) <= 1e-9
+        require(normalised, "fresh_weights", given, allowed)
         return weights
 
 
 def _two_times(name: str, given: object) -> tuple[float, float]:
-    """Two times of 0 or more, one for each end; raises ValueError for anything else."""
+    """Two times of 0 or more, one for each end. Raises ValueError for anything else."""
     allowed = "two times of 0 or more, in seconds"
     require(isinstance(given, tuple | list) and len(given) == 2, name, given, allowed)
     assert isinstance(given, tuple | list)
-    first, second = (as_float(f"{name}[{place}]", time_s) for place, time_s in enumerate(given))
+    first, second = (as_float(f"{name}[{end}]", time_s) for end, time_s in enumerate(given))
     require(min(first, second) >= 0.0 and max(first, second) < math.inf, name, given, allowed)
     return first, second
 
@@ -330,20 +331,20 @@ LinkHardware: TypeAlias = SourceLink | MidpointSourceLink | DoubleClickLink | Si
 
 BellMeasurement: TypeAlias = Literal["complete", "linear-optics", "boosted"]
 
-HERALDED_SHARES: Final[Mapping[str, tuple[float, float, float, float]]] = MappingProxyType(
+HERALDED_FRACTIONS: Final[Mapping[str, tuple[float, float, float, float]]] = MappingProxyType(
     {
         "complete": (1.0, 1.0, 1.0, 1.0),
         "linear-optics": (0.0, 0.0, 1.0, 1.0),
         "boosted": (0.5, 0.5, 1.0, 1.0),
     }
 )
-"""How often each Bell state Phi+, Phi-, Psi+, Psi- is told from the others, by kind of measurement."""
+"""The fraction of Phi+, Phi-, Psi+, Psi- that each kind of measurement identifies."""
 
-_MEMORY: Final = "a memory: hashable, and of a `kind` (one that keeps all has inf seconds)"
+_MEMORY: Final = "a memory: hashable, with a `kind` (a memory without decay has inf seconds)"
 
 
 def _is_memory(value: object) -> bool:
-    """One of these, or of a model's own: anything hashable with a `kind` that is no class and no link."""
+    """Whether `value` is a memory of ours or of a plugin: a hashable instance with a `kind`, and no link."""
     if isinstance(value, type | LinkHardware) or not hasattr(value, "kind"):
         return False
     try:
@@ -357,12 +358,12 @@ def _is_memory(value: object) -> bool:
 class NodeHardware(_HashedOnce):
     """A repeater's Bell measurement and the memory of its qubits.
 
-    `bell_measurement`: "complete" tells all four Bell states apart; "linear-optics" only Psi+ and Psi-, half
-    the time for pairs without bias (Calsamiglia and Luetkenhaus 2001, Appl. Phys. B 72, 67); "boosted" by
-    ancillary photons also Phi+ and Phi- every second time, 3/4 in all (Grice 2011, Phys. Rev. A 84, 042331).
-    `swap_success_probability`: of all else that may fail in a swap, whatever the state.
-    `gate_fidelity` g: the CNOT depolarises both qubits with probability 1-g (Duer and Briegel 2007).
-    `readout_fidelity` m: each of the two readouts is right with probability m.
+    A "complete" `bell_measurement` identifies all four Bell states. "linear-optics" identifies only Psi+ and
+    Psi-, half of all results for pairs without bias (Calsamiglia and Luetkenhaus 2001, Appl. Phys. B 72, 67).
+    "boosted" uses ancillary photons and identifies also half of Phi+ and Phi-, 3/4 in all (Grice 2011, Phys.
+    Rev. A 84, 042331). `swap_success_probability` covers all other failures of a swap, whatever the state.
+    With `gate_fidelity` g the CNOT depolarises both qubits with probability 1-g (Duer and Briegel 2007). With
+    `readout_fidelity` m each of the two readouts is right with probability m.
     """
 
     memory: Memory
@@ -377,7 +378,7 @@ class NodeHardware(_HashedOnce):
         for name in ("swap_success_probability", "gate_fidelity", "readout_fidelity"):
             require_probability(name, getattr(self, name))
         require(_is_memory(self.memory), "memory", self.memory, _MEMORY)
-        kinds = tuple(HERALDED_SHARES)
+        kinds = tuple(HERALDED_FRACTIONS)
         require(self.bell_measurement in kinds, "bell_measurement", self.bell_measurement, f"one of {kinds}")
         self._keep_hash(
             self.memory,
@@ -391,11 +392,11 @@ class NodeHardware(_HashedOnce):
 
     @cached_property
     def mean_swap_success_probability(self) -> float:
-        """Of a swap of pairs whose inner qubits are unbiased, as of all Bell-diagonal pairs."""
-        return self.swap_success_probability * sum(HERALDED_SHARES[self.bell_measurement]) / 4.0
+        """The success probability of a swap with unbiased inner qubits, as in all Bell-diagonal pairs."""
+        return self.swap_success_probability * sum(HERALDED_FRACTIONS[self.bell_measurement]) / 4.0
 
     @cached_property
     def heralded_outcomes(self) -> tuple[int, ...]:
-        """The outcomes its Bell measurement can report, in rising order."""
-        shares = HERALDED_SHARES[self.bell_measurement]
-        return tuple(outcome for outcome, share in enumerate(shares) if share > 0.0)
+        """The outcomes that its Bell measurement can report, in rising order."""
+        fractions = HERALDED_FRACTIONS[self.bell_measurement]
+        return tuple(outcome for outcome, fraction in enumerate(fractions) if fraction > 0.0)

@@ -1,13 +1,13 @@
-"""The seam `PhysicsModel`: what happens to a pair of qubits. Seconds and kilometres.
+"""The interface `PhysicsModel`: operations on pairs of qubits. Seconds and kilometres.
 
 Conventions, everywhere:
 - Fidelity is F = <Phi+| rho |Phi+>. (`qutip.fidelity` is the square root of that.)
 - Basis order of two qubits |00>, |01>, |10>, |11>, the FIRST qubit leftmost; |Phi+> = (|00>+|11>)/sqrt(2).
-- A pair has a first and a second end; `left` ends and `right` begins at the node that swaps.
-- Chance enters only through `u`, uniforms on [0, 1) given by the caller; a given `outcome` forces it.
+- A pair has a first and a second end. At a swap, `left` ends and `right` begins at the swapping node.
+- Randomness enters only through `u`, uniform on [0, 1), from the caller. A given `outcome` is forced.
 - Outcomes 0..3 of a swap name the Bell state REPORTED: Phi+, Phi-, Psi+, Psi- (2 x parity + phase). The
   right end's qubit is corrected by I, Z, X, ZX; frames compose by exclusive or. A failed swap has -1.
-- States are opaque values: whoever holds one may keep it, nobody may change it in place.
+- States are opaque values: a caller may keep them, and no one may change them in place.
 Pair level: correlations over more than one pair are out of scope.
 """
 
@@ -36,14 +36,14 @@ PROTOCOLS = ("bbpssw", "dejmps")
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledLink:
-    """What a link does, ready for use. Times are seconds from the start of an attempt, one per end.
+    """A link ready for use. Times are seconds from the start of an attempt, one for each end.
 
-    `success_probability` is one mode's in one attempt; `modes` run in parallel, all of them again after
-    `attempt_period_s`. `fresh` is the heralded state corrected to Phi+, before any storage: an end's memory
-    holds its half from `stored_from_s` on, before either end knows of it at `known_s`.
+    `success_probability` is that of one mode in one attempt. `modes` run in parallel and start again every
+    `attempt_period_s`. `fresh` is the heralded state, corrected to Phi+, before any storage. An end's memory
+    holds its half from `stored_from_s` on; the end knows of the pair at `known_s`.
 
-    `source_limited`: what holds the link back. True: the rate at which the sources at its ends emit, so that
-    the period says nothing; false: the link attempts, over and over, as fast as its period lets it.
+    The emission rate of the sources at its ends limits a `source_limited` link; its period has no effect. Any
+    other link attempts as often as its period allows.
     """
 
     success_probability: float
@@ -57,9 +57,9 @@ class CompiledLink:
 
 @dataclass(frozen=True, kw_only=True)
 class Swapped:
-    """A swap's result; `state` joins the outer ends after Pauli correction, None when it failed.
+    """The result of a swap: `state` joins the outer ends, Pauli corrected. It is None for a failed swap.
 
-    `probability` is that of drawing this outcome, all that may fail included; NaN when it failed.
+    `probability` is that of drawing this outcome, every possible failure included; NaN for a failed swap.
     """
 
     success: bool
@@ -73,7 +73,7 @@ FAILED_SWAP = Swapped(success=False, outcome=-1, probability=math.nan, state=Non
 
 @dataclass(frozen=True, kw_only=True)
 class Distilled:
-    """A distillation's result; on failure both pairs are gone and `state` is None."""
+    """The result of a distillation. On failure both pairs are lost and `state` is None."""
 
     success: bool
     success_probability: float
@@ -82,12 +82,12 @@ class Distilled:
 
 @runtime_checkable
 class PhysicsModel(Protocol):
-    """MUST be deterministic: the same arguments give the same result, bit for bit."""
+    """The operations on pairs. MUST be deterministic: the same arguments give the same bits."""
 
     name: str
 
     def link(self, hardware: LinkHardware, length_km: float) -> CompiledLink:
-        """Compile a link of this length. Called once per link, may be slow."""
+        """Compile a link of this length. Called once per link; may be slow."""
 
     def age(
         self,
@@ -97,18 +97,29 @@ class PhysicsModel(Protocol):
         duration_s: float,
         attempts: tuple[float, float] = NO_ATTEMPTS,
     ) -> State:
-        """Store both ends for `duration_s`; None: an end that does not decay.
+        """Store both ends for `duration_s`. MUST be a semigroup: durations and attempts of calls add up.
 
-        `attempts` counts the entangling attempts made meanwhile at either end's node. MUST be a semigroup:
-        durations and attempts of successive calls add up.
+        Args:
+            state: the pair.
+            first: the memory at the first end; None for an end that does not decay.
+            second: the memory at the second end.
+            duration_s: seconds of storage.
+            attempts: the entangling attempts made meanwhile at the first and the second end's node.
         """
 
     def swap(
         self, left: State, right: State, node: NodeHardware, u: float, outcome: int | None = None
     ) -> Swapped:
-        """Bell-measure the middle qubits at `node` and correct; `outcome` in 0..3 forces a success.
+        """Bell-measure the middle qubits at `node` and correct the right end's qubit.
 
         Raises ValueError for a forced outcome of probability 0 (below 1e-9).
+
+        Args:
+            left: the pair that ends at `node`.
+            right: the pair that begins at `node`.
+            node: the hardware that measures.
+            u: uniform on [0, 1); decides success, then the outcome.
+            outcome: 0..3 to force a success with this outcome; None to draw it.
         """
 
     def distil(
@@ -120,7 +131,16 @@ class PhysicsModel(Protocol):
         protocol: str,
         u: float,
     ) -> Distilled:
-        """Two pairs between the same ends into one by `protocol`, one of PROTOCOLS; succeeds when u < p."""
+        """Distil two pairs between the same ends into one; succeeds when u < p.
+
+        Args:
+            kept: the pair that stays on success.
+            spent: the pair that is measured.
+            first: the hardware at the first end of both pairs.
+            second: the hardware at the second end.
+            protocol: one of PROTOCOLS.
+            u: uniform on [0, 1).
+        """
 
     def flip(self, state: State) -> State:
         """The same pair with its ends exchanged."""
@@ -132,4 +152,4 @@ class PhysicsModel(Protocol):
         """The 4x4 complex128 density matrix."""
 
     def from_density_matrix(self, matrix: DensityMatrix) -> State:
-        """The state of a density matrix, checked: raises ValueError unless Hermitian, positive, trace 1."""
+        """The state of a density matrix. Raises ValueError unless Hermitian, positive, trace 1."""

@@ -1,9 +1,9 @@
-"""What a link of given hardware and length gives: success probability, timing, what is born, in one go.
+"""Links compiled from hardware and length: success probability, timing and the fresh state.
 
-Stations that see clicks are worked out in `physics.heralding`. Times follow one convention: an attempt starts
-with the reset of the memory, and its photon leaves when that is done. With L/v the light time of the whole
-link and tau the reset: a source's attempt takes tau + 2 L/v, a midpoint source's tau + L/v, a click link's
-tau + 2 max(s, 1-s) L/v per round, s being the station's share.
+`physics.heralding` works out stations with click detectors. An attempt starts with the reset of the memory,
+and its photon leaves when the reset is done. With L/v the light time of the whole link and tau the reset
+time, an attempt takes tau + 2 L/v for a source, tau + L/v for a midpoint source, and tau + 2 max(s, 1-s) L/v
+per round for a click link whose station is at the fraction s of its length.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from physics.states import bell_diagonal, werner
 
 
 def transmissivity(length_km: float, *, loss_db_per_km: float, fixed_loss_db: float = 0.0) -> float:
-    """eta = 10^(-(fixed dB + dB/km x length)/10): the share of photons that arrive. Losses in dB add up.
+    """eta = 10^(-(fixed dB + dB/km x length)/10): the fraction of photons that arrive. Losses in dB add up.
 
     Raises ValueError when an argument is negative.
 
     >>> round(1.0 - transmissivity(10.0, loss_db_per_km=0.2), 11)
     0.36904265552
     """
-    given = {"length_km": length_km, "loss_db_per_km": loss_db_per_km, "fixed_loss_db": fixed_loss_db}
-    for name, value in given.items():
+    arguments = {"length_km": length_km, "loss_db_per_km": loss_db_per_km, "fixed_loss_db": fixed_loss_db}
+    for name, value in arguments.items():
         if not value >= 0.0:
             raise ValueError(f"{name} is {value!r}; it must be 0 or more")
     return float(10.0 ** (-(fixed_loss_db + loss_db_per_km * length_km) / 10.0))
 
 
 def light_time_s(length_km: float) -> float:
-    """One way through `length_km` of fibre at 2e5 km/s, in seconds.
+    """The time light takes one way through `length_km` of fibre at 2e5 km/s, in seconds.
 
     >>> light_time_s(10.0)
     5e-05
@@ -51,9 +51,9 @@ def light_time_s(length_km: float) -> float:
 
 
 def compile_link(hardware: LinkHardware, length_km: float) -> CompiledLink:
-    """Everything a link of `hardware` and `length_km` does; `fresh` is a 4x4 complex128 density matrix.
+    """The link of `hardware` and `length_km`; its `fresh` is a 4x4 complex128 density matrix.
 
-    Raises ValueError for what is no link hardware, unless `length_km` is 0 or more, and finite, and for a
+    Raises ValueError for anything but link hardware, for a length that is negative or not finite, and for a
     link that can never succeed.
 
     >>> link = compile_link(SourceLink(fibre=Fibre(fixed_loss_db=0.0, loss_db_per_km=0.2)), 10.0)
@@ -97,7 +97,7 @@ def _direct(hardware: DirectLink) -> CompiledLink:
 
 
 def _source(hardware: SourceLink, length_km: float) -> CompiledLink:
-    """Sender keeps its half while the other flies and the herald returns: 2 L/v and the reset in all."""
+    """The sender stores its half until the photon has arrived and the herald has returned: tau + 2 L/v."""
     light_s, reset_s = light_time_s(length_km), hardware.reset_time_s
     return CompiledLink(
         success_probability=hardware.efficiency * _arriving(hardware.fibre, length_km),
@@ -111,9 +111,9 @@ def _source(hardware: SourceLink, length_km: float) -> CompiledLink:
 
 
 def _midpoint_source(hardware: MidpointSourceLink, length_km: float) -> CompiledLink:
-    """Memories are held from the photons' arrival on; each end then waits for the other's herald, L/v."""
+    """Each end stores its half from the photon's arrival on and waits L/v for the other end's herald."""
     light_s, reset_s = light_time_s(length_km), hardware.reset_time_s
-    arm = hardware.absorption_efficiency * _arriving(hardware.fibre, length_km, share=0.5)
+    arm = hardware.absorption_efficiency * _arriving(hardware.fibre, length_km, fraction=0.5)
     return CompiledLink(
         success_probability=hardware.pair_probability * arm * arm,
         attempt_period_s=reset_s + light_s,
@@ -126,13 +126,13 @@ def _midpoint_source(hardware: MidpointSourceLink, length_km: float) -> Compiled
 
 
 def _station(hardware: DoubleClickLink | SingleClickLink, length_km: float) -> CompiledLink:
-    """Photons meet at the station, so the nearer end emits later; its herald comes back all the sooner.
+    """The photons meet at the station, so the nearer end emits later and gets its herald earlier.
 
-    A second round starts, with its own reset, when the later end has heard of the first.
+    A second round starts, with its own reset, when the later end has the first round's herald.
     """
     herald, reset_s = _herald(hardware, length_km), hardware.reset_time_s
-    first_s = light_time_s(hardware.station_share * length_km)
-    second_s = light_time_s((1.0 - hardware.station_share) * length_km)
+    first_s = light_time_s(hardware.station_position * length_km)
+    second_s = light_time_s((1.0 - hardware.station_position) * length_km)
     longer_s = max(first_s, second_s)
     round_s = reset_s + 2.0 * longer_s
     rounds = hardware.rounds if isinstance(hardware, DoubleClickLink) else 1
@@ -149,10 +149,10 @@ def _station(hardware: DoubleClickLink | SingleClickLink, length_km: float) -> C
 
 
 def _herald(hardware: DoubleClickLink | SingleClickLink, length_km: float) -> Herald:
-    detector, share = hardware.detector, hardware.station_share
+    detector, position = hardware.detector, hardware.station_position
     seen = hardware.emission_efficiency * detector.efficiency
-    first_efficiency = seen * _arriving(hardware.fibre, length_km, share=share)
-    second_efficiency = seen * _arriving(hardware.fibre, length_km, share=1.0 - share)
+    first_efficiency = seen * _arriving(hardware.fibre, length_km, fraction=position)
+    second_efficiency = seen * _arriving(hardware.fibre, length_km, fraction=1.0 - position)
     dark_probability = -math.expm1(-detector.dark_count_rate_hz * detector.window_s)
     if isinstance(hardware, DoubleClickLink):
         return double_click(
@@ -173,7 +173,9 @@ def _herald(hardware: DoubleClickLink | SingleClickLink, length_km: float) -> He
     )
 
 
-def _arriving(fibre: Fibre, length_km: float, *, share: float = 1.0) -> float:
-    """What arrives through `share` of the link, in length and in fixed loss."""
-    fixed_loss_db = share * fibre.fixed_loss_db
-    return transmissivity(share * length_km, loss_db_per_km=fibre.loss_db_per_km, fixed_loss_db=fixed_loss_db)
+def _arriving(fibre: Fibre, length_km: float, *, fraction: float = 1.0) -> float:
+    """The transmissivity of a `fraction` of the link, in length and in fixed loss."""
+    fixed_loss_db = fraction * fibre.fixed_loss_db
+    return transmissivity(
+        fraction * length_km, loss_db_per_km=fibre.loss_db_per_km, fixed_loss_db=fixed_loss_db
+    )

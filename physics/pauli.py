@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from physics import links, states
+from physics.batched import BatchedStates, amounts, attempt_counts, flat_tables
 from physics.hardware import LinkHardware, Memory, NodeHardware
 from physics.interface import FAILED_SWAP, NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
 from physics.sampling import (
-    LEAST_FORCED,
+    MIN_FORCED_PROBABILITY,
     after_success,
     check_attempts,
     check_duration,
@@ -23,18 +24,18 @@ from physics.sampling import (
     succeeds,
 )
 from physics.states import PauliTable
-from physics.storage import LONGEST_S, Decay, Storage, compile_storage, decay_of
-from physics.stored_swap import StoredSwap, fold_storage
+from physics.storage import MAX_DURATION_S, Decay, Storage, compile_storage, decay_of
+from physics.werner_figures import twirled_weight
 
 BilinearTerms: TypeAlias = tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]
-"""Coefficients and the flat indices of the kept and the spent table; table = sum over the first axis of 2."""
+"""Coefficients and flat indices of the kept and the spent table; the result is their sum over axis 0 (2)."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SwapConstants:
-    """One node's swap: per outcome a middle matrix M_m and the correction's signs of all entries, (4, 4).
+    """The swap of one node: for each outcome a middle matrix M_m and the signs of its correction, (4, 4).
 
-    A Bell measurement's middle matrices are diagonal; `weights` (outcome, Pauli), (4, 4), holds them all.
+    The middle matrices of a Bell measurement are diagonal; `weights`, (4, 4), has a row of them per outcome.
     """
 
     middles: tuple[NDArray[np.float64], ...]
@@ -46,9 +47,11 @@ class SwapConstants:
 class PauliModel:
     """Pairs as read-only float64 tables R_ij = Tr(rho sigma_i (x) sigma_j): exact for every two-qubit state.
 
-    A swap with outcome m is R_left M_m R_right with the correction's signs on the columns; a distillation is
-    bilinear in both tables; memories act entry by entry. Constants are compiled from QuTiP channels when a
-    node's hardware is first met, and kept in the model, so one model should serve a whole run.
+    A swap with outcome m is R_left M_m R_right with the correction's signs on the columns. A distillation is
+    bilinear in both tables. Memories act entry by entry. The model compiles the constants of a node from
+    QuTiP channels on first use and keeps them, so one model should serve a whole run.
+
+    `PhysicsModel` describes the arguments of the operations.
 
     >>> model = PauliModel()
     >>> pair = model.from_density_matrix(states.werner(0.95))
@@ -68,9 +71,9 @@ class PauliModel:
         self._bbpssw: dict[tuple[NodeHardware, NodeHardware], NDArray[np.float64]] = {}
 
     def link(self, hardware: LinkHardware, length_km: float) -> CompiledLink:
-        """Success probability, timing and the heralded state; ValueError for a wrong length."""
-        found = links.compile_link(hardware, length_km)
-        return replace(found, fresh=_table(found.fresh))
+        """Success probability, timing and heralded state. Raises ValueError for an invalid length."""
+        compiled = links.compile_link(hardware, length_km)
+        return replace(compiled, fresh=_table(compiled.fresh))
 
     def age(
         self,
@@ -82,21 +85,21 @@ class PauliModel:
     ) -> PauliTable:
         """Store both ends. Raises ValueError for a time or attempts below 0 or not finite."""
         storage = self._storages.get((first, second)) or self.storage(first, second)
-        if attempts is NO_ATTEMPTS and 0.0 < duration_s <= LONGEST_S:
+        if attempts is NO_ATTEMPTS and 0.0 < duration_s <= MAX_DURATION_S:
             return storage.after(state, duration_s)
         check_duration(duration_s)
         check_attempts(attempts)
         if duration_s == 0.0 and attempts is NO_ATTEMPTS:
             return state
-        return storage.after_all(state, duration_s, attempts)
+        return storage.after_attempts(state, duration_s, attempts)
 
     def swap(
         self, left: PauliTable, right: PauliTable, node: NodeHardware, u: float, outcome: int | None = None
     ) -> Swapped:
-        """Bell-measure the middle qubits at `node` and correct the right end; outcome -1 when it failed.
+        """Bell-measure the middle qubits at `node` and correct the right end; outcome -1 for a failed swap.
 
-        `u` first decides success, what is left of it the outcome; one that the node's Bell measurement cannot
-        tell from others fails. Raises ValueError for a forced outcome outside 0..3 or of probability 0.
+        `u` decides success first and, rescaled, the outcome. An outcome that the node's Bell measurement
+        cannot identify fails. Raises ValueError for a forced outcome outside 0..3 or of probability 0.
         """
         compiled = self._swaps.get(node) or self.swap_constants(node)
         forced = outcome is not None
@@ -111,18 +114,18 @@ class PauliModel:
             check_outcome(outcome)
         joined: PauliTable = left.dot(compiled.middles[outcome]).dot(right)
         probability = joined.item(0)
-        if forced and not probability > LEAST_FORCED:
+        if forced and not probability > MIN_FORCED_PROBABILITY:
             check_possible(outcome, probability)
         joined /= probability
         if outcome:
             joined *= compiled.signs[outcome]
-        joined.setflags(False)  # type: ignore[call-arg]  # by its name it takes twice as long
-        # Without the frozen dataclass' __init__, which alone would take a sixth of the time.
-        made = object.__new__(Swapped)
-        fields = made.__dict__
+        joined.setflags(False)  # type: ignore[call-arg]  # the keyword would take twice as long
+        # The __init__ of the frozen dataclass would take a sixth of the whole time.
+        swapped = object.__new__(Swapped)
+        fields = swapped.__dict__
         fields["success"], fields["outcome"], fields["state"] = True, outcome, joined
         fields["probability"] = probability * compiled.success_probability
-        return made
+        return swapped
 
     def distil(
         self,
@@ -133,13 +136,13 @@ class PauliModel:
         protocol: str,
         u: float,
     ) -> Distilled:
-        """One round of BBPSSW (Bennett et al. 1996) or DEJMPS (Deutsch et al. 1996); success when u < p.
+        """One round of BBPSSW (Bennett et al. 1996) or DEJMPS (Deutsch et al. 1996); succeeds when u < p.
 
-        Each node has its own noise. BBPSSW twirls both pairs first. Raises ValueError for another protocol.
+        Each node has its own noise. BBPSSW first twirls both pairs. Raises ValueError for another protocol.
         """
         if protocol == "dejmps":
-            found = self._dejmps.get((first, second)) or self.dejmps_terms(first, second)
-            coefficient, kept_index, spent_index = found
+            compiled = self._dejmps.get((first, second)) or self.dejmps_terms(first, second)
+            coefficient, kept_index, spent_index = compiled
             terms = kept.ravel()[kept_index]
             terms *= spent.ravel()[spent_index]
             terms *= coefficient
@@ -153,44 +156,11 @@ class PauliModel:
             return Distilled(success=False, success_probability=probability, state=None)
         state /= probability
         state.setflags(False)
-        made = object.__new__(Distilled)
-        fields = made.__dict__
+        # As in `swap`.
+        distilled = object.__new__(Distilled)
+        fields = distilled.__dict__
         fields["success"], fields["success_probability"], fields["state"] = True, probability, state
-        return made
-
-    def compile_swap(
-        self,
-        node: NodeHardware,
-        *,
-        left_memories: tuple[Memory | None, Memory | None],
-        left_duration_s: float,
-        right_memories: tuple[Memory | None, Memory | None],
-        right_duration_s: float,
-    ) -> StoredSwap:
-        """`age` of both pairs and their `swap` at `node` in one: for slotted networks, where ages recur.
-
-        Each pair's memories are those at its first and second end. To keep, not to build for every swap.
-        Raises ValueError for a duration below 0 or not finite.
-
-        >>> from physics.hardware import RelaxingMemory
-        >>> memory = RelaxingMemory(relaxation_s=1.0, dephasing_s=0.5)
-        >>> held = {"left_duration_s": 0.01, "right_duration_s": 0.02}
-        >>> both = {"left_memories": (memory, memory), "right_memories": (memory, memory)}
-        >>> model = PauliModel()
-        >>> slot = model.compile_swap(NodeHardware(memory=memory), **both, **held)
-        >>> pair = model.from_density_matrix(states.werner(0.95))
-        >>> round(model.fidelity(slot(pair, pair, 0.3).state), 6)
-        0.841443
-        """
-        compiled = self.swap_constants(node)
-        ends = [(memory, left_duration_s) for memory in left_memories]
-        ends += [(memory, right_duration_s) for memory in right_memories]
-        return fold_storage(
-            np.array(compiled.middles),
-            np.array(compiled.signs),
-            [self._transfer_matrix(memory, duration_s) for memory, duration_s in ends],
-            success_probability=compiled.success_probability,
-        )
+        return distilled
 
     def flip(self, state: PauliTable) -> PauliTable:
         """The same pair with its ends exchanged: the transposed table."""
@@ -202,67 +172,101 @@ class PauliModel:
         """<Phi+| rho |Phi+> = (1 + R_11 - R_22 + R_33)/4."""
         return 0.25 * (1.0 + state.item(5) - state.item(10) + state.item(15))
 
+    def age_many(
+        self,
+        states: BatchedStates,
+        first: Memory | None,
+        second: Memory | None,
+        duration_s: ArrayLike,
+        attempts: tuple[ArrayLike, ArrayLike] = NO_ATTEMPTS,
+    ) -> NDArray[np.float64]:
+        """Store both ends of many pairs; the tables, float64 (n, 4, 4), read-only.
+
+        Raises ValueError for durations or attempts below 0 or not finite, and for wrong shapes.
+
+        Args:
+            states: n tables, as a sequence or as one array (n, 4, 4).
+            first: the memory at the first end of every pair; None for an end that does not decay.
+            second: the memory at the second end.
+            duration_s: seconds, one number or (n,).
+            attempts: entangling attempts at either end's node, each one number or (n,).
+
+        >>> from physics.hardware import DepolarisingMemory
+        >>> model, memory = PauliModel(), DepolarisingMemory(depolarising_s=1.0)
+        >>> pairs = [model.from_density_matrix(states.werner(fidelity)) for fidelity in (0.95, 0.9)]
+        >>> model.fidelity_many(model.age_many(pairs, memory, memory, [0.0, 0.1])).round(6).tolist()
+        [0.95, 0.782175]
+        """
+        tables = flat_tables(states)
+        storage = self.storage(first, second)
+        durations_s = amounts("duration_s", duration_s, len(tables))
+        counts = () if attempts is NO_ATTEMPTS else attempt_counts(attempts, len(tables))
+        aged = storage.after_each(tables, durations_s, counts).reshape(len(tables), 4, 4)
+        aged.setflags(write=False)
+        return aged
+
+    def fidelity_many(self, states: BatchedStates) -> NDArray[np.float64]:
+        """<Phi+| rho |Phi+> = (1 + R_11 - R_22 + R_33)/4 of each table, float64 (n,), read-only."""
+        tables = flat_tables(states)
+        fidelity: NDArray[np.float64] = 0.25 * (1.0 + tables[:, 5] - tables[:, 10] + tables[:, 15])
+        fidelity.setflags(write=False)
+        return fidelity
+
     def density_matrix(self, state: PauliTable) -> DensityMatrix:
         """The 4x4 complex128 density matrix."""
         return states.from_pauli_table(state)
 
     def from_density_matrix(self, matrix: DensityMatrix) -> PauliTable:
-        """The table of a density matrix; raises ValueError unless Hermitian, positive, trace 1."""
+        """The table of a density matrix. Raises ValueError unless Hermitian, positive, trace 1."""
         return _table(states.checked_density_matrix(matrix))
 
     def decay_of(self, memory: Memory | None) -> Decay:
-        """What `memory` does to one stored qubit: the place for a model of other memories to differ."""
+        """The decay of one qubit stored in `memory`. Override it in a model with other memories."""
         return decay_of(memory)
 
-    def _transfer_matrix(self, memory: Memory | None, duration_s: float) -> NDArray[np.float64]:
-        """What storage does to a Bloch vector (1, x, y, z), float64 (4, 4), seen on one half of a pair."""
-        paulis = np.zeros((4, 4, 4))
-        paulis[range(4), range(4), 0] = 1.0
-        return np.array([self.age(pauli, memory, None, duration_s)[:, 0] for pauli in paulis]).T
-
     def storage(self, first: Memory | None, second: Memory | None) -> Storage:
-        """What a pair of memories does, compiled when first asked for."""
-        found = self._storages.get((first, second))
-        if found is None:
-            found = self._storages[first, second] = compile_storage(first, second, self.decay_of)
-        return found
+        """The storage in a pair of memories, compiled on first use."""
+        storage = self._storages.get((first, second))
+        if storage is None:
+            storage = self._storages[first, second] = compile_storage(first, second, self.decay_of)
+        return storage
 
     def swap_constants(self, node: NodeHardware) -> SwapConstants:
-        """The constants of a node's swap, compiled when first asked for."""
-        found = self._swaps.get(node)
-        if found is None:
+        """The constants of a node's swap, compiled on first use."""
+        constants = self._swaps.get(node)
+        if constants is None:
             from physics import compilation
 
             tables = compilation.swap_tables(node)
-            found = self._swaps[node] = SwapConstants(
+            constants = self._swaps[node] = SwapConstants(
                 middles=tuple(tables),
                 signs=tuple(np.tile(signs, (4, 1)) for signs in compilation.correction_signs()),
                 weights=np.ascontiguousarray(tables.diagonal(axis1=1, axis2=2)),
                 success_probability=node.swap_success_probability,
             )
-        return found
+        return constants
 
     def dejmps_terms(self, first: NodeHardware, second: NodeHardware) -> BilinearTerms:
-        """The two terms of DEJMPS between two nodes, each (2, 4, 4), compiled when first asked for."""
-        found = self._dejmps.get((first, second))
-        if found is None:
+        """The two terms of DEJMPS between two nodes, each (2, 4, 4), compiled on first use."""
+        terms = self._dejmps.get((first, second))
+        if terms is None:
             from physics import compilation
 
-            given = compilation.distillation_map(first, second)
-            coefficient = given.coefficient.reshape(2, 4, 4)
-            indices = given.kept_index.reshape(2, 4, 4), given.spent_index.reshape(2, 4, 4)
-            found = self._dejmps[first, second] = (coefficient, *indices)
-        return found
+            bilinear = compilation.distillation_map(first, second)
+            coefficient = bilinear.coefficient.reshape(2, 4, 4)
+            indices = bilinear.kept_index.reshape(2, 4, 4), bilinear.spent_index.reshape(2, 4, 4)
+            terms = self._dejmps[first, second] = (coefficient, *indices)
+        return terms
 
     def bbpssw_map(self, first: NodeHardware, second: NodeHardware) -> NDArray[np.float64]:
-        """BBPSSW between two nodes on (1, w, v, w v), float64 (4, 16), compiled when first asked for."""
-        found = self._bbpssw.get((first, second))
-        if found is None:
+        """BBPSSW between two nodes on (1, w, v, w v), float64 (4, 16), compiled on first use."""
+        table = self._bbpssw.get((first, second))
+        if table is None:
             from physics import compilation
 
-            found = compilation.werner_distillation_map(first, second, "bbpssw")
-            self._bbpssw[first, second] = found
-        return found
+            table = compilation.werner_distillation_map(first, second, "bbpssw")
+            self._bbpssw[first, second] = table
+        return table
 
 
 def _table(matrix: DensityMatrix) -> PauliTable:
@@ -273,4 +277,4 @@ def _table(matrix: DensityMatrix) -> PauliTable:
 
 def _twirled_weight(table: PauliTable) -> float:
     """The weight of the Werner state of the same fidelity."""
-    return (table.item(5) - table.item(10) + table.item(15)) / 3.0
+    return twirled_weight(table.item(5), table.item(10), table.item(15))

@@ -1,6 +1,12 @@
-"""How a path makes its pair: distillation plans, and what one gives and costs on average.
+"""Distillation plans of a path, and the average result and cost of a plan.
 
-Everything goes through the seam's own operations, so an estimate is as exact as its physics model.
+Estimates use only the operations of `PhysicsModel`, so they are as exact as their model. Expected pairs count
+restarts. A failed round loses both its pairs, which are made again from fresh pairs. Nested rounds take
+C_k = 2 C_(k-1) / p_k pairs and pumping rounds C_k = (C_(k-1) + 1) / p_k, with C_0 = 1 and p_k the success
+probability of round k. A failed swap loses the pairs of all links of the path: each link takes C / q pairs, q
+the probability that all swaps succeed. A failed end round loses both end-to-end pairs. The same two laws hold
+for it, with end-to-end pairs in the place of fresh ones. (Wald 1944, Ann. Math. Stat. 15, 283: tries are
+independent.)
 """
 
 from __future__ import annotations
@@ -23,7 +29,7 @@ Schedule: TypeAlias = Literal["nested", "pumping"]
 SCHEDULES: Final[tuple[Schedule, ...]] = ("nested", "pumping")
 
 Rounds: TypeAlias = int | tuple[int, ...]
-"""Rounds of distillation on the links of a path: one number for all, or one for each from the source on."""
+"""Rounds of distillation on the links of a path: one number for all, or one a link from the source on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +37,12 @@ class Plan:
     """Distil every link `rounds_per_link` times, swap along the path, distil end to end `end_rounds` times.
 
     `rounds_per_link` is one number for all links, or one for each, from the first node of the path on.
-    `schedule` says what a round spends on the pair it keeps. "nested": another pair that went through the
-    same rounds, so k rounds take 2^k pairs at least (Briegel et al. 1998, Phys. Rev. Lett. 81, 5932).
-    "pumping": one pair that went through none, so they take k + 1 at least, and two memories at either end
-    are enough (Duer et al. 1999, Phys. Rev. A 59, 169). `protocol` is one of `interface.PROTOCOLS`.
+    `schedule` selects the pair that a round spends. A "nested" round spends a pair that has had as many
+    rounds, so k rounds take at least 2^k pairs (Briegel et al. 1998, Phys. Rev. Lett. 81, 5932). A "pumping"
+    round spends an undistilled pair, so k rounds take at least k + 1 pairs, and two memories at each end are
+    enough (Duer et al. 1999, Phys. Rev. A 59, 169). `protocol` is one of `interface.PROTOCOLS`.
 
-    Raises ValueError for another protocol or schedule and for rounds that are no whole number of 0 or more.
+    Raises ValueError for another protocol or schedule, and for rounds that are no whole number of 0 or more.
 
     >>> Plan(rounds_per_link=1, schedule="pumping").end_rounds
     0
@@ -53,26 +59,26 @@ class Plan:
         check_protocol(self.protocol)
         if not _is_count(self.end_rounds):
             raise ValueError(f"end_rounds is {self.end_rounds!r}; it must be a whole number of 0 or more")
-        each = self.rounds_per_link
-        if not (_is_count(each) or (isinstance(each, tuple) and each and all(map(_is_count, each)))):
+        rounds = self.rounds_per_link
+        if not (_is_count(rounds) or (isinstance(rounds, tuple) and rounds and all(map(_is_count, rounds)))):
             raise ValueError(
-                f"rounds_per_link is {each!r}; it must be a whole number of 0 or more, or a tuple of them,"
+                f"rounds_per_link is {rounds!r}; it must be a whole number of 0 or more, or a tuple of them,"
                 " one for each link"
             )
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule is {self.schedule!r}; it must be one of {SCHEDULES}")
 
     def rounds_on(self, position: int) -> int:
-        """Rounds on one link of the path, 0 the first."""
+        """The rounds on link `position` of the path, from 0."""
         return rounds_on(self.rounds_per_link, position)
 
     def fits(self, hops: int) -> bool:
-        """Whether it says what to do on each link of a path of so many."""
+        """Whether the plan has rounds for each link of a path of `hops` links."""
         return isinstance(self.rounds_per_link, int) or len(self.rounds_per_link) == hops
 
 
 def rounds_on(rounds: Rounds, position: int) -> int:
-    """Rounds on link `position` of a path, 0 the first.
+    """The rounds on link `position` of a path, from 0.
 
     >>> rounds_on(1, 5), rounds_on((2, 0), 0)
     (1, 2)
@@ -80,10 +86,10 @@ def rounds_on(rounds: Rounds, position: int) -> int:
     return rounds if isinstance(rounds, int) else rounds[position]
 
 
-def one_number(rounds: tuple[int, ...]) -> Rounds:
-    """The same rounds, said by one number where all links have as many.
+def compact_rounds(rounds: tuple[int, ...]) -> Rounds:
+    """The same rounds, as one number if all links have equally many.
 
-    >>> one_number((1, 1)), one_number((1, 0))
+    >>> compact_rounds((1, 1)), compact_rounds((1, 0))
     (1, (1, 0))
     """
     return rounds[0] if len(set(rounds)) == 1 else rounds
@@ -95,9 +101,9 @@ def _is_count(rounds: object) -> bool:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Estimate:
-    """What a plan gives on a path, and the expected fresh pairs it takes on each link, failures included.
+    """The result of a plan on a path, and the expected fresh pairs it takes on each link, failures included.
 
-    `swap_success_probability` is that of all swaps of one try; `pairs_per_link` are inf where it is 0.
+    `swap_success_probability` is that of all swaps of one try. `pairs_per_link` are inf where it is 0.
     """
 
     state: State
@@ -116,78 +122,84 @@ def estimate(
 ) -> Estimate:
     """State, fidelity and cost of `plan` over `links` in a row, link i from node i to node i + 1.
 
-    Each link pair is distilled fresh, stored at both ends for its own of `ages_s` (seconds), and swapped
-    from the first node to the last; the state is the mean over the outcomes that nodes herald, and end rounds
-    take two such pairs. Nothing else waits. A link built the other way round is to be flipped by the caller.
-
-    Expected pairs count these restarts. A failed round loses both its pairs, and what went into either is
-    made again from fresh pairs: nested rounds take C_k = 2 C_(k-1) / p_k pairs, pumping ones
-    C_k = (C_(k-1) + 1) / p_k, with C_0 = 1 and p_k the success probability of round k. A failed swap loses
-    the pairs of all links of the path: each takes C / q, q the probability that all swaps succeed. A failed
-    end round loses both end-to-end pairs, and the same two laws hold, end-to-end pairs in the place of fresh
-    ones. (Wald 1944, Ann. Math. Stat. 15, 283: tries are independent.)
+    Each link's pair is distilled fresh, stored at both ends for the link's own age, and swapped, from the
+    first node to the last. The state is the mean over the outcomes that the nodes herald. An end round takes
+    two such pairs. No pair waits otherwise. The docstring of this module has the laws of the expected pairs.
 
     Raises ValueError unless there are at least one link, one more node than links and as many ages as links,
-    for a plan that has rounds for another number of links, and for a round that never, or a swap that all but
-    never, succeeds on the pairs it gets.
+    for a plan with rounds for another number of links, for a round that never succeeds on its pairs, and for
+    a swap that almost never does.
+
+    Args:
+        plan: the rounds on each link and between the ends.
+        model: the physics model whose operations are used.
+        links: the links, compiled by `model`; the caller flips the state of one built the other way round.
+        nodes: the hardware of each node, one more than links.
+        ages_s: seconds that each link's pair is stored at both ends before the swaps.
 
     >>> from physics.hardware import DepolarisingMemory, SourceLink
     >>> from physics.pauli import PauliModel
     >>> model, node = PauliModel(), NodeHardware(memory=DepolarisingMemory(depolarising_s=1.0))
     >>> link = model.link(SourceLink(fresh_fidelity=0.9), 20.0)
     >>> plan = Plan(rounds_per_link=1)
-    >>> found = estimate(plan, model=model, links=[link] * 2, nodes=[node] * 3, ages_s=[0.01, 0.0])
-    >>> round(found.fidelity, 6), [round(pairs, 6) for pairs in found.pairs_per_link]
+    >>> result = estimate(plan, model=model, links=[link] * 2, nodes=[node] * 3, ages_s=[0.01, 0.0])
+    >>> round(result.fidelity, 6), [round(pairs, 6) for pairs in result.pairs_per_link]
     (0.850782, [2.284264, 2.284264])
     """
-    if not links or len(nodes) != len(links) + 1 or len(ages_s) != len(links):
-        raise ValueError(
-            f"links, nodes and ages_s are {len(links)}, {len(nodes)} and {len(ages_s)}; "
-            "they must be n, n + 1 and n, n at least 1"
-        )
-    if not plan.fits(len(links)):
-        raise ValueError(f"rounds_per_link is {plan.rounds_per_link}; there are {len(links)} links")
-    made = [
-        distilled(
-            link.fresh,
-            plan.rounds_on(position),
-            plan=plan,
-            model=model,
-            first=nodes[position],
-            second=nodes[position + 1],
-        )
-        for position, link in enumerate(links)
+    _check_lengths(plan, len(links), len(nodes), len(ages_s))
+    link_pairs = [
+        distilled(link.fresh, plan.rounds_on(position), plan=plan, model=model, first=first, second=second)
+        for position, (link, (first, second)) in enumerate(zip(links, pairwise(nodes), strict=True))
     ]
     aged = [
         model.age(state, first.memory, second.memory, age_s)
-        for (state, _), (first, second), age_s in zip(made, pairwise(nodes), ages_s, strict=True)
+        for (state, _), (first, second), age_s in zip(link_pairs, pairwise(nodes), ages_s, strict=True)
     ]
     joined, q = swapped(aged, model=model, nodes=nodes)
-    state, ends = distilled(joined, plan.end_rounds, plan=plan, model=model, first=nodes[0], second=nodes[-1])
-    tries = ends / q if q > 0.0 else math.inf
+    state, end_pairs = distilled(
+        joined, plan.end_rounds, plan=plan, model=model, first=nodes[0], second=nodes[-1]
+    )
+    tries = end_pairs / q if q > 0.0 else math.inf
     return Estimate(
         state=state,
         fidelity=model.fidelity(state),
         swap_success_probability=q,
-        pairs_per_link=tuple(pairs * tries for _, pairs in made),
+        pairs_per_link=tuple(pairs * tries for _, pairs in link_pairs),
     )
+
+
+def _check_lengths(plan: Plan, links: int, nodes: int, ages: int) -> None:
+    if not links or nodes != links + 1 or ages != links:
+        raise ValueError(
+            f"links, nodes and ages_s are {links}, {nodes} and {ages}; "
+            "they must be n, n + 1 and n, n at least 1"
+        )
+    if not plan.fits(links):
+        raise ValueError(f"rounds_per_link is {plan.rounds_per_link}; there are {links} links")
 
 
 def distilled(
     pair: State, rounds: int, *, plan: Plan, model: PhysicsModel, first: NodeHardware, second: NodeHardware
 ) -> tuple[State, float]:
-    """The state after `rounds` by the plan's protocol and schedule, and the expected pairs it takes.
+    """The state after `rounds` by the plan's protocol and schedule, and the expected pairs they take.
 
-    All pairs are like `pair`, which joins `first` and `second`, and none waits. The number is that of
-    `estimate`. Raises ValueError for a round that never succeeds on the pairs it gets.
+    No pair waits. Raises ValueError for a round that never succeeds on its pairs.
+
+    Args:
+        pair: the state of every pair at the start.
+        rounds: the number of rounds.
+        plan: gives protocol and schedule; its own rounds are not used.
+        model: the physics model whose operations are used.
+        first: the hardware at the first end of the pairs.
+        second: the hardware at the second end.
     """
     kept, cost = pair, 1.0
     for number in range(1, rounds + 1):
-        spent, price = (kept, cost) if plan.schedule == "nested" else (pair, 1.0)
+        spent, spent_cost = (kept, cost) if plan.schedule == "nested" else (pair, 1.0)
         result = model.distil(kept, spent, first, second, plan.protocol, 0.0)
         if not result.success:
             raise ValueError(f"round {number} of {plan.protocol!r} never succeeds on these pairs")
-        kept, cost = result.state, (cost + price) / result.success_probability
+        kept, cost = result.state, (cost + spent_cost) / result.success_probability
     return kept, cost
 
 
@@ -198,22 +210,21 @@ def swapped(
     nodes: Sequence[NodeHardware],
     bell_diagonal: bool | None = None,
 ) -> tuple[State, float]:
-    """All swapped, pair i from node i to node i + 1.
+    """The mean state over the heralded outcomes, and the probability that all swaps succeed.
 
-    The mean state over the outcomes heralded, and the probability that all swaps succeed. `bell_diagonal`
-    says whether all pairs are so, if the caller knows. Raises ValueError when a swap all but
-    never succeeds.
+    Pair i joins node i and node i + 1. `bell_diagonal` tells whether all pairs are Bell-diagonal; None finds
+    out. Raises ValueError when a swap almost never succeeds.
     """
     joined: State = None
-    success, alike = 1.0, bell_diagonal is not False
+    success, all_diagonal = 1.0, bell_diagonal is not False
     for position, pair in enumerate(pairs):
         node = nodes[position]
         if bell_diagonal is None:
-            alike = alike and is_bell_diagonal(model.density_matrix(pair))
+            all_diagonal = all_diagonal and is_bell_diagonal(model.density_matrix(pair))
         if position == 0:
             joined = pair
-        elif alike:
-            # Of Bell-diagonal pairs every outcome leaves the same state, and all are equally likely.
+        elif all_diagonal:
+            # With Bell-diagonal pairs all outcomes leave the same state and are equally likely.
             joined = model.swap(joined, pair, node, 0.0, node.heralded_outcomes[0]).state
             success *= node.mean_swap_success_probability
         else:
@@ -223,19 +234,19 @@ def swapped(
 
 
 def _mean_swap(left: State, right: State, node: NodeHardware, *, model: PhysicsModel) -> tuple[State, float]:
-    """The mean of the states that the heralded outcomes leave, and the probability that one is heralded."""
-    found: list[Swapped] = []
+    """The mean state over the heralded outcomes, and the probability that one is heralded."""
+    results: list[Swapped] = []
     refused: ValueError | None = None
     for outcome in node.heralded_outcomes:
         try:
-            found.append(model.swap(left, right, node, 0.0, outcome))
+            results.append(model.swap(left, right, node, 0.0, outcome))
         except ValueError as error:
-            # One too unlikely to be forced is too unlikely to matter, unless all are.
+            # An outcome too unlikely to be forced is too unlikely to matter, unless all outcomes are.
             refused = error
-    success = sum(one.probability for one in found)
+    success = sum(result.probability for result in results)
     if not success > 0.0:
-        sentence = "a swap of this plan all but never succeeds on the pairs it gets"
+        sentence = "a swap of this plan almost never succeeds on the pairs it gets"
         raise ValueError(f"{sentence}: {refused}") from refused
-    shares = [one.probability / success for one in found]
-    matrices = [model.density_matrix(one.state) for one in found]
-    return model.from_density_matrix(np.tensordot(shares, matrices, axes=1)), success
+    weights = [result.probability / success for result in results]
+    matrices = [model.density_matrix(result.state) for result in results]
+    return model.from_density_matrix(np.tensordot(weights, matrices, axes=1)), success

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from types import MappingProxyType
 from typing import Any, Final, cast
 
+from physics import entry_points
 from physics.errors import UnknownNameError
 from physics.interface import PhysicsModel
 
 GROUP: Final = "qdpem.physics"
+"""The group of entry points that offers physics models."""
+_KIND: Final = "physics model"
 _NO_PARAMETERS: Final[Mapping[str, object]] = MappingProxyType({})
 
 
@@ -19,7 +22,7 @@ class UnknownPhysicsError(UnknownNameError):
     """A name that no physics model is registered under, answered with the nearest right one."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
-        super().__init__("physics model", name, known)
+        super().__init__(_KIND, name, known)
 
 
 def physics_names() -> list[str]:
@@ -28,36 +31,39 @@ def physics_names() -> list[str]:
     >>> [name for name in physics_names() if name in ("pauli", "qutip")]
     ['pauli', 'qutip']
     """
-    return sorted(_found())
+    return sorted(_installed())
 
 
 def load_physics(name: str, parameters: Mapping[str, object] = _NO_PARAMETERS) -> PhysicsModel:
     """The model registered as `name`, built with its own `parameters`.
 
-    A factory is a class; one that takes parameters names them in a frozen dataclass `Parameters` and is
-    built as `Factory(Factory.Parameters(...))`, any other as `Factory()`. Raises UnknownPhysicsError for a
-    name that is not registered, ValueError for one that cannot be loaded and for parameters it does not
-    have, TypeError for what is not a class, or makes no physics model.
+    An entry point must name a class. A class that takes parameters declares them in a frozen dataclass
+    `Parameters` and is built as `Factory(Factory.Parameters(...))`; any other is built as `Factory()`.
+    Raises UnknownPhysicsError for a name that is not registered, ValueError for a class that cannot be
+    loaded and for parameters it does not have, and TypeError for an entry point that names no class or no
+    physics model.
 
     >>> load_physics("pauli").name
     'pauli'
     """
-    found = _found()
-    if name not in found:
-        raise UnknownPhysicsError(name, found)
-    model = _build(name, _factory(name, found[name]), parameters)
+    points = _installed()
+    if name not in points:
+        raise UnknownPhysicsError(name, points)
+    model = _build(name, _factory(name, points[name]), parameters)
+    where = f"{_KIND} {name!r} ({points[name].value})"
     if not isinstance(model, PhysicsModel):
-        missing = [part for part in _members() if not hasattr(model, part)]
-        raise TypeError(f"physics model {name!r} ({found[name].value}) lacks {', '.join(missing)}")
+        missing = [member for member in _members() if not hasattr(model, member)]
+        raise TypeError(f"{where} lacks {', '.join(missing)}")
     if model.name != name:
-        raise TypeError(f"physics model {name!r} ({found[name].value}) calls itself {model.name!r}")
+        raise TypeError(f"{where} calls itself {model.name!r}")
     return model
 
 
 def load_reference(model: PhysicsModel) -> PhysicsModel | None:
-    """The model that `model.reference` names, what it says it is equal to; None when it names none.
+    """The model that `model.reference` names and `model` claims to equal; None when it names none.
 
-    It is built with those of `model.parameters` that it takes itself. Raises as `load_physics` does.
+    The reference is built with those of `model.parameters` that it takes itself. Raises the errors of
+    `load_physics`.
 
     >>> from physics.pauli import PauliModel
     >>> load_reference(PauliModel()).name
@@ -66,10 +72,10 @@ def load_reference(model: PhysicsModel) -> PhysicsModel | None:
     name = getattr(model, "reference", None)
     if name is None:
         return None
-    found = _found()
-    given = getattr(model, "parameters", None)
-    taken = _parameter_names(_factory(name, found[name])) if name in found else []
-    return load_physics(name, {key: getattr(given, key) for key in taken if hasattr(given, key)})
+    points = _installed()
+    parameters = getattr(model, "parameters", None)
+    taken = _parameter_names(_factory(name, points[name])) if name in points else []
+    return load_physics(name, {key: getattr(parameters, key) for key in taken if hasattr(parameters, key)})
 
 
 def distribution_of(name: str) -> str:
@@ -78,21 +84,18 @@ def distribution_of(name: str) -> str:
     >>> distribution_of("pauli").split()[0]
     'qdpem'
     """
-    point = _found().get(name)
+    point = _installed().get(name)
     return f"{point.dist.name} {point.dist.version}" if point is not None and point.dist is not None else ""
 
 
-def _found() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
+def _installed() -> Mapping[str, EntryPoint]:
+    return entry_points.installed(GROUP)
 
 
 def _factory(name: str, point: EntryPoint) -> Any:
-    """The class an entry point leads to; whatever goes wrong on the way is told as the plugin's."""
-    where = f"physics model {name!r} ({point.value})"
-    try:
-        factory = point.load()
-    except Exception as error:
-        raise ValueError(f"{where} cannot be loaded: {error}") from error
+    """The class that an entry point names; an error on the way names the plugin."""
+    factory = entry_points.load(_KIND, point)
+    where = f"{_KIND} {name!r} ({point.value})"
     if not isinstance(factory, type):
         raise TypeError(f"{where} is {factory!r}; an entry point must lead to a class")
     kind = getattr(factory, "Parameters", None)
@@ -105,14 +108,12 @@ def _build(name: str, factory: Any, parameters: Mapping[str, object]) -> object:
     kind, allowed = getattr(factory, "Parameters", None), _parameter_names(factory)
     unknown = sorted(set(parameters) - set(allowed))
     if unknown:
-        right = f"it takes {', '.join(allowed)}" if allowed else "it takes none"
-        raise ValueError(f"physics model {name!r} has no parameter {', '.join(map(repr, unknown))}; {right}")
+        known = f"it takes {', '.join(allowed)}" if allowed else "it takes none"
+        raise ValueError(f"{_KIND} {name!r} has no parameter {', '.join(map(repr, unknown))}; {known}")
     try:
         return cast(object, factory() if kind is None else factory(kind(**parameters)))
     except TypeError as error:
-        raise ValueError(
-            f"physics model {name!r} cannot be built with {dict(parameters)}: {error}"
-        ) from error
+        raise ValueError(f"{_KIND} {name!r} cannot be built with {dict(parameters)}: {error}") from error
 
 
 def _parameter_names(factory: Any) -> list[str]:
@@ -121,5 +122,5 @@ def _parameter_names(factory: Any) -> list[str]:
 
 
 def _members() -> list[str]:
-    public = [part for part in vars(PhysicsModel) if not part.startswith("_")]
+    public = [member for member in vars(PhysicsModel) if not member.startswith("_")]
     return ["name", *public]

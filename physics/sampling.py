@@ -1,7 +1,7 @@
-"""How a uniform becomes a result: the one rule by which every model makes the same choice from the same `u`.
+"""The rule by which every model turns a uniform `u` into a result, so that equal models choose alike.
 
-Probabilities that differ only by rounding must not lead two models apart, so thresholds are compared at
-twelve decimals: 1/4 stays 1/4 however it was summed up.
+Probabilities that differ only by rounding must not make two models choose differently. Thresholds are
+therefore compared at twelve decimals: 1/4 stays 1/4 however it was summed up.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from physics.interface import PROTOCOLS
 
 _DECIMALS = 12
 _NEAR = 1e-12
-"""Farther than this from `u`, rounding cannot carry a threshold past it, and need not be done."""
+"""A threshold farther than this from `u` lies on the same side after rounding, so rounding is skipped."""
 
-LEAST_FORCED = 1e-9
-"""The least probability of an outcome that may be forced."""
+MIN_FORCED_PROBABILITY = 1e-9
+"""An outcome at or below this probability cannot be forced."""
 
 _INTEGERS = (int, np.integer)
 
@@ -31,24 +31,24 @@ def succeeds(u: float, probability: float) -> bool:
 
 
 def choose(u: float, probabilities: Sequence[float]) -> int | None:
-    """The first index whose cumulated probability is above `u`; None when `u` lies above their sum.
+    """The first index whose cumulative probability is above `u`; None when `u` is not below their sum.
 
-    Probabilities that sum to 1 leave no `u` below 1 out, whatever their rounding.
+    Probabilities that sum to 1 up to rounding give an index for every `u` below 1.
 
     >>> choose(0.3, [0.25, 0.25, 0.25, 0.25])
     1
     """
-    reached = 0.0
+    cumulative = 0.0
     for index, probability in enumerate(probabilities):
-        reached += probability
-        gap = reached - u
-        if gap > _NEAR or (gap > -_NEAR and u < round(reached, _DECIMALS)):
+        cumulative += probability
+        gap = cumulative - u
+        if gap > _NEAR or (gap > -_NEAR and u < round(cumulative, _DECIMALS)):
             return index
     return None
 
 
 def after_success(u: float, success_probability: float) -> float | None:
-    """None when `u` means failure, else what is left of it: again uniform on [0, 1), for the next choice.
+    """None when `u` means failure, else `u` rescaled: again uniform on [0, 1), for the next choice.
 
     Raises ValueError for a `u` outside [0, 1).
     """
@@ -63,18 +63,18 @@ def check_uniform(u: float) -> None:
 
 
 def check_possible(outcome: int, probability: float) -> None:
-    """Raise ValueError for an outcome that cannot be forced: too unlikely for the given states.
+    """Raise ValueError for an outcome that is too unlikely for the given states to be forced.
 
-    What rounding leaves of a probability below 1e-9 would make up a good part of the state.
+    At a probability below 1e-9 rounding errors would make up a noticeable part of the state.
     """
-    if not probability > LEAST_FORCED:
+    if not probability > MIN_FORCED_PROBABILITY:
         raise ValueError(f"outcome {outcome} has probability {probability:.3g} here; it cannot be forced")
 
 
 def check_outcome(outcome: int) -> None:
     """Raise ValueError unless `outcome` is an integer, 0, 1, 2 or 3."""
-    whole = isinstance(outcome, _INTEGERS) and outcome is not True and outcome is not False
-    if not (whole and 0 <= outcome <= 3):
+    is_whole = isinstance(outcome, _INTEGERS) and outcome is not True and outcome is not False
+    if not (is_whole and 0 <= outcome <= 3):
         raise ValueError(f"outcome is {outcome!r}; it must be 0, 1, 2 or 3 (Phi+, Phi-, Psi+, Psi-)")
 
 

@@ -19,7 +19,7 @@ PauliTable: TypeAlias = NDArray[np.float64]
 """A 4x4 float64 table R_ij = Tr(rho sigma_i (x) sigma_j); R_00 = 1."""
 
 TOLERANCE: Final = 1e-9
-"""How far from Hermitian, positive or trace 1 a density matrix from outside may be."""
+"""The deviation from Hermitian, positive or trace 1 that is accepted in a given density matrix."""
 
 
 def _read_only(array: NDArray[np.complex128]) -> NDArray[np.complex128]:
@@ -56,19 +56,19 @@ def bell_state(index: int) -> DensityMatrix:
 def bell_diagonal(weights: Sequence[float]) -> DensityMatrix:
     """The mixture of Phi+, Phi-, Psi+, Psi- with `weights`, four numbers of 0 or more that sum to 1.
 
-    What little they are off, up to 1e-9, is taken away. Raises ValueError
-    otherwise. (Bennett et al. 1996, Phys. Rev. A 54, 3824.)
+    A sum within 1e-9 of 1 is normalised; any other raises ValueError. (Bennett et al. 1996, Phys. Rev. A 54,
+    3824.)
     """
-    shares = np.asarray(weights, dtype=np.float64)
-    right = shares.shape == (4,) and bool(np.all(shares >= 0.0)) and abs(shares.sum() - 1.0) <= TOLERANCE
-    if not right:
+    values = np.asarray(weights, dtype=np.float64)
+    is_valid = values.shape == (4,) and bool(np.all(values >= 0.0)) and abs(values.sum() - 1.0) <= TOLERANCE
+    if not is_valid:
         raise ValueError(f"weights are {weights!r}; they must be four numbers of 0 or more that sum to 1")
-    total = shares.sum()
-    return _mixture(shares if total == 1.0 else shares / total)
+    total = values.sum()
+    return _mixture(values if total == 1.0 else values / total)
 
 
-def _mixture(shares: Sequence[float] | NDArray[np.float64]) -> DensityMatrix:
-    state: DensityMatrix = np.einsum("k,ka,kb->ab", np.asarray(shares), _BELL_VECTORS, _BELL_VECTORS.conj())
+def _mixture(values: Sequence[float] | NDArray[np.float64]) -> DensityMatrix:
+    state: DensityMatrix = np.einsum("k,ka,kb->ab", np.asarray(values), _BELL_VECTORS, _BELL_VECTORS.conj())
     return state
 
 
@@ -90,7 +90,7 @@ def werner(fidelity: float) -> DensityMatrix:
 def random_state(generator: np.random.Generator) -> DensityMatrix:
     """A full-rank state G G^dag / Tr(G G^dag), G a complex Gaussian 4x4 matrix: the Hilbert-Schmidt measure.
 
-    Zyczkowski and Sommers 2001, J. Phys. A 34, 7111. All randomness is `generator`'s.
+    Zyczkowski and Sommers 2001, J. Phys. A 34, 7111. All randomness comes from `generator`.
     """
     ginibre = generator.normal(size=(4, 4)) + 1j * generator.normal(size=(4, 4))
     matrix = ginibre @ ginibre.conj().T
@@ -99,11 +99,11 @@ def random_state(generator: np.random.Generator) -> DensityMatrix:
 
 
 def checked_density_matrix(matrix: ArrayLike) -> DensityMatrix:
-    """A complex128 copy of `matrix`, shape (4, 4), known to be a density matrix to 1e-9.
+    """A complex128 copy of `matrix`, shape (4, 4), checked to be a density matrix to 1e-9.
 
-    What little it is off from Hermitian and trace 1 is taken away, so that rounding outside costs no
-    precision inside. Raises ValueError that names what is wrong and by how much: shape, a number that is
-    not finite, Hermiticity, trace, positivity.
+    Deviations from Hermitian and trace 1 within the tolerance are removed, so that rounding in the input
+    costs no precision later. Any other deviation raises ValueError, whose message gives the violated
+    property and by how much: shape, finite entries, Hermiticity, trace, positivity.
     """
     checked = np.array(matrix, dtype=np.complex128)
     if checked.shape != (4, 4):
@@ -116,9 +116,9 @@ def checked_density_matrix(matrix: ArrayLike) -> DensityMatrix:
     trace = float(np.trace(checked).real)
     if abs(trace - 1.0) > TOLERANCE:
         raise ValueError(f"density matrix has trace {trace:.10g}; it must be 1")
-    least = float(np.linalg.eigvalsh(checked)[0])
-    if least < -TOLERANCE:
-        raise ValueError(f"density matrix has eigenvalue {least:.3g}; it must be positive: none below 0")
+    smallest = float(np.linalg.eigvalsh(checked)[0])
+    if smallest < -TOLERANCE:
+        raise ValueError(f"density matrix has eigenvalue {smallest:.3g}; it must be positive: none below 0")
     return 0.5 * (checked + checked.conj().T) / trace
 
 

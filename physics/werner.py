@@ -1,4 +1,4 @@
-"""The field's usual simplification: every state replaced by the Werner state of its fidelity, one number."""
+"""The usual simplification of the field: every state is replaced by the Werner state of its fidelity."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 
 from physics import links, states
-from physics.hardware import HERALDED_SHARES, DepolarisingMemory, LinkHardware, Memory, NodeHardware
+from physics.hardware import HERALDED_FRACTIONS, DepolarisingMemory, LinkHardware, Memory, NodeHardware
 from physics.interface import FAILED_SWAP, NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
 from physics.sampling import (
     after_success,
@@ -21,6 +21,7 @@ from physics.sampling import (
     choose,
     succeeds,
 )
+from physics.werner_figures import fidelity_from_weight_unchecked, twirled_weight, werner_weight_unchecked
 
 WernerWeight: TypeAlias = float
 """w of the Werner state w |Phi+><Phi+| + (1-w) I/4, from -1/3 (F = 0) to 1; F = (1 + 3w)/4."""
@@ -29,14 +30,14 @@ _CompiledRound: TypeAlias = tuple[float, float, float, float, float, float, floa
 
 
 class WernerModel:
-    """Pairs as their Werner weight, a float: not exact, but what much of the field computes with.
+    """Pairs as their Werner weight, a float: not exact, but common in the field.
 
-    Every operation is the exact one followed by a twirl, the mean over U (x) U* at both ends, which keeps the
-    fidelity and nothing else (Bennett et al. 1996, Phys. Rev. A 54, 3824). Exact for Werner links with
-    depolarising memories and swaps with noisy gates and perfect readout; fidelities are right, too, after one
-    such swap with noisy readout, any rounds of BBPSSW and a first round of DEJMPS. Elsewhere it forgets which
-    error is the likely one: later rounds of DEJMPS gain less, and
-    with T1 and T2 it is right only at first, and only of Werner pairs.
+    Every operation is the exact one followed by a twirl, the mean over U (x) U* at both ends, which keeps
+    only the fidelity (Bennett et al. 1996, Phys. Rev. A 54, 3824). The model is exact for Werner links with
+    depolarising memories and for swaps with noisy gates and perfect readout. Fidelities are also right after
+    one such swap with noisy readout, any number of BBPSSW rounds and a first DEJMPS round. Elsewhere it
+    forgets which error is the likely one: later rounds of DEJMPS gain less, and storage with T1 and T2 is
+    right only at first, and only for Werner pairs. `PhysicsModel` describes the arguments of the operations.
 
     >>> model = WernerModel()
     >>> pair = model.from_density_matrix(states.werner(0.95))
@@ -52,9 +53,9 @@ class WernerModel:
         self._rounds: dict[tuple[NodeHardware, NodeHardware, str], _CompiledRound] = {}
 
     def link(self, hardware: LinkHardware, length_km: float) -> CompiledLink:
-        """Success probability and timing; the heralded state twirled. ValueError for a wrong length."""
-        found = links.compile_link(hardware, length_km)
-        return replace(found, fresh=_weight(found.fresh))
+        """Success probability, timing and twirled state. Raises ValueError for an invalid length."""
+        compiled = links.compile_link(hardware, length_km)
+        return replace(compiled, fresh=_weight(compiled.fresh))
 
     def age(
         self,
@@ -64,11 +65,12 @@ class WernerModel:
         duration_s: float,
         attempts: tuple[float, float] = NO_ATTEMPTS,
     ) -> WernerWeight:
-        """w -> w e^(-rate x t - loss x attempts), both ends' added. ValueError for a wrong time or attempts.
+        """w -> w e^(-rate x t - loss x attempts), summed over both ends.
 
-        A depolarising end has the rate 1/T and loses 1/N an attempt: exact. Any other has the mean of its
-        three Paulis' rates, (2/T2 + 1/T1)/3, and 2/(3N): the generator of its decay twirled, right to first
-        order in t and a semigroup, which the twirl of each stretch of decay is not.
+        A depolarising end has the rate 1/T and loses 1/N an attempt, which is exact. Any other end has the
+        mean of the rates of its three Paulis, (2/T2 + 1/T1)/3, and loses 2/(3N): the twirled generator of its
+        decay. That is right to first order in t and a semigroup; twirling after each storage is not. Raises
+        ValueError for a time or attempts below 0 or not finite.
         """
         if not 0.0 < duration_s < math.inf:
             check_duration(duration_s)
@@ -88,27 +90,28 @@ class WernerModel:
         u: float,
         outcome: int | None = None,
     ) -> Swapped:
-        """w = w_left w_right g (4 m^2 - 1)/3; the four outcomes are alike. Outcome -1 when it failed.
+        """w = w_left w_right g (4 m^2 - 1)/3 for each of the four outcomes. A failed swap has outcome -1.
 
-        g depolarises; a wrong reading, 1 - m^2, is a wrong correction, after which F = (1 - w)/4. `u` first
-        decides success, what is left of it the outcome; one that the node's Bell measurement cannot tell from
-        others fails. Raises ValueError for a forced outcome outside 0..3 or of probability 0.
+        The gate depolarises by g. A wrong reading, of probability 1 - m^2, leads to a wrong correction, after
+        which F = (1 - w)/4. `u` decides success first and, rescaled, the outcome. An outcome that the node's
+        Bell measurement cannot identify fails. Raises ValueError for a forced outcome outside 0..3 or of
+        probability 0.
         """
-        shares = HERALDED_SHARES[node.bell_measurement]
+        fractions = HERALDED_FRACTIONS[node.bell_measurement]
         if outcome is None:
             remainder = after_success(u, node.swap_success_probability)
             if remainder is None:
                 return FAILED_SWAP
-            outcome = choose(remainder, [0.25 * share for share in shares])
+            outcome = choose(remainder, [0.25 * fraction for fraction in fractions])
             if outcome is None:
                 return FAILED_SWAP
         else:
             check_outcome(outcome)
-            check_possible(outcome, 0.25 * shares[outcome])
+            check_possible(outcome, 0.25 * fractions[outcome])
         m = node.readout_fidelity
-        kept = node.gate_fidelity * (4.0 * m * m - 1.0) / 3.0
-        probability = 0.25 * shares[outcome] * node.swap_success_probability
-        return Swapped(success=True, outcome=outcome, probability=probability, state=left * right * kept)
+        factor = node.gate_fidelity * (4.0 * m * m - 1.0) / 3.0
+        probability = 0.25 * fractions[outcome] * node.swap_success_probability
+        return Swapped(success=True, outcome=outcome, probability=probability, state=left * right * factor)
 
     def distil(
         self,
@@ -119,9 +122,10 @@ class WernerModel:
         protocol: str,
         u: float,
     ) -> Distilled:
-        """One round on Werner pairs, then a twirl; success when u < p. ValueError for another protocol.
+        """One round on Werner pairs, then a twirl; succeeds when u < p.
 
-        Without noise both protocols are the recurrence of Bennett et al. 1996.
+        Without noise both protocols give the recurrence of Bennett et al. 1996. Raises ValueError for another
+        protocol.
         """
         compiled = self._rounds.get((first, second, protocol)) or self._compile(first, second, protocol)
         p0, p_kept, p_spent, p_both, w0, w_kept, w_spent, w_both = compiled
@@ -138,23 +142,23 @@ class WernerModel:
 
     def fidelity(self, state: WernerWeight) -> float:
         """<Phi+| rho |Phi+> = (1 + 3w)/4."""
-        return 0.25 * (1.0 + 3.0 * state)
+        return fidelity_from_weight_unchecked(state)
 
     def density_matrix(self, state: WernerWeight) -> DensityMatrix:
         """The 4x4 complex128 density matrix."""
         return state * states.bell_state(0) + 0.25 * (1.0 - state) * np.eye(4)
 
     def from_density_matrix(self, matrix: DensityMatrix) -> WernerWeight:
-        """The twirl of a density matrix; raises ValueError unless Hermitian, positive, trace 1."""
+        """The twirl of a density matrix. Raises ValueError unless Hermitian, positive, trace 1."""
         return _weight(states.checked_density_matrix(matrix))
 
     def _compile(self, first: NodeHardware, second: NodeHardware, protocol: str) -> _CompiledRound:
-        """Success probability, and that times the new weight, each as what 1, w, v and w v give to it."""
+        """Success probability, and that times the new weight, as coefficients of 1, w, v and w v."""
         from physics import compilation
 
         check_protocol(protocol)
         table = compilation.werner_distillation_map(first, second, protocol)
-        weight = (table[:, 5] - table[:, 10] + table[:, 15]) / 3.0
+        weight = twirled_weight(table[:, 5], table[:, 10], table[:, 15])
         p0, p_kept, p_spent, p_both = table[:, 0].tolist()
         w0, w_kept, w_spent, w_both = weight.tolist()
         compiled = (p0, p_kept, p_spent, p_both, w0, w_kept, w_spent, w_both)
@@ -163,13 +167,13 @@ class WernerModel:
 
 
 def _weight(matrix: DensityMatrix) -> WernerWeight:
-    """That of the Werner state of the same fidelity."""
+    """The weight of the Werner state of the same fidelity."""
     fidelity = float(np.vdot(states.bell_state(0), matrix).real)
-    return (4.0 * fidelity - 1.0) / 3.0
+    return werner_weight_unchecked(fidelity)
 
 
 def _rate_hz(memory: Memory | None) -> float:
-    """How fast one stored end loses weight."""
+    """The rate at which one stored end loses weight."""
     if memory is None:
         return 0.0
     if isinstance(memory, DepolarisingMemory):
@@ -178,7 +182,7 @@ def _rate_hz(memory: Memory | None) -> float:
 
 
 def _loss_per_attempt(memory: Memory | None) -> float:
-    """Logarithm of weight that one stored end loses with an entangling attempt at its node."""
+    """The logarithm of weight that one stored end loses in an entangling attempt at its node."""
     if memory is None:
         return 0.0
     paulis = 1.0 if isinstance(memory, DepolarisingMemory) else 2.0 / 3.0

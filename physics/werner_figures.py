@@ -1,4 +1,4 @@
-"""Figures of merit of a Werner pair, from its fidelity. NumPy only; numbers or arrays in, the same out.
+"""Figures of merit of a Werner pair from its fidelity, a number or an array. NumPy only.
 
 F is always <Phi+|rho|Phi+>, which is the square of what `qutip.fidelity` returns. Figures of an arbitrary
 two-qubit state are in `physics.entanglement`.
@@ -17,7 +17,7 @@ _ROUNDING = 1e-9
 
 
 def _probability(name: str, value: float | NDArray[np.float64]) -> NDArray[np.float64]:
-    """`value` clipped into [0, 1]; ValueError for NaN, or when further outside than rounding explains."""
+    """`value` clipped into [0, 1]. Raises ValueError for NaN, or farther outside than rounding explains."""
     array = np.asarray(value, dtype=np.float64)
     within = (array >= -_ROUNDING) & (array <= 1.0 + _ROUNDING)
     if not within.all():
@@ -38,7 +38,12 @@ def werner_weight(fidelity: Number) -> Number:
     >>> werner_weight(1.0), werner_weight(0.25)
     (1.0, 0.0)
     """
-    return _like((4.0 * _probability("fidelity", fidelity) - 1.0) / 3.0, fidelity)
+    return _like(werner_weight_unchecked(_probability("fidelity", fidelity)), fidelity)
+
+
+def werner_weight_unchecked(fidelity: Number) -> Number:
+    """w = (4F-1)/3 without a check: for inner loops, and for F that rounding may put above 1."""
+    return (4.0 * fidelity - 1.0) / 3.0
 
 
 def fidelity_from_weight(weight: Number) -> Number:
@@ -51,7 +56,24 @@ def fidelity_from_weight(weight: Number) -> Number:
     within = (array >= -1.0 / 3.0 - _ROUNDING) & (array <= 1.0 + _ROUNDING)
     if not within.all():
         raise ValueError(f"weight is {float(array[~within].flat[0])!r}; it must be in [-1/3, 1]")
-    return _like((3.0 * array + 1.0) / 4.0, weight)
+    return _like(fidelity_from_weight_unchecked(array), weight)
+
+
+def fidelity_from_weight_unchecked(weight: Number) -> Number:
+    """F = (3w+1)/4 without a check: for inner loops."""
+    return (3.0 * weight + 1.0) / 4.0
+
+
+def twirled_weight(xx: Number, yy: Number, zz: Number) -> Number:
+    """w = (<XX> - <YY> + <ZZ>)/3 of the Werner state that a twirl gives, which has the same fidelity.
+
+    Bennett et al. 1996, Phys. Rev. A 54, 3824. The formula is linear, so the correlations may carry a
+    probability as a factor.
+
+    >>> twirled_weight(1.0, -1.0, 1.0)
+    1.0
+    """
+    return (xx - yy + zz) / 3.0
 
 
 def binary_entropy(probability: Number) -> Number:
@@ -85,8 +107,8 @@ def key_fraction(fidelity: Number) -> Number:
 def hashing_bound(fidelity: Number) -> Number:
     """Bell pairs per Werner pair that one-way hashing can reach: max(0, 1 - h(F) - (1-F) log2 3).
 
-    1 minus the Shannon entropy of the weights F, (1-F)/3 thrice (Bennett et al. 1996, Phys. Rev. A 54, 3824).
-    0 for F <= 0.810710. Raises ValueError unless 0 <= F <= 1.
+    1 minus the Shannon entropy of the weights F and three times (1-F)/3 (Bennett et al. 1996, Phys. Rev. A
+    54, 3824). 0 for F <= 0.810710. Raises ValueError unless 0 <= F <= 1.
 
     >>> round(hashing_bound(0.9), 6), hashing_bound(0.8)
     (0.372508, 0.0)

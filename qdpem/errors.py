@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from physics import errors
+from physics.errors import nearest
+
+__all__ = [
+    "Fault",
+    "PolicyError",
+    "QdpemError",
+    "RecordError",
+    "ScenarioError",
+    "StudyError",
+    "UnknownNameError",
+    "nearest",
+]
 
 
 class QdpemError(Exception):
@@ -33,14 +46,8 @@ class ScenarioError(QdpemError):
         super().__init__(f"{origin} has {count}:\n{lines}")
 
 
-class UnknownNameError(QdpemError):
+class UnknownNameError(QdpemError, errors.UnknownNameError):
     """A name that nothing is registered under, answered with the nearest right one."""
-
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        self.kind, self.name, self.known = kind, name, tuple(sorted(known))
-        near = nearest(name, self.known)
-        hint = f"did you mean {near!r}? " if near else ""
-        super().__init__(f"no {kind} is called {name!r}; {hint}known: {', '.join(self.known)}")
 
 
 class PolicyError(QdpemError):
@@ -53,13 +60,3 @@ class RecordError(QdpemError):
 
 class StudyError(QdpemError):
     """A study, training or command that cannot go on."""
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name most like `name`, or None when nothing is alike.
-
-    >>> nearest("local-minhops", ["local-minhop", "dpem"])
-    'local-minhop'
-    """
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return found[0] if found else None

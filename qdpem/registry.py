@@ -1,24 +1,28 @@
 """Names to factories, by entry points, loaded only when asked for.
 
-qdpem's own policies, forecasters and topologies are registered exactly like a stranger's, in the
-`pyproject.toml` of their package, so no lower room spells the name of an upper one.
+qdpem registers its own policies, forecasters and topologies as any other package does: in `pyproject.toml`.
+So no lower room spells the name of an upper one. `physics.entry_points` reads and loads the entry points.
 """
 
 from __future__ import annotations
 
-import sys
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint
+from types import MappingProxyType
+from typing import Any, Final
 
+from physics import entry_points
 from qdpem.errors import QdpemError, UnknownNameError
 
-KINDS = {
-    "policy": "qdpem.policies",
-    "forecaster": "qdpem.forecasters",
-    "topology": "qdpem.topologies",
-    "physics": "qdpem.physics",
-}
+KINDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "policy": "qdpem.policies",
+        "forecaster": "qdpem.forecasters",
+        "topology": "qdpem.topologies",
+        "physics": "qdpem.physics",
+    }
+)
+"""The group of entry points of each kind of plugin."""
 
 
 def list_names(kind: str) -> list[str]:
@@ -29,7 +33,7 @@ def list_names(kind: str) -> list[str]:
     >>> "local-minhop" in list_names("policy")
     True
     """
-    return sorted(_found(kind))
+    return sorted(_installed(kind))
 
 
 def load(kind: str, name: str) -> Any:
@@ -39,9 +43,9 @@ def load(kind: str, name: str) -> Any:
     """
     point = _named(kind, name)
     try:
-        return point.load()
-    except (ImportError, AttributeError) as error:
-        raise QdpemError(f"the {kind} {name!r} ({point.value}) cannot be loaded: {error}") from error
+        return entry_points.load(f"the {kind}", point)
+    except entry_points.EntryPointError as error:
+        raise QdpemError(str(error)) from error
 
 
 def package_of(kind: str, name: str) -> str:
@@ -56,19 +60,13 @@ def package_of(kind: str, name: str) -> str:
 
 
 def _named(kind: str, name: str) -> EntryPoint:
-    found = _found(kind)
-    if name not in found:
-        raise UnknownNameError(kind, name, found)
-    return found[name]
+    points = _installed(kind)
+    if name not in points:
+        raise UnknownNameError(kind, name, points)
+    return points[name]
 
 
-def _found(kind: str) -> dict[str, EntryPoint]:
+def _installed(kind: str) -> Mapping[str, EntryPoint]:
     if kind not in KINDS:
         raise UnknownNameError("kind of plugin", kind, KINDS)
-    return _installed(KINDS[kind], tuple(sys.path))
-
-
-@cache
-def _installed(group: str, _search: tuple[str, ...]) -> dict[str, EntryPoint]:
-    """Read once for each search path: every reading goes through the files of all packages installed."""
-    return {point.name: point for point in entry_points(group=group)}
+    return entry_points.installed(KINDS[kind])

@@ -1,4 +1,4 @@
-"""A model that names a reference is compared with it on every operation."""
+"""The comparison of a model with the reference that it names, on every operation."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import math
 from collections.abc import Iterator
 from itertools import pairwise, product
 
-from physics.conformance.bench import (
+from physics.conformance.fixtures import (
     LENGTHS_KM,
     LINKS,
     LOSSY,
     MIXED,
     NODES,
     NOISY,
-    Bench,
     Deviation,
+    ModelUnderTest,
+    describe,
     distance,
-    told,
-    verdict,
+    zero_if,
 )
 from physics.interface import PROTOCOLS
 from physics.plugins import load_reference
@@ -25,56 +25,64 @@ from physics.plugins import load_reference
 _UNIFORMS = (0.0, 0.1, 0.25, 0.375, 0.49, 0.5, 0.9)
 
 
-def agreement(bench: Bench) -> Iterator[Deviation]:
-    """Every state, every link, every choice and every probability of both models."""
-    model = load_reference(bench.model)
+def agreement(tested: ModelUnderTest) -> Iterator[Deviation]:
+    """Both models give the same states, links, choices and probabilities."""
+    model = load_reference(tested.model)
     if model is not None:
-        reference = Bench(model, bench.matrices)
+        reference = ModelUnderTest(model, tested.matrices)
         for comparison in (_states, _links, _swaps, _rounds):
-            yield from comparison(bench, reference)
+            yield from comparison(tested, reference)
 
 
-def _states(ours: Bench, theirs: Bench) -> Iterator[Deviation]:
-    made = theirs.performance.made
-    for place in sorted(ours.performance.made.keys() ^ made.keys()):
-        yield math.inf, f"only one of them gave a state: {place}"
-    for place, state in ours.performance.made.items():
-        if place in made:
-            one, other = ours.model.density_matrix(state), theirs.model.density_matrix(made[place])
-            yield distance(one, other), place
-            difference = ours.model.fidelity(state) - theirs.model.fidelity(made[place])
-            yield abs(difference), f"F after {place}"
+def _states(ours: ModelUnderTest, theirs: ModelUnderTest) -> Iterator[Deviation]:
+    expected = theirs.results.states
+    for where in sorted(ours.results.states.keys() ^ expected.keys()):
+        yield math.inf, f"only one of the two models gave a state: {where}"
+    for where, state in ours.results.states.items():
+        if where in expected:
+            our_matrix, their_matrix = (
+                ours.model.density_matrix(state),
+                theirs.model.density_matrix(expected[where]),
+            )
+            yield distance(our_matrix, their_matrix), where
+            difference = ours.model.fidelity(state) - theirs.model.fidelity(expected[where])
+            yield abs(difference), f"F after {where}"
 
 
-def _links(ours: Bench, theirs: Bench) -> Iterator[Deviation]:
+def _links(ours: ModelUnderTest, theirs: ModelUnderTest) -> Iterator[Deviation]:
     for hardware, length_km in product(LINKS, LENGTHS_KM):
-        one, other = ours.model.link(hardware, length_km), theirs.model.link(hardware, length_km)
-        place = f"link, {told(hardware)}, {length_km:g} km"
-        yield abs(one.success_probability - other.success_probability), f"success_probability of {place}"
+        our_link, their_link = ours.model.link(hardware, length_km), theirs.model.link(hardware, length_km)
+        where = f"link, {describe(hardware)}, {length_km:g} km"
+        difference = our_link.success_probability - their_link.success_probability
+        yield abs(difference), f"success_probability of {where}"
         times = [
             (compiled.attempt_period_s, compiled.stored_from_s, compiled.known_s, compiled.modes)
-            for compiled in (one, other)
+            for compiled in (our_link, their_link)
         ]
-        yield verdict(times[0] == times[1]), f"times or modes of {place}"
+        yield zero_if(times[0] == times[1]), f"times or modes of {where}"
 
 
-def _swaps(ours: Bench, theirs: Bench) -> Iterator[Deviation]:
-    for (one, other), node, u in product(pairwise(MIXED), NODES, _UNIFORMS):
-        mine, its = (
-            bench.model.swap(bench.state(one), bench.state(other), node, u) for bench in (ours, theirs)
+def _swaps(ours: ModelUnderTest, theirs: ModelUnderTest) -> Iterator[Deviation]:
+    for (left_name, right_name), node, u in product(pairwise(MIXED), NODES, _UNIFORMS):
+        our_swap, their_swap = (
+            tested.model.swap(tested.state(left_name), tested.state(right_name), node, u)
+            for tested in (ours, theirs)
         )
-        same = (mine.success, mine.outcome) == (its.success, its.outcome)
-        place = f"swap, {one} with {other}, u = {u:g}, {told(node)}"
-        yield verdict(same), f"outcome {mine.outcome}, not {its.outcome}: {place}"
-        if mine.success:
-            yield abs(mine.probability - its.probability), f"probability of outcome {mine.outcome}: {place}"
+        same = (our_swap.success, our_swap.outcome) == (their_swap.success, their_swap.outcome)
+        where = f"swap, {left_name} with {right_name}, u = {u:g}, {describe(node)}"
+        yield zero_if(same), f"outcome {our_swap.outcome}, not {their_swap.outcome}: {where}"
+        if our_swap.success:
+            difference = our_swap.probability - their_swap.probability
+            yield abs(difference), f"probability of outcome {our_swap.outcome}: {where}"
 
 
-def _rounds(ours: Bench, theirs: Bench) -> Iterator[Deviation]:
-    for (one, other), protocol in product(pairwise(MIXED), PROTOCOLS):
-        mine, its = (
-            bench.model.distil(bench.state(one), bench.state(other), NOISY, LOSSY, protocol, 0.0)
-            for bench in (ours, theirs)
+def _rounds(ours: ModelUnderTest, theirs: ModelUnderTest) -> Iterator[Deviation]:
+    for (kept_name, spent_name), protocol in product(pairwise(MIXED), PROTOCOLS):
+        our_round, their_round = (
+            tested.model.distil(
+                tested.state(kept_name), tested.state(spent_name), NOISY, LOSSY, protocol, 0.0
+            )
+            for tested in (ours, theirs)
         )
-        place = f"success probability of distil, {one} by {other}, {protocol}"
-        yield abs(mine.success_probability - its.success_probability), place
+        where = f"success probability of distil, {kept_name} by {spent_name}, {protocol}"
+        yield abs(our_round.success_probability - their_round.success_probability), where

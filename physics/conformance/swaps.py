@@ -1,4 +1,4 @@
-"""Laws of swaps: perfect pairs, Werner pairs, order, and what a uniform draws."""
+"""Laws of swaps: perfect pairs, Werner pairs, associativity, and the outcomes that a uniform draws."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import islice, pairwise, product
 import numpy as np
 
 from physics import states
-from physics.conformance.bench import (
+from physics.conformance.fixtures import (
     BELL,
     DEPOLARISING,
     LOSSY,
@@ -18,12 +18,12 @@ from physics.conformance.bench import (
     NOISY,
     OPTICAL,
     PERFECT,
-    Bench,
     Deviation,
+    ModelUnderTest,
+    describe,
     outcome_weights,
     possible_outcomes,
-    told,
-    verdict,
+    zero_if,
 )
 from physics.hardware import NodeHardware
 
@@ -40,125 +40,136 @@ _DRAWN_PAIRS = (
 _HALVINGS = 33
 
 
-def perfect_pairs(bench: Bench) -> Iterator[Deviation]:
-    """Two Phi+ become a Phi+, whatever outcome is reported."""
+def perfect_pairs(tested: ModelUnderTest) -> Iterator[Deviation]:
+    """Two Phi+ swap to a Phi+ whatever outcome is reported."""
     for node in (PERFECT, OPTICAL, _HALF_BOOSTED):
         for outcome in node.heralded_outcomes:
-            swapped = bench.model.swap(bench.state(BELL), bench.state(BELL), node, 0.0, outcome)
-            place = f"swap, {BELL} with {BELL}, outcome {outcome}, {told(node)}"
-            yield verdict(swapped.success), f"a forced outcome failed: {place}"
-            yield bench.gap(swapped.state, bench.state(BELL)), place
+            swapped = tested.model.swap(tested.state(BELL), tested.state(BELL), node, 0.0, outcome)
+            where = f"swap, {BELL} with {BELL}, outcome {outcome}, {describe(node)}"
+            yield zero_if(swapped.success), f"a forced outcome failed: {where}"
+            yield tested.gap(swapped.state, tested.state(BELL)), where
 
 
-def werner_pairs(bench: Bench) -> Iterator[Deviation]:
+def werner_pairs(tested: ModelUnderTest) -> Iterator[Deviation]:
     """F = F1 F2 + (1-F1)(1-F2)/3 without noise (Duer et al. 1999, Phys. Rev. A 59, 169)."""
-    model = bench.model
-    for one, other in ((0.95, 0.8), (0.7, 0.6), (1.0, 0.9)):
-        left, right = (model.from_density_matrix(states.werner(value)) for value in (one, other))
-        expected = one * other + (1.0 - one) * (1.0 - other) / 3.0
+    model = tested.model
+    for left_fidelity, right_fidelity in ((0.95, 0.8), (0.7, 0.6), (1.0, 0.9)):
+        left = model.from_density_matrix(states.werner(left_fidelity))
+        right = model.from_density_matrix(states.werner(right_fidelity))
+        expected = left_fidelity * right_fidelity + (1.0 - left_fidelity) * (1.0 - right_fidelity) / 3.0
         for outcome in PERFECT.heralded_outcomes:
-            value = model.fidelity(model.swap(left, right, PERFECT, 0.0, outcome).state)
-            place = f"swap, Werner F = {one} with {other}, outcome {outcome}, {told(PERFECT)}"
-            yield abs(value - expected), f"F = {value:.10g}, not {expected:.10g}: {place}"
+            fidelity = model.fidelity(model.swap(left, right, PERFECT, 0.0, outcome).state)
+            pairs = f"Werner F = {left_fidelity} with {right_fidelity}"
+            where = f"swap, {pairs}, outcome {outcome}, {describe(PERFECT)}"
+            yield abs(fidelity - expected), f"F = {fidelity:.10g}, not {expected:.10g}: {where}"
 
 
-def associativity(bench: Bench) -> Iterator[Deviation]:
-    """(a b) c = a (b c); a first correction by frame m turns the second outcome k into k xor m."""
-    swap = bench.model.swap
+def associativity(tested: ModelUnderTest) -> Iterator[Deviation]:
+    """(a b) c = a (b c); a first correction by frame m turns the second outcome k into k xor m.
+
+    Pauli frames compose by the exclusive or of their numbers.
+    """
+    swap = tested.model.swap
     for names in islice(zip(MIXED, MIXED[1:], MIXED[2:], strict=False), 3):
-        a, b, c = (bench.state(name) for name in names)
-        for one, two in product(range(4), range(4)):
-            early = swap(swap(a, b, NOISY, 0.0, one).state, c, LOSSY, 0.0, two).state
-            late = swap(a, swap(b, c, LOSSY, 0.0, one ^ two).state, NOISY, 0.0, one).state
-            place = f"swap, {', '.join(names)}, outcomes {one} and {two}, {told(NOISY)} then {told(LOSSY)}"
-            yield bench.gap(early, late), place
+        a, b, c = (tested.state(name) for name in names)
+        for m, k in product(range(4), range(4)):
+            left_first = swap(swap(a, b, NOISY, 0.0, m).state, c, LOSSY, 0.0, k).state
+            right_first = swap(a, swap(b, c, LOSSY, 0.0, m ^ k).state, NOISY, 0.0, m).state
+            nodes = f"{describe(NOISY)} then {describe(LOSSY)}"
+            where = f"swap, {', '.join(names)}, outcomes {m} and {k}, {nodes}"
+            yield tested.gap(left_first, right_first), where
 
 
-def draws(bench: Bench) -> Iterator[Deviation]:
-    """A drawn swap is the forced one of its outcome, and only heralded outcomes are drawn."""
-    for (one, other), node in product(pairwise(MIXED), NODES):
-        left, right = bench.state(one), bench.state(other)
+def draws(tested: ModelUnderTest) -> Iterator[Deviation]:
+    """A drawn swap equals the forced swap of its outcome, and only heralded outcomes are drawn."""
+    for (left_name, right_name), node in product(pairwise(MIXED), NODES):
+        left, right = tested.state(left_name), tested.state(right_name)
         for u in np.linspace(0.0125, 0.9875, 40).tolist():
-            drawn = bench.model.swap(left, right, node, u)
-            place = f"swap, {one} with {other}, u = {u:g}, {told(node)}"
+            drawn = tested.model.swap(left, right, node, u)
+            where = f"swap, {left_name} with {right_name}, u = {u:g}, {describe(node)}"
             if not drawn.success:
-                right_failure = drawn.outcome == -1 and drawn.state is None
-                yield verdict(right_failure), f"a failed swap has outcome {drawn.outcome}, a state: {place}"
+                failure_is_marked = drawn.outcome == -1 and drawn.state is None
+                yield (
+                    zero_if(failure_is_marked),
+                    f"a failed swap has outcome {drawn.outcome}, a state: {where}",
+                )
                 continue
             heralded = drawn.outcome in node.heralded_outcomes
-            yield verdict(heralded), f"outcome {drawn.outcome}, which is never heralded, was drawn: {place}"
-            forced = bench.model.swap(left, right, node, 0.0, drawn.outcome)
-            yield bench.gap(drawn.state, forced.state), f"outcome {drawn.outcome}, drawn and forced: {place}"
+            yield zero_if(heralded), f"outcome {drawn.outcome}, which is never heralded, was drawn: {where}"
+            forced = tested.model.swap(left, right, node, 0.0, drawn.outcome)
+            yield tested.gap(drawn.state, forced.state), f"outcome {drawn.outcome}, drawn and forced: {where}"
 
 
-def chances(bench: Bench) -> Iterator[Deviation]:
-    """Each outcome's share of u is `swap_success_probability` times Born's rule, in rising order.
+def born_rule(tested: ModelUnderTest) -> Iterator[Deviation]:
+    """Each outcome takes `swap_success_probability` times its Born probability of u, in rising order.
 
-    What Born's rule gives 0 cannot be forced. With noise, all outcomes of a complete measurement share
-    `swap_success_probability`.
+    An outcome of Born probability 0 cannot be forced. With noise, the outcomes of a complete measurement
+    together take `swap_success_probability`.
     """
-    for (one, other), node in product(_DRAWN_PAIRS, _WITHOUT_NOISE):
-        place = f"swap, {one} with {other}, {told(node)}"
-        weights = outcome_weights(bench.matrix(one), bench.matrix(other), node)
-        expected = node.swap_success_probability * np.cumsum(weights)
+    for (left_name, right_name), node in product(_DRAWN_PAIRS, _WITHOUT_NOISE):
+        where = f"swap, {left_name} with {right_name}, {describe(node)}"
+        matrices = tested.matrix(left_name), tested.matrix(right_name)
+        expected = node.swap_success_probability * np.cumsum(outcome_weights(*matrices, node))
         for outcome in range(4):
-            seen = _end_of_share(_reported_up_to(bench, one, other, node, outcome))
-            told_share = f"outcomes up to {outcome} reach to u = {seen:.9g}, not {expected[outcome]:.9g}"
-            yield abs(seen - float(expected[outcome])), f"{told_share}: {place}"
-        for outcome in set(range(4)) - set(possible_outcomes(bench.matrix(one), bench.matrix(other), node)):
-            yield _forced(bench, one, other, node, outcome), f"outcome {outcome}, impossible, forced: {place}"
-    for (one, other), node in product(pairwise(MIXED), (NOISY, LOSSY)):
-        seen = _end_of_share(_reported_up_to(bench, one, other, node, 3))
+            seen = _reported_until(_reported_up_to(tested, left_name, right_name, node, outcome))
+            reach = f"outcomes up to {outcome} reach to u = {seen:.9g}, not {expected[outcome]:.9g}"
+            yield abs(seen - float(expected[outcome])), f"{reach}: {where}"
+        for outcome in set(range(4)) - set(possible_outcomes(*matrices, node)):
+            deviation = _forced(tested, left_name, right_name, node, outcome)
+            yield deviation, f"outcome {outcome}, impossible, forced: {where}"
+    for (left_name, right_name), node in product(pairwise(MIXED), (NOISY, LOSSY)):
+        seen = _reported_until(_reported_up_to(tested, left_name, right_name, node, 3))
         q = node.swap_success_probability
-        place = f"swap, {one} with {other}, {told(node)}"
-        yield abs(seen - q), f"succeeds up to u = {seen:.9g}, not {q:.9g}: {place}"
+        where = f"swap, {left_name} with {right_name}, {describe(node)}"
+        yield abs(seen - q), f"succeeds up to u = {seen:.9g}, not {q:.9g}: {where}"
 
 
-def probabilities(bench: Bench) -> Iterator[Deviation]:
-    """What a swap says of its outcome: `swap_success_probability` times Born's rule, NaN when it failed.
+def reported_probabilities(tested: ModelUnderTest) -> Iterator[Deviation]:
+    """A swap reports `swap_success_probability` times its outcome's Born probability, NaN when it failed.
 
-    With noise, all outcomes of a complete measurement share `swap_success_probability`. Drawn or forced, an
-    outcome is as probable.
+    With noise, the outcomes of a complete measurement together have `swap_success_probability`. An outcome
+    has the same probability drawn as forced.
     """
-    swap = bench.model.swap
-    for (one, other), node in product(_DRAWN_PAIRS, _WITHOUT_NOISE):
-        weights = outcome_weights(bench.matrix(one), bench.matrix(other), node)
-        for outcome in possible_outcomes(bench.matrix(one), bench.matrix(other), node):
-            seen = swap(bench.state(one), bench.state(other), node, 0.0, outcome).probability
+    swap = tested.model.swap
+    for (left_name, right_name), node in product(_DRAWN_PAIRS, _WITHOUT_NOISE):
+        weights = outcome_weights(tested.matrix(left_name), tested.matrix(right_name), node)
+        for outcome in possible_outcomes(tested.matrix(left_name), tested.matrix(right_name), node):
+            seen = swap(tested.state(left_name), tested.state(right_name), node, 0.0, outcome).probability
             expected = node.swap_success_probability * float(weights[outcome])
-            place = f"swap, {one} with {other}, outcome {outcome}, {told(node)}"
-            yield abs(seen - expected), f"probability {seen:.10g}, not {expected:.10g}: {place}"
-    for (one, other), node in product(pairwise(MIXED), (NOISY, LOSSY)):
-        place, left, right = f"swap, {one} with {other}, {told(node)}", bench.state(one), bench.state(other)
+            where = f"swap, {left_name} with {right_name}, outcome {outcome}, {describe(node)}"
+            yield abs(seen - expected), f"probability {seen:.10g}, not {expected:.10g}: {where}"
+    for (left_name, right_name), node in product(pairwise(MIXED), (NOISY, LOSSY)):
+        where = f"swap, {left_name} with {right_name}, {describe(node)}"
+        left, right = tested.state(left_name), tested.state(right_name)
         forced = [swap(left, right, node, 0.0, outcome).probability for outcome in range(4)]
         q = node.swap_success_probability
-        yield abs(sum(forced) - q), f"probabilities sum to {sum(forced):.10g}, not {q:.10g}: {place}"
+        yield abs(sum(forced) - q), f"probabilities sum to {sum(forced):.10g}, not {q:.10g}: {where}"
         for u in (0.05, 0.2, 0.45, 0.7, 0.95):
             drawn = swap(left, right, node, u)
             if drawn.success:
                 difference = abs(drawn.probability - forced[drawn.outcome])
                 yield (
                     difference,
-                    f"outcome {drawn.outcome}, drawn and forced, differs in probability: {place}",
+                    f"outcome {drawn.outcome}, drawn and forced, differs in probability: {where}",
                 )
             else:
-                said = f"a failed swap has probability {drawn.probability!r}, not NaN"
-                yield verdict(math.isnan(drawn.probability)), f"{said}: {place}, u = {u:g}"
+                failed = f"a failed swap has probability {drawn.probability!r}, not NaN"
+                yield zero_if(math.isnan(drawn.probability)), f"{failed}: {where}, u = {u:g}"
 
 
 def _reported_up_to(
-    bench: Bench, one: str, other: str, node: NodeHardware, outcome: int
+    tested: ModelUnderTest, left_name: str, right_name: str, node: NodeHardware, outcome: int
 ) -> Callable[[float], bool]:
-    left, right = bench.state(one), bench.state(other)
+    left, right = tested.state(left_name), tested.state(right_name)
 
     def reported(u: float) -> bool:
-        return 0 <= bench.model.swap(left, right, node, u).outcome <= outcome
+        return 0 <= tested.model.swap(left, right, node, u).outcome <= outcome
 
     return reported
 
 
-def _end_of_share(reported: Callable[[float], bool]) -> float:
-    """Where on [0, 1] it stops being reported, by bisection."""
+def _reported_until(reported: Callable[[float], bool]) -> float:
+    """The u on [0, 1] above which `reported` no longer holds, by bisection."""
     low, high = 0.0, 1.0
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
@@ -166,9 +177,12 @@ def _end_of_share(reported: Callable[[float], bool]) -> float:
     return 0.5 * (low + high)
 
 
-def _forced(bench: Bench, one: str, other: str, node: NodeHardware, outcome: int) -> float:
+def _forced(
+    tested: ModelUnderTest, left_name: str, right_name: str, node: NodeHardware, outcome: int
+) -> float:
+    """0 when the model refuses to force `outcome`."""
     try:
-        bench.model.swap(bench.state(one), bench.state(other), node, 0.0, outcome)
+        tested.model.swap(tested.state(left_name), tested.state(right_name), node, 0.0, outcome)
     except ValueError:
         return 0.0
     return math.inf

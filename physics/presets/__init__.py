@@ -17,7 +17,7 @@ from physics.errors import UnknownNameError
 from physics.presets.platforms import PLATFORMS
 from physics.presets.sourced import Preset
 
-_PRESETS: Final[Mapping[str, Preset]] = MappingProxyType({one.name: one for one in PLATFORMS})
+_PRESETS: Final[Mapping[str, Preset]] = MappingProxyType({platform.name: platform for platform in PLATFORMS})
 
 
 class UnknownPresetError(UnknownNameError):

@@ -1,4 +1,4 @@
-"""Hardware values that say where they come from, and the hardware built from them. Standard library only."""
+"""Hardware values with their sources, and the hardware built from them. Standard library only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STANDINGS: Final[Mapping[Standing, str]] = MappingProxyType(
         "assumed": "nobody's measurement: a neutral value, or a choice of this project",
     }
 )
-"""What the standing of a quoted value means."""
+"""The meaning of each standing."""
 
 _UNITS: Final = (
     ("_db_per_km", "dB/km"),
@@ -41,10 +41,10 @@ _LINKS: Final = (
 
 
 @dataclass(frozen=True)
-class Quoted:
-    """One value: its dotted name with the unit in it, its source and standing, and how it was got.
+class SourcedValue:
+    """One value with its source: the dotted name carries the unit, `note` tells how the value was derived.
 
-    Raises ValueError for a standing that is none of `STANDINGS`, and for an empty name or source.
+    Raises ValueError for a standing that is not in `STANDINGS`, and for an empty name or source.
     """
 
     name: str
@@ -62,9 +62,9 @@ class Quoted:
 
     @property
     def unit(self) -> str:
-        """The unit that the name ends in; empty for a pure number, a word, a yes or no.
+        """The unit at the end of the name; empty for a pure number, a word or a boolean.
 
-        >>> Quoted("fibre.loss_db_per_km", 0.2, "a handbook", "assumed").unit
+        >>> SourcedValue("fibre.loss_db_per_km", 0.2, "a handbook", "assumed").unit
         'dB/km'
         """
         return next((unit for ending, unit in _UNITS if self.name.endswith(ending)), "")
@@ -73,7 +73,7 @@ class Quoted:
     def origin(self) -> str:
         """Standing, source and note in one line.
 
-        >>> Quoted("gate_fidelity", 1.0, "ideal", "assumed").origin
+        >>> SourcedValue("gate_fidelity", 1.0, "ideal", "assumed").origin
         'assumed: ideal'
         """
         return f"{self.standing}: {self.source}" + (f"; {self.note}" if self.note else "")
@@ -81,29 +81,29 @@ class Quoted:
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """Hardware of one platform, each value quoted.
+    """The hardware of one platform, with a source for each value.
 
-    `node_values` and `link_values` name the fields of a `NodeHardware` and of one kind of link, none left
-    to its default ("memory.kind", "fibre.fixed_loss_db"). `results` are what experiments of the platform
-    achieved, for comparison; nothing is built from them. Raises ValueError for a value that the hardware
-    refuses, for one it does not have, for one given twice and for one left out.
+    `node_values` and `link_values` name every field of a `NodeHardware` and of one kind of link, such as
+    "memory.kind" and "fibre.fixed_loss_db". `results` are figures that experiments achieved, for comparison;
+    nothing is built from them. Raises ValueError for a value that the hardware refuses, for an unknown or
+    repeated name and for a missing one.
     """
 
     name: str
     description: str
-    node_values: tuple[Quoted, ...]
-    link_values: tuple[Quoted, ...]
-    results: tuple[Quoted, ...] = ()
+    node_values: tuple[SourcedValue, ...]
+    link_values: tuple[SourcedValue, ...]
+    results: tuple[SourcedValue, ...] = ()
 
     def __post_init__(self) -> None:
         for built, values in ((self.node, self.node_values), (self.link, self.link_values)):
-            given = [quoted.name for quoted in values]
+            names = [sourced.name for sourced in values]
             wrong = sorted(
-                {name for name in given if given.count(name) > 1} | set(given) ^ set(_names(built))
+                {name for name in names if names.count(name) > 1} | set(names) ^ set(_names(built))
             )
             if wrong:
                 raise ValueError(
-                    f"preset {self.name!r} must quote every field once; look at {', '.join(wrong)}"
+                    f"preset {self.name!r} must give every field once; look at {', '.join(wrong)}"
                 )
 
     @property
@@ -123,12 +123,12 @@ class Preset:
         return cast(LinkHardware, _of_kind(_LINKS, fields))
 
 
-def _nested(values: tuple[Quoted, ...]) -> dict[str, Any]:
+def _nested(values: tuple[SourcedValue, ...]) -> dict[str, Any]:
     """Dotted names to tables in tables; no name has more than one dot."""
     tables: dict[str, Any] = {}
-    for quoted in values:
-        table, _, name = quoted.name.rpartition(".")
-        (tables.setdefault(table, {}) if table else tables)[name] = quoted.value
+    for sourced in values:
+        table, _, name = sourced.name.rpartition(".")
+        (tables.setdefault(table, {}) if table else tables)[name] = sourced.value
     return tables
 
 
@@ -136,8 +136,8 @@ def _of_kind(kinds: tuple[Any, ...], fields: Mapping[str, Any]) -> object:
     named = {kind.kind: kind for kind in kinds}
     if fields.get("kind") not in named:
         raise ValueError(f"kind is {fields.get('kind')!r}; it must be one of {', '.join(named)}")
-    made: object = named[fields["kind"]](**fields)
-    return made
+    built: object = named[fields["kind"]](**fields)
+    return built
 
 
 def _names(built: Any) -> Iterator[str]:

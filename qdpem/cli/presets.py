@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from physics.presets.sourced import Preset, Quoted
+    from physics.presets.sourced import Preset, SourcedValue
 
 _NUMBER = 16
 _WIDTH = 110
@@ -62,7 +62,7 @@ def _wrapped(start: str, text: str) -> str:
     return start + textwrap.fill(text, room).replace("\n", "\n" + " " * len(start))
 
 
-def _rows(preset: Preset) -> Iterator[tuple[str, Quoted]]:
+def _rows(preset: Preset) -> Iterator[tuple[str, SourcedValue]]:
     yield from ((f"nodes.hardware.{quoted.name}", quoted) for quoted in preset.node_values)
     yield from ((f"links.hardware.{quoted.name}", quoted) for quoted in preset.link_values)
     yield from ((f"achieved: {quoted.name}", quoted) for quoted in preset.results)
@@ -81,7 +81,7 @@ def _fragment(preset: Preset) -> Iterator[str]:
     yield from _tables("links.hardware", _quotes(preset.link_values))
 
 
-def _quotes(values: Iterable[Quoted]) -> list[tuple[str, object, str]]:
+def _quotes(values: Iterable[SourcedValue]) -> list[tuple[str, object, str]]:
     return [(one.name, one.value, one.origin) for one in values]
 
 

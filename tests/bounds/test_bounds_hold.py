@@ -56,7 +56,7 @@ _LINKS = (
     DirectLink(
         success_probability=0.1, attempt_period_s=0.02, modes=2, fresh_weights=(0.96, 0.02, 0.01, 0.01)
     ),
-    DoubleClickLink(fibre=_FIBRE, station_share=0.3, reset_time_s=0.02),
+    DoubleClickLink(fibre=_FIBRE, station_position=0.3, reset_time_s=0.02),
 )
 _MEMORIES = (DepolarisingMemory(depolarising_s=20.0), RelaxingMemory(relaxation_s=15.0, dephasing_s=8.0))
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physics import states
-from physics.hardware import HERALDED_SHARES, DepolarisingMemory, NodeHardware, RelaxingMemory
+from physics.hardware import HERALDED_FRACTIONS, DepolarisingMemory, NodeHardware, RelaxingMemory
 
 EXACT = 1e-12
 STILL = DepolarisingMemory(depolarising_s=math.inf)
@@ -24,8 +24,8 @@ BELL = np.array([states.bell_state(k) for k in range(4)])
 FRAMES = np.array([np.kron(np.eye(2), states.PAULIS[k]) for k in (0, 3, 1, 2)])
 
 seeds = st.integers(0, 2**32 - 1)
-kinds = st.sampled_from(sorted(HERALDED_SHARES))
-node_of = {kind: NodeHardware(memory=STILL, bell_measurement=kind) for kind in HERALDED_SHARES}
+kinds = st.sampled_from(sorted(HERALDED_FRACTIONS))
+node_of = {kind: NodeHardware(memory=STILL, bell_measurement=kind) for kind in HERALDED_FRACTIONS}
 noisy_nodes = st.builds(
     NodeHardware,
     memory=st.just(STILL),
@@ -51,7 +51,7 @@ def povm(node):
     wrong = np.array([[(i ^ j).bit_count() for j in range(4)] for i in range(4)])
     heard = m ** (2 - wrong) * (1 - m) ** wrong
     elements = node.gate_fidelity * BELL + (1 - node.gate_fidelity) * np.eye(4) / 4
-    shares = np.array(HERALDED_SHARES[node.bell_measurement])
+    shares = np.array(HERALDED_FRACTIONS[node.bell_measurement])
     effects = np.einsum("m,mt,tab->mab", shares, heard, elements)
     return effects, np.eye(4) - effects.sum(axis=0)
 

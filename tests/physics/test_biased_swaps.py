@@ -56,7 +56,7 @@ def test_relaxed_pairs_cost_more_with_linear_optics(model, age_s):
 
 
 def test_a_swap_that_all_but_never_succeeds_is_named(pauli):
-    with pytest.raises(ValueError, match="a swap of this plan all but never succeeds"):
+    with pytest.raises(ValueError, match="a swap of this plan almost never succeeds"):
         relaxed_path(pauli, 30.0, "linear-optics")
 
 

@@ -18,14 +18,14 @@ from physics.interface import NO_ATTEMPTS
 from physics.pauli import PauliModel
 from physics.werner import WernerModel
 
-TOLD = "links do what their hardware says"
+MATCH_HARDWARE = "links match their hardware"
 FALL = "links succeed less often the longer they are"
 STATIONS = "ideal stations herald as photons interfere"
 RATES = "stored pairs first lose F at their memories' rates"
 GROUND = "qubits relax to |0>"
-ODDS = "swaps say the probability of their outcome"
-NOISY_SWAP = "noisy swaps of Werner pairs are their node's"
-NOISY_ROUND = "noisy rounds on Werner pairs are their nodes'"
+REPORTED = "swaps report the probability of their outcome"
+NOISY_SWAP = "noisy swaps of Werner pairs have their node's noise"
+NOISY_ROUND = "noisy rounds on Werner pairs have their nodes' noise"
 CARRIED_OUT = "every operation is carried out"
 OWN_NOISE = "a round's noise stays at its own end"
 
@@ -222,13 +222,17 @@ class Spread(Alone):
     [
         (
             Rosy,
-            {CARRIED_OUT, TOLD, FALL, STATIONS, NOISY_SWAP, NOISY_ROUND, OWN_NOISE},
+            {CARRIED_OUT, MATCH_HARDWARE, FALL, STATIONS, NOISY_SWAP, NOISY_ROUND, OWN_NOISE},
             r"outcome 0, NodeHardware\(gate_fidelity=0\.97.* raised ValueError",
         ),
-        (Growing, {TOLD, FALL, STATIONS}, r"success_probability is 0\.1, not 0\.38\d+: link, SourceLink\("),
-        (Impatient, {TOLD}, r"attempt_period_s is 1e-07, not 0\.0001: link, SourceLink\(.*10 km"),
-        (Telepathic, {TOLD}, r"known_s is 5e-05 at the later end|known_s is 0 at the later end"),
-        (Tireless, {TOLD}, r"F of the fresh pair is 0\.82, not 0\.8: link, DirectLink"),
+        (
+            Growing,
+            {MATCH_HARDWARE, FALL, STATIONS},
+            r"success_probability is 0\.1, not 0\.38\d+: link, SourceLink\(",
+        ),
+        (Impatient, {MATCH_HARDWARE}, r"attempt_period_s is 1e-07, not 0\.0001: link, SourceLink\(.*10 km"),
+        (Telepathic, {MATCH_HARDWARE}, r"known_s is 5e-05 at the later end|known_s is 0 at the later end"),
+        (Tireless, {MATCH_HARDWARE}, r"F of the fresh pair is 0\.82, not 0\.8: link, DirectLink"),
         (StrayLight, {FALL}, r"success_probability goes from 0\.3 to 0\.3: link, DoubleClickLink\("),
         (AllBellStates, {STATIONS}, r"by 1 .*success_probability is .*: link, DoubleClickLink\("),
         (NeverBothBright, {STATIONS}, r"F of the fresh pair is 1, not 0\.9\d+: link, SingleClickLink\("),
@@ -239,7 +243,7 @@ class Spread(Alone):
         (Unital, {GROUND}, r"\|00> has changed: age by 0\.8 s, first no memory, second RelaxingMemory\("),
         (
             Overheralding,
-            {ODDS},
+            {REPORTED},
             r"probability 0\.25, not 0\.125: swap, Phi\+ with Werner F = 0\.8, outcome 0",
         ),
         (WeakSwapGates, {NOISY_SWAP}, r"F = 0\.6\d+, not 0\.7\d+: swap, .*gate_fidelity=0\.97"),

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from physics import entanglement, heralding, links, states
-from physics.batched import PauliBatches
 from physics.density_matrix import DensityMatrixModel
 from physics.hardware import (
     DepolarisingMemory,
@@ -29,10 +28,10 @@ from physics.pauli import PauliModel
 from physics.werner import WernerModel
 
 MEMORY = DepolarisingMemory(depolarising_s=1.0)
+RELAXING = RelaxingMemory(relaxation_s=1.0, dephasing_s=0.8)
 NODE = NodeHardware(memory=MEMORY)
 LAG = Fibre(fixed_loss_db=0.0, loss_db_per_km=0.2)
 PAULI = PauliModel()
-BATCHES = PauliBatches(PAULI)
 MODELS = [PAULI, WernerModel(), DensityMatrixModel()]
 MIXED = np.array([states.random_state(np.random.default_rng(seed)) for seed in range(3)])
 TABLES = np.array([PAULI.from_density_matrix(matrix) for matrix in MIXED])
@@ -102,7 +101,7 @@ def test_what_decays_slowly_decays_rightly_in_a_huge_time():
 def test_huge_times_in_a_batch_are_those_of_single_pairs():
     relaxing = RelaxingMemory(relaxation_s=1e-6, dephasing_s=1e-6, coherence_attempts=1e-6)
     durations, counts = [0.0, 1e305, 0.5e-6], ([1e305, 0.0, 1e-7], 1e308)
-    aged = BATCHES.age_many(TABLES, relaxing, MEMORY, durations, counts)
+    aged = PAULI.age_many(TABLES, relaxing, MEMORY, durations, counts)
     for pair in range(3):
         attempts = counts[0][pair], counts[1]
         alone = PAULI.age(TABLES[pair], relaxing, MEMORY, durations[pair], attempts)
@@ -173,7 +172,7 @@ class UnhashableMemory:
     "memory", ["depolarising", None, 1.0, Fibre(), SourceLink(), DepolarisingMemory, UnhashableMemory()]
 )
 def test_what_is_no_memory_is_refused(memory):
-    allowed = "a memory: hashable, and of a `kind` (one that keeps all has inf seconds)"
+    allowed = "a memory: hashable, with a `kind` (a memory without decay has inf seconds)"
     with pytest.raises(ValueError, match=named("memory", memory, allowed)):
         NodeHardware(memory=memory)
 
@@ -207,29 +206,23 @@ def test_attempts_of_a_batch_are_two(attempts):
     """A third entry was dropped, and a lone one an IndexError."""
     expected = f"^{re.escape(f'attempts are {attempts!r}; they must be two, one an end')}"
     with pytest.raises(ValueError, match=expected):
-        BATCHES.age_many(TABLES, MEMORY, MEMORY, 1.0, attempts)
+        PAULI.age_many(TABLES, MEMORY, MEMORY, 1.0, attempts)
 
 
 def test_density_matrices_are_no_batch_of_tables():
     with pytest.raises(ValueError, match=r"^states are complex; they must be real, \(n, 4, 4\)"):
-        BATCHES.age_many(MIXED, MEMORY, MEMORY, 1.0)
-    with pytest.raises(ValueError, match=r"^right are complex; they must be real, \(n, 4, 4\)"):
-        BATCHES.swap_many(TABLES, MIXED, NODE, 0.5)
+        PAULI.age_many(MIXED, MEMORY, MEMORY, 1.0)
+    with pytest.raises(ValueError, match=r"^states are complex; they must be real, \(n, 4, 4\)"):
+        PAULI.fidelity_many(MIXED)
 
 
 def test_every_array_of_a_batch_is_read_only():
-    swapped = BATCHES.swap_many(TABLES, TABLES, NODE, 0.5)
-    forced = BATCHES.swap_many(TABLES, TABLES, NODE, 0.5, np.array([0, 1, 2]))
-    arrays = [BATCHES.fidelity_many(TABLES), BATCHES.age_many(TABLES, MEMORY, None, 1.0)]
-    for result in (swapped, forced, BATCHES.distil_many(TABLES, TABLES, NODE, NODE, "bbpssw", 0.1)):
-        arrays += vars(result).values()
-    assert [array.flags.writeable for array in arrays] == [False] * 11
-
-
-def test_the_outcomes_given_are_left_writable():
-    given = np.array([0, 1, 2])
-    assert not BATCHES.swap_many(TABLES, TABLES, NODE, 0.5, given).outcome.flags.writeable
-    assert given.flags.writeable
+    arrays = [
+        PAULI.fidelity_many(TABLES),
+        PAULI.age_many(TABLES, MEMORY, None, 1.0),
+        PAULI.age_many(TABLES, RELAXING, None, 1.0),
+    ]
+    assert [array.flags.writeable for array in arrays] == [False] * 3
 
 
 @pytest.mark.parametrize("outcome", [1.0, True, False, np.float64(2.0), np.True_, 0j, "1"])
@@ -239,8 +232,6 @@ def test_an_outcome_is_an_integer(outcome):
         pair = model.from_density_matrix(states.werner(0.9))
         with pytest.raises(ValueError, match=named("outcome", outcome, right)):
             model.swap(pair, pair, NODE, 0.0, outcome)
-    with pytest.raises(ValueError, match=f"^outcome of pair 0 is .*; it must be {re.escape(right)}$"):
-        BATCHES.swap_many(TABLES[:1], TABLES[:1], NODE, 0.0, [outcome])
 
 
 @pytest.mark.parametrize("kind", [int, np.int64, np.uint8])

@@ -97,7 +97,7 @@ def simulated(ends_at, *, bins, dark, resolving, phases=NO_PHASE):
 
 def arms_of(hardware, length_km):
     whole_db = hardware.fibre.fixed_loss_db + hardware.fibre.loss_db_per_km * length_km
-    shares = hardware.station_share, 1.0 - hardware.station_share
+    shares = hardware.station_position, 1.0 - hardware.station_position
     return [hardware.emission_efficiency * 10 ** (-share * whole_db / 10) for share in shares]
 
 
@@ -136,7 +136,7 @@ stations = {
     ),
     "emission_efficiency": large_shares,
     "visibility": shares,
-    "station_share": shares,
+    "station_position": shares,
 }
 double_click_links = st.builds(DoubleClickLink, rounds=st.sampled_from([1, 2]), **stations)
 single_click_links = st.builds(
@@ -181,8 +181,8 @@ def test_heralds_are_states_and_probabilities(hardware, length_km):
 @given(hardware=double_click_links | single_click_links, length_km=lengths_km)
 def test_exchanging_the_ends_moves_the_correction(hardware, length_km):
     """The second end is corrected by X: seen from the other side the same pair has X on both its qubits."""
-    turned = replace(hardware, station_share=1.0 - hardware.station_share)
-    assume(1.0 - turned.station_share == hardware.station_share)
+    turned = replace(hardware, station_position=1.0 - hardware.station_position)
+    assume(1.0 - turned.station_position == hardware.station_position)
     one, other = (links.compile_link(link, length_km) for link in (hardware, turned))
     assert other.success_probability == pytest.approx(one.success_probability, rel=1e-12)
     both_flipped = np.fliplr(np.eye(4))

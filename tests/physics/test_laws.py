@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physics import states
-from physics.hardware import HERALDED_SHARES, DepolarisingMemory, NodeHardware, RelaxingMemory
+from physics.hardware import HERALDED_FRACTIONS, DepolarisingMemory, NodeHardware, RelaxingMemory
 from physics.interface import PROTOCOLS
 
 EXACT = 1e-12
@@ -48,7 +48,7 @@ nodes = st.builds(
     memory=depolarising,
     gate_fidelity=noises,
     readout_fidelity=noises,
-    bell_measurement=st.sampled_from(sorted(HERALDED_SHARES)),
+    bell_measurement=st.sampled_from(sorted(HERALDED_FRACTIONS)),
 )
 
 

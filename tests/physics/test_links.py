@@ -28,8 +28,8 @@ from physics.hardware import (
 SPOOL = Fibre(fixed_loss_db=0.0, loss_db_per_km=0.2)
 NOISY = Detector(efficiency=0.8, dark_count_rate_hz=100.0, window_s=1e-5)
 STATIONS = (
-    DoubleClickLink(detector=NOISY, visibility=0.9, station_share=0.3, modes=3),
-    SingleClickLink(bright_population=0.1, detector=NOISY, phase_deviation_rad=0.3, station_share=0.3),
+    DoubleClickLink(detector=NOISY, visibility=0.9, station_position=0.3, modes=3),
+    SingleClickLink(bright_population=0.1, detector=NOISY, phase_deviation_rad=0.3, station_position=0.3),
 )
 KINDS = (
     DirectLink(success_probability=0.1, attempt_period_s=1e-3, fresh_weights=(0.7, 0.2, 0.06, 0.04)),
@@ -149,7 +149,7 @@ def test_negotiation_is_no_part_of_an_attempt():
 )
 def test_the_end_nearer_to_the_station_emits_later(rounds, period_us, known_us):
     """20 us and 80 us of arms, reset 5 us: photons meet at 85 us, and clicks travel back as they came."""
-    hardware = DoubleClickLink(station_share=0.2, reset_time_s=5e-6, rounds=rounds)
+    hardware = DoubleClickLink(station_position=0.2, reset_time_s=5e-6, rounds=rounds)
     compiled = links.compile_link(hardware, 20.0)
     assert compiled.stored_from_s == pytest.approx((65e-6, 5e-6), rel=1e-12)
     assert compiled.known_s == pytest.approx([time * 1e-6 for time in known_us], rel=1e-12)
@@ -159,7 +159,7 @@ def test_the_end_nearer_to_the_station_emits_later(rounds, period_us, known_us):
 @given(share=st.floats(0.0, 1.0), length_km=st.floats(0.0, 200.0), rounds=st.sampled_from([1, 2]))
 def test_both_ends_know_by_the_end_of_the_period(share, length_km, rounds):
     """And none before its photon could reach the station and word come back."""
-    hardware = DoubleClickLink(station_share=share, reset_time_s=1e-6, rounds=rounds)
+    hardware = DoubleClickLink(station_position=share, reset_time_s=1e-6, rounds=rounds)
     compiled = links.compile_link(hardware, length_km)
     assert max(compiled.known_s) == pytest.approx(compiled.attempt_period_s, rel=1e-12)
     for end, part in enumerate((share, 1.0 - share)):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from physics import states
 from physics.density_matrix import DensityMatrixModel
-from physics.hardware import HERALDED_SHARES, DepolarisingMemory, NodeHardware, RelaxingMemory, SourceLink
+from physics.hardware import HERALDED_FRACTIONS, DepolarisingMemory, NodeHardware, RelaxingMemory, SourceLink
 from physics.interface import PROTOCOLS
 from physics.pauli import PauliModel
 
@@ -25,7 +25,7 @@ seeds = st.integers(0, 2**32 - 1)
 uniforms = st.floats(0.0, 1.0, exclude_max=True)
 lifetimes = st.floats(1e-3, 1e3)
 wears = st.just(math.inf) | st.floats(1.0, 1e4)
-measurements = st.sampled_from(sorted(HERALDED_SHARES))
+measurements = st.sampled_from(sorted(HERALDED_FRACTIONS))
 protocols = st.sampled_from(PROTOCOLS)
 # From far below a memory's rounding to far beyond its life, with both ends of the scale drawn often.
 durations = st.just(0.0) | st.floats(1e-15, 1e-9) | st.floats(1e-6, 100.0) | st.floats(1e4, 1e12)

@@ -63,7 +63,7 @@ def strangers(monkeypatch):
         for name, factory in OFFERED.items()
     }
     points["nameless"] = EntryPoint("nameless", "strangers:PauliModel", plugins.GROUP)
-    monkeypatch.setattr(plugins, "_found", lambda: points)
+    monkeypatch.setattr(plugins, "_installed", lambda: points)
 
 
 def test_names_and_models():

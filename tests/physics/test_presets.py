@@ -18,7 +18,7 @@ from physics.hardware import (
     SingleClickLink,
     SourceLink,
 )
-from physics.presets.sourced import STANDINGS, Preset, Quoted
+from physics.presets.sourced import STANDINGS, Preset, SourcedValue
 
 NO_LOSS = Fibre(fixed_loss_db=0.0, loss_db_per_km=0.0)
 
@@ -158,14 +158,14 @@ def test_a_preset_must_quote_every_field_once():
 
     assert made(good.node_values).node == good.node
     missing = tuple(one for one in good.node_values if one.name != "gate_fidelity")
-    with pytest.raises(ValueError, match="'mine' must quote every field once; look at gate_fidelity"):
+    with pytest.raises(ValueError, match="'mine' must give every field once; look at gate_fidelity"):
         made(missing)
     with pytest.raises(ValueError, match="look at readout_fidelity"):
-        made((*good.node_values, Quoted("readout_fidelity", 0.9, "somebody 2020", "checked")))
+        made((*good.node_values, SourcedValue("readout_fidelity", 0.9, "somebody 2020", "checked")))
     with pytest.raises(ValueError, match="standing is 'certain'; it must be one of checked, reported"):
-        Quoted("gate_fidelity", 1.0, "somebody 2020", "certain")
+        SourcedValue("gate_fidelity", 1.0, "somebody 2020", "certain")
     with pytest.raises(ValueError, match="source is ''; it must not be empty"):
-        Quoted("gate_fidelity", 1.0, "", "checked")
-    odd = (*missing, Quoted("memory.kind", "magic", "somebody 2020", "checked"))
+        SourcedValue("gate_fidelity", 1.0, "", "checked")
+    odd = (*missing, SourcedValue("memory.kind", "magic", "somebody 2020", "checked"))
     with pytest.raises(ValueError, match="kind is 'magic'; it must be one of depolarising, relaxing"):
         made(odd)

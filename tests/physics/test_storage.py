@@ -48,7 +48,7 @@ def one_qubit_map(memory, *, second, duration_s, attempts):
         table[(0, pauli) if second else (pauli, 0)] = 1.0
         storage = compile_storage(*((None, memory) if second else (memory, None)))
         counts = (0.0, attempts) if second else (attempts, 0.0)
-        aged = storage.after_all(table, duration_s, counts)
+        aged = storage.after_attempts(table, duration_s, counts)
         columns.append(aged[0] if second else aged[:, 0])
     return np.array(columns).T
 

@@ -29,6 +29,23 @@ def test_weight_is_that_of_the_werner_state(fidelity):
     assert np.allclose(states.werner(fidelity), mixture, atol=1e-14)
 
 
+@given(fidelity=fidelities)
+def test_the_unchecked_formulas_are_the_checked_ones_bit_for_bit(fidelity):
+    weight = werner_figures.werner_weight(fidelity)
+    assert werner_figures.werner_weight_unchecked(fidelity) == weight
+    assert werner_figures.fidelity_from_weight_unchecked(weight) == werner_figures.fidelity_from_weight(
+        weight
+    )
+
+
+@given(fidelity=fidelities)
+def test_the_twirled_weight_is_that_of_the_same_fidelity(fidelity):
+    _, xx, yy, zz = np.diag(states.pauli_table(states.bell_diagonal((fidelity, 1.0 - fidelity, 0.0, 0.0))))
+    assert werner_figures.twirled_weight(xx, yy, zz) == pytest.approx(
+        werner_figures.werner_weight(fidelity), abs=1e-14
+    )
+
+
 @pytest.mark.parametrize(("fidelity", "fraction"), [(0.95, 0.578315), (0.9, 0.293281), (1.0, 1.0)])
 def test_key_fraction_values(fidelity, fraction):
     """r = 1 - 2 h(2(1-F)/3), evaluated by hand to six digits."""

@@ -28,7 +28,7 @@ NEEDED = {
 STATION_FIELDS = [
     ("emission_efficiency", -0.1, PROBABILITY),
     ("visibility", 1.1, PROBABILITY),
-    ("station_share", math.nan, PROBABILITY),
+    ("station_position", math.nan, PROBABILITY),
     ("reset_time_s", -1e-6, TIME),
     ("modes", 0, MODES),
     ("visibility", "1", NUMBER),

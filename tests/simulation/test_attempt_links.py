@@ -58,8 +58,9 @@ DELIVERED = REQUEST_OUTCOMES.index("delivered")
 EMISSION, GRANTED = CLAIM_KINDS.index("emission"), CLAIM_OUTCOMES.index("granted")
 KINDS = {
     "midpoint-source": "kind = 'midpoint-source', pair_probability = 0.4, reset_time_s = 3e-5",
-    "double-click": "kind = 'double-click', rounds = 2, station_share = 0.2, reset_time_s = 3e-5",
-    "single-click": "kind = 'single-click', bright_population = 0.2, station_share = 0.9, visibility = 0.95",
+    "double-click": "kind = 'double-click', rounds = 2, station_position = 0.2, reset_time_s = 3e-5",
+    "single-click": "kind = 'single-click', bright_population = 0.2, station_position = 0.9,"
+    " visibility = 0.95",
     "direct": "kind = 'direct', success_probability = 0.2, attempt_period_s = 3e-4,"
     " fresh_weights = [0.9, 0.05, 0.03, 0.02]",
 }

@@ -116,7 +116,7 @@ _LINKS = st.builds(
                 modes=2,
                 fresh_weights=(0.97, 0.01, 0.01, 0.01),
             ),
-            DoubleClickLink(fibre=_FIBRE, station_share=0.2, reset_time_s=4e-3),
+            DoubleClickLink(fibre=_FIBRE, station_position=0.2, reset_time_s=4e-3),
         )
     ),
     slotted=st.booleans(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -142,12 +143,38 @@ def _distinct_ends(tables):
     return {len(times) for times in ends.values()}
 
 
+class _FasterMemories(PauliModel):
+    """A plugin with memories of its own; counts the batches it is asked for."""
+
+    batches = 0
+
+    def decay_of(self, memory):
+        decay = super().decay_of(memory)
+        return replace(decay, per_second=decay.per_second * [1.0, 1.5, 1.5, 0.5])
+
+    def age_many(self, *arguments):
+        self.batches += 1
+        return super().age_many(*arguments)
+
+
+class _Ageless(PauliModel):
+    """A plugin whose single storage the inherited batches would ignore."""
+
+    def age(self, state, *storage):
+        return state
+
+    def fidelity_many(self, states):
+        raise AssertionError("batches do not apply to this model")
+
+
+@pytest.mark.parametrize("model", [PauliModel, _FasterMemories, _Ageless])
 @pytest.mark.parametrize("count", [3, 20])
-def test_many_pairs_are_looked_at_as_one_by_one(line, count):
+def test_many_pairs_are_looked_at_as_one_by_one(line, model, count):
     """Pairs of several ages, some of this very moment; neither way touches them."""
     scenario = line(nodes=3, depolarising_s=2.0)
-    network = build_network(scenario, PauliModel(), seed=1)
-    ledger = Ledger(network, PauliModel(), [].append)
+    physics = model()
+    network = build_network(scenario, physics, seed=1)
+    ledger = Ledger(network, physics, [].append)
     pairs = [
         ledger.birth(0, sender=0, ends=(0, 1), now_s=0.1 * number, allocation=0) for number in range(count)
     ]
@@ -155,3 +182,12 @@ def test_many_pairs_are_looked_at_as_one_by_one(line, count):
     states = [pair.state for pair in pairs]
     assert ledger.fidelities(pairs, now_s) == [ledger.fidelity(pair, now_s) for pair in pairs]
     assert all(pair.state is state for pair, state in zip(pairs, states, strict=True))
+
+
+def test_a_derived_model_keeps_its_batches(line):
+    physics = _FasterMemories()
+    network = build_network(line(nodes=3, depolarising_s=2.0), physics, seed=1)
+    ledger = Ledger(network, physics, [].append)
+    pairs = [ledger.birth(0, sender=0, ends=(0, 1), now_s=0.0, allocation=0) for _ in range(20)]
+    ledger.fidelities(pairs, 0.5)
+    assert physics.batches == 1

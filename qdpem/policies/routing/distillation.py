@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from physics.plans import Rounds, one_number
+from physics.plans import Rounds, compact_rounds
 from qdpem.network.path_estimates import MAX_ROUNDS
 from qdpem.policies.routing.delay_model import Floats, PathFeatures, Waits
 
@@ -58,12 +58,12 @@ def add_rounds(loaded: LoadedPath, fidelity: Callable[[Rounds], float]) -> Itera
     each = (0,) * loaded.hops
     yield each
     while min(each) < MAX_ROUNDS:
-        reached, taken = fidelity(one_number(each)), float(loaded.need(each).sum())
+        reached, taken = fidelity(compact_rounds(each)), float(loaded.need(each).sum())
         ranked = []
         for hop in range(loaded.hops):
             if each[hop] < MAX_ROUNDS:
                 more = _changed(each, hop, 1)
-                gain = (fidelity(one_number(more)) - reached) / (float(loaded.need(more).sum()) - taken)
+                gain = (fidelity(compact_rounds(more)) - reached) / (float(loaded.need(more).sum()) - taken)
                 ranked.append((-round(gain, _ALIKE_DIGITS), loaded.finish_s(more), more))
         each = min(ranked)[2]
         yield each

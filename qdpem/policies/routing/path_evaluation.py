@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from physics.plans import Plan, Rounds, one_number
+from physics.plans import Plan, Rounds, compact_rounds
 from qdpem.network.path_estimates import MAX_ROUNDS
 from qdpem.network.routing import Path
 from qdpem.policies.routing.delay_model import Backlog, Floats, PathFeatures, path_features
@@ -110,7 +110,7 @@ class PathEvaluator:
 
             def meets(each: tuple[int, ...], fraction: float = fraction) -> bool:
                 age_s = fraction * loaded.finish_s(each)
-                return fidelity(loaded.path, rounds=one_number(each), age_s=age_s) >= target_fidelity
+                return fidelity(loaded.path, rounds=compact_rounds(each), age_s=age_s) >= target_fidelity
 
             for each in add_rounds(loaded, lambda rounds: fidelity(loaded.path, rounds=rounds)):
                 if meets(each):
@@ -118,7 +118,7 @@ class PathEvaluator:
                     minimum = remove_surplus(loaded, each, meets) if fraction else each
                     return Fit(
                         path=loaded.path,
-                        rounds=one_number(minimum),
+                        rounds=compact_rounds(minimum),
                         finish_s=loaded.finish_s(minimum),
                         need=loaded.need(minimum),
                     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from physics.plans import Rounds, one_number
+from physics.plans import Rounds, compact_rounds
 from qdpem.network.routing import Path
 from qdpem.policy.interface import Allocation
 from qdpem.simulation.execution.link_generation import LinkGeneration
@@ -59,6 +59,6 @@ def _stretches(nodes: tuple[int, ...], hops: list[LinkGeneration]) -> list[tuple
             if position > first:
                 made = hops[first:position]
                 path = Path(nodes[first : position + 1], tuple(hop.link for hop in made), 0.0, 0.0)
-                stretches.append((path, one_number(tuple(hop.rounds for hop in made))))
+                stretches.append((path, compact_rounds(tuple(hop.rounds for hop in made))))
             first = position + 1
     return stretches

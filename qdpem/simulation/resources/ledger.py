@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from physics.batched import PauliBatches
+from physics.batched import batched
 from physics.interface import PhysicsModel, State
-from physics.pauli import PauliModel
 from qdpem.draws.herald_timing import FreshPairs
 from qdpem.events.recorder import Row
 from qdpem.events.tables import PAIR_OUTCOMES
@@ -79,7 +78,7 @@ class Ledger:
         self._append = append
         self._memory = [hardware.memory for hardware in network.hardware]
         alike = len(set(self._memory)) == 1
-        self._batches = PauliBatches(physics) if alike and type(physics) is PauliModel else None
+        self._batched = batched(physics) if alike else None
         self.fresh_pairs = FreshPairs(network, physics)
         self.live: dict[int, Pair] = {}
         self.born = 0
@@ -107,13 +106,13 @@ class Ledger:
 
     def fidelities(self, pairs: Sequence[Pair], now_s: float) -> list[float]:
         """The true fidelity of each at `now_s`, at once where the model can and all memories are alike."""
-        if self._batches is None or len(pairs) < _MIN_BATCH:
+        if self._batched is None or len(pairs) < _MIN_BATCH:
             return [self.fidelity(pair, now_s) for pair in pairs]
         memory = self._memory[0]
         waited_s = np.maximum(now_s - np.array([pair.stamp_s for pair in pairs]), 0.0)
-        aged = self._batches.age_many(np.array([pair.state for pair in pairs]), memory, memory, waited_s)
-        found: list[float] = self._batches.fidelity_many(aged).tolist()
-        return found
+        aged = self._batched.age_many([pair.state for pair in pairs], memory, memory, waited_s)
+        fidelities: list[float] = self._batched.fidelity_many(aged).tolist()
+        return fidelities
 
     def swap(self, left: Pair, right: Pair, *, now_s: float, u: float, allocation: int) -> Pair | None:
         """Swap at the node where `left` ends and `right` begins; None when the measurement failed."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from physics.plans import one_number
+from physics.plans import compact_rounds
 from qdpem.policies.routing.delay_model import Backlog, path_features
 from qdpem.policies.routing.distillation import LoadedPath, add_rounds, remove_surplus
 from qdpem.policies.routing.path_evaluation import PathEvaluator
@@ -48,7 +48,9 @@ def test_no_round_of_what_is_left_can_be_spared(
 ) -> None:
     context, way = chain(made_context, seed)
     estimates = context.estimates
-    believed = {each: estimates.fidelity(way.path, rounds=one_number(each), age_s=age_s) for each in PLANS}
+    believed = {
+        each: estimates.fidelity(way.path, rounds=compact_rounds(each), age_s=age_s) for each in PLANS
+    }
     rounds = next((one for one in range(3) if believed[(one,) * 4] >= target), None)
     if rounds is None:
         return
@@ -90,7 +92,7 @@ def test_each_round_added_gains_most_for_its_pairs(seed: int, made_context: Buil
     for before, after in pairwise(plans):
         assert before in fewer(after)
         gains = {
-            each: (fidelity(each) - fidelity(one_number(before)))
+            each: (fidelity(each) - fidelity(compact_rounds(before)))
             / (way.need(each).sum() - way.need(before).sum())
             for each in PLANS
             if before in fewer(each)
@@ -131,7 +133,7 @@ def test_a_way_is_purified_for_the_wait_that_is_believed_and_no_more(
 
     def meets(each: tuple[int, ...]) -> bool:
         age_s = storage_fraction * way.finish_s(each)
-        return estimates.fidelity(way.path, rounds=one_number(each), age_s=age_s) >= target
+        return estimates.fidelity(way.path, rounds=compact_rounds(each), age_s=age_s) >= target
 
     found = PathEvaluator(context, storage_fraction=storage_fraction).with_distillation(
         way.path.nodes, load, target_fidelity=target
@@ -146,5 +148,5 @@ def test_a_way_is_purified_for_the_wait_that_is_believed_and_no_more(
         assert storage_fraction == 0.0 or not any(map(meets, fewer(each)))
     else:
         # No plan on the way there bears the wait: this one is for pairs that do not wait.
-        assert estimates.fidelity(way.path, rounds=one_number(each)) >= target
+        assert estimates.fidelity(way.path, rounds=compact_rounds(each)) >= target
         assert not meets((2, 2, 2, 2))

@@ -1,1 +1,1 @@
-"""A physics model for qdpem: depolarising memories made to err in Z more often than in X and Y."""
+"""A physics model for qdpem: depolarising memories that err in Z more often than in X and Y."""

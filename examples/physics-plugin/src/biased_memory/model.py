@@ -1,4 +1,4 @@
-"""The fast model: the default one, with other numbers for what a depolarising memory does."""
+"""The fast model: the default one with other decay rates for depolarising memories."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from physics.storage import Decay
 class BiasedMemoryModel(PauliModel):
     """Depolarising memories keep their rate of errors, but Z errors are `bias` times as likely as X and Y.
 
-    A depolarising memory of lifetime T errs at the rate gamma = 3/(4T), a third of it each in X, Y and Z.
-    Here Z has the share bias/(1 + bias) of gamma, X and Y have half of the rest. A Pauli's expectation value
+    A depolarising memory of lifetime T errs at the rate gamma = 3/(4T), a third each in X, Y and Z. Here Z
+    has the fraction bias/(1 + bias) of gamma, and X and Y share the rest equally. A Pauli's expectation value
     decays at twice the rates of the two Paulis that anticommute with it:
 
         X, Y:  2 gamma (1/2 + bias)/(1 + bias)        Z:  2 gamma/(1 + bias)
 
-    Entangling attempts wear the memory with the same bias. Other memories are as they were.
+    Errors by entangling attempts have the same bias. Other memories are those of the default model.
 
     >>> from physics import states
     >>> model = BiasedMemoryModel(BiasParameters(bias=100.0))
@@ -40,13 +40,13 @@ class BiasedMemoryModel(PauliModel):
         self.parameters = parameters
 
     def decay_of(self, memory: Memory | None) -> Decay:
-        """What `memory` does to one stored qubit."""
+        """The decay of one qubit stored in `memory`."""
         unbiased = super().decay_of(memory)
         if not isinstance(memory, DepolarisingMemory):
             return unbiased
         bias = self.parameters.bias
-        flipped, turned = 1.5 * (0.5 + bias) / (1.0 + bias), 1.5 / (1.0 + bias)
-        fraction = np.array([1.0, flipped, flipped, turned])
+        xy_factor, z_factor = 1.5 * (0.5 + bias) / (1.0 + bias), 1.5 / (1.0 + bias)
+        factors = np.array([1.0, xy_factor, xy_factor, z_factor])
         return replace(
-            unbiased, per_second=unbiased.per_second * fraction, per_attempt=unbiased.per_attempt * fraction
+            unbiased, per_second=unbiased.per_second * factors, per_attempt=unbiased.per_attempt * factors
         )

@@ -1,4 +1,4 @@
-"""What the model and its reference take from the scenario."""
+"""The scenario's parameters of the model and its reference."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class BiasParameters:
-    """`bias` = rate of Z errors / (rate of X errors + rate of Y errors); 1/2 has no bias.
+    """`bias` = rate of Z errors / (rate of X errors + rate of Y errors); 1/2 is no bias.
 
-    Tuckett, Bartlett and Flammia 2018, Phys. Rev. Lett. 120, 050505, whose example of a realistic bias is 10.
-    X and Y are equally likely.
+    Tuckett, Bartlett and Flammia 2018, Phys. Rev. Lett. 120, 050505, who give 10 as a realistic bias.
+    X and Y errors are equally likely.
     """
 
     bias: float = 10.0

@@ -1,4 +1,4 @@
-"""The slow model that the fast one is held to: every kind of error carried out by Kraus operators."""
+"""The slow model that the fast one must equal: every kind of error carried out by Kraus operators."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from physics.sampling import check_attempts, check_duration
 
 
 class BiasedMemoryReference(DensityMatrixModel):
-    """QuTiP density matrices; X, Y and Z errors happen one after the other, each at its own rate.
+    """QuTiP density matrices; X, Y and Z errors act one after the other, each at its own rate.
 
-    An error P that happens at the rate r has flipped the state after t with probability
-    p = (1 - e^(-2 r t))/2: an odd number of times. Its Kraus operators are sqrt(1-p) I and sqrt(p) P.
+    An error P of rate r has acted an odd number of times after t with probability p = (1 - e^(-2 r t))/2. The
+    Kraus operators are sqrt(1-p) I and sqrt(p) P.
     """
 
     name = "biased-reference"
@@ -48,11 +48,11 @@ class BiasedMemoryReference(DensityMatrixModel):
             return [channels.memory_kraus(memory, duration_s=duration_s, attempts=attempts)]
         lifetimes = duration_s / memory.depolarising_s + attempts / memory.coherence_attempts
         errors = 0.75 * lifetimes
-        of_z = self.parameters.bias / (1.0 + self.parameters.bias)
-        of_x = of_y = 0.5 / (1.0 + self.parameters.bias)
+        z_fraction = self.parameters.bias / (1.0 + self.parameters.bias)
+        x_fraction = y_fraction = 0.5 / (1.0 + self.parameters.bias)
         return [
             _flip(pauli, errors * fraction)
-            for pauli, fraction in zip(channels.PAULIS[1:], (of_x, of_y, of_z), strict=True)
+            for pauli, fraction in zip(channels.PAULIS[1:], (x_fraction, y_fraction, z_fraction), strict=True)
         ]
 
 
