@@ -9,6 +9,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from qdpem.errors import nearest
+from qdpem.scenario.words import Word
 
 _SHOWN = 60
 _SCALARS = {float: "a number", int: "a whole number", str: "text in quotes", bool: "true or false"}
@@ -31,7 +32,8 @@ def shown(value: Any) -> str:
 def described(hint: Any) -> str:
     """What a value of the type `hint` looks like in a file.
 
-    >>> described(float | None), described(Literal["local", "central"])
+    >>> from qdpem.scenario.words import Control
+    >>> described(float | None), described(Control)
     ('a number', "'local' or 'central'")
     """
     parts = []
@@ -39,8 +41,8 @@ def described(hint: Any) -> str:
         if is_dataclass(member):
             required = [item.name for item in fields(member) if _default(item) is MISSING]
             parts.append(f"a table with {', '.join(required)}" if required else "a table")
-        elif get_origin(member) is Literal:
-            parts.extend(repr(value) for value in get_args(member))
+        elif allowed := options(member):
+            parts.extend(map(repr, allowed))
         else:
             origin = get_origin(member) or member
             parts.append(_SCALARS.get(origin, "a list" if origin in (tuple, list) else "a table"))
@@ -55,6 +57,17 @@ def members(hint: Any) -> list[Any]:
     if origin in (Union, types.UnionType):
         return [member for part in get_args(hint) for member in members(part)]
     return [] if hint is type(None) else [hint]
+
+
+def options(hint: Any) -> list[Any]:
+    """The values that a hint lists: those of a `Literal`, or the words of an enumeration."""
+    listed: list[Any] = []
+    for member in members(hint):
+        if get_origin(member) is Literal:
+            listed.extend(get_args(member))
+        elif isinstance(member, type) and issubclass(member, Word):
+            listed.extend(member)
+    return listed
 
 
 def _default(item: Field[Any]) -> Any:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qdpem.events.tables import CLAIM_KINDS, REQUEST_OUTCOMES
+from qdpem.events.words import ClaimKind, RequestOutcome
 from qdpem.policy.interface import Allocation, Decisions
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Arm
@@ -205,12 +205,12 @@ def test_two_requests_at_one_repeater_event_by_event(kind, result_s, script, arr
     asked_s = np.array([1.0, 1.05]) + 3 * HOP_S + ATTEMPT_S
     begun_s = np.array([asked_s[0], asked_s[0] + 0.25])
     claims, requests = run.tables["claims"], run.tables["requests"]
-    token = claims["kind"] == CLAIM_KINDS.index("token")
+    token = claims["kind"] == ClaimKind.TOKEN.code
     assert claims["time_s"][token] == pytest.approx(asked_s, abs=1e-12)
     assert claims["end_s"][token] == pytest.approx(begun_s, abs=1e-12)
     assert claims["contended"][token].tolist() == [0, 1]
     assert claims["contended_s"][token] == pytest.approx([0.0, 0.2], abs=1e-12)
-    assert (requests["outcome"] == REQUEST_OUTCOMES.index("delivered")).all()
+    assert (requests["outcome"] == RequestOutcome.DELIVERED.code).all()
     swapped_s = begun_s + result_s
     assert requests["end_s"] == pytest.approx(swapped_s + HOP_S, abs=1e-12)
     # All four halves are stored until the result, the outer two until the correction has come.
