@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qdpem.events.words import ClaimKind, RequestOutcome
+from qdpem.events.words import ClaimKind, ClaimOutcome, RequestOutcome
 from qdpem.policy.interface import Allocation, Decisions
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Arm
@@ -41,7 +41,7 @@ class Station:
         """A swap asks now; it gives up at `withdrawn_s` if it still waits then."""
         now_s = self.clock.now_s
         claimant = SimpleNamespace(id=0, purpose=0, source=0, expires_s=deadline_s)
-        claim = self.book.make("token", claimant, node=0, now_s=now_s, owner=None)
+        claim = self.book.make(ClaimKind.TOKEN, claimant, node=0, now_s=now_s, owner=None)
         self.repeater.add(claim)
         if claim.open and withdrawn_s < math.inf:
             self.clock.at(withdrawn_s, self._withdraw, claim)
@@ -54,12 +54,12 @@ class Station:
 
     def _grant(self, claim) -> None:
         self.starts.append((claim.id, self.clock.now_s))
-        self.book.end(claim, "granted", self.clock.now_s)
+        self.book.end(claim, ClaimOutcome.GRANTED, self.clock.now_s)
 
     def _withdraw(self, claim) -> None:
         if claim.open:
             self.repeater.remove(claim)
-            self.book.end(claim, "withdrawn", self.clock.now_s)
+            self.book.end(claim, ClaimOutcome.WITHDRAWN, self.clock.now_s)
 
 
 asked = st.lists(
