@@ -34,10 +34,16 @@ class ScenarioError(QdpemError):
 
 
 class UnknownNameError(QdpemError):
-    """A name that nothing is registered under, answered with the nearest right one."""
+    """A name that nothing is registered under, answered with the nearest right one.
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    `renamed` is the name that took its place, where there is one.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, renamed: str | None = None) -> None:
         self.kind, self.name, self.known = kind, name, tuple(sorted(known))
+        if renamed is not None:
+            super().__init__(f"no {kind} is called {name!r}; it is now {renamed!r}")
+            return
         near = nearest(name, self.known)
         hint = f"did you mean {near!r}? " if near else ""
         super().__init__(f"no {kind} is called {name!r}; {hint}known: {', '.join(self.known)}")

@@ -9,6 +9,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from qdpem.errors import nearest
+from qdpem.scenario.renamed import new_key, new_word
 from qdpem.scenario.words import Word
 
 _SHOWN = 60
@@ -75,7 +76,12 @@ def _default(item: Field[Any]) -> Any:
 
 
 def choice(value: Any, options: Sequence[Any]) -> str:
-    """The sentence for a `value` that is none of `options`, with the nearest of them."""
+    """The sentence for a `value` that is none of `options`, with the nearest of them.
+
+    An old word is answered with the one that took its place.
+    """
+    if isinstance(value, str) and (new := new_word(value, options)):
+        return f"{value!r} is now {new!r}"
     near = nearest(value, options) if isinstance(value, str) else None
     hint = f" (did you mean {near!r}?)" if near else ""
     return f"{shown(value)} is not allowed; should be {' or '.join(repr(name) for name in options)}{hint}"
@@ -89,8 +95,13 @@ def own_words(message: str) -> str:
 
 
 def unknown_key(key: str, kind: Any) -> str:
-    """The sentence for a `key` that the dataclass `kind` does not have, with the nearest it has."""
+    """The sentence for a `key` that the dataclass `kind` does not have, with the nearest it has.
+
+    An old key is answered with the one that took its place.
+    """
     known = [item.name for item in fields(kind)]
+    if new := new_key(key, known):
+        return f"is now {new!r}"
     near = nearest(key, known)
     hint = f"did you mean {near!r}? " if near else ""
     return f"is not a known key; {hint}known: {', '.join(known)}"

@@ -19,7 +19,7 @@ class Word(StrEnum):
 
     code: int
 
-    def __init__(self, word: str) -> None:
+    def __init__(self, _word: str) -> None:
         # A plain attribute: a property would cost a call at every row that is written.
         self.code = len(type(self).__members__)
 

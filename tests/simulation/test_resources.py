@@ -251,7 +251,7 @@ class Shelf:
         self.clock, self.rows = Clock(), []
         self.ledger = Ledger(self.network, self.physics, self.rows.append)
         self.memories = Memories(self.network, headroom_fraction=0.25)
-        self.stock = Stock(
+        self.stock = Inventory(
             network=self.network,
             clock=self.clock,
             ledger=self.ledger,
