@@ -30,7 +30,7 @@ from quickstart import bare_event_us, one_run
 from qdpem import load_scenario
 from qdpem.demand.offered_load import find_offered_load
 from qdpem.events.recorder import Recorder
-from qdpem.events.tables import PAIR_OUTCOMES
+from qdpem.events.words import PairOutcome
 from qdpem.records.reader import open_record
 from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import Scenario
@@ -71,7 +71,7 @@ def chain(nodes: int, memories: int, *, seconds: float) -> Scenario:
 def delivered_fidelity(path: Path) -> np.ndarray[Any, Any]:
     """True fidelity of every delivered pair of a record."""
     pairs = open_record(path).tables["pairs"]
-    return np.asarray(pairs["fidelity"][pairs["outcome"] == PAIR_OUTCOMES.index("delivered")])
+    return np.asarray(pairs["fidelity"][pairs["outcome"] == PairOutcome.DELIVERED.code])
 
 
 def chains(asked: argparse.Namespace) -> None:

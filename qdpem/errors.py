@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from physics import errors
@@ -47,7 +47,15 @@ class ScenarioError(QdpemError):
 
 
 class UnknownNameError(QdpemError, errors.UnknownNameError):
-    """A name that nothing is registered under, answered with the nearest right one."""
+    """A name that nothing is registered under, answered with the nearest right one.
+
+    `renamed` is the name that took its place, where there is one.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, renamed: str | None = None) -> None:
+        super().__init__(kind, name, known)
+        if renamed is not None:
+            self.args = (f"no {kind} is called {name!r}; it is now {renamed!r}",)
 
 
 class PolicyError(QdpemError):

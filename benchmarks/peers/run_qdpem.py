@@ -9,7 +9,7 @@ from pathlib import Path
 from case import Case, asked_case, tell
 
 from qdpem import load_scenario
-from qdpem.events.tables import PAIR_OUTCOMES
+from qdpem.events.words import PairOutcome
 from qdpem.records.reader import open_record
 from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import Scenario
@@ -57,7 +57,7 @@ def measure(case: Case, scenario: Scenario, path: Path) -> tuple[float, int]:
 def delivered(path: Path, *, from_s: float) -> list[float]:
     """True fidelities of the pairs delivered from then on, from the record."""
     pairs = open_record(path).tables["pairs"]
-    wanted = (pairs["outcome"] == PAIR_OUTCOMES.index("delivered")) & (pairs["end_s"] >= from_s)
+    wanted = (pairs["outcome"] == PairOutcome.DELIVERED.code) & (pairs["end_s"] >= from_s)
     fidelities: list[float] = pairs["fidelity"][wanted].tolist()
     return fidelities
 

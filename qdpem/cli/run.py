@@ -107,11 +107,11 @@ def _table(task: Task, outcome: Outcome, load: OfferedLoad) -> Table:
 
 def _outcomes(path: Path) -> tuple[str, str]:
     """How many requests a record has, and how they ended."""
-    from qdpem.events.tables import REQUEST_OUTCOMES
+    from qdpem.events.words import RequestOutcome
     from qdpem.records.reader import open_record
 
     found = open_record(path).tables["requests"]["outcome"]
-    counts = {word: int((found == code).sum()) for code, word in enumerate(REQUEST_OUTCOMES)}
+    counts = {word: int((found == code).sum()) for code, word in enumerate(RequestOutcome)}
     ended = [f"{count} {word.replace('_', ' ')}" for word, count in counts.items() if count]
     return str(len(found)), ", ".join(ended)
 

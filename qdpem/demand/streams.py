@@ -29,7 +29,8 @@ from qdpem.demand.requests import Arrivals, Requests
 from qdpem.errors import Fault, QdpemError, ScenarioError
 from qdpem.network.graph import Network
 from qdpem.rng import stream
-from qdpem.scenario.schema import APPLICATIONS, PERSISTENCES, Neighbourhood, RequestClass, Scenario
+from qdpem.scenario.schema import Neighbourhood, RequestClass, Scenario
+from qdpem.scenario.words import Application, Persistence
 
 
 class _Drawn(NamedTuple):
@@ -217,6 +218,6 @@ def _requests(drawn: list[_Drawn], classes: tuple[RequestClass, ...], *, history
         target_fidelity=np.array([one.target_fidelity for one in classes])[kind],
         pairs=np.array([one.pairs for one in classes], dtype=np.int64)[kind],
         deadline_s=time_s + np.array([one.patience_s for one in classes])[kind],
-        application=np.array([APPLICATIONS.index(one.application) for one in classes], dtype=np.int64)[kind],
-        persistence=np.array([PERSISTENCES.index(one.persistence) for one in classes], dtype=np.int64)[kind],
+        application=np.array([Application(one.application).code for one in classes], dtype=np.int64)[kind],
+        persistence=np.array([Persistence(one.persistence).code for one in classes], dtype=np.int64)[kind],
     )

@@ -8,11 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.events.tables import TABLES, Table
+from qdpem.events.tables import TABLES, Columns, Table, Tables
 
 Row = tuple[Any, ...]
-Columns = dict[str, NDArray[Any]]
-Tables = dict[str, Columns]
 
 _TURNED_ROWS = 512
 """Turned into columns together: every column goes through them anew, so the cache should hold them."""

@@ -6,41 +6,32 @@ small integers whose words stand in the column's `words`. A node or id that does
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
 
 from physics.interface import PROTOCOLS
 from physics.plans import SCHEDULES
-from qdpem.scenario.schema import PERSISTENCES
+from qdpem.events.words import (
+    AllocationOutcome,
+    ClaimKind,
+    ClaimOutcome,
+    DecisionReason,
+    MessageKind,
+    PairOutcome,
+    Purpose,
+    RefusalCause,
+    RequestOutcome,
+)
+from qdpem.scenario.words import Application, OutageKind, Persistence, RecordLevel
 
-REQUEST_OUTCOMES = ("open", "delivered", "expired", "rejected", "low_fidelity")
-"""Of a request: still open at the end, delivered, out of time, given up, or below its target."""
+Columns: TypeAlias = Mapping[str, NDArray[Any]]
+"""The columns of one table by name, each one-dimensional, all of one length."""
 
-PURPOSES = ("serve", "stock")
-
-CLAIM_KINDS = ("emission", "token", "memory")
-CLAIM_OUTCOMES = ("open", "granted", "withdrawn", "refused")
-
-ALLOCATION_OUTCOMES = ("open", "done", "refused", "expired", "failed_swap")
-"""Of an allocation: "refused" says that a node refused it; `cause` says why."""
-
-CAUSES = ("none", "stale", "capacity", "memory", "outage", "pre-emption")
-
-PAIR_OUTCOMES = ("live", "delivered", "swapped", "distilled", "expired", "lost")
-"""How a pair ended; born = the sum of all of these, at any moment.
-
-"expired": grown too old, or dropped by its owner unused; "lost": to a failure, or because stock yielded its
-qubit to a live request.
-"""
-
-MESSAGE_KINDS = (
-    "request", "reserve", "grant", "refuse", "release", "herald", "correction", "distillation",
-    "stock", "report", "outage",
-)  # fmt: skip
-
-OUTAGE_KINDS = ("link", "node", "controller")
-
-REASONS = ("arrival", "refusal", "pair", "epoch", "outage")
-"""Why a site was asked."""
+Tables: TypeAlias = Mapping[str, Columns]
+"""The columns of several tables, by the name of the table."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +51,7 @@ class Table:
 
     name: str
     columns: tuple[Column, ...]
-    level: str = "events"
+    level: RecordLevel = RecordLevel.EVENTS
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -88,8 +79,8 @@ def _count(name: str, meaning: str) -> Column:
     return Column(name, "int32", "", meaning)
 
 
-def _code(name: str, words: tuple[str, ...], meaning: str) -> Column:
-    return Column(name, "int8", "", meaning, words)
+def _code(name: str, words: Iterable[str], meaning: str) -> Column:
+    return Column(name, "int8", "", meaning, tuple(map(str, words)))
 
 
 NODES = Table(
@@ -103,7 +94,7 @@ NODES = Table(
         _count("memories", "qubits, of all its links together"),
         Column("name", "S64", "", "name in the topology, UTF-8"),
     ),
-    level="requests",
+    level=RecordLevel.REQUESTS,
 )
 
 LINKS = Table(
@@ -117,7 +108,7 @@ LINKS = Table(
         _real("fresh_fidelity", "of a pair just made"),
         _time("delay_s", "one-way classical delay"),
     ),
-    level="requests",
+    level=RecordLevel.REQUESTS,
 )
 
 DEMAND = Table(
@@ -127,7 +118,7 @@ DEMAND = Table(
         _real("peak_rate_hz", "requests while all regions burst", "Hz"),
         _real("capacity_hz", "that the network could carry, by which load_factor is counted", "Hz"),
     ),
-    level="requests",
+    level=RecordLevel.REQUESTS,
 )
 
 REQUESTS = Table(
@@ -140,8 +131,8 @@ REQUESTS = Table(
         _real("target_fidelity", "least true fidelity"),
         _count("pairs", "pairs asked"),
         _time("deadline_s", "absolute"),
-        Column("application", "int8", "", "what for", ("teleportation", "computing", "qkd")),
-        _code("outcome", REQUEST_OUTCOMES, "how it ended"),
+        _code("application", Application, "what for"),
+        _code("outcome", RequestOutcome, "how it ended"),
         _time("end_s", "when it ended; the run's end if open"),
         _real("fidelity", "mean true fidelity of its pairs; NaN without any"),
         _count("pairs_delivered", "pairs that met the target in time"),
@@ -149,11 +140,11 @@ REQUESTS = Table(
         _count("hops", "links of the path that served it; 0 from remote stock; -1 if not delivered"),
         _code(
             "persistence",
-            PERSISTENCES,
+            Persistence,
             "what it begins again: nothing, each pair when delivered, or every link",
         ),
     ),
-    level="requests",
+    level=RecordLevel.REQUESTS,
 )
 
 ALLOCATIONS = Table(
@@ -163,7 +154,7 @@ ALLOCATIONS = Table(
         _time("time_s", "when it was decided"),
         _node("deciding_node", "the node that decided; -1 the controller"),
         _id("request", "the request served, -1 for stock"),
-        _code("purpose", PURPOSES, "serve a request or stock for later"),
+        _code("purpose", Purpose, "serve a request or stock for later"),
         _node("source", "first node; owner of stock"),
         _node("destination", "last node"),
         _real("target_fidelity", "asked of the pair"),
@@ -174,8 +165,8 @@ ALLOCATIONS = Table(
         _count("hops", "steps of its path"),
         _time("expires_s", "when all it holds is released"),
         _time("end_s", "when it ended"),
-        _code("outcome", ALLOCATION_OUTCOMES, "how it ended"),
-        _code("cause", CAUSES, "why it was refused"),
+        _code("outcome", AllocationOutcome, "how it ended"),
+        _code("cause", RefusalCause, "why it was refused"),
         _node("refused_at", "the node that refused, -1 if none"),
     ),
 )
@@ -195,15 +186,15 @@ CLAIMS = Table(
     (
         _id("claim", "id"),
         _id("allocation", "whose claim"),
-        _code("kind", CLAIM_KINDS, "the resource wanted"),
-        _code("purpose", PURPOSES, "of its allocation"),
+        _code("kind", ClaimKind, "the resource wanted"),
+        _code("purpose", Purpose, "of its allocation"),
         _node("source", "source of its allocation's path"),
         _node("node", "where the resource is; for emissions the link's first end"),
         _id("link", "for emissions, else -1"),
         _time("time_s", "when it was made"),
         _time("end_s", "when it was granted, withdrawn or refused"),
-        _code("outcome", CLAIM_OUTCOMES, "how it ended"),
-        Column("contended", "int8", "", "1 if the resource went to another claim", ("no", "yes")),
+        _code("outcome", ClaimOutcome, "how it ended"),
+        _code("contended", ("no", "yes"), "1 if the resource went to another claim"),
         _time("contended_s", "from first losing the resource to its end"),
         _node("rival", "source of the claim that first took the resource, -1 if none or unknown"),
     ),
@@ -224,7 +215,7 @@ PAIRS = Table(
         _id("allocation", "that ordered it"),
         _node("owner", "owner while in stock, -1 if never stocked"),
         _time("end_s", "when it ended"),
-        _code("outcome", PAIR_OUTCOMES, "how it ended"),
+        _code("outcome", PairOutcome, "how it ended"),
         _time("fidelity_s", "the moment its fidelity is of: its end, or before when word of it came later"),
         _real("fidelity", "true fidelity"),
     ),
@@ -234,7 +225,7 @@ MESSAGES = Table(
     "messages",
     (
         _time("time_s", "end of the second counted"),
-        _code("kind", MESSAGE_KINDS, "what it says"),
+        _code("kind", MessageKind, "what it says"),
         _id("count", "messages sent, one per hop travelled"),
         Column("bytes", "int64", "B", "their size"),
     ),
@@ -243,13 +234,13 @@ MESSAGES = Table(
 OUTAGES = Table(
     "outages",
     (
-        _code("kind", OUTAGE_KINDS, "what was away"),
+        _code("kind", OutageKind, "what was away"),
         _node("node", "which node, -1 for a link or the controller"),
         _id("link", "which link, -1 for a node or the controller"),
         _time("from_s", "when it went; 0 if it was not there from the start"),
         _time("until_s", "when it comes back or joins; inf if never"),
     ),
-    level="requests",
+    level=RecordLevel.REQUESTS,
 )
 
 FORECASTS = Table(
@@ -267,7 +258,7 @@ DECISIONS = Table(
     (
         _time("time_s", "when the site was asked"),
         _node("deciding_node", "the node asked to decide; -1 the controller"),
-        _code("reason", REASONS, "why"),
+        _code("reason", DecisionReason, "why"),
         _count("waiting", "requests it saw waiting"),
         _count("allocations", "allocations it made"),
     ),
@@ -278,9 +269,7 @@ TABLES: tuple[Table, ...] = (
     DECISIONS,
 )  # fmt: skip
 
-LEVELS = ("requests", "events", "full")
 
-
-def kept_at(level: str) -> tuple[Table, ...]:
-    """The tables a record of this level keeps."""
-    return tuple(table for table in TABLES if LEVELS.index(table.level) <= LEVELS.index(level))
+def kept_at(level: RecordLevel) -> tuple[Table, ...]:
+    """The tables that a record of this level keeps."""
+    return tuple(table for table in TABLES if level.at_least(table.level))

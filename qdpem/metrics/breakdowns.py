@@ -12,8 +12,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.events.tables import CLAIM_KINDS, CLAIM_OUTCOMES
-from qdpem.metrics.metrics import APPLICATIONS, DELIVERED, Tables, measured_requests
+from qdpem.events.tables import Tables
+from qdpem.events.words import ClaimKind, ClaimOutcome, RequestOutcome
+from qdpem.metrics.metrics import measured_requests
+from qdpem.scenario.words import Application
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,14 @@ def delivery_by(
     requests = tables["requests"]
     measured = measured_requests(requests, start_s=start_s, end_s=end_s)
     if key == "application":
-        groups, words = requests["application"][measured], APPLICATIONS
+        groups, words = requests["application"][measured], list(Application)
     elif key == "source":
         groups, words = requests["source"][measured], None
     elif key == "distance":
         groups, words = _hop_distances(tables)[measured], None
     else:
         raise ValueError(f"requests cannot be told apart by {key!r}; by application, source or distance")
-    delivered = requests["outcome"][measured] == DELIVERED
+    delivered = requests["outcome"][measured] == RequestOutcome.DELIVERED.code
     return {
         words[group] if words else str(group): Delivery(
             int((groups == group).sum()), int(delivered[groups == group].sum())
@@ -76,7 +78,7 @@ def series(tables: Tables, *, start_s: float, end_s: float, bin_s: float) -> dic
     curves: dict[str, NDArray[Any]] = {
         "time_s": starts,
         "arrivals": count(requests["time_s"]),
-        "delivered": count(requests["time_s"][requests["outcome"] == DELIVERED]),
+        "delivered": count(requests["time_s"][requests["outcome"] == RequestOutcome.DELIVERED.code]),
     }
     if claims := tables.get("claims"):
         curves["contended"] = count(claims["time_s"][claims["contended"] == 1])
@@ -93,9 +95,9 @@ def repeater_use(
     """
     claims = tables["claims"]
     inside = (claims["time_s"] >= start_s) & (claims["time_s"] < end_s)
-    chosen = (claims["kind"] == CLAIM_KINDS.index("token")) & inside
+    chosen = (claims["kind"] == ClaimKind.TOKEN.code) & inside
     node = claims["node"][chosen]
-    granted = claims["outcome"][chosen] == CLAIM_OUTCOMES.index("granted")
+    granted = claims["outcome"][chosen] == ClaimOutcome.GRANTED.code
     wait_s = claims["end_s"][chosen] - claims["time_s"][chosen]
     return {
         "tokens": np.bincount(node[granted], minlength=nodes),

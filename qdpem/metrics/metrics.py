@@ -12,7 +12,6 @@ A metric whose table the record does not keep, or that would divide by zero, is 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,23 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics.werner_figures import key_fraction
-from qdpem.events.tables import (
-    ALLOCATION_OUTCOMES,
-    CAUSES,
-    CLAIM_KINDS,
-    PAIR_OUTCOMES,
-    PURPOSES,
-    REQUEST_OUTCOMES,
-    REQUESTS,
+from qdpem.events.tables import Columns, Tables
+from qdpem.events.words import (
+    AllocationOutcome,
+    ClaimKind,
+    PairOutcome,
+    Purpose,
+    RefusalCause,
+    RequestOutcome,
 )
 from qdpem.metrics.pair_statistics import pair_statistics
+from qdpem.scenario.words import Application, Word
 
-Columns = Mapping[str, NDArray[Any]]
-Tables = Mapping[str, Columns]
 Mask = NDArray[np.bool_]
 
-APPLICATIONS = next(column.words for column in REQUESTS.columns if column.name == "application")
-DELIVERED = REQUEST_OUTCOMES.index("delivered")
+_DELIVERED = RequestOutcome.DELIVERED.code
 
 
 @dataclass(frozen=True)
@@ -54,8 +51,8 @@ def _cause_name(cause: str) -> str:
 
 
 def _split(stem: str, unit: str, meaning: str) -> tuple[Metric, ...]:
-    parts = [(word, f"{word} claims alone") for word in CLAIM_KINDS]
-    parts += [(word, f"claims made to {word} alone") for word in PURPOSES]
+    parts: list[tuple[Word, str]] = [(word, f"{word} claims alone") for word in ClaimKind]
+    parts += [(word, f"claims made to {word} alone") for word in Purpose]
     return tuple(
         Metric(f"contended_{word}_{stem}_per_request", unit, f"{meaning}, {which}", "lower")
         for word, which in parts
@@ -100,7 +97,7 @@ METRICS: tuple[Metric, ...] = (
             f"allocations refused, cause {cause} / requests arrived",
             "lower",
         )
-        for cause in CAUSES
+        for cause in RefusalCause
     ),
     Metric(
         "refusals_failed_swap_per_request",
@@ -197,11 +194,11 @@ def _percentile_s(times_s: NDArray[Any], fraction: float) -> float:
 
 def _requests(requests: Columns, window: _Window) -> dict[str, float]:
     measured = measured_requests(requests, start_s=window.start_s, end_s=window.end_s)
-    delivered = measured & (requests["outcome"] == DELIVERED)
+    delivered = measured & (requests["outcome"] == _DELIVERED)
     once = requests["persistence"] == 0
     asked = measured & once
     latency_s = (requests["end_s"] - requests["time_s"])[delivered & once]
-    qkd = delivered & (requests["application"] == APPLICATIONS.index("qkd"))
+    qkd = delivered & (requests["application"] == Application.QKD.code)
     ended = window.holds(requests["end_s"])
     return {
         "requests_measured": float(measured.sum()),
@@ -234,7 +231,7 @@ def _contention(claims: Columns | None, window: _Window, arrived: int) -> dict[s
         "contended_claims_per_request": _ratio(len(seconds), arrived),
         "contended_s_per_request": _ratio(_sum(seconds), arrived),
     }
-    for words, codes in ((CLAIM_KINDS, kind), (PURPOSES, purpose)):
+    for words, codes in ((ClaimKind, kind), (Purpose, purpose)):
         for code, word in enumerate(words):
             chosen = codes == code
             values[f"contended_{word}_claims_per_request"] = _ratio(chosen.sum(), arrived)
@@ -246,13 +243,13 @@ def _refusals(allocations: Columns | None, window: _Window, arrived: int) -> dic
     if allocations is None:
         return {}
     ended = window.holds(allocations["end_s"])
-    refused = ended & (allocations["outcome"] == ALLOCATION_OUTCOMES.index("refused"))
-    failed = int((ended & (allocations["outcome"] == ALLOCATION_OUTCOMES.index("failed_swap"))).sum())
+    refused = ended & (allocations["outcome"] == AllocationOutcome.REFUSED.code)
+    failed = int((ended & (allocations["outcome"] == AllocationOutcome.FAILED_SWAP.code)).sum())
     values = {
         f"refusals_{_cause_name(cause)}_per_request": _ratio(
             (refused & (allocations["cause"] == code)).sum(), arrived
         )
-        for code, cause in enumerate(CAUSES)
+        for code, cause in enumerate(RefusalCause)
     }
     values["refusals_failed_swap_per_request"] = _ratio(failed, arrived)
     values["refusals_per_request"] = _ratio(int(refused.sum()) + failed, arrived)
@@ -276,7 +273,7 @@ def _handed_over_per_s(pairs: Columns | None, window: _Window) -> float:
     """Of standing requests, which may outlast the window: every pair handed over in it counts."""
     if pairs is None:
         return math.nan
-    delivered = (pairs["outcome"] == PAIR_OUTCOMES.index("delivered")) & window.holds(pairs["end_s"])
+    delivered = (pairs["outcome"] == PairOutcome.DELIVERED.code) & window.holds(pairs["end_s"])
     return _ratio(delivered.sum(), window.length_s)
 
 
@@ -284,7 +281,7 @@ def _waste(pairs: Columns | None, window: _Window) -> dict[str, float]:
     if pairs is None:
         return {}
     fresh = window.holds(pairs["born_s"]) & (pairs["link"] >= 0) & (pairs["first_parent"] < 0)
-    wasted = np.isin(pairs["outcome"], [PAIR_OUTCOMES.index("expired"), PAIR_OUTCOMES.index("lost")])
+    wasted = np.isin(pairs["outcome"], [PairOutcome.EXPIRED.code, PairOutcome.LOST.code])
     return {"pairs_wasted_fraction": _ratio((fresh & wasted).sum(), fresh.sum())}
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.events.tables import PAIR_OUTCOMES
+from qdpem.events.tables import Columns, Tables
+from qdpem.events.words import PairOutcome
 
-Columns = Mapping[str, NDArray[Any]]
-_DELIVERED = PAIR_OUTCOMES.index("delivered")
+_DELIVERED = PairOutcome.DELIVERED.code
 _BATCHES = 20
 
 
-def pair_statistics(tables: Mapping[str, Columns], *, start_s: float, end_s: float) -> dict[str, float]:
+def pair_statistics(tables: Tables, *, start_s: float, end_s: float) -> dict[str, float]:
     """Of the pairs delivered in [start_s, end_s): mean waiting time and true fidelity, with standard errors.
 
     A pair waits from the arrival of its request to its delivery; one of a standing request since the one

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.events.tables import ALLOCATION_OUTCOMES, PAIR_OUTCOMES, REQUEST_OUTCOMES
+from qdpem.events.tables import Columns, Tables
+from qdpem.events.words import AllocationOutcome, PairOutcome, RequestOutcome
 
 if TYPE_CHECKING:
     from qdpem.scenario.schema import Reward
-
-Columns = Mapping[str, NDArray[Any]]
-Tables = Mapping[str, Columns]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +63,7 @@ def _part(time_s: NDArray[Any], site: NDArray[Any], amount: float | NDArray[Any]
 
 def _delivered(tables: Tables, weight: float) -> list[Rewards]:
     requests = tables["requests"]
-    chosen = requests["outcome"] == REQUEST_OUTCOMES.index("delivered")
+    chosen = requests["outcome"] == RequestOutcome.DELIVERED.code
     end_s, source = requests["end_s"][chosen], requests["source"][chosen]
     paths = _paths(tables)
     ends = zip(source.tolist(), requests["destination"][chosen].tolist(), strict=True)
@@ -84,7 +81,7 @@ def _paths(tables: Tables) -> dict[int, tuple[int, ...]]:
     """Request -> nodes of the path of its last allocation that ended "done"."""
     allocations, steps = tables["allocations"], tables["path_steps"]
     done = np.flatnonzero(
-        (allocations["outcome"] == ALLOCATION_OUTCOMES.index("done")) & (allocations["request"] >= 0)
+        (allocations["outcome"] == AllocationOutcome.DONE.code) & (allocations["request"] >= 0)
     )
     order = done[np.lexsort((allocations["allocation"][done], allocations["end_s"][done]))]
     last = dict(
@@ -107,5 +104,5 @@ def _contended(claims: Columns, weight: float) -> list[Rewards]:
 
 
 def _expired(pairs: Columns, weight: float) -> Rewards:
-    chosen = (pairs["owner"] >= 0) & (pairs["outcome"] == PAIR_OUTCOMES.index("expired"))
+    chosen = (pairs["owner"] >= 0) & (pairs["outcome"] == PairOutcome.EXPIRED.code)
     return _part(pairs["end_s"][chosen], pairs["owner"][chosen], -weight)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from physics.hardware import NodeHardware
 from physics.interface import CompiledLink
-from qdpem.scenario.schema import RepeaterKind, SwapOrder
+from qdpem.scenario.words import RepeaterKind, SwapOrder
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -55,11 +55,11 @@ class Network:
     delay_s: NDArray[np.float64]
     links: tuple[CompiledLink, ...]
     hardware: tuple[NodeHardware, ...]
-    swap_order: SwapOrder = "asap"
+    swap_order: SwapOrder = SwapOrder.ASAP
     cutoff_s: float = math.inf
     slotted: bool = False
     memories_per_link: int | None = None
-    repeater_kind: RepeaterKind = "token-bucket"
+    repeater_kind: RepeaterKind = RepeaterKind.TOKEN_BUCKET
 
     @cached_property
     def first_end(self) -> list[int]:

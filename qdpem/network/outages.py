@@ -13,6 +13,7 @@ from qdpem.errors import Fault, nearest
 from qdpem.network.graph import Graph, Network
 from qdpem.rng import stream
 from qdpem.scenario.schema import Outages, RandomOutages
+from qdpem.scenario.words import OutageKind
 
 NO_PLACE = -1
 """The place of the controller's outages: there is one controller."""
@@ -34,9 +35,9 @@ class Unavailable:
         """Whether any of these nodes and links is away."""
         return not (self.nodes.isdisjoint(nodes) and self.links.isdisjoint(links))
 
-    def after(self, kind: str, place: int, *, goes: bool) -> Unavailable:
+    def after(self, kind: OutageKind, place: int, *, goes: bool) -> Unavailable:
         """The same but for one node or link, which goes or comes back."""
-        if kind == "node":
+        if kind == OutageKind.NODE:
             return replace(self, nodes=self.nodes | {place} if goes else self.nodes - {place})
         return replace(self, links=self.links | {place} if goes else self.links - {place})
 
@@ -48,11 +49,11 @@ ALL_AVAILABLE = Unavailable()
 class Outage:
     """One node, link or the controller is away from `from_s` to `until_s` (inf: for good).
 
-    `kind` is "link", "node" or "controller"; `place` the index of the node or link, NO_PLACE for the
+    `place` is the index of the node or link, NO_PLACE for the
     controller.
     """
 
-    kind: str
+    kind: OutageKind
     place: int
     from_s: float
     until_s: float
@@ -65,14 +66,18 @@ def draw_outages(settings: Outages, network: Network, *, seed: int, end_s: float
     of its own under `seed`, keyed by name: "outage/node/Berlin", "outage/link/Berlin/Hamburg",
     "outage/controller". The names in `settings` must be those of the network (`outage_faults`).
     """
-    spans: dict[tuple[str, int], list[Span]] = defaultdict(list)
+    spans: dict[tuple[OutageKind, int], list[Span]] = defaultdict(list)
     known = _places(network.graph)
     for one in settings.scheduled:
         until_s = float("inf") if one.until_s is None else one.until_s
         spans[one.kind, known[one.kind][one.name]].append((one.from_s, until_s))
     for join in settings.joins:
-        spans["node", known["node"][join.node]].append((0.0, join.at_s))
-    laws = {"link": settings.links, "node": settings.nodes, "controller": settings.controller}
+        spans[OutageKind.NODE, known[OutageKind.NODE][join.node]].append((0.0, join.at_s))
+    laws = {
+        OutageKind.LINK: settings.links,
+        OutageKind.NODE: settings.nodes,
+        OutageKind.CONTROLLER: settings.controller,
+    }
     for kind, law in laws.items():
         if law is not None:
             for place, name in _stream_names(network.graph, kind):
@@ -93,7 +98,9 @@ def outage_faults(settings: Outages, graph: Graph) -> list[Fault]:
         (f"outages.scheduled.{index}.name", one.kind, one.name)
         for index, one in enumerate(settings.scheduled)
     ]
-    named += [(f"outages.joins.{index}.node", "node", one.node) for index, one in enumerate(settings.joins)]
+    named += [
+        (f"outages.joins.{index}.node", OutageKind.NODE, one.node) for index, one in enumerate(settings.joins)
+    ]
     missing = [(path, kind, name) for path, kind, name in named if name not in known[kind]]
     faults = [Fault(path, _unknown(kind, name, known[kind])) for path, kind, name in missing]
     joining = [one.node for one in settings.joins]
@@ -104,30 +111,30 @@ def outage_faults(settings: Outages, graph: Graph) -> list[Fault]:
     ]
 
 
-def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
+def _unknown(kind: OutageKind, name: str, known: Iterable[str]) -> str:
     """The sentence for a name that the network does not have."""
     near = nearest(name, known)
     hint = f"did you mean {near!r}?" if near else f"should be like {next(iter(known))!r}"
     return f"no {kind} of the topology is called {name!r}; {hint}"
 
 
-def _places(graph: Graph) -> Mapping[str, Mapping[str, int]]:
+def _places(graph: Graph) -> Mapping[OutageKind, Mapping[str, int]]:
     """Index by name, for each kind; a link goes by its ends in either order."""
     names, links = graph.node_names, {}
     for link, (first, second) in enumerate(graph.link_ends.tolist()):
         links[f"{names[first]}/{names[second]}"] = links[f"{names[second]}/{names[first]}"] = link
     return {
-        "node": {name: node for node, name in enumerate(names)},
-        "link": links,
-        "controller": {"": NO_PLACE},
+        OutageKind.NODE: {name: node for node, name in enumerate(names)},
+        OutageKind.LINK: links,
+        OutageKind.CONTROLLER: {"": NO_PLACE},
     }
 
 
-def _stream_names(graph: Graph, kind: str) -> Iterator[tuple[int, str]]:
+def _stream_names(graph: Graph, kind: OutageKind) -> Iterator[tuple[int, str]]:
     """Every place of a kind and the key of its stream."""
-    if kind == "controller":
+    if kind == OutageKind.CONTROLLER:
         yield NO_PLACE, "outage/controller"
-    elif kind == "node":
+    elif kind == OutageKind.NODE:
         yield from enumerate(f"outage/node/{name}" for name in graph.node_names)
     else:
         for link, ends in enumerate(graph.link_ends.tolist()):

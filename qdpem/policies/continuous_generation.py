@@ -40,7 +40,7 @@ from qdpem.policy.interface import (
 )
 from qdpem.policy.tuning import tunable
 from qdpem.rng import move_to, position
-from qdpem.scenario.schema import Control, Pregeneration
+from qdpem.scenario.words import Control, Pregeneration
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -89,8 +89,8 @@ class LocalContinuous:
 
     Parameters = ContinuousParameters
     name = "local-continuous"
-    control: Control = "local"
-    pregeneration: Pregeneration = "link"
+    control: Control = Control.LOCAL
+    pregeneration: Pregeneration = Pregeneration.LINK
     forecaster = "none"
     acts_every_epoch = True
     message_width = 0

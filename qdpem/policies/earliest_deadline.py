@@ -24,7 +24,7 @@ from qdpem.policies.routing.stocked_pairs import StockByEnds, serve_from_stock, 
 from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import Allocation, Context, Decisions, Observation
 from qdpem.policy.tuning import tunable
-from qdpem.scenario.schema import Control, Pregeneration
+from qdpem.scenario.words import Control, Pregeneration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +55,8 @@ class QueueModelParameters(BaseStockParameters):
 class EarliestDeadlineFirst(ABC):
     """Serves requests in deadline order, from stock or where a subclass chooses; keeps base stock."""
 
-    control: Control = "central"
-    pregeneration: Pregeneration = "none"
+    control: Control = Control.CENTRAL
+    pregeneration: Pregeneration = Pregeneration.NONE
     forecaster = "none"
     acts_every_epoch = False
     message_width = 0

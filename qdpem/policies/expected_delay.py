@@ -22,7 +22,7 @@ from qdpem.policies.routing.planner import Choice
 from qdpem.policies.routing.stocked_pairs import StockByEnds
 from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.tuning import tunable
-from qdpem.scenario.schema import Control, Pregeneration
+from qdpem.scenario.words import Control, Pregeneration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,12 +76,12 @@ class LocalExpectedDelay(CentralExpectedDelay):
     """Every node serves its own requests by expected finish, on its own knowledge."""
 
     name = "local-expected-delay"
-    control: Control = "local"
+    control: Control = Control.LOCAL
 
 
 class LocalStock(LocalExpectedDelay):
     """`LocalExpectedDelay` that keeps remote pairs for its top peers unless the arm says otherwise."""
 
     name = "local-stock"
-    pregeneration: Pregeneration = "end-to-end"
+    pregeneration: Pregeneration = Pregeneration.END_TO_END
     forecaster = "constant"

@@ -36,7 +36,7 @@ from qdpem.policies.routing.stocked_pairs import StockByEnds, serve_from_stock
 from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import Allocation, Context, Decisions, Observation
 from qdpem.policy.tuning import tunable
-from qdpem.scenario.schema import Control, Pregeneration
+from qdpem.scenario.words import Control, Pregeneration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +77,8 @@ class LocalMaxWeight:
 
     Parameters = MaxWeightParameters
     name = "local-maxweight"
-    control: Control = "local"
-    pregeneration: Pregeneration = "none"
+    control: Control = Control.LOCAL
+    pregeneration: Pregeneration = Pregeneration.NONE
     forecaster = "none"
     acts_every_epoch = True
     message_width = 0
@@ -129,7 +129,7 @@ class CentralMaxWeight(LocalMaxWeight):
     """The controller weighs all requests that wait there, on aged reports of all nodes."""
 
     name = "central-maxweight"
-    control: Control = "central"
+    control: Control = Control.CENTRAL
 
 
 class Matching:

@@ -22,7 +22,7 @@ from qdpem.policies.routing.pending_requests import pending_requests
 from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import Allocation, Context, Decisions, Observation, per_site
 from qdpem.policy.tuning import tunable
-from qdpem.scenario.schema import Control, Pregeneration
+from qdpem.scenario.words import Control, Pregeneration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,8 @@ class LocalMinimumHop:
 
     Parameters = MinimumHopParameters
     name = "local-minhop"
-    control: Control = "local"
-    pregeneration: Pregeneration = "none"
+    control: Control = Control.LOCAL
+    pregeneration: Pregeneration = Pregeneration.NONE
     forecaster = "none"
     acts_every_epoch = False
     message_width = 0
@@ -77,7 +77,7 @@ class CentralFirstCome(LocalMinimumHop):
     """The controller serves all requests that reach it by the same rule."""
 
     name = "central-fcfs"
-    control: Control = "central"
+    control: Control = Control.CENTRAL
 
 
 def serve_minimum_hop(

@@ -46,7 +46,7 @@ from qdpem.policy.interface import (
     Observation,
 )
 from qdpem.policy.tuning import tunable
-from qdpem.scenario.schema import Control, Pregeneration
+from qdpem.scenario.words import Control, Pregeneration
 
 Floats = NDArray[np.float64]
 REPEATER, SOURCE = range(2)
@@ -164,8 +164,8 @@ class LocalPriceBased:
 
     Parameters = PriceParameters
     name = "local-price-based"
-    control: Control = "local"
-    pregeneration: Pregeneration = "none"
+    control: Control = Control.LOCAL
+    pregeneration: Pregeneration = Pregeneration.NONE
     forecaster = "none"
     acts_every_epoch = True
     message_width = 0

@@ -11,20 +11,14 @@ from numpy.typing import NDArray
 from physics.hardware import DepolarisingMemory, NodeHardware, SourceLink
 from physics.interface import PhysicsModel
 from qdpem import registry
-from qdpem.events.tables import REASONS
+from qdpem.events.words import DecisionReason
 from qdpem.network.graph import Graph, Network
 from qdpem.network.path_estimates import Estimates
 from qdpem.network.routing import Routes
 from qdpem.policy.interface import CONTROLLER, STATUS_WIDTH, Context, Observation
 from qdpem.rng import stream
-from qdpem.scenario.schema import (
-    APPLICATIONS,
-    PERSISTENCES,
-    Control,
-    ControlSettings,
-    Forecasting,
-    Pregeneration,
-)
+from qdpem.scenario.schema import ControlSettings, Forecasting
+from qdpem.scenario.words import Application, Control, Persistence, Pregeneration
 
 _TARGETS = (0.6, 0.7, 0.8)
 _PATIENCE_S = (0.2, 2.0)
@@ -66,8 +60,8 @@ def small_network(physics: PhysicsModel, *, side: int = 3, length_km: float = 10
 
 def small_context(
     *,
-    control: Control = "local",
-    pregeneration: Pregeneration = "none",
+    control: str = Control.LOCAL,
+    pregeneration: str = Pregeneration.NONE,
     physics: PhysicsModel | None = None,
     seed: int = 0,
 ) -> Context:
@@ -78,8 +72,8 @@ def small_context(
         network=network,
         routes=Routes(network),
         estimates=Estimates(network, model),
-        control=control,
-        pregeneration=pregeneration,
+        control=Control(control),
+        pregeneration=Pregeneration(pregeneration),
         plane=ControlSettings(),
         forecasting=Forecasting(),
         site_stream=lambda site: stream(seed, f"policy/{site}"),
@@ -134,7 +128,7 @@ class _RowMaker:
         self, site: int, *, waiting: int, stock: int, peers: int, unavailable: int, first_id: int
     ) -> dict[str, NDArray[Any]]:
         """One row of every column of `Observation`."""
-        reason = self._draws.integers(len(REASONS))
+        reason = self._draws.integers(len(DecisionReason))
         # Ids are no knowledge: they differ from draw to draw, and so must not matter.
         first_id += int(self._id_draws.integers(_IDS // 2))
         row: dict[str, NDArray[Any]] = {"site": np.array(site), "reason": np.array(reason)}
@@ -193,9 +187,9 @@ class _RowMaker:
             "request_target_fidelity": draws.choice(_TARGETS, count),
             "request_pairs": draws.integers(1, 3, count),
             "request_deadline_s": self._time_s + draws.uniform(*_PATIENCE_S, count),
-            "request_application": draws.integers(len(APPLICATIONS), size=count),
+            "request_application": draws.integers(len(Application), size=count),
             "request_attempts": draws.integers(0, 3, count),
-            "request_persistence": draws.integers(len(PERSISTENCES), size=count),
+            "request_persistence": draws.integers(len(Persistence), size=count),
         }
 
     def _shelf(self, site: int, count: int, first_id: int) -> dict[str, NDArray[Any]]:

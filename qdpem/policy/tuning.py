@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
 
-from qdpem.scenario.schema import PREGENERATIONS, Control, Pregeneration
+from qdpem.scenario.words import Control, Pregeneration
 
 _KEY = "tune"
 
@@ -84,7 +84,7 @@ class Declaration:
 
     def matters(self, *, pregeneration: Pregeneration, control: Control) -> bool:
         """Whether an arm of these rights and this control can be changed by it."""
-        enough = PREGENERATIONS.index(pregeneration) >= PREGENERATIONS.index(self.pregeneration)
+        enough = pregeneration.at_least(self.pregeneration)
         return enough and self.control in (None, control)
 
 
@@ -95,8 +95,8 @@ def tunable(
     high: float | None = None,
     log: bool = False,
     choices: Sequence[Any] | None = None,
-    pregeneration: Pregeneration = "none",
-    control: Control | None = None,
+    pregeneration: str = Pregeneration.NONE,
+    control: str | None = None,
 ) -> Any:
     """A dataclass field with a default, and the space in which `tune` may look for a better one.
 
@@ -117,14 +117,15 @@ def tunable(
         inside = low <= default <= high
     if not inside:
         raise ValueError(f"the default {default!r} lies outside {space}")
-    return field(default=default, metadata={_KEY: Declaration(space, pregeneration, control)})
+    declared = Declaration(space, Pregeneration(pregeneration), None if control is None else Control(control))
+    return field(default=default, metadata={_KEY: declared})
 
 
-def search_space(parameters: type, *, pregeneration: Pregeneration, control: Control) -> dict[str, Space]:
+def search_space(parameters: type, *, pregeneration: str, control: str) -> dict[str, Space]:
     """The tunable parameters of a policy's `Parameters` that matter to such an arm, and where to look."""
     found = {item.name: item.metadata[_KEY] for item in fields(parameters) if _KEY in item.metadata}
     return {
         name: one.space
         for name, one in found.items()
-        if one.matters(pregeneration=pregeneration, control=control)
+        if one.matters(pregeneration=Pregeneration(pregeneration), control=Control(control))
     }

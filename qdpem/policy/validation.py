@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from qdpem.errors import PolicyError
+from qdpem.events.words import Purpose
 from qdpem.network.path_estimates import MAX_ROUNDS
 from qdpem.policy.interface import CONTROLLER, Allocation, Context, Decisions, Observation
 
 MAX_END_ROUNDS = 1
-_PURPOSES = ("serve", "stock")
+_PURPOSES = tuple(Purpose)
 
 
 def validate(decisions: Decisions, observations: Observation, context: Context, *, policy_name: str) -> None:
@@ -34,7 +35,7 @@ def validate(decisions: Decisions, observations: Observation, context: Context, 
         row = check.deciding_row(allocation, rows)
         check.path(allocation, row)
         check.common(allocation)
-        if allocation.purpose == "serve":
+        if allocation.purpose == Purpose.SERVE:
             asked[allocation.request] += allocation.pairs
             check.serve(allocation, row, asked[allocation.request])
         else:

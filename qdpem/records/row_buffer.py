@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from qdpem.events.recorder import Columns, Row, columns_of
-from qdpem.events.tables import Table
+from qdpem.events.recorder import Row, columns_of
+from qdpem.events.tables import Columns, Table
 
 _WORTH_TURNING = 512
 """Rows; of fewer, columns take hardly less."""

@@ -10,8 +10,8 @@ from typing import IO
 
 import numpy as np
 
-from qdpem.events.recorder import Columns, columns_of
-from qdpem.events.tables import Table
+from qdpem.events.recorder import columns_of
+from qdpem.events.tables import Columns, Table
 
 
 class Spill:

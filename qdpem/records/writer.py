@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from physics.plugins import distribution_of
 from qdpem.errors import RecordError
-from qdpem.events.recorder import Columns, Row, Tables
-from qdpem.events.tables import TABLES, Table, kept_at
+from qdpem.events.recorder import Row
+from qdpem.events.tables import TABLES, Columns, Table, Tables, kept_at
 from qdpem.provenance import provenance
 from qdpem.records.policy_outputs import PolicyOutputs
 from qdpem.records.row_buffer import RowBuffer
@@ -124,7 +124,7 @@ class RecordWriter:
     def tables(self) -> Tables:
         """Every table recorded so far, those that this record's level leaves out of the file included."""
         self.flush()
-        found: Tables = {}
+        found: dict[str, Columns] = {}
         for table in TABLES:
             if table in self._kept:
                 group = self._file[table.name]
@@ -205,11 +205,11 @@ class RecordWriter:
                 "seed": seed,
                 "physics": scenario.physics.model,
                 "physics_parameters": json.dumps(scenario.physics.parameters, sort_keys=True),
-                "level": scenario.record.level,
+                "level": str(scenario.record.level),
                 "arm": arm.name,
                 "policy": arm.policy or arm.name,
-                "control": arm.control or "",
-                "pregeneration": arm.pregeneration or "",
+                "control": str(arm.control or ""),
+                "pregeneration": str(arm.pregeneration or ""),
                 "forecaster": arm.forecaster or "",
                 "arm_parameters": json.dumps(arm.parameters, sort_keys=True),
             }

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from qdpem.errors import Fault, ScenarioError
+from qdpem.scenario.arm_inheritance import arms_of, resolve_likes
 from qdpem.scenario.messages import shown
-from qdpem.scenario.overrides import set_key
+from qdpem.scenario.overrides import Plain, merged, set_key
 
 BASED_ON, WITHOUT = "based_on", "without"
-
-Plain = dict[str, Any]
 
 
 def read_values(path: Path, *, origin: str, above: tuple[Path, ...] = ()) -> Plain:
@@ -28,6 +26,7 @@ def read_values(path: Path, *, origin: str, above: tuple[Path, ...] = ()) -> Pla
     if other is None:
         if without:
             _fail(WITHOUT, "has no meaning without based_on: there is nothing to take out", origin)
+        resolve_likes(values, origin=origin)
         return values
     if not isinstance(other, str):
         _fail(BASED_ON, f"{shown(other)} is not allowed; should be a file, seen from this one", origin)
@@ -35,6 +34,7 @@ def read_values(path: Path, *, origin: str, above: tuple[Path, ...] = ()) -> Pla
     if base_path in (path.resolve(), *above):
         _fail(BASED_ON, f"{other!r} leads back to itself", origin)
     base = read_values(base_path, origin=f"the scenario {str(base_path)!r}", above=(path.resolve(), *above))
+    resolve_likes(values, base_arms=arms_of(base), origin=origin)
     if not isinstance(without, list) or not all(isinstance(key, str) for key in without):
         _fail(WITHOUT, f"{shown(without)} is not allowed; should be a list of dotted keys", origin)
     for place, key in enumerate(without):
@@ -50,22 +50,6 @@ def parse_toml(text: str, *, origin: str) -> Plain:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError([Fault("", f"it is not valid TOML: {error}")], origin=origin) from error
-
-
-def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> Plain:
-    """`own` on top of `base`: tables key by key, all else whole.
-
-    >>> merged({"a": {"b": 1, "c": [1, 2]}}, {"a": {"c": [3]}, "d": 4})
-    {'a': {'b': 1, 'c': [3]}, 'd': 4}
-    """
-    found = dict(base)
-    for key, value in own.items():
-        below = found.get(key)
-        if isinstance(below, Mapping) and isinstance(value, Mapping):
-            found[key] = merged(below, value)
-        else:
-            found[key] = value
-    return found
 
 
 def _stands(values: Any, key: str) -> bool:

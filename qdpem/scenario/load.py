@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from qdpem.errors import Fault, ScenarioError
+from qdpem.scenario.arm_inheritance import arms_of, resolve_likes
 from qdpem.scenario.inheritance import BASED_ON, parse_toml, read_values
 from qdpem.scenario.overrides import apply_overrides, without_none
 from qdpem.scenario.schema import Scenario
@@ -51,11 +53,15 @@ def parse_scenario(text: str, *, origin: str = "the scenario", overrides: Sequen
     if BASED_ON in values:
         wrong = "needs a file that it is seen from; this scenario was given as text"
         raise ScenarioError([Fault(BASED_ON, wrong)], origin=origin)
+    resolve_likes(values, origin=origin)
     return _scenario(values, origin=origin, overrides=overrides)
 
 
 def _scenario(values: dict[str, Any], *, origin: str, overrides: Sequence[str]) -> Scenario:
+    file_arms = deepcopy(arms_of(values))
     apply_overrides(values, overrides, origin=origin)
+    # Overrides may add arms, and these may be like those of the file.
+    resolve_likes(values, base_arms=file_arms, origin=origin)
     scenario: Scenario = checked(Scenario, values, origin=origin)
     faults = semantic_faults(scenario)
     if faults:

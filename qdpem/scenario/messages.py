@@ -9,6 +9,8 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from qdpem.errors import nearest
+from qdpem.scenario.renamed import new_key, new_word
+from qdpem.scenario.words import Word
 
 _SHOWN = 60
 _SCALARS = {float: "a number", int: "a whole number", str: "text in quotes", bool: "true or false"}
@@ -31,7 +33,8 @@ def shown(value: Any) -> str:
 def described(hint: Any) -> str:
     """What a value of the type `hint` looks like in a file.
 
-    >>> described(float | None), described(Literal["local", "central"])
+    >>> from qdpem.scenario.words import Control
+    >>> described(float | None), described(Control)
     ('a number', "'local' or 'central'")
     """
     parts = []
@@ -39,8 +42,8 @@ def described(hint: Any) -> str:
         if is_dataclass(member):
             required = [item.name for item in fields(member) if _default(item) is MISSING]
             parts.append(f"a table with {', '.join(required)}" if required else "a table")
-        elif get_origin(member) is Literal:
-            parts.extend(repr(value) for value in get_args(member))
+        elif allowed := options(member):
+            parts.extend(map(repr, allowed))
         else:
             origin = get_origin(member) or member
             parts.append(_SCALARS.get(origin, "a list" if origin in (tuple, list) else "a table"))
@@ -57,12 +60,28 @@ def members(hint: Any) -> list[Any]:
     return [] if hint is type(None) else [hint]
 
 
+def options(hint: Any) -> list[Any]:
+    """The values that a hint lists: those of a `Literal`, or the words of an enumeration."""
+    listed: list[Any] = []
+    for member in members(hint):
+        if get_origin(member) is Literal:
+            listed.extend(get_args(member))
+        elif isinstance(member, type) and issubclass(member, Word):
+            listed.extend(member)
+    return listed
+
+
 def _default(item: Field[Any]) -> Any:
     return item.default_factory if item.default is MISSING else item.default
 
 
 def choice(value: Any, options: Sequence[Any]) -> str:
-    """The sentence for a `value` that is none of `options`, with the nearest of them."""
+    """The sentence for a `value` that is none of `options`, with the nearest of them.
+
+    An old word is answered with the one that took its place.
+    """
+    if isinstance(value, str) and (new := new_word(value, options)):
+        return f"{value!r} is now {new!r}"
     near = nearest(value, options) if isinstance(value, str) else None
     hint = f" (did you mean {near!r}?)" if near else ""
     return f"{shown(value)} is not allowed; should be {' or '.join(repr(name) for name in options)}{hint}"
@@ -76,8 +95,13 @@ def own_words(message: str) -> str:
 
 
 def unknown_key(key: str, kind: Any) -> str:
-    """The sentence for a `key` that the dataclass `kind` does not have, with the nearest it has."""
+    """The sentence for a `key` that the dataclass `kind` does not have, with the nearest it has.
+
+    An old key is answered with the one that took its place.
+    """
     known = [item.name for item in fields(kind)]
+    if new := new_key(key, known):
+        return f"is now {new!r}"
     near = nearest(key, known)
     hint = f"did you mean {near!r}? " if near else ""
     return f"is not a known key; {hint}known: {', '.join(known)}"

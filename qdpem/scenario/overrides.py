@@ -1,14 +1,16 @@
-"""Dotted keys: setting one value in the plain values of a scenario, as `--set` and grids do."""
+"""Plain values of a scenario, as TOML has them: setting one at a dotted key, merging tables, writing them."""
 
 from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qdpem.errors import Fault, ScenarioError
 from qdpem.scenario.messages import shown
+
+Plain = dict[str, Any]
 
 EVERY = "*"
 """In a dotted key: every item of a list."""
@@ -26,13 +28,29 @@ def set_key(values: dict[str, Any], key: str, value: Any) -> list[Fault]:
 
     None takes the key out, as if it did not stand there. Returns the faults of a key that cannot be set.
 
-    >>> values = {"classes": [{"share": 1}, {"share": 2}]}
+    >>> values = {"classes": [{"fraction": 1}, {"fraction": 2}]}
     >>> set_key(values, "classes.*.fraction", 3)
     []
     >>> values
-    {'classes': [{'share': 3}, {'share': 3}]}
+    {'classes': [{'fraction': 3}, {'fraction': 3}]}
     """
     return [fault for parts in _spread(values, key.split(".")) for fault in _place(values, parts, value)]
+
+
+def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> Plain:
+    """`own` on top of `base`: tables key by key, all else whole.
+
+    >>> merged({"a": {"b": 1, "c": [1, 2]}}, {"a": {"c": [3]}, "d": 4})
+    {'a': {'b': 1, 'c': [3]}, 'd': 4}
+    """
+    result = dict(base)
+    for key, value in own.items():
+        below = result.get(key)
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            result[key] = merged(below, value)
+        else:
+            result[key] = value
+    return result
 
 
 def toml_value(value: Any) -> str:

@@ -7,12 +7,27 @@ A scenario file is TOML with these tables; unknown keys are faults. What a word 
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from physics.hardware import LinkHardware, NodeHardware, SourceLink
+from qdpem.scenario.words import (
+    Application,
+    Arrivals,
+    BoundKind,
+    BurstTiming,
+    Control,
+    DemandWeights,
+    Engine,
+    OutageKind,
+    Persistence,
+    Pregeneration,
+    RecordLevel,
+    RepeaterKind,
+    SwapOrder,
+)
 
 _CHECKED = ConfigDict(extra="forbid", allow_inf_nan=True)
 
@@ -21,14 +36,8 @@ NotNegative: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Probability: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 
-PREGENERATIONS = ("none", "link", "end-to-end", "virtual-link")
-Pregeneration: TypeAlias = Literal["none", "link", "end-to-end", "virtual-link"]
-Control: TypeAlias = Literal["local", "central"]
 STRONGEST = "strongest"
 """As the reference of a study: the arm that proves to be it."""
-APPLICATIONS = ("teleportation", "computing", "qkd")
-RepeaterKind: TypeAlias = Literal["token-bucket", "server"]
-Application: TypeAlias = Literal["teleportation", "computing", "qkd"]
 
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)
@@ -45,9 +54,6 @@ class Uniform:
         return self
 
 
-PERSISTENCES = ("no", "pair", "link")
-Persistence: TypeAlias = Literal["no", "pair", "link"]
-SwapOrder: TypeAlias = Literal["asap", "nested", "left-to-right"]
 _MEMORIES = 16
 
 PerNode: TypeAlias = NotNegative | Uniform
@@ -91,11 +97,11 @@ class Nodes:
     repeater_rate_hz: PerNode
     hardware: NodeHardware
     source_rate_hz: PerNode | None = None
-    repeater_kind: RepeaterKind = "token-bucket"
+    repeater_kind: RepeaterKind = RepeaterKind.TOKEN_BUCKET
     repeater_burst: Annotated[float, Field(ge=1)] = 1.0
     swap_time_s: NotNegative = 1e-3
     distillation_time_s: NotNegative = 1e-3
-    swap_order: SwapOrder = "asap"
+    swap_order: SwapOrder = SwapOrder.ASAP
     cutoff_s: Positive | None = None
     memories: Count | None = None
     memories_per_link: Count | None = None
@@ -115,7 +121,7 @@ class Nodes:
 
     @model_validator(mode="after")
     def _served_in_time(self) -> Nodes:
-        if self.repeater_kind == "token-bucket":
+        if self.repeater_kind is RepeaterKind.TOKEN_BUCKET:
             return self
         if self.repeater_burst != 1.0:
             raise ValueError(
@@ -160,7 +166,7 @@ class RequestClass:
     target_fidelity: Annotated[float, Field(gt=0.5, lt=1)]
     patience_s: Positive
     pairs: Count = 1
-    persistence: Persistence = "no"
+    persistence: Persistence = Persistence.NO
 
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)
@@ -174,7 +180,7 @@ class Bursts:
     says.
     """
 
-    timing: Literal["calendar", "memoryless", "cascading"] = "calendar"
+    timing: BurstTiming = BurstTiming.CALENDAR
     regions: Count = 4
     period_s: Positive = 32.0
     duration_s: Positive = 8.0
@@ -184,9 +190,9 @@ class Bursts:
 
     @model_validator(mode="after")
     def _fits(self) -> Bursts:
-        if self.timing == "cascading" and self.lag_s is None:
+        if self.timing is BurstTiming.CASCADING and self.lag_s is None:
             raise ValueError("cascading bursts need lag_s, the seconds by which one region follows another")
-        if self.timing != "cascading" and self.lag_s is not None:
+        if self.timing is not BurstTiming.CASCADING and self.lag_s is not None:
             raise ValueError(
                 f"lag_s = {self.lag_s:g} means nothing with timing {self.timing!r}; leave it out"
             )
@@ -236,19 +242,19 @@ class Demand:
     rate_hz: Positive | None = None
     load_factor: Positive | None = None
     served_fraction: Annotated[float, Field(gt=0, le=1)] = 0.9
-    arrivals: Literal["poisson", "batch"] = "poisson"
-    weights: Literal["matrix", "uniform", "neighbourhood", "endpoints"] = "uniform"
+    arrivals: Arrivals = Arrivals.POISSON
+    weights: DemandWeights = DemandWeights.UNIFORM
     neighbourhood: Neighbourhood | None = None
     bursts: Bursts | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Demand:
-        if self.neighbourhood is not None and self.weights != "neighbourhood":
+        if self.neighbourhood is not None and self.weights is not DemandWeights.NEIGHBOURHOOD:
             raise ValueError(
                 f"neighbourhood means nothing while weights is {self.weights!r}; set weights to 'neighbourhood' or leave it out"
             )
         rated = self.rate_hz is not None or self.load_factor is not None
-        if self.arrivals == "batch":
+        if self.arrivals is Arrivals.BATCH:
             for name, value in (("rate_hz", self.rate_hz), ("load_factor", self.load_factor)):
                 if value is not None:
                     raise ValueError(
@@ -317,7 +323,7 @@ class Reward:
 class Recording:
     """How much a record keeps: requests only, all events, or also what every decision saw."""
 
-    level: Literal["requests", "events", "full"] = "events"
+    level: RecordLevel = RecordLevel.EVENTS
 
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)
@@ -346,7 +352,7 @@ class ScheduledOutage:
     `name`: of a node, or of a link as "one end/other end" in either order; the controller has none.
     """
 
-    kind: Literal["link", "node", "controller"]
+    kind: OutageKind
     from_s: NotNegative
     name: str = ""
     until_s: Positive | None = None
@@ -355,9 +361,9 @@ class ScheduledOutage:
     def _fits(self) -> ScheduledOutage:
         if self.until_s is not None and self.until_s <= self.from_s:
             raise ValueError(f"until_s = {self.until_s:g} must be above from_s = {self.from_s:g}")
-        if self.kind == "controller" and self.name:
+        if self.kind is OutageKind.CONTROLLER and self.name:
             raise ValueError(f"name = {self.name!r} has no meaning: there is one controller; leave it out")
-        if self.kind != "controller" and not self.name:
+        if self.kind is not OutageKind.CONTROLLER and not self.name:
             raise ValueError(f"name is missing; should say which {self.kind}")
         return self
 
@@ -416,8 +422,8 @@ class Study:
     reference: str = STRONGEST
     sweep: dict[str, Any] = field(default_factory=dict)
     tuning_seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
-    bounds: Literal["none", "flow", "time"] = "flow"
-    engine: Literal["serial", "loky"] = "loky"
+    bounds: BoundKind = BoundKind.FLOW
+    engine: Engine = Engine.LOKY
     workers: Count | None = None
 
 

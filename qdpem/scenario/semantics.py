@@ -9,6 +9,7 @@ from physics.hardware import SourceLink
 from qdpem import registry
 from qdpem.errors import Fault, QdpemError, ScenarioError, UnknownNameError
 from qdpem.scenario.messages import described
+from qdpem.scenario.renamed import new_name
 from qdpem.scenario.schema import STRONGEST, Demand, PerNode, Scenario, Study, Topology
 from qdpem.scenario.validation import parameters_of
 
@@ -45,7 +46,9 @@ def seed_range(seeds: Iterable[int]) -> tuple[str, ...]:
 
 def _unknown(word: str, kind: str, name: str, path: str) -> list[Fault]:
     known = registry.list_names(kind)
-    return [] if name in known else [Fault(path, str(UnknownNameError(word, name, known)))]
+    if name in known:
+        return []
+    return [Fault(path, str(UnknownNameError(word, name, known, renamed=new_name(kind, name))))]
 
 
 def _topology_faults(topology: Topology) -> list[Fault]:

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, to_json
 
 from qdpem.errors import Fault, ScenarioError
-from qdpem.scenario.messages import choice, described, members, own_words, shown, unknown_key
+from qdpem.scenario.messages import choice, described, members, options, own_words, shown, unknown_key
 
 Location: TypeAlias = tuple[str | int, ...]
 
@@ -169,8 +169,8 @@ class _Reading:
             return unknown_key(str(place[-1]), self._table_kind(place[:-1]))
         if kind == "value_error":
             return own_words(str(detail["ctx"]["error"]))
-        if kind == "literal_error":
-            return choice(value, get_args(members(self._hint(place))[0]))
+        if kind in ("enum", "literal_error"):
+            return choice(value, options(self._hint(place)))
         if kind == "dataclass_type":
             wanted = f"should be {described(self._hint(place))}"
         elif kind == "too_short":

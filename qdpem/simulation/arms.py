@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from qdpem import registry
-from qdpem.errors import Fault, ScenarioError
+from qdpem.errors import Fault, ScenarioError, UnknownNameError
 from qdpem.policy.interface import Forecaster, Policy
 from qdpem.scenario.load import parameters_of
+from qdpem.scenario.renamed import new_name
 from qdpem.scenario.schema import Arm, Scenario
 
 
@@ -21,6 +22,8 @@ def find_arm(scenario: Scenario, name: str) -> Arm:
     for arm in arms:
         if arm.name == name:
             return resolve_arm(arm)
+    if name not in registry.list_names("policy") and (new := new_name("policy", name)):
+        raise UnknownNameError("policy", name, (), renamed=new)
     registry.load("policy", name)
     return resolve_arm(Arm(name=name))
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from qdpem.demand.offered_load import OfferedLoad, find_offered_load, with_rate
 from qdpem.demand.requests import Arrivals
 from qdpem.demand.streams import generate_arrivals
-from qdpem.events.recorder import MemoryRecorder, Recorder, Tables
-from qdpem.events.tables import ALLOCATIONS, DECISIONS, FORECASTS, OUTAGES, PATH_STEPS
+from qdpem.events.recorder import MemoryRecorder, Recorder
+from qdpem.events.tables import ALLOCATIONS, DECISIONS, FORECASTS, OUTAGES, PATH_STEPS, Tables
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
 from qdpem.network.outages import draw_outages

@@ -19,11 +19,10 @@ from physics.hardware import (
 from qdpem.bounds.fidelity_reach import FidelityReach
 from qdpem.bounds.seed_bounds import find_bounds
 from qdpem.bounds.seed_sample import draw_seed_sample
-from qdpem.events.tables import PAIR_OUTCOMES
+from qdpem.events.words import PairOutcome
 from qdpem.metrics.deliveries import deliveries
 from qdpem.network.build import build_physics
 from qdpem.scenario.schema import (
-    PERSISTENCES,
     Arm,
     ControlSettings,
     Demand,
@@ -38,6 +37,7 @@ from qdpem.scenario.schema import (
     Uniform,
     Window,
 )
+from qdpem.scenario.words import Persistence
 from qdpem.simulation.run import simulate
 from tests.helpers.gamblers import Gambler
 from tests.helpers.greedy import Greedy
@@ -95,7 +95,7 @@ def draw_scenario(seed: int) -> Scenario:
             target_fidelity=target,
             patience_s=one((0.3, 1.0)),
             pairs=int(draws.integers(1, 3)),
-            persistence=one(PERSISTENCES) if draws.random() < 0.15 else "no",
+            persistence=one(Persistence) if draws.random() < 0.15 else "no",
         )
         for application, target in targets[: int(draws.integers(1, 4))]
     )
@@ -185,7 +185,7 @@ def assert_reach_holds(tables, network, physics) -> int:
             yield from leaves(row[parents[0]], distilled=True)
 
     seen = 0
-    for place in np.flatnonzero(pairs["outcome"] == PAIR_OUTCOMES.index("delivered")).tolist():
+    for place in np.flatnonzero(pairs["outcome"] == PairOutcome.DELIVERED.code).tolist():
         request = asked.get(request_of.get(int(pairs["allocation"][place]), -1))
         if request is None or pairs["fidelity"][place] < requests["target_fidelity"][request]:
             continue

@@ -7,7 +7,7 @@ import json
 import h5py
 import pytest
 
-from qdpem.events.tables import PAIR_OUTCOMES
+from qdpem.events.words import PairOutcome
 from qdpem.records.reader import open_record
 
 
@@ -23,7 +23,7 @@ def record_file(ask, row_file, tmp_path):
 def spoil(path) -> int:
     """Change one fidelity by a thousandth; the id of its pair."""
     with h5py.File(path, "r+") as file:
-        row = file["pairs/end"][:].tolist().index(PAIR_OUTCOMES.index("delivered"))
+        row = file["pairs/end"][:].tolist().index(PairOutcome.DELIVERED.code)
         file["pairs/fidelity"][row] += 1e-3
         return int(file["pairs/pair"][row])
 

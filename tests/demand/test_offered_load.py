@@ -13,7 +13,7 @@ from scipy.optimize import linprog
 from qdpem.demand.offered_load import TOLERANCE, OfferedLoad, find_offered_load
 from qdpem.demand.streams import generate_arrivals
 from qdpem.errors import QdpemError, ScenarioError
-from qdpem.events.recorder import Tables
+from qdpem.events.tables import Tables
 from qdpem.network.build import build_network, build_physics
 from qdpem.records.audit.audit import audit
 from qdpem.records.reader import open_record

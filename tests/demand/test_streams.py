@@ -20,17 +20,8 @@ from qdpem.demand.streams import generate_arrivals, pair_weights
 from qdpem.errors import ScenarioError
 from qdpem.network.graph import Graph, Network
 from qdpem.rng import stream
-from qdpem.scenario.schema import (
-    APPLICATIONS,
-    Bursts,
-    Demand,
-    Forecasting,
-    Nodes,
-    RequestClass,
-    Scenario,
-    Topology,
-    Window,
-)
+from qdpem.scenario.schema import Bursts, Demand, Forecasting, Nodes, RequestClass, Scenario, Topology, Window
+from qdpem.scenario.words import Application
 
 HARDWARE = NodeHardware(memory=DepolarisingMemory(depolarising_s=1.0))
 TELEPORTATION = RequestClass(application="teleportation", fraction=3.0, target_fidelity=0.7, patience_s=1.0)
@@ -129,7 +120,7 @@ def test_times_ids_and_values_are_what_the_contract_says(bursts):
     for part in (history, run):
         assert (np.diff(part.time_s) >= 0.0).all()
         assert (part.source != part.destination).all()
-        qkd = part.application == APPLICATIONS.index("qkd")
+        qkd = part.application == Application.QKD.code
         assert part.deadline_s == pytest.approx(part.time_s + np.where(qkd, 2.5, 1.0), abs=1e-12)
         assert (part.target_fidelity == np.where(qkd, 0.88, 0.7)).all()
         assert (part.pairs == np.where(qkd, 4, 1)).all()

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from qdpem.events.tables import PAIR_OUTCOMES
+from qdpem.events.words import PairOutcome
 from qdpem.records.audit.audit import Audit
 from qdpem.records.reader import Record, open_record
 from qdpem.records.writer import RecordWriter
@@ -119,7 +119,7 @@ def tamper(record: Record, change: Callable[[Any], None]) -> Record:
 
 def rows(record: Record, end: str, *, link: bool | None = None) -> list[int]:
     pairs = record.tables["pairs"]
-    found = pairs["outcome"] == PAIR_OUTCOMES.index(end)
+    found = pairs["outcome"] == PairOutcome(end).code
     if link is not None:
         found &= (pairs["link"] >= 0) == link
     return np.flatnonzero(found).tolist()

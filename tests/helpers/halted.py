@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from physics.plans import Plan
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.events.tables import REASONS
+from qdpem.events.words import DecisionReason
 from qdpem.policy.interface import Allocation, Decisions
 from qdpem.scenario.schema import Arm, Outages, ScheduledOutage
 from qdpem.simulation.run import Simulation
@@ -42,7 +42,7 @@ def on_arrival(path, *, pairs=1):
     """A rule that serves each request once, when it arrives, and leaves it alone afterwards."""
     return lambda observations: (
         Decisions(allocations=(_serve(observations, path, pairs=pairs),))
-        if observations.reason[0] == REASONS.index("arrival")
+        if observations.reason[0] == DecisionReason.ARRIVAL.code
         else Decisions()
     )
 
@@ -52,7 +52,7 @@ def stock_on_arrival(path, *, expires_s):
     one = {"source": path[0], "destination": path[-1], "path": path, "expires_s": expires_s}
     return lambda observations: (
         Decisions(allocations=(Allocation(target_fidelity=0.7, purpose="stock", **one),))
-        if observations.reason[0] == REASONS.index("arrival")
+        if observations.reason[0] == DecisionReason.ARRIVAL.code
         else Decisions()
     )
 

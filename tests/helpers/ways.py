@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qdpem.metrics.metrics import DELIVERED
+from qdpem.events.words import RequestOutcome
 from qdpem.simulation.run import Run
 
 
@@ -21,7 +21,7 @@ def delivered_hz_by_way(run: Run) -> dict[tuple[int, ...], float]:
     for request, end_s, outcome in zip(
         requests["request"].tolist(), requests["end_s"].tolist(), requests["outcome"].tolist(), strict=True
     ):
-        if outcome == DELIVERED and end_s >= 10.0:
+        if outcome == RequestOutcome.DELIVERED.code and end_s >= 10.0:
             key = tuple(inner[by_request[request]][1:-1])
             found[key] = found.get(key, 0.0) + 1.0 / 60.0
     return found

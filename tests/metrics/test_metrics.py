@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qdpem.events.recorder import MemoryRecorder, Tables
-from qdpem.events.tables import TABLES, Column
+from qdpem.events.recorder import MemoryRecorder
+from qdpem.events.tables import TABLES, Column, Tables
 from qdpem.metrics.breakdowns import delivery_by, repeater_use, series
 from qdpem.metrics.metrics import METRICS, measure
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qdpem.events.recorder import MemoryRecorder, Tables
-from qdpem.events.tables import TABLES
+from qdpem.events.recorder import MemoryRecorder
+from qdpem.events.tables import TABLES, Tables
 from qdpem.metrics.metrics import measure
 from qdpem.metrics.reward import Rewards, rewards
 from qdpem.scenario.schema import Reward

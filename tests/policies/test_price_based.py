@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qdpem.metrics.metrics import DELIVERED
+from qdpem.events.words import RequestOutcome
 from qdpem.policies.price_based import REPEATER, SOURCE, LocalPriceBased, PriceParameters, PriceTable
 from qdpem.policy.interface import EMISSION_BACKLOG, STATUS_WIDTH, TOKEN_BACKLOG, TOKENS, Context
 from qdpem.policy.synthetic import small_context
@@ -107,5 +107,5 @@ def test_two_flows_share_a_repeater_up_to_its_capacity(small: Callable[..., Run]
     admitted, all_of_them = (int((run.tables["allocations"]["time_s"] >= 10.0).sum()) for run in runs)  # type: ignore[index]
     assert admitted < 0.7 * all_of_them
     requests = runs[0].tables["requests"]  # type: ignore[index]
-    good = (requests["outcome"] == DELIVERED) & (requests["end_s"] >= 10.0)
+    good = (requests["outcome"] == RequestOutcome.DELIVERED.code) & (requests["end_s"] >= 10.0)
     assert abs(np.isin(requests["source"][good], (1, 2)).mean() - 0.5) < 0.12

@@ -19,7 +19,7 @@ from qdpem.policies.routing.stocked_pairs import ready_stock, serve_from_stock
 from qdpem.policy.conformance import check_policy
 from qdpem.policy.interface import EMISSION_BACKLOG, TOKENS, Allocation, Context, Decisions, Observation
 from qdpem.policy.synthetic import small_context
-from qdpem.scenario.schema import Control, Pregeneration
+from qdpem.scenario.words import Control, Pregeneration
 from tests.helpers.observations import act, ask_for, quiet_views, shelve
 
 

@@ -29,7 +29,7 @@ from qdpem.policies.routing.stocked_pairs import StockByEnds, take
 from qdpem.policy.conformance import check_policy
 from qdpem.policy.interface import EMISSION_BACKLOG, FREE_MEMORIES, Context, Observation
 from qdpem.policy.synthetic import small_context
-from qdpem.scenario.schema import PREGENERATIONS, Pregeneration
+from qdpem.scenario.words import Pregeneration
 from tests.helpers.observations import act, ask_for, quiet_views, shelve
 
 
@@ -236,7 +236,7 @@ def test_more_is_kept_for_a_peer_while_more_is_expected() -> None:
 
 
 @pytest.mark.parametrize("policy", [LocalExpectedDelay, LocalStock, CentralExpectedDelay])
-@pytest.mark.parametrize("pregeneration", PREGENERATIONS)
+@pytest.mark.parametrize("pregeneration", Pregeneration)
 def test_conformance_with_every_right_and_all_that_may_be_kept(
     policy: Any, pregeneration: Pregeneration
 ) -> None:

@@ -17,7 +17,7 @@ from qdpem.policy.interface import Allocation, Context, Decisions, Observation, 
 from qdpem.policy.synthetic import small_context, synthetic_observation
 from qdpem.policy.validation import validate
 from qdpem.rng import move_to, position, stream
-from qdpem.scenario.schema import Control, Pregeneration
+from qdpem.scenario.words import Control, Pregeneration
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from physics.pauli import PauliModel
 from qdpem.draws.outcome_draws import swap_draws
 from qdpem.errors import RecordError, UnknownNameError
 from qdpem.events.tables import ALLOCATIONS, PAIRS
+from qdpem.events.words import PairOutcome
 from qdpem.network.build import build_network
 from qdpem.records.audit.audit import audit
 from qdpem.records.reader import open_record
@@ -207,10 +208,10 @@ def test_pairs_turned_and_distilled_after_swaps_are_followed(
             long.append(joined)
         kept = ledger.distil(*long[:2], protocol=protocol, now_s=0.2, u=0.0)
         ledger.turn(kept)
-        ledger.end(kept, "delivered", 0.5, fidelity_at_s=0.4)
+        ledger.end(kept, PairOutcome.DELIVERED, 0.5, fidelity_at_s=0.4)
         step = ledger.birth(2, sender=3, ends=(3, 2), now_s=0.3, allocation=7)
         longer = ledger.swap(step, long[2], now_s=0.7, u=draws[2].next(), allocation=7)
-        ledger.end(longer, "expired", 0.9)
+        ledger.end(longer, PairOutcome.EXPIRED, 0.9)
         writer.close_complete({}, {})
     found = audit(open_record(path), against="qutip", tolerance=1e-12)
     assert found.passed, found.findings

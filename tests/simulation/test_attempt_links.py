@@ -9,7 +9,7 @@ import pytest
 
 from physics.plugins import load_physics
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.events.tables import CLAIM_KINDS, CLAIM_OUTCOMES, PAIR_OUTCOMES, REQUEST_OUTCOMES
+from qdpem.events.words import ClaimKind, ClaimOutcome, PairOutcome, RequestOutcome
 from qdpem.policy.interface import EMISSION_BACKLOG, Decisions
 from qdpem.records.audit.audit import audit
 from qdpem.records.reader import open_record
@@ -54,8 +54,8 @@ warm_up_s = 0
 measured_s = 10
 """
 AT_ONCE = ["control.zero_delay=true"]
-DELIVERED = REQUEST_OUTCOMES.index("delivered")
-EMISSION, GRANTED = CLAIM_KINDS.index("emission"), CLAIM_OUTCOMES.index("granted")
+DELIVERED = RequestOutcome.DELIVERED.code
+EMISSION, GRANTED = ClaimKind.EMISSION.code, ClaimOutcome.GRANTED.code
 KINDS = {
     "midpoint-source": "kind = 'midpoint-source', pair_probability = 0.4, reset_time_s = 3e-5",
     "double-click": "kind = 'double-click', rounds = 2, station_position = 0.2, reset_time_s = 3e-5",
@@ -102,7 +102,7 @@ def test_one_success_of_each_kind_event_by_event(kind, ends, arrive, script):
     assert pairs["born_s"][0] == pytest.approx(start_s + min(link.known_s), abs=1e-12)
     assert pairs["sender"][0] == -1
     assert requests["end_s"][0] == pytest.approx(start_s + max(link.known_s), abs=1e-12)
-    assert pairs["outcome"][0] == PAIR_OUTCOMES.index("delivered")
+    assert pairs["outcome"][0] == PairOutcome.DELIVERED.code
     ready_s = start_s + link.known_s[ends[1]]
     stored_s = [link.known_s[ends[1]] - since_s for since_s in link.stored_from_s]
     held = scenario.nodes.hardware.memory
@@ -161,9 +161,9 @@ def test_the_first_link_decays_while_it_waits_for_the_second(probability, period
     tables = simulate(scenario, Arm(name="central-fcfs"), seed=9, policy=script(serving_the_line())).tables
     # All requests but the last ended in a pair: none that waited long is missing.
     early = tables["requests"]["time_s"] < 15.0
-    assert set(tables["requests"]["outcome"][early]) <= {DELIVERED, REQUEST_OUTCOMES.index("low_fidelity")}
+    assert set(tables["requests"]["outcome"][early]) <= {DELIVERED, RequestOutcome.LOW_FIDELITY.code}
     pairs = tables["pairs"]
-    done = pairs["outcome"] == PAIR_OUTCOMES.index("delivered")
+    done = pairs["outcome"] == PairOutcome.DELIVERED.code
     fidelity = pairs["fidelity"][done & (pairs["allocation"] < early.sum())]
     q = math.exp(-1.0 / periods)
     x = (1.0 - probability) * q
@@ -190,7 +190,7 @@ def test_claims_that_wait_are_a_nodes_backlog_and_those_open_at_the_end_have_the
 
     claims = simulate(scenario, Arm(name="local-minhop"), seed=1, policy=script(once)).tables["claims"]
     assert seen == [0.0, 16.0]
-    assert (claims["outcome"] == CLAIM_OUTCOMES.index("open")).all()
+    assert (claims["outcome"] == ClaimOutcome.OPEN.code).all()
     assert sorted(claims["contended"].tolist()) == [0] + [1] * 15
     began_s = 1.0 + 2 * 20.0 / 2e5
     lost_s = (claims["end_s"] - claims["contended_s"])[claims["contended"] == 1]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from qdpem.draws.attempts import AttemptSequence
+from qdpem.events.words import ClaimKind, ClaimOutcome
 from qdpem.rng import stream
 from qdpem.simulation.resources.attempts import Attempts
 from qdpem.simulation.resources.claims import ClaimBook
@@ -43,13 +44,15 @@ class Bench:
 
     def add(self, *, deadline_s: float = math.inf, site: int = 0):
         claimant = SimpleNamespace(id=0, purpose=0, source=site, expires_s=deadline_s)
-        claim = self.book.make("emission", claimant, node=0, link=0, now_s=self.clock.now_s, owner=None)
+        claim = self.book.make(
+            ClaimKind.EMISSION, claimant, node=0, link=0, now_s=self.clock.now_s, owner=None
+        )
         self.link.add(claim)
         return claim
 
     def remove(self, claim) -> None:
         self.link.remove(claim)
-        self.book.end(claim, "withdrawn", self.clock.now_s)
+        self.book.end(claim, ClaimOutcome.WITHDRAWN, self.clock.now_s)
 
     def run(self, until_s: float = math.inf) -> None:
         """Serve all that is due up to and at `until_s`, and stand there."""
@@ -66,7 +69,7 @@ class Bench:
         assert start_s == self.clock.now_s
         self.granted.append((claim.id, self.clock.now_s))
         self.link.remove(claim)
-        self.book.end(claim, "granted", self.clock.now_s)
+        self.book.end(claim, ClaimOutcome.GRANTED, self.clock.now_s)
 
 
 def drawn(mode: int = 0, *, probability: float = 0.2, seed: int = 1, count: int = 64) -> list[int]:

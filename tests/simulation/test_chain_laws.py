@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from physics.plans import Plan
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.events.tables import PAIR_OUTCOMES
+from qdpem.events.words import PairOutcome
 from qdpem.metrics.metrics import measure
 from qdpem.policy.interface import Allocation, Decisions
 from qdpem.scenario.load import load_scenario
@@ -60,7 +60,7 @@ def test_repeaters_do_not_know_of_each_other(chain):
     born = np.rint(pairs["born_s"][pairs["link"] >= 0] / SLOT_S).astype(int)
     assert np.array_equal(np.bincount(born)[1:], np.full(born.max(), 4))
     assert np.allclose(pairs["end_s"], pairs["born_s"], rtol=1e-9)
-    delivered = (pairs["outcome"] == PAIR_OUTCOMES.index("delivered")).sum()
+    delivered = (pairs["outcome"] == PairOutcome.DELIVERED.code).sum()
     # Binomial(500, 1/8): 4.5 standard deviations, a false alarm in 1e-5 of all seeds.
     assert abs(delivered - 500 / 8) <= 4.5 * math.sqrt(500 * 7 / 64)
 
@@ -77,7 +77,7 @@ def test_a_swap_is_in_vain_only_while_word_travels(chain, persistence):
         measured_s=3.0,
     )
     pairs = simulate(scenario, Arm(name="local-minhop"), seed=6).tables["pairs"]
-    swapped, lost = (pairs["outcome"] == PAIR_OUTCOMES.index(how) for how in ("swapped", "lost"))
+    swapped, lost = (pairs["outcome"] == PairOutcome(how).code for how in ("swapped", "lost"))
     joined = np.isin(pairs["pair"], np.concatenate([pairs["first_parent"], pairs["second_parent"]]))
     assert (swapped & ~joined).sum() > 100
     assert np.isin(pairs["end_s"][lost], pairs["end_s"][swapped & ~joined]).all()
@@ -125,7 +125,7 @@ def test_a_cut_off_drops_what_is_too_old_and_nothing_else(chain, order, swap_tim
     for pair, *parents, born_s in sorted(zip(*columns, strict=True)):
         oldest_s[pair] = min((oldest_s[parent] for parent in parents if parent >= 0), default=born_s)
     age_s = pairs["end_s"] - np.array([oldest_s[pair] for pair in pairs["pair"].tolist()])
-    swapped, expired = (pairs["outcome"] == PAIR_OUTCOMES.index(how) for how in ("swapped", "expired"))
+    swapped, expired = (pairs["outcome"] == PairOutcome(how).code for how in ("swapped", "expired"))
     assert expired.sum() > 50
     assert age_s[expired].min() >= cutoff_s * (1.0 - 1e-9)
     # A pair that grows too old in a swap may come out of it into another that was begun at its other end.
@@ -228,7 +228,7 @@ def test_standing_requests_go_on_and_nothing_leaks(chain, changes, rounds, arm, 
     late = pairs["end_s"] > 0.8 * scenario.window.end_s
     assert pairs["born_s"].max() > 0.8 * scenario.window.end_s
     if changes["swap_success_probability"] == 1.0 and changes["cutoff_s"] is None:
-        assert (pairs["outcome"][late] == PAIR_OUTCOMES.index("delivered")).any()
+        assert (pairs["outcome"][late] == PairOutcome.DELIVERED.code).any()
 
 
 @pytest.mark.parametrize("arm", ["local-minhop", "central-fcfs"])
@@ -250,9 +250,9 @@ def test_requests_that_end_leave_nothing(chain, arrive, order, arm, rounds):
     )
     tables = play(scenario, arm=arm, rounds=rounds, seed=4)
     pairs, requests = tables["pairs"], tables["requests"]
-    assert not (pairs["outcome"] == PAIR_OUTCOMES.index("live")).any()
+    assert not (pairs["outcome"] == PairOutcome.LIVE.code).any()
     assert (requests["attempts"] > 1).any()
-    ends = {PAIR_OUTCOMES[end] for end in np.unique(pairs["outcome"]).tolist()}
+    ends = {PairOutcome.from_code(end) for end in np.unique(pairs["outcome"]).tolist()}
     assert ends >= {"delivered", "swapped", "expired"}
 
 
@@ -299,5 +299,5 @@ def test_a_standing_request_begins_with_stock_and_keeps_no_qubit_too_many(chain,
     assert allocations["purpose"].tolist() == [1, 0]
     # The first pair born is the stocked one; the link made the others.
     assert pairs["allocation"][pairs["pair"] == 0] == allocations["allocation"][0]
-    assert pairs["first_parent"][pairs["outcome"] == PAIR_OUTCOMES.index("delivered")].min() == 0
-    assert (pairs["outcome"] == PAIR_OUTCOMES.index("delivered")).sum() > 50
+    assert pairs["first_parent"][pairs["outcome"] == PairOutcome.DELIVERED.code].min() == 0
+    assert (pairs["outcome"] == PairOutcome.DELIVERED.code).sum() > 50

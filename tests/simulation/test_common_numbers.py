@@ -20,7 +20,7 @@ import pytest
 
 from physics.hardware import DirectLink
 from qdpem import rng
-from qdpem.events.tables import PAIR_OUTCOMES
+from qdpem.events.words import PairOutcome
 from qdpem.metrics.metrics import measure
 from qdpem.network.build import build_network, build_physics
 from qdpem.rng import stream
@@ -244,7 +244,7 @@ def _swaps(pairs) -> list[tuple[float, int, bool]]:
     for born_s, left, right in zip(pairs["born_s"][made].tolist(), *parents, strict=True):
         (node,) = set(ends[left]) & set(ends[right])
         swaps.append((born_s, int(node), True))
-    childless = (pairs["outcome"] == PAIR_OUTCOMES.index("swapped")) & ~np.isin(
+    childless = (pairs["outcome"] == PairOutcome.SWAPPED.code) & ~np.isin(
         pairs["pair"], np.concatenate(parents)
     )
     failed = defaultdict(list)

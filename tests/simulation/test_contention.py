@@ -16,7 +16,7 @@ import pytest
 from scipy import stats
 
 from qdpem.errors import PolicyError
-from qdpem.events.tables import CLAIM_KINDS, CLAIM_OUTCOMES, REASONS, REQUEST_OUTCOMES
+from qdpem.events.words import ClaimKind, ClaimOutcome, DecisionReason, RequestOutcome
 from qdpem.metrics.metrics import measure
 from qdpem.policies.minimum_hop import serve_minimum_hop
 from qdpem.policy.interface import EMISSION_BACKLOG, TOKEN_BACKLOG, Allocation, Decisions, per_site
@@ -28,16 +28,16 @@ from tests.helpers.scripts import serving_the_line
 
 ETA = 10 ** (-(2.6 + 0.24 * 20.0) / 10)
 DELAY_S = 20.0 / 2e5 + 1e-5
-EPOCH = REASONS.index("epoch")
+EPOCH = DecisionReason.EPOCH.code
 SEEDS = range(8)
 FALSE_ALARM = 1e-3
-KINDS = tuple(f"contended_{kind}_claims_per_request" for kind in CLAIM_KINDS)
+KINDS = tuple(f"contended_{kind}_claims_per_request" for kind in ClaimKind)
 CLAIMS, SECONDS = "contended_claims_per_request", "contended_s_per_request"
 
 
 def _claims(tables, kind: str):
     claims = tables["claims"]
-    chosen = claims["kind"] == CLAIM_KINDS.index(kind)
+    chosen = claims["kind"] == ClaimKind(kind).code
     return {name: column[chosen] for name, column in claims.items()}
 
 
@@ -65,7 +65,7 @@ def test_two_claims_on_one_emission_are_one_contended_claim(seed, both, line, ar
     lost_s = (second_s if both else end_s) - first_s
     assert claims["contended"][order].tolist() == [0, 1]
     assert claims["contended_s"][order] == pytest.approx([0.0, lost_s], abs=1e-9)
-    assert claims["outcome"][order][1] == CLAIM_OUTCOMES.index("granted" if both else "open")
+    assert claims["outcome"][order][1] == ClaimOutcome("granted" if both else "open").code
     found = measure(tables, start_s=0.0, end_s=end_s)
     assert (found[CLAIMS], found[KINDS[0]]) == (0.5, 0.5)
     assert found[SECONDS] == pytest.approx(lost_s / 2, abs=1e-9)
@@ -95,12 +95,12 @@ def test_a_request_that_finds_the_qubit_taken_contends_once_for_each_attempt(lin
     tables = simulate(scenario, Arm(name="local-minhop"), seed=1, policy=script(serving_the_line())).tables
     claims = _claims(tables, "memory")
     assert claims["contended"].tolist() == [1] * (1 + scenario.control.retries)
-    assert claims["outcome"].tolist() == [CLAIM_OUTCOMES.index("refused")] * 4
+    assert claims["outcome"].tolist() == [ClaimOutcome.REFUSED.code] * 4
     assert claims["node"].tolist() == [0] * 4
     assert claims["contended_s"].tolist() == [0.0] * 4
     found = measure(tables, start_s=0.0, end_s=10.0)
     assert (found[CLAIMS], found[KINDS[2]], found[SECONDS]) == (2.0, 2.0, 0.0)
-    assert tables["requests"]["outcome"].tolist().count(REQUEST_OUTCOMES.index("rejected")) == 1
+    assert tables["requests"]["outcome"].tolist().count(RequestOutcome.REJECTED.code) == 1
 
 
 class Plain:

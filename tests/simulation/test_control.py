@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.events.tables import ALLOCATION_OUTCOMES, PAIR_OUTCOMES, REASONS, REQUEST_OUTCOMES
+from qdpem.events.words import AllocationOutcome, DecisionReason, PairOutcome, RequestOutcome
 from qdpem.metrics.reward import rewards
 from qdpem.policy.interface import FREE_MEMORIES, ORDERED_PAIRS, TOKENS, Decisions
 from qdpem.scenario.schema import Arm, Reward, Window
@@ -83,7 +83,7 @@ def test_the_controller_sees_stock_as_late_as_word_of_it(line, script, arrive, z
     )
     tables = simulate(scenario, CENTRAL, seed=3, policy=policy).tables
     done_s = float(tables["allocations"]["end_s"][0])
-    assert tables["allocations"]["outcome"][0] == ALLOCATION_OUTCOMES.index("done")
+    assert tables["allocations"]["outcome"][0] == AllocationOutcome.DONE.code
     ready_s = [
         observations.time_s for observations in policy.seen if (observations.stock_ready[0] == 1).any()
     ]
@@ -111,7 +111,7 @@ def test_a_drop_by_the_controller_is_carried_out_when_the_command_arrives(line, 
 
     tables = simulate(line(nodes=5), CENTRAL, seed=3, policy=script(rule)).tables
     pairs = tables["pairs"]
-    assert pairs["outcome"].tolist() == [PAIR_OUTCOMES.index("expired")]
+    assert pairs["outcome"].tolist() == [PairOutcome.EXPIRED.code]
     assert pairs["end_s"][0] == pytest.approx(dropped_s[0] + 2 * DELAY_S, abs=1e-12)
     earned = rewards(tables, weights=Reward(expired=0.25))
     assert list(zip(earned.time_s, earned.site, earned.amount, strict=True)) == [
@@ -159,10 +159,13 @@ def test_retries_back_off_and_end(line, script, arrive, arm):
     run = simulate(scenario, arm, seed=4, policy=policy)
     tables = run.tables
     assert tables["requests"]["attempts"].tolist() == [4]
-    assert tables["requests"]["outcome"].tolist() == [REQUEST_OUTCOMES.index("rejected")]
+    assert tables["requests"]["outcome"].tolist() == [RequestOutcome.REJECTED.code]
     asked = [observations for observations in policy.seen if (observations.request_id[0] >= 0).any()]
     gaps_s = np.diff([observations.time_s for observations in asked])
-    assert [REASONS[int(observations.reason[0])] for observations in asked] == ["arrival", *["refusal"] * 3]
+    assert [DecisionReason.from_code(int(observations.reason[0])) for observations in asked] == [
+        "arrival",
+        *["refusal"] * 3,
+    ]
     limits_s = 0.1 * 2.0 ** np.arange(3) + 3 * DELAY_S
     assert (gaps_s <= limits_s).all()
     assert gaps_s.max() > 0.1 - 1e-9 or gaps_s.min() > 1e-3
@@ -179,7 +182,7 @@ def test_news_is_exactly_as_old_as_its_delay_rounded_to_the_epoch(line):
     while (observations := simulation.advance()) is not None:
         count = round(observations.time_s / epoch_s)
         if (
-            observations.reason[0] == REASONS.index("epoch")
+            observations.reason[0] == DecisionReason.EPOCH.code
             and abs(observations.time_s - count * epoch_s) < 1e-9
         ):
             truth.setdefault(count, observations.status[:, 0, [FREE_MEMORIES, TOKENS]])

@@ -10,7 +10,7 @@ import pytest
 from physics.plans import Plan, estimate
 from qdpem import open_record
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.events.tables import PAIR_OUTCOMES, REQUEST_OUTCOMES
+from qdpem.events.words import PairOutcome, RequestOutcome
 from qdpem.network.build import build_network, build_physics
 from qdpem.policy.interface import Allocation, Decisions
 from qdpem.records.audit.audit import audit
@@ -70,7 +70,7 @@ def test_what_is_delivered_is_what_the_plan_gives(line, script, arrive, plan, ar
     recorder = MemoryRecorder()
     run(scenario, arm, script(lambda observations: serve(plan, path, observations)), recorder=recorder)
     tables = recorder.tables()
-    assert (tables["requests"]["outcome"] == REQUEST_OUTCOMES.index("delivered")).all()
+    assert (tables["requests"]["outcome"] == RequestOutcome.DELIVERED.code).all()
     physics = build_physics(scenario)
     network = build_network(scenario, physics, seed=7)
     expected = estimate(
@@ -104,7 +104,7 @@ def test_fresh_pairs_taken_are_those_the_plan_expects(line, script, arrive, plan
         plan, model=physics, links=list(network.links), nodes=list(network.hardware), ages_s=[0.0, 0.0]
     ).pairs_per_link
     error = taken.std(axis=0, ddof=1) / np.sqrt(count)
-    assert (pairs["outcome"] == PAIR_OUTCOMES.index("distilled")).sum() > count
+    assert (pairs["outcome"] == PairOutcome.DISTILLED.code).sum() > count
     assert (np.abs(taken.mean(axis=0) - expected) <= 4.5 * error + 1e-12).all()
 
 

@@ -19,13 +19,12 @@ from physics.hardware import (
     SourceLink,
 )
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.events.tables import PAIR_OUTCOMES
+from qdpem.events.words import PairOutcome
 from qdpem.metrics.metrics import measure
 from qdpem.records.audit.audit import audit
 from qdpem.records.reader import open_record
 from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import (
-    PERSISTENCES,
     Arm,
     ControlSettings,
     Demand,
@@ -39,6 +38,7 @@ from qdpem.scenario.schema import (
     Topology,
     Window,
 )
+from qdpem.scenario.words import Persistence
 from qdpem.simulation.arms import resolve_arm
 from qdpem.simulation.run import Simulation
 from tests.helpers.gamblers import Gambler
@@ -81,7 +81,7 @@ def assert_books(tables) -> None:
     assert (allocations["end_s"] <= allocations["expires_s"]).all()
     assert (requests["end_s"] <= requests["deadline_s"]).all()
     order = np.argsort(allocations["allocation"])
-    delivered = (pairs["outcome"] == PAIR_OUTCOMES.index("delivered")) & (pairs["owner"] < 0)
+    delivered = (pairs["outcome"] == PairOutcome.DELIVERED.code) & (pairs["owner"] < 0)
     served = allocations["request"][order][pairs["allocation"][delivered]]
     ended_s = dict(zip(requests["request"].tolist(), requests["end_s"].tolist(), strict=True))
     latest_s = np.array([ended_s[request] for request in served.tolist()])
@@ -165,7 +165,7 @@ _CLASSES = st.lists(
         st.sampled_from((("teleportation", 0.55), ("computing", 0.8), ("qkd", 0.85))),
         st.sampled_from((1e-4, 0.02, 0.3, _LONGEST_S)),
         st.integers(1, 3),
-        st.sampled_from(PERSISTENCES),
+        st.sampled_from(Persistence),
     ),
     min_size=1,
     max_size=3,

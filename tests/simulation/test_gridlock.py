@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qdpem.events.tables import PAIR_OUTCOMES, REQUEST_OUTCOMES
+from qdpem.events.words import PairOutcome, RequestOutcome
 from qdpem.scenario.load import load_scenario
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.run import simulate
@@ -49,7 +49,7 @@ def test_a_saturated_chain_of_seventeen_nodes_never_locks(memory, weights, rate_
         ],
     )
     requests = simulate(scenario, Arm(name="local-minhop"), seed=1000).tables["requests"]
-    delivered = requests["outcome"] == REQUEST_OUTCOMES.index("delivered")
+    delivered = requests["outcome"] == RequestOutcome.DELIVERED.code
     assert delivered.mean() < 0.75
     counts = np.histogram(requests["end_s"][delivered], bins=10, range=(0.2, 1.2))[0]
     assert counts.min() > 0
@@ -84,5 +84,5 @@ def test_a_standing_request_over_seventeen_nodes_never_locks(persistence, swap_s
     assert counts.min() > 500
     assert abs(counts[0] - counts[-1]) <= 6.0 * math.sqrt(counts[0] + counts[-1])
     if swap_success == 1.0:
-        delivered_s = pairs["end_s"][pairs["outcome"] == PAIR_OUTCOMES.index("delivered")]
+        delivered_s = pairs["end_s"][pairs["outcome"] == PairOutcome.DELIVERED.code]
         assert np.histogram(delivered_s, bins=10, range=(0.2, 1.2))[0].min() > 10

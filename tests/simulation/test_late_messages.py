@@ -14,7 +14,7 @@ import pytest
 
 from physics.hardware import Fibre
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.events.tables import ALLOCATION_OUTCOMES, CLAIM_KINDS, PAIR_OUTCOMES, REQUEST_OUTCOMES
+from qdpem.events.words import AllocationOutcome, ClaimKind, PairOutcome, RequestOutcome
 from qdpem.policy.interface import Allocation, Decisions
 from qdpem.rng import stream
 from qdpem.scenario.schema import Arm
@@ -23,7 +23,7 @@ from tests.helpers.scripts import serving_the_line
 
 HOP_KM = 2000.0
 DELAY_S = HOP_KM / 2e5 + 1e-5
-EXPIRED = PAIR_OUTCOMES.index("expired")
+EXPIRED = PairOutcome.EXPIRED.code
 
 
 def _long(scenario):
@@ -57,7 +57,7 @@ def _emission_s(tables) -> float:
 
 def _token_s(tables) -> float:
     claims = _of(tables["claims"], 0)
-    return float(claims["end_s"][claims["kind"] == CLAIM_KINDS.index("token")][0])
+    return float(claims["end_s"][claims["kind"] == ClaimKind.TOKEN.code][0])
 
 
 def _child_s(tables) -> float:
@@ -92,7 +92,7 @@ def test_what_comes_after_the_expiry_does_nothing(late, seed, line, arrive, scri
     arrive([(1.0, 0, nodes - 1), (expires_s + 1e-5, 0, nodes - 1)], patience_s=1.5)
     tables = _play(scenario, script(serving_the_line(rounds, expires_s={0: expires_s})), seed=seed)
     allocations, requests = tables["allocations"], tables["requests"]
-    assert _of(allocations, 0)["outcome"].tolist() == [ALLOCATION_OUTCOMES.index("expired")]
+    assert _of(allocations, 0)["outcome"].tolist() == [AllocationOutcome.EXPIRED.code]
     assert (_of(tables["claims"], 0)["end_s"] <= expires_s).all()
     mine = _of(tables["pairs"], 0)
     assert (mine["end_s"] <= expires_s).all()
@@ -102,13 +102,13 @@ def test_what_comes_after_the_expiry_does_nothing(late, seed, line, arrive, scri
     # The other has pairs and claims of its own alone, of emissions of its own, and is delivered.
     order = np.argsort(requests["request"])
     assert requests["outcome"][order].tolist() == [
-        REQUEST_OUTCOMES.index("expired"),
-        REQUEST_OUTCOMES.index("delivered"),
+        RequestOutcome.EXPIRED.code,
+        RequestOutcome.DELIVERED.code,
     ]
     other = _of(tables["pairs"], 1)
     assert other["born_s"].min() > expires_s
     claims = _of(tables["claims"], 1)
-    sent_s = claims["end_s"][claims["kind"] == CLAIM_KINDS.index("emission")]
+    sent_s = claims["end_s"][claims["kind"] == ClaimKind.EMISSION.code]
     fresh_s = other["born_s"][other["sender"] >= 0]
     assert np.sort(fresh_s) == pytest.approx(np.sort(sent_s) + DELAY_S, abs=1e-9)
 
@@ -131,7 +131,7 @@ def test_a_swap_that_comes_too_late_takes_no_coin(seed, line, arrive, script):
     arrive([(1.0, 0, 2), (expires_s + 1e-5, 0, 2)], patience_s=1.5)
     tables = _play(scenario, script(serving_the_line(0, expires_s={0: expires_s})), seed=seed)
     pairs = _of(tables["pairs"], 1)
-    first_s = pairs["end_s"][pairs["outcome"] == PAIR_OUTCOMES.index("swapped")].min()
+    first_s = pairs["end_s"][pairs["outcome"] == PairOutcome.SWAPPED.code].min()
     made = (pairs["born_s"] == first_s) & (pairs["first_parent"] >= 0)
     assert bool(made.any()) == bool(stream(seed, "repeater/n1").random() < 0.5)
 
@@ -214,9 +214,9 @@ def test_a_drop_that_arrives_after_the_pair_was_used_leaves_its_neighbour_alone(
     requests, pairs = tables["requests"], tables["pairs"]
     assert dropped == expected
     served = requests["request"] == 2
-    assert requests["outcome"][served].tolist() == [REQUEST_OUTCOMES.index("delivered")]
+    assert requests["outcome"][served].tolist() == [RequestOutcome.DELIVERED.code]
     assert requests["end_s"][served] == pytest.approx([2.0 + 5 * SHORT_S], abs=1e-12)
     used = pairs["pair"] == dropped[0]
-    assert pairs["outcome"][used].tolist() == [PAIR_OUTCOMES.index("delivered")]
+    assert pairs["outcome"][used].tolist() == [PairOutcome.DELIVERED.code]
     assert pairs["outcome"][~used].tolist() == [EXPIRED]
     assert pairs["end_s"][~used].tolist() == [4.0]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.events.tables import PAIR_OUTCOMES, REQUEST_OUTCOMES, TABLES
+from qdpem.events.tables import TABLES
+from qdpem.events.words import PairOutcome, RequestOutcome
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.run import Simulation, simulate
 from tests.helpers.arms import ARMS, in_every_arm
@@ -53,7 +54,7 @@ def test_every_pair_and_request_is_written_once_and_times_run_forward(line, arm)
     assert (pairs["end_s"] >= pairs["born_s"]).all()
     assert (claims["end_s"] >= claims["time_s"]).all()
     # An end is within its deadline but for the rounding of one clock step.
-    delivered = requests["outcome"] == REQUEST_OUTCOMES.index("delivered")
+    delivered = requests["outcome"] == RequestOutcome.DELIVERED.code
     assert (requests["end_s"] <= requests["deadline_s"] + 1e-9)[delivered].all()
     # Every parent ended in the operation that made its child, at that moment.
     ended_s = dict(zip(pairs["pair"].tolist(), pairs["end_s"].tolist(), strict=True))
@@ -89,7 +90,7 @@ def test_saturation_never_locks(line):
         seed=15,
     )
     requests = run.tables["requests"]
-    delivered_s = requests["end_s"][requests["outcome"] == REQUEST_OUTCOMES.index("delivered")]
+    delivered_s = requests["end_s"][requests["outcome"] == RequestOutcome.DELIVERED.code]
     assert (np.histogram(delivered_s, bins=5, range=(0.0, 31.0))[0] > 0).all()
 
 
@@ -108,7 +109,7 @@ def test_stock_serves_expires_and_yields(line):
     requests, pairs = tables["requests"], tables["pairs"]
     assert (requests["hops"] == 0).sum() > 0
     stocked = pairs["owner"] >= 0
-    ends = {PAIR_OUTCOMES[code] for code in pairs["outcome"][stocked].tolist()}
+    ends = {PairOutcome.from_code(code) for code in pairs["outcome"][stocked].tolist()}
     assert {"delivered", "expired"} <= ends
     served = tables["allocations"]
     assert (served["purpose"] == 1).sum() > 0

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from qdpem.events.tables import PAIR_OUTCOMES, PURPOSES, REQUEST_OUTCOMES
+from qdpem.events.words import PairOutcome, Purpose, RequestOutcome
 from qdpem.metrics.metrics import measure
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
 from qdpem.scenario.load import parse_scenario
-from qdpem.scenario.schema import PREGENERATIONS, Arm, Pregeneration, Scenario
+from qdpem.scenario.schema import Arm, Scenario
+from qdpem.scenario.words import Pregeneration
 from qdpem.simulation.run import Run, simulate
 
 LIVE = ("local-expected-delay", "central-expected-delay")
@@ -29,9 +30,9 @@ Tables: TypeAlias = dict[str, dict[str, NDArray[Any]]]
 def delivered_hz(run: Run, *, start_s: float, end_s: float) -> float:
     assert run.tables is not None
     outcome, end = run.tables["requests"]["outcome"], run.tables["requests"]["end_s"]
-    return float(
-        ((outcome == REQUEST_OUTCOMES.index("delivered")) & (end >= start_s) & (end < end_s)).sum()
-    ) / (end_s - start_s)
+    return float(((outcome == RequestOutcome.DELIVERED.code) & (end >= start_s) & (end < end_s)).sum()) / (
+        end_s - start_s
+    )
 
 
 def between_ends(scenario: Scenario, *, epoch_s: float = 0.1) -> Scenario:
@@ -220,7 +221,7 @@ def score(run: Run, *, measured_s: float) -> float:
     """What the decision process counts, for each request that came, from the record."""
     assert run.tables is not None
     pairs, asked = run.tables["pairs"], run.tables["requests"]["time_s"] >= 1.0
-    expired = (pairs["outcome"] == PAIR_OUTCOMES.index("expired")) & (pairs["end_s"] >= 1.0)
+    expired = (pairs["outcome"] == PairOutcome.EXPIRED.code) & (pairs["end_s"] >= 1.0)
     served = delivered_hz(run, start_s=1.0, end_s=1.0 + measured_s) * measured_s
     return (served - WASTE * float(expired.sum())) / float(asked.sum())
 
@@ -316,11 +317,13 @@ def test_with_the_right_to_serve_alone_every_forecast_arm_is_its_twin_without_to
 def test_each_right_is_used_and_stock_is_worth_having_here(record: Callable[..., Tables], arm: str) -> None:
     """Over a mesh of weak sources requests wait for links, and link stock ends that wait."""
     delivered = {}
-    for pregeneration in PREGENERATIONS:
+    for pregeneration in Pregeneration:
         tables = record(arm, pregeneration, "none")
         delivered[pregeneration] = measure(tables, start_s=2.0, end_s=22.0)["delivery_ratio"]
         allocations = tables["allocations"]
-        stock = allocations["purpose"] == PURPOSES.index("stock")
+        stock = allocations["purpose"] == Purpose.STOCK.code
         assert stock.any() == (pregeneration != "none")
         assert (stock & (allocations["hops"] > 1)).any() == (pregeneration in ("end-to-end", "virtual-link"))
-    assert min(delivered[pregeneration] for pregeneration in PREGENERATIONS[1:]) > delivered["none"] + 0.02
+    assert (
+        min(delivered[pregeneration] for pregeneration in list(Pregeneration)[1:]) > delivered["none"] + 0.02
+    )

@@ -11,7 +11,7 @@ import pytest
 from physics.hardware import DepolarisingMemory, Fibre, NodeHardware, SourceLink
 from physics.plans import Plan
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.events.tables import PAIR_OUTCOMES, REQUEST_OUTCOMES
+from qdpem.events.words import PairOutcome, RequestOutcome
 from qdpem.metrics.metrics import measure
 from qdpem.policy.interface import Allocation, Decisions
 from qdpem.records.audit.audit import audit
@@ -103,17 +103,17 @@ def test_a_standing_request_goes_on_after_every_outage(arm, persistence):
     assert served.sum() > 15
     assert (tables["allocations"]["pairs"][served] == 2).all()
     pairs = tables["pairs"]
-    delivered_s = pairs["end_s"][pairs["outcome"] == PAIR_OUTCOMES.index("delivered")]
+    delivered_s = pairs["end_s"][pairs["outcome"] == PairOutcome.DELIVERED.code]
     assert (np.histogram(delivered_s, bins=19, range=(0.0, 19.0))[0] > 10).all()
-    assert tables["requests"]["outcome"].tolist() == [REQUEST_OUTCOMES.index("delivered")]
+    assert tables["requests"]["outcome"].tolist() == [RequestOutcome.DELIVERED.code]
 
 
 def test_a_standing_request_whose_pairs_are_all_too_poor_is_not_delivered():
     tables = simulate(
         _line(persistence="pair", target_fidelity=0.97, patience_s=1.0), _BLIND_ARM, seed=3, policy=Blind()
     ).tables
-    assert (tables["pairs"]["outcome"] == PAIR_OUTCOMES.index("delivered")).sum() > 10
-    assert tables["requests"]["outcome"].tolist() == [REQUEST_OUTCOMES.index("low_fidelity")]
+    assert (tables["pairs"]["outcome"] == PairOutcome.DELIVERED.code).sum() > 10
+    assert tables["requests"]["outcome"].tolist() == [RequestOutcome.LOW_FIDELITY.code]
     assert tables["requests"]["pairs_delivered"].tolist() == [0]
 
 
@@ -205,18 +205,18 @@ def test_a_stocked_pair_that_reaches_the_cut_off_before_the_grant_is_back_is_mad
     policy = Blind(order=(0, 1), min_age_s=cutoff_s - 2.5e-3)
     pairs = _watched(scenario, policy)["pairs"]
     first = pairs["pair"] == 0
-    assert pairs["outcome"][first] == PAIR_OUTCOMES.index("expired")
+    assert pairs["outcome"][first] == PairOutcome.EXPIRED.code
     age_s = (pairs["end_s"] - pairs["born_s"])[first]
     assert cutoff_s <= age_s < cutoff_s + delay_s
-    assert (pairs["outcome"] == PAIR_OUTCOMES.index("delivered")).any()
+    assert (pairs["outcome"] == PairOutcome.DELIVERED.code).any()
 
 
 def test_a_stocked_pair_older_than_the_cut_off_is_left_on_the_shelf():
     scenario = _stable(_line(cutoff_s=0.2, patience_s=1.9), epoch_s=0.01)
     tables = _watched(scenario, Blind(order=(0, 1), min_age_s=0.3))
     pairs = tables["pairs"]
-    assert pairs["outcome"][pairs["owner"] == 0].tolist() == [PAIR_OUTCOMES.index("live")]
-    assert (pairs["outcome"] == PAIR_OUTCOMES.index("delivered")).sum() == 1
+    assert pairs["outcome"][pairs["owner"] == 0].tolist() == [PairOutcome.LIVE.code]
+    assert (pairs["outcome"] == PairOutcome.DELIVERED.code).sum() == 1
 
 
 @pytest.mark.parametrize("persistence", ["no", "pair", "link"])
@@ -239,11 +239,11 @@ def test_word_of_a_failed_swap_that_comes_with_the_command_takes_no_qubit_twice(
 
     pairs = _watched(scenario, Both(), arm=Arm(name="central-fcfs", pregeneration="virtual-link"))["pairs"]
     both = pairs["owner"] == 1
-    assert (pairs["outcome"][both] == PAIR_OUTCOMES.index("swapped")).all()
+    assert (pairs["outcome"][both] == PairOutcome.SWAPPED.code).all()
     assert len(np.unique(pairs["end_s"][both])) == 1
     # That swap failed, and yet a pair was made in the end.
     assert not np.isin(pairs["first_parent"], pairs["pair"][both]).any()
-    assert (pairs["outcome"] == PAIR_OUTCOMES.index("delivered")).any()
+    assert (pairs["outcome"] == PairOutcome.DELIVERED.code).any()
 
 
 @pytest.mark.parametrize("persistence", ["no", "pair", "link"])
@@ -255,14 +255,14 @@ def test_a_pair_made_round_about_does_not_lend_its_qubits_to_a_link(persistence)
     )
     # The ends of a grid of six are 0 and 5.
     tables = _watched(scenario, Blind(order=(0, 3, 4, 1), path=(0, 1, 4, 5)))
-    assert (tables["pairs"]["outcome"] == PAIR_OUTCOMES.index("delivered")).any()
+    assert (tables["pairs"]["outcome"] == PairOutcome.DELIVERED.code).any()
 
 
 def test_a_standing_request_without_end_begins_with_stock():
     """However far its deadline, the stocked pair is as good as ever."""
     scenario = _stable(_line(persistence="pair"), epoch_s=0.01)
     pairs = _watched(scenario, Blind(order=(0, 1)))["pairs"]
-    assert pairs["outcome"][pairs["owner"] == 0].tolist() == [PAIR_OUTCOMES.index("swapped")]
+    assert pairs["outcome"][pairs["owner"] == 0].tolist() == [PairOutcome.SWAPPED.code]
 
 
 @pytest.mark.parametrize("rounds", [0, 1])
@@ -288,4 +288,4 @@ def test_late_word_of_a_failure_does_not_reject_what_came_after_it(arrive):
     )
     requests = simulate(scenario, Arm(name="central-fcfs"), seed=3).tables["requests"]
     outcomes = dict(zip(requests["request"].tolist(), requests["outcome"].tolist(), strict=True))
-    assert outcomes == {0: REQUEST_OUTCOMES.index("rejected"), 1: REQUEST_OUTCOMES.index("delivered")}
+    assert outcomes == {0: RequestOutcome.REJECTED.code, 1: RequestOutcome.DELIVERED.code}

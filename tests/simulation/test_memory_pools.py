@@ -13,7 +13,7 @@ from scipy import stats
 
 from physics.pauli import PauliModel
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.events.tables import ALLOCATION_OUTCOMES, CAUSES, REQUEST_OUTCOMES
+from qdpem.events.words import AllocationOutcome, RefusalCause, RequestOutcome
 from qdpem.policy.interface import FREE_MEMORIES, Decisions
 from qdpem.policy.synthetic import small_network
 from qdpem.scenario.load import parse_scenario
@@ -90,10 +90,10 @@ def test_a_long_pair_holds_a_qubit_of_the_links_through_which_it_left(line, scri
         simulation.apply(policy.act(observations))
     allocations = recorder.tables()["allocations"]
     by_id = np.argsort(allocations["allocation"])
-    ends = [ALLOCATION_OUTCOMES[code] for code in allocations["outcome"][by_id]]
+    ends = [AllocationOutcome.from_code(code) for code in allocations["outcome"][by_id]]
     assert ends == ["done", "done", "refused", "refused", "done"]
     assert allocations["refused_at"][by_id].tolist() == [-1, -1, 2, 0, -1]
-    assert set(allocations["cause"][by_id][2:4]) == {CAUSES.index("memory")}
+    assert set(allocations["cause"][by_id][2:4]) == {RefusalCause.MEMORY.code}
     # Node 0 is asked at each arrival there: all free; then the long pair; so again; and again.
     free = [
         observation.status[0, 0, FREE_MEMORIES] for observation in policy.seen if observation.reason[0] == 0
@@ -117,7 +117,7 @@ def test_links_with_qubits_of_their_own_do_not_take_each_others(line, script, ar
     scenario = replace(scenario, control=replace(scenario.control, retries=0))
     requests = simulate(scenario, LOCAL, seed=1, policy=script(rule)).tables["requests"]
     outcome = dict(zip(requests["request"].tolist(), requests["outcome"].tolist(), strict=True))
-    assert [REQUEST_OUTCOMES[outcome[one]] for one in range(3)] == ["expired", "rejected", "expired"]
+    assert [RequestOutcome.from_code(outcome[one]) for one in range(3)] == ["expired", "rejected", "expired"]
 
 
 LOSS = """
@@ -189,10 +189,10 @@ def test_poisson_requests_for_a_few_qubits_are_blocked_as_erlang_says(
     tables = simulate(scenario, Arm(name="local-minhop"), seed=3).tables
     requests, allocations = tables["requests"], tables["allocations"]
     by_id = np.argsort(requests["request"])
-    rejected = (requests["outcome"] == REQUEST_OUTCOMES.index("rejected"))[by_id]
-    delivered = (requests["outcome"] == REQUEST_OUTCOMES.index("delivered"))[by_id]
+    rejected = (requests["outcome"] == RequestOutcome.REJECTED.code)[by_id]
+    delivered = (requests["outcome"] == RequestOutcome.DELIVERED.code)[by_id]
     assert (rejected | delivered).all()
-    assert set(allocations["refused_at"][allocations["cause"] == CAUSES.index("memory")].tolist()) == {0}
+    assert set(allocations["refused_at"][allocations["cause"] == RefusalCause.MEMORY.code].tolist()) == {0}
     held_s = (requests["end_s"] - requests["time_s"])[by_id][delivered]
     assert held_s.mean() == pytest.approx(MEAN_HOLD_S, rel=0.05)
     batches = rejected.reshape(40, -1).mean(axis=1)

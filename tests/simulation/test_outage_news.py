@@ -9,7 +9,7 @@ import pytest
 
 from physics.hardware import Fibre
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.events.tables import REASONS, REQUEST_OUTCOMES
+from qdpem.events.words import DecisionReason, RequestOutcome
 from qdpem.network.outages import Unavailable
 from qdpem.policy.interface import Allocation, Decisions, Observation
 from qdpem.scenario.schema import Arm, Outages, ScheduledOutage
@@ -62,7 +62,7 @@ def test_a_site_with_requests_waiting_is_asked_when_the_news_comes(line, script,
         asked.append(
             (
                 observations.time_s,
-                REASONS[int(observations.reason[0])],
+                DecisionReason.from_code(int(observations.reason[0])),
                 observations.unavailable(),
                 len(decisions.allocations),
             )
@@ -151,7 +151,7 @@ def test_the_controller_fails_and_returns(line, script, arrive):
     tables = Halted(scenario, CENTRAL, policy).finish()
     requests = tables["requests"]
     order = np.argsort(requests["request"])
-    outcomes = [REQUEST_OUTCOMES[code] for code in requests["outcome"][order]]
+    outcomes = [RequestOutcome.from_code(code) for code in requests["outcome"][order]]
     # The first was granted before the failure; two expire before its return, one does not.
     assert outcomes[0] == "delivered"
     assert requests["end_s"][order][0] > 1.0 + 2 * DELAY_S + 2e-3

@@ -5,20 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qdpem.events.tables import (
-    ALLOCATION_OUTCOMES,
-    CAUSES,
-    CLAIM_OUTCOMES,
-    OUTAGE_KINDS,
-    PAIR_OUTCOMES,
-    REASONS,
-    REQUEST_OUTCOMES,
+from qdpem.events.words import (
+    AllocationOutcome,
+    ClaimOutcome,
+    DecisionReason,
+    PairOutcome,
+    RefusalCause,
+    RequestOutcome,
 )
 from qdpem.metrics.metrics import measure
 from qdpem.policy.interface import Decisions
+from qdpem.scenario.words import OutageKind
 from tests.helpers.halted import CENTRAL, DELAY_S, LOCAL, Halted, cut_off, on_arrival, stock_on_arrival
 
-REFUSED, OUTAGE = ALLOCATION_OUTCOMES.index("refused"), CAUSES.index("outage")
+REFUSED, OUTAGE = AllocationOutcome.REFUSED.code, RefusalCause.OUTAGE.code
 
 
 def test_a_link_is_cut_local(line, script, arrive):
@@ -41,13 +41,13 @@ def test_a_link_is_cut_local(line, script, arrive):
     assert allocations["cause"].tolist() == [OUTAGE]
     assert allocations["end_s"][0] == cut_s
     assert allocations["refused_at"][0] == 1
-    assert (claims["outcome"] == CLAIM_OUTCOMES.index("withdrawn")).all()
+    assert (claims["outcome"] == ClaimOutcome.WITHDRAWN.code).all()
     assert (claims["end_s"] == cut_s).all()
     assert {name: column.tolist() for name, column in tables["outages"].items()} == {
-        "kind": [OUTAGE_KINDS.index("link")], "node": [-1], "link": [1], "from_s": [cut_s], "until_s": [3.0],
+        "kind": [OutageKind.LINK.code], "node": [-1], "link": [1], "from_s": [cut_s], "until_s": [3.0],
     }  # fmt: skip
     # Back at its site once the word has come and a back-off has passed; the cut itself is news before.
-    retried_s = next(v.time_s for v in policy.seen if v.reason[0] == REASONS.index("refusal"))
+    retried_s = next(v.time_s for v in policy.seen if v.reason[0] == DecisionReason.REFUSAL.code)
     assert cut_s + DELAY_S < retried_s <= cut_s + DELAY_S + 0.02
     assert measure(tables, start_s=0.0, end_s=21.0)["refusals_outage_per_request"] == 1.0
 
@@ -103,7 +103,7 @@ def test_light_on_its_way_through_a_cut_link_is_lost(line, script, arrive):
     assert not run.state.ledger.live
     tables = run.finish()
     assert not len(tables["pairs"]["pair"])
-    assert tables["claims"]["outcome"].tolist() == [CLAIM_OUTCOMES.index("granted")]
+    assert tables["claims"]["outcome"].tolist() == [ClaimOutcome.GRANTED.code]
     assert tables["allocations"]["end_s"][0] == born_s
     assert tables["allocations"]["cause"][0] == OUTAGE
 
@@ -128,7 +128,7 @@ def test_stored_pairs_survive_their_link_but_not_their_node(line, script, arrive
     assert run.held == [0, 0, 0]
     assert not run.state.stock.seen[0]
     pairs = run.finish()["pairs"]
-    assert (pairs["end_s"][0], pairs["outcome"][0]) == (5.0, PAIR_OUTCOMES.index("lost"))
+    assert (pairs["end_s"][0], pairs["outcome"][0]) == (5.0, PairOutcome.LOST.code)
 
 
 def test_an_end_that_fails_before_it_hears_frees_its_qubit_once(line, script, arrive):
@@ -151,9 +151,9 @@ def test_a_node_fails_with_pairs_in_the_making(line, script, arrive):
     scenario = line(nodes=4, source_rate_hz=6000.0, repeater_rate_hz=30.0)
     run = Halted(cut_off(scenario, "node", "n2", 1.5), LOCAL, script(on_arrival((0, 1, 2, 3))))
     tables = run.finish()
-    assert tables["requests"]["outcome"].tolist() == [REQUEST_OUTCOMES.index("delivered")]
+    assert tables["requests"]["outcome"].tolist() == [RequestOutcome.DELIVERED.code]
     # Halted a moment before its swap: three link pairs live, two of them with a half at node 2.
-    swapped_s = tables["pairs"]["end_s"][tables["pairs"]["outcome"] == PAIR_OUTCOMES.index("swapped")]
+    swapped_s = tables["pairs"]["end_s"][tables["pairs"]["outcome"] == PairOutcome.SWAPPED.code]
     fails_s = float(swapped_s.min()) - 1e-4
     run = Halted(cut_off(scenario, "node", "n2", fails_s, 9.0), LOCAL, script(on_arrival((0, 1, 2, 3))))
     run.until(np.nextafter(fails_s, 0.0))
@@ -189,7 +189,7 @@ def test_pairs_held_for_a_request_are_lost_with_its_destination(line, script, ar
     assert request.open
     assert not run.state.ledger.live
     assert run.until(fails_s + 1.001 * DELAY_S).held == [0, 0]
-    assert run.finish()["requests"]["outcome"].tolist() == [REQUEST_OUTCOMES.index("expired")]
+    assert run.finish()["requests"]["outcome"].tolist() == [RequestOutcome.EXPIRED.code]
 
 
 @pytest.mark.parametrize("arm", [LOCAL, CENTRAL], ids=lambda arm: arm.name)
@@ -202,7 +202,7 @@ def test_requests_of_a_node_that_fails(line, script, arrive, arm):
     policy = script(lambda observations: rule(observations) if observations.time_s > 1.5 else Decisions())
     requests = Halted(scenario, arm, policy).finish()["requests"]
     by_time = np.argsort(requests["time_s"])
-    assert [REQUEST_OUTCOMES[code] for code in requests["outcome"][by_time]] == [
+    assert [RequestOutcome.from_code(code) for code in requests["outcome"][by_time]] == [
         "rejected",
         "rejected",
         "delivered",

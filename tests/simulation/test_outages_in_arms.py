@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.events.tables import ALLOCATION_OUTCOMES, CAUSES, PAIR_OUTCOMES, REQUEST_OUTCOMES, TABLES
+from qdpem.events.tables import TABLES
+from qdpem.events.words import AllocationOutcome, PairOutcome, RefusalCause, RequestOutcome
 from qdpem.scenario.load import load_scenario, parse_scenario
 from qdpem.scenario.schema import Arm, Join, Outages, RandomOutages, ScheduledOutage
 from qdpem.simulation.run import Simulation, simulate
@@ -28,7 +29,7 @@ ARMS = (
     ),
     Arm(name="dpem"),
 )
-REFUSED, OUTAGE = ALLOCATION_OUTCOMES.index("refused"), CAUSES.index("outage")
+REFUSED, OUTAGE = AllocationOutcome.REFUSED.code, RefusalCause.OUTAGE.code
 
 
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
@@ -40,10 +41,10 @@ def test_a_node_that_joins_serves_from_then_on(line, arm):
     pairs, requests = tables["pairs"], tables["requests"]
     with_it = (pairs["first"] == 2) | (pairs["second"] == 2)
     assert pairs["born_s"][with_it].min() > 15.0
-    delivered = requests["outcome"] == REQUEST_OUTCOMES.index("delivered")
+    delivered = requests["outcome"] == RequestOutcome.DELIVERED.code
     own = requests["source"] == 2
     early = requests["time_s"] < 15.0
-    assert (requests["outcome"][own & early] == REQUEST_OUTCOMES.index("rejected")).all()
+    assert (requests["outcome"][own & early] == RequestOutcome.REJECTED.code).all()
     through = (np.minimum(requests["source"], requests["destination"]) < 2) & (
         np.maximum(requests["source"], requests["destination"]) == 3
     )
@@ -75,7 +76,7 @@ def test_built_in_arms_route_around_what_they_have_heard_of(arm):
     # There are ways round, so most requests of the others are still served.
     requests = tables["requests"]
     late = (requests["time_s"] > heard_s) & (requests["source"] != 4) & (requests["destination"] != 4)
-    assert (requests["outcome"][late] == REQUEST_OUTCOMES.index("delivered")).mean() > 0.5
+    assert (requests["outcome"][late] == RequestOutcome.DELIVERED.code).mean() > 0.5
 
 
 GRID = """
@@ -168,7 +169,7 @@ def test_nothing_leaks_at_any_decision_or_change(line, arm, changes):
     times_s = np.concatenate([outages["from_s"], outages["until_s"]])
     assert checked == sorted(times_s[times_s <= simulation.now_s].tolist())
     requests = tables["requests"]
-    delivered_s = requests["end_s"][requests["outcome"] == REQUEST_OUTCOMES.index("delivered")]
+    delivered_s = requests["end_s"][requests["outcome"] == RequestOutcome.DELIVERED.code]
     assert (np.histogram(delivered_s, bins=3, range=(0.0, 15.0))[0] > 0).all()
     assert (tables["allocations"]["cause"] == OUTAGE).sum() > 0
 
@@ -192,9 +193,9 @@ def test_a_standing_request_outlives_many_outages_of_its_only_way(arm, persisten
     )
     tables = simulate(scenario, arm, seed=3).tables
     requests, allocations, pairs = (tables[name] for name in ("requests", "allocations", "pairs"))
-    assert requests["outcome"].tolist() == [REQUEST_OUTCOMES.index("open")]
+    assert requests["outcome"].tolist() == [RequestOutcome.OPEN.code]
     ended = (allocations["outcome"] == REFUSED) & (allocations["cause"] == OUTAGE)
     assert ended.sum() > 2 * scenario.control.retries
-    last_s = pairs["end_s"][pairs["outcome"] == PAIR_OUTCOMES.index("delivered")].max()
+    last_s = pairs["end_s"][pairs["outcome"] == PairOutcome.DELIVERED.code].max()
     up_s = max(until_s for until_s in tables["outages"]["until_s"] if until_s < 9.5)
     assert last_s > up_s

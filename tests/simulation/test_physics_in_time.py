@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from physics.pauli import PauliModel
-from qdpem.events.tables import PAIR_OUTCOMES, REQUEST_OUTCOMES
+from qdpem.events.words import PairOutcome, RequestOutcome
 from qdpem.network.build import build_network
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.resources.ledger import Ledger
@@ -54,7 +54,7 @@ def test_delivered_fidelity_follows_the_werner_law_of_its_own_times(line):
     by_id = {int(pair): row for row, pair in enumerate(pairs["pair"])}
     delay_s = 20.0 / 2e5 + 1e-5
     checked = 0
-    for row in np.flatnonzero((pairs["outcome"] == PAIR_OUTCOMES.index("delivered")) & (pairs["link"] < 0)):
+    for row in np.flatnonzero((pairs["outcome"] == PairOutcome.DELIVERED.code) & (pairs["link"] < 0)):
         swapped_s = pairs["born_s"][row]
         # Until the swap: both halves since birth, and the sender's for the light's way before it.
         stored_s = 0.0
@@ -77,8 +77,8 @@ def test_outcome_is_decided_by_true_fidelity(line):
     run = simulate(line(depolarising_s=3.0, target_fidelity=0.85, rate_hz=8.0), blind, seed=1)
     requests = run.tables["requests"]
     ended = requests["outcome"]
-    assert (requests["fidelity"][ended == REQUEST_OUTCOMES.index("delivered")] >= 0.85).all()
-    low = requests["fidelity"][ended == REQUEST_OUTCOMES.index("low_fidelity")]
+    assert (requests["fidelity"][ended == RequestOutcome.DELIVERED.code] >= 0.85).all()
+    low = requests["fidelity"][ended == RequestOutcome.LOW_FIDELITY.code]
     assert len(low) > 0
     assert (low < 0.85).all()
 
@@ -100,7 +100,7 @@ def test_swap_success_has_its_probability(line):
     """Swaps succeed with probability 0.5: two-sided binomial bound at 1e-4."""
     run = simulate(line(nodes=3, swap_success_probability=0.5, measured_s=60.0), LOCAL, seed=4)
     pairs = run.tables["pairs"]
-    swaps = (pairs["outcome"] == PAIR_OUTCOMES.index("swapped")).sum() // 2
+    swaps = (pairs["outcome"] == PairOutcome.SWAPPED.code).sum() // 2
     made = (pairs["link"] < 0).sum()
     assert swaps > 200
     assert stats.binomtest(int(made), int(swaps), 0.5).pvalue > 1e-4
@@ -110,7 +110,7 @@ def test_latency_of_a_served_request_counts_every_message(line):
     """On one idle link: reserve, grant, emission, herald, answer; never less than three link delays."""
     run = simulate(line(nodes=2, rate_hz=1.0), LOCAL, seed=6)
     requests = run.tables["requests"]
-    delivered = requests["outcome"] == REQUEST_OUTCOMES.index("delivered")
+    delivered = requests["outcome"] == RequestOutcome.DELIVERED.code
     latency_s = (requests["end_s"] - requests["time_s"])[delivered]
     delay_s = 20.0 / 2e5 + 1e-5
     claims = run.tables["claims"]
@@ -134,9 +134,9 @@ def _distinct_ends(tables):
     """How many different end times the delivered pairs of each delivered request have."""
     pairs, allocations, requests = tables["pairs"], tables["allocations"], tables["requests"]
     request_of = dict(zip(allocations["allocation"].tolist(), allocations["request"].tolist(), strict=True))
-    good = set(requests["request"][requests["outcome"] == REQUEST_OUTCOMES.index("delivered")].tolist())
+    good = set(requests["request"][requests["outcome"] == RequestOutcome.DELIVERED.code].tolist())
     ends: dict[int, set[float]] = {}
-    for row in np.flatnonzero(pairs["outcome"] == PAIR_OUTCOMES.index("delivered")):
+    for row in np.flatnonzero(pairs["outcome"] == PairOutcome.DELIVERED.code):
         request = request_of[int(pairs["allocation"][row])]
         if request in good:
             ends.setdefault(request, set()).add(float(pairs["end_s"][row]))

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from physics.hardware import RelaxingMemory
-from qdpem.events.tables import PAIR_OUTCOMES, REQUEST_OUTCOMES
+from qdpem.events.words import PairOutcome, RequestOutcome
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.run import simulate
 
 LOCAL = Arm(name="local-minhop")
-DELIVERED, EXPIRED = REQUEST_OUTCOMES.index("delivered"), REQUEST_OUTCOMES.index("expired")
+DELIVERED, EXPIRED = RequestOutcome.DELIVERED.code, RequestOutcome.EXPIRED.code
 AGREED = 1e-9
 DELAY_S = 20.0 / 2e5 + 1e-5
 
@@ -49,10 +49,10 @@ def test_depolarising_memories_and_noisy_gates_give_the_same_run(line, model):
     reached = exact["requests"]["fidelity"]
     assert np.allclose(reached, other["requests"]["fidelity"], rtol=0.0, atol=AGREED, equal_nan=True)
     assert np.allclose(exact["pairs"]["fidelity"], other["pairs"]["fidelity"], rtol=0.0, atol=AGREED)
-    outcomes = np.bincount(exact["requests"]["outcome"], minlength=len(REQUEST_OUTCOMES))
+    outcomes = np.bincount(exact["requests"]["outcome"], minlength=len(RequestOutcome))
     assert outcomes[DELIVERED] > 20
     assert outcomes[EXPIRED] > 0
-    assert (exact["pairs"]["outcome"] == PAIR_OUTCOMES.index("swapped")).sum() > 40
+    assert (exact["pairs"]["outcome"] == PairOutcome.SWAPPED.code).sum() > 40
     assert set(exact["path_steps"]["rounds"]) == {0}
 
 

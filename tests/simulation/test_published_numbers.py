@@ -15,7 +15,7 @@ from scipy import stats
 
 from physics.hardware import Detector, DoubleClickLink, Fibre
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.events.tables import CLAIM_KINDS, PAIR_OUTCOMES, REQUEST_OUTCOMES
+from qdpem.events.words import ClaimKind, PairOutcome, RequestOutcome
 from qdpem.policy.interface import FREE_MEMORIES
 from qdpem.rng import stream
 from qdpem.scenario.schema import Arm
@@ -53,7 +53,7 @@ def test_a_link_of_light_time_01_s_in_time(line, arrive, script):
     assert claims["time_s"] == pytest.approx([0.7], abs=1e-12)
     assert pairs["born_s"] == pytest.approx([0.9], abs=1e-12)
     assert requests["end_s"] == pytest.approx([0.9], abs=1e-12)
-    assert requests["outcome"].tolist() == [REQUEST_OUTCOMES.index("delivered")]
+    assert requests["outcome"].tolist() == [RequestOutcome.DELIVERED.code]
     assert pairs["fidelity"] == pytest.approx([(1.0 + 3.0 * math.exp(-2 * 0.2 / 2.0)) / 4.0], abs=1e-12)
 
 
@@ -66,7 +66,7 @@ def test_four_light_times_fit_into_a_patience_of_06_s_or_never(light_s, delivere
         scenario, LOCAL, seed=_seed_of_first_success(), policy=script(serving_the_line())
     ).tables
     assert len(tables["pairs"]["pair"]) == delivered
-    assert (tables["requests"]["outcome"] == REQUEST_OUTCOMES.index("delivered")).sum() == delivered
+    assert (tables["requests"]["outcome"] == RequestOutcome.DELIVERED.code).sum() == delivered
 
 
 def test_what_a_failed_swap_loses_is_made_anew_in_qubits_that_are_free(line, arrive, script):
@@ -84,9 +84,9 @@ def test_what_a_failed_swap_loses_is_made_anew_in_qubits_that_are_free(line, arr
     policy.acts_every_epoch = True
     tables = simulate(scenario, LOCAL, seed=2, policy=policy).tables
     pairs, claims, delay_s = tables["pairs"], tables["claims"], 2000.0 / 2e5 + 1e-5
-    failed_s = np.unique(pairs["end_s"][pairs["outcome"] == PAIR_OUTCOMES.index("swapped")])
+    failed_s = np.unique(pairs["end_s"][pairs["outcome"] == PairOutcome.SWAPPED.code])
     assert len(failed_s) > 5
-    emission = claims["kind"] == CLAIM_KINDS.index("emission")
+    emission = claims["kind"] == ClaimKind.EMISSION.code
     for link, word in ((0, 1), (1, 2)):
         again_s = np.sort(claims["time_s"][emission & (claims["link"] == link)])[1:]
         heard_s = failed_s + word * delay_s
@@ -101,7 +101,7 @@ def test_what_a_failed_swap_loses_is_made_anew_in_qubits_that_are_free(line, arr
         )
         maximum = (1, 2, 1) if 1.0 <= observations.time_s <= 2.0 else (0, 0, 0)
         assert all(0 <= count <= maximum[node] for node, count in held.items())
-    assert tables["requests"]["outcome"].tolist() == [REQUEST_OUTCOMES.index("expired")]
+    assert tables["requests"]["outcome"].tolist() == [RequestOutcome.EXPIRED.code]
 
 
 def test_swaps_of_probability_02_succeed_so_often_and_leave_no_qubit_held(line, arrive, script):
@@ -119,16 +119,16 @@ def test_swaps_of_probability_02_succeed_so_often_and_leave_no_qubit_held(line, 
         simulation.apply(policy.act(observations))
     tables = recorder.tables()
     pairs = tables["pairs"]
-    swaps = int((pairs["outcome"] == PAIR_OUTCOMES.index("swapped")).sum()) // 2
+    swaps = int((pairs["outcome"] == PairOutcome.SWAPPED.code).sum()) // 2
     made = (pairs["link"] < 0) & (pairs["first_parent"] >= 0)
     assert swaps > 1150
     assert stats.binomtest(int(made.sum()), swaps, 0.2).pvalue > FALSE_ALARM
     # What a swap made is delivered, but for a correction that comes too late.
-    delivered = (tables["requests"]["outcome"] == REQUEST_OUTCOMES.index("delivered")).sum()
-    assert delivered == (pairs["outcome"][made] == PAIR_OUTCOMES.index("delivered")).sum()
+    delivered = (tables["requests"]["outcome"] == RequestOutcome.DELIVERED.code).sum()
+    assert delivered == (pairs["outcome"][made] == PairOutcome.DELIVERED.code).sum()
     assert set(pairs["outcome"][made].tolist()) <= {
-        PAIR_OUTCOMES.index("delivered"),
-        PAIR_OUTCOMES.index("expired"),
+        PairOutcome.DELIVERED.code,
+        PairOutcome.EXPIRED.code,
     }
     assert [simulation._state.memories.held(node) for node in range(3)] == [0, 0, 0]
 
@@ -141,7 +141,7 @@ def test_nested_rounds_of_perfect_pairs_use_two_to_the_rounds_and_never_fail(rou
     link = replace(scenario.links.hardware, fresh_fidelity=1.0)
     scenario = replace(scenario, links=replace(scenario.links, hardware=link))
     tables = simulate(scenario, LOCAL, seed=5, policy=script(serving_the_line(rounds))).tables
-    assert tables["requests"]["outcome"].tolist() == [REQUEST_OUTCOMES.index("delivered")] * 10
+    assert tables["requests"]["outcome"].tolist() == [RequestOutcome.DELIVERED.code] * 10
     made, failed = _rounds(tables["pairs"])
     assert failed == [0, 0, 0]
     assert made == [10 * 2**rounds, *(10 * 2 ** (rounds - level) * (level <= rounds) for level in (1, 2))]
@@ -162,7 +162,7 @@ def _rounds(pairs) -> tuple[list[int], list[int]]:
         assert kept < 0 or (level[kept] == level[spent] and ended_s[kept] == ended_s[spent])
     used = [parent for both in by_id.values() for parent in both if parent >= 0]
     assert len(used) == len(set(used))
-    spent_ids = pairs["pair"][pairs["outcome"] == PAIR_OUTCOMES.index("distilled")].tolist()
+    spent_ids = pairs["pair"][pairs["outcome"] == PairOutcome.DISTILLED.code].tolist()
     assert set(used) <= set(spent_ids)
     wasted = [(ended_s[pair], level[pair]) for pair in spent_ids if pair not in set(used)]
     assert all(wasted.count(one) == 2 for one in set(wasted))
@@ -184,7 +184,7 @@ def test_two_rounds_of_pairs_that_fail_succeed_as_often_and_as_well_as_published
     scenario = replace(scenario, links=replace(scenario.links, hardware=link))
     tables = simulate(scenario, LOCAL, seed=6, policy=script(serving_the_line(2))).tables
     pairs = tables["pairs"]
-    delivered = tables["requests"]["outcome"] == REQUEST_OUTCOMES.index("delivered")
+    delivered = tables["requests"]["outcome"] == RequestOutcome.DELIVERED.code
     assert delivered.sum() > 380
     made, failed = _rounds(pairs)
     for level, probability in ((1, 0.68), (2, 0.640138)):
@@ -193,10 +193,10 @@ def test_two_rounds_of_pairs_that_fail_succeed_as_often_and_as_well_as_published
         assert stats.binomtest(made[level], tried, probability).pvalue > FALSE_ALARM
     # What was begun is spent, failed or not: fresh pairs are twice the trials of round 1, but for those
     # whose request ran out of time.
-    ended = {word: int((pairs["outcome"] == code).sum()) for code, word in enumerate(PAIR_OUTCOMES)}
+    ended = {word: int((pairs["outcome"] == code).sum()) for code, word in enumerate(PairOutcome)}
     assert ended["distilled"] == 2 * sum(made[1:]) + 2 * sum(failed)
     assert sum(made) == ended["distilled"] + ended["delivered"] + ended["expired"]
-    assert pairs["fidelity"][pairs["outcome"] == PAIR_OUTCOMES.index("delivered")] == pytest.approx(
+    assert pairs["fidelity"][pairs["outcome"] == PairOutcome.DELIVERED.code] == pytest.approx(
         0.845946, abs=1e-6
     )
     first_round = np.isin(pairs["first_parent"], pairs["pair"][pairs["first_parent"] < 0])

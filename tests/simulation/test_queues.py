@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qdpem.events.tables import CLAIM_KINDS, REASONS, REQUEST_OUTCOMES
+from qdpem.events.words import ClaimKind, DecisionReason, RequestOutcome
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.run import simulate
@@ -87,10 +87,10 @@ def test_the_controllers_queue_is_md1(load):
     run = simulate(quiet(service_time_s=service_s), Arm(name="central-fcfs"), seed=1)
     requests, decisions = run.tables["requests"], run.tables["decisions"]
     assert requests["attempts"].max() == 1
-    assert (requests["outcome"] == REQUEST_OUTCOMES.index("delivered")).sum() > 0.99 * len(requests["time_s"])
+    assert (requests["outcome"] == RequestOutcome.DELIVERED.code).sum() > 0.99 * len(requests["time_s"])
     travel_s = run.network.distance_s[requests["source"], run.network.median_node]
     heard_s = np.sort(requests["time_s"] + travel_s)
-    decided_s = decisions["time_s"][decisions["reason"] == REASONS.index("arrival")]
+    decided_s = decisions["time_s"][decisions["reason"] == DecisionReason.ARRIVAL.code]
     heard_s = heard_s[: len(decided_s)]
     assert len(heard_s) > 0.99 * len(requests["time_s"])
     assert np.allclose(decided_s - service_s, starts_by_hand(heard_s, service_s), rtol=0.0, atol=1e-9)
@@ -107,7 +107,7 @@ def test_swaps_at_a_busy_repeater_wait_as_md1(kind):
     rate_hz = RATE_HZ / load
     run = simulate(quiet(repeater_rate_hz=rate_hz, repeater_kind=kind), Arm(name="local-minhop"), seed=2)
     claims, pairs = run.tables["claims"], run.tables["pairs"]
-    token = (claims["kind"] == CLAIM_KINDS.index("token")) & (claims["outcome"] == 1)
+    token = (claims["kind"] == ClaimKind.TOKEN.code) & (claims["outcome"] == 1)
     assert set(claims["node"][token].tolist()) == {1}
     asked_s, begun_s = np.sort(claims["time_s"][token]), np.sort(claims["end_s"][token])
     # Urgency decides who is next, but not when the next begins.

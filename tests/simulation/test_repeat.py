@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from qdpem.events.tables import PAIR_OUTCOMES, TABLES
+from qdpem.events.tables import TABLES
+from qdpem.events.words import PairOutcome
 from qdpem.records.compare import differing_data_sets
 from qdpem.records.reader import open_record
 from qdpem.scenario.schema import Arm
@@ -132,11 +133,11 @@ def test_two_processes_record_the_same_bytes(scenario, arm, folders):
     assert differing_data_sets(first, second) == []
     tables = open_record(first).tables
     pairs, allocations = tables["pairs"], tables["allocations"]
-    ends = {PAIR_OUTCOMES[code] for code in np.unique(pairs["outcome"]).tolist()}
+    ends = {PairOutcome.from_code(code) for code in np.unique(pairs["outcome"]).tolist()}
     assert ends >= {"delivered", "swapped", "distilled"}
     # Some swaps failed: their pairs are nobody's parents.
     parents = np.concatenate([pairs["first_parent"], pairs["second_parent"]])
-    swapped = pairs["outcome"] == PAIR_OUTCOMES.index("swapped")
+    swapped = pairs["outcome"] == PairOutcome.SWAPPED.code
     assert not np.isin(pairs["pair"][swapped], parents).all()
     stocks = arm not in ("local-minhop", "central-fcfs", "central-expected-delay")
     assert ((allocations["purpose"] == 1).any(), (pairs["owner"] >= 0).any()) == (stocks, stocks)

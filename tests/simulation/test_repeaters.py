@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qdpem.events.tables import CLAIM_KINDS, REQUEST_OUTCOMES
+from qdpem.events.words import ClaimKind, ClaimOutcome, RequestOutcome
 from qdpem.policy.interface import Allocation, Decisions
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Arm
@@ -41,7 +41,7 @@ class Station:
         """A swap asks now; it gives up at `withdrawn_s` if it still waits then."""
         now_s = self.clock.now_s
         claimant = SimpleNamespace(id=0, purpose=0, source=0, expires_s=deadline_s)
-        claim = self.book.make("token", claimant, node=0, now_s=now_s, owner=None)
+        claim = self.book.make(ClaimKind.TOKEN, claimant, node=0, now_s=now_s, owner=None)
         self.repeater.add(claim)
         if claim.open and withdrawn_s < math.inf:
             self.clock.at(withdrawn_s, self._withdraw, claim)
@@ -54,12 +54,12 @@ class Station:
 
     def _grant(self, claim) -> None:
         self.starts.append((claim.id, self.clock.now_s))
-        self.book.end(claim, "granted", self.clock.now_s)
+        self.book.end(claim, ClaimOutcome.GRANTED, self.clock.now_s)
 
     def _withdraw(self, claim) -> None:
         if claim.open:
             self.repeater.remove(claim)
-            self.book.end(claim, "withdrawn", self.clock.now_s)
+            self.book.end(claim, ClaimOutcome.WITHDRAWN, self.clock.now_s)
 
 
 asked = st.lists(
@@ -205,12 +205,12 @@ def test_two_requests_at_one_repeater_event_by_event(kind, result_s, script, arr
     asked_s = np.array([1.0, 1.05]) + 3 * HOP_S + ATTEMPT_S
     begun_s = np.array([asked_s[0], asked_s[0] + 0.25])
     claims, requests = run.tables["claims"], run.tables["requests"]
-    token = claims["kind"] == CLAIM_KINDS.index("token")
+    token = claims["kind"] == ClaimKind.TOKEN.code
     assert claims["time_s"][token] == pytest.approx(asked_s, abs=1e-12)
     assert claims["end_s"][token] == pytest.approx(begun_s, abs=1e-12)
     assert claims["contended"][token].tolist() == [0, 1]
     assert claims["contended_s"][token] == pytest.approx([0.0, 0.2], abs=1e-12)
-    assert (requests["outcome"] == REQUEST_OUTCOMES.index("delivered")).all()
+    assert (requests["outcome"] == RequestOutcome.DELIVERED.code).all()
     swapped_s = begun_s + result_s
     assert requests["end_s"] == pytest.approx(swapped_s + HOP_S, abs=1e-12)
     # All four halves are stored until the result, the outer two until the correction has come.

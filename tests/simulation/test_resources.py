@@ -12,11 +12,11 @@ from scipy import stats
 
 from physics.pauli import PauliModel
 from qdpem.demand.requests import Requests
+from qdpem.events.words import ClaimKind, ClaimOutcome
 from qdpem.policy.synthetic import small_network
 from qdpem.rng import stream
 from qdpem.simulation.resources.claims import ClaimBook
 from qdpem.simulation.resources.clock import Clock
-from qdpem.simulation.resources.inventory import Stock
 from qdpem.simulation.resources.ledger import Ledger
 from qdpem.simulation.resources.memories import Memories
 from qdpem.simulation.resources.messages import MessageCounter
@@ -53,7 +53,9 @@ class Bench:
 
     def claim(self, link: int, *, deadline_s: float = math.inf, purpose: int = 0, owner=None):
         claimant = SimpleNamespace(id=0, purpose=purpose, source=link, expires_s=deadline_s)
-        return self.book.make("emission", claimant, node=0, link=link, now_s=self.clock.now_s, owner=owner)
+        return self.book.make(
+            ClaimKind.EMISSION, claimant, node=0, link=link, now_s=self.clock.now_s, owner=owner
+        )
 
     def run(self, until_s: float) -> None:
         while self.clock.next_s <= until_s:
@@ -63,7 +65,7 @@ class Bench:
         self.granted.append((claim.id, node, now_s))
         for source in claim.owner:
             source.remove(claim)
-        self.book.end(claim, "granted", now_s)
+        self.book.end(claim, ClaimOutcome.GRANTED, now_s)
 
 
 def _emissions(name: str, *, rate_hz: float, best: float, until_s: float, seed: int = 1):
@@ -251,7 +253,7 @@ class Shelf:
         self.clock, self.rows = Clock(), []
         self.ledger = Ledger(self.network, self.physics, self.rows.append)
         self.memories = Memories(self.network, headroom_fraction=0.25)
-        self.stock = Stock(
+        self.stock = Inventory(
             network=self.network,
             clock=self.clock,
             ledger=self.ledger,

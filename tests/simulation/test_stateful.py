@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from physics.hardware import DirectLink, Fibre
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.events.tables import ALLOCATION_OUTCOMES, CAUSES, OUTAGE_KINDS, PAIR_OUTCOMES
+from qdpem.events.words import AllocationOutcome, PairOutcome, RefusalCause
 from qdpem.scenario.schema import Arm, Outages, RandomOutages, Topology
+from qdpem.scenario.words import OutageKind
 from qdpem.simulation.run import Simulation
 from tests.helpers.gamblers import Gambler
 
@@ -73,7 +74,7 @@ def _check_books(tables, simulation):
     parents = np.concatenate([pairs["first_parent"], pairs["second_parent"]])
     parents = parents[parents >= 0]
     assert len(np.unique(parents)) == len(parents)
-    used = np.isin(pairs["outcome"], [PAIR_OUTCOMES.index("swapped"), PAIR_OUTCOMES.index("distilled")])
+    used = np.isin(pairs["outcome"], [PairOutcome.SWAPPED.code, PairOutcome.DISTILLED.code])
     assert used[np.isin(pairs["pair"], parents)].all()
     claims_end_s = dict(zip(allocations["allocation"], allocations["expires_s"], strict=True))
     ends_s = np.array([claims_end_s[allocation] for allocation in claims["allocation"].tolist()])
@@ -105,13 +106,13 @@ def _check_outages(tables):
     outages, pairs, claims = tables["outages"], tables["pairs"], tables["claims"]
     fresh = pairs["first_parent"] < 0
     for kind, node, link, from_s, until_s in zip(*outages.values(), strict=True):
-        if OUTAGE_KINDS[kind] == "link":
+        if OutageKind.from_code(kind) == "link":
             born_s = pairs["born_s"][fresh & (pairs["link"] == link)]
             assert not ((born_s > from_s) & (born_s < until_s)).any()
             mine = claims["link"] == link
             begin_s, end_s = claims["time_s"][mine], claims["end_s"][mine]
             assert not ((begin_s < until_s) & (end_s > from_s)).any()
-        elif OUTAGE_KINDS[kind] == "node":
+        elif OutageKind.from_code(kind) == "node":
             mine = (pairs["first"] == node) | (pairs["second"] == node)
             begin_s, end_s = pairs["born_s"][mine], pairs["end_s"][mine]
             assert not ((begin_s < until_s) & (end_s > from_s)).any()
@@ -155,7 +156,7 @@ def test_the_gambler_reaches_what_it_is_meant_to_reach(line, arm):
         3,
     )
     assert min(policy.counts.values()) > 0
-    ends = {PAIR_OUTCOMES[code] for code in np.unique(tables["pairs"]["outcome"]).tolist()}
+    ends = {PairOutcome.from_code(code) for code in np.unique(tables["pairs"]["outcome"]).tolist()}
     assert ends >= {"delivered", "swapped", "distilled", "expired", "lost"}
     _check_books(tables, simulation)
 
@@ -171,13 +172,13 @@ def test_the_gambler_meets_outages_of_all_kinds(line, arm):
     assert min(policy.counts.values()) > 0
     assert set(tables["outages"]["kind"].tolist()) == {0, 1, 2}
     allocations = tables["allocations"]
-    interrupted = allocations["cause"] == CAUSES.index("outage")
-    assert (allocations["outcome"][interrupted] == ALLOCATION_OUTCOMES.index("refused")).all()
+    interrupted = allocations["cause"] == RefusalCause.OUTAGE.code
+    assert (allocations["outcome"][interrupted] == AllocationOutcome.REFUSED.code).all()
     # Both purposes are met with, and stocked pairs are among what dies with its node.
     assert set(allocations["purpose"][interrupted].tolist()) == {0, 1}
     pairs = tables["pairs"]
-    died_s = tables["outages"]["from_s"][tables["outages"]["kind"] == OUTAGE_KINDS.index("node")]
-    with_node = np.isin(pairs["end_s"], died_s) & (pairs["outcome"] == PAIR_OUTCOMES.index("lost"))
+    died_s = tables["outages"]["from_s"][tables["outages"]["kind"] == OutageKind.NODE.code]
+    with_node = np.isin(pairs["end_s"], died_s) & (pairs["outcome"] == PairOutcome.LOST.code)
     assert (with_node & (pairs["owner"] >= 0)).any()
     assert (with_node & (pairs["owner"] < 0)).any()
     _check_books(tables, simulation)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from qdpem.events.tables import ALLOCATION_OUTCOMES, CAUSES, CLAIM_OUTCOMES, PAIR_OUTCOMES, REQUEST_OUTCOMES
+from qdpem.events.words import AllocationOutcome, ClaimOutcome, PairOutcome, RefusalCause, RequestOutcome
 from qdpem.policy.interface import Decisions
 from qdpem.rng import stream
 from qdpem.scenario.schema import Arm
@@ -69,13 +69,13 @@ def test_a_served_path_of_two_links_local(line, script, arrive, seed):
     swap_s = max(known[0][1], known[1][1]) + 1e-3
     end_s = max(swap_s + DELAY_S, known[0][0], known[1][2])
     requests, pairs = run.tables["requests"], run.tables["pairs"]
-    assert requests["outcome"][0] == REQUEST_OUTCOMES.index("delivered")
+    assert requests["outcome"][0] == RequestOutcome.DELIVERED.code
     assert requests["end_s"][0] == pytest.approx(end_s, abs=1e-9)
     # Each half is stored from its own beginning to the swap, then both until the destination hears.
     ready_s = max(swap_s + DELAY_S, known[1][2])
     stored_s = sum(2 * (swap_s - sent) - DELAY_S for sent in (sent_0, sent_1)) + 2 * (ready_s - swap_s)
     weight = ((4 * 0.98 - 1) / 3) ** 2 * math.exp(-stored_s / 60.0)
-    assert pairs["fidelity"][pairs["outcome"] == PAIR_OUTCOMES.index("delivered")] == pytest.approx(
+    assert pairs["fidelity"][pairs["outcome"] == PairOutcome.DELIVERED.code] == pytest.approx(
         (3 * weight + 1) / 4, abs=1e-10
     )
 
@@ -130,13 +130,13 @@ def test_failed_distillation_makes_anew_just_what_it_spent(line, script, arrive,
         )
     )
     tables = simulate(scenario, Arm(name="local-minhop"), seed=2, policy=script(serve)).tables
-    pairs, done = tables["pairs"], tables["allocations"]["outcome"] == ALLOCATION_OUTCOMES.index("done")
+    pairs, done = tables["pairs"], tables["allocations"]["outcome"] == AllocationOutcome.DONE.code
     assert done.sum() == 12
     failures = 0
     for allocation in range(12):
         mine = pairs["allocation"] == allocation
         fresh = (mine & (pairs["first_parent"] < 0)).sum()
-        spent = (mine & (pairs["outcome"] == PAIR_OUTCOMES.index("distilled"))).sum() // 2
+        spent = (mine & (pairs["outcome"] == PairOutcome.DISTILLED.code)).sum() // 2
         made = (mine & (pairs["first_parent"] >= 0)).sum()
         # Successes make a pair of two; raw = 2^r + what the failures spent, counted level by level.
         level = _levels(pairs, mine)
@@ -162,7 +162,7 @@ def _levels(pairs, mine):
 def _failed_levels(pairs, mine, level):
     """Levels of the failed distillations: spent pairs that are nobody's parents, two by two."""
     parents = set(pairs["first_parent"].tolist()) | set(pairs["second_parent"].tolist())
-    spent = mine & (pairs["outcome"] == PAIR_OUTCOMES.index("distilled"))
+    spent = mine & (pairs["outcome"] == PairOutcome.DISTILLED.code)
     lost = [level[int(pair)] for pair in pairs["pair"][spent] if int(pair) not in parents]
     assert all(lost.count(k) % 2 == 0 for k in set(lost))
     return [k for k in set(lost) for _ in range(lost.count(k) // 2)]
@@ -180,10 +180,10 @@ def test_serving_from_stock_takes_one_message_and_ages_both_halves_until_then(li
     )
     requests, pairs = run.tables["requests"], run.tables["pairs"]
     served = int(np.flatnonzero(requests["request"] == 1)[0])
-    assert requests["outcome"][served] == REQUEST_OUTCOMES.index("delivered")
+    assert requests["outcome"][served] == RequestOutcome.DELIVERED.code
     assert requests["end_s"][served] == pytest.approx(4.0 + 2 * DELAY_S, abs=1e-9)
     assert requests["hops"][served] == 0
-    pair = int(np.flatnonzero(pairs["outcome"] == PAIR_OUTCOMES.index("delivered"))[0])
+    pair = int(np.flatnonzero(pairs["outcome"] == PairOutcome.DELIVERED.code)[0])
     by_id = {int(identity): row for row, identity in enumerate(pairs["pair"])}
     swapped_s = pairs["born_s"][pair]
     stored_s = 2 * (4.0 + 2 * DELAY_S - swapped_s)
@@ -215,15 +215,15 @@ def test_each_link_holds_the_qubits_of_its_own_rounds_and_takes_its_own_stock(
     steps, pairs = tables["path_steps"], tables["pairs"]
     assert steps["rounds"][steps["allocation"] == 1].tolist() == [0, 2, 0]
     asked = tables["requests"]["request"] == 1
-    assert [REQUEST_OUTCOMES[code] for code in tables["requests"]["outcome"][asked]] == [end]
+    assert [RequestOutcome.from_code(code) for code in tables["requests"]["outcome"][asked]] == [end]
     fresh = (pairs["allocation"] == 1) & (pairs["first_parent"] < 0)
     assert 0 not in pairs["link"][fresh]
     kept = pairs["owner"] == 0
     if end == "delivered":
         assert fresh.sum() >= 4
-        assert [PAIR_OUTCOMES[code] for code in pairs["outcome"][kept]] == ["swapped"]
+        assert [PairOutcome.from_code(code) for code in pairs["outcome"][kept]] == ["swapped"]
     else:
-        refused = tables["allocations"]["cause"] == CAUSES.index("memory")
+        refused = tables["allocations"]["cause"] == RefusalCause.MEMORY.code
         assert refused.tolist() == [False, True]
         assert not fresh.any()
 
@@ -242,10 +242,10 @@ def test_a_refused_allocation_leaves_the_stock_of_the_node_that_refuses(line, sc
         seed=5,
         policy=script(each(made)),
     ).tables
-    refused = tables["allocations"]["outcome"] == ALLOCATION_OUTCOMES.index("refused")
+    refused = tables["allocations"]["outcome"] == AllocationOutcome.REFUSED.code
     assert tables["allocations"]["refused_at"][refused].tolist() == [1]
     stocked = tables["pairs"]["owner"] == 1
-    assert tables["pairs"]["outcome"][stocked].tolist() == [PAIR_OUTCOMES.index("expired")]
+    assert tables["pairs"]["outcome"][stocked].tolist() == [PairOutcome.EXPIRED.code]
     assert tables["pairs"]["end_s"][stocked].tolist() == [9.0]
 
 
@@ -257,10 +257,10 @@ def test_an_order_of_two_stocked_pairs_where_one_is_there_is_stale_and_costs_not
         line(nodes=3), Arm(name="local-minhop", pregeneration="end-to-end"), seed=5, policy=script(each(made))
     )
     allocations, pairs = run.tables["allocations"], run.tables["pairs"]
-    refused = allocations["outcome"] == ALLOCATION_OUTCOMES.index("refused")
-    assert allocations["cause"][refused].tolist() == [CAUSES.index("stale")]
+    refused = allocations["outcome"] == AllocationOutcome.REFUSED.code
+    assert allocations["cause"][refused].tolist() == [RefusalCause.STALE.code]
     stocked = pairs["owner"] >= 0
-    assert pairs["outcome"][stocked].tolist() == [PAIR_OUTCOMES.index("expired")]
+    assert pairs["outcome"][stocked].tolist() == [PairOutcome.EXPIRED.code]
     assert pairs["end_s"][stocked].tolist() == [8.0]
 
 
@@ -275,12 +275,12 @@ def test_a_virtual_link_joins_links_that_are_distilled(line, script, arrive):
         policy=script(each(made)),
     )
     requests, allocations = run.tables["requests"], run.tables["allocations"]
-    assert requests["outcome"][requests["request"] == 1] == REQUEST_OUTCOMES.index("delivered")
+    assert requests["outcome"][requests["request"] == 1] == RequestOutcome.DELIVERED.code
     steps = run.tables["path_steps"]
     assert steps["rounds"][steps["allocation"] == 1].tolist() == [0, 1, 0]
     # What the swap made belongs to the allocation that made it, not to the one that made the stock.
     pairs = run.tables["pairs"]
-    pair = pairs["outcome"] == PAIR_OUTCOMES.index("delivered")
+    pair = pairs["outcome"] == PairOutcome.DELIVERED.code
     assert pairs["allocation"][pair] == allocations["allocation"][allocations["request"] == 1]
 
 
@@ -294,7 +294,7 @@ def test_stock_can_be_made_over_a_stocked_pair(line, script, arrive):
         seed=5,
         policy=script(each(made)),
     )
-    assert (run.tables["allocations"]["outcome"] == ALLOCATION_OUTCOMES.index("done")).all()
+    assert (run.tables["allocations"]["outcome"] == AllocationOutcome.DONE.code).all()
     pairs = run.tables["pairs"]
     assert ((pairs["owner"] == 0) & (pairs["second"] == 3)).sum() == 1
 
@@ -307,7 +307,7 @@ def test_a_claim_still_open_at_the_end_has_its_losses_counted(line, script, arri
     scenario = line(nodes=2, measured_s=0.15)
     tables = simulate(scenario, Arm(name="local-minhop"), seed=8, policy=script(rule)).tables
     claims = tables["claims"]
-    granted, still_open = claims["outcome"] == CLAIM_OUTCOMES.index("granted"), claims["outcome"] == 0
+    granted, still_open = claims["outcome"] == ClaimOutcome.GRANTED.code, claims["outcome"] == 0
     assert granted.sum() >= 1
     assert still_open.sum() >= 1
     # Each grant took an emission from all that still wait, from the first one on.
@@ -326,7 +326,7 @@ def test_a_key_from_stock_is_measured_when_the_partner_knows_which_pair(line, sc
         seed=5,
         policy=script(each(made)),
     ).tables["pairs"]
-    row = int(np.flatnonzero(pairs["outcome"] == PAIR_OUTCOMES.index("delivered"))[0])
+    row = int(np.flatnonzero(pairs["outcome"] == PairOutcome.DELIVERED.code)[0])
     delay_s = 100.0 / 2e5 + 1e-5
     stored_s = 2 * (2.0 + delay_s - pairs["born_s"][row]) + delay_s
     weight = ((4 * 0.98 - 1) / 3) * math.exp(-stored_s / 20.0)

@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from qdpem.bounds.seed_bounds import Bounds
-from qdpem.scenario.schema import PREGENERATIONS, Arm
+from qdpem.scenario.schema import Arm
+from qdpem.scenario.words import Pregeneration
 from qdpem.study.analysis.metric_formats import (
     BOUND_SHARES,
     CONTENTION,
@@ -210,7 +211,7 @@ def test_results_csv_has_a_line_per_arm_and_measure(crowd) -> None:
             arm.pregeneration,
             arm.forecaster,
         )
-        assert row["pregeneration"] in PREGENERATIONS
+        assert row["pregeneration"] in Pregeneration
         mean = crowd.means(metric)[arm.name]
         assert (float(row["mean"]), float(row["low"]), float(row["high"])) == (
             mean.estimate,

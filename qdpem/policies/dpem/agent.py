@@ -28,7 +28,7 @@ from qdpem.policies.dpem.features import FEATURES
 from qdpem.policies.dpem.slots import SLOTS
 from qdpem.policy.interface import Allocation, Context, Decisions, Floats, Observation
 from qdpem.rng import move_to, position
-from qdpem.scenario.schema import Control, Pregeneration
+from qdpem.scenario.words import Control, Pregeneration
 
 RELEASED = Path(__file__).parent / "released" / "dpem.npz"
 FORMAT = "qdpem-policy-1"
@@ -58,8 +58,8 @@ class Dpem:
                 raise ValueError(f"temperature is {self.temperature!r}; it must be above 0")
 
     name: ClassVar[str] = "dpem"
-    control: ClassVar[Control] = "local"
-    pregeneration: ClassVar[Pregeneration] = "end-to-end"
+    control: ClassVar[Control] = Control.LOCAL
+    pregeneration: ClassVar[Pregeneration] = Pregeneration.END_TO_END
     forecaster: ClassVar[str] = "gru"
     acts_every_epoch: ClassVar[bool] = True
     message_width: ClassVar[int] = 0

@@ -18,7 +18,7 @@ from qdpem.policies.dpem.features import FEATURES, LONGEST_STOCK_S, OPTIONS, Fea
 from qdpem.policies.dpem.paths import COLUMNS, PATHS, PathTable
 from qdpem.policies.dpem.slots import SLOTS, Slot, SlotFinder
 from qdpem.policy.interface import FREE_MEMORIES, Allocation, Context, Floats, Ints, Observation
-from qdpem.scenario.schema import PREGENERATIONS
+from qdpem.scenario.words import Pregeneration
 
 MIN_LIFE_S = 0.2
 """Stock that would be useless sooner than this is not offered."""
@@ -46,7 +46,7 @@ class CandidateBuilder:
         self._paths = PathTable(context)
         self.finder = SlotFinder(context, self._paths)
         self._describer = FeatureEncoder(context)
-        self._rights = PREGENERATIONS.index(context.pregeneration)
+        self._pregeneration = context.pregeneration
 
     def build(self, observations: Observation) -> Candidates:
         """The options of every site in `observations`; each row depends on that row and its own past alone."""
@@ -114,17 +114,18 @@ class CandidateBuilder:
         free = observations.status[rows, 0, FREE_MEMORIES] >= pairs
         hops = static[:, :, COLUMNS["hops"]]
         feasible = (static[:, :, COLUMNS["feasible"]] > 0) & free[:, None]
-        elementary, remote = (self._rights >= PREGENERATIONS.index(name) for name in ("link", "end-to-end"))
+        may_stock_links = self._pregeneration.at_least(Pregeneration.LINK)
+        may_stock_end_to_end = self._pregeneration.at_least(Pregeneration.END_TO_END)
         room = np.array([slot.may_order for slot in slots])
         lasting = static[:, :, COLUMNS["life_s"]] >= MIN_LIFE_S
-        right = np.where(hops > 1, remote, elementary)
+        right = np.where(hops > 1, may_stock_end_to_end, may_stock_links)
         stockable = feasible & lasting & right & room[:, None]
         stockable[:, 0] = (
-            feasible[:, 0] & lasting[:, 0] & elementary & np.array([slot.way_free for slot in slots])
+            feasible[:, 0] & lasting[:, 0] & may_stock_links & np.array([slot.way_free for slot in slots])
         )
         allowed = np.ones((len(slots), OPTIONS), dtype=np.bool_)
         allowed[:, 1:] = np.where(serves[:, None], feasible, stockable)
         far = np.array([not self._paths.adjacent(slot.source, slot.destination) for slot in slots])
         stocked = np.array([slot.on_hand for slot in slots]) >= pairs
-        allowed[:, 1] = np.where(serves, stocked & far & remote, stockable[:, 0])
+        allowed[:, 1] = np.where(serves, stocked & far & may_stock_end_to_end, stockable[:, 0])
         return allowed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.events.tables import REASONS
+from qdpem.events.words import DecisionReason
 from qdpem.policies.dpem.paths import COLUMNS, PATHS
 from qdpem.policies.dpem.slots import BASE_STOCK, Slot
 from qdpem.policy.interface import (
@@ -37,7 +37,7 @@ SITE_FEATURES = (
 )  # fmt: skip
 
 _NAMED = {name: column for column, name in enumerate(FEATURES)}
-_EPOCH = REASONS.index("epoch")
+_EPOCH = DecisionReason.EPOCH.code
 
 
 def squash(value: Floats) -> Floats:

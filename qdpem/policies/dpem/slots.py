@@ -10,11 +10,11 @@ from operator import attrgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.events.tables import REASONS
+from qdpem.events.words import DecisionReason
 from qdpem.network.outages import Unavailable
 from qdpem.policies.dpem.paths import PathTable
 from qdpem.policy.interface import EMISSION_BACKLOG, TOKEN_BACKLOG, TOKENS, Context, Floats, Observation
-from qdpem.scenario.schema import PREGENERATIONS
+from qdpem.scenario.words import Pregeneration
 
 REQUEST_SLOTS = 4
 PEER_SLOTS = 3
@@ -23,8 +23,8 @@ SLOTS = REQUEST_SLOTS + PEER_SLOTS
 BASE_STOCK = 1
 """Pairs kept or ordered per peer before a site may order no more."""
 
-_EPOCH = REASONS.index("epoch")
-_ARRIVAL = REASONS.index("arrival")
+_EPOCH = DecisionReason.EPOCH.code
+_ARRIVAL = DecisionReason.ARRIVAL.code
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class SlotFinder:
 
     def __init__(self, context: Context, paths: PathTable) -> None:
         self._paths = paths
-        self._may_stock = PREGENERATIONS.index(context.pregeneration) >= PREGENERATIONS.index("link")
+        self._may_stock = context.pregeneration.at_least(Pregeneration.LINK)
         self._rest_s = context.forecasting.step_s
         self._asked: dict[int, dict[float, int]] = {}
         self._ordered_s: dict[tuple[int, int], float] = {}

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.draws.outcome_draws import EndDistillationDraws, distillation_draws, swap_draws
-from qdpem.events.tables import PAIR_OUTCOMES
+from qdpem.events.words import PairOutcome
 from qdpem.network.graph import Graph
 
 LINK, SWAP, DISTILLATION = "link", "swap", "distillation"
-_KINDS = {PAIR_OUTCOMES.index("swapped"): SWAP, PAIR_OUTCOMES.index("distilled"): DISTILLATION}
+_KINDS = {PairOutcome.SWAPPED.code: SWAP, PairOutcome.DISTILLED.code: DISTILLATION}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,15 +11,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from qdpem.events.tables import REASONS
+from qdpem.events.words import AllocationOutcome, DecisionReason, Purpose
 from qdpem.policy.interface import CONTROLLER, Allocation
 from qdpem.rng import UniformStream
-from qdpem.scenario.schema import Control, ControlSettings
+from qdpem.scenario.schema import ControlSettings
+from qdpem.scenario.words import Control
 from qdpem.simulation.execution.reservations import Reservation
 from qdpem.simulation.resources.requests import Request
 from qdpem.simulation.resources.state import SimulationState
 
-_ARRIVAL, _REFUSAL, _PAIR, EPOCH, OUTAGE = range(len(REASONS))
+_ARRIVAL, _REFUSAL, _PAIR, EPOCH, OUTAGE = range(len(DecisionReason))
 
 
 class ControlPlane:
@@ -46,7 +47,7 @@ class ControlPlane:
         self._heard = heard
         self._write = write
         self._write_step = write_step
-        self.local = control == "local"
+        self.local = control is Control.LOCAL
         nodes = state.network.node_count
         self.controller = state.network.median_node
         self.awake: dict[int, int] = {}
@@ -96,7 +97,7 @@ class ControlPlane:
         """Carry out one allocation."""
         state = self._state
         request = state.requests.open.get(allocation.request)
-        if allocation.purpose == "serve":
+        if allocation.purpose == Purpose.SERVE:
             if request is None:
                 # Refused at its own site, an allocation made just before this one was its last attempt.
                 return
@@ -175,7 +176,7 @@ class ControlPlane:
     def _ended(self, reservation: Reservation) -> None:
         del self.working[reservation.id]
         source = reservation.path[0]
-        if reservation.end in ("refused", "failed_swap"):
+        if reservation.end in (AllocationOutcome.REFUSED, AllocationOutcome.FAILED_SWAP):
             return
         if self.local:
             self._hear_end(reservation)

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.events.tables import OUTAGE_KINDS
 from qdpem.network.outages import ALL_AVAILABLE, Outage
 from qdpem.network.rows import padded
 from qdpem.policy.interface import CONTROLLER
+from qdpem.scenario.words import OutageKind
 from qdpem.simulation.control.control_plane import OUTAGE, ControlPlane
 from qdpem.simulation.execution.reservations import Reservation
 from qdpem.simulation.resources.state import SimulationState
@@ -67,17 +67,17 @@ class Outages:
     def _begin(self, outage: Outage) -> None:
         """Something is not there from the start, as all know."""
         self._mark(outage, goes=True)
-        if outage.kind != "controller":
+        if outage.kind is not OutageKind.CONTROLLER:
             known = self.heard[0].after(outage.kind, outage.place, goes=True)
             self.heard = [known] * len(self.heard)
 
     def _change(self, goes: bool, outage: Outage) -> None:
         self._mark(outage, goes=goes)
-        if outage.kind == "controller":
+        if outage.kind is OutageKind.CONTROLLER:
             if not goes:
                 self._control_plane.resume()
         else:
-            if goes and outage.kind == "link":
+            if goes and outage.kind is OutageKind.LINK:
                 self._cut(outage.place)
             elif goes:
                 self._lose(outage.place)
@@ -87,14 +87,14 @@ class Outages:
 
     def _mark(self, outage: Outage, *, goes: bool) -> None:
         availability = self._state.availability
-        if outage.kind == "link":
+        if outage.kind is OutageKind.LINK:
             availability.links[outage.place] = goes
         else:
-            availability.set_site(CONTROLLER if outage.kind == "controller" else outage.place, goes)
+            availability.set_site(CONTROLLER if outage.kind is OutageKind.CONTROLLER else outage.place, goes)
         if goes:
-            node = outage.place if outage.kind == "node" else -1
-            link = outage.place if outage.kind == "link" else -1
-            code = OUTAGE_KINDS.index(outage.kind)
+            node = outage.place if outage.kind is OutageKind.NODE else -1
+            link = outage.place if outage.kind is OutageKind.LINK else -1
+            code = outage.kind.code
             self._write((code, node, link, outage.from_s, outage.until_s))
 
     def _cut(self, link: int) -> None:
@@ -129,7 +129,11 @@ class Outages:
         """News of a change travels from the ends of its place to every site that decides."""
         state, control_plane = self._state, self._control_plane
         network = state.network
-        ends = [outage.place] if outage.kind == "node" else network.graph.link_ends[outage.place].tolist()
+        ends = (
+            [outage.place]
+            if outage.kind is OutageKind.NODE
+            else network.graph.link_ends[outage.place].tolist()
+        )
         if control_plane.local:
             delays_s = network.distance_s[ends].min(axis=0).tolist()
             # Flooded: every node passes it on over each of its links but the one it came by.
@@ -146,7 +150,7 @@ class Outages:
 
     def _hear(self, row: int, outage: Outage, goes: bool) -> None:
         self.heard[row] = self.heard[row].after(outage.kind, outage.place, goes=goes)
-        if goes and outage.kind == "node" and not self._control_plane.local:
+        if goes and outage.kind is OutageKind.NODE and not self._control_plane.local:
             self._forget_requests(outage.place, outage.from_s)
         site = row if self._control_plane.local else CONTROLLER
         if self._state.requests.waiting.get(site):

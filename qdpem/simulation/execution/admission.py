@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from qdpem.events.words import ClaimKind, ClaimOutcome, RefusalCause
 from qdpem.policy.interface import Allocation
 from qdpem.simulation.execution.end_to_end import ONCE, EndToEndGeneration
 from qdpem.simulation.execution.fidelity_budget import FidelityBudget
@@ -48,8 +49,8 @@ class Admission:
         """(pool, count) of all qubits held along the path."""
         return [item for held in self._held for item in held.items()]
 
-    def grant(self, position: int) -> str:
-        """Take what this node must give; "" or why it cannot, and then nothing is taken."""
+    def grant(self, position: int) -> RefusalCause | None:
+        """Take what this node must give. Returns None, or why it cannot; then nothing is taken."""
         chosen: list[tuple[EndToEndGeneration, int, int, Pair]] = []
         cause = self._take_all(position, chosen)
         for generation, hop, side, pair in chosen:
@@ -94,12 +95,14 @@ class Admission:
         held = self._held[position]
         held[pool] = held.get(pool, 0) + count
 
-    def _take_all(self, position: int, chosen: list[tuple[EndToEndGeneration, int, int, Pair]]) -> str:
-        """Stocked pairs go to `chosen`, for the rest qubits are set aside; "" or why that is not possible."""
+    def _take_all(
+        self, position: int, chosen: list[tuple[EndToEndGeneration, int, int, Pair]]
+    ) -> RefusalCause | None:
+        """Stocked pairs go to `chosen`, qubits are set aside for the rest; None, or why that is impossible."""
         node, last = self._holder.path[position], len(self._holder.path) - 1
         # A node that is away is silent. Who waits for its answer gives up when that would have come.
         if self._state.availability.sites[node]:
-            return "outage"
+            return RefusalCause.OUTAGE
         needs: dict[int, int] = {}
         for hop, side in ((position - 1, 1), (position, 0)):
             # Of a step over a stocked remote pair only its owner, the first of the two, knows the pair.
@@ -110,15 +113,15 @@ class Admission:
                 if pair is not None:
                     chosen.append((generation, hop, side, pair))
                 elif generation.hops[hop].link < 0:
-                    return "stale"
+                    return RefusalCause.STALE
                 elif not generation.hops[hop].turn:
                     pool = generation.hops[hop].pools[side]
                     needs[pool] = needs.get(pool, 0) + generation.hops[hop].units
         if self._holder.purpose and position == last:
             if not self._state.memories.admit_foreign(node, self._holder.allocation.pairs):
-                return "capacity"
+                return RefusalCause.CAPACITY
             self._foreign = self._holder.allocation.pairs
-        return "" if not needs or self.take(position, needs) else "memory"
+        return None if not needs or self.take(position, needs) else RefusalCause.MEMORY
 
     def _take(self, node: int, needs: dict[int, int]) -> bool:
         """Qubits for this node's halves; a live request may have stock make room."""
@@ -134,10 +137,10 @@ class Admission:
         """A memory claim that found the qubits with others; those never contended are not written."""
         state = self._state
         claim = state.claims.make(
-            "memory", self._holder, node=node, now_s=state.clock.now_s, owner=self._holder
+            ClaimKind.MEMORY, self._holder, node=node, now_s=state.clock.now_s, owner=self._holder
         )
         claim.lose(state.clock.now_s, -1)
-        state.claims.end(claim, "granted" if granted else "refused", state.clock.now_s)
+        state.claims.end(claim, ClaimOutcome.GRANTED if granted else ClaimOutcome.REFUSED, state.clock.now_s)
 
     def _from_stock(self, generation: EndToEndGeneration, hop: int, side: int) -> Pair | None:
         """A pair of the node's own stock that can stand in for the hop, taken off the shelf."""

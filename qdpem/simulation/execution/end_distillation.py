@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from qdpem.events.words import PairOutcome
 from qdpem.rng import UniformStream
 from qdpem.simulation.execution.end_to_end import EndToEndGeneration
 from qdpem.simulation.resources.ledger import Pair
@@ -44,7 +45,7 @@ class EndDistillation:
             first = min(place, place ^ 1)
             self._state.clock.after(self._state.network.distillation_time_s, self._distil, first)
 
-    def release(self, how: str) -> None:
+    def release(self, how: PairOutcome) -> None:
         """An end gives up: what waits is gone."""
         self._over = True
         for _, pair in self._waiting.values():

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from qdpem.events.words import ClaimKind, ClaimOutcome, PairOutcome
 from qdpem.simulation.execution.link_generation import LinkGeneration, Order
 from qdpem.simulation.resources.claims import Claim
 from qdpem.simulation.resources.ledger import Pair
 from qdpem.simulation.resources.path_timing import Track
 from qdpem.simulation.resources.state import SimulationState
+
+_TOKEN, _GRANTED = ClaimKind.TOKEN, ClaimOutcome.GRANTED
 
 ONCE, BY_PAIR, BY_LINK = range(3)
 """When a lane begins again: not at all, after each delivery, every link when its qubits are free."""
@@ -95,7 +98,7 @@ class EndToEndGeneration:
         self._ending: list[Segment | None] = [None] * (self._last + 1)
         self._tokens: dict[int, Claim | None] = {}
 
-    def release(self, position: int, how: str) -> None:
+    def release(self, position: int, how: PairOutcome) -> None:
         """The node at `position` gives up: its claims are withdrawn, pairs that end there are gone."""
         for hop in self.hops[max(position - 1, 0) : position + 1]:
             hop.cancel(how)
@@ -143,7 +146,7 @@ class EndToEndGeneration:
     def token_granted(self, claim: Claim) -> None:
         """The repeater gives its token, or takes the swap; how long that takes is the repeater's to say."""
         state, position = self._state, claim.tag
-        state.claims.end(claim, "granted", state.clock.now_s)
+        state.claims.end(claim, _GRANTED, state.clock.now_s)
         self._tokens[position] = None
         turns = self.hops[position - 1].turn, self.hops[position].turn
         swap_time_s = state.repeaters[claim.node].swap_time_s
@@ -201,7 +204,7 @@ class EndToEndGeneration:
     def _seek_token(self, position: int) -> None:
         state, node = self._state, self.track.nodes[position]
         claim = state.claims.make(
-            "token", self.reservation, node=node, now_s=state.clock.now_s, owner=self, tag=position
+            _TOKEN, self.reservation, node=node, now_s=state.clock.now_s, owner=self, tag=position
         )
         self._tokens[position] = claim
         state.repeaters[node].add(claim)
@@ -210,7 +213,7 @@ class EndToEndGeneration:
         claim = self._tokens.pop(position, None)
         if claim is not None:
             self._state.repeaters[self.track.nodes[position]].remove(claim)
-            self._state.claims.end(claim, "withdrawn", self._state.clock.now_s)
+            self._state.claims.end(claim, ClaimOutcome.WITHDRAWN, self._state.clock.now_s)
 
     def _swap(self, position: int, turns: tuple[int, int]) -> None:
         """MetricFormat the two halves there were when the swap began, in these turns of the two hops."""
@@ -242,7 +245,7 @@ class EndToEndGeneration:
                 continue
             self.hops[position - 1 + side].known[1 - side] = False
             if segment is not None:
-                self._end(segment, "lost")
+                self._end(segment, PairOutcome.LOST)
                 self._lost(segment.first, segment.last, self.track.delays_s[position], at=position)
 
     def _join(self, left: Segment, right: Segment, pair: Pair, delays_s: tuple[float, ...]) -> None:
@@ -317,7 +320,7 @@ class EndToEndGeneration:
         self._withdraw_token(last)
         self.hops[first].forget(0)
         self.hops[last - 1].forget(1)
-        self._end(segment, "expired")
+        self._end(segment, PairOutcome.EXPIRED)
         delays_s = self.track.delays_s
         heard_s = tuple(map(min, delays_s[first], delays_s[last]))
         self._lost(first, last, heard_s, at=first)
@@ -339,6 +342,6 @@ class EndToEndGeneration:
     def _remove(self, segment: Segment) -> None:
         self._starting[segment.first] = self._ending[segment.last] = None
 
-    def _end(self, segment: Segment, how: str) -> None:
+    def _end(self, segment: Segment, how: PairOutcome) -> None:
         self._remove(segment)
         self._state.ledger.end(segment.pair, how, self._state.clock.now_s)

@@ -9,10 +9,13 @@ from __future__ import annotations
 from typing import Protocol
 
 from qdpem.draws.herald_timing import NO_SENDER, HeraldTiming
+from qdpem.events.words import ClaimKind, ClaimOutcome, PairOutcome
 from qdpem.simulation.resources.claims import Claim
 from qdpem.simulation.resources.ledger import Pair
 from qdpem.simulation.resources.path_timing import Track
 from qdpem.simulation.resources.state import SimulationState
+
+_EMISSION, _GRANTED = ClaimKind.EMISSION, ClaimOutcome.GRANTED
 
 _HELD = -1.0
 """In place of the time from which an end's qubits are free."""
@@ -147,16 +150,16 @@ class LinkGeneration:
 
     def emitted(self, claim: Claim, sender: int, start_s: float) -> None:
         """An emission of the node `sender`, or an attempt of the link, began at `start_s` and succeeds."""
-        self._state.leave_feeds(claim, "granted")
+        self._state.leave_feeds(claim, _GRANTED)
         self.claims.remove(claim)
         course = self._state.ledger.fresh_pairs.course(self.link, sender)
         self._state.clock.at(start_s + course.birth_s, self._herald, sender, course)
 
-    def cancel(self, how: str) -> None:
+    def cancel(self, how: PairOutcome) -> None:
         """Give up: claims are withdrawn, pairs not handed over yet are gone."""
         self.cancelled = True
         for claim in self.claims:
-            self._state.leave_feeds(claim, "withdrawn")
+            self._state.leave_feeds(claim, ClaimOutcome.WITHDRAWN)
         self.claims = []
         for pair in self.live:
             self._state.ledger.end(pair, how, self._state.clock.now_s)
@@ -169,7 +172,7 @@ class LinkGeneration:
             return
         for _ in range(count):
             claim = state.claims.make(
-                "emission",
+                _EMISSION,
                 order,
                 node=state.network.first_end[self.link],
                 link=self.link,

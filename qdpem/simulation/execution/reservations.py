@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from physics.interface import PROTOCOLS
 from physics.plans import SCHEDULES
-from qdpem.events.tables import ALLOCATION_OUTCOMES, CAUSES, PURPOSES
+from qdpem.events.words import AllocationOutcome, PairOutcome, Purpose, RefusalCause
 from qdpem.policy.interface import Allocation
 from qdpem.simulation.execution.admission import Admission
 from qdpem.simulation.execution.end_distillation import EndDistillation
@@ -20,8 +20,7 @@ from qdpem.simulation.resources.ledger import Pair
 from qdpem.simulation.resources.requests import Request
 from qdpem.simulation.resources.state import SimulationState
 
-_END_CODE = {word: code for code, word in enumerate(ALLOCATION_OUTCOMES)}
-_CAUSE_CODE = {word: code for code, word in enumerate(CAUSES)}
+_DONE, _LOST = AllocationOutcome.DONE, PairOutcome.LOST
 
 
 def qubits_per_end(rounds: int, *, pumping: bool) -> int:
@@ -59,10 +58,10 @@ class Reservation:
         self.pumping = allocation.plan.schedule == "pumping"
         self.units = tuple(qubits_per_end(rounds, pumping=self.pumping) for rounds in self.rounds)
         self.persistence = request.persistence if request is not None else ONCE
-        self.purpose = PURPOSES.index(allocation.purpose)
+        self.purpose = Purpose(allocation.purpose).code
         self.made_s = state.clock.now_s
         self.open = True
-        self.end = "open"
+        self.end = AllocationOutcome.OPEN
         self._state = state
         self._ended = ended
         self._returned = returned
@@ -89,7 +88,7 @@ class Reservation:
 
     def reserve(self, position: int = 0) -> None:
         """Local control: the reserve message is at `position`."""
-        if self._admission.released[position] or self.end == "done":
+        if self._admission.released[position] or self.end is _DONE:
             return
         cause = self._admission.grant(position)
         if cause:
@@ -130,7 +129,7 @@ class Reservation:
             return True
         taken = self._admission.take(position, needs)
         if not taken and self.open:
-            self._refuse(position, "memory")
+            self._refuse(position, RefusalCause.MEMORY)
         return taken
 
     def completed(
@@ -150,7 +149,7 @@ class Reservation:
     ) -> None:
         if not self.open:
             # Another lane failed and word of it has not reached the ends yet: they release this one too.
-            self._state.ledger.end(pair, "lost", self._state.clock.now_s)
+            self._state.ledger.end(pair, _LOST, self._state.clock.now_s)
             return
         if self.request is not None:
             self._hand_over(self.request, generation, pair, ready_s=ready_s, operated_s=operated_s)
@@ -172,30 +171,30 @@ class Reservation:
             self._state.requests.receive(request, generation, pair, ready_s=ready_s, operated_s=operated_s)
         else:
             # Served already, by another allocation: a duplicate is waste.
-            self._state.ledger.end(pair, "lost", self._state.clock.now_s)
+            self._state.ledger.end(pair, _LOST, self._state.clock.now_s)
             generation.consumed()
 
     def generation_done(self) -> None:
         """One lane needs nothing any more."""
         self._lanes_left -= 1
         if self._lanes_left == 0 and self.open:
-            self._finish("done")
+            self._finish(_DONE)
 
     def fail(self, position: int) -> None:
         """What was lost at `position` cannot be made again: all that hear release, the site may try again."""
         if self.open:
-            self._give_up(position, "failed_swap", "none")
+            self._give_up(position, AllocationOutcome.FAILED_SWAP, RefusalCause.NONE)
 
     def interrupt(self, position: int) -> None:
         """What the allocation needs at `position` is away: all that hear of it release."""
         if self.open:
-            self._refuse(position, "outage")
+            self._refuse(position, RefusalCause.OUTAGE)
 
-    def _refuse(self, position: int, cause: str) -> None:
+    def _refuse(self, position: int, cause: RefusalCause) -> None:
         self._state.message_counter.send("refuse", hops=position)
-        self._give_up(position, "refused", cause)
+        self._give_up(position, AllocationOutcome.REFUSED, cause)
 
-    def _give_up(self, position: int, how: str, cause: str) -> None:
+    def _give_up(self, position: int, how: AllocationOutcome, cause: RefusalCause) -> None:
         if self.request is not None:
             self._state.requests.take_back(self.request, self)
         self._finish(how, cause=cause, node=self.path[position])
@@ -204,23 +203,23 @@ class Reservation:
     def release_at(self, position: int, delay_s: float) -> None:
         """The node at `position` hears in `delay_s` that all is over, and releases."""
         if delay_s > 0.0:
-            self._state.clock.after(delay_s, self._release, position, "lost")
+            self._state.clock.after(delay_s, self._release, position, _LOST)
         else:
-            self._release(position, "lost")
+            self._release(position, _LOST)
 
     def _expire(self) -> None:
         """Everyone on the path knows the expiry: all release at the same clock time."""
-        if self.end == "done":
+        if self.end is _DONE:
             return
         if self.open and self.request is not None:
             self._state.requests.take_back(self.request, self)
         # Nodes that have not heard yet of a refusal or a failed swap release as well.
         for position in range(len(self.path)):
-            self._release(position, "expired")
+            self._release(position, PairOutcome.EXPIRED)
         if self.open:
-            self._finish("expired")
+            self._finish(AllocationOutcome.EXPIRED)
 
-    def _release(self, position: int, how: str) -> None:
+    def _release(self, position: int, how: PairOutcome) -> None:
         if self._admission.released[position]:
             return
         for generation in self.generations:
@@ -229,7 +228,9 @@ class Reservation:
             self._end_distillation.release(how)
         self._admission.release(position)
 
-    def _finish(self, how: str, *, cause: str = "none", node: int = -1) -> None:
+    def _finish(
+        self, how: AllocationOutcome, *, cause: RefusalCause = RefusalCause.NONE, node: int = -1
+    ) -> None:
         self.open = False
         self.end = how
         self._note_end(how, cause=cause, node=node)
@@ -237,9 +238,11 @@ class Reservation:
 
     def close(self) -> None:
         """The run is over while this is still open."""
-        self._note_end("open")
+        self._note_end(AllocationOutcome.OPEN)
 
-    def _note_end(self, how: str, *, cause: str = "none", node: int = -1) -> None:
+    def _note_end(
+        self, how: AllocationOutcome, *, cause: RefusalCause = RefusalCause.NONE, node: int = -1
+    ) -> None:
         allocation = self.allocation
         self._write(
             (
@@ -258,8 +261,8 @@ class Reservation:
                 len(self.path) - 1,
                 allocation.expires_s,
                 self._state.clock.now_s,
-                _END_CODE[how],
-                _CAUSE_CODE[cause],
+                how.code,
+                cause.code,
                 node,
             )
         )

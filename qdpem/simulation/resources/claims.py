@@ -7,12 +7,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from qdpem.events.recorder import Row
-from qdpem.events.tables import CLAIM_KINDS, CLAIM_OUTCOMES
+from qdpem.events.words import ClaimKind, ClaimOutcome
 
 Key = tuple[float, int]
-
-_KIND_CODE = {word: code for code, word in enumerate(CLAIM_KINDS)}
-_END_CODE = {word: code for code, word in enumerate(CLAIM_OUTCOMES)}
 
 
 class Claimant(Protocol):
@@ -51,7 +48,7 @@ class Claim:
     def __init__(
         self,
         id: int,
-        kind: str,
+        kind: ClaimKind,
         claimant: Claimant,
         node: int,
         link: int,
@@ -94,7 +91,7 @@ class ClaimBook:
 
     def make(
         self,
-        kind: str,
+        kind: ClaimKind,
         claimant: Claimant,
         *,
         node: int,
@@ -109,7 +106,7 @@ class ClaimBook:
         self.open[claim.id] = claim
         return claim
 
-    def end(self, claim: Claim, how: str, now_s: float) -> None:
+    def end(self, claim: Claim, how: ClaimOutcome, now_s: float) -> None:
         """Close a claim: granted, withdrawn or refused."""
         if claim.open:
             claim.open = False
@@ -119,22 +116,22 @@ class ClaimBook:
     def close(self, now_s: float) -> None:
         """Write the claims still open at the end of the run."""
         for claim in self.open.values():
-            self._write(claim, "open", now_s)
+            self._write(claim, ClaimOutcome.OPEN, now_s)
 
-    def _write(self, claim: Claim, how: str, now_s: float) -> None:
+    def _write(self, claim: Claim, how: ClaimOutcome, now_s: float) -> None:
         contended = claim.contended_from_s == claim.contended_from_s
         self._append(
             (
                 claim.id,
                 claim.allocation,
-                _KIND_CODE[claim.kind],
+                claim.kind.code,
                 claim.purpose,
                 claim.source,
                 claim.node,
                 claim.link,
                 claim.made_s,
                 now_s,
-                _END_CODE[how],
+                how.code,
                 int(contended),
                 now_s - claim.contended_from_s if contended else 0.0,
                 claim.rival,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import NamedTuple
 
+from qdpem.events.words import PairOutcome
 from qdpem.network.graph import Network
 from qdpem.simulation.resources.clock import Clock
 from qdpem.simulation.resources.ledger import Ledger, Pair
@@ -84,7 +85,7 @@ class Inventory:
         """
         pair = self.owned[owner].get(pair_id)
         if pair is not None:
-            self._discard(pair, at=owner, how="expired")
+            self._discard(pair, at=owner, how=PairOutcome.EXPIRED)
 
     def make_room(self, node: int, needs: Mapping[int, int]) -> bool:
         """Inventory yields to live requests: discard the oldest halves until each pool has so many free qubits.
@@ -96,14 +97,14 @@ class Inventory:
             return False
         for pool, count in short.items():
             for pair in sorted(self._held[pool].values(), key=_by_birth)[: max(count, 0)]:
-                self._discard(pair, at=node, how="lost")
+                self._discard(pair, at=node, how=PairOutcome.LOST)
         return True
 
     def abandon(self, node: int) -> None:
         """The node has failed and lost every half it held; news of that makes the other ends free theirs."""
         for pool in self._memories.pools_at(node):
             for pair in list(self._held[pool].values()):
-                self._lose(pair, at=node, how="lost")
+                self._lose(pair, at=node, how=PairOutcome.LOST)
             for pair in self.leaving[pool].values():
                 self._free(pair, node)
             self.leaving[pool].clear()
@@ -116,13 +117,13 @@ class Inventory:
     def _pool_at(self, pair: Pair, end: int) -> int:
         return self.pools_of(pair)[end == pair.second]
 
-    def _discard(self, pair: Pair, *, at: int, how: str) -> None:
+    def _discard(self, pair: Pair, *, at: int, how: PairOutcome) -> None:
         """End a pair at one end's wish; the other end frees its qubit when the message arrives."""
         other = pair.second if at == pair.first else pair.first
         self._mail.send("stock", hops=int(self._network.hop_distance[at, other]))
         self._lose(pair, at=at, how=how)
 
-    def _lose(self, pair: Pair, *, at: int, how: str) -> None:
+    def _lose(self, pair: Pair, *, at: int, how: PairOutcome) -> None:
         """A pair is gone at one end, and the other hears of it."""
         self._leave(pair)
         self._ledger.end(pair, how, self._clock.now_s)
@@ -140,7 +141,7 @@ class Inventory:
     def _expire(self, pair: Pair) -> None:
         if pair.id in self.owned[pair.owner]:
             self._leave(pair)
-            self._ledger.end(pair, "expired", self._clock.now_s)
+            self._ledger.end(pair, PairOutcome.EXPIRED, self._clock.now_s)
             self._free(pair, pair.first)
             self._free(pair, pair.second)
             self._forget(pair)

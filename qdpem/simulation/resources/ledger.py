@@ -10,13 +10,13 @@ from physics.batched import batched
 from physics.interface import PhysicsModel, State
 from qdpem.draws.herald_timing import FreshPairs
 from qdpem.events.recorder import Row
-from qdpem.events.tables import PAIR_OUTCOMES
+from qdpem.events.words import PairOutcome
 from qdpem.network.graph import Network
 
 _MIN_BATCH = 8
 """Fewer pairs than this are looked at faster one by one."""
 
-_END_CODE = {word: code for code, word in enumerate(PAIR_OUTCOMES)}
+_SWAPPED, _DISTILLED = PairOutcome.SWAPPED, PairOutcome.DISTILLED
 
 
 class Pair:
@@ -82,7 +82,7 @@ class Ledger:
         self.fresh_pairs = FreshPairs(network, physics)
         self.live: dict[int, Pair] = {}
         self.born = 0
-        self.ended = dict.fromkeys(PAIR_OUTCOMES, 0)
+        self.ended = dict.fromkeys(PairOutcome, 0)
 
     def birth(self, link: int, *, sender: int, ends: tuple[int, int], now_s: float, allocation: int) -> Pair:
         """A fresh pair, known now at one end at least; its halves have been stored as `fresh_pairs` says."""
@@ -119,8 +119,8 @@ class Ledger:
         node = self._network.hardware[left.second]
         before = self.advance(left, now_s), self.advance(right, now_s)
         result = self._physics.swap(*before, node, u)
-        self._use_up(left, "swapped", now_s)
-        self._use_up(right, "swapped", now_s)
+        self._use_up(left, _SWAPPED, now_s)
+        self._use_up(right, _SWAPPED, now_s)
         if not result.success:
             return None
         ends, ports = (left.first, right.second), (left.first_link, right.second_link)
@@ -132,8 +132,8 @@ class Ledger:
         first, second = self._network.hardware[kept.first], self._network.hardware[kept.second]
         before = self.advance(kept, now_s), self.advance(spent, now_s)
         result = self._physics.distil(*before, first, second, protocol, u)
-        self._use_up(kept, "distilled", now_s)
-        self._use_up(spent, "distilled", now_s)
+        self._use_up(kept, _DISTILLED, now_s)
+        self._use_up(spent, _DISTILLED, now_s)
         if not result.success:
             return None
         ends, ports = (kept.first, kept.second), (kept.first_link, kept.second_link)
@@ -146,7 +146,7 @@ class Ledger:
         pair.first, pair.second = pair.second, pair.first
         pair.first_link, pair.second_link = pair.second_link, pair.first_link
 
-    def end(self, pair: Pair, how: str, now_s: float, *, fidelity_at_s: float | None = None) -> float:
+    def end(self, pair: Pair, how: PairOutcome, now_s: float, *, fidelity_at_s: float | None = None) -> float:
         """End a live pair and return its true fidelity at `fidelity_at_s` (now unless given)."""
         del self.live[pair.id]
         self.ended[how] += 1
@@ -159,7 +159,7 @@ class Ledger:
         """Write the pairs still live at the end of the run."""
         for pair in list(self.live.values()):
             fidelity = self.fidelity(pair, now_s)
-            self._write(pair, "live", now_s, now_s, fidelity)
+            self._write(pair, PairOutcome.LIVE, now_s, now_s, fidelity)
 
     def check(self) -> None:
         """Assert conservation: born = delivered + swapped + distilled + expired + lost + live."""
@@ -183,14 +183,14 @@ class Ledger:
         self.live[pair.id] = pair
         return pair
 
-    def _use_up(self, pair: Pair, how: str, now_s: float) -> None:
+    def _use_up(self, pair: Pair, how: PairOutcome, now_s: float) -> None:
         """End a pair whose state is that of now."""
         del self.live[pair.id]
         self.ended[how] += 1
         fidelity = self._physics.fidelity(pair.state)
         self._write(pair, how, now_s, now_s, fidelity)
 
-    def _write(self, pair: Pair, how: str, end_s: float, fidelity_s: float, fidelity: float) -> None:
+    def _write(self, pair: Pair, how: PairOutcome, end_s: float, fidelity_s: float, fidelity: float) -> None:
         self._append(
             (
                 pair.id,
@@ -205,7 +205,7 @@ class Ledger:
                 pair.allocation,
                 pair.owner,
                 end_s,
-                _END_CODE[how],
+                how.code,
                 fidelity_s,
                 fidelity,
             )

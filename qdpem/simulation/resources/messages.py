@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qdpem.events.recorder import Row
-from qdpem.events.tables import MESSAGE_KINDS
+from qdpem.events.words import MessageKind
 
 _HEADER = 24
 """Bytes of sender, receiver, kind and time."""
@@ -31,8 +31,8 @@ class MessageCounter:
 
     def __init__(self, append: Callable[[Row], None]) -> None:
         self._append = append
-        self._count = dict.fromkeys(MESSAGE_KINDS, 0)
-        self._extra_bytes = dict.fromkeys(MESSAGE_KINDS, 0)
+        self._count = {str(kind): 0 for kind in MessageKind}
+        self._extra_bytes = {str(kind): 0 for kind in MessageKind}
 
     def send(self, kind: str, *, hops: int = 1, extra_bytes: int = 0) -> None:
         """Count one message of `kind` that travels `hops` links."""
@@ -42,8 +42,8 @@ class MessageCounter:
 
     def flush(self, time_s: float) -> None:
         """Write one row per kind that was sent."""
-        for code, kind in enumerate(MESSAGE_KINDS):
+        for kind in MessageKind:
             count = self._count[kind]
             if count:
-                self._append((time_s, code, count, count * _SIZE[kind] + self._extra_bytes[kind]))
+                self._append((time_s, kind.code, count, count * _SIZE[kind] + self._extra_bytes[kind]))
                 self._count[kind] = self._extra_bytes[kind] = 0

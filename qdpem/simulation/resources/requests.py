@@ -8,13 +8,14 @@ from typing import Protocol
 
 from qdpem.demand.requests import Requests
 from qdpem.events.recorder import Row
-from qdpem.events.tables import REQUEST_OUTCOMES
-from qdpem.scenario.schema import APPLICATIONS
+from qdpem.events.words import PairOutcome, RequestOutcome
+from qdpem.scenario.words import Application
 from qdpem.simulation.resources.clock import Clock
 from qdpem.simulation.resources.ledger import Ledger, Pair
 
-_OUTCOME_CODE = {word: code for code, word in enumerate(REQUEST_OUTCOMES)}
-_MEASURED_AT_ONCE = APPLICATIONS.index("qkd")
+_DELIVERED = RequestOutcome.DELIVERED
+_PAIR_DELIVERED, _PAIR_EXPIRED, _PAIR_LOST = PairOutcome.DELIVERED, PairOutcome.EXPIRED, PairOutcome.LOST
+_MEASURED_AT_ONCE = Application.QKD.code
 
 
 class Supplier(Protocol):
@@ -129,13 +130,13 @@ class RequestBook:
             request.fidelities.append(self._deliver(kept_lane, kept, request.ready_s))
         request.held.clear()
         met = all(fidelity >= request.target_fidelity for fidelity in request.fidelities)
-        self._end(request, "delivered" if met else "low_fidelity")
+        self._end(request, _DELIVERED if met else RequestOutcome.LOW_FIDELITY)
 
     def take_back(self, request: Request, reservation: object) -> None:
         """The reservation is released: pairs of it that waited for others are gone."""
         for generation, pair in request.held:
             if generation.reservation is reservation:
-                self._ledger.end(pair, "lost", self._clock.now_s)
+                self._ledger.end(pair, _PAIR_LOST, self._clock.now_s)
         request.held = [
             (generation, pair)
             for generation, pair in request.held
@@ -145,46 +146,46 @@ class RequestBook:
     def expire(self, request: Request) -> None:
         """The deadline has come."""
         if request.open:
-            self._fail(request, "expired")
+            self._fail(request, RequestOutcome.EXPIRED)
 
     def reject(self, request: Request) -> None:
         """No more retries."""
-        self._fail(request, "rejected")
+        self._fail(request, RequestOutcome.REJECTED)
 
     def close(self) -> None:
         """Write the requests still open at the end of the run."""
         for request in list(self.open.values()):
-            self._write(request, "open")
+            self._write(request, RequestOutcome.OPEN)
 
-    def _fail(self, request: Request, outcome: str) -> None:
+    def _fail(self, request: Request, outcome: RequestOutcome) -> None:
         """What it holds is released. A standing request has had what it could get."""
         self._release_held(request)
         if request.persistence and request.fidelities:
             met = max(request.fidelities) >= request.target_fidelity
-            outcome = "delivered" if met else "low_fidelity"
+            outcome = _DELIVERED if met else RequestOutcome.LOW_FIDELITY
         self._end(request, outcome)
 
     def _deliver(self, generation: Supplier, pair: Pair, ready_s: float) -> float:
-        fidelity = self._ledger.end(pair, "delivered", self._clock.now_s, fidelity_at_s=ready_s)
+        fidelity = self._ledger.end(pair, _PAIR_DELIVERED, self._clock.now_s, fidelity_at_s=ready_s)
         generation.consumed()
         return fidelity
 
     def _release_held(self, request: Request) -> None:
         for generation, pair in request.held:
-            request.fidelities.append(self._ledger.end(pair, "expired", self._clock.now_s))
+            request.fidelities.append(self._ledger.end(pair, _PAIR_EXPIRED, self._clock.now_s))
             generation.consumed()
         request.held.clear()
 
     def _forget(self, request: Request) -> None:
         self.waiting.get(request.site, {}).pop(request.id, None)
 
-    def _end(self, request: Request, outcome: str) -> None:
+    def _end(self, request: Request, outcome: RequestOutcome) -> None:
         request.open = False
         self._forget(request)
         del self.open[request.id]
         self._write(request, outcome)
 
-    def _write(self, request: Request, outcome: str) -> None:
+    def _write(self, request: Request, outcome: RequestOutcome) -> None:
         good = [value for value in request.fidelities if value >= request.target_fidelity]
         mean = math.fsum(request.fidelities) / len(request.fidelities) if request.fidelities else math.nan
         self._append(
@@ -197,12 +198,12 @@ class RequestBook:
                 request.pairs,
                 request.deadline_s,
                 request.application,
-                _OUTCOME_CODE[outcome],
+                outcome.code,
                 self._clock.now_s,
                 mean,
                 len(good),
                 request.attempts,
-                request.hops if outcome == "delivered" else -1,
+                request.hops if outcome is _DELIVERED else -1,
                 request.persistence,
             )
         )

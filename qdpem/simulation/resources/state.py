@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from physics.interface import PhysicsModel
 from qdpem.draws.outcome_draws import EndDistillationDraws
+from qdpem.events.words import ClaimOutcome
 from qdpem.network.graph import Network
 from qdpem.network.path_estimates import Estimates
 from qdpem.rng import UniformStream
@@ -57,7 +58,7 @@ class SimulationState:
         for feed in self.feeds[claim.link]:
             feed.add(claim)
 
-    def leave_feeds(self, claim: Claim, how: str) -> None:
+    def leave_feeds(self, claim: Claim, how: ClaimOutcome) -> None:
         """The claim is granted or withdrawn; nothing works for it any more."""
         for feed in self.feeds[claim.link]:
             feed.remove(claim)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qdpem.scenario.schema import SwapOrder
+from qdpem.scenario.words import SwapOrder
 
 Span = tuple[int, int]
 

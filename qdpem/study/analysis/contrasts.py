@@ -14,7 +14,8 @@ from typing import Any
 
 from qdpem import registry
 from qdpem.scenario.load import parameters_of
-from qdpem.scenario.schema import PREGENERATIONS, Arm
+from qdpem.scenario.schema import Arm
+from qdpem.scenario.words import Pregeneration
 from qdpem.study.analysis.metric_formats import headline_formats_of
 from qdpem.study.analysis.reference_arm import WITHOUT_FORECAST
 from qdpem.study.analysis.results import StudyResult
@@ -86,14 +87,14 @@ def pregeneration_pairs(arms: Sequence[Arm], brain: Callable[[str], object]) -> 
     pairs = []
     for group in _groups(arms, lambda arm: (brain(arm.name), arm.forecaster)):
         rungs = {arm.pregeneration: arm for arm in reversed(group)}
-        if group[0].forecaster in WITHOUT_FORECAST and PREGENERATIONS[0] not in rungs:
+        if group[0].forecaster in WITHOUT_FORECAST and Pregeneration.NONE not in rungs:
             alike = (one for one in arms if brain(one.name) == brain(group[0].name))
             rungs |= {
                 one.pregeneration: one
                 for one in alike
-                if one.pregeneration == PREGENERATIONS[0] and one.forecaster in WITHOUT_FORECAST
+                if one.pregeneration == Pregeneration.NONE and one.forecaster in WITHOUT_FORECAST
             }
-        family = [rungs[right] for right in PREGENERATIONS if right in rungs]
+        family = [rungs[right] for right in Pregeneration if right in rungs]
         pairs += list(pairwise(family))
     return pairs
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.events.tables import REQUEST_OUTCOMES
+from qdpem.events.words import RequestOutcome
 from qdpem.study.analysis.statistics import Interval
 from qdpem.study.report.figure_style import COLOURS, INK, ArmStyle, new_figure, svg
 
@@ -48,7 +48,7 @@ def delivery_over_time(
     """One seed: requests that arrived per second (grey) and those of them delivered later, per arm."""
     step_s = 0.25
     times = np.arange(0.0, end_s, step_s) + 0.5 * step_s
-    delivered = REQUEST_OUTCOMES.index("delivered")
+    delivered = RequestOutcome.DELIVERED.code
     with new_figure(width=9.2, height=3.6) as (figure, (place,)):
         first = next(iter(requests.values()))
         arrived = _smooth_rate(first["time_s"], times=times)

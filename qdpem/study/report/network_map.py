@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qdpem.events.tables import Tables
 from qdpem.metrics.breakdowns import repeater_use
-from qdpem.metrics.metrics import Tables
 from qdpem.study.report.figure_style import INK, new_figure, svg
 
 if TYPE_CHECKING:

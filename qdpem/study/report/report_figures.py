@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from physics.interface import PhysicsModel
 from qdpem.errors import QdpemError
-from qdpem.events.recorder import Columns
-from qdpem.events.tables import REQUEST_OUTCOMES
+from qdpem.events.tables import Columns
+from qdpem.events.words import RequestOutcome
 from qdpem.metrics.metrics import measured_requests
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
@@ -194,7 +194,7 @@ def _requests(result: StudyResult, arm: str, seed: int) -> tuple[Floats, Floats,
     table = open_record(outcome.path).tables["requests"]
     window = result.scenario.window
     measured = measured_requests(table, start_s=window.warm_up_s, end_s=window.end_s)
-    delivered = measured & (table["outcome"] == REQUEST_OUTCOMES.index("delivered"))
+    delivered = measured & (table["outcome"] == RequestOutcome.DELIVERED.code)
     latency_s = (table["end_s"] - table["time_s"])[delivered]
     margin = (table["fidelity"] - table["target_fidelity"])[delivered]
     return latency_s, margin, int(measured.sum())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from qdpem.scenario.schema import PREGENERATIONS, Arm
+from qdpem.scenario.schema import Arm
+from qdpem.scenario.words import Pregeneration
 from qdpem.study.analysis.reference_arm import WITHOUT_FORECAST
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.report.figure_style import ArmStyle, arm_styles
@@ -24,7 +25,12 @@ def shown_arms(result: StudyResult) -> tuple[Arm, ...]:
     kinds: dict[tuple[str | None, bool, bool], Arm] = {}
     for arm in result.ranked:
         kinds.setdefault(
-            (arm.control, arm.pregeneration != PREGENERATIONS[0], arm.forecaster not in WITHOUT_FORECAST), arm
+            (
+                arm.control,
+                arm.pregeneration != Pregeneration.NONE,
+                arm.forecaster not in WITHOUT_FORECAST,
+            ),
+            arm,
         )
     first = [arm for arm in result.arms if arm.name == result.reference]
     first += [arm for arm in result.ranked if arm.policy == CLAIMANT][:1]

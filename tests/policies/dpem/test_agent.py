@@ -24,7 +24,7 @@ from qdpem.policy.conformance import check_policy
 from qdpem.policy.interface import FREE_MEMORIES, Context, Observation
 from qdpem.policy.synthetic import small_context, synthetic_observation
 from qdpem.rng import stream
-from qdpem.scenario.schema import PREGENERATIONS
+from qdpem.scenario.words import Pregeneration
 
 NODES = 9
 
@@ -41,7 +41,7 @@ def views_of(context: Context, key: str, **choices: int) -> Observation:
     return synthetic_observation(context, stream(3, f"test/{key}"), **choices)
 
 
-@pytest.mark.parametrize("pregeneration", PREGENERATIONS)
+@pytest.mark.parametrize("pregeneration", Pregeneration)
 def test_dpem_keeps_the_laws_of_every_policy(pregeneration: str) -> None:
     checks = check_policy(opinionated, small_context(pregeneration=pregeneration), calls=12)
     assert [check.rule for check in checks] == ["legal", "determinism", "locality", "one by one", "state"]
@@ -88,7 +88,7 @@ def test_sampling_follows_its_probabilities() -> None:
 
 
 def test_masks_follow_rights_memory_and_stock() -> None:
-    for pregeneration in PREGENERATIONS:
+    for pregeneration in Pregeneration:
         context = small_context(pregeneration=pregeneration)
         observations = views_of(context, "masks")
         observations.reason[:] = 3

@@ -1,0 +1,153 @@
+"""The words a scenario chooses from, one enumeration per list.
+
+A word is a string: `Control.LOCAL == "local"`, and TOML, JSON and HDF5 store it as such. Its `code` is its place
+in the list, which is what columns of event tables and arrays of requests store.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+
+class Word(StrEnum):
+    """A word from a list, with `code`, its place in the list.
+
+    >>> Application.QKD.code, Application("computing").code, f"{Control.LOCAL!r}"
+    (2, 1, "'local'")
+    """
+
+    code: int
+
+    def __init__(self, _word: str) -> None:
+        # A plain attribute: a property would cost a call at every row that is written.
+        self.code = len(type(self).__members__)
+
+    # Messages show a word as a user types it.
+    __repr__ = str.__repr__
+
+    @classmethod
+    def from_code(cls, code: int) -> Self:
+        """The word that a column stores as `code`."""
+        return list(cls)[code]
+
+
+class OrderedWord(Word):
+    """A word from a list in which each word includes those before it."""
+
+    def at_least(self, other: Self) -> bool:
+        """Whether this word includes all that `other` stands for.
+
+        >>> Pregeneration.END_TO_END.at_least(Pregeneration.LINK)
+        True
+        """
+        return self.code >= other.code
+
+
+class Control(Word):
+    """Who decides: every node for its own requests, or one controller for all."""
+
+    LOCAL = "local"
+    CENTRAL = "central"
+
+
+class Pregeneration(OrderedWord):
+    """Which pairs an arm may generate before they are asked for; each word includes those before it.
+
+    None; pairs on single links; pairs between any two nodes, each of which serves a whole path; pairs between any
+    two nodes as virtual links, which are steps of longer paths.
+    """
+
+    NONE = "none"
+    LINK = "link"
+    END_TO_END = "end-to-end"
+    VIRTUAL_LINK = "virtual-link"
+
+
+class Application(Word):
+    """What a request needs its pairs for. Pairs for quantum key distribution are measured without waiting."""
+
+    TELEPORTATION = "teleportation"
+    COMPUTING = "computing"
+    QKD = "qkd"
+
+
+class Persistence(Word):
+    """What a request starts again by itself until its deadline.
+
+    Nothing; the next pair when the last one is delivered; every link as soon as its qubits are free.
+    """
+
+    NO = "no"
+    PAIR = "pair"
+    LINK = "link"
+
+
+class RepeaterKind(Word):
+    """How a repeater limits its swaps per second: by tokens, or by serving one swap at a time."""
+
+    TOKEN_BUCKET = "token-bucket"
+    SERVER = "server"
+
+
+class SwapOrder(Word):
+    """When a repeater swaps: as soon as possible, by halves of the path, or from the source onwards."""
+
+    ASAP = "asap"
+    NESTED = "nested"
+    LEFT_TO_RIGHT = "left-to-right"
+
+
+class Arrivals(Word):
+    """When requests arrive: as a Poisson process, or all at t = 0."""
+
+    POISSON = "poisson"
+    BATCH = "batch"
+
+
+class DemandWeights(Word):
+    """How requests are distributed over the pairs of nodes."""
+
+    MATRIX = "matrix"
+    UNIFORM = "uniform"
+    NEIGHBOURHOOD = "neighbourhood"
+    ENDPOINTS = "endpoints"
+
+
+class BurstTiming(Word):
+    """When bursts start: by a calendar, at random in each region, or at random and then region by region."""
+
+    CALENDAR = "calendar"
+    MEMORYLESS = "memoryless"
+    CASCADING = "cascading"
+
+
+class OutageKind(Word):
+    """What an outage makes unavailable."""
+
+    LINK = "link"
+    NODE = "node"
+    CONTROLLER = "controller"
+
+
+class RecordLevel(OrderedWord):
+    """How much a record keeps; each level includes those before it."""
+
+    REQUESTS = "requests"
+    EVENTS = "events"
+    FULL = "full"
+
+
+class BoundKind(Word):
+    """Which upper bounds a study computes: none, the flow bound, or the flow bound and the bounds in time."""
+
+    NONE = "none"
+    FLOW = "flow"
+    TIME = "time"
+
+
+class Engine(Word):
+    """How a study runs its tasks: one after the other, or in worker processes."""
+
+    SERIAL = "serial"
+    LOKY = "loky"
