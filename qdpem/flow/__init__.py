@@ -1,1 +1,1 @@
-"""Long-run capacity by linear programming with column generation."""
+"""Multicommodity flow: long-run capacity and path mixes by linear programming with column generation."""

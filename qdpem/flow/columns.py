@@ -1,4 +1,4 @@
-"""The columns of flow programmes: a class served over a path, what it takes, and the search for more."""
+"""The columns of flow programmes: each a commodity served over a path, and the resources that takes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qdpem.arrays import Flags, Floats, Ints
 from qdpem.flow.commodities import Commodity, DistillationOption
 from qdpem.flow.pricing import Arcs, CheapestPaths, CommodityOptions
 from qdpem.network.graph import Network
@@ -16,88 +16,84 @@ _MIN_GAIN = 1e-9
 
 
 class Column(NamedTuple):
-    """A path that serves the class `kind`, and every class of its chain that may use more.
+    """A path that serves the commodity with index `commodity`, and those of its chain that allow more.
 
-    It takes `pairs_per_link` fresh pairs from each link and asks swaps of each inner node.
+    It takes `pairs_per_link` fresh pairs of each link and swaps at each inner node.
     """
 
-    kind: int
+    commodity: int
     links: tuple[int, ...]
     inner: tuple[int, ...]
     pairs_per_link: float
 
 
-class Prices(NamedTuple):
-    """What a pair of each link [L] and a swap at each node [N] costs; 0 or more."""
+class ResourcePrices(NamedTuple):
+    """Dual prices of a pair of each link [L] and of a swap at each node [N], 0 or more."""
 
-    link: NDArray[np.float64]
-    swap: NDArray[np.float64]
-
-
-class Used(NamedTuple):
-    """What a flow takes of the rows: conditions [K], pairs of links [L], sources [N], swaps of nodes [N]."""
-
-    demand: NDArray[np.float64]
-    pairs: NDArray[np.float64]
-    emissions: NDArray[np.float64]
-    swaps: NDArray[np.float64]
+    link: Floats
+    swap: Floats
 
 
-class Best(NamedTuple):
-    """Per class [K] the least cost under the prices and the option that has it; the searches behind it."""
+class RowUse(NamedTuple):
+    """How much of each row a flow uses: demand [K], pairs of links [L], emissions [N], swaps [N]."""
 
-    cost: NDArray[np.float64]
-    option: NDArray[np.int64]
-    found: dict[float, CheapestPaths]
-    prices: Prices
+    demand: Floats
+    pairs: Floats
+    emissions: Floats
+    swaps: Floats
+
+
+class PricingResult(NamedTuple):
+    """The minimum cost of each commodity [K], its option [K] (-1: none), and the searches behind them.
+
+    `searches` are by pairs per link; `prices` are those that the costs hold for.
+    """
+
+    cost: Floats
+    option: Ints
+    searches: dict[float, CheapestPaths]
+    prices: ResourcePrices
 
 
 class Columns:
-    """The columns found so far for the classes of a network that ask for anything.
+    """The columns generated so far for the commodities that have any rate.
 
-    Rates are in units of the mean class' rate `unit_hz`, so that a solver's absolute tolerances mean
-    something. `rate` float64 [K]: of each class. `per_emission` float64 [L]: pairs that an emission gives
-    a source-limited link, 0 of others, whose capacity is their own.
+    Rates are in units of the mean rate `unit_hz` of a commodity, so that a solver's absolute tolerances mean
+    something. `rate` float64 [K]: of each commodity. `per_emission` float64 [L]: pairs that an emission gives
+    a source-limited link. It is 0 for other links, which have a capacity of their own.
 
-    Classes between the same ends form chains in which each may use every path that the next one may. A path
-    then needs one column for all of them: by Hall's condition they can share out what it carries if, for
-    every class of the chain, the paths that only it and its predecessors may use carry no more than these
-    ask for. Rows of the matrices: these K conditions, at most `demand` float64 [K], then the resources:
-    links L, sources N, repeaters N, with their `capacities` float64 [L + 2N].
+    Commodities between the same ends form chains, in which each may use every path that the next one may. A
+    path then needs one column for all of them. By Hall's condition they can share out the flow over their
+    paths if, for every commodity of the chain, the paths open only to it and its predecessors carry no more
+    than these ask for. Rows of the matrices are these K conditions, at most `demand` float64 [K], and then
+    the resources: links L, sources N, repeaters N, with their `capacities` float64 [L + 2N].
     """
 
-    def __init__(self, network: Network, classes: Sequence[Commodity]) -> None:
+    def __init__(self, network: Network, commodities: Sequence[Commodity]) -> None:
         self._network = network
-        self._classes = tuple(one for one in classes if one.rate_hz > 0.0)
-        self._options = CommodityOptions.of(self._classes, network)
+        self._commodities = tuple(commodity for commodity in commodities if commodity.rate_hz > 0.0)
+        self._options = CommodityOptions.of(self._commodities, network)
         self._arcs = Arcs.of(network)
-        rate_hz = np.array([one.rate_hz for one in self._classes], dtype=np.float64)
+        rate_hz = np.array([commodity.rate_hz for commodity in self._commodities], dtype=np.float64)
         self.unit_hz = float(rate_hz.mean()) if len(rate_hz) else 1.0
         self.rate = rate_hz / self.unit_hz
-        self._chain = _chains(self._classes)
+        self._chain = _chains(self._commodities)
         self._users = _users(self._chain)
-        self._fractions = self._fraction_matrix()
-        self.demand = self._fractions @ self.rate
-        # An attempt-limited link has a capacity of its own, a source-limited one what sources give it.
+        self._chain_matrix = self._build_chain_matrix()
+        self.demand = self._chain_matrix @ self.rate
+        # An attempt-limited link has its own capacity. A source-limited one gets what its sources give it.
         own_hz = np.where(network.source_limited, 0.0, network.link_rate_hz)
         self.capacities = (
             np.concatenate([own_hz, network.source_rate_hz, network.repeater_rate_hz]) / self.unit_hz
         )
         self.per_emission = np.where(network.source_limited, network.success_probability, 0.0)
-        success = np.array([one.swap_success_probability for one in network.hardware])
-        better = success[network.graph.link_ends].max(axis=1)
+        success = np.array([node.swap_success_probability for node in network.hardware])
+        better_end = success[network.graph.link_ends].max(axis=1)
         with np.errstate(divide="ignore"):
             self._swaps = np.where(network.repeater_rate_hz > 0.0, 1.0 / success, np.inf)
-            self._pairs = np.where(network.link_rate_hz > 0.0, 1.0 / better, np.inf)
+            self._pairs = np.where(network.link_rate_hz > 0.0, 1.0 / better_end, np.inf)
         self._columns: dict[Column, int] = {}
         self._entries: list[tuple[float, int, int]] = []
-
-    @property
-    def chain_ends(self) -> NDArray[np.bool_]:
-        """Which of the conditions are of a chain's last class, and so count all that its paths carry; [K]."""
-        ends = np.zeros(len(self._classes), dtype=np.bool_)
-        ends[[chain[-1] for chain in self._chain]] = True
-        return ends
 
     def __len__(self) -> int:
         return len(self._columns)
@@ -107,181 +103,206 @@ class Columns:
         return iter(self._columns)
 
     @property
+    def chain_ends(self) -> Flags:
+        """Which conditions are of a chain's last commodity, and so count all that its paths carry; [K]."""
+        ends = np.zeros(len(self._commodities), dtype=np.bool_)
+        ends[[chain[-1] for chain in self._chain]] = True
+        return ends
+
+    @property
     def tightest_first(self) -> list[int]:
-        """The classes, each after those of its chain that may use less."""
-        return sorted(range(len(self._chain)), key=lambda kind: len(self._chain[kind]))
+        """The commodities, each after those of its chain that allow less."""
+        return sorted(range(len(self._chain)), key=lambda index: len(self._chain[index]))
 
-    def users(self, kind: int) -> tuple[int, ...]:
-        """The classes of a column of `kind`: itself and those before it in its chain, tightest first."""
-        return self._users[kind]
+    def users(self, commodity: int) -> tuple[int, ...]:
+        """The users of a column of `commodity`: itself and its predecessors in the chain, tightest first."""
+        return self._users[commodity]
 
-    def cheapest(self, prices: Prices) -> Best:
-        """The cheapest way to serve each class under the prices."""
+    def price(self, prices: ResourcePrices) -> PricingResult:
+        """Solve the pricing problem: the cheapest way to serve each commodity under the prices."""
         options = self._options
-        node_cost = _times(prices.swap, self._swaps)
-        cost = np.full(len(options.kind), np.inf)
-        found: dict[float, CheapestPaths] = {}
+        node_cost = _product(prices.swap, self._swaps)
+        cost = np.full(len(options.commodity), np.inf)
+        searches: dict[float, CheapestPaths] = {}
         for pairs_per_link in np.unique(options.pairs_per_link).tolist():
-            own = np.flatnonzero(options.pairs_per_link == pairs_per_link)
-            link_cost = pairs_per_link * _times(prices.link, self._pairs)
-            paths = CheapestPaths(
+            rows = np.flatnonzero(options.pairs_per_link == pairs_per_link)
+            search = CheapestPaths(
                 self._arcs,
-                np.unique(options.source[own]),
-                link_cost=link_cost,
+                np.unique(options.source[rows]),
+                link_cost=pairs_per_link * _product(prices.link, self._pairs),
                 node_cost=node_cost,
-                max_hops=int(options.max_hops[own].max()),
+                max_hops=int(options.max_hops[rows].max()),
             )
-            over_path = paths.cost(options.source[own], options.destination[own], options.max_hops[own])
-            cost[own] = np.minimum(over_path, self._direct_cost(own, prices)) * options.asked[own]
-            found[pairs_per_link] = paths
-        order = np.lexsort((cost, options.kind))
-        kinds, first = np.unique(options.kind[order], return_index=True)
-        minimum, chosen = np.full(len(self._classes), np.inf), np.full(len(self._classes), -1)
-        minimum[kinds], chosen[kinds] = cost[order[first]], order[first]
-        return Best(minimum, chosen, found, prices)
+            path_cost = search.cost(options.source[rows], options.destination[rows], options.max_hops[rows])
+            cost[rows] = np.minimum(path_cost, self._direct_cost(rows, prices)) * options.pairs[rows]
+            searches[pairs_per_link] = search
+        order = np.lexsort((cost, options.commodity))
+        commodities, first = np.unique(options.commodity[order], return_index=True)
+        min_cost, option = np.full(len(self._commodities), np.inf), np.full(len(self._commodities), -1)
+        min_cost[commodities], option[commodities] = cost[order[first]], order[first]
+        return PricingResult(min_cost, option, searches, prices)
 
-    def _direct_cost(self, own: NDArray[np.int64], prices: Prices) -> NDArray[np.float64]:
-        """Of the single link between the ends, which is not swapped; inf where there is none."""
-        direct = self._options.direct[own]
-        usable = (direct >= 0) & np.isfinite(self._pairs[direct])
-        return np.where(usable, self._options.pairs_per_link[own] * prices.link[direct], np.inf)
+    def _direct_cost(self, rows: Ints, prices: ResourcePrices) -> Floats:
+        """Cost of the single link between the ends, which needs no swap; inf where there is none."""
+        link = self._options.direct_link[rows]
+        usable = (link >= 0) & np.isfinite(self._pairs[link])
+        return np.where(usable, self._options.pairs_per_link[rows] * prices.link[link], np.inf)
 
-    def worth(self, prices: Prices) -> float:
-        """What all that the network makes in a second is worth under the prices."""
+    def capacity_value(self, prices: ResourcePrices) -> float:
+        """The value under the prices of all that the network makes in a second."""
+        emission_price = self.emission_price(prices)
+        return float(self.capacities @ np.concatenate([prices.link, emission_price, prices.swap]))
+
+    def emission_price(self, prices: ResourcePrices) -> Floats:
+        """The price of an emission of each source: its value on the link where it is worth most; [N]."""
         network = self._network
         emission_price = np.zeros(network.node_count)
         for side in (0, 1):
             np.maximum.at(emission_price, network.graph.link_ends[:, side], self.per_emission * prices.link)
-        return float(self.capacities @ np.concatenate([prices.link, emission_price, prices.swap]))
+        return emission_price
 
-    def add(self, best: Best, *, below: NDArray[np.float64] | float) -> int:
-        """Add each class' cheapest column where it costs less than `below`; how many were new."""
+    def add(self, pricing: PricingResult, *, below: Floats) -> int:
+        """Add each commodity's cheapest column if it costs less than `below` [K]; the number of new ones."""
         before = len(self._columns)
-        gains = best.cost < below - _MIN_GAIN
-        for kind in np.flatnonzero(gains).tolist():
-            option, one = int(best.option[kind]), self._classes[kind]
+        pays = pricing.cost < below - _MIN_GAIN
+        for index in np.flatnonzero(pays).tolist():
+            option, commodity = int(pricing.option[index]), self._commodities[index]
             pairs_per_link = float(self._options.pairs_per_link[option])
-            single = np.array([option])
             links: tuple[int, ...]
             inner: tuple[int, ...]
-            if self._direct_cost(single, best.prices)[0] * one.pairs <= best.cost[kind]:
-                links, inner = (int(self._options.direct[option]),), ()
+            direct_cost = self._direct_cost(np.array([option]), pricing.prices)[0] * commodity.pairs
+            if direct_cost <= pricing.cost[index]:
+                links, inner = (int(self._options.direct_link[option]),), ()
             else:
-                max_hops = int(self._options.max_hops[option])
-                nodes, links = best.found[pairs_per_link].path(one.source, one.destination, max_hops)
+                search, max_hops = pricing.searches[pairs_per_link], int(self._options.max_hops[option])
+                nodes, links = search.path(commodity.source, commodity.destination, max_hops)
                 inner = nodes[1:-1]
-            last = self._last(kind, hops=len(links), pairs_per_link=pairs_per_link)
-            self._put(Column(last, links, inner, pairs_per_link))
+            self._append(index, links, inner, pairs_per_link)
         return len(self._columns) - before
 
-    def keep(self, kind: int, links: tuple[int, ...], inner: tuple[int, ...], pairs_per_link: float) -> bool:
-        """Take up a path found earlier for the class `kind`; whether the class may, and the network can."""
+    def add_path(
+        self, commodity: int, links: tuple[int, ...], inner: tuple[int, ...], pairs_per_link: float
+    ) -> bool:
+        """Add a known path for the commodity; False if its options or the network do not allow that."""
         usable = np.isfinite(self._pairs[list(links)]).all() and np.isfinite(self._swaps[list(inner)]).all()
-        if not (
-            usable and _allows(self._classes[kind].options, DistillationOption(len(links), pairs_per_link))
-        ):
+        option = DistillationOption(len(links), pairs_per_link)
+        if not (usable and _allows(self._commodities[commodity].options, option)):
             return False
-        last = self._last(kind, hops=len(links), pairs_per_link=pairs_per_link)
-        self._put(Column(last, links, inner, pairs_per_link))
+        self._append(commodity, links, inner, pairs_per_link)
         return True
 
-    def _put(self, column: Column) -> None:
+    def _append(
+        self, commodity: int, links: tuple[int, ...], inner: tuple[int, ...], pairs_per_link: float
+    ) -> None:
+        """Append the path's column for the last commodity of the chain that may use it, unless it exists."""
+        option = DistillationOption(len(links), pairs_per_link)
+        chain = self._chain[commodity]
+        last = next(index for index in reversed(chain) if _allows(self._commodities[index].options, option))
+        column = Column(last, links, inner, pairs_per_link)
         if column not in self._columns:
-            self._entries += self._entries_of(column, place=len(self._columns))
+            self._entries += self._entries_of(column, number=len(self._columns))
             self._columns[column] = len(self._columns)
 
-    def _last(self, kind: int, *, hops: int, pairs_per_link: float) -> int:
-        """The last class of the chain that may use a path found for `kind`."""
-        way = DistillationOption(hops, pairs_per_link)
-        return next(one for one in reversed(self._chain[kind]) if _allows(self._classes[one].options, way))
-
-    def prices(self, marginals: NDArray[np.float64]) -> tuple[NDArray[np.float64], Prices]:
-        """The prices of classes and of resources in a solver's marginals of the rows."""
-        classes, links, nodes = len(self._classes), self._network.link_count, self._network.node_count
+    def dual_prices(self, duals: Floats) -> tuple[Floats, ResourcePrices]:
+        """The prices of commodities [K] and of resources, from the dual values of K + L + 2N or more rows."""
+        count, links, nodes = self._sizes
         demand, link, _, swap = np.split(
-            np.maximum(0.0, marginals[: classes + links + 2 * nodes]),
-            np.cumsum([classes, links, nodes]),
+            np.maximum(0.0, duals[: count + links + 2 * nodes]), np.cumsum([count, links, nodes])
         )
-        return self._fractions.T @ demand, Prices(link, swap)
+        return self._chain_matrix.T @ demand, ResourcePrices(link, swap)
 
-    def _fraction_matrix(self) -> Any:
-        """1 where a path that serves the column's class last of its chain counts in the row's condition."""
+    def row_use(self, flow: Floats) -> RowUse:
+        """How much of each row a flow per column uses."""
+        count, links, nodes = self._sizes
+        rows = self.matrix() @ flow if self._columns else np.zeros(count + links + 2 * nodes)
+        return RowUse(*np.split(rows, np.cumsum([count, links, nodes])))
+
+    def matrix(self) -> Any:
+        """How much of each row one delivery by each column uses: sparse [K + L + 2N, columns]."""
         from scipy.sparse import csr_matrix
 
-        places = [(row, kind) for kind, chain in enumerate(self._chain) for row in chain]
-        rows, kinds = np.array(places, dtype=np.int64).reshape(-1, 2).T
-        return csr_matrix((np.ones(len(rows)), (rows, kinds)), shape=(len(self._chain), len(self._chain)))
-
-    def used(self, flow: NDArray[np.float64]) -> Used:
-        """What a flow per column takes."""
-        classes, links, nodes = len(self._classes), self._network.link_count, self._network.node_count
-        rows = self.uses() @ flow if self._columns else np.zeros(classes + links + 2 * nodes)
-        return Used(*np.split(rows, np.cumsum([classes, links, nodes])))
-
-    def uses(self) -> Any:
-        """What one delivery by each column takes of each row: a sparse [K + L + 2N, columns]."""
-        from scipy.sparse import csr_matrix
-
-        classes, links, nodes = len(self._classes), self._network.link_count, self._network.node_count
-        values, rows, places = np.array(self._entries).T
+        count, links, nodes = self._sizes
+        values, rows, columns = np.array(self._entries).T
         return csr_matrix(
-            (values, (rows.astype(np.int64), places.astype(np.int64))),
-            shape=(classes + links + 2 * nodes, len(self._columns)),
+            (values, (rows.astype(np.int64), columns.astype(np.int64))),
+            shape=(count + links + 2 * nodes, len(self._columns)),
         )
 
-    def _entries_of(self, column: Column, *, place: int) -> list[tuple[float, int, int]]:
-        """Value, row and column of all that a column takes."""
-        classes, links, nodes = len(self._classes), self._network.link_count, self._network.node_count
-        asked = self._classes[column.kind].pairs
-        each = [column.pairs_per_link * (self._pairs[link] if column.inner else 1.0) for link in column.links]
-        return [
-            *((1.0, one, place) for one in self._chain[column.kind]),
-            *((asked * pairs, classes + link, place) for link, pairs in zip(column.links, each, strict=True)),
-            *((asked * self._swaps[node], classes + links + nodes + node, place) for node in column.inner),
-        ]
-
-    def emission_uses(self) -> Any:
-        """What an emission of each end for each link gives the link and takes of the source."""
+    def emission_matrix(self) -> Any:
+        """How much an emission of each end of each link gives the link and takes of the source, [.., 2L]."""
         from scipy.sparse import csr_matrix
 
-        first, links = len(self._classes), self._network.link_count
-        rows = first + len(self.capacities)
+        first, links = len(self._commodities), self._network.link_count
+        row_count = first + len(self.capacities)
         link = np.repeat(np.arange(links), 2)
         values = np.concatenate([-self.per_emission[link], np.ones(2 * links)])
-        row = np.concatenate([first + link, first + links + self._network.graph.link_ends.ravel()])
-        return csr_matrix((values, (row, np.tile(np.arange(2 * links), 2))), shape=(rows, 2 * links))
+        rows = np.concatenate([first + link, first + links + self._network.graph.link_ends.ravel()])
+        return csr_matrix((values, (rows, np.tile(np.arange(2 * links), 2))), shape=(row_count, 2 * links))
+
+    @property
+    def _sizes(self) -> tuple[int, int, int]:
+        """K, L and N."""
+        return len(self._commodities), self._network.link_count, self._network.node_count
+
+    def _entries_of(self, column: Column, *, number: int) -> list[tuple[float, int, int]]:
+        """Value, row and column of all that a column uses."""
+        count, links, nodes = self._sizes
+        pairs = self._commodities[column.commodity].pairs
+        # A pair that is not swapped needs no surplus against failed swaps.
+        per_link = [
+            column.pairs_per_link * (self._pairs[link] if column.inner else 1.0) for link in column.links
+        ]
+        return [
+            *((1.0, index, number) for index in self._chain[column.commodity]),
+            *(
+                (pairs * fresh, count + link, number)
+                for link, fresh in zip(column.links, per_link, strict=True)
+            ),
+            *((pairs * self._swaps[node], count + links + nodes + node, number) for node in column.inner),
+        ]
+
+    def _build_chain_matrix(self) -> Any:
+        """1 where a path whose last user is the column's commodity counts in the row's condition."""
+        from scipy.sparse import csr_matrix
+
+        places = [(row, index) for index, chain in enumerate(self._chain) for row in chain]
+        rows, indices = np.array(places, dtype=np.int64).reshape(-1, 2).T
+        return csr_matrix((np.ones(len(rows)), (rows, indices)), shape=(len(self._chain), len(self._chain)))
 
 
-def _times(price: NDArray[np.float64], amount: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Their product, inf wherever the amount is: what is forbidden has no price that allows it."""
+def _product(price: Floats, amount: Floats) -> Floats:
+    """Their product, inf wherever the amount is: no price allows what is forbidden."""
     return np.where(np.isinf(amount), np.inf, price * np.where(np.isinf(amount), 0.0, amount))
 
 
-def _chains(classes: tuple[Commodity, ...]) -> list[tuple[int, ...]]:
-    """For each class itself and those after it in its chain: each allows all that the next one allows."""
+def _chains(commodities: tuple[Commodity, ...]) -> list[tuple[int, ...]]:
+    """For each commodity itself and its successors in the chain: each allows all that the next one allows."""
     groups: dict[tuple[int, int, int], list[int]] = {}
-    for kind, one in enumerate(classes):
-        groups.setdefault((one.source, one.destination, one.pairs), []).append(kind)
-    after: list[tuple[int, ...]] = [()] * len(classes)
+    for index, commodity in enumerate(commodities):
+        groups.setdefault((commodity.source, commodity.destination, commodity.pairs), []).append(index)
+    chains: list[tuple[int, ...]] = [()] * len(commodities)
     for group in groups.values():
-        following: tuple[int, ...] = ()
-        for kind in sorted(group, key=lambda kind: max(classes[kind].options, default=(0, 0.0))):
-            tighter = classes[following[0]].options if following else ()
-            holds = all(_allows(classes[kind].options, option) for option in tighter)
-            following = (kind, *following) if holds else (kind,)
-            after[kind] = following
-    return after
+        chain: tuple[int, ...] = ()
+        for index in sorted(group, key=lambda index: max(commodities[index].options, default=(0, 0.0))):
+            tighter = commodities[chain[0]].options if chain else ()
+            allows_all = all(_allows(commodities[index].options, option) for option in tighter)
+            chain = (index, *chain) if allows_all else (index,)
+            chains[index] = chain
+    return chains
 
 
 def _users(chains: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """For each class those whose chains hold it, itself included, tightest first."""
+    """For each commodity those whose chains hold it, itself included, tightest first."""
     users: list[list[int]] = [[] for _ in chains]
-    for kind, chain in sorted(enumerate(chains), key=lambda pair: len(pair[1])):
-        for one in chain:
-            users[one].append(kind)
-    return [tuple(one) for one in users]
+    for index, chain in sorted(enumerate(chains), key=lambda pair: len(pair[1])):
+        for member in chain:
+            users[member].append(index)
+    return [tuple(indices) for indices in users]
 
 
-def _allows(options: tuple[DistillationOption, ...], way: DistillationOption) -> bool:
-    """Whether some option reaches as far for no more fresh pairs."""
-    return any(one.max_hops >= way.max_hops and one.pairs_per_link <= way.pairs_per_link for one in options)
+def _allows(options: tuple[DistillationOption, ...], needed: DistillationOption) -> bool:
+    """Whether some option allows as many hops for no more fresh pairs."""
+    return any(
+        option.max_hops >= needed.max_hops and option.pairs_per_link <= needed.pairs_per_link
+        for option in options
+    )

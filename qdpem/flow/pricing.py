@@ -1,4 +1,4 @@
-"""Cheapest paths of few hops under prices on links and nodes: the pricing step of column generation."""
+"""The pricing problem of column generation: cheapest paths of few hops under prices on links and nodes."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qdpem.arrays import Floats, Ints
 from qdpem.flow.commodities import Commodity
 from qdpem.network.graph import Network
+
+_NO_LINK = -1
 
 
 @dataclass(frozen=True, eq=False)
 class Arcs:
     """Every link in both directions, sorted by head; `tail`, `head`, `link`: int64 [2L]."""
 
-    tail: NDArray[np.int64]
-    head: NDArray[np.int64]
-    link: NDArray[np.int64]
+    tail: Ints
+    head: Ints
+    link: Ints
     node_count: int
 
     @classmethod
@@ -32,49 +34,48 @@ class Arcs:
 
 
 class CheapestPaths:
-    """Least cost from each of S sources to every node over at most h hops, for all h at once.
+    """Minimum cost from each of S sources to every node over at most h hops, for all h up to `max_hops`.
 
-    `link_cost` [L] is paid per link, `node_cost` [N] per inner node; both 0 or more, inf where forbidden.
-    Bellman and Ford's recursion, vectorised over sources and arcs; it stops as soon as another hop helps
-    nobody.
+    Bellman and Ford's recursion, vectorised over sources and arcs. It stops when another hop lowers no cost.
     """
 
     def __init__(
-        self,
-        arcs: Arcs,
-        sources: NDArray[np.int64],
-        *,
-        link_cost: NDArray[np.float64],
-        node_cost: NDArray[np.float64],
-        max_hops: int,
+        self, arcs: Arcs, sources: Ints, *, link_cost: Floats, node_cost: Floats, max_hops: int
     ) -> None:
+        """Search from all sources at once.
+
+        Args:
+            arcs: the network's links in both directions.
+            sources: int64 [S], distinct nodes.
+            link_cost: float64 [L], paid per link; 0 or more, inf where a link is forbidden.
+            node_cost: float64 [N], paid per inner node; 0 or more, inf where a node is forbidden.
+            max_hops: the largest h.
+        """
         self._arcs = arcs
         self._row = {source: row for row, source in enumerate(sources.tolist())}
         inner = np.tile(node_cost, (len(sources), 1))
         inner[np.arange(len(sources)), sources] = 0.0
-        self._step = inner[:, arcs.tail] + link_cost[arcs.link]
-        self._first = np.searchsorted(arcs.head, np.arange(arcs.node_count + 1))
+        self._arc_cost = inner[:, arcs.tail] + link_cost[arcs.link]
+        self._first_arc = np.searchsorted(arcs.head, np.arange(arcs.node_count + 1))
         cost = np.full((len(sources), arcs.node_count), np.inf)
         cost[np.arange(len(sources)), sources] = 0.0
         self._costs = [cost]
         for _ in range(max_hops):
-            better = self._hop(self._costs[-1])
-            if np.array_equal(better, self._costs[-1]):
+            lower = self._with_another_hop(self._costs[-1])
+            if np.array_equal(lower, self._costs[-1]):
                 break
-            self._costs.append(better)
+            self._costs.append(lower)
 
-    def cost(
-        self, source: NDArray[np.int64], destination: NDArray[np.int64], max_hops: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """Least cost of each (source, destination, max_hops), float64 of their length; inf without a path."""
-        row = np.array([self._row[one] for one in source.tolist()], dtype=np.int64)
+    def cost(self, source: Ints, destination: Ints, max_hops: Ints) -> Floats:
+        """Minimum cost of each (source, destination, max_hops), float64; inf without a path."""
+        row = np.array([self._row[node] for node in source.tolist()], dtype=np.int64)
         level = np.minimum(max_hops, len(self._costs) - 1)
         return np.asarray(np.stack(self._costs)[level, row, destination])
 
     def path(self, source: int, destination: int, max_hops: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Nodes and links of a cheapest path, of those the one with fewest hops, hence simple.
+        """Nodes and links of a cheapest path, among equals one with the fewest hops, hence simple.
 
-        (Without the cycle of a walk its cost is no higher and its hops are fewer.)
+        (A walk without its cycle costs no more and has fewer hops.)
         """
         row, level = self._row[source], min(max_hops, len(self._costs) - 1)
         nodes, links = [destination], list[int]()
@@ -83,50 +84,54 @@ class CheapestPaths:
             while level > 0 and self._costs[level - 1][row, node] == self._costs[level][row, node]:
                 level -= 1
             level -= 1
-            into = slice(self._first[node], self._first[node + 1])
-            costs = self._costs[level][row, self._arcs.tail[into]] + self._step[row, into]
-            arc = int(self._first[node] + costs.argmin())
+            into = slice(self._first_arc[node], self._first_arc[node + 1])
+            costs = self._costs[level][row, self._arcs.tail[into]] + self._arc_cost[row, into]
+            arc = int(self._first_arc[node] + costs.argmin())
             links.append(int(self._arcs.link[arc]))
             nodes.append(int(self._arcs.tail[arc]))
         return tuple(reversed(nodes)), tuple(reversed(links))
 
-    def _hop(self, cost: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Least cost with one more hop allowed."""
-        reached = cost[:, self._arcs.tail] + self._step
-        joined = np.flatnonzero(np.diff(self._first))
-        better = cost.copy()
-        if len(joined):
-            fewest = np.minimum.reduceat(reached, self._first[joined], axis=1)
-            better[:, joined] = np.minimum(better[:, joined], fewest)
-        return better
+    def _with_another_hop(self, cost: Floats) -> Floats:
+        """Minimum cost with one more hop allowed."""
+        arc_arrival = cost[:, self._arcs.tail] + self._arc_cost
+        with_arcs = np.flatnonzero(np.diff(self._first_arc))
+        lower = cost.copy()
+        if len(with_arcs):
+            arrival = np.minimum.reduceat(arc_arrival, self._first_arc[with_arcs], axis=1)
+            lower[:, with_arcs] = np.minimum(lower[:, with_arcs], arrival)
+        return lower
 
 
 class CommodityOptions(NamedTuple):
-    """Every option of every class, one row each: its class, ends, the link that joins them (-1: none)."""
+    """Every option of every commodity, one row each.
 
-    kind: NDArray[np.int64]
-    source: NDArray[np.int64]
-    destination: NDArray[np.int64]
-    direct: NDArray[np.int64]
-    max_hops: NDArray[np.int64]
-    pairs_per_link: NDArray[np.float64]
-    asked: NDArray[np.float64]
+    `commodity`: its index; `direct_link`: the link between its ends, -1 if there is none; `pairs`: pairs per
+    request. Arrays of one length, int64 but for the last two.
+    """
+
+    commodity: Ints
+    source: Ints
+    destination: Ints
+    direct_link: Ints
+    max_hops: Ints
+    pairs_per_link: Floats
+    pairs: Floats
 
     @classmethod
-    def of(cls, classes: tuple[Commodity, ...], network: Network) -> CommodityOptions:
-        """The options of `classes`, in their order."""
-        joined = network.link_between
+    def of(cls, commodities: tuple[Commodity, ...], network: Network) -> CommodityOptions:
+        """The options of `commodities`, in their order."""
+        link_between = network.link_between
         rows = [
             (
-                kind,
-                one.source,
-                one.destination,
-                joined.get((one.source, one.destination), -1),
+                index,
+                commodity.source,
+                commodity.destination,
+                link_between.get((commodity.source, commodity.destination), _NO_LINK),
                 *option,
-                one.pairs,
+                commodity.pairs,
             )
-            for kind, one in enumerate(classes)
-            for option in one.options
+            for index, commodity in enumerate(commodities)
+            for option in commodity.options
         ]
         table = np.array(rows, dtype=np.float64).reshape(-1, 7).T
         return cls(*table[:5].astype(np.int64), *table[5:])

@@ -1,16 +1,21 @@
-"""How much demand of a given mix a network can carry: the same flow, asked the other way round."""
+"""The largest load of a given mix that a network supports: the flow of `capacity` with the rate unknown."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qdpem.arrays import Floats
 from qdpem.errors import QdpemError
-from qdpem.flow.columns import Best, Columns, Prices
+from qdpem.flow.column_generation import (
+    MasterProblem,
+    MasterSolution,
+    generate_columns,
+    solve_linear_programme,
+)
+from qdpem.flow.columns import Columns, PricingResult, ResourcePrices
 from qdpem.flow.commodities import Commodity
 from qdpem.network.graph import Network
 
@@ -20,9 +25,9 @@ _ROUNDING_OF_SOLVER = 1e-7
 
 @dataclass(frozen=True, kw_only=True)
 class SupportableLoad:
-    """The largest demand that can be carried: `rate_hz` is found, and none above `bound_hz` can be.
+    """The largest demand that can be carried: `rate_hz` has a flow, and no rate above `bound_hz` has one.
 
-    Both are requests per second of all classes together. `iterations` and `columns` of the generation.
+    Both are requests per second of all commodities together. `iterations` and `columns` of the generation.
     """
 
     rate_hz: float
@@ -33,151 +38,140 @@ class SupportableLoad:
 
 def find_supportable_load(
     network: Network,
-    classes: Sequence[Commodity],
+    commodities: Sequence[Commodity],
     *,
     served_fraction: float,
     tolerance: float = 1e-6,
     max_iterations: int = 200,
 ) -> SupportableLoad:
-    """The largest rate at which demand in the classes' mix can be served to `served_fraction`, in the long run.
+    """The largest long-run rate, in the mix of the commodities, of which `served_fraction` can be served.
 
-    sup {r: B(r) >= served_fraction x r}, where B(r) is what `flow_bound` delivers of r requests per second in
-    the mix of the classes' rates; B is concave and B(r) <= r, so that every lower rate is served at least
-    as well. One linear programme in the share s = 1/r of the network's capacities that a unit of demand
-    takes: min s over x_kp, y, s >= 0 with sum_p x_kp <= rate_k, sum_kp x_kp >= served_fraction sum_k rate_k
-    and the rows of `flow_bound` with every capacity times s. Columns are generated; any nonnegative prices
-    of resources prove r <= (worth of the network's capacities) / (least cost of serving `served_fraction`
-    of a unit of demand, cheapest classes first). It ends when rate and bound are within `tolerance` of each
-    other, relatively, or after `max_iterations`.
+    sup {r: B(r) >= served_fraction x r}, where B(r) is the deliveries that `flow_bound` finds for r requests
+    per second in the mix of the commodities' rates. B is concave and B(r) <= r, so that every lower rate is
+    served at least as well.
 
-    Raises QdpemError when less than `served_fraction` of the demand has a path at all, when nothing is asked,
-    or when the solver fails.
+    One linear programme in the fraction s = 1/r of the network's capacities that a unit of demand takes:
+    min s over x_kp, y, s >= 0 with sum_p x_kp <= rate_k, sum_kp x_kp >= served_fraction sum_k rate_k and the
+    rows of `flow_bound` with every capacity times s. Columns are generated. Any nonnegative prices of
+    resources prove r <= (value of the network's capacities) / (minimum cost of serving `served_fraction` of a
+    unit of demand, cheapest commodities first).
+
+    Raises QdpemError when less than `served_fraction` of the demand has a path at all, when the commodities
+    have no rate, or when the solver fails.
+
+    Args:
+        network: the network whose mean rates are the capacities.
+        commodities: the mix of demand; only the ratios of their rates matter.
+        served_fraction: the fraction of all requests to serve, above 0 and at most 1.
+        tolerance: ends the generation when rate and bound are this near each other, relatively.
+        max_iterations: ends the generation after so many solutions of the master problem.
     """
-    return _Programme(network, classes, served_fraction).solve(
-        tolerance=tolerance, max_iterations=max_iterations
+    columns = Columns(network, commodities)
+    if not len(columns.rate):
+        raise QdpemError("the commodities ask for nothing, so there is no mix of demand to carry")
+    master = _LoadMaster(network, columns, served_fraction=served_fraction, tolerance=tolerance)
+    solution, bound, iterations = generate_columns(master, tolerance=tolerance, max_iterations=max_iterations)
+    unit_hz = columns.unit_hz * float(columns.rate.sum())
+    return SupportableLoad(
+        rate_hz=min(solution.value, bound) * unit_hz,
+        bound_hz=bound * unit_hz,
+        iterations=iterations,
+        columns=len(columns),
     )
 
 
-class _Solution(NamedTuple):
-    """Rate over the columns at hand, in units of the classes' own; prices of coverage, demand, resources.
+class _LoadMaster(MasterProblem):
+    """Minimises the fraction of the capacities that a unit of demand takes; values are rates.
 
-    `broken` bool [K]: conditions on demand that were left out and do not hold.
+    It begins with the conditions on demand that count all paths of a chain. The others, on long paths, seldom
+    bind and are added when they are violated. Leaving them out can only raise a bound.
     """
 
-    rate: float
-    coverage_price: float
-    demand_price: NDArray[np.float64]
-    prices: Prices
-    broken: NDArray[np.bool_]
+    def __init__(
+        self, network: Network, columns: Columns, *, served_fraction: float, tolerance: float
+    ) -> None:
+        super().__init__(network, columns)
+        self._served = served_fraction * float(columns.rate.sum())
+        self._tolerance = tolerance
+        self._active = columns.chain_ends
+        self._violated = np.zeros(len(columns.rate), dtype=np.bool_)
+        self._feasible_rate = 0.0
+        # Of the last solution, feasible or not; before there is one, the bound is the best guess.
+        self._rate: float | None = None
 
+    def start(self) -> MasterSolution:
+        """Prices of scarcity: one over its capacity for every link and repeater that has any."""
+        network = self.network
+        prices = ResourcePrices(_inverse(network.link_rate_hz), _inverse(network.repeater_rate_hz))
+        return self.no_flow(prices, delivery_value=np.inf)
 
-class _Programme:
-    """The master problem over the columns found so far.
+    def dual_bound(self, solution: MasterSolution, pricing: PricingResult) -> float:
+        """The rate that the prices prove to be out of reach: capacity value / minimum cost of the service."""
+        rate = self.columns.rate
+        self._check_reachable(pricing)
+        order = np.argsort(pricing.cost, kind="stable")
+        before = np.cumsum(rate[order]) - rate[order]
+        taken = np.clip(self._served - before, 0.0, rate[order])
+        needed = taken > self._served * _ROUNDING
+        cost = float(taken[needed] @ pricing.cost[order][needed])
+        return self.columns.capacity_value(solution.prices) / cost if cost > 0.0 else np.inf
 
-    It begins with those conditions on demand that count all that a chain's paths carry. The others, on long
-    paths, seldom bind, and are taken in where they are broken; leaving them out can only raise a bound.
-    """
-
-    def __init__(self, network: Network, classes: Sequence[Commodity], served_fraction: float) -> None:
-        self._network = network
-        self._columns = Columns(network, classes)
-        self._rate = self._columns.rate
-        self._served = served_fraction * float(self._rate.sum())
-        self._watched = self._columns.chain_ends
-        if not len(self._rate):
-            raise QdpemError("the flow classes ask for nothing, so there is no mix of demand to carry")
-
-    def solve(self, *, tolerance: float, max_iterations: int) -> SupportableLoad:
-        """Begin with the cheapest paths at prices of scarcity; alternate between flow and new columns."""
-        columns, unit_hz = self._columns, self._columns.unit_hz * float(self._rate.sum())
-        best = columns.cheapest(self._scarcity())
-        self._check(best)
-        columns.add(best, below=np.inf)
-        bound, rate, iterations = self._bound(best), 0.0, 0
-        guess = bound
-        while iterations < max_iterations:
-            solution = self._optimum(scale=guess)
-            guess, iterations = solution.rate, iterations + 1
-            best = columns.cheapest(solution.prices)
-            bound = min(bound, self._bound(best))
-            if not solution.broken.any():
-                rate = max(rate, solution.rate)
-            if bound - rate <= tolerance * bound:
-                break
-            added = columns.add(best, below=solution.coverage_price - solution.demand_price)
-            if not (self._watch(solution, all_at_once=bound - guess <= tolerance * bound) or added):
-                break
-        return SupportableLoad(
-            rate_hz=min(rate, bound) * unit_hz,
-            bound_hz=bound * unit_hz,
-            iterations=iterations,
-            columns=len(columns),
-        )
-
-    def _watch(self, solution: _Solution, *, all_at_once: bool) -> bool:
-        """Take in the broken conditions, or simply all if any is broken near the end; whether any was."""
-        broken = bool(solution.broken.any())
-        self._watched = self._watched | solution.broken | (broken and all_at_once)
-        return broken
-
-    def _scarcity(self) -> Prices:
-        """One over its capacity for every link and repeater that has any."""
-        network = self._network
-        return Prices(*(_inverse(one) for one in (network.link_rate_hz, network.repeater_rate_hz)))
-
-    def _check(self, best: Best) -> None:
-        reachable = float(self._rate[np.isfinite(best.cost)].sum())
+    def _check_reachable(self, pricing: PricingResult) -> None:
+        """Raise if too little demand has a path. Prices do not matter, so only a first round can raise."""
+        total = float(self.columns.rate.sum())
+        reachable = float(self.columns.rate[np.isfinite(pricing.cost)].sum())
         if reachable < self._served * (1.0 - _ROUNDING):
-            fraction = reachable / float(self._rate.sum())
             raise QdpemError(
-                f"only {fraction:.1%} of the demand has a path that reaches its target, so no rate is served to"
-                f" {self._served / float(self._rate.sum()):.1%}"
+                f"only {reachable / total:.1%} of the demand has a path that reaches its target, so no rate"
+                f" is served to {self._served / total:.1%}"
             )
 
-    def _bound(self, best: Best) -> float:
-        """The rate that the prices prove to be out of reach: worth / least cost of what must be served."""
-        order = np.argsort(best.cost, kind="stable")
-        before = np.cumsum(self._rate[order]) - self._rate[order]
-        taken = np.clip(self._served - before, 0.0, self._rate[order])
-        needed = taken > self._served * _ROUNDING
-        cost = float(taken[needed] @ best.cost[order][needed])
-        return self._columns.worth(best.prices) / cost if cost > 0.0 else np.inf
+    def add_rows(self) -> bool:
+        """Add the violated conditions, or simply all if any is violated near the end; whether any was."""
+        violated = bool(self._violated.any())
+        near_the_end = self._rate is not None and self.bound - self._rate <= self._tolerance * self.bound
+        self._active = self._active | self._violated | (violated and near_the_end)
+        return violated
 
-    def _optimum(self, *, scale: float) -> _Solution:
-        """The best flow over the columns at hand; `scale` is about the rate, so that s is about 1."""
-        from scipy.optimize import linprog
+    def solve(self) -> MasterSolution:
+        """Variables: flow per column, emissions per end of each link, and s, scaled to be about 1."""
         from scipy.sparse import csr_matrix, hstack, vstack
 
-        columns, classes = self._columns, len(self._rate)
-        paths, emissions = len(columns), 2 * self._network.link_count
-        fraction = np.concatenate([np.zeros(classes), -columns.capacities / scale])
-        rows = hstack([columns.uses(), columns.emission_uses(), csr_matrix(fraction[:, None])], format="csr")
+        columns, count = self.columns, len(self.columns.rate)
+        paths, emissions = len(columns), 2 * self.network.link_count
+        scale = self.bound if self._rate is None else self._rate
+        fraction = np.concatenate([np.zeros(count), -columns.capacities / scale])
+        rows = hstack(
+            [columns.matrix(), columns.emission_matrix(), csr_matrix(fraction[:, None])], format="csr"
+        )
         limits = np.concatenate([columns.demand, np.zeros(len(columns.capacities))])
-        kept = np.concatenate([np.flatnonzero(self._watched), np.arange(classes, len(limits))])
-        covered = csr_matrix(np.concatenate([-np.ones(paths), np.zeros(emissions + 1)]))
-        aim = np.zeros(paths + emissions + 1)
-        aim[-1] = self._served
-        # Interior points: their prices, before they are rounded to a corner, need far fewer rounds.
-        result = linprog(
-            aim,
-            A_ub=vstack([rows[kept], covered], format="csr"),
-            b_ub=np.append(limits[kept], -self._served),
+        used_rows = np.concatenate([np.flatnonzero(self._active), np.arange(count, len(limits))])
+        served = csr_matrix(np.concatenate([-np.ones(paths), np.zeros(emissions + 1)]))
+        objective = np.zeros(paths + emissions + 1)
+        objective[-1] = self._served
+        result = solve_linear_programme(
+            objective,
+            vstack([rows[used_rows], served], format="csr"),
+            np.append(limits[used_rows], -self._served),
+            # Interior points: their prices, before they are rounded to a corner, need far fewer rounds.
             method="highs-ipm",
         )
-        if result.status != 0:
-            raise QdpemError(f"the flow programme was not solved: {result.message}")
-        marginals = np.zeros(len(limits))
-        marginals[kept] = -result.ineqlin.marginals[:-1]
-        demand, prices = columns.prices(marginals)
-        broken = columns.used(result.x[:paths]).demand > columns.demand + _ROUNDING_OF_SOLVER
-        return _Solution(
-            rate=scale / float(result.x[-1]),
-            coverage_price=float(-result.ineqlin.marginals[-1]),
-            demand_price=demand,
-            prices=prices,
-            broken=broken & ~self._watched,
-        )
+        flow, emitted = self.flow_of(result.x)
+        self._note(flow, rate=scale / float(result.x[-1]))
+        duals = np.zeros(len(limits))
+        duals[used_rows] = -result.ineqlin.marginals[:-1]
+        demand_price, prices = columns.dual_prices(duals)
+        served_price = float(-result.ineqlin.marginals[-1])
+        return MasterSolution(self._feasible_rate, flow, emitted, served_price, demand_price, prices)
+
+    def _note(self, flow: Floats, *, rate: float) -> None:
+        """Note the solution's rate and which conditions it violates; it is feasible if there are none."""
+        self._rate = rate
+        exceeded = self.columns.row_use(flow).demand > self.columns.demand + _ROUNDING_OF_SOLVER
+        self._violated = exceeded & ~self._active
+        if not self._violated.any():
+            self._feasible_rate = max(self._feasible_rate, rate)
 
 
-def _inverse(capacity_hz: NDArray[np.float64]) -> NDArray[np.float64]:
+def _inverse(capacity_hz: Floats) -> Floats:
     return np.divide(1.0, capacity_hz, out=np.zeros_like(capacity_hz), where=capacity_hz > 0.0)

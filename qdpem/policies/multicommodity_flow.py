@@ -158,7 +158,7 @@ class CentralMulticommodity(CentralExpectedDelay):
                 tuple(self._distillation_reach.rounds(way.pairs_per_link) for way in ways),
                 np.array([way.rate_hz for way in ways]) / rates[key],
             )
-            for key, ways in zip(rates, solved.ways, strict=True)
+            for key, ways in zip(rates, solved.path_flows, strict=True)
             if ways
         }
 

@@ -18,7 +18,6 @@ from qdpem.flow.commodities import (
     Commodity,
     DistillationOption,
     LinkPlan,
-    best_link_fidelity,
     hops_within,
     mean_commodities,
 )
@@ -43,42 +42,44 @@ def random_network(seed: int, *, swap_success: float = 0.8) -> tuple[Network, li
         success=draw.uniform(0.1, 1.0, 11),
         swap_success=swap_success,
     )
-    classes = []
+    commodities = []
     for source in range(nodes):
         for destination in range(source):
             options = ((2, 1.0), (4, 2.5)) if draw.random() < 0.5 else ((3, 1.0),)
             options = tuple(DistillationOption(*one) for one in options)
             rate_hz, pairs = draw.uniform(0.0, 3.0), int(draw.integers(1, 3))
-            classes.append(
+            commodities.append(
                 Commodity(
                     source=source, destination=destination, rate_hz=rate_hz, options=options, pairs=pairs
                 )
             )
-    return network, classes
+    return network, commodities
 
 
-def written_out(network: Network, classes: Sequence[Commodity]) -> float:
+def written_out(network: Network, commodities: Sequence[Commodity]) -> float:
     """The same optimum from every simple path that networkx lists, in one dense programme."""
     ends, links, nodes = network.graph.link_ends, network.link_count, network.node_count
-    rows, success = len(classes) + links + 2 * nodes, network.hardware[0].swap_success_probability
+    rows, success = len(commodities) + links + 2 * nodes, network.hardware[0].swap_success_probability
     columns = []
-    for kind, one in enumerate(classes):
+    for index, one in enumerate(commodities):
         for hops, cost in one.options:
             for path in simple_paths(network, one.source, one.destination, hops=hops):
                 column = np.zeros(rows)
-                column[kind] = 1.0
+                column[index] = 1.0
                 for step in pairwise(path):
-                    link = len(classes) + network.link_between[step]
+                    link = len(commodities) + network.link_between[step]
                     column[link] = one.pairs * cost / (success if len(path) > 2 else 1.0)
-                column[[len(classes) + links + nodes + inner for inner in path[1:-1]]] = one.pairs / success
+                column[[len(commodities) + links + nodes + inner for inner in path[1:-1]]] = (
+                    one.pairs / success
+                )
                 columns.append(column)
     paths = len(columns)
     for link, (first, second) in enumerate(ends.tolist()):
         for node in (first, second):
             column = np.zeros(rows)
             if network.links[link].source_limited:
-                column[len(classes) + link] = -network.success_probability[link]
-            column[len(classes) + links + node] = 1.0
+                column[len(commodities) + link] = -network.success_probability[link]
+            column[len(commodities) + links + node] = 1.0
             columns.append(column)
     own_hz = [
         0.0 if one.source_limited else one.modes * one.success_probability / one.attempt_period_s
@@ -86,7 +87,7 @@ def written_out(network: Network, classes: Sequence[Commodity]) -> float:
     ]
     limits = np.concatenate(
         [
-            [one.rate_hz for one in classes],
+            [one.rate_hz for one in commodities],
             own_hz,
             network.source_rate_hz,
             network.repeater_rate_hz,
@@ -121,7 +122,7 @@ def test_chain_of_two_links(source_hz, repeater_hz, success, swap_success, expec
     assert bound.fraction == pytest.approx(expected_hz / 100.0, abs=1e-8)
 
 
-def test_diamond_takes_both_ways_and_both_loads_are_full():
+def test_diamond_takes_both_paths_and_both_loads_are_full():
     network = made_network(
         [(0, 1), (0, 2), (1, 3), (2, 3)], source_hz=(50, 0, 0, 50), repeater_hz=(0, 3, 2, 0)
     )
@@ -142,8 +143,8 @@ def test_a_single_link_is_not_charged_for_failing_swaps():
     assert flow_bound(network, [asks(0, 1, 99.0)]).delivered_hz == pytest.approx(3.0)
 
 
-def test_a_single_link_is_found_beside_a_swapped_way_that_looks_cheaper():
-    """At 2/3 a pair the link costs less than 1; were it charged for swaps, the way round would hide it."""
+def test_a_single_link_is_found_beside_a_swapped_path_that_looks_cheaper():
+    """At 2/3 a pair the link costs less than 1; were it charged for swaps, the path round would hide it."""
     triangle = made_network(
         [(0, 1), (0, 2), (1, 2)], source_hz=(8, 8, 100), repeater_hz=(0, 0, 2), swap_success=0.5
     )
@@ -152,7 +153,7 @@ def test_a_single_link_is_found_beside_a_swapped_way_that_looks_cheaper():
     assert flow_bound(triangle, [asked]).delivered_hz == pytest.approx(17.0)
 
 
-def test_hop_limit_shuts_out_the_long_way():
+def test_hop_limit_shuts_out_the_long_path():
     ring = [(0, 1), (0, 3), (1, 2), (2, 3)]
     network = made_network(ring, source_hz=(4, 0, 0, 4), repeater_hz=(0, 9, 9, 0))
     assert flow_bound(network, [asks(0, 3, 99.0, hops=1)]).delivered_hz == pytest.approx(8.0)
@@ -174,9 +175,9 @@ def test_what_nothing_can_serve_counts_as_offered():
 @pytest.mark.parametrize("swap_success", [1.0, 0.8, 0.3])
 @pytest.mark.parametrize("seed", range(12))
 def test_equals_the_programme_with_every_path_written_out(seed, swap_success):
-    network, classes = random_network(seed, swap_success=swap_success)
-    expected_hz = written_out(network, classes)
-    bound = flow_bound(network, classes)
+    network, commodities = random_network(seed, swap_success=swap_success)
+    expected_hz = written_out(network, commodities)
+    bound = flow_bound(network, commodities)
     assert bound.delivered_hz == pytest.approx(expected_hz, rel=1e-5)
     assert bound.bound_hz == pytest.approx(expected_hz, rel=1e-5)
     assert bound.bound_hz >= expected_hz * (1.0 - 1e-9)
@@ -187,9 +188,9 @@ def test_equals_the_programme_with_every_path_written_out(seed, swap_success):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_bound_holds_before_it_has_converged(seed):
-    network, classes = random_network(seed)
-    optimum_hz = written_out(network, classes)
-    bounds = [flow_bound(network, classes, max_iterations=count) for count in range(4)]
+    network, commodities = random_network(seed)
+    optimum_hz = written_out(network, commodities)
+    bounds = [flow_bound(network, commodities, max_iterations=count) for count in range(4)]
     assert bounds[0].delivered_hz == 0.0
     for early in bounds:
         assert early.delivered_hz <= optimum_hz * (1.0 + 1e-9)
@@ -198,9 +199,9 @@ def test_the_bound_holds_before_it_has_converged(seed):
 
 @pytest.mark.parametrize("field", ["source_rate_hz", "repeater_rate_hz"])
 def test_more_capacity_never_delivers_less(field):
-    network, classes = random_network(3)
+    network, commodities = random_network(3)
     delivered = [
-        flow_bound(replace(network, **{field: getattr(network, field) * factor}), classes).delivered_hz
+        flow_bound(replace(network, **{field: getattr(network, field) * factor}), commodities).delivered_hz
         for factor in (0.25, 0.5, 1.0, 2.0, 4.0)
     ]
     assert (np.diff(delivered) > -1e-6).all()
@@ -208,14 +209,16 @@ def test_more_capacity_never_delivers_less(field):
 
 
 def test_it_does_not_matter_in_which_unit_rates_are_given():
-    network, classes = random_network(5)
+    network, commodities = random_network(5)
     small = replace(
         network,
         source_rate_hz=network.source_rate_hz * 1e-6,
         repeater_rate_hz=network.repeater_rate_hz * 1e-6,
     )
-    slow = [replace(one, rate_hz=one.rate_hz * 1e-6) for one in classes]
-    assert flow_bound(small, slow).fraction == pytest.approx(flow_bound(network, classes).fraction, rel=1e-6)
+    slow = [replace(one, rate_hz=one.rate_hz * 1e-6) for one in commodities]
+    assert flow_bound(small, slow).fraction == pytest.approx(
+        flow_bound(network, commodities).fraction, rel=1e-6
+    )
 
 
 def test_a_network_of_the_size_of_germany50(capsys):
@@ -234,14 +237,15 @@ def test_a_network_of_the_size_of_germany50(capsys):
     weights = draw.uniform(0.0, 1.0, (50, 50))
     np.fill_diagonal(weights, 0.0)
     plans = (LinkPlan(fidelity=0.98), LinkPlan(fidelity=0.99, pairs_per_link=2.05, werner=False))
-    classes = mean_commodities(kinds, network, weights / weights.sum(), rate_hz=40.0, plans=plans)
-    assert sum(one.rate_hz for one in classes) == pytest.approx(40.0)
+    commodities = mean_commodities(kinds, network, weights / weights.sum(), rate_hz=40.0, plans=plans)
+    assert sum(one.rate_hz for one in commodities) == pytest.approx(40.0)
     begin = time.perf_counter()
-    bound = flow_bound(network, classes)
+    bound = flow_bound(network, commodities)
     with capsys.disabled():
         took_s = time.perf_counter() - begin
         print(
-            f" [{len(classes)} classes, {bound.columns} columns, {bound.iterations} rounds, {took_s:.1f} s] ",
+            f" [{len(commodities)} commodities, {bound.columns} columns, {bound.iterations} rounds,"
+            f" {took_s:.1f} s] ",
             end="",
         )
     assert bound.bound_hz - bound.delivered_hz <= 2e-6 * bound.bound_hz
@@ -279,7 +283,7 @@ def test_no_bell_diagonal_chain_beats_hops_within(seed):
         assert hops - 1 <= allowed
 
 
-def test_mean_classes_merge_what_is_served_alike():
+def test_mean_commodities_merge_what_is_served_alike():
     network = made_network([(0, 1), (1, 2)], source_hz=(1, 1, 1), repeater_hz=(1, 1, 1))
     kinds = [
         RequestClass(application="teleportation", fraction=1.0, target_fidelity=0.6, patience_s=1.0),
@@ -287,8 +291,8 @@ def test_mean_classes_merge_what_is_served_alike():
         RequestClass(application="qkd", fraction=2.0, target_fidelity=0.97, patience_s=1.0, pairs=4),
     ]
     weights = np.array([[0.0, 0.3, 0.2], [0.3, 0.0, 0.0], [0.2, 0.0, 0.0]])
-    classes = mean_commodities(kinds, network, weights, rate_hz=10.0, plans=[LinkPlan(fidelity=0.98)])
-    found = {(one.source, one.destination, one.options, one.pairs): one.rate_hz for one in classes}
+    commodities = mean_commodities(kinds, network, weights, rate_hz=10.0, plans=[LinkPlan(fidelity=0.98)])
+    found = {(one.source, one.destination, one.options, one.pairs): one.rate_hz for one in commodities}
     assert found == pytest.approx(
         {
             (0, 1, (DistillationOption(2, 1.0),), 1): 3.0,
@@ -313,17 +317,8 @@ def test_a_plan_that_costs_more_and_reaches_no_further_is_left_out():
     assert one.options == (DistillationOption(1, 1.0), DistillationOption(2, 2.0))
 
 
-def test_best_link_fidelity_asks_the_physics():
-    class Known:
-        def fidelity(self, state):
-            return {None: 0.97}[state]
-
-    network = made_network([(0, 1)], source_hz=(1, 1), repeater_hz=(0, 0))
-    assert best_link_fidelity(network, Known()) == 0.97
-
-
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"destination": 0}, "two nodes"),
         ({"rate_hz": -1.0}, "rate_hz"),
@@ -331,9 +326,9 @@ def test_best_link_fidelity_asks_the_physics():
         ({"options": (DistillationOption(0, 1.0),)}, "option"),
     ],
 )
-def test_senseless_classes_are_refused(change, told):
+def test_senseless_commodities_are_refused(change, message):
     sound = {"source": 0, "destination": 1, "rate_hz": 1.0, "options": ()}
-    with pytest.raises(QdpemError, match=told):
+    with pytest.raises(QdpemError, match=message):
         Commodity(**(sound | change))
 
 
@@ -363,10 +358,10 @@ def test_a_chain_of_a_link_that_attempts_and_one_that_sources_feed():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_links_of_both_limits_in_one_network_against_every_path_written_out(seed):
-    network, classes = random_network(seed)
+    network, commodities = random_network(seed)
     mixed = attempting(network, {0: 0.7, 3: 2.0, 6: 0.4})
-    found = flow_bound(mixed, classes, tolerance=1e-9)
-    exact = written_out(mixed, classes)
-    assert abs(exact - written_out(network, classes)) > 0.01
+    found = flow_bound(mixed, commodities, tolerance=1e-9)
+    exact = written_out(mixed, commodities)
+    assert abs(exact - written_out(network, commodities)) > 0.01
     assert found.delivered_hz == pytest.approx(exact, rel=1e-6)
     assert found.bound_hz == pytest.approx(exact, rel=1e-6)

@@ -38,10 +38,10 @@ CHAINS = (
 )
 
 
-def classes_of(draw: np.random.Generator, *, nodes: int, pairs: int) -> list[Commodity]:
-    """Several classes between the same ends, in a shuffled order, so that chains have to be found."""
+def commodities_of(draw: np.random.Generator, *, nodes: int, pairs: int) -> list[Commodity]:
+    """Several commodities between the same ends, in a shuffled order, so that chains have to be found."""
     ends = draw.permutation([(a, b) for a in range(nodes) for b in range(a + 1, nodes)])[:pairs].tolist()
-    classes = [
+    commodities = [
         Commodity(
             source=first,
             destination=second,
@@ -52,30 +52,30 @@ def classes_of(draw: np.random.Generator, *, nodes: int, pairs: int) -> list[Com
         for place, (first, second) in enumerate(ends)
         for options in CHAINS[int(draw.integers(2))]
     ]
-    return [classes[place] for place in draw.permutation(len(classes))]
+    return [commodities[place] for place in draw.permutation(len(commodities))]
 
 
-def reachable(network: Network, classes: Sequence[Commodity]) -> list[Commodity]:
+def reachable(network: Network, commodities: Sequence[Commodity]) -> list[Commodity]:
     """Those that some path is short enough for."""
     hops = network.hop_distance
     return [
         one
-        for one in classes
-        if hops[one.source, one.destination] <= max(way.max_hops for way in one.options)
+        for one in commodities
+        if hops[one.source, one.destination] <= max(option.max_hops for option in one.options)
     ]
 
 
-def written_out(network: Network, classes: Sequence[Commodity], served_fraction: float) -> float:
+def written_out(network: Network, commodities: Sequence[Commodity], served_fraction: float) -> float:
     """max r with r rate_k >= sum x_k and sum x >= share r sum rate: every path of every class a variable."""
-    links, nodes, kinds = network.link_count, network.node_count, len(classes)
-    rates = np.array([one.rate_hz for one in classes])
+    links, nodes, kinds = network.link_count, network.node_count, len(commodities)
+    rates = np.array([one.rate_hz for one in commodities])
     rows = kinds + links + 2 * nodes + 1
     columns = []
-    for kind, one in enumerate(classes):
+    for index, one in enumerate(commodities):
         for hops, cost in one.options:
             for path in simple_paths(network, one.source, one.destination, hops=hops):
                 column = np.zeros(rows)
-                column[kind], column[-1] = 1.0, -1.0
+                column[index], column[-1] = 1.0, -1.0
                 for step in pairwise(path):
                     column[kinds + network.link_between[step]] = one.pairs * cost
                 column[[kinds + links + nodes + inner for inner in path[1:-1]]] = one.pairs
@@ -111,9 +111,9 @@ def test_two_links_and_one_repeater():
 @pytest.mark.parametrize("seed", range(8))
 def test_equals_the_programme_with_every_path_written_out(seed, served_fraction):
     network, draw = drawn_network(seed, nodes=7, links=11)
-    classes = reachable(network, classes_of(draw, nodes=7, pairs=12))
-    expected_hz = written_out(network, classes, served_fraction)
-    found = find_supportable_load(network, classes, served_fraction=served_fraction)
+    commodities = reachable(network, commodities_of(draw, nodes=7, pairs=12))
+    expected_hz = written_out(network, commodities, served_fraction)
+    found = find_supportable_load(network, commodities, served_fraction=served_fraction)
     assert found.rate_hz == pytest.approx(expected_hz, rel=1e-6)
     assert found.bound_hz == pytest.approx(expected_hz, rel=1e-6)
 
@@ -121,12 +121,12 @@ def test_equals_the_programme_with_every_path_written_out(seed, served_fraction)
 @pytest.mark.parametrize("seed", range(4))
 def test_at_the_capacity_the_flow_bound_serves_just_that_share(seed):
     network, draw = drawn_network(seed, nodes=12, links=22)
-    classes = reachable(network, classes_of(draw, nodes=12, pairs=30))
-    total_hz = sum(one.rate_hz for one in classes)
-    capacity_hz = find_supportable_load(network, classes, served_fraction=0.8).rate_hz
+    commodities = reachable(network, commodities_of(draw, nodes=12, pairs=30))
+    total_hz = sum(one.rate_hz for one in commodities)
+    capacity_hz = find_supportable_load(network, commodities, served_fraction=0.8).rate_hz
 
     def served(rate_hz: float) -> float:
-        scaled = [replace(one, rate_hz=one.rate_hz * rate_hz / total_hz) for one in classes]
+        scaled = [replace(one, rate_hz=one.rate_hz * rate_hz / total_hz) for one in commodities]
         return flow_bound(network, scaled).fraction
 
     assert served(capacity_hz) == pytest.approx(0.8, abs=2e-6)
@@ -136,19 +136,19 @@ def test_at_the_capacity_the_flow_bound_serves_just_that_share(seed):
 @pytest.mark.parametrize("seed", range(4))
 def test_rate_and_bound_hold_before_they_have_met(seed):
     network, draw = drawn_network(seed, nodes=7, links=11)
-    classes = reachable(network, classes_of(draw, nodes=7, pairs=12))
-    optimum_hz = written_out(network, classes, 0.9)
+    commodities = reachable(network, commodities_of(draw, nodes=7, pairs=12))
+    optimum_hz = written_out(network, commodities, 0.9)
     for count in range(4):
-        early = find_supportable_load(network, classes, served_fraction=0.9, max_iterations=count)
+        early = find_supportable_load(network, commodities, served_fraction=0.9, max_iterations=count)
         assert early.rate_hz <= optimum_hz * (1.0 + 1e-7)
         assert early.bound_hz >= optimum_hz * (1.0 - 1e-9)
 
 
 def test_the_unit_of_the_mix_does_not_matter():
     network, draw = drawn_network(3, nodes=7, links=11)
-    classes = reachable(network, classes_of(draw, nodes=7, pairs=12))
-    small = [replace(one, rate_hz=one.rate_hz * 1e-6) for one in classes]
-    found = [find_supportable_load(network, one, served_fraction=0.9).rate_hz for one in (classes, small)]
+    commodities = reachable(network, commodities_of(draw, nodes=7, pairs=12))
+    small = [replace(one, rate_hz=one.rate_hz * 1e-6) for one in commodities]
+    found = [find_supportable_load(network, one, served_fraction=0.9).rate_hz for one in (commodities, small)]
     assert found[0] == pytest.approx(found[1], rel=1e-6)
 
 
@@ -168,14 +168,14 @@ def test_what_cannot_be_carried_is_said():
 def test_a_hundred_nodes_and_three_hundred_classes(capsys):
     network, draw = drawn_network(1, nodes=100, links=300)
     ends = draw.permutation([(a, b) for a in range(100) for b in range(a + 1, 100)])[:300].tolist()
-    classes = [
+    commodities = [
         Commodity(
             source=a, destination=b, rate_hz=draw.uniform(0.1, 1.0), options=(DistillationOption(28, 1.0),)
         )
         for a, b in ends
     ]
     began_s = time.process_time()
-    found = find_supportable_load(network, classes, served_fraction=0.9, tolerance=1e-3)
+    found = find_supportable_load(network, commodities, served_fraction=0.9, tolerance=1e-3)
     with capsys.disabled():
         took_s = time.process_time() - began_s
         print(f" [{found.columns} columns, {found.iterations} rounds, {took_s:.1f} s of processor] ", end="")
