@@ -25,10 +25,14 @@ from scipy.special import pdtr, pdtrik, xlogy
 
 from qdpem.demand.requests import Arrivals
 from qdpem.errors import QdpemError
+from qdpem.forecasting.reference_demand import scenario_arrivals, step_counts
 from qdpem.forecasting.simple import MIN_RATE
 from qdpem.policy.interface import Floats, ForecastContext, Forecaster
 from qdpem.registry import list_names, load
-from qdpem.scenario.schema import Forecasting
+from qdpem.scenario.schema import Forecasting, Scenario
+
+YARDSTICKS = ("constant", "ewma", "bayes-filter", "clairvoyant")
+"""The forecasters that a score is read against: two without a fit of shapes, and the two oracles."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,39 +177,57 @@ def compare(
     Each is built from `parameters[name]` or its defaults; only oracles are given the truth. None is left
     out: one without a forecast stands in the table with NaN. Raises UnknownNameError for a wrong name.
     """
-    step_s, horizon = forecasting.step_s, forecasting.horizon_steps
-    nodes = len(arrivals.base_rate_hz)
-    past, steps = int(arrivals.history_s / step_s), int(end_s / step_s)
-    history = arrivals.history.counts(nodes=nodes, start_s=-past * step_s, step_s=step_s, steps=past)
-    counts = arrivals.requests.counts(nodes=nodes, start_s=0.0, step_s=step_s, steps=steps)
-    rates = arrivals.expected_counts(start_s=0.0, step_s=step_s, steps=steps)
+    step_s = forecasting.step_s
+    counts = step_counts(arrivals, forecasting=forecasting, end_s=end_s)
+    rates = arrivals.expected_counts(start_s=0.0, step_s=step_s, steps=len(counts.run))
     season_steps = max(1, round(arrivals.period_s / step_s))
     table = []
     for name in list_names("forecaster") if names is None else names:
         factory = load("forecaster", name)
         forecaster = factory(factory.Parameters(**(parameters or {}).get(name, {})))
         context = ForecastContext(
-            node_count=nodes,
+            node_count=counts.run.shape[1],
             step_s=step_s,
-            horizon_steps=horizon,
+            horizon_steps=forecasting.horizon_steps,
             seed=seed,
             truth=arrivals if forecaster.oracle else None,
         )
         scores = score_forecaster(
-            forecaster, counts, history=history, context=context, rates=rates, season_steps=season_steps
+            forecaster,
+            counts.run,
+            history=counts.history,
+            context=context,
+            rates=rates,
+            season_steps=season_steps,
         )
         table.append(scores)
     return tuple(table)
 
 
+def evaluate_forecaster(name: str, scenario: Scenario, *, seed: int) -> tuple[ForecastScores, ...]:
+    """Scores of the forecaster registered as `name` on the demand of `scenario`, beside `YARDSTICKS`.
+
+    Raises UnknownNameError for a wrong name, and ScenarioError for a scenario that cannot be built.
+    """
+    return compare(
+        scenario_arrivals(scenario, seed=seed),
+        forecasting=scenario.forecasting,
+        end_s=scenario.window.end_s,
+        seed=seed,
+        names=dict.fromkeys((name, *YARDSTICKS)),
+    )
+
+
 def format_table(table: Iterable[ForecastScores]) -> str:
     """The scores as aligned text, best deviance first, the floor beside every one."""
-    shown = ("name", "oracle", "wape", "floor", "deviance", "mase", "pinball_50", "pinball_90", "fit_s")
-    lines = ["".join(f"{column:>12}" for column in shown)]
-    for scores in sorted(table, key=lambda one: (np.isnan(one.deviance), one.deviance)):
-        row = asdict(scores)
+    shown = ("oracle", "wape", "floor", "deviance", "mase", "pinball_50", "pinball_90", "fit_s")
+    ranked = sorted(table, key=lambda scores: (np.isnan(scores.deviance), scores.deviance))
+    rows = [asdict(scores) for scores in ranked]
+    width = max(len(scores.name) for scores in ranked)
+    lines = [" " * width + "".join(f"{column:>11}" for column in shown)]
+    for row in rows:
         cells = [f"{row[column]:.4f}" if isinstance(row[column], float) else row[column] for column in shown]
-        lines.append("".join(f"{cell!s:>12}" for cell in cells))
+        lines.append(f"{row['name']:<{width}}" + "".join(f"{cell!s:>11}" for cell in cells))
     return "\n".join(lines)
 
 

@@ -35,6 +35,7 @@ class ShuffledForecast:
 
     name: ClassVar[str] = "shuffled"
     oracle: ClassVar[bool] = False
+    placebo: ClassVar[bool] = True
     of: ClassVar[str] = "gru"
 
     _total: Floats

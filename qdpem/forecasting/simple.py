@@ -131,6 +131,10 @@ class EwmaForecast:
 
     def fit(self, history: NDArray[np.int64]) -> None:
         """Choose each node's smoothing on the history [T, N] and run through it."""
+        if not len(history):
+            self._level = np.zeros(history.shape[1])
+            self._smoothing = np.full(history.shape[1], self.parameters.smoothing or GRID[0])
+            return
         grid = (self.parameters.smoothing,) if self.parameters.smoothing else GRID
         constants = np.array(grid)[:, None]
         level = np.repeat(history.mean(axis=0)[None, :], len(grid), axis=0)

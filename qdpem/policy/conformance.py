@@ -7,7 +7,7 @@ True
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
 
@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem import registry
-from qdpem.errors import QdpemError
+from qdpem.policy.checks import Check as Check
+from qdpem.policy.checks import RuleViolationError, evenly_spaced, require_same_arrays, run_check
 from qdpem.policy.interface import Allocation, Context, Decisions, Observation, Policy
 from qdpem.policy.synthetic import small_context, synthetic_observation
 from qdpem.policy.validation import validate
@@ -25,15 +26,6 @@ PolicyFactory: TypeAlias = Callable[[], Policy]
 _STEP_S = 0.1
 _UNAVAILABLE = 2
 """Up to so many nodes and links are away in the views that a policy is put through."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One rule, whether the policy keeps it, and what was seen."""
-
-    rule: str
-    passed: bool
-    detail: str
 
 
 def check_named_policy(name: str, *, calls: int = 50, seed: int = 0) -> tuple[Check, ...]:
@@ -64,7 +56,7 @@ def check_policy(
     if context.control == "local":
         rules |= {"locality": trial.locality, "one by one": trial.one_by_one}
     rules["state"] = trial.state
-    return tuple(_run(rule, check) for rule, check in rules.items())
+    return tuple(run_check(rule, check) for rule, check in rules.items())
 
 
 def changed_elsewhere(observations: Observation, other: Observation, *, row: int) -> Observation:
@@ -76,19 +68,6 @@ def changed_elsewhere(observations: Observation, other: Observation, *, row: int
             column[row] = getattr(observations, item.name)[row]
             columns[item.name] = column
     return Observation(time_s=observations.time_s, **columns)
-
-
-class _BrokenRuleError(Exception):
-    """What a rule saw that it must not see."""
-
-
-def _run(rule: str, check: Callable[[], str]) -> Check:
-    try:
-        return Check(rule=rule, passed=True, detail=check())
-    except (_BrokenRuleError, QdpemError) as error:
-        return Check(rule=rule, passed=False, detail=str(error))
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        return Check(rule=rule, passed=False, detail=f"raised {type(error).__name__}: {error}")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -139,7 +118,7 @@ class _Trial:
 
     def locality(self) -> str:
         sequence, others = self.observations("locality"), self.observations("elsewhere")
-        rows = _spread(len(sequence[0]), 3)
+        rows = evenly_spaced(len(sequence[0]), 3)
         for row in rows:
             site = int(sequence[0].site[row])
             here, there = self.begin(), self.begin(self._other_draws(site))
@@ -158,7 +137,7 @@ class _Trial:
             for row, observation in enumerate(observations):
                 expected = _allocations_by(everyone, int(observations.site[row]))
                 if alone.act(observation).allocations != expected:
-                    raise _BrokenRuleError(
+                    raise RuleViolationError(
                         f"site {int(observations.site[row])} asked alone allocates otherwise in call {call}"
                     )
         return f"{calls} calls, each site allocates alone as with all others"
@@ -171,7 +150,7 @@ class _Trial:
         saved = {name: array.copy() for name, array in used.state().items()}
         for copy in (early, late):
             copy.load_state(saved)
-            _require_same_arrays(saved, copy.state(), "the state given back")
+            require_same_arrays(saved, copy.state(), "the state given back")
         for call, observations in enumerate(sequence):
             said = _said(used.act(observations))
             for copy in (early, late):
@@ -218,24 +197,10 @@ def _allocations_by(decisions: Decisions, site: int) -> tuple[Allocation, ...]:
 
 def _require_same(first: Said, second: Said, what: str) -> None:
     if first[0] != second[0]:
-        raise _BrokenRuleError(f"{what} differs: {_difference(first[0], second[0])}")
+        raise RuleViolationError(f"{what} differs: {_difference(first[0], second[0])}")
     if first[1] != second[1]:
-        raise _BrokenRuleError(f"{what} differs: drops {first[1]} and {second[1]}")
-    _require_same_arrays(first[2], second[2], what)
-
-
-def _require_same_arrays(
-    first: Mapping[str, NDArray[Any]], second: Mapping[str, NDArray[Any]], what: str
-) -> None:
-    if first.keys() != second.keys():
-        raise _BrokenRuleError(f"{what} differs: arrays {sorted(first)} and {sorted(second)}")
-    for name, array in first.items():
-        if array.dtype != second[name].dtype or not _equal(array, second[name]):
-            raise _BrokenRuleError(f"{what} differs in array {name!r}")
-
-
-def _equal(first: NDArray[Any], second: NDArray[Any]) -> bool:
-    return first.shape == second.shape and first.tobytes() == second.tobytes()
+        raise RuleViolationError(f"{what} differs: drops {first[1]} and {second[1]}")
+    require_same_arrays(first[2], second[2], what)
 
 
 def _difference(first: Sequence[Allocation], second: Sequence[Allocation]) -> str:
@@ -246,8 +211,3 @@ def _difference(first: Sequence[Allocation], second: Sequence[Allocation]) -> st
         yield f"{len(first)} and {len(second)} allocations"
 
     return next(unlike())
-
-
-def _spread(count: int, wanted: int) -> list[int]:
-    """`wanted` rows spread over `count`, first and last among them."""
-    return sorted(set(np.linspace(0, count - 1, min(wanted, count)).astype(int).tolist()))
