@@ -1,4 +1,4 @@
-"""`qdpem check`: is a scenario sound, does a physics model or a policy keep the rules?"""
+"""`qdpem check`: is a scenario sound; does a physics model, a policy or a forecaster keep its rules?"""
 
 from __future__ import annotations
 
@@ -16,29 +16,51 @@ from qdpem.cli.options import Overrides
 class Subject(StrEnum):
     """What can be checked."""
 
+    FORECASTER = "forecaster"
     PHYSICS = "physics"
     POLICY = "policy"
     SCENARIO = "scenario"
 
 
 def check(
-    subject: Annotated[Subject, typer.Argument(metavar="WHAT", help="physics, policy or scenario.")],
+    subject: Annotated[
+        Subject, typer.Argument(metavar="WHAT", help="physics, policy, forecaster or scenario.")
+    ],
     name: Annotated[str, typer.Argument(metavar="NAME", help="A registered name, or a scenario file.")],
+    scenario: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="SCENARIO",
+            help="For a forecaster: the scenario file that it is scored on; a small one otherwise.",
+        ),
+    ] = None,
     overrides: Overrides = None,
 ) -> None:
-    """Check a physics model's laws, a policy's rules or a scenario file; exit 1 if something fails.
+    """Check a physics model, a policy, a forecaster or a scenario file; exit 1 if something fails.
 
-    --set gives a physics model its parameters (--set bias=10), or overrides a key of a scenario.
+    A forecaster is also scored, beside four yardsticks. --set gives a physics model its parameters
+    (--set bias=10), or overrides a key of a scenario.
     """
-    given = overrides or []
+    from qdpem.errors import StudyError
+
+    settings = overrides or []
+    if scenario is not None and subject is not Subject.FORECASTER:
+        raise StudyError(f"only a forecaster is checked on a scenario; {scenario} has nothing to do here")
     if subject is Subject.SCENARIO:
-        _check_scenario(Path(name), given)
+        _check_scenario(Path(name), settings)
         return
-    rows = _check_physics(name, given) if subject is Subject.PHYSICS else _check_policy(name, given)
-    held = _print(f"{subject.value} {name}", rows)
+    if subject is Subject.PHYSICS:
+        rows = _check_physics(name, settings)
+    elif subject is Subject.POLICY:
+        rows = _check_policy(name, settings)
+    else:
+        rows = _check_forecaster(name)
+    passed = _print(f"{subject.value} {name}", rows)
     if subject is Subject.PHYSICS:
         console().print("seen: the worst deviation, and in how many comparisons", markup=False)
-    if not held:
+    if subject is Subject.FORECASTER:
+        _score_forecaster(name, scenario, settings)
+    if not passed:
         raise typer.Exit(1)
 
 
@@ -49,9 +71,9 @@ def _check_physics(name: str, overrides: Sequence[str]) -> list[tuple[str, bool,
     from qdpem.registry import list_names
     from qdpem.scenario.load import apply_overrides
 
-    known = list_names("physics")
-    if name not in known:
-        raise UnknownNameError("physics model", name, known)
+    names = list_names("physics")
+    if name not in names:
+        raise UnknownNameError("physics model", name, names)
     origin = f"the call for the physics model {name!r}"
     parameters: dict[str, object] = {}
     apply_overrides(parameters, overrides, origin=origin)
@@ -59,10 +81,10 @@ def _check_physics(name: str, overrides: Sequence[str]) -> list[tuple[str, bool,
         model = load_physics(name, parameters)
     except (TypeError, ValueError) as error:
         raise ScenarioError([Fault("", str(error))], origin=origin) from error
-    # The law stands in the first column already.
+    # The first column names the law already.
     return [
-        (one.law, one.passed, one.detail.removeprefix(f"the law {one.law!r} is "))
-        for one in check_model(model)
+        (result.law, result.passed, result.detail.removeprefix(f"the law {result.law!r} is "))
+        for result in check_model(model)
     ]
 
 
@@ -72,11 +94,39 @@ def _check_policy(name: str, overrides: Sequence[str]) -> list[tuple[str, bool, 
 
     if overrides:
         raise StudyError(f"a policy is checked as it is; --set {overrides[0]} has nothing to set")
-    return [(one.rule, one.passed, one.detail) for one in check_named_policy(name)]
+    return [(check.rule, check.passed, check.detail) for check in check_named_policy(name)]
+
+
+def _check_forecaster(name: str) -> list[tuple[str, bool, str]]:
+    from qdpem.forecasting.conformance import check_named_forecaster
+
+    return [(check.rule, check.passed, check.detail) for check in check_named_forecaster(name)]
+
+
+def _score_forecaster(name: str, path: Path | None, overrides: Sequence[str]) -> None:
+    """Print the rolling-origin scores on the demand of a scenario file, or of `small_scenario`."""
+    from qdpem.errors import StudyError
+    from qdpem.forecasting.evaluation import evaluate_forecaster, format_table
+    from qdpem.forecasting.reference_demand import small_scenario
+    from qdpem.scenario.load import load_scenario
+
+    if path is None and overrides:
+        raise StudyError(f"--set {overrides[0]} overrides a key of a scenario file, and none is given")
+    scenario = small_scenario() if path is None else load_scenario(path, overrides)
+    seed = scenario.study.seeds[0] if scenario.study else 0
+    scores = evaluate_forecaster(name, scenario, seed=seed)
+    clock = scenario.forecasting
+    output = console()
+    output.print(
+        f"scores on {scenario.name} (seed {seed}, {scores[0].origins} origins,"
+        f" {clock.horizon_steps} steps of {clock.step_s:g} s ahead), best deviance first:",
+        markup=False,
+    )
+    output.print(format_table(scores), markup=False)
 
 
 def _check_scenario(path: Path, overrides: Sequence[str]) -> None:
-    """OfferedLoad it, build its network and say what it can do; the faults of these and of its arms are raised."""
+    """Load the scenario, build its network and print a summary. Faults of it and of its arms are raised."""
     from qdpem.network.build import build_network, build_physics
     from qdpem.scenario.load import load_scenario
     from qdpem.simulation.arms import sound_arms
@@ -88,16 +138,16 @@ def _check_scenario(path: Path, overrides: Sequence[str]) -> None:
     physics = build_physics(scenario)
     seed = scenario.study.seeds[0] if scenario.study else 0
     network = build_network(scenario, physics, seed=seed)
-    found = summarize_network(scenario, network=network, physics=physics, seed=seed)
-    shown = console()
-    shown.print(f"{path} is sound (network of seed {seed})", markup=False)
-    shown.print(str(found), markup=False)
-    for warning in found.warnings:
-        shown.print(f"warning: {warning}", style="yellow", markup=False)
+    summary = summarize_network(scenario, network=network, physics=physics, seed=seed)
+    output = console()
+    output.print(f"{path} is sound (network of seed {seed})", markup=False)
+    output.print(str(summary), markup=False)
+    for warning in summary.warnings:
+        output.print(f"warning: {warning}", style="yellow", markup=False)
 
 
 def _print(title: str, rows: Iterable[tuple[str, bool, str]]) -> bool:
-    """Print what was checked; whether all of it held."""
+    """Print one line for each rule. Returns whether all passed."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -105,10 +155,10 @@ def _print(title: str, rows: Iterable[tuple[str, bool, str]]) -> bool:
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
     for heading in ("rule", "", "seen"):
         table.add_column(heading)
-    held = True
+    all_passed = True
     for rule, passed, detail in rows:
         verdict = Text("holds", style="green") if passed else Text("BROKEN", style="bold red")
         table.add_row(Text(rule), verdict, Text(detail))
-        held = held and passed
+        all_passed = all_passed and passed
     console().print(table)
-    return held
+    return all_passed

@@ -178,7 +178,7 @@ def _at_ends(found: Tuning) -> list[str]:
     ends = [
         f"{name} = {_short(value)} of {space.low:g} to {space.high:g}"
         for name, value in found.chosen.values.items()
-        if isinstance(space := found.space[name], Range) and not _END < space.place(value) < 1.0 - _END
+        if isinstance(space := found.space[name], Range) and not _END < space.position(value) < 1.0 - _END
     ]
     if not ends:
         return []

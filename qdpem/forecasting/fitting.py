@@ -1,7 +1,7 @@
-"""Each node's own fit of its recurrent unit, from the shared start, on its own history alone.
+"""The fit of each node's recurrent unit, from the shared pretrained weights, on the node's own history.
 
-Nothing is drawn at random, and no number of one node enters another's: gradients are clipped, the best
-weights kept and the mix chosen node by node.
+A fit draws nothing at random. No number of one node enters another's fit: gradients are clipped, the best
+weights saved and the mix chosen for each node by itself.
 """
 
 from __future__ import annotations
@@ -27,52 +27,65 @@ SEGMENTS = 4
 _WINDOW = 40
 _CLIP_NORM = 0.5
 _HELD_OUT = 0.2
-_SHARES = np.linspace(0.0, 1.0, 11)
+_MIX_WEIGHTS = np.linspace(0.0, 1.0, 11)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Fitted:
-    """What a fit leaves: weights and hidden state [N, H] at t = 0, and each node's mean and calendar.
+class FittedUnits:
+    """The result of a fit: weights, the hidden state [N, H] at t = 0, and each node's mean and calendar.
 
-    `fraction` [N] is the weight of the unit against the node's mean rate in its forecast, in [0, 1].
+    `unit_weight` [N] in [0, 1] is the weight of the unit in the node's forecast; the node's mean rate has the
+    rest.
     """
 
     weights: Weights
     hidden: NDArray[np.float32]
-    fraction: Floats
+    unit_weight: Floats
     mean: Floats
     calendar: Calendar
 
 
-def widen_start(start: Mapping[str, NDArray[np.float32]], *, nodes: int, horizon: int) -> Weights:
-    """One copy of the start per node, its head cut to `horizon` steps ahead, or its last step repeated."""
-    columns = np.minimum(np.arange(horizon), start["head"].shape[-1] - 1)
-    given = dict(start) | {name: start[name][..., columns] for name in ("head", "head_bias")}
-    return {name: np.repeat(given[name], nodes, axis=0) for name in WEIGHTS}
+def copy_to_nodes(pretrained: Mapping[str, NDArray[np.float32]], *, nodes: int, horizon: int) -> Weights:
+    """One copy of the pretrained weights per node, with a head of `horizon` steps ahead.
+
+    A longer pretrained head is cut; a shorter one repeats its last step.
+    """
+    columns = np.minimum(np.arange(horizon), pretrained["head"].shape[-1] - 1)
+    resized = dict(pretrained) | {name: pretrained[name][..., columns] for name in ("head", "head_bias")}
+    return {name: np.repeat(resized[name], nodes, axis=0) for name in WEIGHTS}
 
 
 def fit_nodes(
     history: NDArray[np.int64],
-    start: Mapping[str, NDArray[np.float32]],
+    pretrained: Mapping[str, NDArray[np.float32]],
     *,
     horizon: int,
     epochs: int,
     learning_rate: float,
     use_calendar: bool,
-) -> Fitted:
-    """Fit every node on its column of `history` int64 [T, N], step T - 1 ending at t = 0.
+) -> FittedUnits:
+    """Fit every node on its own column of `history`.
 
-    The last fifth is held out: it chooses each node's best epoch (the start itself is epoch 0) and its
-    share against the mean. A history too short to hold out a useful fifth gives share 0.
+    The last fifth of the history is held out. It chooses each node's best epoch, where epoch 0 is the
+    pretrained weights, and its `unit_weight`. A history too short to hold out a useful fifth gives
+    `unit_weight` 0.
+
+    Args:
+        history: counts int64 [T, N]; step T - 1 ends at t = 0.
+        pretrained: weights of one unit, each with a first axis of 1.
+        horizon: steps ahead that a forecast covers.
+        epochs: passes over the history; 0 leaves the pretrained weights as they are.
+        learning_rate: of Adam (Kingma and Ba 2015).
+        use_calendar: whether a unit sees the node's own period.
     """
     steps, nodes = history.shape
-    weights = widen_start(start, nodes=nodes, horizon=horizon)
-    fraction = np.zeros(nodes)
+    weights = copy_to_nodes(pretrained, nodes=nodes, horizon=horizon)
+    unit_weight = np.zeros(nodes)
     split = int(steps * (1.0 - _HELD_OUT))
     if split - horizon >= SEGMENTS * horizon and steps - split > 2 * horizon:
         with _one_thread():
             fitting = _Fitting(history, weights, split=split, horizon=horizon, use_calendar=use_calendar)
-            weights, fraction = fitting.run(epochs, learning_rate)
+            weights, unit_weight = fitting.run(epochs, learning_rate)
     mean = np.maximum(history.mean(axis=0), MIN_MEAN) if steps else np.full(nodes, MIN_MEAN)
     calendar = _calendar(history, use_calendar)
     features = step_features(history, mean, calendar, first_step=-steps)
@@ -80,22 +93,24 @@ def fit_nodes(
     hidden = np.zeros((nodes, cells.units), dtype=np.float32)
     for row in features:
         hidden = cells.step(hidden, row)
-    return Fitted(weights=weights, hidden=hidden, fraction=fraction, mean=mean, calendar=calendar)
+    return FittedUnits(weights=weights, hidden=hidden, unit_weight=unit_weight, mean=mean, calendar=calendar)
 
 
 def _calendar(counts: NDArray[np.int64], wanted: bool) -> Calendar:
-    """The calendar of `counts`, its step 0 being the one after the last row."""
+    """The calendar of `counts`, moved so that its step 0 is the step after the last row."""
     steps, nodes = counts.shape
     if not wanted or not steps:
         return Calendar.none(nodes)
-    found = fit_calendar(counts)
-    return replace(found, offset_turns=(found.offset_turns + steps * found.turns_per_step) % 1.0)
+    calendar = fit_calendar(counts)
+    offset_turns = (calendar.offset_turns + steps * calendar.turns_per_step) % 1.0
+    return replace(calendar, offset_turns=offset_turns)
 
 
 class _Fitting:
     """One fit: the features and counts ahead as tensors, and each node's best weights so far.
 
-    Letters: S segments side by side, L steps of a segment, A steps ahead.
+    Letters in shapes: N nodes, T steps, S segments side by side, L steps of a segment, A steps ahead, F
+    features, H hidden units.
     """
 
     def __init__(
@@ -109,8 +124,8 @@ class _Fitting:
     ) -> None:
         import torch
 
-        # the mean and calendar of the training part alone, so that the held-out part is foreseen as the
-        # run will be
+        # The mean and calendar come from the training part only: in a run, too, the steps that are forecast
+        # have no part in them.
         self._mean = np.maximum(history[:split].mean(axis=0), MIN_MEAN)
         calendar = _calendar(history[:split], use_calendar)
         features = step_features(history, self._mean, calendar, first_step=-split)
@@ -122,10 +137,11 @@ class _Fitting:
         self._last = split - horizon
         self._length = self._last // SEGMENTS
         self._first = self._last - SEGMENTS * self._length
+        # Forecasts of the first horizon - 1 rows still reach into the training part: they are not scored.
         self._scored = horizon - 1
 
     def run(self, epochs: int, learning_rate: float) -> tuple[Weights, Floats]:
-        """Train; each node's best weights and share."""
+        """Train; return each node's best weights and its `unit_weight` [N]."""
         import torch
 
         best = {name: value.detach().clone() for name, value in self._weights.items()}
@@ -136,6 +152,7 @@ class _Fitting:
         for _ in range(epochs):
             ends = self._epoch(optimiser, hidden)
             loss = self._held_out_loss(ends[:, -1:])
+            # Early stopping for each node by itself: a node that no epoch helps keeps the pretrained weights.
             better = loss < minimum
             minimum = torch.where(better, loss, minimum)
             for name, value in self._weights.items():
@@ -144,22 +161,25 @@ class _Fitting:
         with torch.no_grad():
             for name, value in self._weights.items():
                 value.copy_(best[name])
-        return {name: value.numpy() for name, value in best.items()}, self._fraction()
+        return {name: value.numpy() for name, value in best.items()}, self._best_mix()
 
     def _segments(self, rows: Tensor) -> Tensor:
-        """[L, N, S, ...] from [T, N, 1, ...]: the training part cut into segments that follow each other."""
+        """[L, N, S, ...] from [T, N, 1, ...]: the training part, cut into S consecutive segments.
+
+        The segments train side by side as a batch, which is several times faster than one long sequence.
+        """
         used = rows[self._first : self._last, :, 0]
         cut = used.reshape(SEGMENTS, self._length, *used.shape[1:])
         return cut.permute(1, 2, 0, *range(3, cut.dim())).contiguous()
 
     def _shifted(self, ends: Tensor) -> Tensor:
-        """Where each segment starts: where the one before it ended; the first from rest."""
+        """Initial hidden states of the segments: the end of the segment before, zeros for the first."""
         import torch
 
         return torch.cat([torch.zeros_like(ends[:, :1]), ends[:, :-1]], dim=1)
 
     def _warm(self) -> Tensor:
-        """Hidden states [N, S, H] at the ends of the segments under the start's weights."""
+        """Hidden states [N, S, H] at the ends of the segments under the present weights."""
         import torch
 
         nodes, units = self._weights["recurrent"].shape[:2]
@@ -169,7 +189,10 @@ class _Fitting:
         return states[self._length - 1 :: self._length, :, 0].permute(1, 0, 2).contiguous()
 
     def _epoch(self, optimiser: Any, hidden: Tensor) -> Tensor:
-        """One pass of truncated back-propagation, hidden states kept from window to window."""
+        """One epoch of truncated back-propagation through time; returns the last states [N, S, H].
+
+        Hidden states pass from window to window, gradients do not (Williams and Peng 1990).
+        """
         import torch
 
         features, counts = self._segments(self._features), self._segments(self._ahead)
@@ -184,7 +207,10 @@ class _Fitting:
         return hidden.detach()
 
     def _loss(self, states: Tensor, counts: Tensor) -> Tensor:
-        """Each node's mean Poisson loss [N] in excess of its mean rate, over the root of that rate."""
+        """Each node's mean Poisson loss [N] less the loss of its mean rate, over the root of that rate.
+
+        With m the mean rate, a the forecast over m, and y the count: ((a - 1) m - y ln a) / sqrt(m).
+        """
         import torch
 
         ahead = read_heads(self._weights, states)
@@ -192,7 +218,7 @@ class _Fitting:
         return (loss * self._rate.rsqrt()).mean(dim=(0, 2, 3))
 
     def _clip(self) -> None:
-        """Bound the norm of each node's gradient by itself."""
+        """Scale each node's gradient down to norm `_CLIP_NORM`, without regard to the other nodes."""
         import torch
 
         squares = [value.grad.square().sum(dim=(1, 2)) for value in self._weights.values()]  # type: ignore[union-attr]
@@ -201,7 +227,7 @@ class _Fitting:
             value.grad.mul_(factor[:, None, None])  # type: ignore[union-attr]
 
     def _held_out(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """States after the held-out steps, and the counts that came, from the state [N, 1, H] at `_last`."""
+        """Hidden states over the held-out steps from `hidden` [N, 1, H] at `_last`, and the counts ahead."""
         import torch
 
         rows = slice(self._last, len(self._ahead))
@@ -215,24 +241,24 @@ class _Fitting:
         with torch.no_grad():
             return self._loss(*self._held_out(hidden))
 
-    def _fraction(self) -> Floats:
-        """The mix with the mean rate that had the least held-out Poisson loss; ties go to the mean."""
+    def _best_mix(self) -> Floats:
+        """The `unit_weight` [N] of minimum held-out Poisson loss; a tie goes to the mean rate."""
         import torch
 
         with torch.no_grad():
             states, counts = self._held_out(self._warm()[:, -1:])
             ahead = read_heads(self._weights, states).double()
         losses = []
-        for fraction in _SHARES:
-            mixed = fraction * ahead + (1.0 - fraction)
+        for unit_weight in _MIX_WEIGHTS:
+            mixed = unit_weight * ahead + (1.0 - unit_weight)
             loss = mixed * self._rate - counts * torch.log(mixed)
             losses.append(loss.mean(dim=(0, 2, 3)).numpy())
-        return np.asarray(_SHARES[np.argmin(losses, axis=0)])
+        return np.asarray(_MIX_WEIGHTS[np.argmin(losses, axis=0)])
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """One torch thread inside: on shared cores two were seen to be many times slower."""
+    """Restrict torch to one thread inside: with shared cores, two were measured to be many times slower."""
     import torch
 
     threads = torch.get_num_threads()

@@ -17,27 +17,28 @@ from numpy.typing import NDArray
 from qdpem.errors import QdpemError
 from qdpem.forecasting.cell import WEIGHTS, CellStack
 from qdpem.forecasting.features import Calendar, step_features
-from qdpem.forecasting.fitting import Fitted, fit_nodes
-from qdpem.forecasting.pretrained import RELEASED, digest, read_start
+from qdpem.forecasting.fitting import FittedUnits, fit_nodes
+from qdpem.forecasting.pretrained import RELEASED, digest, load_pretrained
 from qdpem.policy.interface import Floats, ForecastContext
 
 
 class GruForecast:
     """Expected counts of the next H steps from one local GRU per node.
 
-    A unit sees its node's count, mean and calendar (`features`), and says multiples of the mean. Every
-    node begins from one shipped start and fits its own copy on its own history; a node whose unit does
-    not beat its mean on the held-out part leans on the mean instead. Fitting is torch, forecasting NumPy.
+    A unit sees its node's count, mean and calendar (`features`) and forecasts multiples of the mean. Every
+    node starts from the same pretrained weights and fits its own copy on its own history. A node whose unit
+    does not beat its mean rate on the held-out part forecasts the mean rate. Fitting uses torch, forecasting
+    NumPy.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Parameters:
         """How each node fits.
 
-        - `epochs`: passes over the history; 0 keeps the start, and only the share is fitted.
+        - `epochs`: passes over the history; 0 leaves the pretrained weights and fits `unit_weight` only.
         - `learning_rate`: of Adam.
-        - `calendar`: whether a unit is shown the node's own period.
-        - `cache`: directory that keeps fitted weights by hash of history and parameters; "" keeps none.
+        - `calendar`: whether a unit sees the node's own period.
+        - `cache`: directory for fitted weights, by hash of history and parameters; "" stores none.
         """
 
         epochs: int = 40
@@ -58,14 +59,14 @@ class GruForecast:
             )
 
     def reset(self, context: ForecastContext) -> None:
-        """Begin a run; before `fit` or `load_state` the forecast is that of an empty history."""
+        """Begin a run; until `fit` or `load_state` the forecast is that of an empty history."""
         self._context = context
         self.fit(np.zeros((0, context.node_count), dtype=np.int64))
 
     def fit(self, history: NDArray[np.int64]) -> None:
-        """Fit every node on its column of history [T, N], or take the fit from the cache."""
+        """Fit every node on its column of history [T, N], or read the fit from the cache."""
         history = np.ascontiguousarray(history, dtype=np.int64)
-        self._take(self._cached(history) if len(history) else self._fit(history))
+        self._set_fit(self._cached(history) if len(history) else self._fit(history))
         self._total = history.sum(axis=0).astype(np.float64)
         self._counted = len(history)
         self._step = 0
@@ -82,17 +83,17 @@ class GruForecast:
     def forecast(self) -> Floats:
         """Expected counts of the next steps, float64 [N, H]."""
         plain = self._total / max(self._counted, 1)
-        fraction = self._fitted.fraction
-        recurrent = self._cells.read(self._hidden) * (fraction * self._fitted.mean)[:, None]
-        return np.asarray(recurrent + ((1.0 - fraction) * plain)[:, None])
+        unit_weight = self._fitted.unit_weight
+        recurrent = self._cells.read(self._hidden) * (unit_weight * self._fitted.mean)[:, None]
+        return np.asarray(recurrent + ((1.0 - unit_weight) * plain)[:, None])
 
     @property
-    def fraction(self) -> Floats:
-        """How much each node trusts its unit against its mean rate, float64 [N] in [0, 1]."""
-        return self._fitted.fraction.copy()
+    def unit_weight(self) -> Floats:
+        """The weight of each node's unit against its mean rate, float64 [N] in [0, 1]."""
+        return self._fitted.unit_weight.copy()
 
     def files(self) -> dict[str, Path]:
-        """The file of the shared start, embedded in every record of it."""
+        """The file of pretrained weights, which every record of a run embeds."""
         return {"gru_start.npz": RELEASED}
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -105,12 +106,12 @@ class GruForecast:
         }
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take up a saved state; its horizon must be the run's."""
-        self._take(_fitted(state))
+        """Restore a saved state. Raises QdpemError unless its horizon is the run's."""
+        self._set_fit(_fitted(state))
         self._total = np.array(state["total"], dtype=np.float64)
         self._counted, self._step = int(state["counted"]), int(state["step"])
 
-    def _take(self, fitted: Fitted) -> None:
+    def _set_fit(self, fitted: FittedUnits) -> None:
         steps_ahead = fitted.weights["head"].shape[-1]
         if steps_ahead != self._context.horizon_steps:
             raise QdpemError(
@@ -120,22 +121,22 @@ class GruForecast:
         self._fitted, self._cells = fitted, CellStack(fitted.weights)
         self._hidden = fitted.hidden
 
-    def _fit(self, history: NDArray[np.int64]) -> Fitted:
+    def _fit(self, history: NDArray[np.int64]) -> FittedUnits:
         return fit_nodes(
             history,
-            read_start(),
+            load_pretrained(),
             horizon=self._context.horizon_steps,
             epochs=self.parameters.epochs,
             learning_rate=self.parameters.learning_rate,
             use_calendar=self.parameters.calendar,
         )
 
-    def _cached(self, history: NDArray[np.int64]) -> Fitted:
-        """The fit of this history, read from or written to the cache when there is one."""
+    def _cached(self, history: NDArray[np.int64]) -> FittedUnits:
+        """The fit of this history, from the cache if there is one."""
         if not self.parameters.cache:
             return self._fit(history)
         path = Path(self.parameters.cache) / f"gru-{self._key(history)}.npz"
-        # a file that a killed run left half written, or another version wrote, is made again
+        # A file that a killed run left half written, or another version wrote, is written again.
         broken = (OSError, KeyError, ValueError, zipfile.BadZipFile)
         with contextlib.suppress(*broken), path.open("rb") as raw, np.load(raw) as file:
             return _fitted(file)
@@ -145,15 +146,17 @@ class GruForecast:
 
     def _key(self, history: NDArray[np.int64]) -> str:
         p = self.parameters
-        said = (history.shape, self._context.horizon_steps, p.epochs, p.learning_rate, p.calendar)
-        sums = hashlib.blake2b(repr(said).encode(), digest_size=16)
-        sums.update(digest(read_start()).encode())
-        sums.update(history.tobytes())
-        return sums.hexdigest()
+        settings = (history.shape, self._context.horizon_steps, p.epochs, p.learning_rate, p.calendar)
+        key = hashlib.blake2b(repr(settings).encode(), digest_size=16)
+        key.update(digest(load_pretrained()).encode())
+        key.update(history.tobytes())
+        return key.hexdigest()
 
-    def _write(self, path: Path, fitted: Fitted) -> None:
+    def _write(self, path: Path, fitted: FittedUnits) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            # Several workers may fit the same history. Each writes a file of its own and renames it, which
+            # is atomic.
             partial = path.with_name(f"{path.stem}.{os.getpid()}.npz")
             np.savez(partial, allow_pickle=False, **_arrays(fitted))
             partial.replace(path)
@@ -161,22 +164,22 @@ class GruForecast:
             raise QdpemError(f"the forecaster cache {path.parent} cannot be written: {error}") from error
 
 
-_CLOCK = tuple(item.name for item in fields(Calendar))
+_CALENDAR_FIELDS = tuple(item.name for item in fields(Calendar))
 
 
-def _arrays(fitted: Fitted) -> dict[str, NDArray[Any]]:
+def _arrays(fitted: FittedUnits) -> dict[str, NDArray[Any]]:
     """A fit as named arrays."""
-    plain = {"hidden": fitted.hidden, "fraction": fitted.fraction, "mean": fitted.mean}
-    clock = {name: getattr(fitted.calendar, name) for name in _CLOCK}
-    return {**fitted.weights, **plain, **clock}
+    plain = {"hidden": fitted.hidden, "unit_weight": fitted.unit_weight, "mean": fitted.mean}
+    calendar = {name: getattr(fitted.calendar, name) for name in _CALENDAR_FIELDS}
+    return {**fitted.weights, **plain, **calendar}
 
 
-def _fitted(arrays: Mapping[str, NDArray[Any]]) -> Fitted:
+def _fitted(arrays: Mapping[str, NDArray[Any]]) -> FittedUnits:
     """A fit from named arrays, copied."""
-    return Fitted(
+    return FittedUnits(
         weights={name: np.array(arrays[name], dtype=np.float32) for name in WEIGHTS},
         hidden=np.array(arrays["hidden"], dtype=np.float32),
-        fraction=np.array(arrays["fraction"], dtype=np.float64),
+        unit_weight=np.array(arrays["unit_weight"], dtype=np.float64),
         mean=np.array(arrays["mean"], dtype=np.float64),
-        calendar=Calendar(**{name: np.array(arrays[name], dtype=np.float64) for name in _CLOCK}),
+        calendar=Calendar(**{name: np.array(arrays[name], dtype=np.float64) for name in _CALENDAR_FIELDS}),
     )

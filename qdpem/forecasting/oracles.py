@@ -1,4 +1,4 @@
-"""Two oracles: one that knows how demand is made, and one that knows what it will be."""
+"""Two oracles: one knows the generator of the demand, the other the demand itself."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from qdpem.demand.requests import Arrivals
 from qdpem.errors import QdpemError
 from qdpem.policy.interface import Floats, ForecastContext
 
-_REACH = 8.0
-_SHARPEST_S = 1e-9
+_MAX_DEVIATIONS = 8.0
+_MIN_JITTER_S = 1e-9
 
 
 class _Oracle:
-    """What both oracles share: the truth, and a clock that counts updates from t = 0."""
+    """The common part of both oracles: the truth, and a clock that counts updates from t = 0."""
 
     name: ClassVar[str]
     oracle: ClassVar[bool] = True
@@ -32,7 +32,7 @@ class _Oracle:
         self.parameters = parameters or self.Parameters()
 
     def reset(self, context: ForecastContext) -> None:
-        """Begin a run at t = 0; raises QdpemError when the context holds no truth."""
+        """Begin a run at t = 0. Raises QdpemError when the context holds no truth."""
         if context.truth is None:
             raise QdpemError(f"the forecaster {self.name!r} is an oracle and must be given the truth")
         self._context = context
@@ -40,11 +40,11 @@ class _Oracle:
         self._steps = 0
 
     def fit(self, history: NDArray[np.int64]) -> None:  # noqa: ARG002
-        """Learn nothing: history ends at t = 0."""
+        """Set the clock to t = 0, where the history ends; its counts are not used."""
         self._steps = 0
 
     def update(self, counts: NDArray[np.int64]) -> None:  # noqa: ARG002
-        """Note that one more step has passed."""
+        """Advance the clock by one step; the counts are not used."""
         self._steps += 1
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -52,17 +52,17 @@ class _Oracle:
         return {"steps": np.array(self._steps)}
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take up a saved clock."""
+        """Restore a saved clock."""
         self._steps = int(state["steps"])
 
 
 class ClairvoyantForecast(_Oracle):
-    """The actual counts to come; 0 after the last request of the run. A bound, not a target."""
+    """The actual counts of the coming steps; 0 after the last request of the run. A bound, not a target."""
 
     name: ClassVar[str] = "clairvoyant"
 
     def reset(self, context: ForecastContext) -> None:
-        """Begin a run and count what it will bring."""
+        """Begin a run and count its requests per step."""
         super().reset(context)
         times = self._truth.requests.time_s
         steps = int(np.floor(times.max(initial=0.0) / context.step_s)) + 1 if len(times) else 0
@@ -73,29 +73,31 @@ class ClairvoyantForecast(_Oracle):
     def forecast(self) -> Floats:
         """The counts of the next steps, float64 [N, H]."""
         ahead = np.zeros((self._context.node_count, self._context.horizon_steps))
-        known = self._counts[self._steps : self._steps + self._context.horizon_steps]
-        ahead[:, : len(known)] = known.T
+        coming = self._counts[self._steps : self._steps + self._context.horizon_steps]
+        ahead[:, : len(coming)] = coming.T
         return ahead
 
 
 class BayesFilterForecast(_Oracle):
-    """The true expectation of the counts to come for one who knows the generator and its state now.
+    """The true expectation of the coming counts, given the generator and its present state.
 
-    Known at time t: rates, regions, the nominal clock of bursts, and every burst that has started. By a
-    calendar, a started burst lasts to its known end. A burst k that has not, nominally at g = phase +
-    k period, starts at g + jitter Z, Z standard normal given that the start is after t. The share of
-    [a, b) that it covers has expectation, with F the law of its start and I an integral of F,
+    At time t it knows the rates, the regions, the nominal clock of bursts, and every burst that has started.
+    With a calendar, a started burst lasts to its known end. A burst k that has not started, nominally at g =
+    phase + k period, starts at g + jitter Z, where Z is standard normal given that the start is after t. The
+    length of [a, b) that it covers has the expectation, with F the distribution function of its start and I
+    an integral of F,
 
         integral from a to b of F(x) - F(x - duration) dx = I(b) - I(a) - I(b - duration) + I(a - duration),
         I(x) = [j (y Phi(y) + phi(y)) - j (y_t Phi(y_t) + phi(y_t)) - (x - t) Phi(y_t)] / (1 - Phi(y_t))
 
-    for x > t and 0 before, j = jitter, y = (x - g)/j, y_t = (t - g)/j. Exact while neighbouring bursts of a
-    region cannot overlap (period well above duration + 6 jitter); beyond that, shares are added and
-    capped at 1.
+    for x > t and 0 before, with j = jitter, y = (x - g)/j and y_t = (t - g)/j. This is exact while
+    neighbouring bursts of a region cannot overlap (period well above duration + 6 jitter). Otherwise the
+    covered fractions are added and capped at 1.
 
-    A region that switches on and off without memory is on at x > t with probability
-    c + (s - c) exp(-k (x - t)), s = 1 if it is on at t and 0 if not, c = duration/period, k the sum of both
-    rates of switching. In a cascade a region is what region 0 was `lag_s` ago for each step between them.
+    A region that switches on and off without memory is on at x > t with probability c + (s - c) exp(-k (x -
+    t)), where s is 1 if it is on at t and 0 otherwise, c = duration/period, and k is the sum of both
+    switching rates. In a cascade a region repeats region 0 with a delay of `lag_s` for each region between
+    them.
     """
 
     name: ClassVar[str] = "bayes-filter"
@@ -107,46 +109,57 @@ class BayesFilterForecast(_Oracle):
         edges_s: Floats = now_s + context.step_s * np.arange(context.horizon_steps + 1, dtype=np.float64)
         fraction = np.zeros((int(truth.region.max(initial=0)) + 1, len(edges_s) - 1))
         if truth.period_s > 0.0:
-            by_rule = self._fraction if truth.timing == "calendar" else self._switching_fraction
-            fraction = np.array([by_rule(region, now_s, edges_s) for region in range(len(fraction))])
+            covered_fraction = (
+                self._calendar_fraction if truth.timing == "calendar" else self._switching_fraction
+            )
+            fraction = np.array([covered_fraction(region, now_s, edges_s) for region in range(len(fraction))])
         factor = truth.low + (truth.high - truth.low) * np.minimum(fraction, 1.0)
         return np.asarray(factor[truth.region] * truth.base_rate_hz[:, None] * context.step_s)
 
-    def _fraction(self, region: int, now_s: float, edges_s: Floats) -> Floats:
-        """Expected share of each step that bursts of `region` cover, float64 [H]."""
+    def _calendar_fraction(self, region: int, now_s: float, edges_s: Floats) -> Floats:
+        """Expected fraction of each step that bursts of `region` cover, float64 [H]."""
         truth = self._truth
         begin_s, end_s = truth.bursts_s[truth.bursts_s[:, 0] == region][:, 1:].T
         begun = begin_s <= now_s
-        # a burst that will be joined by the next one is known to end only with its own duration until then
+        # Overlapping bursts are joined in the truth. Until the next one starts, a burst is known to end after
+        # its own duration only.
         end_s = np.where(end_s - truth.duration_s <= now_s, end_s, begin_s + truth.duration_s)
-        seen = np.clip(edges_s[:, None] - begin_s[begun], 0.0, (end_s - begin_s)[begun]).sum(axis=1)
+        started = np.clip(edges_s[:, None] - begin_s[begun], 0.0, (end_s - begin_s)[begun]).sum(axis=1)
         nominal_s = self._unstarted(region, now_s, float(edges_s[-1]), begin_s[begun], end_s[begun])
-        law = _start_integral(edges_s[:, None], nominal_s, now_s, truth.jitter_s)
-        late = _start_integral(edges_s[:, None] - truth.duration_s, nominal_s, now_s, truth.jitter_s)
-        covered = seen + (law - late).sum(axis=1)
+        by_start = _start_integral(edges_s[:, None], nominal_s, now_s, truth.jitter_s)
+        by_end = _start_integral(edges_s[:, None] - truth.duration_s, nominal_s, now_s, truth.jitter_s)
+        covered = started + (by_start - by_end).sum(axis=1)
         return np.asarray(np.diff(covered) / np.diff(edges_s))
 
     def _switching_fraction(self, region: int, now_s: float, edges_s: Floats) -> Floats:
-        """Expected share of each step in which a region without a calendar is on, float64 [H]."""
+        """Expected fraction of each step in which a region without a calendar is on, float64 [H]."""
         truth = self._truth
         leader = 0 if truth.timing == "cascading" else region
         begin_s, end_s = truth.bursts_s[truth.bursts_s[:, 0] == leader][:, 1:].T
         edges_s = edges_s - (region - leader) * truth.lag_s
         known_s, ahead_s = np.minimum(edges_s, now_s), np.maximum(edges_s - now_s, 0.0)
-        seen = np.clip(known_s[:, None] - begin_s, 0.0, end_s - begin_s).sum(axis=1)
+        past = np.clip(known_s[:, None] - begin_s, 0.0, end_s - begin_s).sum(axis=1)
         on = bool(((begin_s <= now_s) & (now_s < end_s)).any())
         fraction = truth.duration_s / truth.period_s
         rate_hz = 1.0 / truth.duration_s + 1.0 / (truth.period_s - truth.duration_s)
         coming = fraction * ahead_s - (on - fraction) * np.expm1(-rate_hz * ahead_s) / rate_hz
-        return np.asarray(np.diff(seen + coming) / np.diff(edges_s))
+        return np.asarray(np.diff(past + coming) / np.diff(edges_s))
 
     def _unstarted(
         self, region: int, now_s: float, until_s: float, begin_s: Floats, end_s: Floats
     ) -> NDArray[np.float64]:
-        """Nominal starts of the bursts of `region` that may yet start before `until_s`, float64 [K]."""
+        """Nominal starts of the bursts of `region` that may still start before `until_s`, float64 [K].
+
+        Args:
+            region: index of the region.
+            now_s: present time.
+            until_s: end of the horizon.
+            begin_s: starts of the bursts that have started, float64 [B].
+            end_s: their ends, float64 [B]; joined bursts stand for several nominal starts.
+        """
         truth = self._truth
         phase_s, period_s = float(truth.phase_s[region]), truth.period_s
-        reach_s = _REACH * truth.jitter_s
+        reach_s = _MAX_DEVIATIONS * truth.jitter_s
         k = np.arange(
             np.floor((now_s - reach_s - phase_s) / period_s),
             np.ceil((until_s + reach_s - phase_s) / period_s) + 1.0,
@@ -158,11 +171,12 @@ class BayesFilterForecast(_Oracle):
 
 
 def _start_integral(x_s: Floats, nominal_s: Floats, now_s: float, jitter_s: float) -> Floats:
-    """Integral up to `x_s` of the law of a start that is after `now_s`; shapes broadcast, seconds.
+    """Integral up to `x_s` of the distribution function of a start that is after `now_s`, in seconds.
 
-    0 for a start that is overdue beyond a chance in 10^12: the generator drew no such burst.
+    Shapes broadcast. The integral is 0 for a start that is overdue with a probability below 1e-12: the
+    generator drew no such burst.
     """
-    j = max(jitter_s, _SHARPEST_S)
+    j = max(jitter_s, _MIN_JITTER_S)
 
     def integral(y: Floats) -> Floats:
         return np.asarray(y * ndtr(y) + np.exp(-0.5 * y * y) / np.sqrt(2.0 * np.pi))

@@ -1,9 +1,9 @@
-"""The one start that every node's recurrent unit is fitted from, and the command that makes it.
+"""The pretrained weights from which every node's recurrent unit is fitted, and the command that makes them.
 
     python -m qdpem.forecasting.pretrained
 
-trains one unit on synthetic series alone: bursts of varied period, length, height and jitter, bursts
-without any period, and steady demand, at mean counts from 0.03 to 6 per step. No scenario is in it.
+The command trains one unit on synthetic series: bursts of varied period, length, height and jitter, bursts
+without a period, and steady demand, at mean counts from 0.03 to 6 per step. No scenario is among them.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ _WINDOW = 48
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How the start is made: `batches` of `series` synthetic series each, learning rate falling to zero."""
+class PretrainingSettings:
+    """Settings of the pretraining: `batches` of `series` synthetic series; the learning rate falls to 0."""
 
     seed: int = 20_000
     batches: int = 1200
@@ -53,21 +53,21 @@ class Recipe:
     learning_rate: float = 4e-3
 
 
-def read_start(path: Path = RELEASED) -> dict[str, NDArray[np.float32]]:
-    """The start's weights, each with a first axis of 1; raises QdpemError when the file is not one."""
+def load_pretrained(path: Path = RELEASED) -> dict[str, NDArray[np.float32]]:
+    """The pretrained weights, each with a first axis of 1. Raises QdpemError for a file of another kind."""
     try:
         with path.open("rb") as raw, np.load(raw) as file:
             weights = {name: file[name] for name in WEIGHTS}
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise QdpemError(f"{path} is not a start for the GRU forecaster: {error}") from error
-    found = {name: value.shape for name, value in weights.items()}
-    if found != _SHAPES:
-        raise QdpemError(f"{path} holds weights of shapes {found}; the GRU forecaster needs {_SHAPES}")
+        raise QdpemError(f"{path} does not hold pretrained weights of the GRU forecaster: {error}") from error
+    shapes = {name: value.shape for name, value in weights.items()}
+    if shapes != _SHAPES:
+        raise QdpemError(f"{path} holds weights of shapes {shapes}; the GRU forecaster needs {_SHAPES}")
     return weights
 
 
 def digest(weights: dict[str, NDArray[np.float32]]) -> str:
-    """A short name of exactly these weights."""
+    """A BLAKE2b digest of the weights, 32 hexadecimal digits."""
     sums = hashlib.blake2b(digest_size=16)
     for name in WEIGHTS:
         sums.update(np.ascontiguousarray(weights[name]).tobytes())
@@ -75,25 +75,33 @@ def digest(weights: dict[str, NDArray[np.float32]]) -> str:
 
 
 def synthetic_counts(generator: np.random.Generator, *, steps: int, series: int) -> NDArray[np.int64]:
-    """Counts int64 [steps, series]: six in ten periodic bursts, a quarter without period, the rest steady."""
+    """Counts int64 [steps, series]: 60 % of the series burst periodically, 25 % without period, 15 % not."""
     mean = np.exp(generator.uniform(np.log(0.03), np.log(6.0), series))
     fraction = generator.uniform(0.1, 0.4, series)
     peak = 1.0 + generator.uniform(0.3, 1.0, series) * (1.0 / fraction - 1.0)
     low = (1.0 - peak * fraction) / (1.0 - fraction)
     kind = generator.choice(3, p=(0.6, 0.25, 0.15), size=series)
     inside = np.empty((steps, series))
-    for one in range(series):
+    for index in range(series):
         period = np.exp(generator.uniform(np.log(10.0), np.log(80.0)))
-        jitter = generator.uniform(0.0, 0.06) * period if kind[one] == 0 else None
-        inside[:, one] = _covered(generator, period, fraction[one] * period, jitter, steps)
+        jitter = generator.uniform(0.0, 0.06) * period if kind[index] == 0 else None
+        inside[:, index] = _covered_fraction(generator, period, fraction[index] * period, jitter, steps)
     factor = np.where(kind == 2, 1.0, low + (peak - low) * inside)
     return generator.poisson(mean * factor).astype(np.int64)
 
 
-def _covered(
+def _covered_fraction(
     generator: np.random.Generator, period: float, length: float, jitter: float | None, steps: int
 ) -> NDArray[np.float64]:
-    """Share of each step inside bursts: on a clock with `jitter`, or memoryless when that is None."""
+    """The fraction of each step inside bursts, float64 [steps].
+
+    Args:
+        generator: source of the draws.
+        period: mean time from one burst to the next, in steps.
+        length: mean length of a burst, in steps.
+        jitter: standard deviation of a periodic burst's start, in steps; None for bursts without a period.
+        steps: length of the series.
+    """
     count = int(steps / period) + 3
     if jitter is None:
         quiet = generator.exponential(period - length, 2 * count)
@@ -109,34 +117,36 @@ def _covered(
 
 
 def untrained(generator: np.random.Generator) -> dict[str, NDArray[np.float32]]:
-    """Uniform weights within 1/sqrt(units), as torch.nn.GRU begins, with a head that says the mean rate."""
+    """Uniform weights within 1/sqrt(units), the default of torch.nn.GRU, and a head near the mean rate."""
     bound = UNITS**-0.5
     weights = {name: np.zeros(shape, dtype=np.float32) for name, shape in _SHAPES.items()}
     for name in ("input", "recurrent", "head"):
         weights[name] = generator.uniform(-bound, bound, _SHAPES[name]).astype(np.float32)
+    # softplus(ln(e - 1)) = 1, so that the first forecast is about once the mean rate.
     weights["head_bias"] += np.float32(np.log(np.expm1(1.0)))
     return weights
 
 
-def make_start(
-    recipe: Recipe, *, on_batch: Callable[[int, float], None] | None = None
+def pretrain(
+    settings: PretrainingSettings, *, on_batch: Callable[[int, float], None] | None = None
 ) -> dict[str, NDArray[np.float32]]:
-    """Train the start; `on_batch` hears the batch and its excess Poisson loss over the mean rate.
+    """Train the unit on synthetic series; the learning rate falls to 0 along a cosine.
 
-    The loss of a series is its Poisson likelihood over all steps ahead, divided by the square root of its
-    mean, so that busy series do not drown quiet ones.
+    `on_batch` is called with the batch and its mean Poisson loss less the loss of the mean rate.
+    The loss of a series is its negative Poisson log-likelihood over all steps ahead, divided by the square
+    root of its mean, so that busy series do not outweigh quiet ones.
     """
     import torch
 
-    generator = stream(recipe.seed, "forecasting/start")
-    given = untrained(generator)
-    weights = {name: torch.tensor(value, requires_grad=True) for name, value in given.items()}
-    optimiser = torch.optim.Adam(weights.values(), lr=recipe.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.batches)
-    for batch in range(recipe.batches):
-        hidden = torch.zeros(1, recipe.series, UNITS)
+    generator = stream(settings.seed, "forecasting/start")
+    initial = untrained(generator)
+    weights = {name: torch.tensor(value, requires_grad=True) for name, value in initial.items()}
+    optimiser = torch.optim.Adam(weights.values(), lr=settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.batches)
+    for batch in range(settings.batches):
+        hidden = torch.zeros(1, settings.series, UNITS)
         losses = []
-        for features, counts, mean in _windows(generator, recipe.series):
+        for features, counts, mean in _windows(generator, settings.series):
             states, hidden = run_cells(weights, features, hidden.detach())
             ahead = read_heads(weights, states)
             loss = ((ahead - 1.0) * mean - counts * torch.log(ahead)).mul(mean.rsqrt()).mean()
@@ -170,23 +180,23 @@ def _windows(generator: np.random.Generator, series: int) -> Iterator[tuple[Tens
 
 
 def main() -> None:
-    """Make the start and write it where it ships, or to the path given."""
+    """Train the weights and write them to `RELEASED`, or to --out."""
     import torch
 
     parser = argparse.ArgumentParser(prog="python -m qdpem.forecasting.pretrained", description=__doc__)
     parser.add_argument("--out", type=Path, default=RELEASED)
-    parser.add_argument("--seed", type=int, default=Recipe.seed)
-    parser.add_argument("--batches", type=int, default=Recipe.batches)
-    given = parser.parse_args()
+    parser.add_argument("--seed", type=int, default=PretrainingSettings.seed)
+    parser.add_argument("--batches", type=int, default=PretrainingSettings.batches)
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
 
-    def say(batch: int, loss: float) -> None:
-        if batch % 25 == 0 or batch == given.batches - 1:
+    def report(batch: int, loss: float) -> None:
+        if batch % 25 == 0 or batch == arguments.batches - 1:
             print(f"batch {batch:4d}  loss over the mean rate {loss:+.4f}", flush=True)
 
-    weights = make_start(Recipe(seed=given.seed, batches=given.batches), on_batch=say)
-    np.savez(given.out, allow_pickle=False, **weights)
-    print(f"{given.out}: {sum(value.size for value in weights.values())} numbers, {digest(weights)}")
+    weights = pretrain(PretrainingSettings(seed=arguments.seed, batches=arguments.batches), on_batch=report)
+    np.savez(arguments.out, allow_pickle=False, **weights)
+    print(f"{arguments.out}: {sum(value.size for value in weights.values())} numbers, {digest(weights)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Controls: forecasts shuffled in time and over nodes, so that levels are right and shapes are not."""
+"""Placebos: forecasts shuffled in time and over nodes, with the right levels and the wrong times."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from qdpem import registry
 from qdpem.policy.interface import Floats, ForecastContext, Forecaster
 from qdpem.rng import stream
 
-_KEPT = 1024
+_MAX_PAST_STEPS = 1024
 _INNER = "inner/"
 
 
 class ShuffledForecast:
-    """The GRU's forecast, shuffled: a control that must be worth no more than the constant one.
+    """The GRU's forecast, shuffled: a placebo that must be worth no more than the constant forecast.
 
-    Every node is given the forecast of another node, made at a random one of the steps so far (the last
-    1,024), as a multiple of that node's mean, times its own mean: F_i(t) = m_i F_p(i)(s) / m_p(i), p a random
-    cycle through all nodes that asked before t = 0, s uniform. So levels are those of the constant forecast,
-    swings are as large as those of the true one, and no swing comes at its time. Which node and which step, a
-    stream of its own says (`forecast/shuffled`). It reads other nodes' forecasts, as no honest one may.
+    Every node i gets the forecast that another node p(i) made at an earlier step s, scaled to its own mean:
+    F_i(t) = m_i F_p(i)(s) / m_p(i). Here p is a random cycle through all nodes with requests before t = 0,
+    and s is uniform over the last 1,024 steps. The levels are those of the constant forecast and the swings
+    are as large as the GRU's, but no swing comes at its time. The stream `forecast/shuffled` draws nodes and
+    steps. Only a placebo may read other nodes' forecasts; the conformance check exempts it from that law.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,7 @@ class ShuffledForecast:
 
     name: ClassVar[str] = "shuffled"
     oracle: ClassVar[bool] = False
+    placebo: ClassVar[bool] = True
     of: ClassVar[str] = "gru"
 
     _total: Floats
@@ -49,22 +50,22 @@ class ShuffledForecast:
         self._inner: Forecaster = factory(factory.Parameters())
 
     def files(self) -> dict[str, Path]:
-        """Learned files of the forecaster that is shuffled."""
+        """The files of the forecaster that is shuffled."""
         return dict(getattr(self._inner, "files", dict)())
 
     def reset(self, context: ForecastContext) -> None:
-        """Begin a run; the stream depends on its seed alone."""
+        """Begin a run; the stream depends on the run's seed only."""
         self._context = context
         self._inner.reset(context)
         self._begin(np.zeros(context.node_count), steps=0)
 
     def fit(self, history: NDArray[np.int64]) -> None:
-        """Fit what is shuffled, and every node's mean, on the history [T, N]."""
+        """Fit the inner forecaster and every node's mean on the history [T, N]."""
         self._inner.fit(history)
         self._begin(history.sum(axis=0).astype(np.float64), steps=len(history))
 
     def update(self, counts: NDArray[np.int64]) -> None:
-        """Take in the counts [N] of the step that just ended, and shuffle anew."""
+        """Pass on the counts [N] of the step that just ended, and shuffle again."""
         self._inner.update(counts)
         self._total = self._total + counts
         self._steps += 1
@@ -72,23 +73,23 @@ class ShuffledForecast:
         self._shuffle()
 
     def forecast(self) -> Floats:
-        """The shuffled one, float64 [N, H]."""
+        """The shuffled forecast, float64 [N, H]."""
         return self._now.copy()
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Sums, the forecasts so far, and all of what is shuffled."""
+        """Sums, past forecasts, and the state of the inner forecaster."""
         inner = {_INNER + name: array for name, array in self._inner.state().items()}
         own = {"total": self._total.copy(), "steps": np.array(self._steps), "past": np.stack(self._past)}
         own["other"] = self._other.copy()
         return own | inner
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take up a saved state."""
+        """Restore a saved state."""
         inner = {name: array for name, array in state.items() if name.startswith(_INNER)}
         self._inner.load_state({name.removeprefix(_INNER): array for name, array in inner.items()})
         self._total, self._steps = np.array(state["total"], dtype=np.float64), int(state["steps"])
         self._other = np.array(state["other"], dtype=np.int64)
-        self._past = deque(np.array(state["past"], dtype=np.float64), maxlen=_KEPT)
+        self._past = deque(np.array(state["past"], dtype=np.float64), maxlen=_MAX_PAST_STEPS)
         self._shuffle()
 
     def _begin(self, total: Floats, *, steps: int) -> None:
@@ -97,23 +98,23 @@ class ShuffledForecast:
         order = order[total[order] > 0.0]
         self._other = np.arange(self._context.node_count)
         self._other[order] = np.roll(order, 1)
-        self._past = deque([self._inner.forecast()], maxlen=_KEPT)
+        self._past = deque([self._inner.forecast()], maxlen=_MAX_PAST_STEPS)
         self._shuffle()
 
     def _shuffle(self) -> None:
         nodes = self._context.node_count
         draws = stream(self._context.seed, f"forecast/shuffled/{self._steps}")
         steps = draws.integers(len(self._past), size=nodes)
-        taken = np.stack([self._past[step][node] for step, node in zip(steps, self._other, strict=True)])
+        shuffled = np.stack([self._past[step][node] for step, node in zip(steps, self._other, strict=True)])
         mean = self._total / max(self._steps, 1)
         other = mean[self._other]
-        fraction = np.divide(mean, other, out=np.ones(nodes), where=other > 0.0)
+        scale = np.divide(mean, other, out=np.ones(nodes), where=other > 0.0)
         flat = np.repeat(mean[:, None], self._context.horizon_steps, axis=1)
-        self._now = np.where((other > 0.0)[:, None], taken * fraction[:, None], flat)
+        self._now = np.where((other > 0.0)[:, None], shuffled * scale[:, None], flat)
 
 
 class ShuffledBayesFilterForecast(ShuffledForecast):
-    """The same control with the oracle `filter` in place of the GRU."""
+    """The same placebo with the oracle `bayes-filter` in place of the GRU."""
 
     name: ClassVar[str] = "shuffled-bayes-filter"
     oracle: ClassVar[bool] = True

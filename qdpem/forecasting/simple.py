@@ -1,4 +1,4 @@
-"""Forecasters that need no training to speak of: none, constant, EWMA."""
+"""Forecasters with little or nothing to fit: none, constant, EWMA."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from qdpem.errors import QdpemError
 from qdpem.policy.interface import Floats, ForecastContext
 
 MIN_RATE = 1e-3
-"""Expected counts below this are scored and fitted as if they were this: no count is impossible."""
+"""Expected counts below this are scored and fitted as this, so that no count is impossible."""
 
 GRID = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
-"""Smoothing constants tried on the history when none is given."""
+"""Smoothing constants that a fit tries when none is set."""
 
 
 class NoForecast:
-    """No forecast at all: NaN throughout."""
+    """No forecast: NaN throughout."""
 
     @dataclass(frozen=True, kw_only=True)
     class Parameters:
@@ -40,7 +40,7 @@ class NoForecast:
         """Learn nothing."""
 
     def update(self, counts: NDArray[np.int64]) -> None:
-        """Take in nothing."""
+        """Ignore the counts."""
 
     def forecast(self) -> Floats:
         """NaN, float64 [N, H]."""
@@ -51,11 +51,11 @@ class NoForecast:
         return {}
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take up nothing."""
+        """Restore nothing."""
 
 
 class ConstantForecast:
-    """The long-run mean of each node: all counts of history and since, over all steps."""
+    """The long-run mean of each node: all counts of the history and the run so far, over all their steps."""
 
     @dataclass(frozen=True, kw_only=True)
     class Parameters:
@@ -93,17 +93,18 @@ class ConstantForecast:
         return {"total": self._total.copy(), "steps": np.array(self._steps)}
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take up saved sums."""
+        """Restore saved sums."""
         self._total = np.array(state["total"], dtype=np.int64)
         self._steps = int(state["steps"])
 
 
 class EwmaForecast:
-    """Exponentially weighted moving average: level <- level + a (count - level), for all steps ahead alike.
+    """Exponentially weighted moving average: level <- level + a (count - level), constant over steps ahead.
 
-    Each node's a is the one of `GRID` with the least one-step Poisson deviance on its own history, or
-    `smoothing` for all when that is above 0. The level starts at the mean of the history, so that the
-    first steps do not decide.
+    Each node's a is the value of `GRID` with the minimum one-step Poisson deviance on the node's own history,
+    or `smoothing` for all nodes when that is above 0. The level starts at the mean of the history, so that
+    the first steps have no undue weight. After a fit on an empty history the level is 0 and a the first of
+    `GRID`.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -131,10 +132,14 @@ class EwmaForecast:
 
     def fit(self, history: NDArray[np.int64]) -> None:
         """Choose each node's smoothing on the history [T, N] and run through it."""
+        if not len(history):
+            self._level = np.zeros(history.shape[1])
+            self._smoothing = np.full(history.shape[1], self.parameters.smoothing or GRID[0])
+            return
         grid = (self.parameters.smoothing,) if self.parameters.smoothing else GRID
         constants = np.array(grid)[:, None]
         level = np.repeat(history.mean(axis=0)[None, :], len(grid), axis=0)
-        # deviance up to terms without the level: 2 sum (level - count log level)
+        # The deviance up to a factor 2 and terms without the level: sum (level - count log level).
         deviance = np.zeros_like(level)
         for counts in history:
             safe = np.maximum(level, MIN_RATE)
@@ -157,6 +162,6 @@ class EwmaForecast:
         return {"level": self._level.copy(), "smoothing": self._smoothing.copy()}
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take up saved levels and constants."""
+        """Restore saved levels and constants."""
         self._level = np.array(state["level"], dtype=np.float64)
         self._smoothing = np.array(state["smoothing"], dtype=np.float64)

@@ -222,7 +222,9 @@ class LocalContinuous:
         stocked = np.zeros((nodes, nodes), dtype=np.int64)
         told = np.nan_to_num(observation.status[0, :, STATUS_WIDTH:])
         told[0] = shelf
-        for node, counts in zip(observation.known[0].tolist(), np.rint(told).astype(np.int64), strict=True):
+        for node, counts in zip(
+            observation.observed_node[0].tolist(), np.rint(told).astype(np.int64), strict=True
+        ):
             if node >= 0:
                 around = link_usage.neighbour[node]
                 real = around >= 0

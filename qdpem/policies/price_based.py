@@ -135,7 +135,7 @@ class PriceTable:
     def _hear(self, observations: Observation) -> None:
         sites = observations.site
         via = self._via[sites]
-        silent = np.isnan(observations.status[:, :, TOKENS]) & (observations.known >= 0)
+        silent = np.isnan(observations.status[:, :, TOKENS]) & (observations.observed_node >= 0)
         for row in np.flatnonzero(silent.any(axis=1)).tolist():
             via[row] = self._nearest(int(sites[row]), silent[row])
         # Picked column by column: the table of news is large, and of each node one row of it is wanted.
@@ -149,7 +149,7 @@ class PriceTable:
         )
 
     def _nearest(self, site: int, silent: NDArray[np.bool_] | None) -> NDArray[np.int64]:
-        """For each node the place in `Observation.known` of the neighbour nearest to it; 0 without any, [N]."""
+        """For each node the place in `Observation.observed_node` of the neighbour nearest to it; 0 without any, [N]."""
         around = self._around[site]
         distance = self._hops[around].astype(np.float64)
         if silent is not None:

@@ -1,1 +1,1 @@
-"""The seams Policy and Forecaster, and the checks an implementation must pass."""
+"""The interfaces `Policy` and `Forecaster`, and the checks that a policy must pass."""

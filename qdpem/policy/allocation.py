@@ -9,13 +9,14 @@ from physics.plans import Plan
 
 @dataclass(frozen=True, kw_only=True)
 class Allocation:
-    """The one thing a policy decides: make `pairs` pairs between two nodes, at this quality, along this path.
+    """The action of a policy: make `pairs` pairs between two nodes, at a target fidelity, along a path.
 
-    `path`: nodes from `source` to `destination`. Two consecutive nodes are neighbours, or the two ends of a
-    stocked end-to-end pair that the first of them owns (a whole path (s, d) over such a pair serves from
-    stock). `purpose` is "serve" with the id of a waiting `request`, or "stock" with request -1; the
-    source then owns the pair and keeps it until `expires_s`. `plan` has at most two rounds of distillation
-    on each link, the same number on all links or one number for each step of the path, and one end round.
+    - `path`: the nodes from `source` to `destination`. Two consecutive nodes are neighbours, or the ends of a
+      stocked end-to-end pair that the first of them owns. A path (s, d) over such a pair serves from stock.
+    - `purpose`: "serve" with the id of a waiting `request`, or "stock" with request -1. The source then owns
+      the pair and stores it until `expires_s`.
+    - `plan`: at most two rounds of distillation on each link, given as one number for all links or one for
+      each step of the path, and at most one end-to-end round.
     """
 
     source: int
@@ -31,10 +32,10 @@ class Allocation:
 
 @dataclass(frozen=True, kw_only=True)
 class PendingRequest:
-    """One waiting request of an observation: `Observation.requests` makes them.
+    """One waiting request of an observation, as `Observation.requests` returns it.
 
-    `application` is an index into `scenario.words.Application`; `attempts` counts the allocations made for it
-    so far; a `persistent` one asks for `pairs` at a time until its deadline.
+    `application` is an index into `scenario.words.Application`. `attempts` counts its allocations so far. A
+    `persistent` request asks for `pairs` at a time until its deadline.
     """
 
     id: int
@@ -48,7 +49,7 @@ class PendingRequest:
     persistent: bool = False
 
     def allocation(self, path: tuple[int, ...], *, plan: Plan | None = None) -> Allocation:
-        """Serve it over `path` at its own target until its deadline."""
+        """An allocation that serves the request over `path`, at its own target, until its deadline."""
         return Allocation(
             source=self.source,
             destination=self.destination,

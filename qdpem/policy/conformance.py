@@ -1,4 +1,4 @@
-"""Laws that any policy is put through, ours and a stranger's: `qdpem check policy NAME`.
+"""The laws that every policy must keep: `qdpem check policy NAME`.
 
 >>> from qdpem.policy.conformance import check_named_policy
 >>> all(check.passed for check in check_named_policy("local-minhop"))
@@ -7,7 +7,7 @@ True
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
 
@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem import registry
-from qdpem.errors import QdpemError
+from qdpem.policy.checks import Check as Check
+from qdpem.policy.checks import RuleViolationError, evenly_spaced, require_same_arrays, run_check
 from qdpem.policy.interface import Allocation, Context, Decisions, Observation, Policy
 from qdpem.policy.synthetic import small_context, synthetic_observation
 from qdpem.policy.validation import validate
@@ -24,22 +25,13 @@ from qdpem.rng import stream
 PolicyFactory: TypeAlias = Callable[[], Policy]
 _STEP_S = 0.1
 _UNAVAILABLE = 2
-"""Up to so many nodes and links are away in the views that a policy is put through."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One rule, whether the policy keeps it, and what was seen."""
-
-    rule: str
-    passed: bool
-    detail: str
+"""Maximum number of unavailable nodes, and of unavailable links, in the observations of a trial."""
 
 
 def check_named_policy(name: str, *, calls: int = 50, seed: int = 0) -> tuple[Check, ...]:
-    """Put the policy registered as `name`, with its default parameters and rights, through `check_policy`.
+    """Run `check_policy` on the policy registered as `name`, with its default parameters and pregeneration.
 
-    Raises UnknownNameError for a name nothing is registered under.
+    Raises UnknownNameError for a name that is not registered.
     """
     factory = registry.load("policy", name)
     context = small_context(control=factory.control, pregeneration=factory.pregeneration, seed=seed)
@@ -49,26 +41,26 @@ def check_named_policy(name: str, *, calls: int = 50, seed: int = 0) -> tuple[Ch
 def check_policy(
     policy_factory: PolicyFactory, context: Context, *, calls: int = 50, seed: int = 0
 ) -> tuple[Check, ...]:
-    """Run every rule on fresh policies of `policy_factory`; a rule that raises has failed.
+    """Run every rule on fresh policies of `policy_factory`; a rule whose run raises is broken.
 
-    - legal: every allocation and vector passes `validation.validate`;
-    - determinism: two copies side by side, and one reset and run again, say the same to the bit;
-    - locality (local control): over `calls` calls every other site's rows and draws are changed, and
-      what each tried site says is the same to the bit;
-    - one by one (local control): a site asked alone allocates as when all are asked together;
-    - state: what `state` gives and `load_state` takes is the same again, and a copy with it goes on as
-      the original does.
+    - legal: all decisions pass `validation.validate`.
+    - determinism: two copies, and one reset and run again, decide the same to the bit.
+    - locality (local control): in `calls` calls, all other sites' rows and draws are changed; the decisions
+      of each tried site stay the same to the bit.
+    - one by one (local control): a site allocates the same whether it is observed alone or with all others.
+    - state: `load_state` takes what `state` gave, `state` returns it again, and the copy continues as the
+      original does.
     """
-    trial = _Trial(policy_factory=policy_factory, context=context, calls=calls, seed=seed)
+    trial = _PolicyTrial(policy_factory=policy_factory, context=context, calls=calls, seed=seed)
     rules: dict[str, Callable[[], str]] = {"legal": trial.legal, "determinism": trial.determinism}
     if context.control == "local":
         rules |= {"locality": trial.locality, "one by one": trial.one_by_one}
     rules["state"] = trial.state
-    return tuple(_run(rule, check) for rule, check in rules.items())
+    return tuple(run_check(rule, check) for rule, check in rules.items())
 
 
-def changed_elsewhere(observations: Observation, other: Observation, *, row: int) -> Observation:
-    """`observations` with every row but `row` taken from `other`, which asks the same sites."""
+def with_other_rows(observations: Observation, other: Observation, *, row: int) -> Observation:
+    """`observations` with every row but `row` taken from `other`, which has the same sites."""
     columns = {}
     for item in fields(observations):
         if item.name != "time_s":
@@ -78,21 +70,8 @@ def changed_elsewhere(observations: Observation, other: Observation, *, row: int
     return Observation(time_s=observations.time_s, **columns)
 
 
-class _BrokenRuleError(Exception):
-    """What a rule saw that it must not see."""
-
-
-def _run(rule: str, check: Callable[[], str]) -> Check:
-    try:
-        return Check(rule=rule, passed=True, detail=check())
-    except (_BrokenRuleError, QdpemError) as error:
-        return Check(rule=rule, passed=False, detail=str(error))
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        return Check(rule=rule, passed=False, detail=f"raised {type(error).__name__}: {error}")
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _Trial:
+class _PolicyTrial:
     policy_factory: PolicyFactory
     context: Context
     calls: int
@@ -104,7 +83,7 @@ class _Trial:
         return policy
 
     def observations(self, key: str, *, calls: int | None = None) -> list[Observation]:
-        """A sequence of views of all sites, the same for the same key."""
+        """A sequence of observations of all sites, the same for the same key."""
         draws = stream(self.seed, f"conformance/{key}")
         width = self.begin().message_width
         return [
@@ -119,47 +98,52 @@ class _Trial:
         ]
 
     def legal(self) -> str:
-        policy, made = self.begin(), 0
+        policy, allocations = self.begin(), 0
         for observations in self.observations("legal"):
             decisions = policy.act(observations)
             validate(decisions, observations, self.context, policy_name=policy.name)
-            made += len(decisions.allocations)
-        return f"{made} allocations in {self.calls} calls, all legal"
+            allocations += len(decisions.allocations)
+        return f"{allocations} allocations in {self.calls} calls, all legal"
 
     def determinism(self) -> str:
         sequence = self.observations("determinism")
         first, second = self.begin(), self.begin()
-        said = [_said(first.act(observations)) for observations in sequence]
+        expected = [_answer(first.act(observations)) for observations in sequence]
         for call, observations in enumerate(sequence):
-            _require_same(said[call], _said(second.act(observations)), f"call {call} of a second copy")
+            _require_same(expected[call], _answer(second.act(observations)), f"call {call} of a second copy")
         first.reset(self.context)
         for call, observations in enumerate(sequence):
-            _require_same(said[call], _said(first.act(observations)), f"call {call} after reset")
+            _require_same(expected[call], _answer(first.act(observations)), f"call {call} after reset")
         return f"{self.calls} calls, three runs, the same to the bit"
 
     def locality(self) -> str:
         sequence, others = self.observations("locality"), self.observations("elsewhere")
-        rows = _spread(len(sequence[0]), 3)
+        rows = evenly_spaced(len(sequence[0]), 3)
         for row in rows:
             site = int(sequence[0].site[row])
-            here, there = self.begin(), self.begin(self._other_draws(site))
+            original, disturbed = self.begin(), self.begin(self._other_draws(site))
             for call, (observations, other) in enumerate(zip(sequence, others, strict=True)):
-                changed = changed_elsewhere(observations, other, row=row)
-                mine, theirs = here.act(observations), there.act(changed)
-                what = f"what site {site} says in call {call} when only others' views and draws change"
-                _require_same(_said_by(mine, observations, row), _said_by(theirs, changed, row), what)
+                changed = with_other_rows(observations, other, row=row)
+                mine, theirs = original.act(observations), disturbed.act(changed)
+                subject = (
+                    f"the answer of site {site} in call {call} when only other sites' rows and draws change"
+                )
+                _require_same(
+                    _answer_of_site(mine, observations, row), _answer_of_site(theirs, changed, row), subject
+                )
         return f"{self.calls} calls for each of {len(rows)} sites, the same to the bit"
 
     def one_by_one(self) -> str:
         together, alone = self.begin(), self.begin()
         calls = min(self.calls, 10)
         for call, observations in enumerate(self.observations("one by one", calls=calls)):
-            everyone = together.act(observations)
+            decisions = together.act(observations)
             for row, observation in enumerate(observations):
-                expected = _allocations_by(everyone, int(observations.site[row]))
+                expected = _allocations_by(decisions, int(observations.site[row]))
                 if alone.act(observation).allocations != expected:
-                    raise _BrokenRuleError(
-                        f"site {int(observations.site[row])} asked alone allocates otherwise in call {call}"
+                    raise RuleViolationError(
+                        f"site {int(observations.site[row])}, observed alone, allocates otherwise"
+                        f" in call {call}"
                     )
         return f"{calls} calls, each site allocates alone as with all others"
 
@@ -171,39 +155,39 @@ class _Trial:
         saved = {name: array.copy() for name, array in used.state().items()}
         for copy in (early, late):
             copy.load_state(saved)
-            _require_same_arrays(saved, copy.state(), "the state given back")
+            require_same_arrays(saved, copy.state(), "the state given back")
         for call, observations in enumerate(sequence):
-            said = _said(used.act(observations))
+            expected = _answer(used.act(observations))
             for copy in (early, late):
                 _require_same(
-                    said, _said(copy.act(observations)), f"call {call} of a copy with the saved state"
+                    expected, _answer(copy.act(observations)), f"call {call} of a copy with the saved state"
                 )
         return f"{len(saved)} arrays, the same after a round trip"
 
     def _other_draws(self, site: int) -> Context:
         """The context with new streams for all sites but one."""
 
-        def changed(asked: int) -> np.random.Generator:
-            if asked == site:
-                return self.context.site_stream(asked)
-            return stream(self.seed + 1, f"conformance/draws/{asked}")
+        def site_stream(other: int) -> np.random.Generator:
+            if other == site:
+                return self.context.site_stream(other)
+            return stream(self.seed + 1, f"conformance/draws/{other}")
 
-        return replace(self.context, site_stream=changed)
-
-
-Said: TypeAlias = tuple[tuple[Allocation, ...], tuple[int, ...], dict[str, NDArray[Any]]]
+        return replace(self.context, site_stream=site_stream)
 
 
-def _said(decisions: Decisions) -> Said:
+_Answer: TypeAlias = tuple[tuple[Allocation, ...], tuple[int, ...], dict[str, NDArray[Any]]]
+
+
+def _answer(decisions: Decisions) -> _Answer:
     arrays = dict(decisions.info)
     if decisions.messages is not None:
-        arrays["news"] = decisions.messages
+        arrays["messages"] = decisions.messages
     return decisions.allocations, decisions.discards, arrays
 
 
-def _said_by(decisions: Decisions, observations: Observation, row: int) -> Said:
-    """What the site of one row said: its allocations, drops of its stock, its rows of all arrays."""
-    _, discards, arrays = _said(decisions)
+def _answer_of_site(decisions: Decisions, observations: Observation, row: int) -> _Answer:
+    """The answer of the site of one row: its allocations, its discards, its rows of all arrays."""
+    _, discards, arrays = _answer(decisions)
     own = set(observations.stock_id[row].tolist())
     return (
         _allocations_by(decisions, int(observations.site[row])),
@@ -213,29 +197,15 @@ def _said_by(decisions: Decisions, observations: Observation, row: int) -> Said:
 
 
 def _allocations_by(decisions: Decisions, site: int) -> tuple[Allocation, ...]:
-    return tuple(made for made in decisions.allocations if made.source == site)
+    return tuple(item for item in decisions.allocations if item.source == site)
 
 
-def _require_same(first: Said, second: Said, what: str) -> None:
+def _require_same(first: _Answer, second: _Answer, subject: str) -> None:
     if first[0] != second[0]:
-        raise _BrokenRuleError(f"{what} differs: {_difference(first[0], second[0])}")
+        raise RuleViolationError(f"{subject} differs: {_difference(first[0], second[0])}")
     if first[1] != second[1]:
-        raise _BrokenRuleError(f"{what} differs: drops {first[1]} and {second[1]}")
-    _require_same_arrays(first[2], second[2], what)
-
-
-def _require_same_arrays(
-    first: Mapping[str, NDArray[Any]], second: Mapping[str, NDArray[Any]], what: str
-) -> None:
-    if first.keys() != second.keys():
-        raise _BrokenRuleError(f"{what} differs: arrays {sorted(first)} and {sorted(second)}")
-    for name, array in first.items():
-        if array.dtype != second[name].dtype or not _equal(array, second[name]):
-            raise _BrokenRuleError(f"{what} differs in array {name!r}")
-
-
-def _equal(first: NDArray[Any], second: NDArray[Any]) -> bool:
-    return first.shape == second.shape and first.tobytes() == second.tobytes()
+        raise RuleViolationError(f"{subject} differs: discards {first[1]} and {second[1]}")
+    require_same_arrays(first[2], second[2], subject)
 
 
 def _difference(first: Sequence[Allocation], second: Sequence[Allocation]) -> str:
@@ -246,8 +216,3 @@ def _difference(first: Sequence[Allocation], second: Sequence[Allocation]) -> st
         yield f"{len(first)} and {len(second)} allocations"
 
     return next(unlike())
-
-
-def _spread(count: int, wanted: int) -> list[int]:
-    """`wanted` rows spread over `count`, first and last among them."""
-    return sorted(set(np.linspace(0, count - 1, min(wanted, count)).astype(int).tolist()))

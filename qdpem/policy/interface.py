@@ -1,8 +1,21 @@
-"""The seams `Policy` and `Forecaster`: what may be asked of them, and what they may know.
+"""The interfaces `Policy` and `Forecaster`, and the data that pass through them.
 
-The VIEW sets what a policy knows, not trust: a local site sees itself and its neighbours' news as old
-as the link's delay; the controller sees its own book and every node's report as old as its delay.
-Letters: S sites asked now, W nodes a site knows of, R waiting requests, K stock, P peers, H steps ahead.
+A site is a decision maker: a node with local control, the controller with central control. In the words of
+reinforcement learning, `Policy.act` maps an `Observation`, a batch with one row per site, to `Decisions`, the
+actions of these sites. The observation itself limits what a policy knows: a local site sees its own state and
+its neighbours' reports, as old as the delay of the link; the controller sees its own orders and the report of
+every node, as old as the delay to it.
+
+Letters in shapes:
+
+- S: sites of the observation, those that must decide now.
+- W: nodes that a site has reports of.
+- R: waiting requests of a site.
+- K: stocked pairs of a site.
+- P: top pairs of a site, the node pairs that most of its requests so far asked for.
+- A: unavailable nodes, or links, that a site has heard of.
+- H: forecast steps ahead.
+- N: nodes of the network. T: steps of a series of counts.
 """
 
 from __future__ import annotations
@@ -32,33 +45,39 @@ CONTROLLER = -1
 
 FREE_MEMORIES, TOKENS, EMISSION_BACKLOG, TOKEN_BACKLOG, ORDERED_PAIRS, ORDERED_SWAPS = range(6)
 STATUS_WIDTH = 6
-"""Columns of `Observation.status`; a policy's own news follows them."""
+"""Columns of `Observation.status` before those of the policy's own messages."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Observation:
-    """What the sites asked now may know, one row each. Padding is -1 in ids and nodes, NaN in floats.
+    """The knowledge of the sites that must decide now, one row each.
 
-    - `site` [S] node or CONTROLLER; `reason` [S] index into `events.tables.DecisionReason`.
-    - `known` [S, W] nodes this site has news of (itself first if local); `status` [S, W, 6 + news] what
-      they said, newest heard; `status_age_s` [S, W]. ORDERED_PAIRS and ORDERED_SWAPS are the site's own
-      book: pairs and swaps it ordered at that node and has not yet heard the end of. FREE_MEMORIES counts the
-      qubits of all links of a node. TOKENS are those in the bucket; of a server 1 while it is free, else the
-      share of its present swap that is done.
-    - `forecast` [S, W, H] expected requests per step at `known` nodes, NaN where it has no forecast.
-    - `request_*` [S, R] waiting requests, oldest first. A standing one (above 0, an index into
-      `scenario.schema.Persistence`) asks for `pairs` at a time until its deadline; an allocation for it works
-      until it expires.
-    - `stock_*` [S, K] pairs it owns (the controller: all it ordered) that are not locked: opaque id,
-      owner, partner, age; `stock_fidelity` believed now; `stock_ready` 0 while still being made (NaN age).
-    - `peer_*` [S, P] the pairs most asked for here so far, most first: source, destination, mean rate.
-    - `unavailable_node`, `unavailable_link` [S, A] nodes and links that it has heard are away; A may be 0. See `unavailable`.
+    Padding is -1 in ids and nodes, NaN in floats. All ages and times are in simulated seconds.
+
+    - `site` [S]: the node, or CONTROLLER. `reason` [S]: index into `events.words.DecisionReason`.
+    - `observed_node` [S, W]: the nodes that the site has reports of; with local control itself first.
+    - `status` [S, W, 6 + message_width]: the latest report of each of these nodes, `status_age_s` [S, W] old.
+      FREE_MEMORIES counts the qubits of all links of a node. TOKENS are the tokens in a bucket; a server has
+      1 while it is free, else the completed fraction of its present swap. EMISSION_BACKLOG and TOKEN_BACKLOG
+      count what waits for the node's source and for its tokens. ORDERED_PAIRS and ORDERED_SWAPS are the
+      site's own count: pairs and swaps that it has ordered at that node and not yet heard the end of. The
+      columns after them are the node's latest message.
+    - `forecast` [S, W, H]: expected requests per step at the observed nodes, NaN without a forecast.
+    - `request_*` [S, R]: waiting requests, oldest first. `request_persistence` is an index into
+      `scenario.words.Persistence`. A persistent request (above 0) asks for `pairs` at a time until its
+      deadline, and an allocation for it works until it expires.
+    - `stock_*` [S, K]: unlocked pairs that the site owns, or that the controller has ordered: opaque id,
+      owner, partner, age, `stock_fidelity` believed now. `stock_ready` is 0 while a pair is still in
+      generation; its age is then NaN.
+    - `top_pair_*` [S, P]: the site's top pairs, most frequent first: source, destination, mean rate.
+    - `unavailable_node`, `unavailable_link` [S, A]: nodes and links that the site has heard are unavailable;
+      A may be 0. See `unavailable`.
     """
 
     time_s: float
     site: Ints
     reason: Ints
-    known: Ints
+    observed_node: Ints
     status: Floats
     status_age_s: Floats
     forecast: Floats
@@ -110,7 +129,7 @@ class Observation:
         )
         return [
             PendingRequest(
-                id=id,
+                id=request,
                 source=source,
                 destination=destination,
                 target_fidelity=target_fidelity,
@@ -121,27 +140,31 @@ class Observation:
                 persistent=persistence > 0,
             )
             for (
-                id, source, destination, target_fidelity, pairs, deadline_s, application, attempts, persistence
+                request, source, destination, target_fidelity, pairs, deadline_s, application, attempts,
+                persistence,
             ) in zip(*columns, strict=True)
-            if id >= 0
+            if request >= 0
         ]  # fmt: skip
 
     def unavailable(self, row: int = 0) -> Unavailable:
-        """What the site in `row` has heard is away: `context.routes.paths(s, d, observation.unavailable())` go round it."""
+        """The nodes and links that the site in `row` has heard are unavailable.
+
+        `context.routes.paths(source, destination, observation.unavailable())` avoid them.
+        """
         if not (self.unavailable_node.shape[1] or self.unavailable_link.shape[1]):
             return ALL_AVAILABLE
         nodes, links = self.unavailable_node[row].tolist(), self.unavailable_link[row].tolist()
         return Unavailable(frozenset(nodes) - {-1}, frozenset(links) - {-1})
 
     def __getitem__(self, row: int) -> Observation:
-        """The view of the one site in `row`, as `Observation` of length 1."""
+        """The observation of the site in `row`, as an `Observation` of length 1."""
         if not -len(self) <= row < len(self):
-            raise IndexError(f"row {row} of views of {len(self)} sites")
-        one = slice(row, row + 1 or None)
-        # Without the frozen dataclass' __init__: this is called for every site that is asked.
+            raise IndexError(f"row {row} of an observation of {len(self)} sites")
+        only_row = slice(row, row + 1 or None)
+        # The __init__ of a frozen dataclass is slow, and this runs for every site at every decision.
         observation = object.__new__(Observation)
         observation.__dict__.update(
-            {name: array[one] for name, array in self.__dict__.items() if name != "time_s"}
+            {name: array[only_row] for name, array in self.__dict__.items() if name != "time_s"}
         )
         observation.__dict__["time_s"] = self.time_s
         return observation
@@ -152,10 +175,13 @@ class Observation:
 
 @dataclass(frozen=True, kw_only=True)
 class Decisions:
-    """What a policy answers: allocations; ids of stocked pairs to drop; news; and notes for the record.
+    """The answer of a policy to an observation of S sites.
 
-    `messages` float64 [S, policy.message_width] reaches neighbours (or the controller) with the delay.
-    `info`, name -> array with first axis S, is never read by the simulation and goes to the recorder.
+    - `allocations`: the work to begin.
+    - `discards`: ids of stocked pairs to discard.
+    - `messages`: float64 [S, policy.message_width]; they reach the neighbours, or the controller, after the
+      delay.
+    - `info`: arrays with first axis S, by name. The recorder stores them; the simulation never reads them.
     """
 
     allocations: tuple[Allocation, ...] = ()
@@ -166,7 +192,7 @@ class Decisions:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Context:
-    """What every policy is given at the start of a run: the map, estimates, rights, a stream per site."""
+    """The input of `Policy.reset`: network, paths, estimates, settings of the arm, and a stream per site."""
 
     network: Network
     routes: Routes
@@ -179,44 +205,45 @@ class Context:
 
     @property
     def sites(self) -> tuple[int, ...]:
-        """Who will be asked: every node, or the controller alone."""
+        """The decision makers: every node with local control, else the controller only."""
         return tuple(range(self.network.node_count)) if self.control == "local" else (CONTROLLER,)
 
 
 class Policy(Protocol):
-    """An allocator. Built as `Factory(Factory.Parameters(...))`, `Parameters` a frozen dataclass.
+    """An allocation policy, built as `Factory(Factory.Parameters(...))`; `Parameters` is a frozen dataclass.
 
-    A local policy MUST decide for each site from that site's row, its own memory of earlier rows and its
-    own stream alone: `conformance` changes all the rest and requires the same decisions.
+    With local control, the decisions of a site MUST depend only on the site's own row, its memory of its
+    earlier rows, and its own stream. `conformance` changes everything else and requires the same decisions.
     """
 
     Parameters: ClassVar[type]
     name: str
     control: Control
     pregeneration: Pregeneration
-    """The rights it takes unless the arm says otherwise."""
+    """The pregeneration of an arm that sets none."""
     forecaster: str
-    """The forecaster it takes unless the arm says otherwise."""
+    """The forecaster of an arm that sets none."""
     acts_every_epoch: bool
-    """Whether it wants to be asked at every epoch; serve-only rules need not."""
+    """Whether `act` is called at every epoch too; policies without pregeneration need not be."""
     message_width: int
+    """Numbers in a site's message; 0 for none."""
 
     def reset(self, context: Context) -> None:
         """Begin a run; forget the last one."""
 
     def act(self, observations: Observation) -> Decisions:
-        """Answer for all sites of `observations.site`."""
+        """Decide for all sites of `observations.site`."""
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Everything learned or remembered, as arrays; where its streams stand too (`qdpem.rng.position`)."""
+        """All that the policy has learned or remembers, and its stream positions (`qdpem.rng.position`)."""
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take up a saved state, and go on as the policy that it was saved from."""
+        """Restore a saved state, and continue as the policy it was saved from."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ForecastContext:
-    """What a forecaster is given: the clock, and for an oracle alone (`oracle = True`) the truth."""
+    """The input of `Forecaster.reset`: the clock of the counts and, only for an oracle, the truth."""
 
     node_count: int
     step_s: float
@@ -226,7 +253,12 @@ class ForecastContext:
 
 
 class Forecaster(Protocol):
-    """Expected requests per step at every node, each node from its OWN counts alone."""
+    """Expected requests per step at every node, each node's from its OWN counts only.
+
+    `oracle = True` asks for the truth in `ForecastContext`. A forecaster that reads other nodes' counts on
+    purpose, as a control of an experiment, declares `placebo = True`. `qdpem check forecaster` checks the
+    laws.
+    """
 
     Parameters: ClassVar[type]
     name: str
@@ -236,19 +268,19 @@ class Forecaster(Protocol):
         """Begin a run."""
 
     def fit(self, history: NDArray[np.int64]) -> None:
-        """Learn from counts before t = 0, int64 [T, N], the last row ending at t = 0."""
+        """Learn from the counts before t = 0, int64 [T, N]; the last row ends at t = 0 and T may be 0."""
 
     def update(self, counts: NDArray[np.int64]) -> None:
-        """Take in the counts [N] of the step that just ended."""
+        """Receive the counts [N] of the step that just ended."""
 
     def forecast(self) -> Floats:
-        """Expected counts of the next steps, float64 [N, H]; NaN throughout means no forecast."""
+        """Expected counts of the next steps, float64 [N, H], 0 or more; NaN throughout means no forecast."""
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Everything learned, as arrays."""
+        """All that the forecaster has learned or remembers, as arrays."""
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take up a saved state."""
+        """Restore a saved state, after `reset`, and continue as the forecaster it was saved from."""
 
 
 def per_site(
@@ -256,6 +288,12 @@ def per_site(
     observations: Observation,
     context: Context,
 ) -> Decisions:
-    """Lift a rule for one site (`Observation` of length 1) to all sites asked."""
-    allocations = tuple(made for observation in observations for made in rule(observation, context))
+    """Apply a rule for one site to every site of an observation.
+
+    `rule` gets an `Observation` of length 1 and the context, and returns the site's allocations. A policy
+    that is built this way is local by construction, as long as the rule remembers nothing across sites.
+    """
+    allocations = tuple(
+        allocation for observation in observations for allocation in rule(observation, context)
+    )
     return Decisions(allocations=allocations)

@@ -1,4 +1,4 @@
-"""A small real network and made-up views of it, to put policies through without a simulation."""
+"""Synthetic observations of a small network, to check policies without a simulation."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def small_context(
     physics: PhysicsModel | None = None,
     seed: int = 0,
 ) -> Context:
-    """The context of a run on `small_network`; physics is the model registered as "pauli" unless given."""
+    """The context of a run on `small_network`. Unless given, physics is the model registered as "pauli"."""
     model: PhysicsModel = physics if physics is not None else registry.load("physics", "pauli")()
     network = small_network(model)
     return Context(
@@ -88,32 +88,46 @@ def synthetic_observation(
     time_s: float = 10.0,
     waiting: int = 3,
     stock: int = 4,
-    peers: int = 4,
+    top_pairs: int = 4,
     message_width: int = 0,
     unavailable: int = 0,
 ) -> Observation:
-    """Made-up views of `sites` (all unless given) that keep every promise of `Observation`.
+    """A random observation of `sites` that satisfies the contract of `Observation`.
 
-    A site sees what the rules let it see: a node its own requests and stock and its neighbours' status,
-    the controller all. Each row has `waiting` requests, `peers` peers and, if rights allow stock, `stock`
-    pairs, some not ready, and has heard that up to `unavailable` nodes and as many links are away. With local
-    control row i depends on the draws spent before it and on its site.
+    A node sees its own requests and stock and its neighbours' status, the controller everything. With local
+    control, row i depends on its site and on the draws spent before it.
+
+    Args:
+        context: the network and the arm's settings.
+        draws: the source of all random numbers.
+        sites: the sites to observe; all unless given.
+        time_s: the present time.
+        waiting: requests per row.
+        stock: stocked pairs per row if pregeneration allows stock, some of them not ready.
+        top_pairs: maximum number of top pairs per row.
+        message_width: numbers in a message.
+        unavailable: maximum number of unavailable nodes, and of unavailable links, per row.
     """
-    asked = tuple(context.sites if sites is None else sites)
+    observed = tuple(context.sites if sites is None else sites)
     width = 1 + max(len(around) for around in context.network.neighbours)
     width = context.network.node_count if context.control == "central" else width
-    maker = _RowMaker(context, draws, time_s=time_s, width=width, message_width=message_width)
+    builder = _RowBuilder(context, draws, time_s=time_s, width=width, message_width=message_width)
     rows = [
-        maker.row(
-            site, waiting=waiting, stock=stock, peers=peers, unavailable=unavailable, first_id=_IDS * row
+        builder.row(
+            site,
+            waiting=waiting,
+            stock=stock,
+            top_pairs=top_pairs,
+            unavailable=unavailable,
+            first_id=_IDS * row,
         )
-        for row, site in enumerate(asked)
+        for row, site in enumerate(observed)
     ]
     columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     return Observation(time_s=time_s, **columns)
 
 
-class _RowMaker:
+class _RowBuilder:
     def __init__(
         self, context: Context, draws: np.random.Generator, *, time_s: float, width: int, message_width: int
     ) -> None:
@@ -122,39 +136,39 @@ class _RowMaker:
         self._id_draws = draws.spawn(1)[0]
         self._time_s = time_s
         self._width = width
-        self._news_width = message_width
+        self._message_width = message_width
 
     def row(
-        self, site: int, *, waiting: int, stock: int, peers: int, unavailable: int, first_id: int
+        self, site: int, *, waiting: int, stock: int, top_pairs: int, unavailable: int, first_id: int
     ) -> dict[str, NDArray[Any]]:
         """One row of every column of `Observation`."""
         reason = self._draws.integers(len(DecisionReason))
-        # Ids are no knowledge: they differ from draw to draw, and so must not matter.
+        # Ids carry no knowledge: they have a stream of their own, so that a policy that reads them is caught.
         first_id += int(self._id_draws.integers(_IDS // 2))
         row: dict[str, NDArray[Any]] = {"site": np.array(site), "reason": np.array(reason)}
         return (
             row
-            | self._messages(site)
+            | self._status(site)
             | self._requests(site, waiting, first_id)
-            | self._shelf(site, stock, first_id)
-            | self._peers(site, peers)
+            | self._stock(site, stock, first_id)
+            | self._top_pairs(site, top_pairs)
             | self._unavailable(site, unavailable)
         )
 
-    def _messages(self, site: int) -> dict[str, NDArray[Any]]:
+    def _status(self, site: int) -> dict[str, NDArray[Any]]:
         network, draws, width = self._context.network, self._draws, self._width
         nodes = list(range(network.node_count))
         if site != CONTROLLER:
             nodes = [site, *(node for node, _ in network.neighbours[site])]
         count = len(nodes)
-        known = np.full(width, -1)
-        known[:count] = nodes
-        status = np.full((width, STATUS_WIDTH + self._news_width), np.nan)
+        observed_node = np.full(width, -1)
+        observed_node[:count] = nodes
+        status = np.full((width, STATUS_WIDTH + self._message_width), np.nan)
         status[:count, 0] = draws.integers(0, 17, count)
         idle = draws.random((count, 1)) < _IDLE_FRACTION
         status[:count, 1] = np.where(idle[:, 0], 1.0, draws.random(count)) * network.repeater_burst
         status[:count, 2:6] = np.where(idle, 0, draws.poisson(1.0, (count, 4)))
-        status[:count, 6:] = draws.normal(size=(count, self._news_width))
+        status[:count, 6:] = draws.normal(size=(count, self._message_width))
         age_s, forecast = (
             np.full(width, np.nan),
             np.full((width, self._context.forecasting.horizon_steps), np.nan),
@@ -163,7 +177,7 @@ class _RowMaker:
         forecast[:count] = draws.random((count, forecast.shape[1]))
         if site != CONTROLLER:
             age_s[0] = 0.0
-        return {"known": known, "status": status, "status_age_s": age_s, "forecast": forecast}
+        return {"observed_node": observed_node, "status": status, "status_age_s": age_s, "forecast": forecast}
 
     def _ends(self, site: int, count: int, *, neighbours_only: bool = False) -> tuple[list[int], list[int]]:
         network, draws = self._context.network, self._draws
@@ -192,7 +206,7 @@ class _RowMaker:
             "request_persistence": draws.integers(len(Persistence), size=count),
         }
 
-    def _shelf(self, site: int, count: int, first_id: int) -> dict[str, NDArray[Any]]:
+    def _stock(self, site: int, count: int, first_id: int) -> dict[str, NDArray[Any]]:
         pregeneration, draws = self._context.pregeneration, self._draws
         count = 0 if pregeneration == "none" else count
         owners, partners = self._ends(site, count, neighbours_only=pregeneration == "link")
@@ -206,14 +220,14 @@ class _RowMaker:
             "stock_ready": ready.astype(np.int64),
         }
 
-    def _peers(self, site: int, count: int) -> dict[str, NDArray[Any]]:
+    def _top_pairs(self, site: int, count: int) -> dict[str, NDArray[Any]]:
         sources, destinations = self._ends(site, count)
         ends = list(dict.fromkeys(zip(sources, destinations, strict=True)))
-        found = np.full((2, count), -1)
-        found[:, : len(ends)] = np.array(ends, dtype=np.int64).reshape(-1, 2).T
+        pairs = np.full((2, count), -1)
+        pairs[:, : len(ends)] = np.array(ends, dtype=np.int64).reshape(-1, 2).T
         rate_hz = np.full(count, np.nan)
         rate_hz[: len(ends)] = np.sort(self._draws.random(len(ends)))[::-1]
-        return {"top_pair_source": found[0], "top_pair_destination": found[1], "top_pair_rate_hz": rate_hz}
+        return {"top_pair_source": pairs[0], "top_pair_destination": pairs[1], "top_pair_rate_hz": rate_hz}
 
     def _unavailable(self, site: int, count: int) -> dict[str, NDArray[Any]]:
         """Up to `count` nodes other than the site itself, and up to as many links."""

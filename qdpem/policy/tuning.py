@@ -1,16 +1,16 @@
-"""What of a policy's parameters may be tuned, said where the parameter is: `tune` reads it, nobody else.
+"""The search space of a policy's parameters, declared with each parameter. Only `tune` reads it.
 
 >>> from dataclasses import dataclass
 >>> @dataclass(frozen=True, kw_only=True)
 ... class Parameters:
-...     hope: float = tunable(0.8, low=0.4, high=1.2)
-...     base: int = tunable(1, low=0, high=4, pregeneration="end-to-end")
+...     max_unloaded_delay: float = tunable(0.8, low=0.4, high=1.2)
+...     base_stock_level: int = tunable(1, low=0, high=4, pregeneration="end-to-end")
 ...     rule: str = tunable("first", choices=("first", "nearest"))
-...     margin: float = 0.01
->>> search_space(Parameters, pregeneration="virtual-link", control="local")["hope"]
+...     fidelity_margin: float = 0.01
+>>> search_space(Parameters, pregeneration="virtual-link", control="local")["max_unloaded_delay"]
 Range(low=0.4, high=1.2, log=False)
 >>> sorted(search_space(Parameters, pregeneration="link", control="local"))
-['hope', 'rule']
+['max_unloaded_delay', 'rule']
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _KEY = "tune"
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included; whole ones if both are; evenly on a log scale if `log`."""
+    """Numbers from `low` to `high`, both included; integers if both are; on a logarithmic scale if `log`."""
 
     low: float
     high: float
@@ -43,13 +43,13 @@ class Range:
 
     @property
     def whole(self) -> bool:
-        """Whether only whole numbers are meant."""
+        """Whether the range holds integers only."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
-    def place(self, value: float) -> float:
-        """Where `value` lies: 0 at `low`, 1 at `high`, by its logarithm if `log`.
+    def position(self, value: float) -> float:
+        """The position of `value` in the range: 0 at `low`, 1 at `high`, by its logarithm if `log`.
 
-        >>> Range(0.1, 10.0, log=True).place(1.0)
+        >>> Range(0.1, 10.0, log=True).position(1.0)
         0.5
         """
         if self.log:
@@ -73,9 +73,9 @@ Space: TypeAlias = Range | Choices
 
 @dataclass(frozen=True)
 class Declaration:
-    """Where to look for a parameter's value, and for which arms it matters.
+    """The search space of a parameter, and the arms for which the parameter matters.
 
-    Those of at least these `pregeneration`, and of this `control` alone if one is said.
+    They are the arms with at least this `pregeneration` and, unless `control` is None, with this control.
     """
 
     space: Space
@@ -83,7 +83,7 @@ class Declaration:
     control: Control | None
 
     def matters(self, *, pregeneration: Pregeneration, control: Control) -> bool:
-        """Whether an arm of these rights and this control can be changed by it."""
+        """Whether the parameter can change an arm of this pregeneration and control."""
         enough = pregeneration.at_least(self.pregeneration)
         return enough and self.control in (None, control)
 
@@ -98,11 +98,19 @@ def tunable(
     pregeneration: str = Pregeneration.NONE,
     control: str | None = None,
 ) -> Any:
-    """A dataclass field with a default, and the space in which `tune` may look for a better one.
+    """A dataclass field with a default and the space in which `tune` searches for a better value.
 
-    Either `low` and `high`, or `choices`. It matters only for arms of at least these `pregeneration` and, where one
-    is said, of this `control`: no budget is spent on it for others. Raises ValueError when the default lies
-    outside, or for both.
+    Give either `low` and `high`, or `choices`. `tune` spends no budget on the parameter for arms it cannot
+    change. Raises ValueError when both are given, or when the default lies outside.
+
+    Args:
+        default: the value of the field unless set.
+        low: lower end of the range, included.
+        high: upper end of the range, included.
+        log: whether to search on a logarithmic scale.
+        choices: the values to choose from.
+        pregeneration: the lowest pregeneration for which the parameter matters.
+        control: the only control for which it matters; None for both.
     """
     if (choices is None) == (low is None or high is None):
         raise ValueError(f"a tunable parameter of default {default!r} needs low and high, or choices")
@@ -122,10 +130,10 @@ def tunable(
 
 
 def search_space(parameters: type, *, pregeneration: str, control: str) -> dict[str, Space]:
-    """The tunable parameters of a policy's `Parameters` that matter to such an arm, and where to look."""
-    found = {item.name: item.metadata[_KEY] for item in fields(parameters) if _KEY in item.metadata}
+    """The space of each tunable field of `parameters` that matters to an arm of these two settings."""
+    declarations = {item.name: item.metadata[_KEY] for item in fields(parameters) if _KEY in item.metadata}
     return {
-        name: one.space
-        for name, one in found.items()
-        if one.matters(pregeneration=Pregeneration(pregeneration), control=Control(control))
+        name: declaration.space
+        for name, declaration in declarations.items()
+        if declaration.matters(pregeneration=Pregeneration(pregeneration), control=Control(control))
     }

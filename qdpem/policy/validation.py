@@ -1,4 +1,4 @@
-"""The one check of what a policy said: each rule a sentence, raised with the policy, time and value."""
+"""The check of a policy's decisions. A broken rule is raised as a sentence with policy, time and value."""
 
 from __future__ import annotations
 
@@ -18,69 +18,76 @@ _PURPOSES = tuple(Purpose)
 
 
 def validate(decisions: Decisions, observations: Observation, context: Context, *, policy_name: str) -> None:
-    """Raise PolicyError unless every allocation, drop, news row and vector is allowed by the rules.
+    """Raise PolicyError unless the rules allow every allocation, discard, message and info array.
 
-    Costs a few microseconds an allocation and nothing when there is none. `observations` are those the policy
-    saw: a request is waiting, and a pair is in stock, if the row of the site that decided says so.
+    The check takes a few microseconds per allocation. `observations` are those that the policy saw: a request
+    waits, and a pair is in stock, if it is in the row of the site that decided.
     """
-    check = _Check(policy_name=policy_name, observations=observations, context=context)
+    check = _Validator(policy_name=policy_name, observations=observations, context=context)
     check.shapes(decisions)
     if decisions.discards:
         check.discards(decisions.discards)
     if not decisions.allocations:
         return
-    asked: Counter[int] = Counter()
+    requested_pairs: Counter[int] = Counter()
     rows = {site: row for row, site in enumerate(observations.site.tolist())}
     for allocation in decisions.allocations:
         row = check.deciding_row(allocation, rows)
         check.path(allocation, row)
         check.common(allocation)
         if allocation.purpose == Purpose.SERVE:
-            asked[allocation.request] += allocation.pairs
-            check.serve(allocation, row, asked[allocation.request])
+            requested_pairs[allocation.request] += allocation.pairs
+            check.serve(allocation, row, requested_pairs[allocation.request])
         else:
             check.stock(allocation)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _Check:
+class _Validator:
     policy_name: str
     observations: Observation
     context: Context
 
-    def fail(self, rule: str, said: object) -> NoReturn:
-        """Raise with what was said and what would be right."""
+    def fail(self, rule: str, value: object) -> NoReturn:
+        """Raise with the value and the rule that it breaks."""
         where = f"policy {self.policy_name!r} at {self.observations.time_s:.6g} s"
-        raise PolicyError(f"{where} said {said}; {rule}")
+        raise PolicyError(f"{where} decided {value}; {rule}")
 
     def shapes(self, decisions: Decisions) -> None:
         sites = len(self.observations)
         messages = decisions.messages
         if messages is not None and (messages.ndim != 2 or len(messages) != sites):
-            self.fail(f"news must be [S, message_width] with S = {sites}", f"news of shape {messages.shape}")
+            self.fail(
+                f"messages must be [S, message_width] with S = {sites}", f"messages of shape {messages.shape}"
+            )
         for name, values in decisions.info.items():
             if values.ndim == 0 or len(values) != sites:
                 self.fail(
-                    f"the first axis of a vector must be S = {sites}", f"{name!r} of shape {values.shape}"
+                    f"the first axis of an info array must be S = {sites}",
+                    f"info {name!r} of shape {values.shape}",
                 )
 
     def discards(self, ids: tuple[int, ...]) -> None:
-        seen = set(self.observations.stock_id.ravel().tolist())
+        visible = set(self.observations.stock_id.ravel().tolist())
         for pair in ids:
-            if pair < 0 or pair not in seen:
-                self.fail("a drop must name a pair in the stock of a site asked now", f"drop of pair {pair}")
+            if pair < 0 or pair not in visible:
+                self.fail(
+                    "a discard must name a pair in the stock of an observed site",
+                    f"the discard of pair {pair}",
+                )
 
     def deciding_row(self, allocation: Allocation, rows: dict[int, int]) -> int:
         site = allocation.source if self.context.control == "local" else CONTROLLER
         if site not in rows:
-            rule = "the source of a local allocation must be a site asked now"
+            rule = "the source of a local allocation must be a site of the observation"
             self.fail(
-                rule if site >= 0 else "only the controller decides, and it must be asked now", allocation
+                rule if site >= 0 else "only the controller decides, and only in an observation of its own",
+                allocation,
             )
         return rows[site]
 
     def path(self, allocation: Allocation, row: int) -> None:
-        """Simple, from source to destination, over links or owned stock, through working repeaters."""
+        """A path is simple, from source to destination, over links or owned stock, through repeaters."""
         path, network = allocation.path, self.context.network
         if len(path) < 2 or path[0] != allocation.source or path[-1] != allocation.destination:
             self.fail("a path must begin at the source and end at the destination", allocation)
@@ -90,19 +97,21 @@ class _Check:
             self.fail("a path must visit no node twice", f"path {path}")
         for node in path[1:-1]:
             if network.repeater_rate_hz[node] <= 0.0:
-                self.fail("inner nodes must have a repeater that works", f"path {path} through node {node}")
+                self.fail("inner nodes must have a working repeater", f"path {path} through node {node}")
         for first, second in itertools.pairwise(path):
             if (first, second) not in network.link_between:
                 self.over_stock(allocation, (first, second), row)
 
     def over_stock(self, allocation: Allocation, step: tuple[int, int], row: int) -> None:
-        """A step that is no link must be a remote pair the first of the two owns, as far as rights go."""
+        """A step over no link is a stocked pair that its first node owns, if pregeneration allows it."""
         pregeneration = self.context.pregeneration
         if pregeneration not in ("end-to-end", "virtual-link"):
-            self.fail(f"with rights {pregeneration!r} each step must be a link", f"path {allocation.path}")
+            self.fail(
+                f"with pregeneration {pregeneration!r} each step must be a link", f"path {allocation.path}"
+            )
         if len(allocation.path) > 2 and pregeneration != "virtual-link":
             self.fail(
-                f"with rights {pregeneration!r} stock serves only a whole path (s, d)",
+                f"with pregeneration {pregeneration!r} stock serves only a whole path (s, d)",
                 f"path {allocation.path}",
             )
         owned = (self.observations.stock_owner[row] == step[0]) & (
@@ -129,22 +138,22 @@ class _Check:
             )
 
     def plan(self, allocation: Allocation) -> None:
-        """One that runs can carry out: a `Plan` may say more."""
+        """The simulation can carry out fewer plans than `Plan` can describe."""
         plan = allocation.plan
         if plan.end_rounds and not all(
             step in self.context.network.link_between for step in itertools.pairwise(allocation.path)
         ):
-            self.fail("pairs distilled end to end are made over links alone", allocation)
+            self.fail("pairs distilled end to end are made over links only", allocation)
         self.rounds(allocation)
         if plan.end_rounds > MAX_END_ROUNDS:
             self.fail(f"end_rounds is 0 to {MAX_END_ROUNDS}", plan)
 
     def rounds(self, allocation: Allocation) -> None:
-        """Those on links, one number for each if they differ; a stocked pair is not distilled again."""
+        """Rounds are on links, one number for each if they differ. A stocked pair is not distilled again."""
         each, steps = allocation.plan.rounds_per_link, list(itertools.pairwise(allocation.path))
         if not allocation.plan.fits(len(steps)):
             self.fail(
-                f"rounds_per_link has one number for each of {len(steps)} steps, or is one for all", each
+                f"rounds_per_link has one number for each of {len(steps)} steps, or one number for all", each
             )
         if max((each,) if isinstance(each, int) else each) > MAX_ROUNDS:
             self.fail(f"rounds_per_link is 0 to {MAX_ROUNDS}", allocation.plan)
@@ -154,13 +163,13 @@ class _Check:
             if rounds and step not in self.context.network.link_between:
                 self.fail(f"the step {step} is a stocked pair, which takes no rounds", each)
 
-    def serve(self, allocation: Allocation, row: int, asked: int) -> None:
-        """For a waiting request, between its ends, no later, no worse and no more than it asks."""
+    def serve(self, allocation: Allocation, row: int, total_pairs: int) -> None:
+        """A serve is for a waiting request, between its ends, and no later, worse or larger than it."""
         observations = self.observations
-        found = (observations.request_id[row] == allocation.request).nonzero()[0]
-        if allocation.request < 0 or not len(found):
+        columns = (observations.request_id[row] == allocation.request).nonzero()[0]
+        if allocation.request < 0 or not len(columns):
             self.fail("serve must name a request that waits at its site", f"request {allocation.request}")
-        column = int(found[0])
+        column = int(columns[0])
         ends = (
             int(observations.request_source[row, column]),
             int(observations.request_destination[row, column]),
@@ -182,13 +191,15 @@ class _Check:
         if observations.request_persistence[row, column] > 0 and any(
             step not in self.context.network.link_between for step in itertools.pairwise(allocation.path)
         ):
-            self.fail("a standing request is served over links alone", f"path {allocation.path}")
+            self.fail("a persistent request is served over links only", f"path {allocation.path}")
         pairs = int(observations.request_pairs[row, column])
-        if asked > pairs:
-            self.fail(f"request {allocation.request} asks for {pairs} pairs", f"allocations of {asked} pairs")
+        if total_pairs > pairs:
+            self.fail(
+                f"request {allocation.request} asks for {pairs} pairs", f"allocations of {total_pairs} pairs"
+            )
 
     def stock(self, allocation: Allocation) -> None:
-        """Stock is for no request, and only as far as rights go."""
+        """Stock is for no request, and limited by the pregeneration of the arm."""
         if allocation.request != -1:
             self.fail("stock is for no request: its request must be -1", f"request {allocation.request}")
         pregeneration = self.context.pregeneration
@@ -196,6 +207,6 @@ class _Check:
             self.fail("pregeneration 'none' allows no stock", f"stock over path {allocation.path}")
         link = (allocation.source, allocation.destination) in self.context.network.link_between
         if len(allocation.path) > 2 and pregeneration == "link":
-            self.fail("rights 'elementary' allow stock with neighbours alone", f"path {allocation.path}")
+            self.fail("pregeneration 'link' allows stock with neighbours only", f"path {allocation.path}")
         if len(allocation.path) == 2 and not link:
             self.fail("stock is made over links, not out of one stocked pair", f"path {allocation.path}")

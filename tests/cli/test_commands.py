@@ -202,6 +202,26 @@ def test_check_judges_physics_policies_and_scenarios(ask, row_file) -> None:
     assert "is sound" in ask("check", "scenario", row_file).stdout
 
 
+def test_check_judges_and_scores_a_forecaster(ask, row_file) -> None:
+    answer = ask("check", "forecaster", "ewma")
+    assert answer.exit_code == 0, answer.stdout
+    for word in ("own counts", "no future", "pinball_90", "clairvoyant", "193 origins"):
+        assert word in answer.stdout
+    on_file = ask("check", "forecaster", "constant", row_file, "--set", "forecasting.horizon_steps=2")
+    assert "2 steps of" in on_file.stdout
+    assert ask("check", "forecaster", "ewma", "--set", "forecasting.horizon_steps=2").exit_code == 2
+    assert ask("check", "policy", "local-minhop", row_file).exit_code == 2
+
+
+def test_check_exits_1_when_a_forecaster_breaks_a_law(ask, monkeypatch) -> None:
+    from qdpem.forecasting.simple import ConstantForecast
+
+    monkeypatch.setattr(ConstantForecast, "load_state", lambda self, state: None)
+    answer = ask("check", "forecaster", "constant")
+    assert answer.exit_code == 1
+    assert "BROKEN" in answer.stdout
+
+
 @pytest.mark.parametrize("command", [("check", "scenario"), ("study",)])
 def test_parameters_that_arms_do_not_have_are_told_all_at_once(ask, row_file, command) -> None:
     arms = (

@@ -70,6 +70,7 @@ def test_five_mistakes_get_five_lines(ask, tmp_path) -> None:
         (("export", "row.toml"), "is not an HDF5 file"),
         (("check", "physics", "qutipp"), "did you mean 'qutip'"),
         (("check", "policy", "dpemm"), "did you mean 'dpem'"),
+        (("check", "forecaster", "ewmaa"), "did you mean 'ewma'"),
         (("check", "scenario", "absent.toml"), "absent.toml"),
     ],
 )

@@ -204,7 +204,7 @@ def test_short_and_empty_histories_and_silent_nodes_give_finite_forecasts(steps)
     assert np.isfinite(made).all()
     assert (made >= 0.0).all()
     if steps < 100:
-        assert gru.fraction.tolist() == [0.0] * 3
+        assert gru.unit_weight.tolist() == [0.0] * 3
 
 
 def test_calendar_finds_the_period_and_the_middle_of_the_busy_part():

@@ -6,10 +6,10 @@ import pytest
 from qdpem.errors import QdpemError
 from qdpem.forecasting.pretrained import (
     RELEASED,
-    Recipe,
+    PretrainingSettings,
     digest,
-    make_start,
-    read_start,
+    load_pretrained,
+    pretrain,
     synthetic_counts,
     untrained,
 )
@@ -18,14 +18,14 @@ from qdpem.rng import stream
 
 def test_the_released_start_is_the_one_its_page_names():
     page = RELEASED.with_name("README.md").read_text()
-    assert digest(read_start()) in page
-    assert str(sum(value.size for value in read_start().values())) in page.replace(",", "")
+    assert digest(load_pretrained()) in page
+    assert str(sum(value.size for value in load_pretrained().values())) in page.replace(",", "")
 
 
 def test_making_a_start_is_deterministic_and_lowers_the_loss():
-    recipe, heard = Recipe(seed=1, batches=4, series=32), []
-    first = make_start(recipe, on_batch=lambda batch, loss: heard.append(loss))
-    assert digest(make_start(recipe)) == digest(first)
+    settings, heard = PretrainingSettings(seed=1, batches=4, series=32), []
+    first = pretrain(settings, on_batch=lambda batch, loss: heard.append(loss))
+    assert digest(pretrain(settings)) == digest(first)
     assert digest(first) != digest(untrained(stream(1, "forecasting/start")))
     assert heard[-1] < heard[0]
 
@@ -40,8 +40,8 @@ def test_synthetic_series_keep_their_mean_rate():
 
 def test_another_file_is_refused_with_its_path(tmp_path):
     path = tmp_path / "other.npz"
-    with pytest.raises(QdpemError, match=r"other\.npz is not a start"):
-        read_start(path)
-    np.savez(path, **{name: value[..., :1] for name, value in read_start().items()})
+    with pytest.raises(QdpemError, match=r"other\.npz does not hold pretrained weights"):
+        load_pretrained(path)
+    np.savez(path, **{name: value[..., :1] for name, value in load_pretrained().items()})
     with pytest.raises(QdpemError, match="holds weights of shapes"):
-        read_start(path)
+        load_pretrained(path)

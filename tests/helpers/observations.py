@@ -17,7 +17,7 @@ def quiet_views(context: Context, *requests: tuple[int, int, float, float], **ab
     observations = synthetic_observation(context, stream(5, "quiet"), waiting=max(len(requests), 1), **about)
     idle = np.zeros(observations.status.shape[-1])
     idle[[FREE_MEMORIES, TOKENS]] = 16.0, 1.0
-    observations.status[observations.known >= 0] = idle
+    observations.status[observations.observed_node >= 0] = idle
     observations.request_id[:] = -1
     observations.request_persistence[:] = 0
     observations.stock_owner[:], observations.stock_id[:], observations.stock_ready[:] = -1, -1, -1

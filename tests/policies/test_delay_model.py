@@ -133,7 +133,7 @@ def mean_rate(node: int) -> float:
 
 def idle_views(context: Context) -> Observation:
     observations = synthetic_observation(context, stream(3, "idle"))
-    known = observations.known >= 0
+    known = observations.observed_node >= 0
     observations.status[known] = (16.0, 1.0, 0.0, 0.0, 0.0, 0.0)
     return observations
 

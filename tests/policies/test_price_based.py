@@ -63,7 +63,7 @@ def test_prices_travel_over_the_fewest_hops_and_round_the_silent() -> None:
     messages = np.zeros((nodes, 2 * nodes))
     for step in range(5):
         observations = replace(quiet_views(context, message_width=2 * nodes), time_s=10.0)
-        told = messages[np.maximum(observations.known, 0)]
+        told = messages[np.maximum(observations.observed_node, 0)]
         observations.status[:, :, STATUS_WIDTH:] = told
         messages = book.update(observations)
         # Node 8 is four hops from node 0 and knows itself after one look.

@@ -118,7 +118,7 @@ def test_link_stock_is_ordered_where_both_ends_are_quiet(policy: Any) -> None:
     busy = {one.path for one in made}
     for column, value in ((EMISSION_BACKLOG, 1.0), (FREE_MEMORIES, 3.0)):
         disturbed = quiet_views(context)
-        disturbed.status[disturbed.known == 4, column] = value
+        disturbed.status[disturbed.observed_node == 4, column] = value
         left = {one.path for one in act(policy(ExpectedDelayParameters()), disturbed, context)}
         assert not any(4 in path for path in left)
     assert any(4 in path for path in busy)
@@ -192,7 +192,7 @@ def test_the_nth_pair_is_kept_where_as_many_come_as_likely_as_one_comes_for_the_
 def forecast_views(context: Context, *, step: int, near: float, far: float) -> Observation:
     observations = replace(quiet_views(context), time_s=10.0 + step)
     observations.forecast[:] = np.nan
-    known = observations.known >= 0
+    known = observations.observed_node >= 0
     observations.forecast[known] = near
     observations.forecast[:, :, 4:][known] = far
     return observations

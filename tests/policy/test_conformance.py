@@ -231,7 +231,7 @@ def test_synthetic_views_keep_their_promises(control: Control, pregeneration: Pr
         assert np.all(np.isnan(observations.stock_age_s) == (observations.stock_ready == 0))
         assert (observations.stock_id.size == 0) == (pregeneration == "none")
         for observation in observations:
-            known = set(observation.known[0].tolist()) - {-1}
+            known = set(observation.observed_node[0].tolist()) - {-1}
             site = int(observation.site[0])
             if control == "local":
                 assert (

@@ -112,7 +112,7 @@ def test_each_broken_rule_of_serving_is_named(changes: dict[str, Any], rule: str
     ("changes", "pregeneration", "rule"),
     [
         ({}, "none", "allows no stock"),
-        ({}, "link", "neighbours alone"),
+        ({}, "link", "neighbours only"),
         ({"request": 7}, "end-to-end", "for no request"),
         ({"destination": 8, "path": (0, 8)}, "end-to-end", "made over links"),
         ({"path": (0, 8, 5, 2)}, "end-to-end", "only a whole path"),
@@ -148,7 +148,7 @@ def test_two_allocations_may_not_ask_more_than_the_request() -> None:
 def test_a_site_decides_for_itself_and_only_when_asked() -> None:
     context = small_context()
     observations = views_with_one_request(context)
-    with pytest.raises(PolicyError, match="asked now"):
+    with pytest.raises(PolicyError, match="a site of the observation"):
         validate(Decisions(allocations=(LEGAL,)), observations[3], context, policy_name="a-policy")
     central = small_context(control="central")
     other = replace(views_with_one_request(central), site=np.array([0]))
@@ -178,7 +178,7 @@ def test_drops_news_and_vectors() -> None:
     for wrong, rule in (
         (Decisions(discards=(12345,)), "must name a pair"),
         (Decisions(discards=(-1,)), "must name a pair"),
-        (Decisions(messages=np.zeros((8, 2))), "news must be"),
+        (Decisions(messages=np.zeros((8, 2))), "messages must be"),
         (Decisions(info={"value": np.zeros(8)}), "first axis"),
         (Decisions(info={"value": np.float64(1.0)}), "first axis"),  # type: ignore[dict-item]
     ):

@@ -188,7 +188,7 @@ def test_news_is_exactly_as_old_as_its_delay_rounded_to_the_epoch(line):
             truth.setdefault(count, observations.status[:, 0, [FREE_MEMORIES, TOKENS]])
         newest = max(math.floor((observations.time_s - delay_s) / epoch_s + 1e-9), 0)
         for row in range(len(observations)):
-            for place, node in enumerate(observations.known[row].tolist()):
+            for place, node in enumerate(observations.observed_node[row].tolist()):
                 if place == 0:
                     assert observations.status_age_s[row, 0] == 0.0
                 elif node >= 0 and newest in truth:

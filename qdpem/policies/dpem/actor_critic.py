@@ -1,10 +1,12 @@
-"""The scoring network and the local critic of every node, stacked along a first axis of N nodes.
+"""The actor and the local critic of every node, stacked along a first axis of N nodes.
 
-Actor: features -> 16 tanh -> 1 score per option, the same weights for every option; a masked softmax over
-each slot's scores is the policy. It has no output bias, which a softmax would not see. Critic: site
-features -> 16 tanh -> 1, in units of normalised return; it never leaves its node.
-Acting is NumPy, one option at a time in arithmetic (no BLAS), so a row's result does not depend on which
-other rows are asked with it; training is torch, all nodes in one batched product.
+- Actor: features -> 16 tanh units -> 1 score, with the same weights for every option. The policy is a masked
+  softmax over each slot's scores. The output has no bias because a softmax cancels it.
+- Critic: site features -> 16 tanh units -> 1 value, in units of normalised return. It never leaves its node.
+
+Acting uses NumPy and sums in a fixed order, without BLAS, so that a row's result does not depend on the other
+rows of the batch. Training uses torch, with all nodes in one batched product.
+Letters in shapes: N nodes, S sites, M slots in use, B decisions, O options, F features, G site features.
 """
 
 from __future__ import annotations
@@ -42,9 +44,10 @@ ACTOR_SIZE = sum(int(np.prod(SHAPES[name])) for name in ACTOR)
 
 
 def initial_actor(seed: int) -> Weights:
-    """One node's actor: orthogonal, gain sqrt(2) hidden and 0.01 at the head (Engstrom et al. 2020).
+    """One node's actor: orthogonal weights with gain sqrt(2), and 0.01 in the output (Engstrom et al. 2020).
 
-    The small head makes the first policy close to uniform over whatever the mask leaves.
+    The small output weights make the first policy nearly uniform over the allowed options. This is detail 2
+    of "The 37 implementation details of PPO" (Huang et al. 2022).
     """
     generator = stream(seed, "learning/actor")
     return {
@@ -55,11 +58,11 @@ def initial_actor(seed: int) -> Weights:
 
 
 def initial_critics(seed: int, *, nodes: int) -> Weights:
-    """Every node's own critic [N, ...], each from its own stream."""
-    made = []
+    """Every node's own critic [N, ...], each drawn from its own stream; the gain of the output is 1."""
+    critics = []
     for node in range(nodes):
         generator = stream(seed, f"learning/critic/{node}")
-        made.append(
+        critics.append(
             {
                 "critic_hidden": orthogonal(SHAPES["critic_hidden"], gain=np.sqrt(2.0), generator=generator),
                 "critic_bias": np.zeros(HIDDEN),
@@ -67,30 +70,31 @@ def initial_critics(seed: int, *, nodes: int) -> Weights:
                 "critic_offset": np.zeros(()),
             }
         )
-    return {name: np.stack([one[name] for one in made]) for name in CRITIC}
+    return {name: np.stack([critic[name] for critic in critics]) for name in CRITIC}
 
 
 def orthogonal(shape: tuple[int, ...], *, gain: float, generator: np.random.Generator) -> Floats:
-    """A random matrix with orthonormal columns or rows, the fewer, times `gain` (Saxe et al. 2014)."""
+    """A random matrix times `gain`, with orthonormal columns, or rows if fewer (Saxe et al. 2014)."""
     rows, columns = shape
     draw = generator.standard_normal((max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(draw)
+    # QR fixes signs by convention. This makes the draw uniform over all orthogonal matrices (Mezzadri 2007).
     q = q * np.sign(np.diagonal(r))
     matrix: Floats = gain * (q if rows >= columns else q.T)
     return matrix
 
 
 def stacked(weights: Mapping[str, Floats], *, nodes: int) -> Weights:
-    """One node's weights as N equal copies (views on the same memory)."""
+    """One node's weights as N equal copies, which are views of the same memory."""
     return {name: np.broadcast_to(value, (nodes, *value.shape)) for name, value in weights.items()}
 
 
-def flat(weights: Mapping[str, Floats]) -> Floats:
-    """Actors [N, ...] as one row of ACTOR_SIZE numbers per node, float64 [N, P]."""
+def flatten_actors(weights: Mapping[str, Floats]) -> Floats:
+    """The actors of N nodes as one row of P = ACTOR_SIZE numbers each, float64 [N, P]."""
     return np.concatenate([weights[name].reshape(len(weights[name]), -1) for name in ACTOR], axis=1)
 
 
-def unflat(row: Floats) -> Weights:
+def unflatten_actor(row: Floats) -> Weights:
     """The actor of one node from its row of ACTOR_SIZE numbers."""
     sizes = [int(np.prod(SHAPES[name])) for name in ACTOR]
     parts = np.split(row, np.cumsum(sizes)[:-1])
@@ -98,7 +102,7 @@ def unflat(row: Floats) -> Weights:
 
 
 def _layer(inputs: Floats, kernel: Floats, bias: Floats) -> Floats:
-    """tanh(bias + sum_f inputs[..., f] kernel[..., f, :]), added in the order of f for every row alike."""
+    """tanh(bias + sum_f inputs[..., f] kernel[..., f, :]), summed in the order of f in every row."""
     total = bias + inputs[..., 0, None] * kernel[..., 0, :]
     for column in range(1, inputs.shape[-1]):
         total += inputs[..., column, None] * kernel[..., column, :]
@@ -113,20 +117,21 @@ def _head(hidden: Floats, output: Floats) -> Floats:
 
 
 def scores(weights: Mapping[str, Floats], node: NDArray[np.int64], features: NDArray[Any]) -> Floats:
-    """Scores [M, O] of options [M, O, F], row m by the actor of node[m]."""
+    """Scores [M, O] of options [M, O, F]; the actor of node[m] scores row m."""
     kernel, bias, output = (weights[name][node][:, None] for name in ACTOR)
     return _head(_layer(features.astype(np.float64), kernel, bias), output)
 
 
 def values(weights: Mapping[str, Floats], node: NDArray[np.int64], features: NDArray[Any]) -> Floats:
-    """Normalised values [S] of site features [S, G], row s by the critic of node[s]."""
+    """Normalised values [S] of site features [S, G]; the critic of node[s] values row s."""
     kernel, bias, output, offset = (weights[name][node] for name in CRITIC)
     return _head(_layer(features.astype(np.float64), kernel, bias), output) + offset
 
 
 def probabilities(score: Floats, mask: NDArray[np.bool_]) -> Floats:
-    """Masked softmax over the last axis; zeros where nothing is allowed."""
+    """Masked softmax over the last axis; zeros where no option is allowed."""
     masked = np.where(mask, score, -np.inf)
+    # Subtracting the maximum cannot overflow; a row without an allowed option has no finite maximum.
     top = np.where(mask.any(axis=-1, keepdims=True), masked.max(axis=-1, keepdims=True), 0.0)
     weight = np.exp(masked - top)
     total = weight[..., 0].copy()
@@ -137,7 +142,7 @@ def probabilities(score: Floats, mask: NDArray[np.bool_]) -> Floats:
 
 
 def sample(probability: Floats, u: Floats) -> NDArray[np.int64]:
-    """The option at which the cumulative probability first passes u, elementwise; 0 if none does."""
+    """The first option whose cumulative probability exceeds u, elementwise; 0 if none does."""
     passed = np.cumsum(probability, axis=-1) > u[..., None]
     return np.where(passed.any(axis=-1), passed.argmax(axis=-1), 0).astype(np.int64)
 

@@ -1,4 +1,4 @@
-"""The arm `dpem`: every node scores its own candidate allocations with a small shared network."""
+"""The policy `dpem`: every node scores its own candidate allocations with a small shared network."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ FORMAT = "qdpem-policy-1"
 
 
 class Dpem:
-    """Per-node proximal policy optimisation over candidates, from one shared scoring network.
+    """Acts at every node with one shared scoring network, trained by proximal policy optimisation.
 
-    Each slot's option is drawn from the masked softmax of its scores divided by `temperature`, by the
-    site's own stream, or is the highest-scored one if `greedy`. Raises PolicyError for a policy file that
-    is missing or not one, or for central control.
+    The option of each slot is drawn, by the site's own stream, from the masked softmax of its scores divided
+    by `temperature`. If `greedy`, it is the option of the highest score. `reset` raises PolicyError for
+    central control and for a policy file that is missing or invalid.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Parameters:
         """`policy_file`: an .npz that `qdpem train` wrote; empty means the released one.
 
-        Training samples at temperature 1; 0.5 delivered as much and contended less on tuning seeds.
+        Training samples at temperature 1. On tuning seeds, 0.5 delivered as much with less contention.
         """
 
         policy_file: str = ""
@@ -65,25 +65,25 @@ class Dpem:
     message_width: ClassVar[int] = 0
 
     def __init__(self, parameters: Dpem.Parameters | None = None, *, weights: Weights | None = None) -> None:
-        """`weights`: stacked weights [N, ...] to act with instead of a file's, critics if there are any."""
+        """`weights`: stacked weights [N, ...] to use instead of a file's; critics are optional."""
         self.parameters = parameters or Dpem.Parameters()
-        self._given = weights
+        self._fixed_weights = weights
         self._weights: Weights = {}
 
     def reset(self, context: Context) -> None:
-        """Begin a run on the map of `context`; forget the last one."""
+        """Begin a run on the network of `context`; forget the last one."""
         if context.control != "local":
             raise PolicyError(
                 f"policy 'dpem' decides at every node; control is {context.control!r}, it must be 'local'"
             )
         nodes = context.network.node_count
-        if self._given is None:
+        if self._fixed_weights is None:
             self._weights = stacked(load_actor(self.parameters.policy_file), nodes=nodes)
         else:
-            self._take(self._given)
-            have = len(self._weights[ACTOR[0]])
-            if have != nodes:
-                raise PolicyError(f"policy 'dpem' has weights for {have} nodes; the network has {nodes}")
+            self._set_weights(self._fixed_weights)
+            count = len(self._weights[ACTOR[0]])
+            if count != nodes:
+                raise PolicyError(f"policy 'dpem' has weights for {count} nodes; the network has {nodes}")
         self._builder = CandidateBuilder(context)
         self._streams = [context.site_stream(site) for site in range(nodes)]
 
@@ -91,12 +91,12 @@ class Dpem:
         """Score and choose for all sites of `observations.site`, each from its own row."""
         candidates = self._builder.build(observations)
         option, log_probability = self._choose(observations, candidates)
-        made: list[Allocation] = []
+        allocations: list[Allocation] = []
         for index, slot in enumerate(candidates.slots):
-            chosen = int(option[slot.row, slot.place])
+            chosen = int(option[slot.row, slot.number])
             allocation = self._builder.allocation(candidates, index, chosen, observations.time_s)
             if allocation is not None:
-                made.append(allocation)
+                allocations.append(allocation)
         info = {
             "option": option,
             "log_probability": log_probability,
@@ -105,81 +105,89 @@ class Dpem:
             "features": candidates.features,
             "site_features": candidates.site_features,
         }
-        return Decisions(allocations=tuple(made), info=info)
+        return Decisions(allocations=tuple(allocations), info=info)
 
     def files(self) -> dict[str, Path]:
-        """The files that say how it acts, embedded in every record of it."""
+        """The policy file, which every record of a run embeds."""
         return {"policy.npz": Path(self.parameters.policy_file or RELEASED)}
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """The stacked weights, what every site remembers of this run, and its draws, uint64 [N, 6]."""
-        draws = np.stack([position(one) for one in self._streams])
+        """The stacked weights, each site's memory of this run, and its stream position, uint64 [N, 6]."""
+        draws = np.stack([position(stream) for stream in self._streams])
         return {**self._weights, **self._builder.finder.state(), "draws": draws}
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take up what `state` gave, after `reset`. Raises PolicyError for a missing or misshapen array."""
-        self._take(state)
+        """Restore a state, after `reset`. Raises PolicyError for a missing array or one of a wrong shape."""
+        self._set_weights(state)
         self._builder.finder.load_state(state)
-        for own, drawn in zip(self._streams, state["draws"], strict=True):
-            move_to(own, drawn)
+        for stream, drawn in zip(self._streams, state["draws"], strict=True):
+            move_to(stream, drawn)
 
-    def _take(self, state: Mapping[str, NDArray[Any]]) -> None:
-        _check({name: state[name][0] if name in state else None for name in ACTOR}, origin="the given state")
+    def _set_weights(self, state: Mapping[str, NDArray[Any]]) -> None:
+        _require_shapes(
+            {name: state[name][0] if name in state else None for name in ACTOR}, origin="the given state"
+        )
         self._weights = {name: np.asarray(state[name]) for name in (*ACTOR, *CRITIC) if name in state}
 
     def _choose(self, observations: Observation, candidates: Candidates) -> tuple[NDArray[np.int64], Floats]:
-        """PathFeatures [S, SLOTS] and the log-probability [S] of each site's whole decision."""
+        """Options int64 [S, SLOTS] and the log-probability [S] of each site's whole decision.
+
+        Slots are drawn independently, so a decision's log-probability is the sum over its slots.
+        """
         option = np.zeros((len(observations), SLOTS), dtype=np.int64)
         log_probability = np.zeros(len(observations))
-        rows, places = np.nonzero(candidates.mask.any(axis=2))
+        rows, numbers = np.nonzero(candidates.mask.any(axis=2))
         if not len(rows):
             return option, log_probability
-        mask = candidates.mask[rows, places]
-        score = scores(self._weights, observations.site[rows], candidates.features[rows, places])
+        mask = candidates.mask[rows, numbers]
+        score = scores(self._weights, observations.site[rows], candidates.features[rows, numbers])
         probability = probabilities(score / self.parameters.temperature, mask)
         if self.parameters.greedy:
             chosen = np.where(mask, score, -np.inf).argmax(axis=1)
         else:
+            # A site draws SLOTS numbers whenever it has a choice, so that the draws do not depend on which
+            # slots are in use, and none depends on another site.
             u = np.zeros((len(observations), SLOTS))
             for row in np.unique(rows).tolist():
                 u[row] = self._streams[int(observations.site[row])].random(SLOTS)
-            chosen = sample(probability, u[rows, places])
-        option[rows, places] = chosen
+            chosen = sample(probability, u[rows, numbers])
+        option[rows, numbers] = chosen
         np.add.at(log_probability, rows, np.log(probability[np.arange(len(rows)), chosen]))
         return option, log_probability
 
     def _values(self, observations: Observation, candidates: Candidates) -> Floats:
-        """What each site's critic expects, normalised [S]; NaN without critics, which are never released."""
+        """Each site's normalised value [S]; NaN without critics, which are never released."""
         if CRITIC[0] not in self._weights:
             return np.full(len(observations), np.nan)
         return values(self._weights, observations.site, candidates.site_features)
 
 
 def load_actor(policy_file: str) -> Weights:
-    """The shared actor of a policy file; empty means the released one. Raises PolicyError with the reason."""
+    """The shared actor of a policy file, "" for the released one. Raises PolicyError for an invalid file."""
     path = Path(policy_file) if policy_file else RELEASED
     if not path.is_file():
         raise PolicyError(f"policy 'dpem' finds no policy file {path}; make one with `qdpem train SCENARIO`")
-    held = _read(path)
-    found = str(held.get("format", "none"))
-    if found != FORMAT:
-        raise PolicyError(f"{path} has format {found!r}; a policy file of this version has {FORMAT!r}")
-    if tuple(held.get("features", np.array([])).tolist()) != FEATURES:
+    arrays = _read(path)
+    file_format = str(arrays.get("format", "none"))
+    if file_format != FORMAT:
+        raise PolicyError(f"{path} has format {file_format!r}; a policy file of this version has {FORMAT!r}")
+    if tuple(arrays.get("features", np.array([])).tolist()) != FEATURES:
         raise PolicyError(f"{path} was trained on other features than this version's; train it again")
-    _check({name: held.get(name) for name in ACTOR}, origin=str(path))
-    return {name: held[name].astype(np.float64) for name in ACTOR}
+    _require_shapes({name: arrays.get(name) for name in ACTOR}, origin=str(path))
+    return {name: arrays[name].astype(np.float64) for name in ACTOR}
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with path.open("rb") as stream, np.lib.npyio.NpzFile(stream, allow_pickle=False) as file:
+        # NpzFile, not np.load: the latter takes a file that is no zip for a pickle and reports only that.
+        with path.open("rb") as raw, np.lib.npyio.NpzFile(raw, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise PolicyError(f"{path} is not a policy file (.npz): {error}") from error
 
 
 def save_actor(path: Path, actor: Weights, *, scenario: str, statement: str) -> None:
-    """Write one shared actor as a policy file; the same weights give the same bytes."""
+    """Write one shared actor as a policy file. Equal weights give equal bytes."""
     arrays: dict[str, Any] = {name: actor[name].astype(np.float32) for name in ACTOR}
     np.savez(
         path,
@@ -191,7 +199,7 @@ def save_actor(path: Path, actor: Weights, *, scenario: str, statement: str) -> 
     )
 
 
-def _check(actor: Mapping[str, NDArray[Any] | None], *, origin: str) -> None:
+def _require_shapes(actor: Mapping[str, NDArray[Any] | None], *, origin: str) -> None:
     for name in ACTOR:
         array = actor[name]
         shape = None if array is None else array.shape

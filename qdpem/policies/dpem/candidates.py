@@ -1,9 +1,9 @@
-"""What a site may choose from: options scored by one small network instead of enumerated actions.
+"""Candidate allocations of a site: options that one small network scores, instead of a fixed action space.
 
-A site has slots: its oldest waiting requests and, at an epoch, the pairs most asked for there. Every slot
-offers options, each described by one short row of numbers. The same weights then fit any degree, any
-number of nodes and any topology.
-Letters: S sites asked, M slots in use, O options, F features.
+A site has slots: its most urgent waiting requests and, at an epoch, its top pairs. Every slot offers options,
+and a short row of features describes each option. The same weights therefore fit any node degree, any number
+of nodes and any topology.
+Letters in shapes: S sites of the observation, M slots in use, O options, F features.
 """
 
 from __future__ import annotations
@@ -14,22 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics.plans import Plan
-from qdpem.policies.dpem.features import FEATURES, LONGEST_STOCK_S, OPTIONS, FeatureEncoder
+from qdpem.policies.dpem.features import FEATURES, MAX_STOCK_S, OPTIONS, FeatureEncoder
 from qdpem.policies.dpem.paths import COLUMNS, PATHS, PathTable
 from qdpem.policies.dpem.slots import SLOTS, Slot, SlotFinder
 from qdpem.policy.interface import FREE_MEMORIES, Allocation, Context, Floats, Ints, Observation
 from qdpem.scenario.words import Pregeneration
 
 MIN_LIFE_S = 0.2
-"""Stock that would be useless sooner than this is not offered."""
+"""Stock that stays useful for less than this is not offered."""
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Padded options of the sites asked.
+    """The padded options of the sites of one observation.
 
-    `features` float32 [S, SLOTS, OPTIONS, F]; `mask` bool [S, SLOTS, OPTIONS], all False where a slot has
-    nothing to decide; `site_features` float32 [S, len(SITE_FEATURES)].
+    - `features`: float32 [S, SLOTS, OPTIONS, F].
+    - `mask`: bool [S, SLOTS, OPTIONS]; which options are allowed, all False where a slot has no choice.
+    - `site_features`: float32 [S, len(SITE_FEATURES)], the critic's inputs.
+    - `slots`: the M slots in use.
+    - `static`: float64 [M, PATHS + 1, len(COLUMNS)], the block of `PathTable` of each slot.
     """
 
     features: NDArray[np.float32]
@@ -40,18 +43,18 @@ class Candidates:
 
 
 class CandidateBuilder:
-    """Builds candidates for one run; `finder` holds all it remembers."""
+    """Builds candidates during one run; its only memory is that of `finder`."""
 
     def __init__(self, context: Context) -> None:
         self._paths = PathTable(context)
         self.finder = SlotFinder(context, self._paths)
-        self._describer = FeatureEncoder(context)
+        self._encoder = FeatureEncoder(context)
         self._pregeneration = context.pregeneration
 
     def build(self, observations: Observation) -> Candidates:
-        """The options of every site in `observations`; each row depends on that row and its own past alone."""
+        """The options of every site in `observations`, each from the site's own row and its own past only."""
         slots = self.finder.slots(observations)
-        own = self._describer.own(observations)
+        own = self._encoder.own(observations)
         features = np.zeros((len(observations), SLOTS, OPTIONS, len(FEATURES)), dtype=np.float32)
         mask = np.zeros((len(observations), SLOTS, OPTIONS), dtype=np.bool_)
         static = np.zeros((0, PATHS + 1, len(COLUMNS)))
@@ -63,14 +66,15 @@ class CandidateBuilder:
                 ]
             )
             rows = np.array([slot.row for slot in slots])
-            places = np.array([slot.place for slot in slots])
+            numbers = np.array([slot.number for slot in slots])
             allowed = self._allowed(observations, rows, slots, static)
-            mask[rows, places] = allowed & np.any(allowed[:, 1:], axis=1, keepdims=True)
-            features[rows, places] = self._describer.options(observations, rows, slots, static, own)
-        return Candidates(features, mask, self._describer.sites(observations, own), tuple(slots), static)
+            # Option 0, nothing, is always allowed. A slot where only it is allowed has no choice: mask all.
+            mask[rows, numbers] = allowed & np.any(allowed[:, 1:], axis=1, keepdims=True)
+            features[rows, numbers] = self._encoder.options(observations, rows, slots, static, own)
+        return Candidates(features, mask, self._encoder.sites(observations, own), tuple(slots), static)
 
     def allocation(self, candidates: Candidates, index: int, option: int, now_s: float) -> Allocation | None:
-        """What option `option` (>= 0) of the slot `candidates.slots[index]` says; None for nothing."""
+        """The allocation of `option` of the slot `candidates.slots[index]`; None for option 0, nothing."""
         if option == 0:
             return None
         slot = candidates.slots[index]
@@ -82,13 +86,13 @@ class CandidateBuilder:
         path = self._paths.nodes(slot.source, slot.destination, position, slot.unavailable)
         if serves:
             return self._serve(slot, path=path, rounds=int(rounds))
-        self.finder.ordered(path[0], path[-1], now_s=now_s)
+        self.finder.note_order(path[0], path[-1], now_s=now_s)
         return Allocation(
             source=path[0],
             destination=path[-1],
             target_fidelity=float(candidates.static[index, position, COLUMNS["target_fidelity"]]),
             path=path,
-            expires_s=now_s + min(float(life_s), LONGEST_STOCK_S),
+            expires_s=now_s + min(float(life_s), MAX_STOCK_S),
             plan=Plan(rounds_per_link=int(rounds)),
             purpose="stock",
         )
@@ -108,24 +112,24 @@ class CandidateBuilder:
     def _allowed(
         self, observations: Observation, rows: Ints, slots: list[Slot], static: Floats
     ) -> NDArray[np.bool_]:
-        """Which options the rules, the physics and the site's free memory leave, bool [M, O]."""
+        """The options that rules, physics and the site's free memory allow, bool [M, O]."""
         serves = np.array([slot.request >= 0 for slot in slots])
         pairs = np.array([slot.pairs for slot in slots])
         free = observations.status[rows, 0, FREE_MEMORIES] >= pairs
         hops = static[:, :, COLUMNS["hops"]]
         feasible = (static[:, :, COLUMNS["feasible"]] > 0) & free[:, None]
-        may_stock_links = self._pregeneration.at_least(Pregeneration.LINK)
-        may_stock_end_to_end = self._pregeneration.at_least(Pregeneration.END_TO_END)
-        room = np.array([slot.may_order for slot in slots])
+        links = self._pregeneration.at_least(Pregeneration.LINK)
+        end_to_end = self._pregeneration.at_least(Pregeneration.END_TO_END)
+        may_order = np.array([slot.may_order_destination for slot in slots])
         lasting = static[:, :, COLUMNS["life_s"]] >= MIN_LIFE_S
-        right = np.where(hops > 1, may_stock_end_to_end, may_stock_links)
-        stockable = feasible & lasting & right & room[:, None]
+        permitted = np.where(hops > 1, end_to_end, links)
+        stockable = feasible & lasting & permitted & may_order[:, None]
         stockable[:, 0] = (
-            feasible[:, 0] & lasting[:, 0] & may_stock_links & np.array([slot.way_free for slot in slots])
+            feasible[:, 0] & lasting[:, 0] & links & np.array([slot.may_order_first_hop for slot in slots])
         )
         allowed = np.ones((len(slots), OPTIONS), dtype=np.bool_)
         allowed[:, 1:] = np.where(serves[:, None], feasible, stockable)
-        far = np.array([not self._paths.adjacent(slot.source, slot.destination) for slot in slots])
-        stocked = np.array([slot.on_hand for slot in slots]) >= pairs
-        allowed[:, 1] = np.where(serves, stocked & far & may_stock_end_to_end, stockable[:, 0])
+        apart = np.array([not self._paths.adjacent(slot.source, slot.destination) for slot in slots])
+        stocked = np.array([slot.ready for slot in slots]) >= pairs
+        allowed[:, 1] = np.where(serves, stocked & apart & end_to_end, stockable[:, 0])
         return allowed

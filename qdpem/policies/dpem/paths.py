@@ -1,4 +1,4 @@
-"""What never changes about the paths between two nodes, worked out once per pair and target."""
+"""The features of the paths between two nodes that do not change in a run, cached per pair and target."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from functools import lru_cache
 
 import numpy as np
 
+from physics.werner_figures import fidelity_from_weight, werner_weight
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 from qdpem.network.routing import Path
 from qdpem.policy.interface import Context, Floats
 
 PATHS = 6
-_KEPT_DETOURS = 4096
+_MAX_DETOUR_BLOCKS = 4096
 WAITING_AGE_S = 0.25
-"""How old link pairs are taken to be when they are swapped; one that holds only at age 0 is a last resort."""
+"""Assumed age of link pairs when they are swapped. Plans that need age 0 are a last resort."""
 
 _NAMES = (
     "feasible", "hops", "rounds", "margin", "wait_s", "token_s", "next_hop", "life_s", "target_fidelity",
@@ -23,30 +24,33 @@ COLUMNS = {name: column for column, name in enumerate(_NAMES)}
 
 
 class PathTable:
-    """Static features of the first hop (row 0) and of up to PATHS paths (rows 1 + k) of a pair of nodes.
+    """Static features of a node pair: its first hop (row 0) and up to PATHS paths (rows 1 + k).
 
-    The paths are those of `Routes` with fewest hops, whichever half they come from.
+    The paths are the PATHS with fewest hops that `Routes` offers.
     """
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._blocks: dict[tuple[int, int, float], Floats] = {}
-        # What is away changes without end: only the blocks asked for last are kept.
-        self._around = lru_cache(_KEPT_DETOURS)(self._find_around)
+        # The set of unavailable nodes and links keeps changing, so this cache is bounded.
+        self._detours = lru_cache(_MAX_DETOUR_BLOCKS)(self._find_detours)
 
     def block(
         self, source: int, destination: int, target_fidelity: float, unavailable: Unavailable = ALL_AVAILABLE
     ) -> Floats:
-        """Float64 [PATHS + 1, len(COLUMNS)]; rows of paths that do not exist or never reach it: feasible 0.
+        """The features of one node pair, float64 [PATHS + 1, len(COLUMNS)].
 
-        `margin` is believed fidelity minus target; `wait_s` the root of the summed squares of the mean time
-        each link needs for one pair, 1 / rate times the fresh pairs its distillation eats (between the
-        slowest and the sum, as the expected maximum is); `token_s` the seconds that one token of each
-        inner node takes to refill, summed; `life_s` how long a stocked pair stays useful. Paths go round what
-        is `unavailable`.
+        - `feasible`: 0 in the row of a path that does not exist or never reaches the target.
+        - `margin`: believed fidelity minus target.
+        - `wait_s`: sqrt(sum over links of t^2), with t = 1 / rate times the fresh pairs that distillation
+          consumes. It lies between the slowest link and the sum, as the expected maximum does.
+        - `token_s`: the sum over inner nodes of the time that one token takes to refill.
+        - `life_s`: how long a stocked pair stays useful.
+
+        The paths avoid what is `unavailable`.
         """
         if unavailable:
-            return self._around(source, destination, target_fidelity, unavailable)
+            return self._detours(source, destination, target_fidelity, unavailable)
         key = (source, destination, target_fidelity)
         if key not in self._blocks:
             paths = self._context.routes.paths(source, destination)
@@ -56,20 +60,20 @@ class PathTable:
     def nodes(
         self, source: int, destination: int, position: int, unavailable: Unavailable = ALL_AVAILABLE
     ) -> tuple[int, ...]:
-        """The nodes of row `position`: of the first hop for 0, of path k for 1 + k."""
+        """The nodes of row `position`: those of the first hop for 0, of path k for 1 + k."""
         paths = self._context.routes.paths(source, destination, unavailable)
         return paths[0].nodes[:2] if position == 0 else paths[position - 1].nodes
 
     def next_hop(self, source: int, destination: int, unavailable: Unavailable = ALL_AVAILABLE) -> int:
-        """The second node of the first path; -2 without any path."""
+        """The second node of the first path; -2 without a path, which matches no padding."""
         paths = self._context.routes.paths(source, destination, unavailable)
         return paths[0].nodes[1] if paths else -2
 
     def adjacent(self, source: int, destination: int) -> bool:
-        """Whether a link joins the two."""
+        """Whether a link joins the two nodes."""
         return (source, destination) in self._context.network.link_between
 
-    def _find_around(
+    def _find_detours(
         self, source: int, destination: int, target_fidelity: float, unavailable: Unavailable
     ) -> Floats:
         routes = self._context.routes
@@ -121,10 +125,9 @@ def _first_hop(path: Path, context: Context) -> Path:
 
 
 def _per_hop(target_fidelity: float, hops: int) -> float:
-    """Fidelity each of `hops` equal Werner links needs: weights w = (4F - 1)/3 multiply along a path.
+    """The fidelity that each of `hops` equal Werner links needs: weights multiply along a path.
 
     >>> round(_per_hop(0.7, 1), 6)
     0.7
     """
-    weight = (4.0 * target_fidelity - 1.0) / 3.0
-    return float((1.0 + 3.0 * weight ** (1.0 / hops)) / 4.0)
+    return fidelity_from_weight(float(werner_weight(target_fidelity) ** (1.0 / hops)))

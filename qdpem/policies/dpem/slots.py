@@ -1,4 +1,7 @@
-"""The slots of a site: its oldest waiting requests and, at an epoch, the pairs most asked for there."""
+"""The slots of a site: its most urgent waiting requests and, at an epoch, its top pairs.
+
+A site's top pairs are the node pairs that most of its requests so far asked for; `Observation` lists them.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,14 @@ from qdpem.policy.interface import EMISSION_BACKLOG, TOKEN_BACKLOG, TOKENS, Cont
 from qdpem.scenario.words import Pregeneration
 
 REQUEST_SLOTS = 4
-PEER_SLOTS = 3
-SLOTS = REQUEST_SLOTS + PEER_SLOTS
+TOP_PAIR_SLOTS = 3
+SLOTS = REQUEST_SLOTS + TOP_PAIR_SLOTS
 
 BASE_STOCK = 1
-"""Pairs kept or ordered per peer before a site may order no more."""
+"""Pairs stocked or ordered with one destination at which a site orders no more."""
+
+_DEFAULT_TARGET_FIDELITY = 0.8
+"""Target of stock at a site that no request has reached yet."""
 
 _EPOCH = DecisionReason.EPOCH.code
 _ARRIVAL = DecisionReason.ARRIVAL.code
@@ -29,170 +35,183 @@ _ARRIVAL = DecisionReason.ARRIVAL.code
 
 @dataclass(frozen=True)
 class Slot:
-    """One slot in use: the row of its site, its place there, and whom it is about.
+    """One slot in use: a waiting request to serve, or a top pair to stock.
 
-    `request` is -1 for a peer. `held`: pairs stocked or ordered with the destination; `on_hand`: ready
-    ones good enough for the request, not promised to an older one, and `margin` the spare fidelity of the
-    worst of them. `way_free`, `may_order`: whether a pair with the next hop, or with the destination, may
-    be ordered for stock. `unavailable`: what the site has heard is away.
+    - `row`: the row of its site in the observation; `number`: the slot's number at that site.
+    - `request`: the request's id, -1 for a top pair.
+    - `request_fraction`: the fraction of the site's requests so far with this destination.
+    - `stock`: pairs stocked or ordered with the destination.
+    - `ready`: of these, ready pairs that meet the target and are not promised to a more urgent request.
+    - `fidelity_margin`: believed fidelity minus target of the worst of the ready pairs.
+    - `may_order_first_hop`, `may_order_destination`: whether stock may be ordered with the next hop, or with
+      the destination.
+    - `unavailable`: the nodes and links that the site has heard are unavailable.
     """
 
     row: int
-    place: int
+    number: int
     source: int
     destination: int
     request: int
     target_fidelity: float
     pairs: int
     expires_s: float
-    fraction: float
-    held: int
-    on_hand: int
-    margin: float
-    way_free: bool
-    may_order: bool
+    request_fraction: float
+    stock: int
+    ready: int
+    fidelity_margin: float
+    may_order_first_hop: bool
+    may_order_destination: bool
     unavailable: Unavailable
 
 
 class SlotFinder:
-    """Finds the slots in use; remembers per site which targets were asked there and when it ordered stock.
+    """Finds the slots in use.
 
-    A site orders stock only while it is idle itself: a whole token in hand, and nothing waits for its
-    source or its tokens. It does so with one partner at most once per forecast step, for that is
-    how often what it knows of demand changes; without this rest a refused order comes back at every epoch.
+    It remembers, per site, the targets of past requests and the times of stock orders.
+
+    A site orders stock only while it is idle: it has a whole token, and nothing waits for its source or its
+    tokens. It orders with one partner at most once per forecast step, because its knowledge of demand changes
+    only that often. Without this interval a refused order would return at every epoch.
     """
 
     def __init__(self, context: Context, paths: PathTable) -> None:
         self._paths = paths
         self._may_stock = context.pregeneration.at_least(Pregeneration.LINK)
-        self._rest_s = context.forecasting.step_s
-        self._asked: dict[int, dict[float, int]] = {}
+        self._min_order_interval_s = context.forecasting.step_s
+        self._target_counts: dict[int, dict[float, int]] = {}
         self._ordered_s: dict[tuple[int, int], float] = {}
 
-    def ordered(self, site: int, partner: int, *, now_s: float) -> None:
+    def note_order(self, site: int, partner: int, *, now_s: float) -> None:
         """Remember that `site` orders stock with `partner` now."""
         self._ordered_s[site, partner] = now_s
 
     def state(self) -> dict[str, Floats]:
-        """What is remembered: `asked` [n, 3], site, target, count; `ordered` [m, 3], site, partner, time."""
-        asked = [(site, *pair) for site, counts in self._asked.items() for pair in counts.items()]
-        ordered = [(*pair, time_s) for pair, time_s in self._ordered_s.items()]
+        """`target_counts` [n, 3]: site, target, count; `stock_orders` [m, 3]: site, partner, time."""
+        counts = [(site, *item) for site, targets in self._target_counts.items() for item in targets.items()]
+        orders = [(*ends, time_s) for ends, time_s in self._ordered_s.items()]
         return {
-            "asked": np.array(asked, dtype=np.float64).reshape(-1, 3),
-            "ordered": np.array(ordered, dtype=np.float64).reshape(-1, 3),
+            "target_counts": np.array(counts, dtype=np.float64).reshape(-1, 3),
+            "stock_orders": np.array(orders, dtype=np.float64).reshape(-1, 3),
         }
 
     def load_state(self, state: Mapping[str, Floats]) -> None:
-        """Take up what `state` gave."""
-        self._asked, self._ordered_s = {}, {}
-        for site, target, count in state["asked"].tolist():
-            self._asked.setdefault(int(site), {})[target] = int(count)
-        for site, partner, time_s in state["ordered"].tolist():
+        """Restore what `state` returned."""
+        self._target_counts, self._ordered_s = {}, {}
+        for site, target, count in state["target_counts"].tolist():
+            self._target_counts.setdefault(int(site), {})[target] = int(count)
+        for site, partner, time_s in state["stock_orders"].tolist():
             self._ordered_s[int(site), int(partner)] = time_s
 
-    def _may_order(self, site: int, partner: int, shelf: _Shelf, now_s: float) -> bool:
-        rested = now_s - self._ordered_s.get((site, partner), -math.inf) >= self._rest_s
-        return rested and shelf.partners.count(partner) < BASE_STOCK
+    def _may_order(self, site: int, partner: int, lists: _SiteLists, now_s: float) -> bool:
+        since_order_s = now_s - self._ordered_s.get((site, partner), -math.inf)
+        return since_order_s >= self._min_order_interval_s and lists.partners.count(partner) < BASE_STOCK
 
     def slots(self, observations: Observation) -> list[Slot]:
-        """Slots in use at every site asked: oldest deadlines first, then at an epoch its peers."""
-        waits: list[bool] = np.asarray((observations.request_id >= 0).any(axis=1)).tolist()
+        """Slots in use at all sites: requests by deadline, earliest first, then at an epoch the top pairs."""
+        has_requests: list[bool] = np.asarray((observations.request_id >= 0).any(axis=1)).tolist()
         at_epoch: list[bool] = np.asarray((observations.reason == _EPOCH) & _idle(observations)).tolist()
-        found: list[Slot] = []
-        for row, waiting in enumerate(waits):
-            peers = self._may_stock and at_epoch[row]
-            if not (waiting or peers):
+        slots: list[Slot] = []
+        for row, waiting in enumerate(has_requests):
+            stocking = self._may_stock and at_epoch[row]
+            if not (waiting or stocking):
                 continue
-            shelf = _Shelf.of(observations, row)
+            lists = _SiteLists.of(observations, row)
             if waiting:
-                found += self._request_slots(observations, row, shelf)
-            if peers:
-                found += self._peer_slots(observations, row, shelf)
-        return found
+                slots += self._request_slots(observations, row, lists)
+            if stocking:
+                slots += self._top_pair_slots(observations, row, lists)
+        return slots
 
-    def _request_slots(self, observations: Observation, row: int, shelf: _Shelf) -> list[Slot]:
+    def _request_slots(self, observations: Observation, row: int, lists: _SiteLists) -> list[Slot]:
         waiting = observations.requests(row)
         if observations.reason[row] == _ARRIVAL:
-            counts = self._asked.setdefault(int(observations.site[row]), {})
+            counts = self._target_counts.setdefault(int(observations.site[row]), {})
             newest = waiting[-1].target_fidelity
             counts[newest] = counts.get(newest, 0) + 1
         timely = [item for item in waiting if item.deadline_s > observations.time_s and item.pairs > 0]
         timely.sort(key=attrgetter("deadline_s"))
         promised: dict[int, int] = {}
         unavailable = observations.unavailable(row)
-        found = []
-        for place, request in enumerate(timely[:REQUEST_SLOTS]):
+        slots = []
+        for number, request in enumerate(timely[:REQUEST_SLOTS]):
             partner, target, pairs = request.destination, request.target_fidelity, request.pairs
-            # A standing request is served over links alone: it asks for more than can lie on a shelf.
-            kept = [] if request.persistent else shelf.ready(partner, target)
-            good = kept[promised.get(partner, 0) :]
-            if len(good) >= pairs:
+            # A persistent request is served over links only: it asks for more pairs than any stock holds.
+            ready = [] if request.persistent else lists.ready(partner, target)
+            # The worst pairs go first, to the more urgent requests; this request sees the rest.
+            unpromised = ready[promised.get(partner, 0) :]
+            if len(unpromised) >= pairs:
                 promised[partner] = promised.get(partner, 0) + pairs
-            found.append(
+            slots.append(
                 Slot(
                     row=row,
-                    place=place,
+                    number=number,
                     source=request.source,
                     destination=partner,
                     request=request.id,
                     target_fidelity=target,
                     pairs=pairs,
                     expires_s=request.deadline_s,
-                    fraction=shelf.fraction(partner),
-                    held=shelf.partners.count(partner),
-                    on_hand=len(good),
-                    margin=good[0] - target if len(good) >= pairs else 0.0,
-                    way_free=False,
-                    may_order=False,
+                    request_fraction=lists.request_fraction(partner),
+                    stock=lists.partners.count(partner),
+                    ready=len(unpromised),
+                    fidelity_margin=unpromised[0] - target if len(unpromised) >= pairs else 0.0,
+                    may_order_first_hop=False,
+                    may_order_destination=False,
                     unavailable=unavailable,
                 )
             )
-        return found
+        return slots
 
-    def _peer_slots(self, observations: Observation, row: int, shelf: _Shelf) -> list[Slot]:
+    def _top_pair_slots(self, observations: Observation, row: int, lists: _SiteLists) -> list[Slot]:
         target = self._typical_target(int(observations.site[row]))
         sources = observations.top_pair_source[row].tolist()
-        ways = set(shelf.peers[:PEER_SLOTS])
+        # Link stock with one neighbour is offered once, although several paths may begin there.
+        offered = set(lists.top_destinations[:TOP_PAIR_SLOTS])
         unavailable = observations.unavailable(row)
-        found = []
-        for place, (source, partner) in enumerate(zip(sources, shelf.peers, strict=True)):
-            if source < 0 or place == PEER_SLOTS:
+        slots = []
+        for number, (source, partner) in enumerate(zip(sources, lists.top_destinations, strict=True)):
+            if source < 0 or number == TOP_PAIR_SLOTS:
                 break
-            way = self._paths.next_hop(source, partner, unavailable)
-            way_free = way not in ways and self._may_order(source, way, shelf, observations.time_s)
-            ways.add(way)
-            may_order = self._may_order(source, partner, shelf, observations.time_s)
-            if not (way_free or may_order):
+            next_hop = self._paths.next_hop(source, partner, unavailable)
+            may_order_first_hop = next_hop not in offered and self._may_order(
+                source, next_hop, lists, observations.time_s
+            )
+            offered.add(next_hop)
+            may_order_destination = self._may_order(source, partner, lists, observations.time_s)
+            if not (may_order_first_hop or may_order_destination):
                 continue
-            found.append(
+            slots.append(
                 Slot(
                     row=row,
-                    place=REQUEST_SLOTS + place,
+                    number=REQUEST_SLOTS + number,
                     source=source,
                     destination=partner,
                     request=-1,
                     target_fidelity=target,
                     pairs=1,
                     expires_s=math.inf,
-                    fraction=shelf.fraction(partner),
-                    held=shelf.partners.count(partner),
-                    on_hand=0,
-                    margin=0.0,
-                    way_free=way_free,
-                    may_order=may_order,
+                    request_fraction=lists.request_fraction(partner),
+                    stock=lists.partners.count(partner),
+                    ready=0,
+                    fidelity_margin=0.0,
+                    may_order_first_hop=may_order_first_hop,
+                    may_order_destination=may_order_destination,
                     unavailable=unavailable,
                 )
             )
-        return found
+        return slots
 
     def _typical_target(self, site: int) -> float:
-        """The target most often asked at this site so far, the higher of equals; 0.8 before any."""
-        counts = self._asked.get(site)
-        return max(counts, key=lambda target: (counts[target], target)) if counts else 0.8
+        """The most frequent target of this site's requests so far; of equally frequent ones the higher."""
+        counts = self._target_counts.get(site)
+        if not counts:
+            return _DEFAULT_TARGET_FIDELITY
+        return max(counts, key=lambda target: (counts[target], target))
 
 
 def _idle(observations: Observation) -> NDArray[np.bool_]:
-    """Sites [S] with a whole token in hand and nothing waiting for their source or their tokens."""
+    """Sites [S] with a whole token, and nothing waiting for their source or their tokens."""
     own = observations.status[:, 0]
     idle: NDArray[np.bool_] = (
         (own[:, TOKENS] >= 1.0) & (own[:, EMISSION_BACKLOG] == 0.0) & (own[:, TOKEN_BACKLOG] == 0.0)
@@ -201,18 +220,18 @@ def _idle(observations: Observation) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True)
-class _Shelf:
-    """One site's stock and peers as plain lists, which beat small arrays."""
+class _SiteLists:
+    """The stock and the top pairs of one site as plain lists, which are faster than arrays this small."""
 
     partners: list[int]
     is_ready: list[int]
     fidelities: list[float]
-    peers: list[int]
+    top_destinations: list[int]
     rates_hz: list[float]
     total_hz: float
 
     @classmethod
-    def of(cls, observations: Observation, row: int) -> _Shelf:
+    def of(cls, observations: Observation, row: int) -> _SiteLists:
         rates_hz = [rate if rate > 0.0 else 0.0 for rate in observations.top_pair_rate_hz[row].tolist()]
         return cls(
             observations.stock_partner[row].tolist(),
@@ -224,16 +243,16 @@ class _Shelf:
         )
 
     def ready(self, partner: int, target: float) -> list[float]:
-        """Believed fidelities of ready pairs with `partner` that meet the target, worst first: as used."""
-        shelf = zip(self.partners, self.is_ready, self.fidelities, strict=True)
+        """Believed fidelities of ready pairs with `partner` that meet the target, worst first, as in use."""
+        stock = zip(self.partners, self.is_ready, self.fidelities, strict=True)
         return sorted(
             fidelity
-            for who, is_ready, fidelity in shelf
-            if who == partner and is_ready > 0 and fidelity >= target
+            for other, is_ready, fidelity in stock
+            if other == partner and is_ready > 0 and fidelity >= target
         )
 
-    def fraction(self, partner: int) -> float:
-        """The part of this site's requests so far that asked for `partner`; 0 if not among its peers."""
-        if partner not in self.peers or self.total_hz <= 0.0:
+    def request_fraction(self, partner: int) -> float:
+        """The fraction of this site's requests so far for `partner`; 0 if it is in no top pair."""
+        if partner not in self.top_destinations or self.total_hz <= 0.0:
             return 0.0
-        return self.rates_hz[self.peers.index(partner)] / self.total_hz
+        return self.rates_hz[self.top_destinations.index(partner)] / self.total_hz

@@ -142,9 +142,9 @@ class BaseStock:
         enough = observations.status[:, :, FREE_MEMORIES] >= self._rule.min_free_memories
         if self._context.control == "central":
             spare = np.zeros(self._context.network.node_count, dtype=np.bool_)
-            spare[observations.known[0]] = enough[0]
+            spare[observations.observed_node[0]] = enough[0]
             return np.asarray(spare[source] & spare[destination])
-        full = (observations.known[rows] == destination[:, None]) & ~enough[rows]
+        full = (observations.observed_node[rows] == destination[:, None]) & ~enough[rows]
         return np.asarray(enough[rows, 0] & ~full.any(axis=1))
 
     def _levels(self, source: Ints, rate_hz: Floats, life_s: Floats) -> Ints:

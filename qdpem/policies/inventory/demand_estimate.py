@@ -82,9 +82,9 @@ class DemandEstimate:
 
     def _forecast_factor(self, observation: Observation) -> Floats:
         """By how much the next requests of each source are expected to exceed what it has asked, [N]."""
-        known = observation.known[0] >= 0
+        known = observation.observed_node[0] >= 0
         ahead_hz = np.full(len(self.total), np.nan)
-        ahead_hz[observation.known[0, known]] = (
+        ahead_hz[observation.observed_node[0, known]] = (
             observation.forecast[0, known, : self._steps].mean(axis=1) / self._step_s
         )
         asked_hz = self.total.sum(axis=1) / self._demand_time_constant_s

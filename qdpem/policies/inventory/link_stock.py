@@ -93,7 +93,7 @@ class LinkStock:
         return [order for order in made if order is not None]
 
     def _of_sites(self, observations: Observation) -> Iterator[tuple[int, int, Unavailable]]:
-        near, quiet = observations.known[:, 1:], self._quiet(observations.status)
+        near, quiet = observations.observed_node[:, 1:], self._quiet(observations.status)
         rows, places = ((near >= 0) & quiet[:, :1] & quiet[:, 1:]).nonzero()
         owner, partner = observations.site[rows], near[rows, places]
         on_hand = (observations.stock_partner[rows] == partner[:, None]).sum(axis=1)
@@ -111,7 +111,7 @@ class LinkStock:
         pairs = observations.stock_owner[0][owned] * nodes + observations.stock_partner[0][owned]
         on_hand = np.bincount(pairs, minlength=nodes * nodes)[owner * nodes + partner]
         quiet = np.zeros(nodes, dtype=np.bool_)
-        quiet[observations.known[0]] = self._quiet(observations.status)[0]
+        quiet[observations.observed_node[0]] = self._quiet(observations.status)[0]
         may = (on_hand < self._level[owner, partner]) & quiet[owner] & quiet[partner]
         may &= observations.time_s >= self.ordered_s[owner, partner] + self._rule.min_reorder_interval_s
         wanted = np.flatnonzero(may)

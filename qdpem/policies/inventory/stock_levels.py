@@ -65,7 +65,7 @@ class DemandFactor:
         """Take in what the sites asked now are forecast, once a step for each node."""
         step = math.floor(observations.time_s / self._step_s + 1e-9)
         if observations.site[0] == CONTROLLER:
-            nodes, forecast = observations.known[0], observations.forecast[0]
+            nodes, forecast = observations.observed_node[0], observations.forecast[0]
         else:
             nodes, forecast = observations.site, observations.forecast[:, 0]
         new = (self.heard[2, nodes] < step) & ~np.isnan(forecast[:, 0])

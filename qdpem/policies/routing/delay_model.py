@@ -264,7 +264,7 @@ class Backlog:
         unobserved_tokens: float = 1.0,
     ) -> Backlog:
         """What the one site of `observation` believes; `unseen` is believed of nodes it has no news of."""
-        known = observation.known[0]
+        known = observation.observed_node[0]
         nodes = known[known >= 0]
         status = observation.status[0, known >= 0]
         age_s = observation.status_age_s[0, known >= 0]

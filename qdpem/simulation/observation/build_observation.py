@@ -41,7 +41,7 @@ def build_observation(
         time_s=now_s,
         site=np.array(sites, dtype=np.int64),
         reason=np.array([awake[site] for site in sites], dtype=np.int64),
-        known=reports.known[rows],
+        observed_node=reports.known[rows],
         status=status,
         status_age_s=status_age_s,
         forecast=reports.forecast(rows),

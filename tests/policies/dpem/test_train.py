@@ -103,7 +103,7 @@ def test_a_batch_leaves_out_each_last_decision_and_normalises_returns() -> None:
     assert scale.mean[0] == pytest.approx(np.mean(returns))
     assert scale.deviation[0] == pytest.approx(np.std(returns))
     assert batch.target[0, :2] == pytest.approx((np.array(returns) - scale.mean[0]) / scale.deviation[0])
-    assert not scale.seen[1:].any()
+    assert not scale.initialised[1:].any()
     assert np.array_equal(scale.deviation[1:], np.ones(5))
 
 

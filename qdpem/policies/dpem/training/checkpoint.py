@@ -1,4 +1,4 @@
-"""Where a training stands, written whole after each round, and its learning curve."""
+"""The checkpoint of a training, written after each round, and its learning curve."""
 
 from __future__ import annotations
 
@@ -23,12 +23,16 @@ from qdpem.scenario.schema import Arm, Scenario, Window
 
 @dataclass(frozen=True, kw_only=True)
 class CurveRow:
-    """One round, measured by the experimenter from the episodes' events, before that round's update.
+    """Figures of one round, which the experimenter takes from the episodes' events before the round's update.
 
-    `decisions`: times a site had something to choose, summed so far; `simulated_s` likewise.
-    `mean_reward`: per node and simulated second. `update_norm`: mean over nodes, before clipping;
-    `clipped_fraction`: nodes clipped. `ratio_clipped`: decisions whose PPO ratio was clipped at the end.
-    `epsilon`: spent after this round's sharing. `bytes`: to and from the aggregator in this round.
+    - `decisions`, `simulated_s`: decisions with a choice, and simulated seconds, summed over all rounds so
+      far.
+    - `mean_reward`: per node and simulated second.
+    - `entropy`, `value_loss`, `ratio_clipped`: `PPOReport` of the round's update; `ratio_clipped` is the
+      fraction of decisions whose PPO ratio was clipped.
+    - `update_norm`: mean over nodes, before clipping; `clipped_fraction`: fraction of nodes clipped.
+    - `epsilon`: spent after this round.
+    - `bytes`: sent to and from the aggregator in this round.
     """
 
     round: int
@@ -48,7 +52,7 @@ class CurveRow:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrainingState:
-    """Everything the next round needs."""
+    """Everything the next round needs: the shared actor [P], critics [N, ...], scales, budget and curve."""
 
     actor: NDArray[np.float64]
     critics: Weights
@@ -58,16 +62,19 @@ class TrainingState:
 
 
 def training_fingerprint(scenario: Scenario, arm: Arm, seed: int) -> str:
-    """What a checkpoint belongs to: everything but the study and the number of the window."""
-    kept = replace(scenario, study=None, window=Window())
-    return hashlib.blake2b(f"{kept!r} {arm!r} seed {seed}".encode(), digest_size=16).hexdigest()
+    """The digest of all that determines a training: scenario, arm and seed.
+
+    Study and window are left out because a training does not read them.
+    """
+    relevant = replace(scenario, study=None, window=Window())
+    return hashlib.blake2b(f"{relevant!r} {arm!r} seed {seed}".encode(), digest_size=16).hexdigest()
 
 
-def save(path: Path, state: TrainingState, mark: str) -> None:
-    """Write the checkpoint whole or not at all."""
+def save(path: Path, state: TrainingState, fingerprint: str) -> None:
+    """Write the checkpoint whole or not at all; `fingerprint` is that of `training_fingerprint`."""
     names = [item.name for item in fields(CurveRow)]
     arrays: dict[str, Any] = {
-        "mark": np.array(mark),
+        "fingerprint": np.array(fingerprint),
         "actor": state.actor,
         **state.critics,
         **{f"scale_{name}": value for name, value in vars(state.scale).items()},
@@ -76,38 +83,41 @@ def save(path: Path, state: TrainingState, mark: str) -> None:
         ),
         **{f"curve_{name}": np.array([getattr(row, name) for row in state.curve]) for name in names},
     }
+    # os.replace is atomic: a training that is killed while it writes leaves the last checkpoint in place.
     partial = path.with_name(f".{path.stem}.partial.npz")
     np.savez(partial, **arrays)
     os.replace(partial, path)
 
 
-def load(path: Path, mark: str) -> TrainingState:
+def load(path: Path, fingerprint: str) -> TrainingState:
+    """Read a checkpoint. Raises StudyError for a file that is none, or of another scenario, arm or seed."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            held: Mapping[str, NDArray[Any]] = {name: file[name] for name in file.files}
+            arrays: Mapping[str, NDArray[Any]] = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise StudyError(
             f"{path} is not a checkpoint ({error}); remove it to train from the start"
         ) from error
-    if str(held["mark"]) != mark:
+    if str(arrays["fingerprint"]) != fingerprint:
         raise StudyError(
             f"{path} belongs to another scenario or seed; train into another directory, or with --fresh"
         )
-    epsilon, delta, rounds, spent = held["budget"].tolist()
-    columns = {item.name: held[f"curve_{item.name}"].tolist() for item in fields(CurveRow)}
+    epsilon, delta, rounds, spent = arrays["budget"].tolist()
+    columns = {item.name: arrays[f"curve_{item.name}"].tolist() for item in fields(CurveRow)}
     curve = tuple(
         CurveRow(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)
     )
     return TrainingState(
-        actor=held["actor"],
-        critics={name: held[name] for name in CRITIC},
-        scale=ReturnScale(**{item.name: held[f"scale_{item.name}"] for item in fields(ReturnScale)}),
+        actor=arrays["actor"],
+        critics={name: arrays[name] for name in CRITIC},
+        scale=ReturnScale(**{item.name: arrays[f"scale_{item.name}"] for item in fields(ReturnScale)}),
         budget=PrivacyBudget(epsilon=epsilon, delta=delta, rounds=int(rounds), spent=int(spent)),
         curve=curve,
     )
 
 
 def write_curve(path: Path, curve: tuple[CurveRow, ...]) -> None:
+    """Write the learning curve as CSV, one row per round, whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("w", newline="") as file:
         writer = csv.DictWriter(

@@ -1,7 +1,7 @@
-"""Federated averaging with client-level differential privacy: the one door through which nodes share.
+"""Federated averaging with client-level differential privacy. Nodes share nothing else in a training.
 
-Each round every node reports one update of its actor. Its norm is clipped at the node; the aggregator
-sums, adds Gaussian noise once, and divides by N (McMahan et al. 2018, with full participation).
+In each round every node reports one update of its actor. The node clips the update's norm; the aggregator
+sums all updates, adds Gaussian noise once, and divides by N (McMahan et al. 2018, with full participation).
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from qdpem.rng import stream
 Floats = NDArray[np.float64]
 
 _BYTES_PER_NUMBER = 4
-"""Updates travel in single precision."""
+"""Size of one number of an update, sent in single precision."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PrivateAggregate:
-    """What came back from one round: the noisy average [P] and what may be told about the round.
+    """The result of one round: the noisy average [P], the budget after it, and figures about the round.
 
-    `norms` [N] before clipping and `clipped_fraction` are for the experimenter's curve; no node is told them.
-    `bytes`: reports of all nodes to the aggregator and its answer to each.
+    - `norms` [N], before clipping, and `clipped_fraction`: for the experimenter's curve; no node receives
+      them.
+    - `bytes`: the reports of all nodes to the aggregator and its answer to each.
     """
 
     average: Floats
@@ -37,7 +38,7 @@ class PrivateAggregate:
 
 
 def clip(updates: Floats, *, norm: float) -> Floats:
-    """Each row scaled down to Euclidean norm `norm` if it is longer; a zero row stays zero.
+    """Each row, scaled down to Euclidean norm `norm` if it is longer. A zero row stays zero.
 
     >>> clip(np.array([[3.0, 4.0], [0.0, 0.0]]), norm=2.5).tolist()
     [[1.5, 2.0], [0.0, 0.0]]
@@ -50,17 +51,19 @@ def clip(updates: Floats, *, norm: float) -> Floats:
 def aggregate_privately(
     updates: Floats, *, clip_norm: float, budget: PrivacyBudget, seed: int
 ) -> PrivateAggregate:
-    """Average the updates [N, P] of all nodes with the budget's noise, spending one round of it.
+    """Average the updates [N, P] of all nodes with the budget's noise, which spends one round.
 
-    Noise: standard deviation z clip_norm / N per coordinate of the average, from the stream of this seed
-    and round alone. Raises StudyError when the budget is spent or an update is not finite.
+    The noise has standard deviation z clip_norm / N per coordinate of the average, and depends only on the
+    seed and the round. Raises StudyError when the budget is spent or an update is not finite.
     """
-    bad = np.flatnonzero(~np.isfinite(updates).all(axis=1))
-    if len(bad):
-        raise StudyError(f"the update of node {bad[0]} is not finite; lower training.learning_rate")
+    # One NaN would reach every node through the average, and clipping cannot bound it.
+    not_finite = np.flatnonzero(~np.isfinite(updates).all(axis=1))
+    if len(not_finite):
+        raise StudyError(f"the update of node {not_finite[0]} is not finite; lower training.learning_rate")
     nodes, size = updates.shape
     after = budget.spend()
     generator = stream(seed, f"federation/noise/{budget.spent}")
+    # Zero-out adjacency: replacing one clipped update by zero moves the sum by at most clip_norm.
     scale = budget.noise_multiplier * clip_norm
     noise = scale * generator.standard_normal(size)
     norms = np.linalg.norm(updates, axis=1)

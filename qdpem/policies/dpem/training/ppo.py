@@ -1,11 +1,14 @@
 """Proximal policy optimisation (Schulman et al. 2017) of N independent nodes, all in one batched step.
 
-A site decides at irregular times t_k, so its decisions form a semi-Markov process: with
-gamma_k = exp(-(t_{k+1} - t_k) / tau) and r_k the rewards between t_k and t_{k+1}, each discounted from its
-own time, V(s_k) = E[r_k + gamma_k V(s_{k+1})] (Sutton, Precup and Singh 1999). Advantages are generalised
-(Schulman et al. 2016) with that gamma_k. A site's decision is one option per slot, and its
-log-probability is the sum over slots. The episode's end is a truncation: the last decision's value stands
-in for all that would have come.
+A site decides at irregular times t_k, so its decisions form a semi-Markov decision process (Sutton, Precup
+and Singh 1999): V(s_k) = E[r_k + gamma_k V(s_{k+1})] with gamma_k = exp(-(t_{k+1} - t_k) / tau). Here r_k is
+the sum of the rewards between t_k and t_{k+1}, each discounted from t_k to its own time. Advantages are
+generalised advantage estimates (Schulman et al. 2016) with that gamma_k. A decision is one option per slot,
+and its log-probability is the sum over slots. The end of an episode is a truncation: the value of the last
+decision stands for all later rewards.
+
+"Detail n" in comments refers to "The 37 implementation details of PPO" (Huang et al. 2022).
+Letters in shapes: N nodes, B decisions, O options, F features, G site features.
 """
 
 from __future__ import annotations
@@ -28,7 +31,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class PPOSettings:
-    """Numbers of the algorithm; `epochs` over the batch in minibatches of `minibatch` decisions a node."""
+    """Hyperparameters of PPO.
+
+    - `epochs`: passes over the batch.
+    - `minibatch`: decisions per node in one gradient step.
+    - `learning_rate`: of Adam.
+    - `clip_range`: c of the clipped ratio.
+    - `entropy_coef`, `value_weight`: weights of the entropy bonus and of the value loss.
+    - `gradient_norm`: bound on the norm of each node's gradient, for actor and critic separately.
+    """
 
     epochs: int = 4
     minibatch: int = 64
@@ -43,8 +54,13 @@ class PPOSettings:
 class Batch:
     """B decisions of each of N nodes, padded where `valid` is False.
 
-    features float32 [N, B, SLOTS, O, F]; mask bool and option int64 [N, B, SLOTS(, O)]; site_features
-    [N, B, G]; log_probability, advantage, target (return in normalised units) [N, B].
+    - `features`: float32 [N, B, SLOTS, O, F].
+    - `mask`: bool [N, B, SLOTS, O]; `option`: int64 [N, B, SLOTS].
+    - `site_features`: float32 [N, B, G].
+    - `log_probability`: float64 [N, B], of the decision under the policy that made it.
+    - `advantage`: float64 [N, B].
+    - `target`: float64 [N, B], the return in normalised units.
+    - `valid`: bool [N, B].
     """
 
     features: NDArray[np.float32]
@@ -59,7 +75,10 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class PPOReport:
-    """Of one update, means over nodes that had something to learn from: entropy per slot in nats."""
+    """Figures of the last minibatch of an update, as means over the nodes with decisions.
+
+    `entropy` is per slot, in nats; `clipped_fraction` counts decisions whose ratio was clipped.
+    """
 
     entropy: float
     clipped_fraction: float
@@ -69,8 +88,9 @@ class PPOReport:
 def generalised_advantage(
     reward: Floats, value: Floats, discount: Floats, *, last_value: float, gae_lambda: float
 ) -> Floats:
-    """GAE(lambda) of one sequence of K decisions, float64 [K].
+    """Generalised advantage estimates GAE(lambda) of one sequence of K decisions, float64 [K].
 
+    `reward`, `value` and `discount` are float64 [K]; `discount` is gamma_k.
     delta_k = r_k + gamma_k V_{k+1} - V_k with V_K = last_value; A_k = delta_k + gamma_k lambda A_{k+1}.
 
     >>> generalised_advantage(np.array([1.0]), np.array([0.5]), np.array([0.5]), last_value=2.0,
@@ -88,7 +108,8 @@ def generalised_advantage(
 
 
 def normalise(advantage: Floats, valid: NDArray[np.bool_]) -> Floats:
-    """Advantages [N, B] of each node with mean 0 and deviation 1 over its own valid ones, 0 elsewhere."""
+    """Advantages [N, B] with mean 0 and deviation 1 over each node's valid decisions, 0 elsewhere."""
+    # Over the whole batch of a node, where detail 7 takes each minibatch: a node has few decisions.
     count = np.maximum(valid.sum(axis=1, keepdims=True), 1)
     mean = (advantage * valid).sum(axis=1, keepdims=True) / count
     centred = (advantage - mean) * valid
@@ -100,15 +121,18 @@ def normalise(advantage: Floats, valid: NDArray[np.bool_]) -> Floats:
 def loss(
     weights: Mapping[str, torch.Tensor], batch: Mapping[str, torch.Tensor], settings: PPOSettings
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Each node's loss [N], to be minimised, and its entropy, clipped share and value loss [N].
+    """Each node's loss [N], to be minimised, and its entropy, clipped fraction and value loss, [N] each.
 
-    -min(rho A, clip(rho, 1 - c, 1 + c) A) - w_H H + w_V (V - target)^2, rho = pi / pi_old, H the entropy
-    per slot in use; each a mean over the node's own valid decisions.
+    The loss is -min(rho A, clip(rho, 1 - c, 1 + c) A) - w_H H + w_V (V - target)^2 with rho = pi / pi_old
+    (Schulman et al. 2017, equations 7 and 9) and H the entropy per slot in use. Each term is a mean over the
+    node's own valid decisions.
     """
     import torch
 
     mask, valid = batch["mask"], batch["valid"]
     used = mask.any(dim=3)
+    # -1e9 and not -inf: a slot without an option would become NaN. Masked options get probability 0 in single
+    # precision and therefore no gradient (Huang and Ontanon 2022).
     score = torch_scores(weights, batch["features"]).masked_fill(~mask, -1e9)
     log_pi = torch.log_softmax(score, dim=3)
     chosen = log_pi.gather(3, batch["option"][..., None])[..., 0]
@@ -117,8 +141,10 @@ def loss(
     clipped = rho.clamp(1.0 - settings.clip_range, 1.0 + settings.clip_range)
     gain = torch.minimum(rho * advantage, clipped * advantage)
     entropy = -(log_pi.exp() * log_pi * mask).sum(dim=3)
+    # Per slot in use, so that the bonus does not grow with the number of waiting requests.
     slots = used.sum(dim=2).clamp(min=1)
     entropy = (entropy * used).sum(dim=2) / slots
+    # No clipping of the value loss (detail 9), which Andrychowicz et al. (2021) found to hurt.
     error = (torch_values(weights, batch["site_features"]) - batch["target"]) ** 2
 
     def mean(amount: torch.Tensor) -> torch.Tensor:
@@ -136,10 +162,17 @@ def loss(
 def ppo_update(
     weights: Weights, batch: Batch, settings: PPOSettings, *, seed: int, key: str
 ) -> tuple[Weights, PPOReport]:
-    """New weights of every node from its own decisions alone; the given ones are left as they were.
+    """New weights of every node from its own decisions only; `weights` is not changed.
 
-    One Adam over stacked weights, its gradients clipped for each node (and actor and critic) apart, so no
-    node's data touches another's weights. Shuffles come from the stream `key`.
+    No node's data touches another's weights: Adam works elementwise on the stacked weights, and gradients are
+    clipped for each node separately, actor and critic apart.
+
+    Args:
+        weights: actor and critic of every node, [N, ...].
+        batch: the decisions to learn from.
+        settings: hyperparameters.
+        seed: root seed of the training.
+        key: name of the stream that shuffles the minibatches.
     """
     import torch
 
@@ -147,6 +180,8 @@ def ppo_update(
         name: torch.tensor(weights[name], dtype=torch.float32, requires_grad=True)
         for name in (*ACTOR, *CRITIC)
     }
+    # Adam starts anew in each round: the aggregator has replaced the actors that its moments would belong to.
+    # Epsilon 1e-5 is detail 3.
     optimiser = torch.optim.Adam(parameters.values(), lr=settings.learning_rate, eps=1e-5)
     tensors = _tensors(batch)
     generator = stream(seed, key)
@@ -161,6 +196,7 @@ def ppo_update(
                 parameters, {name: value[rows, part] for name, value in tensors.items()}, settings
             )
             optimiser.zero_grad()
+            # The losses of different nodes share no weights, so the sum's gradient is each node's own.
             torch.autograd.backward(total.sum())
             _clip_gradients(parameters, norm=settings.gradient_norm)
             optimiser.step()
@@ -169,17 +205,21 @@ def ppo_update(
 
 
 def _shuffled(valid: NDArray[np.bool_], generator: np.random.Generator) -> NDArray[np.int64]:
-    """Each node's own order [N, B], its valid decisions spread evenly over the minibatches."""
+    """A random order of each node's decisions, int64 [N, B], with valid ones spread evenly over minibatches.
+
+    Rank k of n valid decisions sorts at (k + 1/2) / n, and padding likewise. Otherwise the last minibatches
+    of a node with few decisions would hold only padding.
+    """
     nodes, size = valid.shape
-    place = np.where(valid, generator.random((nodes, size)), 0.0)
+    position = np.where(valid, generator.random((nodes, size)), 0.0)
     for node in range(nodes):
         mine = np.flatnonzero(valid[node])
-        ranked = mine[np.argsort(place[node, mine])]
-        place[node] = 2.0
-        place[node, ranked] = (np.arange(len(ranked)) + 0.5) / max(len(ranked), 1)
+        ranked = mine[np.argsort(position[node, mine])]
+        position[node] = 2.0
+        position[node, ranked] = (np.arange(len(ranked)) + 0.5) / max(len(ranked), 1)
         rest = np.flatnonzero(~valid[node])
-        place[node, rest] = (np.arange(len(rest)) + 0.5) / max(len(rest), 1)
-    return np.argsort(place, axis=1, kind="stable")
+        position[node, rest] = (np.arange(len(rest)) + 0.5) / max(len(rest), 1)
+    return np.argsort(position, axis=1, kind="stable")
 
 
 def _tensors(batch: Batch) -> dict[str, torch.Tensor]:
@@ -199,17 +239,18 @@ def _tensors(batch: Batch) -> dict[str, torch.Tensor]:
 
 
 def _clip_gradients(parameters: Mapping[str, torch.Tensor], *, norm: float) -> None:
-    """Scale each node's actor gradient, and its critic gradient, down to `norm`."""
+    """Scale each node's actor gradient, and its critic gradient, down to `norm` (detail 11, per node)."""
     import torch
 
     for names in (ACTOR, CRITIC):
-        gradients = [parameters[name].grad for name in names]
-        found = [gradient for gradient in gradients if gradient is not None]
-        square = torch.stack([(gradient**2).reshape(len(gradient), -1).sum(dim=1) for gradient in found]).sum(
-            dim=0
-        )
+        gradients = [
+            gradient for gradient in (parameters[name].grad for name in names) if gradient is not None
+        ]
+        square = torch.stack(
+            [(gradient**2).reshape(len(gradient), -1).sum(dim=1) for gradient in gradients]
+        ).sum(dim=0)
         factor = (norm / (square.sqrt() + 1e-12)).clamp(max=1.0)
-        for gradient in found:
+        for gradient in gradients:
             gradient.mul_(factor.reshape(-1, *[1] * (gradient.dim() - 1)))
 
 

@@ -1,8 +1,8 @@
-"""Differential privacy of what the nodes share: exact Gaussian composition at full participation.
+"""Differential privacy of the shared updates: exact Gaussian composition at full participation.
 
-T rounds, each adding Gaussian noise of z times the sensitivity, are together one Gaussian mechanism of
-mu = sqrt(T) / z (Dong, Roth and Su 2019, corollary 2), whose exact privacy profile is
-delta(epsilon) = Phi(-epsilon/mu + mu/2) - e^epsilon Phi(-epsilon/mu - mu/2) (Balle and Wang 2018, theorem 8).
+T rounds, each with Gaussian noise of z times the sensitivity, together are one Gaussian mechanism of mu =
+sqrt(T) / z (Dong, Roth and Su 2019, corollary 2). Its exact privacy profile (Balle and Wang 2018, theorem 8)
+is delta(epsilon) = Phi(-epsilon/mu + mu/2) - e^epsilon Phi(-epsilon/mu - mu/2).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 from qdpem.errors import StudyError
 
-_STEPS = 200
-_LARGEST = 1e9
+_BISECTIONS = 200
+_MAX_BRACKET = 1e9
 
 
 def delta_of(epsilon: float, *, mu: float) -> float:
-    """The least delta for which a mu-Gaussian mechanism is (epsilon, delta)-private.
+    """The minimum delta for which a mu-Gaussian mechanism is (epsilon, delta)-private.
 
     >>> round(delta_of(1.0, mu=1.0), 6)
     0.126937
@@ -27,13 +27,15 @@ def delta_of(epsilon: float, *, mu: float) -> float:
 
     if mu == 0.0:
         return 0.0
+    # In logarithms, because e^epsilon overflows where the second tail underflows:
+    # a - b = a (1 - exp(ln b - ln a)), and expm1 keeps the digits when both are nearly equal.
     first = float(log_ndtr(-epsilon / mu + mu / 2.0))
     second = epsilon + float(log_ndtr(-epsilon / mu - mu / 2.0))
     return max(math.exp(first) * -math.expm1(min(second - first, 0.0)), 0.0)
 
 
 def epsilon_of(noise_multiplier: float, *, rounds: int, delta: float) -> float:
-    """The least epsilon after `rounds` at `noise_multiplier` z; 0 after none, inf without noise."""
+    """The minimum epsilon after `rounds` at `noise_multiplier` z; 0 after no round, inf without noise."""
     if rounds == 0:
         return 0.0
     if noise_multiplier == 0.0:
@@ -45,7 +47,7 @@ def epsilon_of(noise_multiplier: float, *, rounds: int, delta: float) -> float:
 
 
 def noise_multiplier(*, epsilon: float, delta: float, rounds: int) -> float:
-    """The least z with which `rounds` rounds are (epsilon, delta)-private; 0 (no noise) for epsilon = inf.
+    """The minimum z that makes `rounds` rounds (epsilon, delta)-private; 0, no noise, for epsilon = inf.
 
     >>> round(noise_multiplier(epsilon=8.0, delta=1e-3, rounds=50), 1)
     3.4
@@ -56,15 +58,19 @@ def noise_multiplier(*, epsilon: float, delta: float, rounds: int) -> float:
 
 
 def _crossing(too_low: Callable[[float], bool]) -> float:
-    """The least x > 0 at which `too_low`, true below and false above, becomes false; never below it."""
+    """The x > 0 at which `too_low` turns from true to false, by bisection; never below it.
+
+    The upper end of the bracket is returned, so that rounding never promises more privacy than there is.
+    """
     high = 1.0
     while too_low(high):
         high *= 2.0
-        if high > _LARGEST:
+        if high > _MAX_BRACKET:
             return math.inf
     low = 0.0
-    for _ in range(_STEPS):
+    for _ in range(_BISECTIONS):
         middle = 0.5 * (low + high)
+        # No float lies between the two ends: the bracket cannot shrink any more.
         if middle in (low, high):
             break
         low, high = (middle, high) if too_low(middle) else (low, middle)
@@ -73,9 +79,9 @@ def _crossing(too_low: Callable[[float], bool]) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class PrivacyBudget:
-    """What a training may share: `rounds` rounds in all, of which `spent` are gone.
+    """The privacy budget of a training of `rounds` rounds, of which `spent` are over.
 
-    `epsilon` = inf shares without noise and promises nothing.
+    `epsilon` = inf means no noise and no promise.
     """
 
     epsilon: float
@@ -85,16 +91,16 @@ class PrivacyBudget:
 
     @property
     def noise_multiplier(self) -> float:
-        """Noise standard deviation over sensitivity, the same in every round."""
+        """Standard deviation of the noise over the sensitivity, the same in every round."""
         return noise_multiplier(epsilon=self.epsilon, delta=self.delta, rounds=self.rounds)
 
     @property
     def epsilon_spent(self) -> float:
-        """Epsilon, at the budget's delta, of what has been shared so far."""
+        """Epsilon of all updates shared so far, at the budget's delta."""
         return epsilon_of(self.noise_multiplier, rounds=self.spent, delta=self.delta)
 
     def spend(self) -> PrivacyBudget:
-        """The budget after one more round. Raises StudyError when nothing is left."""
+        """The budget after one more round. Raises StudyError when no round is left."""
         if self.spent >= self.rounds:
             raise StudyError(
                 f"all {self.rounds} rounds of the privacy budget (epsilon = {self.epsilon:g}, delta ="
@@ -103,7 +109,7 @@ class PrivacyBudget:
         return PrivacyBudget(epsilon=self.epsilon, delta=self.delta, rounds=self.rounds, spent=self.spent + 1)
 
     def statement(self, *, clip_norm: float, nodes: int) -> str:
-        """The whole guarantee, and what it does not cover, in one paragraph."""
+        """The whole guarantee and its limits, in one paragraph."""
         if math.isinf(self.epsilon):
             return (
                 f"No differential privacy (epsilon = inf): the updates of {nodes} nodes are clipped to norm"

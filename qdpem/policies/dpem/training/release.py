@@ -1,4 +1,7 @@
-"""Make the network that ships out of finished trainings: `python -m qdpem.policies.dpem.training.release DIR...`."""
+"""Release the network of a finished training.
+
+python -m qdpem.policies.dpem.training.release DIR [DIR ...]
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,11 @@ from qdpem.policies.dpem.agent import RELEASED
 
 
 def release(trainings: Sequence[Path], *, target: Path = RELEASED) -> Path:
-    """Copy the network of the first training to `target`; join all curves, with their seeds, beside it.
+    """Copy the network of the first training to `target`, and join the curves of all trainings beside it.
 
-    A training's directory is named by its seed. Which training ships is settled before any is scored: the
-    first. Returns the joined `curve.csv`. Raises StudyError for a training that is not finished.
+    The name of a training's directory is its seed. The first training is released, a choice made before any
+    is scored. Returns the path of the joined `curve.csv`. Raises StudyError for a training that is not
+    finished.
     """
     rows: list[dict[str, str]] = []
     for training in trainings:
@@ -38,6 +42,7 @@ def release(trainings: Sequence[Path], *, target: Path = RELEASED) -> Path:
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(
-            "usage: python -m qdpem.policies.dpem.training.release DIR [DIR ...], the first one's network ships"
+            "usage: python -m qdpem.policies.dpem.training.release DIR [DIR ...]"
+            " (the network of the first DIR is released)"
         )
     release([Path(argument) for argument in sys.argv[1:]])

@@ -1,7 +1,7 @@
-"""Training in rounds: simulate, let every node learn from its own decisions, share with noise, go on.
+"""Training in rounds: simulate, let every node learn from its own decisions, average with noise, repeat.
 
-Everything a round needs is in its checkpoint, so a training that was killed goes on from its last whole
-round and ends with the same bytes as one that was not.
+A checkpoint holds everything the next round needs. A training that was killed therefore continues from its
+last whole round and ends with the same bytes as one that was not.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from qdpem.parallel import run_tasks
 from qdpem.policies.dpem.actor_critic import (
     CRITIC,
     Weights,
-    flat,
+    flatten_actors,
     initial_actor,
     initial_critics,
     stacked,
-    unflat,
+    unflatten_actor,
 )
 from qdpem.policies.dpem.agent import Dpem, save_actor
 from qdpem.policies.dpem.training.checkpoint import (
@@ -45,14 +45,14 @@ from qdpem.simulation.arms import resolve_arm
 from qdpem.simulation.run import simulate
 
 FIRST_SEED = 10_000
-"""Episodes use seeds from here on: never those of tuning (0-99) or testing (1000-1029)."""
+"""The first seed of an episode; tuning uses 0-99, testing 1000-1029."""
 
 _SEEDS_PER_TRAINING = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
-    """What a training left behind: the policy file, its learning curve, and what was promised."""
+class TrainingResult:
+    """The result of a training: the policy file, the learning curve, and the privacy statement."""
 
     policy_file: Path
     curve_file: Path
@@ -61,7 +61,7 @@ class Training:
 
 
 Progress = Callable[[CurveRow, int], None]
-"""Called after each round with its row and the number of rounds in all."""
+"""Called after each round with the round's row and the total number of rounds."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -74,7 +74,7 @@ class _Task:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Episode:
-    """What one episode gives; the last three are the experimenter's."""
+    """The result of one episode. The nodes learn from `transitions`; the rest is for the experimenter."""
 
     transitions: Transitions
     reward: float
@@ -92,35 +92,42 @@ def train(
     resume: bool = True,
     engine: str = "loky",
     workers: int | None = 1,
-) -> Training:
-    """Train the shared network of `dpem` as `scenario.training` says, from random weights of `seed`.
+) -> TrainingResult:
+    """Train the shared network of `dpem` with the settings of `scenario.training`, from random weights.
 
-    `arm` gives the rights and the knowledge to train with; those of `dpem` unless it says otherwise.
+    Writes `curve.csv` and `checkpoint.npz` into `directory` after every round, and `policy.npz` at the end.
+    The last round's weights are the result: choosing the best round by its score would release more than the
+    privacy statement covers. Raises StudyError for a checkpoint of another scenario or seed.
 
-    Writes `policy.npz`, `curve.csv` and `checkpoint.npz` into `directory` after every round. With
-    `resume`, goes on from a checkpoint of the same scenario and seed. The last round's weights are the
-    result: choosing the best round by its score would release more than the privacy statement covers.
-    Raises StudyError for a checkpoint of another scenario or seed.
+    Args:
+        scenario: the network, its demand, and the settings.
+        seed: root seed of weights, episodes, minibatches and privacy noise.
+        directory: where the files are written; created if missing.
+        arm: pregeneration and forecaster to train with; those of `dpem` unless given.
+        progress: called after every round.
+        resume: continue from a checkpoint of the same scenario, arm and seed, if there is one.
+        engine: how episodes run in parallel, as in `qdpem.parallel.run_tasks`.
+        workers: episodes at a time; all cores if None.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     checkpoint = directory / "checkpoint.npz"
     arm = resolve_arm(arm or Arm(name="dpem"))
-    mark = training_fingerprint(scenario, arm, seed)
-    state = load(checkpoint, mark) if resume and checkpoint.exists() else None
+    fingerprint = training_fingerprint(scenario, arm, seed)
+    state = load(checkpoint, fingerprint) if resume and checkpoint.exists() else None
     if state is None:
         state = _initial(scenario, seed)
     total = scenario.training.rounds
     while state.budget.spent < total:
         state = _round(scenario, arm, state, seed=seed, engine=engine, workers=workers)
-        save(checkpoint, state, mark)
+        save(checkpoint, state, fingerprint)
         write_curve(directory / "curve.csv", state.curve)
         if progress is not None:
             progress(state.curve[-1], total)
     statement = state.budget.statement(clip_norm=scenario.training.clip_norm, nodes=len(state.scale.mean))
     policy_file = directory / "policy.npz"
-    save_actor(policy_file, unflat(state.actor), scenario=scenario.name, statement=statement)
-    return Training(
+    save_actor(policy_file, unflatten_actor(state.actor), scenario=scenario.name, statement=statement)
+    return TrainingResult(
         policy_file=policy_file, curve_file=directory / "curve.csv", curve=state.curve, statement=statement
     )
 
@@ -129,7 +136,7 @@ def _initial(scenario: Scenario, seed: int) -> TrainingState:
     settings = scenario.training
     nodes = _node_count(scenario, seed)
     return TrainingState(
-        actor=flat(stacked(initial_actor(seed), nodes=1))[0],
+        actor=flatten_actors(stacked(initial_actor(seed), nodes=1))[0],
         critics=initial_critics(seed, nodes=nodes),
         scale=ReturnScale.initial(nodes),
         budget=PrivacyBudget(epsilon=settings.epsilon, delta=settings.delta, rounds=settings.rounds),
@@ -141,7 +148,7 @@ def _round(
 ) -> TrainingState:
     settings = scenario.training
     number, nodes = state.budget.spent, len(state.scale.mean)
-    weights = {**stacked(unflat(state.actor), nodes=nodes), **state.critics}
+    weights = {**stacked(unflatten_actor(state.actor), nodes=nodes), **state.critics}
     episodes = _play(scenario, arm, weights, seed=seed, number=number, engine=engine, workers=workers)
     batch, scale = to_batch(
         [episode.transitions for episode in episodes],
@@ -152,29 +159,29 @@ def _round(
     learned, report = ppo_update(
         weights, batch, _settings(scenario, number), seed=seed, key=f"learning/round/{number}"
     )
-    shared = aggregate_privately(
-        flat(learned) - state.actor, clip_norm=settings.clip_norm, budget=state.budget, seed=seed
+    aggregate = aggregate_privately(
+        flatten_actors(learned) - state.actor, clip_norm=settings.clip_norm, budget=state.budget, seed=seed
     )
     row = _row(scenario, state, episodes, report)
     row = replace(
         row,
         decisions=row.decisions + int(sum(len(episode.transitions.site) for episode in episodes)),
-        update_norm=float(shared.norms.mean()),
-        clipped_fraction=shared.clipped_fraction,
-        epsilon=shared.budget.epsilon_spent,
-        bytes=shared.bytes,
+        update_norm=float(aggregate.norms.mean()),
+        clipped_fraction=aggregate.clipped_fraction,
+        epsilon=aggregate.budget.epsilon_spent,
+        bytes=aggregate.bytes,
     )
     return TrainingState(
-        actor=state.actor + settings.server_learning_rate * shared.average,
+        actor=state.actor + settings.server_learning_rate * aggregate.average,
         critics={name: learned[name] for name in CRITIC},
         scale=scale,
-        budget=shared.budget,
+        budget=aggregate.budget,
         curve=(*state.curve, row),
     )
 
 
 def _row(scenario: Scenario, state: TrainingState, episodes: list[_Episode], report: PPOReport) -> CurveRow:
-    """This round's row, as far as the episodes tell it."""
+    """The round's row, with zeros where the federated average is still to come."""
     played_s = len(episodes) * scenario.training.episode_s
     before = state.curve[-1] if state.curve else None
     return CurveRow(
@@ -195,13 +202,13 @@ def _row(scenario: Scenario, state: TrainingState, episodes: list[_Episode], rep
 
 
 def _settings(scenario: Scenario, number: int) -> PPOSettings:
-    """Those of round `number`: the entropy bonus falls linearly to nothing, so that late rounds settle."""
-    chosen = scenario.training
+    """The hyperparameters of round `number`. The entropy bonus falls linearly to 0: late rounds settle."""
+    training = scenario.training
     return PPOSettings(
-        epochs=chosen.epochs,
-        learning_rate=chosen.learning_rate,
-        clip_range=chosen.clip_range,
-        entropy_coef=chosen.entropy_coef * (1.0 - number / chosen.rounds),
+        epochs=training.epochs,
+        learning_rate=training.learning_rate,
+        clip_range=training.clip_range,
+        entropy_coef=training.entropy_coef * (1.0 - number / training.rounds),
     )
 
 
@@ -215,16 +222,16 @@ def _play(
     engine: str,
     workers: int | None,
 ) -> list[_Episode]:
-    """This round's episodes, in order of their seeds whatever the order they finish in."""
+    """The round's episodes, in order of their seeds and not of their end."""
     first = number * scenario.training.episodes_per_round
-    seeds = [episode_seed(seed, first + place) for place in range(scenario.training.episodes_per_round)]
-    tasks = [_Task(scenario=scenario, arm=arm, seed=one, weights=weights) for one in seeds]
-    found = dict(run_tasks(_episode, tasks, engine=engine, workers=workers))
-    return [found[one] for one in seeds]
+    seeds = [episode_seed(seed, first + index) for index in range(scenario.training.episodes_per_round)]
+    tasks = [_Task(scenario=scenario, arm=arm, seed=episode, weights=weights) for episode in seeds]
+    episodes = dict(run_tasks(_episode, tasks, engine=engine, workers=workers))
+    return [episodes[episode] for episode in seeds]
 
 
 def episode_seed(seed: int, episode: int) -> int:
-    """The root seed of a training's `episode`-th episode.
+    """The root seed of episode number `episode` of a training.
 
     >>> episode_seed(0, 3)
     10003
@@ -233,7 +240,7 @@ def episode_seed(seed: int, episode: int) -> int:
 
 
 def _episode(task: _Task) -> tuple[int, _Episode]:
-    """Run one episode with the weights given and keep what its nodes may learn from."""
+    """Run one episode with the task's weights and collect its transitions."""
     settings = task.scenario.training
     scenario = replace(task.scenario, window=Window(warm_up_s=0.0, measured_s=settings.episode_s), study=None)
     recorder = MemoryRecorder()
@@ -241,14 +248,14 @@ def _episode(task: _Task) -> tuple[int, _Episode]:
     simulate(scenario, task.arm, seed=task.seed, recorder=recorder, policy=policy)
     tables = recorder.tables()
     earned = rewards(tables, weights=scenario.reward)
-    figures = measure(tables, start_s=0.0, end_s=settings.episode_s)
+    metrics = measure(tables, start_s=0.0, end_s=settings.episode_s)
     return task.seed, _Episode(
         transitions=collect(
             recorder.outputs, tables["decisions"], earned, discount_time_s=settings.discount_time_s
         ),
         reward=float(earned.amount.sum()),
-        delivery_ratio=figures["delivery_ratio"],
-        contention=figures["contended_claims_per_request"],
+        delivery_ratio=metrics["delivery_ratio"],
+        contention=metrics["contended_claims_per_request"],
     )
 
 

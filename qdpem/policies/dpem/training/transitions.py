@@ -1,4 +1,7 @@
-"""From what a run recorded to what a node may learn from: its own decisions and its own rewards."""
+"""The transitions that a node learns from: its own decisions and its own rewards, from a recorded run.
+
+Letters in shapes: K decisions of an episode, N nodes, B decisions of a node in the batch.
+"""
 
 from __future__ import annotations
 
@@ -14,42 +17,48 @@ from qdpem.policies.dpem.training.ppo import Batch, generalised_advantage
 
 Floats = NDArray[np.float64]
 
-NOTED = ("features", "mask", "option", "site_features", "log_probability", "value")
+TRAINING_OUTPUTS = ("features", "mask", "option", "site_features", "log_probability", "value")
+"""The entries of `Decisions.info` that training reads."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Transitions:
-    """K decisions of all sites of one episode in order of (site, time), those with a choice alone.
+    """The K decisions with a choice of one episode, of all sites, in order of (site, time).
 
-    `noted`: NOTED name -> array with first axis K. `reward` [K]: what the site earned until its next
-    decision, discounted from this one; `discount` [K]: exp(-(time to the next) / tau). A site's last
-    decision has neither (0, 0): its value stands in for what the episode's end cut off.
+    - `site`: int64 [K].
+    - `outputs`: one array with first axis K for each name of TRAINING_OUTPUTS.
+    - `reward`: [K], the rewards of the site until its next decision, discounted from this decision on.
+    - `discount`: [K], exp(-(time to the next decision) / tau).
+
+    Reward and discount of a site's last decision are 0: its value stands for the rewards that the end of the
+    episode cut off.
     """
 
     site: NDArray[np.int64]
-    noted: Mapping[str, NDArray[Any]]
+    outputs: Mapping[str, NDArray[Any]]
     reward: Floats
     discount: Floats
 
 
 def collect(
-    noted: Sequence[Mapping[str, NDArray[Any]]],
+    outputs: Sequence[Mapping[str, NDArray[Any]]],
     decisions: Mapping[str, NDArray[Any]],
     rewards: Rewards,
     *,
     discount_time_s: float,
 ) -> Transitions:
-    """Join a policy's notes with the table `decisions`, row by row, and credit each reward.
+    """Join a policy's outputs with the table `decisions`, row by row, and credit each reward.
 
-    A reward belongs to its site's last decision before it. Raises ValueError if notes and rows are not
+    A reward is credited to its site's last decision before it. Raises ValueError unless outputs and rows are
     one to one.
     """
-    joined = {name: np.concatenate([note[name] for note in noted]) for name in NOTED}
+    joined = {name: np.concatenate([call[name] for call in outputs]) for name in TRAINING_OUTPUTS}
     if len(joined["option"]) != len(decisions["time_s"]):
         raise ValueError(
-            f"a run noted {len(joined['option'])} decisions but recorded {len(decisions['time_s'])};"
-            " they must be one to one"
+            f"a run has outputs of {len(joined['option'])} decisions but recorded"
+            f" {len(decisions['time_s'])}; they must be one to one"
         )
+    # A decision without a choice has no gradient; its time passes to the decision before it.
     chose = np.flatnonzero(joined["mask"].any(axis=(1, 2)))
     order = chose[np.lexsort((chose, decisions["time_s"][chose], decisions["deciding_node"][chose]))]
     site, time_s = decisions["deciding_node"][order].astype(np.int64), decisions["time_s"][order]
@@ -60,13 +69,14 @@ def collect(
         first, last = np.searchsorted(site, [node, node + 1])
         mine = rewards.site == node
         earned_s, amount = rewards.time_s[mine], rewards.amount[mine]
+        # side="left": a reward at the very time of a decision belongs to the decision before it.
         credited = first + np.searchsorted(time_s[first:last], earned_s, side="left") - 1
-        kept = (credited >= first) & (credited < last - 1)
-        worth = amount * np.exp(-(earned_s - time_s[np.maximum(credited, 0)]) / discount_time_s)
-        np.add.at(reward, credited[kept], worth[kept])
+        counts = (credited >= first) & (credited < last - 1)
+        discounted = amount * np.exp(-(earned_s - time_s[np.maximum(credited, 0)]) / discount_time_s)
+        np.add.at(reward, credited[counts], discounted[counts])
     return Transitions(
         site=site,
-        noted={name: array[order] for name, array in joined.items()},
+        outputs={name: array[order] for name, array in joined.items()},
         reward=reward,
         discount=discount,
     )
@@ -74,60 +84,70 @@ def collect(
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ReturnScale:
-    """Each node's own running mean and deviation of returns, float64 [N]; never shared."""
+    """Each node's running mean and standard deviation of its returns, float64 [N]; never shared.
+
+    Values are learned in these units (PopArt without its rescaling of weights, van Hasselt et al. 2016).
+    `initialised` [N]: whether the node has had returns.
+    """
 
     mean: Floats
     deviation: Floats
-    seen: NDArray[np.bool_]
+    initialised: NDArray[np.bool_]
 
     @classmethod
     def initial(cls, nodes: int) -> ReturnScale:
-        """Mean 0 and deviation 1 until a node has seen returns."""
-        return cls(mean=np.zeros(nodes), deviation=np.ones(nodes), seen=np.zeros(nodes, dtype=np.bool_))
+        """Mean 0 and deviation 1, which a node keeps until its first returns."""
+        return cls(
+            mean=np.zeros(nodes), deviation=np.ones(nodes), initialised=np.zeros(nodes, dtype=np.bool_)
+        )
 
     def updated(self, returns: Floats, valid: NDArray[np.bool_], *, weight: float = 0.3) -> ReturnScale:
-        """Moved by `weight` towards the statistics of returns [N, B]; set to them the first time."""
+        """The scale after returns [N, B]: moved by `weight` towards their statistics, or set to the first."""
         count = np.maximum(valid.sum(axis=1), 1)
         mean = (returns * valid).sum(axis=1) / count
         deviation = np.sqrt((((returns - mean[:, None]) * valid) ** 2).sum(axis=1) / count)
         deviation = np.maximum(deviation, 1e-3)
-        found = valid.any(axis=1)
-        step = np.where(found, np.where(self.seen, weight, 1.0), 0.0)
+        has_returns = valid.any(axis=1)
+        step = np.where(has_returns, np.where(self.initialised, weight, 1.0), 0.0)
         return ReturnScale(
             mean=self.mean + step * (mean - self.mean),
             deviation=self.deviation + step * (deviation - self.deviation),
-            seen=self.seen | found,
+            initialised=self.initialised | has_returns,
         )
 
 
 def to_batch(
     episodes: Sequence[Transitions], *, nodes: int, scale: ReturnScale, gae_lambda: float
 ) -> tuple[Batch, ReturnScale]:
-    """All episodes' decisions padded to [N, B], with advantages and normalised targets."""
+    """All episodes' decisions, padded to [N, B], with advantages and normalised targets; and the new scale.
+
+    Values recorded with `scale` are turned back into returns. Targets are normalised with the new scale.
+    """
     rows: list[list[tuple[int, NDArray[np.int64]]]] = [[] for _ in range(nodes)]
     advantages = []
     for number, episode in enumerate(episodes):
         advantages.append(np.zeros(len(episode.site)))
         for node in range(nodes):
             first, last = np.searchsorted(episode.site, [node, node + 1])
+            # The last decision only lends its value, so one decision teaches nothing.
             if last - first < 2:
                 continue
-            kept = np.arange(first, last - 1)
-            value = scale.mean[node] + scale.deviation[node] * episode.noted["value"][first:last]
-            advantages[-1][kept] = generalised_advantage(
-                episode.reward[kept],
+            used = np.arange(first, last - 1)
+            value = scale.mean[node] + scale.deviation[node] * episode.outputs["value"][first:last]
+            advantages[-1][used] = generalised_advantage(
+                episode.reward[used],
                 value[:-1],
-                episode.discount[kept],
+                episode.discount[used],
                 last_value=float(value[-1]),
                 gae_lambda=gae_lambda,
             )
-            rows[node].append((number, kept))
-    size = max(max((sum(len(kept) for _, kept in mine) for mine in rows), default=0), 1)
+            rows[node].append((number, used))
+    size = max(max((sum(len(used) for _, used in mine) for mine in rows), default=0), 1)
     padded = _pad(episodes, rows, size=size)
-    advantage = _pad_one(advantages, rows, size=size)
+    advantage = _pad_array(advantages, rows, size=size)
     valid = np.zeros((nodes, size), dtype=np.bool_)
     for node, mine in enumerate(rows):
-        valid[node, : sum(len(kept) for _, kept in mine)] = True
+        valid[node, : sum(len(used) for _, used in mine)] = True
     returns = advantage + scale.mean[:, None] + scale.deviation[:, None] * padded["value"]
     after = scale.updated(returns, valid)
     batch = Batch(
@@ -146,17 +166,20 @@ def to_batch(
 def _pad(
     episodes: Sequence[Transitions], rows: list[list[tuple[int, NDArray[np.int64]]]], *, size: int
 ) -> dict[str, NDArray[Any]]:
-    return {name: _pad_one([episode.noted[name] for episode in episodes], rows, size=size) for name in NOTED}
+    return {
+        name: _pad_array([episode.outputs[name] for episode in episodes], rows, size=size)
+        for name in TRAINING_OUTPUTS
+    }
 
 
-def _pad_one(
+def _pad_array(
     arrays: Sequence[NDArray[Any]], rows: list[list[tuple[int, NDArray[np.int64]]]], *, size: int
 ) -> NDArray[Any]:
-    """Each node's rows of `arrays` (one per episode) one after another, zeros behind, [N, size, ...]."""
+    """The rows of `arrays`, one array per episode, of each node, then zeros: [N, size, ...]."""
     padded = np.zeros((len(rows), size, *arrays[0].shape[1:]), dtype=arrays[0].dtype)
     for node, mine in enumerate(rows):
         start = 0
-        for number, kept in mine:
-            padded[node, start : start + len(kept)] = arrays[number][kept]
-            start += len(kept)
+        for number, used in mine:
+            padded[node, start : start + len(used)] = arrays[number][used]
+            start += len(used)
     return padded
