@@ -30,6 +30,7 @@ sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__fi
 from qdpem import load_scenario
 from qdpem.draws.herald_timing import FreshPairs
 from qdpem.network.graph import Network
+from qdpem.network.path import Paths
 from qdpem.network.path_estimates import Estimates
 from qdpem.network.routing import Routes
 from qdpem.policies.routing.planner import Planner
@@ -37,7 +38,6 @@ from qdpem.records.writer import RecordWriter
 from qdpem.rng import UniformStream
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.simulation.arms import find_arm, resolve_arm
-from qdpem.simulation.resources.path_timing import Tracks
 from qdpem.simulation.run import Simulation
 
 HOUR_S = 3600.0
@@ -54,7 +54,7 @@ KEEPS_STOCK = Arm(
     parameters={"stocking_threshold": 0.0, "tracked_pairs": 2, "min_reorder_interval_s": 60.0},
 )
 """So little is asked for that the rule's own defaults would keep no stock."""
-FILLS_UP = (Network, Routes, Estimates, Planner, FreshPairs, UniformStream, Tracks)
+FILLS_UP = (Network, Routes, Estimates, Planner, FreshPairs, UniformStream, Paths)
 """What a run works out once for each link or pair of nodes and keeps, and blocks of 256 draws."""
 SHOWN = ("Request", "Pair", "Claim", "Reservation", "Timeout")
 

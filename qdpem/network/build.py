@@ -17,7 +17,8 @@ from qdpem.errors import Fault, ScenarioError
 from qdpem.network.checks import graph_faults
 from qdpem.network.graph import Graph, Network
 from qdpem.network.outages import outage_faults
-from qdpem.network.routing import Path, Routes
+from qdpem.network.path import Path
+from qdpem.network.routing import Routes
 from qdpem.rng import stream
 from qdpem.scenario.load import parameters_of
 from qdpem.scenario.messages import own_words

@@ -8,7 +8,7 @@ from physics.interface import PhysicsModel, State
 from physics.plans import Plan, Rounds, distilled, rounds_on, swapped
 from physics.states import is_bell_diagonal
 from qdpem.network.graph import Network
-from qdpem.network.routing import Path
+from qdpem.network.path import Path
 
 _LIFE_STEPS = 40
 _PROBE_S = 1.0

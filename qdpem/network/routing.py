@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from qdpem.network.graph import Network
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
+from qdpem.network.path import Path
 
 _UNREACHABLE = 2**61
 # A hop outweighs any length: 2^48 micrometres are seven times round the earth. Paths end at 8,190 hops.
@@ -27,25 +28,6 @@ _KEPT_DETOURS = 16
 
 # For each node its (neighbour, link) pairs.
 Neighbours: TypeAlias = Sequence[Sequence[tuple[int, int]]]
-
-
-@dataclass(frozen=True)
-class Path:
-    """A simple path: N+1 nodes, N links, and the message delay from end to end."""
-
-    nodes: tuple[int, ...]
-    links: tuple[int, ...]
-    length_km: float
-    delay_s: float
-
-    @property
-    def hops(self) -> int:
-        """Number of links."""
-        return len(self.links)
-
-    def reversed(self) -> Path:
-        """The same path from its other end."""
-        return Path(self.nodes[::-1], self.links[::-1], self.length_km, self.delay_s)
 
 
 class Routes:
@@ -139,20 +121,15 @@ class Routes:
         few = set(islice(self._fewest_hops.paths(source, destination, max_hops), wanted))
         light = self._min_work.paths(source, destination, max_hops)
         others = islice((nodes for nodes in light if nodes not in few), self.count - wanted)
-        return sorted(map(self._path, (*few, *others)), key=_hops_length_nodes)
+        return sorted(map(self._path, (*few, *others)), key=self._hops_length_nodes)
 
     def _path(self, nodes: tuple[int, ...]) -> Path:
         links = tuple(self.network.link_between[pair] for pair in pairwise(nodes))
-        return Path(
-            nodes,
-            links,
-            sum(self._length_km[link] for link in links),
-            sum(self._delay_s[link] for link in links),
-        )
+        hop_delay_s = tuple(self._delay_s[link] for link in links)
+        return Path(nodes, links, hop_delay_s, sum(hop_delay_s))
 
-
-def _hops_length_nodes(path: Path) -> tuple[int, float, tuple[int, ...]]:
-    return path.hops, round(path.length_km, 9), path.nodes
+    def _hops_length_nodes(self, path: Path) -> tuple[int, float, tuple[int, ...]]:
+        return path.hops, round(sum(self._length_km[link] for link in path.links), 9), path.nodes
 
 
 def _without(unavailable: Unavailable, neighbours: Neighbours) -> Neighbours:

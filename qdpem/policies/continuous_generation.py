@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.network.outages import Unavailable
-from qdpem.network.routing import Path
+from qdpem.network.path import Path, path_along
 from qdpem.policies.inventory.link_usage import LinkUsage
 from qdpem.policies.routing.delay_model import Backlog, PathFeatures
 from qdpem.policies.routing.delivery_probability import DeliveryOffers, delivery_probability
@@ -142,9 +142,7 @@ class LocalContinuous:
         link = network.link_between[node, neighbour]
         if not network.link_rate_hz[link] > 0.0:
             return 0.0
-        path = Path(
-            (node, neighbour), (link,), float(network.graph.length_km[link]), float(network.delay_s[link])
-        )
+        path = path_along(network, (node, neighbour))
         life_s = self._context.estimates.useful_life_s(path, self._parameters.min_fidelity)
         return min(life_s, _LONGEST_LIFE_S)
 

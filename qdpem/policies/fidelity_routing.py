@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from qdpem.flow.pricing import Arcs, CheapestPaths
 from qdpem.network.outages import Unavailable
-from qdpem.network.routing import Path
+from qdpem.network.path import path_along
 from qdpem.policies.earliest_deadline import EarliestDeadlineFirst, QueueModelParameters
 from qdpem.policies.routing.delay_model import Backlog, Floats
 from qdpem.policies.routing.expiring_set import ExpiringSet
@@ -183,7 +183,7 @@ class HighestFidelityPaths:
             if around and network.repeater_rate_hz[node] > 0.0:
                 # There and back over one link: two pairs and the swap between them.
                 (other, link), *_ = around
-                twice = Path((other, node, other), (link, link), 0.0, 0.0)
+                twice = path_along(network, (other, node, other))
                 swap = _cost(estimates.fidelity(twice)) - 2.0 * _cost(estimates.link_fidelity(link))
                 self.node_cost[node] = max(swap, 0.0)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from physics.plans import Plan
 from qdpem.network.outages import Unavailable
-from qdpem.network.routing import Path
+from qdpem.network.path import Path
 from qdpem.policies.routing.pending_requests import pending_requests
 from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import Allocation, Context, Decisions, Observation, per_site

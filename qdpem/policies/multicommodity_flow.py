@@ -28,8 +28,8 @@ from qdpem.flow.commodities import Commodity, DistillationOption
 from qdpem.flow.path_mix import PathMixSolver
 from qdpem.network.graph import Network
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
+from qdpem.network.path import path_along
 from qdpem.network.path_estimates import MAX_ROUNDS
-from qdpem.network.routing import Path
 from qdpem.policies.expected_delay import CentralExpectedDelay, ExpectedDelayParameters
 from qdpem.policies.inventory.demand_estimate import DemandEstimate, RequestKind
 from qdpem.policies.routing.delay_model import Backlog
@@ -275,7 +275,7 @@ class DistillationReach:
         """To and fro over the median link, its pairs as old as those of an idle network when swapped."""
         first, second = self._context.network.graph.link_ends[self._link].tolist()
         nodes = tuple((first, second)[hop % 2] for hop in range(hops + 1))
-        walk = Path(nodes, (self._link,) * hops, 0.0, 0.0)
+        walk = path_along(self._context.network, nodes)
         age_s = self._wait_fraction * np.sqrt(hops) * self._costs[rounds] * self._pair_s
         return self._context.estimates.fidelity(walk, rounds=rounds, age_s=float(age_s))
 

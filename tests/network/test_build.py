@@ -17,7 +17,8 @@ from qdpem.network.build import (
     unserved_demand,
     unserved_fraction,
 )
-from qdpem.network.routing import Path, Routes
+from qdpem.network.path import Path
+from qdpem.network.routing import Routes
 from qdpem.scenario.load import load_scenario, parse_scenario
 from qdpem.scenario.schema import RequestClass, Scenario
 

@@ -14,8 +14,9 @@ from physics.hardware import DepolarisingMemory, NodeHardware, SourceLink
 from physics.pauli import PauliModel
 from physics.plans import Plan, Rounds, estimate, rounds_on
 from qdpem.network.graph import Network
+from qdpem.network.path import Path, path_along
 from qdpem.network.path_estimates import Estimates
-from qdpem.network.routing import Path, Routes
+from qdpem.network.routing import Routes
 from qdpem.policy.synthetic import small_network
 
 FRESH = 0.98
@@ -40,7 +41,7 @@ def path_of_hops(network: Network, hops: int) -> Path:
     """A snake through the 3 x 3 grid."""
     nodes = (0, 1, 2, 5, 4, 3, 6, 7, 8)[: hops + 1]
     links = tuple(network.link_between[pair] for pair in itertools.pairwise(nodes))
-    return Path(nodes, links, 10.0 * hops, 6e-5 * hops)
+    return Path(nodes, links, (6e-5,) * hops, 6e-5 * hops)
 
 
 IDEAL = network_with()
@@ -134,7 +135,8 @@ def test_a_link_by_itself_is_a_path_of_one_hop_either_way(rounds: int) -> None:
     for link, (first, second) in enumerate(IDEAL.graph.link_ends.tolist()):
         found = estimates.link_fidelity(link, rounds=rounds)
         for ends in ((first, second), (second, first)):
-            path = Path(ends, (link,), 0.0, 0.0)
+            path = path_along(IDEAL, ends)
+            assert path.links == (link,)
             assert found == pytest.approx(estimates.fidelity(path, rounds=rounds), abs=1e-12)
 
 
@@ -164,7 +166,7 @@ def test_what_planners_believe_is_the_estimate_of_physics(rounds: Rounds) -> Non
         nodes=[network.hardware[node] for node in nodes],
         ages_s=[0.25] * len(links),
     )
-    assert believed.fidelity(Path(nodes, links, 40.0, 2.4e-4), rounds=rounds, age_s=0.25) == found.fidelity
+    assert believed.fidelity(path_along(network, nodes), rounds=rounds, age_s=0.25) == found.fidelity
     cost = tuple(
         believed.pairs_per_link(link, rounds=rounds_on(rounds, hop)) for hop, link in enumerate(links)
     )

@@ -20,7 +20,8 @@ from qdpem.network.generators import (
 )
 from qdpem.network.graph import Graph, Network
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
-from qdpem.network.routing import _KEPT_DETOURS, Path, Routes
+from qdpem.network.path import VIRTUAL_LINK, Path, Paths, path_along
+from qdpem.network.routing import _KEPT_DETOURS, Routes
 
 
 def bare_network(
@@ -220,7 +221,7 @@ def test_a_mesh_agrees_with_networkx() -> None:
 def test_a_path_knows_its_links_length_and_delay() -> None:
     network = bare_network(graph_of(4, [(0, 1), (1, 2), (2, 3)], [1.0, 2.0, 4.0]))
     (path,) = Routes(network).paths(0, 3)
-    assert path == Path((0, 1, 2, 3), (0, 1, 2), 7.0, path.delay_s)
+    assert path == Path((0, 1, 2, 3), (0, 1, 2), tuple(network.delay_s.tolist()), path.delay_s)
     assert path.delay_s == pytest.approx(7.0 / 2e5 + 3e-5, rel=1e-12)
     assert path.hops == 3
 
@@ -315,3 +316,22 @@ def test_search_is_fast_enough_to_be_found_on_first_use() -> None:
         routes.paths(source, destination)
     # 0.2 ms is usual; five times that is the promise.
     assert (time.process_time() - started) / len(pairs) < 1e-3
+
+
+def test_delays_along_a_path_add_up_from_every_position() -> None:
+    network = bare_network(graph_of(4, [(0, 1), (1, 2), (2, 3)], [1.0, 2.0, 4.0]))
+    path = path_along(network, (0, 1, 2, 3))
+    assert path == Routes(network).paths(0, 3)[0]
+    assert Paths(network).along(path.nodes) == path
+    for start, delays_s in enumerate(path.delays_s):
+        for end, delay_s in enumerate(delays_s):
+            between_s = sum(path.hop_delay_s[min(start, end) : max(start, end)])
+            assert delay_s == pytest.approx(between_s, rel=1e-12)
+
+
+def test_two_nodes_without_a_link_are_a_virtual_link_as_far_as_the_shortest_way() -> None:
+    network = bare_network(graph_of(4, [(0, 1), (1, 2), (2, 3)], [1.0, 2.0, 4.0]))
+    path = path_along(network, (0, 2, 3))
+    assert path.links == (VIRTUAL_LINK, 2)
+    assert path.hop_delay_s == pytest.approx((3.0 / 2e5 + 2e-5, 4.0 / 2e5 + 1e-5), rel=1e-12)
+    assert path_along(network, (3,)) == Path((3,), (), (), 0.0)

@@ -246,7 +246,7 @@ def test_what_is_due_at_one_time_happens_at_one_time():
 
 
 class Shelf:
-    """Stock on the 3 x 3 grid of the synthetic network, with pairs made by hand."""
+    """Inventory on the 3 x 3 grid of the synthetic network, with pairs made by hand."""
 
     def __init__(self) -> None:
         self.physics = PauliModel()
@@ -268,7 +268,7 @@ class Shelf:
             link, sender=first, ends=(first, second), now_s=self.clock.now_s, allocation=0
         )
         for node in (first, second):
-            assert self.memories.take(node, 1, stock=True)
+            assert self.memories.take(node, 1, inventory=True)
         assert self.memories.admit_foreign(second, 1)
         self.stock.keep(pair, owner=first, until_s=until_s)
         return pair
@@ -278,7 +278,7 @@ def test_stock_that_cannot_make_room_enough_is_not_thrown_away():
     """A live request that needs more qubits than stock could ever free leaves the stock alone."""
     shelf = Shelf()
     pair = shelf.keep(0, 1)
-    assert shelf.memories.take(0, 14, stock=False)
+    assert shelf.memories.take(0, 14, inventory=False)
     assert not shelf.stock.make_room(0, {0: 3})
     assert shelf.stock.owned[0] == {pair.id: pair}
     assert shelf.stock.make_room(0, {0: 2})
@@ -302,7 +302,7 @@ def test_an_owner_hears_of_a_pair_its_partner_gave_up_one_delay_later():
     """Until the word comes the owner still believes in it; what it drops of it does nothing."""
     shelf = Shelf()
     pair = shelf.keep(0, 1)
-    shelf.memories.take(1, 15, stock=False)
+    shelf.memories.take(1, 15, inventory=False)
     assert shelf.stock.make_room(1, {1: 1})
     assert pair.id in shelf.stock.seen[0]
     shelf.stock.drop(pair.id, 0)
@@ -331,11 +331,11 @@ def test_expiry_is_one_clock_time_at_both_ends_and_the_oldest_is_found_first():
 def test_what_stock_holds_has_its_limits():
     """16 qubits: stock leaves 4 to live requests, and other nodes' stock holds at most 4."""
     shelf = Shelf()
-    assert not shelf.memories.take(0, 13, stock=True)
-    assert shelf.memories.take(0, 12, stock=True)
-    assert not shelf.memories.take(0, 1, stock=True)
-    assert shelf.memories.take(0, 4, stock=False)
-    assert not shelf.memories.take(0, 1, stock=False)
+    assert not shelf.memories.take(0, 13, inventory=True)
+    assert shelf.memories.take(0, 12, inventory=True)
+    assert not shelf.memories.take(0, 1, inventory=True)
+    assert shelf.memories.take(0, 4, inventory=False)
+    assert not shelf.memories.take(0, 1, inventory=False)
     assert shelf.memories.admit_foreign(0, 4)
     assert not shelf.memories.admit_foreign(0, 1)
 

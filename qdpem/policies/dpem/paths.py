@@ -9,7 +9,7 @@ import numpy as np
 
 from physics.werner_figures import fidelity_from_weight, werner_weight
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
-from qdpem.network.routing import Path
+from qdpem.network.path import Path, path_along
 from qdpem.policy.interface import Context, Floats
 
 PATHS = 6
@@ -88,7 +88,7 @@ class PathTable:
         for position, path in enumerate(paths[:PATHS]):
             rows[1 + position] = self._row(path, target_fidelity)
         if paths and paths[0].hops > 1:
-            first = _first_hop(paths[0], self._context)
+            first = path_along(self._context.network, paths[0].nodes[:2])
             rows[0] = self._row(first, _per_hop(target_fidelity, paths[0].hops))
         return rows
 
@@ -116,12 +116,6 @@ class PathTable:
         row[COLUMNS["margin"]] = believed - target_fidelity
         row[COLUMNS["life_s"]] = estimates.useful_life_s(path, target_fidelity, rounds=rounds)
         return row
-
-
-def _first_hop(path: Path, context: Context) -> Path:
-    link = path.links[0]
-    length_km = float(context.network.graph.length_km[link])
-    return Path(path.nodes[:2], path.links[:1], length_km, float(context.network.delay_s[link]))
 
 
 def _per_hop(target_fidelity: float, hops: int) -> float:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from qdpem.network.graph import Network
 from qdpem.network.outages import Unavailable
-from qdpem.network.routing import Path
+from qdpem.network.path import path_along
 from qdpem.policies.inventory.base_stock import BaseStockParameters
 from qdpem.policy.interface import (
     CONTROLLER,
@@ -148,8 +148,8 @@ class LinkStock:
     def _life_s(self, link: int) -> float:
         """How long a pair of this link is kept."""
         if np.isnan(self._lives_s[link]):
-            ends = self._context.network.graph.link_ends[link]
-            path = Path(tuple(ends.tolist()), (link,), 0.0, 0.0)
+            network = self._context.network
+            path = path_along(network, tuple(network.graph.link_ends[link].tolist()))
             life_s = self._context.estimates.useful_life_s(path, self._rule.link_fidelity)
             self._lives_s[link] = min(life_s, _LONGEST_LIFE_S)
         return float(self._lives_s[link])

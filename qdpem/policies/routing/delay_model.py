@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from qdpem.network.graph import Network
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
+from qdpem.network.path import Path
 from qdpem.network.path_estimates import MAX_ROUNDS
-from qdpem.network.routing import Path
 from qdpem.policy.interface import (
     EMISSION_BACKLOG,
     ORDERED_PAIRS,

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 
 import numpy as np
 
 from physics.plans import Plan, Rounds, compact_rounds
+from qdpem.network.path import Path, path_along
 from qdpem.network.path_estimates import MAX_ROUNDS
-from qdpem.network.routing import Path
 from qdpem.policies.routing.delay_model import Backlog, Floats, PathFeatures, path_features
 from qdpem.policies.routing.distillation import LoadedPath, add_rounds, remove_surplus
 from qdpem.policies.routing.stocked_pairs import Taken
@@ -54,11 +53,7 @@ class PathEvaluator:
 
     def along(self, nodes: tuple[int, ...]) -> Path:
         """The path over these nodes, neighbours all."""
-        network = self._context.network
-        links = tuple(network.link_between[step] for step in pairwise(nodes))
-        chosen = list(links)
-        length_km = float(network.graph.length_km[chosen].sum())
-        return Path(nodes, links, length_km, float(network.delay_s[chosen].sum()))
+        return path_along(self._context.network, nodes)
 
     def fits(
         self,

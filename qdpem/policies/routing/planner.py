@@ -15,7 +15,7 @@ import numpy as np
 
 from physics.plans import Plan
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
-from qdpem.network.routing import Path
+from qdpem.network.path import Path
 from qdpem.policies.routing.delay_model import Backlog, Flags, Floats, PathFeatureCache, PathFeatures
 from qdpem.policies.routing.stocked_pairs import (
     ADMITTED_WAIT_FRACTION,

@@ -15,8 +15,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from qdpem.network.path import Path
 from qdpem.network.path_estimates import Estimates
-from qdpem.network.routing import Path
 from qdpem.policies.routing.delay_model import Flags
 from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import Allocation, Observation

@@ -19,7 +19,7 @@ from itertools import product
 import numpy as np
 
 from qdpem.network.outages import Unavailable
-from qdpem.network.routing import Path
+from qdpem.network.path import VIRTUAL_LINK, Path, path_along
 from qdpem.policies.routing.delay_model import PathFeatures, path_features
 from qdpem.policies.routing.stocked_pairs import StockByEnds, weight_of
 from qdpem.policy.interface import Context
@@ -30,7 +30,6 @@ _MAX_PAIRS = 4
 _MAX_STRETCHES = 2
 _KEPT_WAYS = 4096
 _REFERENCE_FIDELITY = 0.5
-_NOWHERE = (Path((), (), 0.0, 0.0),)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -88,26 +87,23 @@ class VirtualLinks:
         return list(zip(owner[order].tolist(), partner[order].tolist(), strict=True))
 
     def _find(self, source: int, destination: int, ends: Ends, unavailable: Unavailable) -> Ways | None:
-        routes, rates = self._context.routes, self._network.repeater_rate_hz
+        rates = self._network.repeater_rate_hz
         owner, partner = ends
         inner = {owner, partner} - {source, destination}
         if owner == destination or partner == source or any(rates[node] <= 0.0 for node in inner):
             return None
         if unavailable.hits((source, owner, partner, destination), ()):
             return None
-        before = routes.paths(source, owner, unavailable)[:_MAX_STRETCHES] if owner != source else _NOWHERE
-        after = (
-            routes.paths(partner, destination, unavailable)[:_MAX_STRETCHES]
-            if partner != destination
-            else _NOWHERE
-        )
+        before = self._stretches(source, owner, unavailable)
+        after = self._stretches(partner, destination, unavailable)
         whole, stretches = [], []
         for first, second in product(before, after):
-            nodes = (*(first.nodes or (owner,)), *(second.nodes or (partner,)))
+            nodes = (*first.nodes, *second.nodes)
             if len(set(nodes)) == len(nodes):
-                delay_s = first.delay_s + float(self._network.distance_s[ends]) + second.delay_s
-                links = (*first.links, -1, *second.links)
-                whole.append(Path(nodes, links, first.length_km + second.length_km, delay_s))
+                over_s = float(self._network.distance_s[ends])
+                links = (*first.links, VIRTUAL_LINK, *second.links)
+                hop_delay_s = (*first.hop_delay_s, over_s, *second.hop_delay_s)
+                whole.append(Path(nodes, links, hop_delay_s, first.delay_s + over_s + second.delay_s))
                 stretches.append(tuple(stretch for stretch in (first, second) if stretch.links))
         if not whole:
             return None
@@ -118,13 +114,19 @@ class VirtualLinks:
             joint_weight=(joint,) * len(whole),
         )
 
+    def _stretches(self, first: int, last: int, unavailable: Unavailable) -> tuple[Path, ...]:
+        """The best paths over links from `first` to `last`; the path of no hops where they are one node."""
+        if first == last:
+            return (path_along(self._network, (first,)),)
+        return self._context.routes.paths(first, last, unavailable)[:_MAX_STRETCHES]
+
     def _joint(self, node: int) -> float:
         """The factor of the weight that a swap at a node leaves: two of its links against their product."""
         if node not in self._joints:
             around = self._network.neighbours[node]
             (left, first), (right, second) = around[0], around[-1]
             estimates = self._context.estimates
-            both = estimates.fidelity(Path((left, node, right), (first, second), 0.0, 0.0))
+            both = estimates.fidelity(path_along(self._network, (left, node, right)))
             alone = [weight_of(estimates.link_fidelity(link)) for link in (first, second)]
             self._joints[node] = weight_of(both) / math.prod(alone)
         return self._joints[node]

@@ -175,7 +175,7 @@ class ControlPlane:
 
     def _ended(self, reservation: Reservation) -> None:
         del self.working[reservation.id]
-        source = reservation.path[0]
+        source = reservation.nodes[0]
         if reservation.end in (AllocationOutcome.REFUSED, AllocationOutcome.FAILED_SWAP):
             return
         if self.local:
@@ -194,16 +194,16 @@ class ControlPlane:
 
     def _returned(self, reservation: Reservation, position: int) -> None:
         """A refusal or failed swap at `position`: the nodes hear of it, and so does the site."""
-        path = reservation.path
-        delays = list(reservation.track.delays_s[position])
+        nodes = reservation.nodes
+        delays = list(reservation.path.delays_s[position])
         back_s = delays[0]
         if not self.local:
-            back_s = self.delay_to_controller_s(path[position])
+            back_s = self.delay_to_controller_s(nodes[position])
             # While the controller is away word goes along the path.
             if not self._state.availability.sites[CONTROLLER]:
-                delays = [back_s + self.delay_to_controller_s(node) for node in path]
+                delays = [back_s + self.delay_to_controller_s(node) for node in nodes]
                 delays[position] = 0.0
-        self._state.message_counter.send("release", hops=len(path) - 1)
+        self._state.message_counter.send("release", hops=len(nodes) - 1)
         for place, delay_s in enumerate(delays):
             reservation.release_at(place, delay_s)
         self._leaving[reservation.id] = reservation
@@ -243,13 +243,13 @@ class ControlPlane:
                 orders[reservation.id] = reservation
             else:
                 del orders[reservation.id]
-        book = self.ordered[reservation.path[0] if self.local else 0]
-        path, generations = reservation.path, len(reservation.generations)
+        book = self.ordered[reservation.nodes[0] if self.local else 0]
+        nodes, generations = reservation.nodes, len(reservation.generations)
         for hop, units in enumerate(reservation.units):
             pairs = sign * generations * units
-            book[path[hop], 0] += pairs
-            book[path[hop + 1], 0] += pairs
-        for node in path[1:-1]:
+            book[nodes[hop], 0] += pairs
+            book[nodes[hop + 1], 0] += pairs
+        for node in nodes[1:-1]:
             book[node, 1] += sign * generations
 
     def _word_s(self, node: int, owner: int) -> float:

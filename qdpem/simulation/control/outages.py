@@ -103,22 +103,22 @@ class Outages:
         waiting: dict[int, Reservation] = {claim.allocation: claim.owner.order for claim in claims}
         ends = set(self._state.network.graph.link_ends[link].tolist())
         for reservation in waiting.values():
-            steps = enumerate(pairwise(reservation.path))
+            steps = enumerate(pairwise(reservation.nodes))
             position = next(place for place, step in steps if set(step) == ends)
             reservation.interrupt(position)
             reservation.release_at(position, 0.0)
             reservation.release_at(position + 1, 0.0)
             if self._control_plane.local:
                 # Beyond the cut, word from its far end is ahead of that from its near end.
-                delays = reservation.track.delays_s[position + 1]
+                delays = reservation.path.delays_s[position + 1]
                 for place in range(position + 2, len(delays)):
                     reservation.release_at(place, delays[place])
 
     def _lose(self, node: int) -> None:
         """All that the node held is lost, and what runs through it ends; its qubits are free."""
         for reservation in self._control_plane.holding():
-            if node in reservation.path:
-                position = reservation.path.index(node)
+            if node in reservation.nodes:
+                position = reservation.nodes.index(node)
                 reservation.interrupt(position)
                 reservation.release_at(position, 0.0)
         self._state.inventory.abandon(node)

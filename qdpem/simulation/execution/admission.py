@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from qdpem.events.words import ClaimKind, ClaimOutcome, RefusalCause
+from qdpem.network.path import Path
 from qdpem.policy.interface import Allocation
 from qdpem.simulation.execution.end_to_end import ONCE, EndToEndGeneration
 from qdpem.simulation.execution.fidelity_budget import FidelityBudget
 from qdpem.simulation.execution.link_generation import LinkGeneration
 from qdpem.simulation.resources.claims import Claimant
 from qdpem.simulation.resources.ledger import Pair
-from qdpem.simulation.resources.path_timing import Track
 from qdpem.simulation.resources.state import SimulationState
 
 
@@ -20,8 +20,7 @@ class Holder(Claimant, Protocol):
     """The reservation the nodes give to."""
 
     allocation: Allocation
-    path: tuple[int, ...]
-    track: Track
+    path: Path
     persistence: int
 
     @property
@@ -38,9 +37,9 @@ class Admission:
     def __init__(self, state: SimulationState, holder: Holder) -> None:
         self._state = state
         self._holder = holder
-        self._held: list[dict[int, int]] = [{} for _ in holder.path]
-        self.granted = [False] * len(holder.path)
-        self.released = [False] * len(holder.path)
+        self._held: list[dict[int, int]] = [{} for _ in holder.path.nodes]
+        self.granted = [False] * len(holder.path.nodes)
+        self.released = [False] * len(holder.path.nodes)
         self._foreign = 0
         self._budgets: dict[EndToEndGeneration, FidelityBudget] = {}
 
@@ -63,7 +62,7 @@ class Admission:
 
     def take(self, position: int, needs: dict[int, int]) -> bool:
         """Set aside so many qubits of each pool at `position`, all or none."""
-        if not self._take(self._holder.path[position], needs):
+        if not self._take(self._holder.path.nodes[position], needs):
             return False
         for pool, count in needs.items():
             self._hold(position, pool, count)
@@ -88,7 +87,7 @@ class Admission:
         self._held[position] = {}
         self.released[position] = True
         if position == len(self._held) - 1:
-            self._state.memories.foreign[self._holder.path[position]] -= self._foreign
+            self._state.memories.foreign[self._holder.path.nodes[position]] -= self._foreign
             self._foreign = 0
 
     def _hold(self, position: int, pool: int, count: int) -> None:
@@ -99,14 +98,14 @@ class Admission:
         self, position: int, chosen: list[tuple[EndToEndGeneration, int, int, Pair]]
     ) -> RefusalCause | None:
         """Stocked pairs go to `chosen`, qubits are set aside for the rest; None, or why that is impossible."""
-        node, last = self._holder.path[position], len(self._holder.path) - 1
+        node, last = self._holder.path.nodes[position], self._holder.path.hops
         # A node that is away is silent. Who waits for its answer gives up when that would have come.
         if self._state.availability.sites[node]:
             return RefusalCause.OUTAGE
         needs: dict[int, int] = {}
         for hop, side in ((position - 1, 1), (position, 0)):
             # Of a step over a stocked remote pair only its owner, the first of the two, knows the pair.
-            if not 0 <= hop < last or (side == 1 and self._holder.track.links[hop] < 0):
+            if not 0 <= hop < last or (side == 1 and self._holder.path.links[hop] < 0):
                 continue
             for generation in self._holder.generations:
                 pair = self._from_stock(generation, hop, side)
@@ -151,7 +150,11 @@ class Admission:
         fresh = self._holder.purpose or step.rounds or self._holder.allocation.plan.end_rounds
         if step.link >= 0 and fresh:
             return None
-        state, owner, partner = self._state, self._holder.path[hop + side], self._holder.path[other]
+        state, owner, partner = (
+            self._state,
+            self._holder.path.nodes[hop + side],
+            self._holder.path.nodes[other],
+        )
         pair = state.inventory.find(owner, partner, lambda pair: self._fits(generation, step, pair))
         if pair is not None:
             state.inventory.take(pair)

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from qdpem.events.words import PairOutcome
+from qdpem.network.path import Path
 from qdpem.rng import UniformStream
 from qdpem.simulation.execution.end_to_end import EndToEndGeneration
 from qdpem.simulation.resources.ledger import Pair
-from qdpem.simulation.resources.path_timing import Track
 from qdpem.simulation.resources.state import SimulationState
 
 HandOver = Callable[[EndToEndGeneration, Pair, float], None]
@@ -22,7 +22,7 @@ HandOver = Callable[[EndToEndGeneration, Pair, float], None]
 class Distilling(Protocol):
     """What end-to-end distillation needs of its reservation."""
 
-    track: Track
+    path: Path
     protocol: str
     generations: list[EndToEndGeneration]
 
@@ -59,11 +59,11 @@ class EndDistillation:
         (generation, kept), (other, spent) = self._waiting.pop(place), self._waiting.pop(place + 1)
         u = self._draws().next()
         pair = state.ledger.distil(kept, spent, protocol=order.protocol, now_s=state.clock.now_s, u=u)
-        state.message_counter.send("distillation", hops=2 * len(order.track.links))
+        state.message_counter.send("distillation", hops=2 * len(order.path.links))
         if pair is not None:
             self._waiting[place] = (generation, pair)
         state.clock.after(
-            order.track.delays_s[0][-1], self._compared, place, generation, other, state.clock.now_s
+            order.path.delays_s[0][-1], self._compared, place, generation, other, state.clock.now_s
         )
 
     def _compared(
@@ -81,7 +81,7 @@ class EndDistillation:
         self._hand_over(generation, found[1], distilled_s)
 
     def _draws(self) -> UniformStream:
-        nodes, links = self._order.track.nodes, self._order.track.links
+        nodes, links = self._order.path.nodes, self._order.path.links
         # Pairs of one link are distilled with the link's coins, whichever round of a plan it is.
         if len(links) == 1:
             return self._state.distillation_draws[links[0]]

@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from qdpem.events.words import ClaimKind, ClaimOutcome, PairOutcome
+from qdpem.network.path import Path
 from qdpem.simulation.execution.link_generation import LinkGeneration, Order
 from qdpem.simulation.resources.claims import Claim
 from qdpem.simulation.resources.ledger import Pair
-from qdpem.simulation.resources.path_timing import Track
 from qdpem.simulation.resources.state import SimulationState
 
 _TOKEN, _GRANTED = ClaimKind.TOKEN, ClaimOutcome.GRANTED
@@ -30,7 +30,7 @@ _AFTER = 1e-14
 class Principal(Order, Protocol):
     """What a lane needs of the reservation it works for."""
 
-    track: Track
+    path: Path
     persistence: int
 
     def free(self, position: int, pool: int, count: int) -> None:
@@ -89,9 +89,9 @@ class EndToEndGeneration:
     def __init__(self, state: SimulationState, reservation: Principal) -> None:
         self._state = state
         self.reservation = self.order = reservation
-        self.track = reservation.track
-        self.link_hops = sum(link >= 0 for link in self.track.links)
-        self._last = len(self.track.links)
+        self.path = reservation.path
+        self.link_hops = sum(link >= 0 for link in self.path.links)
+        self._last = len(self.path.links)
         self._spans = state.swap_order.spans(self._last)
         self.hops = [LinkGeneration(state, self, position) for position in range(self._last)]
         self._starting: list[Segment | None] = [None] * (self._last + 1)
@@ -122,7 +122,7 @@ class EndToEndGeneration:
             self.hops[0].freed(0)
             self.hops[-1].freed(1)
         else:
-            self._begin_again(0, self._last, self.track.delays_s[0])
+            self._begin_again(0, self._last, self.path.delays_s[0])
 
     def made(self, hop: LinkGeneration, pair: Pair, known_s: tuple[float, float], *, ready_s: float) -> None:
         """A hop has its pair."""
@@ -202,7 +202,7 @@ class EndToEndGeneration:
         )
 
     def _seek_token(self, position: int) -> None:
-        state, node = self._state, self.track.nodes[position]
+        state, node = self._state, self.path.nodes[position]
         claim = state.claims.make(
             _TOKEN, self.reservation, node=node, now_s=state.clock.now_s, owner=self, tag=position
         )
@@ -212,7 +212,7 @@ class EndToEndGeneration:
     def _withdraw_token(self, position: int) -> None:
         claim = self._tokens.pop(position, None)
         if claim is not None:
-            self._state.repeaters[self.track.nodes[position]].remove(claim)
+            self._state.repeaters[self.path.nodes[position]].remove(claim)
             self._state.claims.end(claim, ClaimOutcome.WITHDRAWN, self._state.clock.now_s)
 
     def _swap(self, position: int, turns: tuple[int, int]) -> None:
@@ -223,14 +223,14 @@ class EndToEndGeneration:
         if left is None or right is None or False in same:
             self._swap_in_vain(position, same)
             return
-        state, node = self._state, self.track.nodes[position]
+        state, node = self._state, self.path.nodes[position]
         now_s = state.clock.now_s
         u = state.swap_draws[node].next()
         pair = state.ledger.swap(left.pair, right.pair, now_s=now_s, u=u, allocation=self.reservation.id)
         self._remove(left)
         self._remove(right)
         state.message_counter.send("correction", hops=self._last)
-        delays_s = self.track.delays_s[position]
+        delays_s = self.path.delays_s[position]
         if pair is not None:
             self._join(left, right, pair, delays_s)
         self._give_away(position)
@@ -246,7 +246,7 @@ class EndToEndGeneration:
             self.hops[position - 1 + side].known[1 - side] = False
             if segment is not None:
                 self._end(segment, PairOutcome.LOST)
-                self._lost(segment.first, segment.last, self.track.delays_s[position], at=position)
+                self._lost(segment.first, segment.last, self.path.delays_s[position], at=position)
 
     def _join(self, left: Segment, right: Segment, pair: Pair, delays_s: tuple[float, ...]) -> None:
         """One segment of two; either end of the path hears of the swap, and of its outcome."""
@@ -321,7 +321,7 @@ class EndToEndGeneration:
         self.hops[first].forget(0)
         self.hops[last - 1].forget(1)
         self._end(segment, PairOutcome.EXPIRED)
-        delays_s = self.track.delays_s
+        delays_s = self.path.delays_s
         heard_s = tuple(map(min, delays_s[first], delays_s[last]))
         self._lost(first, last, heard_s, at=first)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from physics.plans import Rounds, compact_rounds
-from qdpem.network.routing import Path
+from qdpem.network.graph import Network
+from qdpem.network.path import Path, path_along
 from qdpem.policy.interface import Allocation
 from qdpem.simulation.execution.link_generation import LinkGeneration
 from qdpem.simulation.resources.ledger import Pair
@@ -29,7 +30,7 @@ class FidelityBudget:
         left_s = 0.0 if persistence else max(allocation.expires_s - state.clock.now_s, 0.0)
         wait_s = _WAITING_FRACTION * left_s
         self._left = -_log_weight(allocation.target_fidelity)
-        for path, rounds in _stretches(allocation.path, hops):
+        for path, rounds in _stretches(state.network, allocation.path, hops):
             self._left += _log_weight(state.estimates.fidelity(path, rounds=rounds, age_s=wait_s))
 
     def admits(self, pair: Pair, hop: LinkGeneration) -> bool:
@@ -50,15 +51,16 @@ def _log_weight(fidelity: float) -> float:
     return math.log(weight) if weight > 0.0 else -math.inf
 
 
-def _stretches(nodes: tuple[int, ...], hops: list[LinkGeneration]) -> list[tuple[Path, Rounds]]:
+def _stretches(
+    network: Network, nodes: tuple[int, ...], hops: list[LinkGeneration]
+) -> list[tuple[Path, Rounds]]:
     """The stretches of a path over links, between steps over stocked remote pairs, and their rounds."""
     stretches: list[tuple[Path, Rounds]] = []
     first = 0
     for position in range(len(hops) + 1):
         if position == len(hops) or hops[position].link < 0:
             if position > first:
-                made = hops[first:position]
-                path = Path(nodes[first : position + 1], tuple(hop.link for hop in made), 0.0, 0.0)
-                stretches.append((path, compact_rounds(tuple(hop.rounds for hop in made))))
+                path = path_along(network, nodes[first : position + 1])
+                stretches.append((path, compact_rounds(tuple(hop.rounds for hop in hops[first:position]))))
             first = position + 1
     return stretches

@@ -10,9 +10,9 @@ from typing import Protocol
 
 from qdpem.draws.herald_timing import NO_SENDER, HeraldTiming
 from qdpem.events.words import ClaimKind, ClaimOutcome, PairOutcome
+from qdpem.network.path import Path
 from qdpem.simulation.resources.claims import Claim
 from qdpem.simulation.resources.ledger import Pair
-from qdpem.simulation.resources.path_timing import Track
 from qdpem.simulation.resources.state import SimulationState
 
 _EMISSION, _GRANTED = ClaimKind.EMISSION, ClaimOutcome.GRANTED
@@ -41,7 +41,7 @@ class Line(Protocol):
     """What a hop needs of the lane it is a step of."""
 
     @property
-    def track(self) -> Track:
+    def path(self) -> Path:
         """Path and links."""
 
     @property
@@ -83,14 +83,14 @@ class LinkGeneration:
     )
 
     def __init__(self, state: SimulationState, line: Line, position: int) -> None:
-        track = line.track
+        path = line.path
         self._state = state
         self._line = line
         self.position = position
-        self.ends = (track.nodes[position], track.nodes[position + 1])
-        self.link = track.links[position]
+        self.ends = (path.nodes[position], path.nodes[position + 1])
+        self.link = path.links[position]
         self.pools = state.memories.pools_of(self.ends, self.link)
-        self.delay_s = track.delay_s[position]
+        self.delay_s = path.hop_delay_s[position]
         self.known = [False, False]
         self.supplied = False
         self.cancelled = False
@@ -143,7 +143,7 @@ class LinkGeneration:
         self.supplied = True
         now_s = self._state.clock.now_s
         told_s = now_s + self.delay_s
-        self._state.message_counter.send("stock", hops=max(1, self._line.track.message_hops[self.position]))
+        self._state.message_counter.send("stock", hops=int(self._state.network.hop_distance[self.ends]))
         known_s = (told_s, now_s) if side else (now_s, told_s)
         # A stocked pair is measured for a key when both ends know which one; a fresh one when it is made.
         self._line.made(self, pair, known_s, ready_s=told_s)

@@ -47,12 +47,12 @@ class Reservation:
         self.allocation = allocation
         self.request = request
         self.deciding_node = deciding_node
-        self.path = allocation.path
-        self.track = state.tracks.along(allocation.path)
+        self.path = state.paths.along(allocation.path)
+        self.nodes = self.path.nodes
         self.source = allocation.source
         self.expires_s = allocation.expires_s
         # A stocked pair is not distilled again.
-        links = enumerate(self.track.links)
+        links = enumerate(self.path.links)
         self.rounds = tuple(allocation.plan.rounds_on(hop) if link >= 0 else 0 for hop, link in links)
         self.protocol = allocation.plan.protocol
         self.pumping = allocation.plan.schedule == "pumping"
@@ -96,12 +96,12 @@ class Reservation:
                 self._refuse(position, cause)
             return
         if position > 0:
-            back_s = self.track.delay_s[position - 1]
+            back_s = self.path.hop_delay_s[position - 1]
             self._state.message_counter.send("grant")
             self._state.clock.after(back_s, self._generate, position - 1)
-        if position < len(self.path) - 1:
-            self._state.message_counter.send("reserve", extra_bytes=4 * len(self.path))
-            self._state.clock.after(self.track.delay_s[position], self.reserve, position + 1)
+        if position < len(self.nodes) - 1:
+            self._state.message_counter.send("reserve", extra_bytes=4 * len(self.nodes))
+            self._state.clock.after(self.path.hop_delay_s[position], self.reserve, position + 1)
 
     def command(self, position: int) -> None:
         """Central control: the controller's command is at `position`."""
@@ -113,7 +113,7 @@ class Reservation:
                 self._refuse(position, cause)
             return
         for hop in (position - 1, position):
-            if 0 <= hop < len(self.path) - 1 and all(self._admission.granted[hop : hop + 2]):
+            if 0 <= hop < len(self.nodes) - 1 and all(self._admission.granted[hop : hop + 2]):
                 self._generate(hop)
 
     def free(self, position: int, pool: int, count: int) -> None:
@@ -155,7 +155,7 @@ class Reservation:
             self._hand_over(self.request, generation, pair, ready_s=ready_s, operated_s=operated_s)
             return
         self._admission.hand_over(generation)
-        self._state.inventory.keep(pair, owner=self.path[0], until_s=self.allocation.expires_s)
+        self._state.inventory.keep(pair, owner=self.nodes[0], until_s=self.allocation.expires_s)
         self.generation_done()
 
     def _hand_over(
@@ -197,7 +197,7 @@ class Reservation:
     def _give_up(self, position: int, how: AllocationOutcome, cause: RefusalCause) -> None:
         if self.request is not None:
             self._state.requests.take_back(self.request, self)
-        self._finish(how, cause=cause, node=self.path[position])
+        self._finish(how, cause=cause, node=self.nodes[position])
         self._returned(self, position)
 
     def release_at(self, position: int, delay_s: float) -> None:
@@ -214,7 +214,7 @@ class Reservation:
         if self.open and self.request is not None:
             self._state.requests.take_back(self.request, self)
         # Nodes that have not heard yet of a refusal or a failed swap release as well.
-        for position in range(len(self.path)):
+        for position in range(len(self.nodes)):
             self._release(position, PairOutcome.EXPIRED)
         if self.open:
             self._finish(AllocationOutcome.EXPIRED)
@@ -224,7 +224,7 @@ class Reservation:
             return
         for generation in self.generations:
             generation.release(position, how)
-        if self._end_distillation is not None and position in (0, len(self.path) - 1):
+        if self._end_distillation is not None and position in (0, len(self.nodes) - 1):
             self._end_distillation.release(how)
         self._admission.release(position)
 
@@ -258,7 +258,7 @@ class Reservation:
                 allocation.plan.end_rounds,
                 SCHEDULES.index(allocation.plan.schedule),
                 PROTOCOLS.index(allocation.plan.protocol),
-                len(self.path) - 1,
+                len(self.nodes) - 1,
                 allocation.expires_s,
                 self._state.clock.now_s,
                 how.code,

@@ -114,7 +114,7 @@ def _stock_columns(
 
 def _ordered(orders: dict[int, Reservation]) -> list[tuple[int, int]]:
     """Owner and partner of each pair that is on order."""
-    return [(order.path[0], order.path[-1]) for order in orders.values() for _ in range(order.pairs_left)]
+    return [(order.nodes[0], order.nodes[-1]) for order in orders.values() for _ in range(order.pairs_left)]
 
 
 def _filled(counts: Sequence[int]) -> Flags:

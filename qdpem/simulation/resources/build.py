@@ -8,6 +8,7 @@ from qdpem.draws.outcome_draws import EndDistillationDraws, distillation_draws, 
 from qdpem.events.recorder import Recorder
 from qdpem.events.tables import CLAIMS, MESSAGES, PAIRS, REQUESTS
 from qdpem.network.graph import Network
+from qdpem.network.path import Paths
 from qdpem.network.path_estimates import Estimates
 from qdpem.rng import pair_key
 from qdpem.simulation.resources.attempts import Attempts
@@ -18,7 +19,6 @@ from qdpem.simulation.resources.inventory import Inventory
 from qdpem.simulation.resources.ledger import Ledger
 from qdpem.simulation.resources.memories import Memories
 from qdpem.simulation.resources.messages import MessageCounter
-from qdpem.simulation.resources.path_timing import Tracks
 from qdpem.simulation.resources.repeaters import Repeater, Server
 from qdpem.simulation.resources.requests import RequestBook
 from qdpem.simulation.resources.sources import Source
@@ -73,7 +73,7 @@ def build_state(
         attempts=attempts,
         feeds=feeds,
         repeaters=[_repeater(network, node, clock=clock) for node in nodes],
-        tracks=Tracks(network),
+        paths=Paths(network),
         swap_order=SwapOrders(network.swap_order),
         swap_draws=swap_draws(network.graph, seed=seed),
         distillation_draws=distillation_draws(network.graph, seed=seed),

@@ -8,6 +8,7 @@ from physics.interface import PhysicsModel
 from qdpem.draws.outcome_draws import EndDistillationDraws
 from qdpem.events.words import ClaimOutcome
 from qdpem.network.graph import Network
+from qdpem.network.path import Paths
 from qdpem.network.path_estimates import Estimates
 from qdpem.rng import UniformStream
 from qdpem.simulation.resources.attempts import Attempts
@@ -18,7 +19,6 @@ from qdpem.simulation.resources.inventory import Inventory
 from qdpem.simulation.resources.ledger import Ledger
 from qdpem.simulation.resources.memories import Memories
 from qdpem.simulation.resources.messages import MessageCounter
-from qdpem.simulation.resources.path_timing import Tracks
 from qdpem.simulation.resources.repeaters import Repeater
 from qdpem.simulation.resources.requests import RequestBook
 from qdpem.simulation.resources.sources import Source
@@ -47,7 +47,7 @@ class SimulationState:
     attempts: dict[int, Attempts]
     feeds: list[tuple[Source | Attempts, ...]]
     repeaters: list[Repeater]
-    tracks: Tracks
+    paths: Paths
     swap_order: SwapOrders
     swap_draws: list[UniformStream]
     distillation_draws: list[UniformStream]

@@ -11,8 +11,9 @@ from qdpem.demand.offered_load import OfferedLoad, find_offered_load
 from qdpem.demand.streams import pair_weights
 from qdpem.network.build import network_warnings, unserved_demand
 from qdpem.network.graph import Network
+from qdpem.network.path import Path
 from qdpem.network.path_estimates import Estimates
-from qdpem.network.routing import Path, Routes
+from qdpem.network.routing import Routes
 from qdpem.scenario.schema import RequestClass, Scenario
 
 

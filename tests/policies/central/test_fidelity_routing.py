@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import networkx
@@ -15,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qdpem.network.outages import Unavailable
-from qdpem.network.routing import Path
+from qdpem.network.path import path_along
 from qdpem.policies.fidelity_routing import CentralFidelityRouting, FidelityRoutingParameters
 from qdpem.policy.conformance import check_policy
 from qdpem.policy.interface import EMISSION_BACKLOG, ORDERED_SWAPS, TOKENS, Allocation, Context, Observation
@@ -187,11 +186,11 @@ def test_no_path_without_rounds_or_with_fewer_hops_would_do_and_no_round_is_too_
         return
     ends = sorted(tuple(sorted(link)) for link in graph.edges)
     context = made_context(ends, repeater_hz=[5.0] * 7, fidelity=draw.uniform(0.88, 0.995, len(ends)))
-    estimates, between = context.estimates, context.network.link_between
+    estimates = context.estimates
     shortest = networkx.shortest_path_length(graph, 0, 6)
     reached = {}
     for nodes in networkx.all_simple_paths(graph, 0, 6, cutoff=shortest + 4):
-        path = Path(tuple(nodes), tuple(between[step] for step in pairwise(nodes)), 0.0, 0.0)
+        path = path_along(context.network, tuple(nodes))
         for rounds in range(3):
             if estimates.fidelity(path, rounds=rounds) >= target:
                 key = (rounds, len(nodes) - 1)
@@ -200,8 +199,7 @@ def test_no_path_without_rounds_or_with_fewer_hops_would_do_and_no_round_is_too_
     assert bool(made) == bool(reached)
     for one in made:
         best = min(reached)
-        links = tuple(between[step] for step in pairwise(one.path))
-        taken = Path(one.path, links, 0.0, 0.0)
+        taken = path_along(context.network, one.path)
         rounds = one.plan.rounds_per_link
         assert estimates.fidelity(taken, rounds=rounds) >= target
         if best[0] == 0:
@@ -209,8 +207,8 @@ def test_no_path_without_rounds_or_with_fewer_hops_would_do_and_no_round_is_too_
             assert (rounds, len(one.path) - 1) == best
             assert estimates.fidelity(taken) == pytest.approx(reached[best], abs=1e-6)
         else:
-            each = [one.plan.rounds_on(hop) for hop in range(len(links))]
-            last = [(*each[:hop], each[hop] - 1, *each[hop + 1 :]) for hop in range(len(links)) if each[hop]]
+            each = [one.plan.rounds_on(hop) for hop in range(taken.hops)]
+            last = [(*each[:hop], each[hop] - 1, *each[hop + 1 :]) for hop in range(taken.hops) if each[hop]]
             # Some round came last, and without it the target was not met.
             assert min(estimates.fidelity(taken, rounds=fewer) for fewer in last) < target
 
