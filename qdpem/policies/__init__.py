@@ -1,1 +1,1 @@
-"""The allocators: one module per policy, and what they share."""
+"""The allocation policies, one in each module, and the rooms that they share."""

@@ -1,15 +1,15 @@
-"""Adaptive continuous generation: elementary pairs all the time, with the neighbours that were of use.
+"""Adaptive continuous generation: every node keeps generating link pairs with the neighbours it uses most.
 
 Source: Kolar, Zang, Chung, Suchara and Kettimuthu (2022, arXiv:2212.08806); Zhan et al. (2025,
-arXiv:2502.01964). Every epoch each node draws a neighbour or "none", from its own stream, by probabilities
-that `link_usage` adapts to use. It orders a pair with the neighbour drawn if its quota, its source and the free
-qubits known of both allow, one order at a time with each. The pair is kept for as long as a fresh one meets
-`min_fidelity`.
-A request takes the path and plan of best believed chance in time, links with a pair on the shelf counting as
-made; the plane then takes the oldest pair that lets the path meet its target. A node knows its own shelf, and
-those of its neighbours from their news, one number a link.
-Knowledge: the map, its own and its neighbours' status and shelves, its own book. It never forecasts.
-Work: O(degree x quota) for each site asked, O(K x plans x hops) for each waiting request, some 0.5 ms.
+arXiv:2502.01964). Every epoch each node draws a neighbour or "none" from its own stream, with probabilities
+that adapt to use (`inventory.link_usage`). It orders a pair with that neighbour if its quota, its source and
+the known free memories of both allow it, with at most one order at a time for each neighbour. The pair is
+kept while a fresh one would still meet `min_fidelity`.
+A request takes the path and plan of largest believed probability of delivery in time, where links with a
+stocked pair count as ready. The control plane then uses the oldest pair that lets the path meet its target. A
+node observes its own stock, and learns that of its neighbours from their messages, one number for each link.
+Knowledge: the map, its own and its neighbours' status and stock, its own book of orders. It never forecasts.
+Work: O(degree x quota) for each site, O(K x plans x hops) for each pending request, some 0.5 ms.
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ from numpy.typing import NDArray
 from qdpem.network.outages import Unavailable
 from qdpem.network.path import Path, path_along
 from qdpem.policies.inventory.link_usage import LinkUsage
-from qdpem.policies.routing.delay_model import Backlog, PathFeatures
-from qdpem.policies.routing.delivery_probability import DeliveryOffers, delivery_probability
-from qdpem.policies.routing.pending_requests import pending_requests
+from qdpem.policies.inventory.stock_levels import MAX_STORAGE_S
+from qdpem.policies.policy_defaults import PolicyDefaults, check_storage_fraction
+from qdpem.policies.routing.backlog import Backlog, Flags, Floats
+from qdpem.policies.routing.delivery_probability import best_route, delivery_probability
+from qdpem.policies.routing.path_features import PathFeatureCache, PathFeatures
+from qdpem.policies.routing.pending_requests import in_deadline_order, pending_requests
 from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import (
     EMISSION_BACKLOG,
@@ -36,76 +39,77 @@ from qdpem.policy.interface import (
     Allocation,
     Context,
     Decisions,
+    Ints,
     Observation,
 )
 from qdpem.policy.tuning import tunable
 from qdpem.rng import move_to, position
 from qdpem.scenario.words import Control, Pregeneration
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-_LONGEST_LIFE_S = 3600.0
+_CLOCK_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContinuousParameters:
-    """What can be set of adaptive continuous generation."""
+    """Parameters of adaptive continuous generation."""
 
     learning_rate: float = tunable(0.05, low=0.01, high=0.5, log=True, pregeneration="link")
-    """What the probability of a neighbour that was of use gains in a period, before all are normalised."""
+    """Gain (above 0) of a used neighbour's probability in each period, before all are normalised."""
     period_s: float = tunable(1.0, low=0.2, high=10.0, log=True, pregeneration="link")
-    """How often probabilities are changed."""
+    """Seconds (above 0) between updates of the probabilities."""
     memory_quota: float = tunable(0.25, low=0.05, high=0.5, pregeneration="link")
-    """Share of a node's qubits that pairs it owns or has ordered may hold; one at least."""
+    """Fraction (0 to 1) of a node's memories for pairs that it owns or has ordered; at least one memory."""
     min_fidelity: float = tunable(0.9, low=0.7, high=0.96, pregeneration="link")
-    """A pair is kept while it is believed to meet this."""
+    """A pair is kept while its believed fidelity is at least this (above 1/4, below 1)."""
     delay_weight_per_s: float = tunable(0.1, low=0.01, high=1.0, log=True)
-    """Chance given up, where there is a choice, for each second of finish and of nodes' time saved."""
+    """Probability given up for each second of delay and of nodes' time saved by another path or plan."""
     max_source_backlog: float = 0.0
-    """Pairs that may be ahead at the node's source when it orders. On seeds 0 and 1 of the paper's set-up 1
-    delivered .007 more, with half as much contention again."""
+    """Most pairs ahead at the node's source when it orders. On seeds 0 and 1 of the paper's set-up a value of
+    1 delivered .007 more, with half as much contention again."""
     back_off_s: float = 2.0
-    """After a refusal, or an order that came to nothing, the neighbour is left alone for so long."""
+    """Seconds without a further order to a neighbour after an order was refused or failed."""
     min_free_memories: int = 4
-    """Free qubits that both ends must have, known or believed."""
+    """Fewest free memories that both ends need, reported or assumed, when a pair is ordered."""
     storage_fraction: float = 0.15
-    """Believed age of link pairs when they are swapped, as a share of the expected finish."""
+    """Assumed age of link pairs when they are swapped, as a fraction (0 to 1) of the expected delay."""
     min_success_probability: float = 0.05
-    """A request waits while no path is believed to deliver it in time with more than this chance."""
+    """A request waits while no path delivers it in time with more than this believed probability (0 to 1)."""
 
     def __post_init__(self) -> None:
         if not (self.learning_rate > 0.0 and self.period_s > 0.0):
             raise ValueError(
-                f"learning_rate is {self.learning_rate!r} and period_s {self.period_s!r}; both must be above 0"
+                f"learning_rate is {self.learning_rate!r} and period_s {self.period_s!r};"
+                " both must be above 0"
             )
-        if not 0.0 <= self.storage_fraction <= 1.0:
-            raise ValueError(f"storage_fraction is {self.storage_fraction!r}; it must be between 0 and 1")
+        check_storage_fraction(self.storage_fraction)
         if not 0.25 < self.min_fidelity < 1.0:
             raise ValueError(f"min_fidelity is {self.min_fidelity!r}; it must be above 1/4 and below 1")
 
 
-class LocalContinuous:
-    """Every node keeps elementary pairs with the neighbours that were of use, and serves from them."""
+class LocalContinuous(PolicyDefaults):
+    """Every node stocks link pairs with the neighbours that it uses, and serves requests with them."""
 
     Parameters = ContinuousParameters
     name = "local-continuous"
+    family = "continuous-generation"
     control: Control = Control.LOCAL
     pregeneration: Pregeneration = Pregeneration.LINK
-    forecaster = "none"
     acts_every_epoch = True
-    message_width = 0
 
     def __init__(self, parameters: ContinuousParameters) -> None:
         self._parameters = parameters
 
     def reset(self, context: Context) -> None:
-        """Begin a run; its news is as wide as the largest degree."""
-        network, rule = context.network, self._parameters
+        """Begin a run; a message has one number for each neighbour, up to the largest degree."""
+        network, parameters = context.network, self._parameters
         self._context = context
-        self._offers = DeliveryOffers(context)
-        self._quota = np.maximum(np.floor(rule.memory_quota * network.memories), 1).astype(np.int64)
+        self._features = PathFeatureCache(context)
+        self._quota = np.maximum(np.floor(parameters.memory_quota * network.memories), 1).astype(np.int64)
         self.link_usage = LinkUsage(
-            network, learning_rate=rule.learning_rate, back_off_s=rule.back_off_s, quota=self._quota
+            network,
+            learning_rate=parameters.learning_rate,
+            back_off_s=parameters.back_off_s,
+            quota=self._quota,
         )
         self.message_width = self.link_usage.degree
         self._streams = [context.site_stream(site) for site in range(network.node_count)]
@@ -113,163 +117,163 @@ class LocalContinuous:
         self._lives_s = {(v, u): self._life_s(v, u) for v, u in network.link_between}
 
     def act(self, observations: Observation) -> Decisions:
-        """Learn and order at each epoch; serve what waits; tell neighbours what lies on the shelf."""
-        made: list[Allocation] = []
+        """Learn and order once in each epoch, serve pending requests, and send the stock to neighbours."""
+        allocations: list[Allocation] = []
         if self._context.pregeneration != "none":
-            self.link_usage.look(observations)
-            period = int(observations.time_s / self._parameters.period_s + 1e-9)
-            self.link_usage.learn(observations.site, period)
-            made = self._orders(observations)
-        told = self._shelf(observations)
+            self.link_usage.observe(observations)
+            period = int(observations.time_s / self._parameters.period_s + _CLOCK_TOLERANCE)
+            self.link_usage.end_period(observations.site, period)
+            allocations = self._orders(observations)
+        own_stock = self._own_stock(observations)
         for row in np.flatnonzero((observations.request_id >= 0).any(axis=1)).tolist():
-            made += self._serve_all(observations[row], told[row])
-        return Decisions(allocations=tuple(made), messages=told)
+            allocations += self._serve_all(observations[row], own_stock[row])
+        return Decisions(allocations=tuple(allocations), messages=own_stock)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Probabilities, shelves, and where each site's stream stands, uint64 [N, 6]."""
-        kept = {name: getattr(self.link_usage, name).copy() for name in LinkUsage.ARRAYS}
-        return {**kept, "draws": np.stack([position(one) for one in self._streams])}
+        """Probabilities, observed stock, and the position of each site's stream, uint64 [N, 6]."""
+        usage = {name: getattr(self.link_usage, name).copy() for name in LinkUsage.ARRAYS}
+        return {**usage, "draws": np.stack([position(stream) for stream in self._streams])}
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take up a saved state; streams are wound to where they were."""
+        """Restore a saved state, with each stream at its saved position."""
         for name in LinkUsage.ARRAYS:
             setattr(self.link_usage, name, np.array(state[name]))
-        for own, drawn in zip(self._streams, state["draws"], strict=True):
-            move_to(own, drawn)
+        for stream, saved in zip(self._streams, state["draws"], strict=True):
+            move_to(stream, saved)
 
     def _life_s(self, node: int, neighbour: int) -> float:
+        """Seconds for which a pair between two neighbours is kept; 0 without a rate."""
         network = self._context.network
         link = network.link_between[node, neighbour]
         if not network.link_rate_hz[link] > 0.0:
             return 0.0
         path = path_along(network, (node, neighbour))
         life_s = self._context.estimates.useful_life_s(path, self._parameters.min_fidelity)
-        return min(life_s, _LONGEST_LIFE_S)
+        return min(life_s, MAX_STORAGE_S)
 
     def _orders(self, observations: Observation) -> list[Allocation]:
-        """At the first look in an epoch each site draws once; those that may order do."""
-        link_usage, rule, sites = self.link_usage, self._parameters, observations.site
-        epoch = int(observations.time_s / self._context.plane.decision_epoch_s + 1e-9)
-        rows = np.flatnonzero(link_usage.epoch[sites] < epoch)
-        link_usage.epoch[sites[rows]] = epoch
-        place = self._draw(sites[rows])
-        ready = observations.stock_owner[rows] == sites[rows, None]
+        """One draw of each site at its first observation in an epoch, and orders where they are allowed."""
+        usage, parameters, sites = self.link_usage, self._parameters, observations.site
+        epoch = int(observations.time_s / self._context.plane.decision_epoch_s + _CLOCK_TOLERANCE)
+        rows = np.flatnonzero(usage.epoch[sites] < epoch)
+        usage.epoch[sites[rows]] = epoch
+        rank = self._draw(sites[rows])
+        owned = observations.stock_owner[rows] == sites[rows, None]
         status = observations.status[rows]
-        may = (place < link_usage.degree) & (ready.sum(axis=1) < self._quota[sites[rows]])
-        may &= ~(status[:, 0, EMISSION_BACKLOG] > rule.max_source_backlog)
+        allowed = (rank < usage.degree) & (owned.sum(axis=1) < self._quota[sites[rows]])
+        # Negated comparisons allow an order where the status is NaN, that is not reported.
+        allowed &= ~(status[:, 0, EMISSION_BACKLOG] > parameters.max_source_backlog)
         free = status[:, :, FREE_MEMORIES]
-        there = free[np.arange(len(rows)), np.minimum(place + 1, free.shape[1] - 1)]
-        may &= ~(np.fmin(free[:, 0], there) < rule.min_free_memories)
-        return [
-            order
-            for row, chosen in zip(rows[may].tolist(), place[may].tolist(), strict=True)
-            if (
-                order := self._order(
-                    int(sites[row]), chosen, observations.time_s, observations.unavailable(row)
-                )
-            )
-        ]
+        neighbour_free = free[np.arange(len(rows)), np.minimum(rank + 1, free.shape[1] - 1)]
+        allowed &= ~(np.fmin(free[:, 0], neighbour_free) < parameters.min_free_memories)
+        orders = (
+            self._order(int(sites[row]), drawn, observations.time_s, observations.unavailable(row))
+            for row, drawn in zip(rows[allowed].tolist(), rank[allowed].tolist(), strict=True)
+        )
+        return [order for order in orders if order]
 
     def _draw(self, sites: Ints) -> Ints:
-        """One place for each site, D for "none"; each from the site's own stream."""
+        """The rank of one neighbour for each site, D for "none", from the site's own stream."""
         u = np.array([self._streams[site].random() for site in sites.tolist()])
         passed = u[:, None] >= self.link_usage.probability[sites].cumsum(axis=1)
         return np.asarray(np.minimum(passed.sum(axis=1), self.link_usage.degree))
 
-    def _order(self, site: int, place: int, now_s: float, unavailable: Unavailable) -> Allocation | None:
-        neighbour = int(self.link_usage.neighbour[site, place])
+    def _order(self, site: int, rank: int, now_s: float, unavailable: Unavailable) -> Allocation | None:
+        neighbour = int(self.link_usage.neighbour[site, rank])
         life_s = self._lives_s.get((site, neighbour), 0.0)
-        if life_s <= 0.0 or not self.link_usage.may_order(site, place, now_s):
+        if life_s <= 0.0 or not self.link_usage.may_order(site, rank, now_s):
             return None
         link = self._context.network.link_between[site, neighbour]
         if unavailable and unavailable.hits((site, neighbour), (link,)):
             return None
-        until_s = now_s + 1.0 / float(self._context.network.link_rate_hz[link]) + life_s
-        self.link_usage.ordered_until_s[site, place] = until_s
+        expires_s = now_s + 1.0 / float(self._context.network.link_rate_hz[link]) + life_s
+        self.link_usage.order_expires_s[site, rank] = expires_s
         return Allocation(
             source=site,
             destination=neighbour,
             target_fidelity=self._parameters.min_fidelity,
             path=(site, neighbour),
-            expires_s=until_s,
+            expires_s=expires_s,
             purpose="stock",
         )
 
-    def _shelf(self, observations: Observation) -> Floats:
-        """How many ready pairs each site owns with each of its neighbours, [S, D]."""
-        mine = (observations.stock_owner == observations.site[:, None]) & (observations.stock_ready == 1)
-        place = self.link_usage.place[observations.site[:, None], np.maximum(observations.stock_partner, 0)]
-        place = np.where(mine, place, -1)
+    def _own_stock(self, observations: Observation) -> Floats:
+        """Ready pairs that each site owns with each of its neighbours, [S, D]."""
+        usable = (observations.stock_owner == observations.site[:, None]) & (observations.stock_ready == 1)
+        rank = self.link_usage.rank[observations.site[:, None], np.maximum(observations.stock_partner, 0)]
+        rank = np.where(usable, rank, -1)
         return np.asarray(
-            (place[:, :, None] == np.arange(self.link_usage.degree)).sum(axis=1), dtype=np.float64
+            (rank[:, :, None] == np.arange(self.link_usage.degree)).sum(axis=1), dtype=np.float64
         )
 
-    def _serve_all(self, observation: Observation, shelf: Floats) -> list[Allocation]:
-        load = Backlog.of_observation(observation, self._context.network, unobserved_tokens=1.0)
-        stocked, unavailable = self._stocked(observation, shelf), observation.unavailable()
-        waiting = sorted(pending_requests(observation), key=lambda request: (request.deadline_s, request.id))
+    def _serve_all(self, observation: Observation, own_stock: Floats) -> list[Allocation]:
+        backlog = Backlog.of_observation(observation, self._context.network, unobserved_tokens=1.0)
+        stock, unavailable = self._stock_between(observation, own_stock), observation.unavailable()
         return [
-            found
-            for request in waiting
-            if (found := self._serve(request, observation.time_s, load, stocked, unavailable))
+            allocation
+            for request in in_deadline_order(pending_requests(observation))
+            if (allocation := self._serve(request, observation.time_s, backlog, stock, unavailable))
         ]
 
-    def _stocked(self, observation: Observation, shelf: Floats) -> NDArray[np.int64]:
-        """Pairs believed on the shelf between two nodes, by either, [N, N]."""
-        nodes, link_usage = self._context.network.node_count, self.link_usage
-        stocked = np.zeros((nodes, nodes), dtype=np.int64)
-        told = np.nan_to_num(observation.status[0, :, STATUS_WIDTH:])
-        told[0] = shelf
-        for node, counts in zip(
-            observation.observed_node[0].tolist(), np.rint(told).astype(np.int64), strict=True
-        ):
+    def _stock_between(self, observation: Observation, own_stock: Floats) -> Ints:
+        """Pairs believed in stock between two nodes, whichever owns them, [N, N]."""
+        nodes, usage = self._context.network.node_count, self.link_usage
+        stock = np.zeros((nodes, nodes), dtype=np.int64)
+        messages = np.nan_to_num(observation.status[0, :, STATUS_WIDTH:])
+        messages[0] = own_stock
+        counts_by_node = np.rint(messages).astype(np.int64)
+        for node, counts in zip(observation.observed_node[0].tolist(), counts_by_node, strict=True):
             if node >= 0:
-                around = link_usage.neighbour[node]
+                around = usage.neighbour[node]
                 real = around >= 0
-                stocked[node, around[real]] += counts[real]
-        return stocked + stocked.T
+                stock[node, around[real]] += counts[real]
+        return stock + stock.T
 
     def _serve(
         self,
         request: PendingRequest,
         now_s: float,
-        load: Backlog,
-        stocked: NDArray[np.int64],
+        backlog: Backlog,
+        stock: Ints,
         unavailable: Unavailable,
     ) -> Allocation | None:
-        rule = self._parameters
-        options = self._offers.between(request.source, request.destination, unavailable)
-        if options is None:
+        parameters = self._parameters
+        features = self._features.between(request.source, request.destination, unavailable)
+        if features is None:
             return None
-        there = self._there(options, stocked, request)
-        slack_s = request.deadline_s - now_s
-        probability = delivery_probability(options, load, pairs=request.pairs, slack_s=slack_s, there=there)
-        found = self._offers.first_good(
-            request,
-            options,
-            probability,
-            load,
-            min_gain=rule.min_success_probability,
-            delay_weight_per_s=rule.delay_weight_per_s,
-            storage_fraction=rule.storage_fraction,
+        probability = delivery_probability(
+            features,
+            backlog,
+            pairs=request.pairs,
+            slack_s=request.deadline_s - now_s,
+            stocked=self._stocked(features, stock, request),
         )
-        if found is None:
+        best = best_route(
+            request,
+            features,
+            probability,
+            backlog,
+            estimates=self._context.estimates,
+            min_gain=parameters.min_success_probability,
+            delay_weight_per_s=parameters.delay_weight_per_s,
+            storage_fraction=parameters.storage_fraction,
+        )
+        if best is None:
             return None
-        choice = found[0]
-        load.add(choice, pairs=request.pairs)
-        self._note_use(choice.path, stocked, request)
-        return request.allocation(choice.path.nodes, plan=choice.plan)
+        route = best[0]
+        backlog.add(route, pairs=request.pairs)
+        self._use(route.path, stock, request)
+        return request.allocation(route.path.nodes, plan=route.plan)
 
-    def _there(
-        self, options: PathFeatures, stocked: NDArray[np.int64], request: PendingRequest
-    ) -> NDArray[np.bool_]:
+    def _stocked(self, features: PathFeatures, stock: Ints, request: PendingRequest) -> Flags:
+        """Links with as many pairs in stock as the request needs, [K, H]; none for a persistent request."""
         if request.persistent:
-            return np.zeros_like(options.is_link)
-        return options.is_link & (stocked[options.first, options.second] >= request.pairs)
+            return np.zeros_like(features.is_link)
+        return features.is_link & (stock[features.first, features.second] >= request.pairs)
 
-    def _note_use(self, path: Path, stocked: NDArray[np.int64], request: PendingRequest) -> None:
-        """The first neighbour was of use; what is taken from the shelves of the path is no more there."""
-        self.link_usage.used[path.nodes[0], self.link_usage.place[path.nodes[0], path.nodes[1]]] = True
+    def _use(self, path: Path, stock: Ints, request: PendingRequest) -> None:
+        """Mark the first link of a path as used, and remove the pairs that the path takes from stock."""
+        self.link_usage.used[path.nodes[0], self.link_usage.rank[path.nodes[0], path.nodes[1]]] = True
         for first, second in pairwise(path.nodes):
-            left = max(int(stocked[first, second]) - request.pairs, 0)
-            stocked[first, second] = stocked[second, first] = left
+            remaining = max(int(stock[first, second]) - request.pairs, 0)
+            stock[first, second] = stock[second, first] = remaining

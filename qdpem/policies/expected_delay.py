@@ -1,13 +1,14 @@
-"""The queue-aware rule: each request over the path and plan of least expected finish, in deadline order.
+"""Expected-delay routing: each request over the path and plan of least expected delay, in deadline order.
 
 Source: least expected completion time with admission, as in reservation routing (Li et al. 2022) and in
-join-the-shortest-queue dispatching; `expected_finish` has the formulas. Knowledge: the map, news of outages,
-aged reports of neighbours (local) or of all nodes (central), and the site's own book of orders. With rights
-to stock it keeps link pairs (`link_stock`) and, from "remote" on, remote pairs (`base_stock`), as many as
-the demand expected in their useful life is worth: constant, or after the arm's forecast. It serves from
-them, counts links that have one as ready (`shelf`) and, with "virtual", goes over remote pairs
-(`virtual_links`).
-Work: O(K x plans x hops) for each waiting request, about 0.1 ms, and O(N) for each site asked.
+join-the-shortest-queue dispatching; `routing.path_features` has the formulas.
+Knowledge: the map, reports of outages, aged reports of neighbours (local) or of all nodes (central), and the
+site's own book of orders.
+With pregeneration it stocks link pairs (`inventory.link_stock`) and, from "end-to-end" on, end-to-end pairs
+(`inventory.base_stock`). Their number follows from the demand expected in their useful life, constant or
+forecast. Requests are served from stock, links with a stocked pair count as ready (`routing.stocked_pairs`),
+and with "virtual-link" paths may cross end-to-end pairs (`routing.virtual_links`).
+Work: O(K x plans x hops) for each pending request, about 0.1 ms, and O(N) for each site.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from dataclasses import dataclass
 
 from qdpem.network.outages import Unavailable
 from qdpem.policies.earliest_deadline import EarliestDeadlineFirst, QueueModelParameters
-from qdpem.policies.routing.delay_model import Backlog
-from qdpem.policies.routing.path_evaluation import Fit
-from qdpem.policies.routing.planner import Choice
+from qdpem.policies.routing.backlog import Backlog
+from qdpem.policies.routing.planner import RouteQuery
+from qdpem.policies.routing.route_plan import RoutePlan
 from qdpem.policies.routing.stocked_pairs import StockByEnds
 from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.tuning import tunable
@@ -27,12 +28,12 @@ from qdpem.scenario.words import Control, Pregeneration
 
 @dataclass(frozen=True, kw_only=True)
 class ExpectedDelayParameters(QueueModelParameters):
-    """What can be set of the queue-aware rule."""
+    """Parameters of expected-delay routing; the first two are its admission thresholds."""
 
     max_unloaded_delay: float = tunable(0.8, low=0.4, high=4.0, log=True)
-    """A request is left if even an idle network is expected to need more than this share of its slack."""
+    """A request waits while its expected delay on an idle network exceeds this fraction of its slack."""
     max_loaded_delay: float = tunable(2.0, low=0.5, high=32.0, log=True)
-    """A request is left while, behind the work ahead, it is expected to need more than so often its slack."""
+    """A request waits while its expected delay behind the backlog exceeds this multiple of its slack."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,44 +44,44 @@ class ExpectedDelayParameters(QueueModelParameters):
 
 
 class CentralExpectedDelay(EarliestDeadlineFirst):
-    """The controller serves each request where it is expected to finish first."""
+    """The controller serves each request over the route of least expected delay."""
 
     Parameters = ExpectedDelayParameters
     name = "central-expected-delay"
+    family = "expected-delay"
     _parameters: ExpectedDelayParameters
 
     def _choose(
         self,
         request: PendingRequest,
-        load: Backlog,
+        backlog: Backlog,
         *,
-        left_s: float,
-        shelf: StockByEnds,
+        slack_s: float,
+        stock: StockByEnds,
         unavailable: Unavailable,
-    ) -> Choice | Fit | None:
-        return self._planner.choose(
-            request.source,
-            request.destination,
-            load,
+    ) -> RoutePlan | None:
+        query = RouteQuery(
+            source=request.source,
+            destination=request.destination,
             target_fidelity=request.target_fidelity,
-            within_s=self._parameters.max_unloaded_delay * left_s,
             pairs=request.pairs,
+            slack_s=slack_s,
+            max_unloaded_delay_s=self._parameters.max_unloaded_delay * slack_s,
+            max_loaded_delay_s=self._parameters.max_loaded_delay * slack_s,
             unavailable=unavailable,
-            shelf=None if request.persistent else shelf,
-            left_s=left_s,
-            busy_s=self._parameters.max_loaded_delay * left_s,
         )
+        return self._planner.choose(query, backlog, stock=None if request.persistent else stock)
 
 
 class LocalExpectedDelay(CentralExpectedDelay):
-    """Every node serves its own requests by expected finish, on its own knowledge."""
+    """Every node serves its own requests by expected delay, from its own observation."""
 
     name = "local-expected-delay"
     control: Control = Control.LOCAL
 
 
 class LocalStock(LocalExpectedDelay):
-    """`LocalExpectedDelay` that keeps remote pairs for its top peers unless the arm says otherwise."""
+    """`LocalExpectedDelay` that stocks end-to-end pairs for its most frequent peers by default."""
 
     name = "local-stock"
     pregeneration: Pregeneration = Pregeneration.END_TO_END

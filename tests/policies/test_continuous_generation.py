@@ -31,22 +31,22 @@ def link_usage(context: Context, *, learning_rate: float = 0.05) -> LinkUsage:
 
 
 def test_probabilities_by_hand() -> None:
-    kept = link_usage(small_context())
+    usage = link_usage(small_context())
     site = np.array([0])
-    assert kept.probability[0].tolist() == pytest.approx([1 / 3, 1 / 3, 0.0, 0.0, 1 / 3])
-    kept.learn(site, 0)
-    kept.used[0, 1] = True
-    kept.learn(site, 1)
+    assert usage.probability[0].tolist() == pytest.approx([1 / 3, 1 / 3, 0.0, 0.0, 1 / 3])
+    usage.end_period(site, 0)
+    usage.used[0, 1] = True
+    usage.end_period(site, 1)
     after = np.array([1 / 3, 1 / 3 + 0.05, 0.0, 0.0, 1 / 3]) / 1.05
-    assert kept.probability[0] == pytest.approx(after)
-    kept.learn(site, 1)
-    assert kept.probability[0] == pytest.approx(after)
-    kept.learn(site, 2)
-    assert kept.probability[0] == pytest.approx((after + np.array([0, 0, 0, 0, 0.05])) / 1.05)
-    kept.used[0, :2] = True
-    before = kept.probability[0].copy()
-    kept.learn(site, 3)
-    assert kept.probability[0] == pytest.approx((before + np.array([0.05, 0.05, 0, 0, 0])) / 1.1)
+    assert usage.probability[0] == pytest.approx(after)
+    usage.end_period(site, 1)
+    assert usage.probability[0] == pytest.approx(after)
+    usage.end_period(site, 2)
+    assert usage.probability[0] == pytest.approx((after + np.array([0, 0, 0, 0, 0.05])) / 1.05)
+    usage.used[0, :2] = True
+    before = usage.probability[0].copy()
+    usage.end_period(site, 3)
+    assert usage.probability[0] == pytest.approx((before + np.array([0.05, 0.05, 0, 0, 0])) / 1.1)
 
 
 def test_the_stationary_share_is_that_of_use() -> None:
@@ -55,13 +55,13 @@ def test_the_stationary_share_is_that_of_use() -> None:
     The mean of p over n periods has a variance of at most q (1 - q)/n but for the start, which is left out
     (200 periods: 1.05^-200 < 1e-4). Bound: 4 standard deviations, false alarm 2e-4 over three shares.
     """
-    kept = link_usage(small_context())
+    usage = link_usage(small_context())
     site, fraction, periods = 4, np.array([0.6, 0.3, 0.1, 0.0]), 20_000
     total = np.zeros(5)
     for period, place in enumerate(stream(3, "use").choice(4, size=periods + 200, p=fraction)):
-        kept.used[site, place] = True
-        kept.learn(np.array([site]), period)
-        total += kept.probability[site] * (period >= 200)
+        usage.used[site, place] = True
+        usage.end_period(np.array([site]), period)
+        total += usage.probability[site] * (period >= 200)
     error = 4.0 * np.sqrt(fraction * (1 - fraction) / periods)
     assert (np.abs(total[:4] / periods - fraction)[:3] <= error[:3] + 1e-4).all()
     assert total[3:].max() / periods < 1e-3
@@ -85,23 +85,23 @@ def shelf_views(
 @pytest.mark.parametrize(("gone_s", "of_use"), [(14.0, True), (15.0, False)])
 def test_a_pair_gone_before_its_time_was_of_use(gone_s: float, of_use: bool) -> None:
     context = small_context(pregeneration="link")
-    kept = link_usage(context)
-    kept.ordered_until_s[0, 0] = 15.0
+    usage = link_usage(context)
+    usage.order_expires_s[0, 0] = 15.0
     for time_s, ready in ((10.0, 0), (10.1, 1), (13.9, 1), (gone_s, -1)):
-        assert not kept.used.any()
-        kept.look(shelf_views(context, time_s, ready))
-    assert kept.used[0, 0] == of_use
-    assert kept.used.sum() == of_use
+        assert not usage.used.any()
+        usage.observe(shelf_views(context, time_s, ready))
+    assert usage.used[0, 0] == of_use
+    assert usage.used.sum() == of_use
 
 
 def test_a_refused_order_is_not_repeated_at_once() -> None:
     context = small_context(pregeneration="link")
-    kept = link_usage(context)
-    kept.ordered_until_s[0, 0] = 15.0
-    kept.look(shelf_views(context, 10.0, 0))
-    assert not kept.may_order(0, 0, 10.0)
-    kept.look(shelf_views(context, 10.1, -1))
-    assert [kept.may_order(0, 0, time_s) for time_s in (10.1, 11.0, 11.2)] == [False, False, True]
+    usage = link_usage(context)
+    usage.order_expires_s[0, 0] = 15.0
+    usage.observe(shelf_views(context, 10.0, 0))
+    assert not usage.may_order(0, 0, 10.0)
+    usage.observe(shelf_views(context, 10.1, -1))
+    assert [usage.may_order(0, 0, time_s) for time_s in (10.1, 11.0, 11.2)] == [False, False, True]
 
 
 def test_orders_follow_the_draws_quota_and_room() -> None:

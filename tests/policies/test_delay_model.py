@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from qdpem.policies.routing.delay_model import Backlog, PathFeatures, path_features
-from qdpem.policies.routing.planner import Planner
+from qdpem.policies.routing.backlog import Backlog
+from qdpem.policies.routing.path_features import PathFeatures, path_features
+from qdpem.policies.routing.planner import Planner, RouteQuery
 from qdpem.policy.interface import Context, Observation
 from qdpem.policy.synthetic import small_context, synthetic_observation
 from qdpem.rng import stream
@@ -22,18 +23,22 @@ CONTEXT = small_context()
 NETWORK = CONTEXT.network
 
 
-def load_of(*, context: Context = CONTEXT, **changes: Any) -> Backlog:
+def backlog_of(*, context: Context = CONTEXT, **changes: Any) -> Backlog:
     nodes = context.network.node_count
     values: dict[str, Any] = {"pairs": np.zeros(nodes), "swaps": np.zeros(nodes), "tokens": np.ones(nodes)}
     return Backlog(context.network, **(values | changes))
+
+
+def query(source: int, destination: int, **about: Any) -> RouteQuery:
+    return RouteQuery(source=source, destination=destination, **about)
 
 
 def one_link(first: int = 0, second: int = 1) -> PathFeatures:
     return path_features(CONTEXT.routes.paths(first, second)[:1], CONTEXT)
 
 
-def fixed_delay_s(options: PathFeatures) -> float:
-    return float(options.delay_s[0, 0])
+def fixed_delay_s(features: PathFeatures) -> float:
+    return float(features.fixed_delay_s[0, 0])
 
 
 @settings(deadline=None)
@@ -41,23 +46,23 @@ def fixed_delay_s(options: PathFeatures) -> float:
 def test_a_link_with_work_ahead_solves_the_fluid_law(first: float, second: float, pairs: int) -> None:
     ahead = np.zeros(NETWORK.node_count)
     ahead[0], ahead[1] = first, second
-    load = load_of(pairs=ahead)
-    options = one_link()
-    ready = load.ready_s[:2]
+    backlog = backlog_of(pairs=ahead)
+    features = one_link()
+    ready = backlog.source_wait_s[:2]
     rates = NETWORK.source_rate_hz[:2] * NETWORK.success_probability[NETWORK.link_between[0, 1]]
 
     def made(time_s: float) -> float:
         return float((rates * np.maximum(time_s - ready, 0.0)).sum()) - pairs
 
     expected = brentq(made, 0.0, 1e4, xtol=1e-12)
-    found = options.finish_s(load, pairs=pairs)[0, 0] - fixed_delay_s(options)
+    found = features.expected_delay_s(backlog, pairs=pairs)[0, 0] - fixed_delay_s(features)
     assert found == pytest.approx(expected, rel=1e-9)
 
 
 def test_an_idle_link_takes_the_mean_of_its_two_poisson_streams() -> None:
-    options = one_link()
+    features = one_link()
     rate_hz = NETWORK.link_rate_hz[NETWORK.link_between[0, 1]]
-    found = options.finish_s(Backlog.idle(NETWORK))[0, 0] - fixed_delay_s(options)
+    found = features.expected_delay_s(Backlog.idle(NETWORK))[0, 0] - fixed_delay_s(features)
     assert found == pytest.approx(1.0 / rate_hz, rel=1e-12)
 
 
@@ -73,16 +78,19 @@ def attempting(context: Context, *, modes: int, period_s: float) -> Context:
 def test_a_link_that_attempts_works_off_what_is_ahead_at_its_quieter_end_at_its_own_rate() -> None:
     """min(T_u, T_v) + n/r, T the work at a node over all its links' rates, r = modes x p / period."""
     context = attempting(CONTEXT, modes=3, period_s=0.2)
-    options = path_features(context.routes.paths(0, 1)[:1], context)
+    features = path_features(context.routes.paths(0, 1)[:1], context)
     rate_hz = 3 * float(NETWORK.success_probability[0]) / 0.2
     ahead = np.zeros(9)
     ahead[0], ahead[1] = 8.0, 9.0
-    idle, busy = load_of(context=context), load_of(context=context, pairs=ahead)
-    assert busy.ready_s[:2] == pytest.approx([8.0 / (2 * rate_hz), 9.0 / (3 * rate_hz)])
+    idle, busy = backlog_of(context=context), backlog_of(context=context, pairs=ahead)
+    assert busy.source_wait_s[:2] == pytest.approx([8.0 / (2 * rate_hz), 9.0 / (3 * rate_hz)])
     for pairs in (1, 2):
-        found = [options.finish_s(load, pairs=pairs)[0, 0] - fixed_delay_s(options) for load in (idle, busy)]
+        found = [
+            features.expected_delay_s(backlog, pairs=pairs)[0, 0] - fixed_delay_s(features)
+            for backlog in (idle, busy)
+        ]
         assert found == pytest.approx([pairs / rate_hz, 3.0 / rate_hz + pairs / rate_hz])
-    assert options.work_s[0, 0] == pytest.approx(1.0 / rate_hz)
+    assert features.work_s[0, 0] == pytest.approx(1.0 / rate_hz)
 
 
 @pytest.mark.parametrize("count", [2, 4, 8])
@@ -94,20 +102,20 @@ def test_the_root_of_summed_squares_is_within_a_tenth_of_the_expected_maximum(co
 
 def test_equal_links_of_a_path_combine_as_the_root_of_summed_squares() -> None:
     network = replace(NETWORK, source_rate_hz=np.full(9, 10.0))
-    options = path_features(CONTEXT.routes.paths(0, 8)[:1], replace(CONTEXT, network=network))
-    found = options.finish_s(Backlog.idle(network))[0, 0] - fixed_delay_s(options)
-    assert options.paths[0].hops == 4
+    features = path_features(CONTEXT.routes.paths(0, 8)[:1], replace(CONTEXT, network=network))
+    found = features.expected_delay_s(Backlog.idle(network))[0, 0] - fixed_delay_s(features)
+    assert features.paths[0].hops == 4
     assert found == pytest.approx(math.sqrt(4) / float(network.link_rate_hz[0]), rel=1e-9)
 
 
 def test_a_swap_waits_for_the_tokens_that_are_missing() -> None:
     tokens, swaps = np.ones(9), np.zeros(9)
     tokens[1], swaps[1] = 0.25, 2.0
-    load = load_of(tokens=tokens, swaps=swaps)
+    backlog = backlog_of(tokens=tokens, swaps=swaps)
     # Two swaps ahead and its own need 3 tokens; 0.25 lie ready; the rest refills at c.
-    assert load.token_wait_s()[1] == pytest.approx(2.75 / NETWORK.repeater_rate_hz[1])
-    assert load.token_wait_s(2)[1] == pytest.approx(3.75 / NETWORK.repeater_rate_hz[1])
-    assert load.token_wait_s()[0] == 0.0
+    assert backlog.token_wait_s()[1] == pytest.approx(2.75 / NETWORK.repeater_rate_hz[1])
+    assert backlog.token_wait_s(2)[1] == pytest.approx(3.75 / NETWORK.repeater_rate_hz[1])
+    assert backlog.token_wait_s()[0] == 0.0
 
 
 def test_a_view_is_believed_as_it_was_said() -> None:
@@ -115,16 +123,16 @@ def test_a_view_is_believed_as_it_was_said() -> None:
     observation = observations[4]
     observation.status[0, 0] = (3.0, 0.5, 7.0, 1.0, 2.0, 4.0)
     observation.status_age_s[0, 0] = 0.1
-    load = Backlog.of_observation(observation, NETWORK, unobserved_backlog=5.0, unobserved_tokens=0.0)
+    backlog = Backlog.of_observation(observation, NETWORK, unobserved_backlog=5.0, unobserved_tokens=0.0)
     rate_hz = NETWORK.repeater_rate_hz[4]
-    assert load.token_wait_s()[4] == pytest.approx((4.0 + 1.0 - 0.5 - 0.1 * rate_hz) / rate_hz)
+    assert backlog.token_wait_s()[4] == pytest.approx((4.0 + 1.0 - 0.5 - 0.1 * rate_hz) / rate_hz)
     # Node 0 is no neighbour of node 4: what is unseen is what was told to be believed of it.
-    assert load.token_wait_s()[0] == pytest.approx(1.0 / NETWORK.repeater_rate_hz[0])
-    assert load.ready_s[4] / load.ready_s[0] == pytest.approx(
+    assert backlog.token_wait_s()[0] == pytest.approx(1.0 / NETWORK.repeater_rate_hz[0])
+    assert backlog.source_wait_s[4] / backlog.source_wait_s[0] == pytest.approx(
         7.0 / 5.0 * mean_rate(0) / mean_rate(4), rel=1e-12
     )
-    assert not load.repeaters_idle[4]
-    assert load.repeaters_idle[0]
+    assert not backlog.repeaters_idle[4]
+    assert backlog.repeaters_idle[0]
 
 
 def mean_rate(node: int) -> float:
@@ -141,63 +149,90 @@ def idle_views(context: Context) -> Observation:
 @settings(deadline=None)
 @given(node=st.integers(0, 8), pairs=st.floats(0.0, 50.0), swaps=st.floats(0.0, 10.0))
 def test_more_work_never_ends_sooner(node: int, pairs: float, swaps: float) -> None:
-    options = path_features(CONTEXT.routes.paths(0, 8), CONTEXT)
+    features = path_features(CONTEXT.routes.paths(0, 8), CONTEXT)
     ahead, waiting = np.zeros(9), np.zeros(9)
     ahead[node], waiting[node] = pairs, swaps
-    busy = options.finish_s(load_of(pairs=ahead, swaps=waiting))
-    assert np.all(busy >= options.finish_s(Backlog.idle(NETWORK)) - 1e-12)
+    busy = features.expected_delay_s(backlog_of(pairs=ahead, swaps=waiting))
+    assert np.all(busy >= features.expected_delay_s(Backlog.idle(NETWORK)) - 1e-12)
 
 
 def test_the_choice_avoids_a_busy_repeater_and_counts_its_own_work() -> None:
     planner = Planner(CONTEXT, storage_fraction=0.3)
-    load = Backlog.idle(NETWORK)
-    ask = {"target_fidelity": 0.7, "within_s": 10.0}
-    first = planner.choose(0, 4, load, **ask)  # type: ignore[arg-type]
+    backlog = Backlog.idle(NETWORK)
+    to_centre = query(0, 4, target_fidelity=0.7, max_unloaded_delay_s=10.0)
+    first = planner.choose(to_centre, backlog)
     assert first is not None
     assert first.path.hops == 2
     for _ in range(3):
-        load.add(first)
-    second = planner.choose(0, 4, load, **ask)  # type: ignore[arg-type]
+        backlog.add(first)
+    second = planner.choose(to_centre, backlog)
     assert second is not None
     assert first.path.nodes[1] not in second.path.nodes
 
 
 def test_a_hard_target_is_met_by_distillation_or_not_at_all() -> None:
     planner = Planner(CONTEXT, storage_fraction=0.0)
-    load = Backlog.idle(NETWORK)
-    easy = planner.choose(0, 1, load, target_fidelity=0.9, within_s=10.0)
-    hard = planner.choose(0, 1, load, target_fidelity=0.983, within_s=10.0)
+    backlog = Backlog.idle(NETWORK)
+    easy = planner.choose(query(0, 1, target_fidelity=0.9, max_unloaded_delay_s=10.0), backlog)
+    hard = planner.choose(query(0, 1, target_fidelity=0.983, max_unloaded_delay_s=10.0), backlog)
     assert easy is not None
     assert hard is not None
     assert (easy.rounds, hard.rounds > 0) == (0, True)
-    assert hard.finish_s > easy.finish_s
-    assert planner.choose(0, 1, load, target_fidelity=0.9999, within_s=10.0) is None
+    assert hard.expected_delay_s > easy.expected_delay_s
+    assert planner.choose(query(0, 1, target_fidelity=0.9999, max_unloaded_delay_s=10.0), backlog) is None
 
 
 def test_what_an_idle_network_cannot_do_in_time_is_refused() -> None:
     planner = Planner(CONTEXT, storage_fraction=0.3)
-    load = Backlog.idle(NETWORK)
-    quick = planner.choose(0, 8, load, target_fidelity=0.6, within_s=10.0)
+    backlog = Backlog.idle(NETWORK)
+    quick = planner.choose(query(0, 8, target_fidelity=0.6, max_unloaded_delay_s=10.0), backlog)
     assert quick is not None
-    assert planner.choose(0, 8, load, target_fidelity=0.6, within_s=0.5 * quick.finish_s) is None
+    assert (
+        planner.choose(
+            query(0, 8, target_fidelity=0.6, max_unloaded_delay_s=0.5 * quick.expected_delay_s), backlog
+        )
+        is None
+    )
 
 
 def test_quiet_paths_go_only_over_idle_repeaters() -> None:
     planner = Planner(CONTEXT, storage_fraction=0.3)
     tokens = np.ones(9)
     tokens[[1, 3]] = 0.5
-    load = load_of(tokens=tokens)
+    backlog = backlog_of(tokens=tokens)
     for destination in (4, 8):
-        assert planner.choose(0, destination, load, target_fidelity=0.6, within_s=9.0, quiet=True) is None
-        assert planner.choose(0, destination, load, target_fidelity=0.6, within_s=9.0) is not None
-    assert planner.choose(0, 1, load, target_fidelity=0.6, within_s=9.0, quiet=True) is not None
+        assert (
+            planner.choose(
+                query(
+                    0, destination, target_fidelity=0.6, max_unloaded_delay_s=9.0, idle_repeaters_only=True
+                ),
+                backlog,
+            )
+            is None
+        )
+        assert (
+            planner.choose(query(0, destination, target_fidelity=0.6, max_unloaded_delay_s=9.0), backlog)
+            is not None
+        )
+    assert (
+        planner.choose(
+            query(0, 1, target_fidelity=0.6, max_unloaded_delay_s=9.0, idle_repeaters_only=True), backlog
+        )
+        is not None
+    )
 
 
 def test_no_path_and_dead_links_give_no_choice() -> None:
     silent = replace(NETWORK, source_rate_hz=np.zeros(9))
     planner = Planner(replace(CONTEXT, network=silent), storage_fraction=0.3)
-    assert planner.choose(0, 1, Backlog.idle(silent), target_fidelity=0.6, within_s=10.0) is None
-    assert planner.choose(0, 0, Backlog.idle(silent), target_fidelity=0.6, within_s=10.0) is None
+    assert (
+        planner.choose(query(0, 1, target_fidelity=0.6, max_unloaded_delay_s=10.0), Backlog.idle(silent))
+        is None
+    )
+    assert (
+        planner.choose(query(0, 0, target_fidelity=0.6, max_unloaded_delay_s=10.0), Backlog.idle(silent))
+        is None
+    )
 
 
 def test_servers_take_their_time_side_by_side_and_then_are_waited_for_as_tokens_are() -> None:
@@ -208,13 +243,17 @@ def test_servers_take_their_time_side_by_side_and_then_are_waited_for_as_tokens_
     for row, path in enumerate(ways):
         slowest_s = 1.0 / NETWORK.repeater_rate_hz[list(path.nodes[1:-1])].min()
         gates_s = 1e-3 * math.ceil(math.log2(path.hops))
-        assert server.delay_s[:, row] - bucket.delay_s[:, row] == pytest.approx(slowest_s - gates_s)
+        assert server.fixed_delay_s[:, row] - bucket.fixed_delay_s[:, row] == pytest.approx(
+            slowest_s - gates_s
+        )
     one_link = CONTEXT.routes.paths(0, 1)[:1]
-    assert path_features(one_link, serving).delay_s == pytest.approx(path_features(one_link, CONTEXT).delay_s)
+    assert path_features(one_link, serving).fixed_delay_s == pytest.approx(
+        path_features(one_link, CONTEXT).fixed_delay_s
+    )
     # Half-way through a swap, two waiting: ours begins when 2.5 services are over, and is counted for 1 more.
     tokens, swaps = np.ones(9), np.zeros(9)
     tokens[1], swaps[1] = 0.5, 2.0
-    busy = load_of(context=serving, tokens=tokens, swaps=swaps)
+    busy = backlog_of(context=serving, tokens=tokens, swaps=swaps)
     assert busy.token_wait_s()[1] == pytest.approx(2.5 / NETWORK.repeater_rate_hz[1])
     for waits, same in zip(server.waits(busy), bucket.waits(busy), strict=True):
         assert waits == pytest.approx(same)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from qdpem.events.words import RequestOutcome
-from qdpem.policies.price_based import REPEATER, SOURCE, LocalPriceBased, PriceParameters, PriceTable
+from qdpem.policies.price_based import LocalPriceBased, PriceParameters
+from qdpem.policies.routing.price_table import REPEATER, SOURCE, PriceTable
 from qdpem.policy.interface import EMISSION_BACKLOG, STATUS_WIDTH, TOKEN_BACKLOG, TOKENS, Context
 from qdpem.policy.synthetic import small_context
 from qdpem.simulation.run import Run
@@ -27,7 +28,7 @@ def test_parameters_out_of_range_are_answered(wrong: dict[str, float]) -> None:
         PriceParameters(**wrong)
 
 
-def look(book: PriceTable, context: Context, time_s: float, **status: float) -> Any:
+def look(table: PriceTable, context: Context, time_s: float, **status: float) -> Any:
     """Node 0 looks at itself; every other node and its news are as nothing."""
     observations = replace(quiet_views(context, message_width=2 * context.network.node_count), time_s=time_s)[
         0
@@ -35,46 +36,46 @@ def look(book: PriceTable, context: Context, time_s: float, **status: float) -> 
     columns = {"tokens": TOKENS, "swaps": TOKEN_BACKLOG, "pairs": EMISSION_BACKLOG}
     for name, value in status.items():
         observations.status[0, 0, columns[name]] = value
-    book.update(observations)
-    return book.own[0].copy()
+    table.update(observations)
+    return table.own[0].copy()
 
 
 def test_a_price_rises_with_backlog_and_falls_when_idle() -> None:
     context = small_context()
     network = context.network
-    book = PriceTable(network, step_size=0.5, target_utilization=0.8, max_price=10.0)
+    table = PriceTable(network, step_size=0.5, target_utilization=0.8, max_price=10.0)
     rate_hz, job_s = network.repeater_rate_hz[0], network.pair_time_s[0]
-    assert look(book, context, 1.0).tolist() == [0.0, 0.0]
+    assert look(table, context, 1.0).tolist() == [0.0, 0.0]
     # One swap was made, two more wait; the source is taken to have had work half the time.
-    first = look(book, context, 1.1, tokens=0.5, swaps=2.0, pairs=3.0)
+    first = look(table, context, 1.1, tokens=0.5, swaps=2.0, pairs=3.0)
     assert first[REPEATER] == pytest.approx(0.5 * ((1 + 2) / rate_hz - 0.8 * 0.1))
     assert first[SOURCE] == pytest.approx(0.5 * (3 * job_s + 0.5 * 0.1 - 0.8 * 0.1))
-    later = look(book, context, 1.2, tokens=1.0, swaps=2.0, pairs=3.0)
+    later = look(table, context, 1.2, tokens=1.0, swaps=2.0, pairs=3.0)
     assert later[REPEATER] == pytest.approx(first[REPEATER] - 0.5 * 0.8 * 0.1)
     assert later[SOURCE] == pytest.approx(first[SOURCE] + 0.5 * (0.1 - 0.8 * 0.1))
-    assert look(book, context, 60.0).tolist() == [0.0, 0.0]
+    assert look(table, context, 60.0).tolist() == [0.0, 0.0]
 
 
 def test_prices_travel_over_the_fewest_hops_and_round_the_silent() -> None:
     context = small_context()
     nodes = context.network.node_count
-    book = PriceTable(context.network, step_size=1.0, target_utilization=0.9, max_price=2.0)
-    book.own[8] = (0.7, 0.3)
+    table = PriceTable(context.network, step_size=1.0, target_utilization=0.9, max_price=2.0)
+    table.own[8] = (0.7, 0.3)
     messages = np.zeros((nodes, 2 * nodes))
     for step in range(5):
         observations = replace(quiet_views(context, message_width=2 * nodes), time_s=10.0)
-        told = messages[np.maximum(observations.observed_node, 0)]
-        observations.status[:, :, STATUS_WIDTH:] = told
-        messages = book.update(observations)
+        received = messages[np.maximum(observations.observed_node, 0)]
+        observations.status[:, :, STATUS_WIDTH:] = received
+        messages = table.update(observations)
         # Node 8 is four hops from node 0 and knows itself after one look.
-        assert book.believed[0, 8].tolist() == ([0.7, 0.3] if step >= 4 else [0.0, 0.0])
+        assert table.believed[0, 8].tolist() == ([0.7, 0.3] if step >= 4 else [0.0, 0.0])
     observations.status[:, :, STATUS_WIDTH:] = 0.5
     observations.status[0, 1, STATUS_WIDTH:] = 1.5
-    book.update(observations[0])
-    assert (book.believed[0, 2] == 1.5).all()
+    table.update(observations[0])
+    assert (table.believed[0, 2] == 1.5).all()
     observations.status[0, 1, :STATUS_WIDTH] = np.nan
-    book.update(observations[0])
-    assert (book.believed[0, 2] == 0.5).all()
+    table.update(observations[0])
+    assert (table.believed[0, 2] == 0.5).all()
 
 
 def test_a_request_goes_round_a_dear_repeater_and_waits_when_all_are() -> None:

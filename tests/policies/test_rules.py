@@ -12,7 +12,7 @@ from qdpem.policies.expected_delay import CentralExpectedDelay, ExpectedDelayPar
 from qdpem.policies.inventory.base_stock import BaseStock
 from qdpem.policies.inventory.stock_levels import DemandFactor
 from qdpem.policies.minimum_hop import CentralFirstCome, LocalMinimumHop, MinimumHopParameters
-from qdpem.policies.routing.delay_model import Backlog
+from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.pending_requests import pending_requests
 from qdpem.policies.routing.planner import Planner
 from qdpem.policies.routing.stocked_pairs import ready_stock, serve_from_stock
@@ -110,21 +110,26 @@ def test_stock_serves_first_and_the_worst_good_pair_goes() -> None:
     shelve(observations, (0, 8, 0.75), (0, 8, 0.9), (0, 5, 0.95))
     made = act(LocalStock(ExpectedDelayParameters()), observations, context)
     assert [allocation.path for allocation in made if allocation.purpose == "serve"] == [(0, 8), (0, 8)]
-    shelf = ready_stock(observations[0])
+    stock = ready_stock(observations[0])
     low, high = pending_requests(observations[0])
-    assert serve_from_stock(high, shelf, fidelity_margin=0.01) is not None
-    assert shelf[0, 8] == [0.75]
-    assert serve_from_stock(high, shelf, fidelity_margin=0.01) is None
-    assert serve_from_stock(replace(low, pairs=2), shelf, fidelity_margin=0.01) is None
-    assert serve_from_stock(low, shelf, fidelity_margin=0.06) is None
-    assert serve_from_stock(low, shelf, fidelity_margin=0.01) is not None
+    assert serve_from_stock(high, stock, fidelity_margin=0.01) is not None
+    assert stock[0, 8] == [0.75]
+    assert serve_from_stock(high, stock, fidelity_margin=0.01) is None
+    assert serve_from_stock(replace(low, pairs=2), stock, fidelity_margin=0.01) is None
+    assert serve_from_stock(low, stock, fidelity_margin=0.06) is None
+    assert serve_from_stock(low, stock, fidelity_margin=0.01) is not None
 
 
 def orders(context: Context, observations: Observation, **changes: Any) -> list[Allocation]:
-    rule = ExpectedDelayParameters(**changes)
-    stock = BaseStock(context, Planner(context, storage_fraction=0.3), rule=rule, surge=DemandFactor(context))
-    load = Backlog.of_observation(observations[0], context.network)
-    return list(stock.replenish(stock.missing(observations)[0], load, now_s=observations.time_s))
+    parameters = ExpectedDelayParameters(**changes)
+    stock = BaseStock(
+        context,
+        Planner(context, storage_fraction=0.3),
+        parameters=parameters,
+        demand_factor=DemandFactor(context),
+    )
+    backlog = Backlog.of_observation(observations[0], context.network)
+    return list(stock.replenish(stock.understocked(observations)[0], backlog, now_s=observations.time_s))
 
 
 def test_base_stock_orders_what_is_missing_for_its_useful_life() -> None:

@@ -21,11 +21,12 @@ from qdpem.policies.expected_delay import (
     LocalExpectedDelay,
     LocalStock,
 )
-from qdpem.policies.inventory.link_stock import keepers
+from qdpem.policies.inventory.link_stock import link_stock_levels
 from qdpem.policies.inventory.stock_levels import DemandFactor, stocking_means
-from qdpem.policies.routing.delay_model import Backlog
-from qdpem.policies.routing.planner import Choice, Planner
-from qdpem.policies.routing.stocked_pairs import StockByEnds, take
+from qdpem.policies.routing.backlog import Backlog
+from qdpem.policies.routing.planner import Planner, RouteQuery
+from qdpem.policies.routing.route_plan import RoutePlan
+from qdpem.policies.routing.stocked_pairs import StockByEnds, remove_pairs
 from qdpem.policy.conformance import check_policy
 from qdpem.policy.interface import EMISSION_BACKLOG, FREE_MEMORIES, Context, Observation
 from qdpem.policy.synthetic import small_context
@@ -33,19 +34,14 @@ from qdpem.scenario.words import Pregeneration
 from tests.helpers.observations import act, ask_for, quiet_views, shelve
 
 
-def plan_for(context: Context, shelf: StockByEnds, *, target: float = 0.7, left_s: float = 1.0) -> Choice:
-    planner = Planner(context, storage_fraction=0.15)
-    found = planner.choose(
-        0,
-        8,
-        Backlog.idle(context.network),
-        target_fidelity=target,
-        within_s=10.0,
-        shelf=shelf,
-        left_s=left_s,
+def plan_for(context: Context, stock: StockByEnds, *, target: float = 0.7, slack_s: float = 1.0) -> RoutePlan:
+    query = RouteQuery(
+        source=0, destination=8, target_fidelity=target, max_unloaded_delay_s=10.0, slack_s=slack_s
     )
-    assert found is not None
-    return found
+    planner = Planner(context, storage_fraction=0.15)
+    route = planner.choose(query, Backlog.idle(context.network), stock=stock)
+    assert route is not None
+    return route
 
 
 def test_a_link_with_a_good_stocked_pair_is_ready_now_and_the_pair_is_spoken_for() -> None:
@@ -53,14 +49,14 @@ def test_a_link_with_a_good_stocked_pair_is_ready_now_and_the_pair_is_spoken_for
     without = plan_for(context, {})
     steps = list(pairwise(without.path.nodes))
     # Owned by either end of the link, in the direction of the path or against it.
-    shelf = {steps[0]: [0.97], steps[1][::-1]: [0.96]}
-    found = plan_for(context, shelf)
-    assert (found.path, found.taken) == (without.path, ((steps[0], 0.97), (steps[1][::-1], 0.96)))
-    assert found.need.tolist() == [0.0, 0.0, *without.need[2:].tolist()]
+    stock = {steps[0]: [0.97], steps[1][::-1]: [0.96]}
+    route = plan_for(context, stock)
+    assert (route.path, route.stocked_pairs) == (without.path, ((steps[0], 0.97), (steps[1][::-1], 0.96)))
+    assert route.fresh_pairs.tolist() == [0.0, 0.0, *without.fresh_pairs[2:].tolist()]
     # Equal links and repeaters would make it sqrt(2/4) of the time; these differ.
-    assert found.finish_s < 0.8 * without.finish_s
-    take(shelf, found.taken)
-    assert plan_for(context, shelf).taken == ()
+    assert route.expected_delay_s < 0.8 * without.expected_delay_s
+    remove_pairs(stock, route.stocked_pairs)
+    assert plan_for(context, stock).stocked_pairs == ()
 
 
 def test_a_pair_is_counted_on_only_while_the_path_still_meets_its_target() -> None:
@@ -72,32 +68,34 @@ def test_a_pair_is_counted_on_only_while_the_path_still_meets_its_target() -> No
     fresh = (4.0 * context.estimates.fidelity(link) - 1.0) / 3.0
     minimum = (3.0 * fresh * ((4.0 * 0.7 - 1.0) / 3.0) / weight + 1.0) / 4.0
     ends = path.nodes[:2]
-    assert plan_for(context, {ends: [minimum + 1e-6]}).taken == ((ends, minimum + 1e-6),)
-    assert plan_for(context, {ends: [minimum - 1e-6]}).taken == ()
+    assert plan_for(context, {ends: [minimum + 1e-6]}).stocked_pairs == ((ends, minimum + 1e-6),)
+    assert plan_for(context, {ends: [minimum - 1e-6]}).stocked_pairs == ()
 
 
 def test_every_link_has_at_most_one_keeper_and_no_quota_is_passed() -> None:
     network = small_context().network
     quota = np.floor(network.remote_storage_quota * network.memories)
     for maximum in (0, 1, 2, 9):
-        kept = keepers(network, maximum=maximum)
+        kept = link_stock_levels(network, max_level=maximum)
         assert np.all(kept.sum(axis=0) <= quota)
         assert np.all((kept == 0) | (kept.T == 0))
         assert np.all((kept == 0) | network.adjacent)
         assert kept.max() <= maximum
-    assert (keepers(network, maximum=1) > 0).sum() == network.link_count
+    assert (link_stock_levels(network, max_level=1) > 0).sum() == network.link_count
     tight = replace(network, remote_storage_quota=1.0 / 16.0)
-    assert keepers(tight, maximum=1).sum() == 9
+    assert link_stock_levels(tight, max_level=1).sum() == 9
 
 
 @pytest.mark.parametrize("fraction", [1.0 / 16.0, 0.125, 0.25])
 def test_no_link_has_a_second_pair_where_another_could_have_its_first(fraction: float) -> None:
     network = replace(small_context().network, remote_storage_quota=fraction)
-    first = keepers(network, maximum=1)
-    assert np.array_equal(keepers(network, maximum=4) > 0, first > 0)
-    assert keepers(network, maximum=4).max() == (1 if fraction < 0.125 else 2 if fraction < 0.25 else 4)
+    first = link_stock_levels(network, max_level=1)
+    assert np.array_equal(link_stock_levels(network, max_level=4) > 0, first > 0)
+    assert link_stock_levels(network, max_level=4).max() == (
+        1 if fraction < 0.125 else 2 if fraction < 0.25 else 4
+    )
     # All that a quota has left is given in the end.
-    spare = np.floor(fraction * network.memories) - keepers(network, maximum=99).sum(axis=0)
+    spare = np.floor(fraction * network.memories) - link_stock_levels(network, max_level=99).sum(axis=0)
     assert np.all((spare == 0) | (first.sum(axis=0) == 0))
 
 
@@ -156,7 +154,7 @@ def test_what_links_cannot_reach_is_distilled_end_to_end() -> None:
     path = context.routes.paths(0, 8)[0]
     fidelity, takes = context.estimates.end_to_end(path, rounds=2, age_s=0.0)
     network = context.network
-    found = estimate(
+    ideal = estimate(
         Plan(rounds_per_link=2, end_rounds=1),
         model=registry.load("physics", "pauli")(),
         links=[network.links[link] for link in path.links],
@@ -164,8 +162,8 @@ def test_what_links_cannot_reach_is_distilled_end_to_end() -> None:
         ages_s=[0.0] * path.hops,
     )
     per_link = context.estimates.pairs_per_link(path.links[0], rounds=2)
-    assert fidelity == pytest.approx(found.fidelity, rel=1e-12)
-    assert takes * per_link == pytest.approx(found.pairs_per_link[0], rel=1e-12)
+    assert fidelity == pytest.approx(ideal.fidelity, rel=1e-12)
+    assert takes * per_link == pytest.approx(ideal.pairs_per_link[0], rel=1e-12)
     linked = max(context.estimates.fidelity(path, rounds=rounds) for rounds in range(3))
     observations = quiet_views(context, (0, 8, 0.5 * (linked + fidelity), 5.0))
     assert fidelity > linked
@@ -200,20 +198,20 @@ def forecast_views(context: Context, *, step: int, near: float, far: float) -> O
 
 def test_the_surge_is_the_forecast_within_a_life_over_its_mean_so_far() -> None:
     context = small_context(pregeneration="end-to-end")
-    surge, nodes = DemandFactor(context), np.array([0, 4])
-    assert surge.factor(nodes, np.array([2.0, np.inf])).tolist() == [1.0, 1.0]
+    demand, nodes = DemandFactor(context), np.array([0, 4])
+    assert demand.factor(nodes, np.array([2.0, np.inf])).tolist() == [1.0, 1.0]
     for step in range(4):
         for _ in range(3):
-            surge.hear(forecast_views(context, step=step, near=0.2, far=0.2))
-    assert surge.factor(nodes, np.array([2.0, np.inf])) == pytest.approx([1.0, 1.0])
-    surge.hear(forecast_views(context, step=4, near=0.2, far=1.0))
+            demand.update(forecast_views(context, step=step, near=0.2, far=0.2))
+    assert demand.factor(nodes, np.array([2.0, np.inf])) == pytest.approx([1.0, 1.0])
+    demand.update(forecast_views(context, step=4, near=0.2, far=1.0))
     # Eight steps ahead, the last four at 1.0; the mean so far stays 0.2.
-    assert surge.factor(nodes, np.array([3.5, 5.5])) == pytest.approx([1.0, 14.0 / 6.0])
+    assert demand.factor(nodes, np.array([3.5, 5.5])) == pytest.approx([1.0, 14.0 / 6.0])
     copy = DemandFactor(context)
-    copy.load_state(surge.state())
+    copy.load_state(demand.state())
     assert (
         copy.factor(nodes, np.array([3.5, 5.5])).tolist()
-        == surge.factor(nodes, np.array([3.5, 5.5])).tolist()
+        == demand.factor(nodes, np.array([3.5, 5.5])).tolist()
     )
 
 

@@ -1,1 +1,1 @@
-"""Which pairs to generate ahead of demand, and how many: base-stock control."""
+"""Which pairs to generate ahead of requests, and how many: base-stock control."""

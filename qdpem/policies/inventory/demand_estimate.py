@@ -1,4 +1,5 @@
-"""Who asks for what, as a controller sees it: counts that fade, the mix of classes, and forecasts by node."""
+"""The demand that a controller estimates: counts that decay, the mix of request kinds, and forecasts by
+node."""
 
 from __future__ import annotations
 
@@ -8,32 +9,34 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from qdpem.policies.routing.backlog import Floats
 from qdpem.policies.routing.expiring_set import ExpiringSet
 from qdpem.policies.routing.pending_requests import pending_requests
 from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import Context, Observation
 
-Floats = NDArray[np.float64]
 _PSEUDO_REQUESTS = 10.0
-"""Requests of the whole network's mix that count beside a pair's own in what it asks for."""
+"""Requests of the whole network's mix that are added to those of a pair of nodes when its mix is
+estimated."""
 
 
 class RequestKind(NamedTuple):
-    """What requests that are alike ask for."""
+    """What equal requests ask for."""
 
     target_fidelity: float
     pairs: int
 
 
 class DemandEstimate:
-    """Requests per second of each pair of nodes, in either direction, and each class.
+    """Requests per second of each pair of nodes, in either direction, and of each kind.
 
-    A request `demand_time_constant_s` ago counts 1/e. It begins with the rates of the pairs most asked for in the history,
-    which every view tells. A pair's mix of classes is its own, shrunk towards that of the network by 10
-    requests. Where views have a forecast, the rates of each source are scaled to the mean of its next
-    `period_s`.
-    `total` float64 [N, N]: faded requests by source and destination; `of_class` [C, N, N] those whose class
-    was seen, `classes` what each class asks.
+    A request counts exp(-age / `demand_time_constant_s`). The estimate starts with the rates of the most
+    frequent pairs in the history, which every observation lists. The mix of kinds of a pair of nodes is its
+    own, shrunk towards that of the network by 10 requests. Where observations have a forecast, the rates of
+    each source are scaled to the mean of its next `period_s`.
+
+    `total` float64 [N, N]: decayed requests by source and destination. `by_kind` [C, N, N]: those of each of
+    the observed `kinds`. Both are as of `updated_s`.
     """
 
     def __init__(self, context: Context, *, demand_time_constant_s: float, period_s: float) -> None:
@@ -42,81 +45,83 @@ class DemandEstimate:
         self._step_s = context.forecasting.step_s
         nodes = context.network.node_count
         self.total = np.zeros((nodes, nodes))
-        self.of_class = np.zeros((0, nodes, nodes))
-        self.classes: list[RequestKind] = []
-        self._seen = ExpiringSet("seen")
-        self.last_s = np.nan
+        self.by_kind = np.zeros((0, nodes, nodes))
+        self.kinds: list[RequestKind] = []
+        self._counted = ExpiringSet("counted")
+        self.updated_s = np.nan
 
-    def note(self, observation: Observation) -> None:
-        """Take in the requests of a view that were not there before."""
-        if np.isnan(self.last_s):
+    def update(self, observation: Observation) -> None:
+        """Count the pending requests that were not observed before."""
+        if np.isnan(self.updated_s):
+            # The first observation: begin with the rates of the history instead of an empty network.
             listed = observation.top_pair_source[0] >= 0
             rate_hz = observation.top_pair_rate_hz[0, listed]
             ends = observation.top_pair_source[0, listed], observation.top_pair_destination[0, listed]
             np.add.at(self.total, ends, self._demand_time_constant_s * rate_hz)
-            self.last_s = observation.time_s
+            self.updated_s = observation.time_s
         for request in pending_requests(observation):
-            if not self._seen.holds(request.id, observation.time_s):
-                self._seen.note(request.id, request.deadline_s)
+            # A request stays pending over many observations but counts once.
+            if not self._counted.contains(request.id, observation.time_s):
+                self._counted.add(request.id, request.deadline_s)
                 self._count(request, observation.time_s)
 
-    def fade(self, now_s: float) -> None:
-        """Bring the counts to `now_s`, and forget requests that cannot come again."""
-        factor = np.exp(-(now_s - self.last_s) / self._demand_time_constant_s)
+    def decay(self, now_s: float) -> None:
+        """Decay the counts to `now_s`, and drop the ids of requests whose deadline has passed."""
+        factor = np.exp(-(now_s - self.updated_s) / self._demand_time_constant_s)
         self.total *= factor
-        self.of_class *= factor
-        self.last_s = now_s
-        self._seen.forget(now_s)
+        self.by_kind *= factor
+        self.updated_s = now_s
+        self._counted.remove_expired(now_s)
 
     def rates(self, observation: Observation) -> Iterator[tuple[int, int, RequestKind, float]]:
-        """Lower node, higher node, class and requests per second of all that is asked for."""
+        """Lower node, higher node, kind and requests per second of all demand."""
         rate_hz = self.total / self._demand_time_constant_s * self._forecast_factor(observation)[:, None]
         pair_hz = np.triu(rate_hz + rate_hz.T, k=1)
-        own = self.of_class + self.of_class.transpose(0, 2, 1)
+        own = self.by_kind + self.by_kind.transpose(0, 2, 1)
         network = own.sum(axis=(1, 2))
         mix = own + _PSEUDO_REQUESTS * (network / network.sum())[:, None, None]
         fraction = mix / mix.sum(axis=0)
         for low, high in np.argwhere(pair_hz > 0.0).tolist():
-            for kind, asked in enumerate(self.classes):
-                yield low, high, asked, float(pair_hz[low, high] * fraction[kind, low, high])
+            for index, kind in enumerate(self.kinds):
+                yield low, high, kind, float(pair_hz[low, high] * fraction[index, low, high])
 
     def _forecast_factor(self, observation: Observation) -> Floats:
-        """By how much the next requests of each source are expected to exceed what it has asked, [N]."""
+        """Ratio of the forecast rate of each source to its estimated rate, 1 without a forecast, [N]."""
         known = observation.observed_node[0] >= 0
-        ahead_hz = np.full(len(self.total), np.nan)
-        ahead_hz[observation.observed_node[0, known]] = (
+        forecast_hz = np.full(len(self.total), np.nan)
+        forecast_hz[observation.observed_node[0, known]] = (
             observation.forecast[0, known, : self._steps].mean(axis=1) / self._step_s
         )
-        asked_hz = self.total.sum(axis=1) / self._demand_time_constant_s
-        factor = np.divide(ahead_hz, asked_hz, out=np.ones_like(asked_hz), where=asked_hz > 0.0)
+        past_hz = self.total.sum(axis=1) / self._demand_time_constant_s
+        factor = np.divide(forecast_hz, past_hz, out=np.ones_like(past_hz), where=past_hz > 0.0)
         return np.where(np.isnan(factor), 1.0, factor)
 
     def _count(self, request: PendingRequest, now_s: float) -> None:
-        asked = RequestKind(request.target_fidelity, request.pairs)
-        if asked not in self.classes:
-            self.classes.append(asked)
-            self.of_class = np.concatenate([self.of_class, np.zeros((1, *self.total.shape))])
-        # As if it had come when the counts were last brought up to date.
-        weight = np.exp((now_s - self.last_s) / self._demand_time_constant_s)
+        kind = RequestKind(request.target_fidelity, request.pairs)
+        if kind not in self.kinds:
+            self.kinds.append(kind)
+            self.by_kind = np.concatenate([self.by_kind, np.zeros((1, *self.total.shape))])
+        # Counts are as of `updated_s`: this weight has decayed to 1 by now.
+        weight = np.exp((now_s - self.updated_s) / self._demand_time_constant_s)
         self.total[request.source, request.destination] += weight
-        self.of_class[self.classes.index(asked), request.source, request.destination] += weight
+        self.by_kind[self.kinds.index(kind), request.source, request.destination] += weight
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """All counts, as arrays."""
+        """All counts as arrays."""
         return {
             "total": self.total.copy(),
-            "of_class": self.of_class.copy(),
-            "class_target_fidelity": np.array([one.target_fidelity for one in self.classes]),
-            "class_pairs": np.array([one.pairs for one in self.classes], dtype=np.int64),
-            "last_s": np.array(self.last_s),
-            **self._seen.state(),
+            "by_kind": self.by_kind.copy(),
+            "kind_target_fidelity": np.array([kind.target_fidelity for kind in self.kinds]),
+            "kind_pairs": np.array([kind.pairs for kind in self.kinds], dtype=np.int64),
+            "updated_s": np.array(self.updated_s),
+            **self._counted.state(),
         }
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take up saved counts."""
+        """Restore saved counts."""
         self.total = np.array(state["total"], dtype=np.float64)
-        self.of_class = np.array(state["of_class"], dtype=np.float64)
-        targets, pairs = state["class_target_fidelity"].tolist(), state["class_pairs"].tolist()
-        self.classes = [RequestKind(*one) for one in zip(targets, pairs, strict=True)]
-        self._seen.load_state(state)
-        self.last_s = float(state["last_s"])
+        self.by_kind = np.array(state["by_kind"], dtype=np.float64)
+        targets, pairs = state["kind_target_fidelity"].tolist(), state["kind_pairs"].tolist()
+        self.kinds = [RequestKind(*columns) for columns in zip(targets, pairs, strict=True)]
+        self._counted.load_state(state)
+        self.updated_s = float(state["updated_s"])

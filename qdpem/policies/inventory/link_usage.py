@@ -1,44 +1,42 @@
-"""What continuous generation learns of its neighbours' use, and what every node keeps with them.
+"""What continuous generation learns about the use of its links, and its stock with each neighbour.
 
-Source: the update of Kolar et al. (2022, arXiv:2212.08806): at the end of every period each neighbour on a
-path that was used gains a fixed step, "none" if none was, and all are divided by their sum.
-What a node may learn of use is only this: the first links of the paths that its own requests were given, and
-pairs of its own stock that are gone before their time. Those some path has taken, or they were given up to
-make room for a live request or lost to an outage, which the node cannot tell apart. It is not told what runs
-through it otherwise, nor of a pair that came and went between two looks.
-Work: O(degree x quota) array elements for each site asked.
+Source: the update of Kolar et al. (2022, arXiv:2212.08806). At the end of every period each neighbour on a
+used path gains a fixed step, "none" gains it if none was used, and all are divided by their sum. A node
+observes use in two ways: the first links of the paths that its own requests were given, and pairs of its own
+stock that are gone before they expire. Such a pair was taken by some path, given up to make room for a
+request, or lost to an outage; the node cannot distinguish these. It does not observe other paths that run
+through it, nor a pair that was made and taken between two observations.
+Work: O(degree x quota) array elements for each site.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qdpem.network.graph import Network
-from qdpem.policy.interface import Observation
+from qdpem.policy.interface import Ints, Observation
 
-Ints = NDArray[np.int64]
 _EARLY_S = 1e-6
 
 
 class LinkUsage:
-    """What every node learns of the use of its neighbours, and what it keeps with them.
+    """Probabilities, use, orders and stock of every node for each of its neighbours.
 
-    D is the largest degree; a neighbour's place is its rank. `probability` float64 [N, D + 1]: of each neighbour,
-    "none" last. `used` bool [N, D] in this period. `ordered_until_s` [N, D]: until when the pair on order
-    would be kept, NaN without one; `barred_until_s` [N, D]: until when the neighbour is left alone.
-    `kept_id`, `kept_place` int64 [N, Q], `kept_until_s` [N, Q]: pairs seen on the shelf. `period`, `epoch`
-    int64 [N]: those last begun.
+    D is the largest degree, Q the largest quota; a neighbour is identified by its rank among a node's
+    neighbours. `probability` float64 [N, D + 1]: of each neighbour, "none" last. `used` bool [N, D]: in this
+    period. `order_expires_s` [N, D]: expiry of the pair on order, NaN without an order. `backed_off_until_s`
+    [N, D]: no order before this time. `stocked_id`, `stocked_rank` int64 [N, Q], `stocked_until_s` [N, Q]:
+    pairs observed in stock. `period`, `epoch` int64 [N]: the last ones that began.
     """
 
     ARRAYS = (
         "probability",
         "used",
-        "ordered_until_s",
-        "barred_until_s",
-        "kept_id",
-        "kept_place",
-        "kept_until_s",
+        "order_expires_s",
+        "backed_off_until_s",
+        "stocked_id",
+        "stocked_rank",
+        "stocked_until_s",
         "period",
         "epoch",
     )
@@ -48,68 +46,83 @@ class LinkUsage:
         nodes = network.node_count
         degree = [len(around) for around in network.neighbours]
         self.degree = max(1, *degree)
-        self.place = np.full((nodes, nodes), -1)
+        self.rank = np.full((nodes, nodes), -1)
         self.neighbour = np.full((nodes, self.degree), -1)
         self.probability = np.zeros((nodes, self.degree + 1))
         for node, around in enumerate(network.neighbours):
-            for place, (other, _) in enumerate(around):
-                self.place[node, other], self.neighbour[node, place] = place, other
+            for rank, (other, _) in enumerate(around):
+                self.rank[node, other], self.neighbour[node, rank] = rank, other
             self.probability[node, : degree[node]] = self.probability[node, -1] = 1.0 / (degree[node] + 1)
-        maximum = int(quota.max())
+        max_quota = int(quota.max())
         self.used = np.zeros((nodes, self.degree), dtype=np.bool_)
-        self.ordered_until_s = np.full((nodes, self.degree), np.nan)
-        self.barred_until_s = np.full((nodes, self.degree), -np.inf)
-        self.kept_id, self.kept_place = np.full((2, nodes, maximum), -1)
-        self.kept_until_s = np.full((nodes, maximum), np.nan)
+        self.order_expires_s = np.full((nodes, self.degree), np.nan)
+        self.backed_off_until_s = np.full((nodes, self.degree), -np.inf)
+        self.stocked_id, self.stocked_rank = np.full((2, nodes, max_quota), -1)
+        self.stocked_until_s = np.full((nodes, max_quota), np.nan)
         self.period, self.epoch = np.full((2, nodes), -1)
 
-    def look(self, observations: Observation) -> None:
-        """What is new on the shelf, and what is gone from it before its time, which was of use."""
+    def observe(self, observations: Observation) -> None:
+        """Find used pairs, new pairs and failed orders since each site's last observation."""
         sites = observations.site
-        mine = observations.stock_owner == sites[:, None]
-        place = np.where(mine, self.place[sites[:, None], np.maximum(observations.stock_partner, 0)], -1)
-        ids = np.where((place >= 0) & (observations.stock_ready == 1), observations.stock_id, -1)
-        kept = self.kept_id[sites]
-        gone = (kept >= 0) & ~(kept[:, :, None] == ids[:, None, :]).any(axis=2)
-        early = gone & (observations.time_s < self.kept_until_s[sites] - _EARLY_S)
-        rows, columns = np.nonzero(early)
-        self.used[sites[rows], self.kept_place[sites[rows], columns]] = True
-        rows, columns = np.nonzero(gone)
-        self.kept_id[sites[rows], columns] = -1
-        new = (ids >= 0) & ~(ids[:, :, None] == kept[:, None, :]).any(axis=2)
+        own = observations.stock_owner == sites[:, None]
+        rank = np.where(own, self.rank[sites[:, None], np.maximum(observations.stock_partner, 0)], -1)
+        ids = np.where((rank >= 0) & (observations.stock_ready == 1), observations.stock_id, -1)
+        stocked = self.stocked_id[sites]
+        self._remove_gone(observations, ids, stocked)
+        new = (ids >= 0) & ~(ids[:, :, None] == stocked[:, None, :]).any(axis=2)
         for row, column in np.argwhere(new).tolist():
-            self._keep(int(sites[row]), int(place[row, column]), int(ids[row, column]))
-        made = (place >= 0) & (observations.stock_ready == 0)
-        pending = (np.where(made, place, -1)[:, :, None] == np.arange(self.degree)).any(axis=1)
-        failed = ~pending & ~np.isnan(self.ordered_until_s[sites])
-        rows, columns = np.nonzero(failed)
-        self.barred_until_s[sites[rows], columns] = observations.time_s + self._back_off_s
-        self.ordered_until_s[sites[rows], columns] = np.nan
+            self._add(int(sites[row]), int(rank[row, column]), int(ids[row, column]))
+        self._back_off(observations, np.where(observations.stock_ready == 0, rank, -1))
 
-    def may_order(self, site: int, place: int, now_s: float) -> bool:
-        """Whether nothing is on order with a neighbour, and nothing has failed just now."""
-        return bool(np.isnan(self.ordered_until_s[site, place]) and now_s >= self.barred_until_s[site, place])
+    def may_order(self, site: int, rank: int, now_s: float) -> bool:
+        """Whether nothing is on order with a neighbour, and no order has just failed."""
+        return bool(
+            np.isnan(self.order_expires_s[site, rank]) and now_s >= self.backed_off_until_s[site, rank]
+        )
 
-    def _keep(self, site: int, place: int, pair: int) -> None:
-        """The pair on order with a neighbour has come; there is one at most, so it is this one."""
-        until_s = self.ordered_until_s[site, place]
-        free = np.flatnonzero(self.kept_id[site] < 0)
-        if np.isnan(until_s) or not len(free):
-            return
-        self.kept_id[site, free[0]], self.kept_place[site, free[0]] = pair, place
-        self.kept_until_s[site, free[0]] = until_s
-        self.ordered_until_s[site, place] = np.nan
+    def end_period(self, sites: Ints, period: int) -> None:
+        """Update the probabilities of sites that have not begun `period`, and begin it.
 
-    def learn(self, sites: Ints, period: int) -> None:
-        """A period has ended: neighbours of use learning_rate, "none" if none was, and all are normalised."""
+        Used neighbours gain `learning_rate`, "none" gains it if none was used, and all are normalised.
+        """
         sites = sites[self.period[sites] < period]
         gains = np.zeros((len(sites), self.degree + 1))
         gains[:, :-1] = self.used[sites]
         gains[:, -1] = ~self.used[sites].any(axis=1)
         probability = self.probability[sites] + self._learning_rate * gains
+        # A site's first period has no predecessor to learn from.
         started = self.period[sites] >= 0
         self.probability[sites] = np.where(
             started[:, None], probability / probability.sum(axis=1, keepdims=True), self.probability[sites]
         )
         self.used[sites] = False
         self.period[sites] = period
+
+    def _remove_gone(self, observations: Observation, ids: Ints, stocked: Ints) -> None:
+        """Remove pairs that are no longer in stock; those gone before their expiry were of use."""
+        sites = observations.site
+        gone = (stocked >= 0) & ~(stocked[:, :, None] == ids[:, None, :]).any(axis=2)
+        early = gone & (observations.time_s < self.stocked_until_s[sites] - _EARLY_S)
+        rows, columns = np.nonzero(early)
+        self.used[sites[rows], self.stocked_rank[sites[rows], columns]] = True
+        rows, columns = np.nonzero(gone)
+        self.stocked_id[sites[rows], columns] = -1
+
+    def _add(self, site: int, rank: int, pair: int) -> None:
+        """The pair on order with a neighbour is ready. There is at most one order, so it is this pair."""
+        expires_s = self.order_expires_s[site, rank]
+        free = np.flatnonzero(self.stocked_id[site] < 0)
+        if np.isnan(expires_s) or not len(free):
+            return
+        self.stocked_id[site, free[0]], self.stocked_rank[site, free[0]] = pair, rank
+        self.stocked_until_s[site, free[0]] = expires_s
+        self.order_expires_s[site, rank] = np.nan
+
+    def _back_off(self, observations: Observation, rank_on_order: Ints) -> None:
+        """Orders that are neither ready nor being made have failed: pause before the next one."""
+        sites = observations.site
+        pending = (rank_on_order[:, :, None] == np.arange(self.degree)).any(axis=1)
+        failed = ~pending & ~np.isnan(self.order_expires_s[sites])
+        rows, columns = np.nonzero(failed)
+        self.backed_off_until_s[sites[rows], columns] = observations.time_s + self._back_off_s
+        self.order_expires_s[sites[rows], columns] = np.nan

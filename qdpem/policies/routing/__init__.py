@@ -1,1 +1,1 @@
-"""Over which path, with which plan: delay estimates, path choice, stocked pairs on the way."""
+"""Choice of paths and plans: delay model, route searches, and stocked pairs on a path."""

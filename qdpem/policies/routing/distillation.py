@@ -1,13 +1,11 @@
-"""How often to distil each link of a path, where plans need not be alike on all of them.
+"""Rounds of distillation for each link of a path, where links may differ.
 
-`add_rounds` begins with none and adds one round at a time where the fidelity from end to end gains most, as
-Q-PATH does (Li et al. 2022, IEEE Transactions on Communications 70, 6748); there a round takes one more pair,
-here as many as went into the pair it is added to, so that gains count for each fresh pair. `remove_surplus` takes
-away again what a plan can do without. Together they are not optimal: the best of 3^hops plans is not searched
-for.
-What is left has no more purity than the target needs, so that pairs that wait longer than believed miss it
-sooner than with a plan alike on all links.
-Work: O(hops) beliefs for each round added or taken away.
+`add_rounds` starts without distillation and adds one round at a time where end-to-end fidelity gains most, as
+Q-PATH does (Li et al. 2022, IEEE Transactions on Communications 70, 6748). There a round takes one more pair;
+here it takes as many as went into the pair it improves, so gains count for each fresh pair. `remove_surplus`
+removes rounds that a plan does not need. The result is a heuristic: the best of 3^hops plans is not searched
+for. A plan without surplus misses the target sooner than a uniform plan if pairs wait longer than assumed.
+Work: O(hops) fidelity estimates for each round added or removed.
 """
 
 from __future__ import annotations
@@ -18,77 +16,77 @@ import numpy as np
 
 from physics.plans import Rounds, compact_rounds
 from qdpem.network.path_estimates import MAX_ROUNDS
-from qdpem.policies.routing.delay_model import Floats, PathFeatures, Waits
+from qdpem.policies.routing.backlog import Floats
+from qdpem.policies.routing.path_features import PathFeatures, Waits
 
-_ALIKE_DIGITS = 9
-"""Gains of fidelity that agree to so many digits are alike."""
+_GAIN_DIGITS = 9
+"""Gains of fidelity are equal if they agree to this many digits."""
 
 
 class LoadedPath:
-    """One path of some options under some load, and what rounds on each of its links would take.
+    """One path behind a backlog, and the cost of rounds on each of its links.
 
-    `made_s` [3, hops]: expected seconds until each link is made with 0, 1 or 2 rounds.
+    `link_s` [3, hops]: expected seconds until each link is ready with 0, 1 or 2 rounds.
     """
 
-    def __init__(self, options: PathFeatures, row: int, waits: Waits) -> None:
-        self.path = options.paths[row]
+    def __init__(self, features: PathFeatures, row: int, waits: Waits) -> None:
+        self.path = features.paths[row]
         self.hops = self.path.hops
-        self.made_s: Floats = waits[0][:, row, : self.hops]
-        self._need = options.need[:, row, : self.hops]
-        self._swapped_s2 = float(waits[1][row])
-        self._delay_s = options.delay_s[:, row]
+        self.link_s: Floats = waits.link_s[:, row, : self.hops]
+        self._fresh_pairs = features.fresh_pairs[:, row, : self.hops]
+        self._squared_token_s2 = float(waits.squared_token_s2[row])
+        self._fixed_delay_s = features.fixed_delay_s[:, row]
 
-    def need(self, rounds: tuple[int, ...]) -> Floats:
+    def fresh_pairs(self, rounds: tuple[int, ...]) -> Floats:
         """Fresh pairs expected on each link for one pair delivered, [hops]."""
-        return np.asarray(self._need[list(rounds), range(self.hops)])
+        return np.asarray(self._fresh_pairs[list(rounds), range(self.hops)])
 
-    def finish_s(self, rounds: tuple[int, ...]) -> float:
-        """Expected seconds until delivery, as of plans alike on all links (`expected_finish`)."""
-        made_s = self.made_s[list(rounds), range(self.hops)]
-        return float(self._delay_s[max(rounds)] + np.sqrt((made_s**2).sum() + self._swapped_s2))
+    def expected_delay_s(self, rounds: tuple[int, ...]) -> float:
+        """Expected seconds until delivery; for uniform rounds equal to `PathFeatures.expected_delay_s`."""
+        link_s = self.link_s[list(rounds), range(self.hops)]
+        return float(self._fixed_delay_s[max(rounds)] + np.sqrt((link_s**2).sum() + self._squared_token_s2))
 
 
 def add_rounds(loaded: LoadedPath, fidelity: Callable[[Rounds], float]) -> Iterator[tuple[int, ...]]:
-    """Plans of ever more rounds, from none: the next is added to the link where the path gains most for each
-    fresh pair it takes.
+    """Plans with one round more each, from none, added where fidelity gains most for each fresh pair.
 
-    Of links where it gains alike, to the one where that takes least time. `fidelity` is that of the path with
-    some rounds.
+    Of links with equal gains, the one that delays the path least is chosen. `fidelity` gives the end-to-end
+    fidelity of the path for given rounds.
     """
-    each = (0,) * loaded.hops
-    yield each
-    while min(each) < MAX_ROUNDS:
-        reached, taken = fidelity(compact_rounds(each)), float(loaded.need(each).sum())
+    rounds = (0,) * loaded.hops
+    yield rounds
+    while min(rounds) < MAX_ROUNDS:
+        current, pairs = fidelity(compact_rounds(rounds)), float(loaded.fresh_pairs(rounds).sum())
         ranked = []
         for hop in range(loaded.hops):
-            if each[hop] < MAX_ROUNDS:
-                more = _changed(each, hop, 1)
-                gain = (fidelity(compact_rounds(more)) - reached) / (float(loaded.need(more).sum()) - taken)
-                ranked.append((-round(gain, _ALIKE_DIGITS), loaded.finish_s(more), more))
-        each = min(ranked)[2]
-        yield each
+            if rounds[hop] < MAX_ROUNDS:
+                more = _changed(rounds, hop, 1)
+                gain = (fidelity(compact_rounds(more)) - current) / (
+                    float(loaded.fresh_pairs(more).sum()) - pairs
+                )
+                ranked.append((-round(gain, _GAIN_DIGITS), loaded.expected_delay_s(more), more))
+        rounds = min(ranked)[2]
+        yield rounds
 
 
 def remove_surplus(
-    loaded: LoadedPath, each: tuple[int, ...], meets: Callable[[tuple[int, ...]], bool]
+    loaded: LoadedPath, rounds: tuple[int, ...], meets: Callable[[tuple[int, ...]], bool]
 ) -> tuple[int, ...]:
-    """A plan that `meets` the target less the rounds that it can do without, one at a time, first where that
-    saves most time.
-    """
+    """Remove rounds from a plan that `meets` the target, one at a time, first where that saves most time."""
     while True:
         saving_s = {
-            hop: float(loaded.made_s[each[hop], hop] - loaded.made_s[each[hop] - 1, hop])
+            hop: float(loaded.link_s[rounds[hop], hop] - loaded.link_s[rounds[hop] - 1, hop])
             for hop in range(loaded.hops)
-            if each[hop]
+            if rounds[hop]
         }
         for hop in sorted(saving_s, key=lambda hop: -saving_s[hop]):
-            fewer = _changed(each, hop, -1)
+            fewer = _changed(rounds, hop, -1)
             if meets(fewer):
-                each = fewer
+                rounds = fewer
                 break
         else:
-            return each
+            return rounds
 
 
-def _changed(each: tuple[int, ...], hop: int, by: int) -> tuple[int, ...]:
-    return (*each[:hop], each[hop] + by, *each[hop + 1 :])
+def _changed(rounds: tuple[int, ...], hop: int, by: int) -> tuple[int, ...]:
+    return (*rounds[:hop], rounds[hop] + by, *rounds[hop + 1 :])

@@ -1,4 +1,4 @@
-"""Requests of which something holds for a while."""
+"""A set of request ids whose members expire."""
 
 from __future__ import annotations
 
@@ -10,32 +10,41 @@ from numpy.typing import NDArray
 
 
 class ExpiringSet:
-    """Ids of requests, each until a time; `name` is what they are called in a saved state."""
+    """Request ids, each a member until a time; `name` prefixes its arrays in a saved state."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._until_s: dict[int, float] = {}
+        self._expires_s: dict[int, float] = {}
 
-    def holds(self, request: int, now_s: float) -> bool:
-        """Whether it is noted and its time has not come."""
-        return self._until_s.get(request, -np.inf) > now_s
+    def contains(self, request: int, now_s: float) -> bool:
+        """Whether the request is a member at `now_s`."""
+        return self._expires_s.get(request, -np.inf) > now_s
 
-    def note(self, request: int, until_s: float) -> None:
-        """It holds of the request until then."""
-        self._until_s[request] = until_s
+    def add(self, request: int, expires_s: float) -> None:
+        """Make the request a member until `expires_s`; a later call replaces the time."""
+        self._expires_s[request] = expires_s
 
-    def forget(self, now_s: float = np.inf) -> None:
-        """Drop those whose time has come, or all."""
-        self._until_s = {one: until_s for one, until_s in self._until_s.items() if until_s > now_s}
+    def remove_expired(self, now_s: float) -> None:
+        """Drop the members that have expired by `now_s`.
+
+        `contains` needs no such call; it only bounds the memory.
+        """
+        self._expires_s = {
+            request: expires_s for request, expires_s in self._expires_s.items() if expires_s > now_s
+        }
+
+    def clear(self) -> None:
+        """Drop all members."""
+        self._expires_s = {}
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Ids and times, as arrays."""
+        """Ids and times as arrays."""
         return {
-            f"{self._name}_id": np.array(list(self._until_s), dtype=np.int64),
-            f"{self._name}_until_s": np.array(list(self._until_s.values())),
+            f"{self._name}_id": np.array(list(self._expires_s), dtype=np.int64),
+            f"{self._name}_expires_s": np.array(list(self._expires_s.values())),
         }
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take up a saved state."""
-        ids, until_s = (state[f"{self._name}_{what}"].tolist() for what in ("id", "until_s"))
-        self._until_s = dict(zip(ids, until_s, strict=True))
+        """Restore a saved state."""
+        ids, expires_s = (state[f"{self._name}_{column}"].tolist() for column in ("id", "expires_s"))
+        self._expires_s = dict(zip(ids, expires_s, strict=True))

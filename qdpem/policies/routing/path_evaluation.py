@@ -1,131 +1,120 @@
-"""When would a path that is given deliver, and with how many rounds of distillation?
+"""Expected delay and rounds of distillation of paths that a policy finds itself.
 
-For arms that find their paths themselves: the formulas and beliefs are those of `expected_finish`.
+The formulas and beliefs are those of `path_features`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from physics.plans import Plan, Rounds, compact_rounds
+from physics.plans import compact_rounds
 from qdpem.network.path import Path, path_along
 from qdpem.network.path_estimates import MAX_ROUNDS
-from qdpem.policies.routing.delay_model import Backlog, Floats, PathFeatures, path_features
+from qdpem.policies.routing.backlog import Backlog, Floats
 from qdpem.policies.routing.distillation import LoadedPath, add_rounds, remove_surplus
-from qdpem.policies.routing.stocked_pairs import Taken
+from qdpem.policies.routing.path_features import PathFeatures, path_features
+from qdpem.policies.routing.route_plan import RoutePlan
 from qdpem.policy.interface import Context
 
-_KEPT = 4096
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Fit:
-    """A path with the rounds that bring it to a target, its expected finish, and its links' fresh pairs.
-
-    Stock that may stand in for its links is not counted on.
-    """
-
-    path: Path
-    rounds: Rounds
-    finish_s: float
-    need: Floats
-    lanes: int = 1
-    taken: Taken = ()
-
-    @property
-    def plan(self) -> Plan:
-        """What an allocation says of it."""
-        return Plan(rounds_per_link=self.rounds)
+_CACHED_FEATURES = 4096
 
 
 class PathEvaluator:
-    """Judges given paths; keeps the features of those asked for last."""
+    """Turns given paths into route plans; keeps the features of the paths used most recently."""
 
     def __init__(self, context: Context, *, storage_fraction: float) -> None:
+        """`storage_fraction`: assumed age of link pairs when swapped, as a fraction of the expected delay."""
         self._context = context
-        self._wait_fraction = storage_fraction
+        self._storage_fraction = storage_fraction
         self._idle = Backlog.idle(context.network)
-        self._options = lru_cache(_KEPT)(self._over)
+        self._features = lru_cache(_CACHED_FEATURES)(self._compute_features)
 
     def along(self, nodes: tuple[int, ...]) -> Path:
-        """The path over these nodes, neighbours all."""
+        """The path over these nodes, each a neighbour of the next."""
         return path_along(self._context.network, nodes)
 
-    def fits(
+    def with_uniform_rounds(
         self,
-        ways: Sequence[tuple[int, ...]],
-        load: Backlog,
+        paths: Sequence[tuple[int, ...]],
+        backlog: Backlog,
         *,
         target_fidelity: float,
-        within_s: float = np.inf,
+        max_unloaded_delay_s: float = np.inf,
         pairs: int = 1,
         min_rounds: Sequence[int],
-    ) -> list[Fit | None]:
-        """For each of these ways between the same two nodes, given by their nodes, the fewest rounds alike on
-        all links, from its `min_rounds` on, that bring it to the target, as for `Planner.choose`: believed
-        age of link pairs is `storage_fraction` of the expected finish, or none where no number of rounds makes up
-        for it. None for a way that no rounds bring there, or of which even an idle network is not expected
-        to be done within `within_s`.
+    ) -> list[RoutePlan | None]:
+        """For each path the fewest rounds, equal on all its links, that bring it to the target.
+
+        As in `Planner.choose`, link pairs are assumed to age `storage_fraction` of the expected delay, or not
+        at all where no number of rounds compensates for that age. None for a path that no rounds bring to the
+        target, or whose expected delay exceeds the limit even on an idle network.
+
+        Args:
+            paths: nodes of each path, all between the same two nodes.
+            backlog: work ahead.
+            target_fidelity: of the delivered pairs.
+            max_unloaded_delay_s: largest expected delay on an idle network.
+            pairs: pairs to deliver.
+            min_rounds: fewest rounds to consider on each path.
         """
-        options = self._options(tuple(ways))
-        finish_s = options.finish_s(load, pairs=pairs)
-        hopeful = options.finish_s(self._idle, pairs=pairs) <= within_s
-        found: list[Fit | None] = []
-        for row, path in enumerate(options.paths):
-            allowed = [rounds for rounds in range(min_rounds[row], MAX_ROUNDS + 1) if hopeful[rounds, row]]
-            rounds = self._rounds(path, allowed, finish_s[:, row], target_fidelity)
-            found.append(
+        features = self._features(tuple(paths))
+        delay_s = features.expected_delay_s(backlog, pairs=pairs)
+        in_time = features.expected_delay_s(self._idle, pairs=pairs) <= max_unloaded_delay_s
+        plans: list[RoutePlan | None] = []
+        for row, path in enumerate(features.paths):
+            allowed = [rounds for rounds in range(min_rounds[row], MAX_ROUNDS + 1) if in_time[rounds, row]]
+            rounds = self._fewest_rounds(path, allowed, delay_s[:, row], target_fidelity)
+            plans.append(
                 None
                 if rounds is None
-                else Fit(
+                else RoutePlan(
                     path=path,
                     rounds=rounds,
-                    finish_s=float(finish_s[rounds, row]),
-                    need=options.need[rounds, row, : path.hops],
+                    expected_delay_s=float(delay_s[rounds, row]),
+                    fresh_pairs=features.fresh_pairs[rounds, row, : path.hops],
                 )
             )
-        return found
+        return plans
 
     def with_distillation(
-        self, nodes: tuple[int, ...], load: Backlog, *, target_fidelity: float, pairs: int = 1
-    ) -> Fit | None:
-        """This way with rounds added one at a time where the path gains most, until it meets the target, less
-        those that it then can spare.
+        self, nodes: tuple[int, ...], backlog: Backlog, *, target_fidelity: float, pairs: int = 1
+    ) -> RoutePlan | None:
+        """This path with rounds added one at a time where fidelity gains most, until it meets the target.
 
-        None if it does not with the most rounds on all links, not even with fresh pairs.
+        Rounds that then prove unnecessary are removed. None if the most rounds on all links do not reach the
+        target, even with fresh pairs.
         """
-        options = self._options((nodes,))
-        loaded = LoadedPath(options, 0, options.waits(load, pairs=pairs))
+        features = self._features((nodes,))
+        loaded = LoadedPath(features, 0, features.waits(backlog, pairs=pairs))
         fidelity = self._context.estimates.fidelity
-        for fraction in (self._wait_fraction, 0.0):
+        for fraction in (self._storage_fraction, 0.0):
 
-            def meets(each: tuple[int, ...], fraction: float = fraction) -> bool:
-                age_s = fraction * loaded.finish_s(each)
-                return fidelity(loaded.path, rounds=compact_rounds(each), age_s=age_s) >= target_fidelity
+            def meets(rounds: tuple[int, ...], fraction: float = fraction) -> bool:
+                age_s = fraction * loaded.expected_delay_s(rounds)
+                return fidelity(loaded.path, rounds=compact_rounds(rounds), age_s=age_s) >= target_fidelity
 
-            for each in add_rounds(loaded, lambda rounds: fidelity(loaded.path, rounds=rounds)):
-                if meets(each):
-                    # Where pairs must not wait at all, what seems too pure is not.
-                    minimum = remove_surplus(loaded, each, meets) if fraction else each
-                    return Fit(
+            for rounds in add_rounds(loaded, lambda rounds: fidelity(loaded.path, rounds=rounds)):
+                if meets(rounds):
+                    # Pairs will wait longer than the fallback assumes, so its surplus fidelity is kept.
+                    minimum = remove_surplus(loaded, rounds, meets) if fraction else rounds
+                    return RoutePlan(
                         path=loaded.path,
                         rounds=compact_rounds(minimum),
-                        finish_s=loaded.finish_s(minimum),
-                        need=loaded.need(minimum),
+                        expected_delay_s=loaded.expected_delay_s(minimum),
+                        fresh_pairs=loaded.fresh_pairs(minimum),
                     )
         return None
 
-    def _rounds(self, path: Path, allowed: list[int], finish_s: Floats, target: float) -> int | None:
-        for fraction in (self._wait_fraction, 0.0):
+    def _fewest_rounds(self, path: Path, allowed: list[int], delay_s: Floats, target: float) -> int | None:
+        for fraction in (self._storage_fraction, 0.0):
             for rounds in allowed:
-                age_s = fraction * float(finish_s[rounds])
+                age_s = fraction * float(delay_s[rounds])
                 if self._context.estimates.fidelity(path, rounds=rounds, age_s=age_s) >= target:
                     return rounds
         return None
 
-    def _over(self, ways: tuple[tuple[int, ...], ...]) -> PathFeatures:
-        return path_features(tuple(self.along(nodes) for nodes in ways), self._context)
+    def _compute_features(self, paths: tuple[tuple[int, ...], ...]) -> PathFeatures:
+        return path_features(tuple(self.along(nodes) for nodes in paths), self._context)

@@ -1,83 +1,72 @@
-"""Which path and plan to take: least expected finish, with stock standing in for links or whole stretches.
+"""Path and plan of least expected delay, where stock may replace links or whole segments of a path.
 
-Source: least expected completion time (`expected_finish`); what ageing may cost a path is a budget of Werner
-weights, which multiply along swapped Werner pairs (Briegel et al. 1998). Knowledge: the map, what a site
-believes is ahead, and the stock it knows of.
-Work: O(K x plans x hops) for each request; with stock a look at each hop, and at each stocked remote pair.
+Source: least expected completion time (`path_features`). The loss of fidelity that a path can bear is a
+budget of Werner weights, which multiply along swapped Werner pairs (Briegel et al. 1998).
+Knowledge: the map, a site's belief about backlogs, and the stock it observes.
+Work: O(K x plans x hops) for each request. With stock, one look-up for each hop and each stocked end-to-end
+pair.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
-from physics.plans import Plan
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 from qdpem.network.path import Path
-from qdpem.policies.routing.delay_model import Backlog, Flags, Floats, PathFeatureCache, PathFeatures
+from qdpem.policies.routing.backlog import Backlog, Flags, Floats
+from qdpem.policies.routing.path_features import PathFeatureCache, PathFeatures
+from qdpem.policies.routing.route_plan import RoutePlan, StockedPair
 from qdpem.policies.routing.stocked_pairs import (
     ADMITTED_WAIT_FRACTION,
     StockByEnds,
     StockedLinks,
-    Taken,
-    scaled,
+    stocked_hops,
     stocked_links,
-    stocked_steps,
     weight_of,
+    with_scaled_weight,
 )
 from qdpem.policies.routing.virtual_links import VirtualLinks
 from qdpem.policy.interface import Context
 
-_KEPT_WAITS = 8192
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Choice:
-    """A path and plan, when it is expected to finish, and the fresh pairs each hop makes for it.
-
-    `cost_s`: what it was chosen by, its finish and the price of its work. `taken`: stocked pairs it counts
-    on.
-    """
-
-    path: Path
-    finish_s: float
-    need: Floats
-    cost_s: float
-    rounds: int = 0
-    end_rounds: int = 0
-    taken: Taken = ()
-
-    @property
-    def lanes(self) -> int:
-        """How many pairs are made end to end for one that is delivered."""
-        return 1 << self.end_rounds
-
-    @property
-    def plan(self) -> Plan:
-        """What an allocation says of it."""
-        return Plan(rounds_per_link=self.rounds, end_rounds=self.end_rounds)
+_CACHED_WAITS = 8192
 
 
 @dataclass(frozen=True, kw_only=True)
 class RouteQuery:
-    """What is asked of a choice: to finish `within_s` on an idle network and `busy_s` on this one.
+    """A request for a route from `source` to `destination`.
 
-    `left_s`: until the allocation expires, a share of which fresh pairs may wait beside stock.
+    `pairs`: pairs to deliver, each at `target_fidelity`. `slack_s`: seconds until the allocation expires,
+    which bounds how long fresh pairs may wait beside stocked ones. `max_unloaded_delay_s` and
+    `max_loaded_delay_s`: the largest admissible expected delay on an idle network and behind the present
+    backlog.
+    `idle_repeaters_only`: admit only paths whose repeaters have a token and no swap ahead. Paths avoid what
+    is `unavailable`.
     """
 
     source: int
     destination: int
     target_fidelity: float
-    within_s: float
-    pairs: int
-    left_s: float
-    busy_s: float
+    pairs: int = 1
+    slack_s: float = 0.0
+    max_unloaded_delay_s: float = np.inf
+    max_loaded_delay_s: float = np.inf
+    idle_repeaters_only: bool = False
+    unavailable: Unavailable = ALL_AVAILABLE
+
+
+class _CostedRoute(NamedTuple):
+    """A route and its cost in seconds: its expected delay plus its weighted work."""
+
+    cost_s: float
+    route: RoutePlan
 
 
 class Planner:
-    """Chooses paths and plans by expected finish; keeps the options of every pair of nodes it met."""
+    """Chooses paths and plans by expected delay; caches the path features of every pair of nodes it meets."""
 
     def __init__(
         self,
@@ -87,181 +76,186 @@ class Planner:
         resource_weight: float = 0.0,
         end_rounds: bool = False,
     ) -> None:
+        """Create a planner for one run.
+
+        Args:
+            context: the map and its estimates.
+            storage_fraction: assumed age of link pairs when they are swapped, as a fraction of the expected
+                delay.
+            resource_weight: seconds of delay accepted for each second of source and repeater time saved.
+            end_rounds: whether a path may be distilled end to end where its links cannot reach the target.
+        """
         self._context = context
-        self._thrift = resource_weight
-        self._wait_fraction = storage_fraction
+        self._resource_weight = resource_weight
+        self._storage_fraction = storage_fraction
         self._end_rounds = end_rounds
         idle = Backlog.idle(context.network)
-        self._idle_waits = lru_cache(_KEPT_WAITS)(lambda options, pairs: options.waits(idle, pairs=pairs))
-        self._virtual = VirtualLinks(context)
-        self._options = PathFeatureCache(context)
+        self._idle_waits = lru_cache(_CACHED_WAITS)(lambda features, pairs: features.waits(idle, pairs=pairs))
+        self._virtual_links = VirtualLinks(context)
+        self._features = PathFeatureCache(context)
 
     def choose(
-        self,
-        source: int,
-        destination: int,
-        load: Backlog,
-        *,
-        target_fidelity: float,
-        within_s: float,
-        pairs: int = 1,
-        quiet: bool = False,
-        unavailable: Unavailable = ALL_AVAILABLE,
-        shelf: StockByEnds | None = None,
-        left_s: float = 0.0,
-        busy_s: float = np.inf,
-    ) -> Choice | None:
-        """The path and plan of least expected finish + `resource_weight` x work that reach the target; None if none.
+        self, query: RouteQuery, backlog: Backlog, *, stock: StockByEnds | None = None
+    ) -> RoutePlan | None:
+        """The admissible route of least cost that reaches the target, or None.
 
-        Believed age of the link pairs is `storage_fraction` of the expected finish. If no plan meets the target at
-        that age, the quickest that meets it with fresh pairs is taken; if none does, and end rounds are
-        allowed, the quickest that meets it by distilling two such pairs end to end. PathFeatures that even an
-        idle network is not expected to finish within `within_s`, or this one within `busy_s`, are left out;
-        `quiet` also leaves out paths over repeaters that are not idle. Paths go round what is `unavailable`. Pairs
-        on the `shelf` stand in for links and, with the right to virtual links, for a stretch of a path, as
-        far as ageing allows while `left_s` are left.
+        The cost is expected delay + `resource_weight` x work. Link pairs are assumed to age
+        `storage_fraction` of the expected delay. If no plan meets the target at that age, the cheapest that
+        meets it with fresh pairs is taken. If there is none, and end rounds are allowed, the cheapest that
+        meets it by distilling two pairs end to end is taken.
+
+        Pairs in `stock` replace links and, with virtual-link pregeneration, a segment of a path, as far as
+        their ageing allows within `query.slack_s`.
         """
-        ask = RouteQuery(
-            source=source,
-            destination=destination,
-            target_fidelity=target_fidelity,
-            within_s=within_s,
-            pairs=pairs,
-            left_s=left_s,
-            busy_s=busy_s,
-        )
-        options = self._options.between(source, destination, unavailable)
-        plain = self._over_links(options, ask, load, quiet, shelf) if options is not None else None
-        if not shelf or self._context.pregeneration != "virtual-link":
-            return plain
-        virtual = self._over_stock(ask, load, shelf, unavailable)
-        if plain is None or (virtual is not None and virtual.cost_s < plain.cost_s):
-            return virtual
-        return plain
+        features = self._features.between(query.source, query.destination, query.unavailable)
+        plain = self._over_links(features, query, backlog, stock) if features is not None else None
+        if stock and self._context.pregeneration == "virtual-link":
+            virtual = self._over_virtual_link(query, backlog, stock)
+            if plain is None or (virtual is not None and virtual.cost_s < plain.cost_s):
+                plain = virtual
+        return plain.route if plain is not None else None
 
     def _over_links(
-        self, options: PathFeatures, ask: RouteQuery, load: Backlog, quiet: bool, shelf: StockByEnds | None
-    ) -> Choice | None:
-        if quiet and not options.quiet(load).any():
+        self, features: PathFeatures, query: RouteQuery, backlog: Backlog, stock: StockByEnds | None
+    ) -> _CostedRoute | None:
+        if query.idle_repeaters_only and not features.repeaters_idle(backlog).any():
             return None
-        shelved = stocked_steps(options.paths, shelf) if shelf else None
-        # No later than with what can be taken of it: what is late even so needs no closer look.
-        soonest_s = options.finish_after_s(self._idle_waits(options, ask.pairs), shelved)
-        if (soonest_s <= ask.within_s).any():
-            near = None
-            if shelf and shelved is not None:
-                near = self._near(options, ask, shelf, shelved & (soonest_s[0] <= ask.within_s)[:, None])
-            found = self._cheapest_good(options, ask, load, quiet, near)
-            if found is not None:
-                return found
-        return self._end_to_end(options, ask, load) if self._end_rounds and not quiet else None
-
-    def _cheapest_good(
-        self, options: PathFeatures, ask: RouteQuery, load: Backlog, quiet: bool, near: StockedLinks | None
-    ) -> Choice | None:
-        stocked = near.stocked if near is not None else None
-        finish_s = options.finish_s(load, pairs=ask.pairs, stocked=stocked)
-        idle_s = options.finish_after_s(self._idle_waits(options, ask.pairs), stocked)
-        work_s = options.work_s if stocked is None else options.work_without_s(stocked)
-        allowed = (idle_s <= ask.within_s) & (finish_s <= ask.busy_s)
-        if quiet:
-            allowed &= options.quiet(load)
-        cost_s = np.where(allowed, finish_s + self._thrift * ask.pairs * work_s, np.inf)
-        order = _cheapest(cost_s)
-        for fraction in (self._wait_fraction, 0.0):
-            for rounds, row in order:
-                aged = near if rounds == 0 else None
-                age_s = fraction * float(finish_s[rounds, row])
-                if self._fidelity(options.paths[row], rounds, age_s, aged, row) >= ask.target_fidelity:
-                    need = options.need[rounds, row, : options.paths[row].hops]
-                    return Choice(
-                        path=options.paths[row],
-                        rounds=rounds,
-                        finish_s=float(finish_s[rounds, row]),
-                        need=need if aged is None else np.where(aged.stocked[row, : len(need)], 0.0, need),
-                        cost_s=float(cost_s[rounds, row]),
-                        taken=() if aged is None else aged.taken[row],
-                    )
+        hops_in_stock = stocked_hops(features.paths, stock) if stock else None
+        # A lower bound, with all stock used: paths that are too late even so need no budget of fidelity.
+        bound_s = features.delay_with_waits_s(self._idle_waits(features, query.pairs), hops_in_stock)
+        if (bound_s <= query.max_unloaded_delay_s).any():
+            usable = None
+            if stock and hops_in_stock is not None:
+                considered = hops_in_stock & (bound_s[0] <= query.max_unloaded_delay_s)[:, None]
+                usable = self._usable_stock(features, query, stock, considered)
+            route = self._cheapest_over_links(features, query, backlog, usable)
+            if route is not None:
+                return route
+        if self._end_rounds and not query.idle_repeaters_only:
+            return self._distilled_end_to_end(features, query, backlog)
         return None
 
-    def _near(
-        self, options: PathFeatures, ask: RouteQuery, shelf: StockByEnds, shelved: Flags
-    ) -> StockedLinks | None:
-        return stocked_links(
-            options.paths,
-            shelf,
-            shelved,
-            target_fidelity=ask.target_fidelity,
-            pairs=ask.pairs,
-            left_s=ask.left_s,
-            estimates=self._context.estimates,
-        )
-
-    def _fidelity(self, path: Path, rounds: int, age_s: float, aged: StockedLinks | None, row: int) -> float:
-        fidelity = self._context.estimates.fidelity(path, rounds=rounds, age_s=age_s)
-        return fidelity if aged is None else scaled(fidelity, aged.factor[row])
-
-    def _over_stock(
-        self, ask: RouteQuery, load: Backlog, shelf: StockByEnds, unavailable: Unavailable
-    ) -> Choice | None:
-        """The cheapest path over a stocked remote pair that meets the target as nodes will see it."""
-        best = None
-        for ends, ways in self._virtual.between(ask.source, ask.destination, shelf, unavailable):
-            options = ways.options
-            idle_s = options.finish_after_s(self._idle_waits(options, ask.pairs))[0]
-            in_time = np.flatnonzero(idle_s <= ask.within_s).tolist()
-            if not in_time:
-                continue
-            finish_s = options.finish_s(load, pairs=ask.pairs)[0]
-            cost_s = finish_s + self._thrift * ask.pairs * options.work_s[0]
-            for row in in_time:
-                if best is not None and cost_s[row] >= best.cost_s:
+    def _cheapest_over_links(
+        self, features: PathFeatures, query: RouteQuery, backlog: Backlog, usable: StockedLinks | None
+    ) -> _CostedRoute | None:
+        stocked = usable.stocked if usable is not None else None
+        delay_s = features.expected_delay_s(backlog, pairs=query.pairs, stocked=stocked)
+        idle_s = features.delay_with_waits_s(self._idle_waits(features, query.pairs), stocked)
+        work_s = features.work_s if stocked is None else features.work_with_stock_s(stocked)
+        allowed = (idle_s <= query.max_unloaded_delay_s) & (delay_s <= query.max_loaded_delay_s)
+        if query.idle_repeaters_only:
+            allowed &= features.repeaters_idle(backlog)
+        cost_s = np.where(allowed, delay_s + self._resource_weight * query.pairs * work_s, np.inf)
+        order = _cheapest_first(cost_s)
+        for fraction in (self._storage_fraction, 0.0):
+            for rounds, row in order:
+                path, with_stock = features.paths[row], usable if rounds == 0 else None
+                age_s = fraction * float(delay_s[rounds, row])
+                if self._fidelity(path, rounds, age_s, with_stock, row) < query.target_fidelity:
                     continue
-                wait_s = float(finish_s[row])
-                age_s = max(ADMITTED_WAIT_FRACTION * ask.left_s, self._wait_fraction * wait_s)
-                others = self._virtual.weight(ways, row, age_s=age_s)
-                good = [
-                    fidelity
-                    for fidelity in sorted(shelf[ends])
-                    if others * self._virtual.aged(ends, fidelity, wait_s) >= weight_of(ask.target_fidelity)
-                ][: ask.pairs]
-                if len(good) == ask.pairs:
-                    best = Choice(
-                        path=options.paths[row],
-                        finish_s=wait_s,
-                        need=options.need[0, row, : options.paths[row].hops],
-                        cost_s=float(cost_s[row]),
-                        taken=tuple((ends, fidelity) for fidelity in good),
-                    )
-        return best
-
-    def _end_to_end(self, options: PathFeatures, ask: RouteQuery, load: Backlog) -> Choice | None:
-        """The quickest plan whose pairs meet the target once two are distilled into one end to end."""
-        network, estimates = self._context.network, self._context.estimates
-        compared_s = network.distillation_time_s + np.array([path.delay_s for path in options.paths])
-        twice = 2 * ask.pairs
-        in_time = options.finish_after_s(self._idle_waits(options, twice)) + compared_s <= ask.within_s
-        if not in_time.any():
-            return None
-        finish_s = options.finish_s(load, pairs=twice) + compared_s
-        cost_s = finish_s + self._thrift * twice * options.work_s
-        allowed = in_time & (finish_s <= ask.busy_s)
-        for rounds, row in _cheapest(np.where(allowed, cost_s, np.inf)):
-            path, age_s = options.paths[row], self._wait_fraction * float(finish_s[rounds, row])
-            fidelity, takes = estimates.end_to_end(path, rounds=rounds, age_s=age_s)
-            if fidelity >= ask.target_fidelity:
-                return Choice(
-                    path=path,
-                    rounds=rounds,
-                    end_rounds=1,
-                    finish_s=float(finish_s[rounds, row]),
-                    need=takes * options.need[rounds, row, : path.hops],
-                    cost_s=float(cost_s[rounds, row]),
+                fresh_pairs = features.fresh_pairs[rounds, row, : path.hops]
+                stocked_pairs: tuple[StockedPair, ...] = ()
+                if with_stock is not None:
+                    fresh_pairs = np.where(with_stock.stocked[row, : path.hops], 0.0, fresh_pairs)
+                    stocked_pairs = with_stock.pairs[row]
+                return _CostedRoute(
+                    float(cost_s[rounds, row]),
+                    RoutePlan(
+                        path=path,
+                        rounds=rounds,
+                        expected_delay_s=float(delay_s[rounds, row]),
+                        fresh_pairs=fresh_pairs,
+                        stocked_pairs=stocked_pairs,
+                    ),
                 )
         return None
 
+    def _usable_stock(
+        self, features: PathFeatures, query: RouteQuery, stock: StockByEnds, considered: Flags
+    ) -> StockedLinks | None:
+        return stocked_links(
+            features.paths,
+            stock,
+            considered,
+            target_fidelity=query.target_fidelity,
+            pairs=query.pairs,
+            slack_s=query.slack_s,
+            estimates=self._context.estimates,
+        )
 
-def _cheapest(cost_s: Floats) -> list[tuple[int, int]]:
-    """(rounds, row) of finite costs, the least first."""
+    def _fidelity(
+        self, path: Path, rounds: int, age_s: float, usable: StockedLinks | None, row: int
+    ) -> float:
+        fidelity = self._context.estimates.fidelity(path, rounds=rounds, age_s=age_s)
+        return fidelity if usable is None else with_scaled_weight(fidelity, usable.weight_factor[row])
+
+    def _over_virtual_link(
+        self, query: RouteQuery, backlog: Backlog, stock: StockByEnds
+    ) -> _CostedRoute | None:
+        """The cheapest path over a stocked end-to-end pair that meets the target by the nodes' own rule."""
+        best = None
+        source, destination = query.source, query.destination
+        for ends, paths in self._virtual_links.between(source, destination, stock, query.unavailable):
+            features = paths.features
+            idle_s = features.delay_with_waits_s(self._idle_waits(features, query.pairs))[0]
+            in_time = np.flatnonzero(idle_s <= query.max_unloaded_delay_s).tolist()
+            if not in_time:
+                continue
+            delay_s = features.expected_delay_s(backlog, pairs=query.pairs)[0]
+            cost_s = delay_s + self._resource_weight * query.pairs * features.work_s[0]
+            for row in in_time:
+                if best is not None and cost_s[row] >= best.cost_s:
+                    continue
+                wait_s = float(delay_s[row])
+                age_s = max(ADMITTED_WAIT_FRACTION * query.slack_s, self._storage_fraction * wait_s)
+                others = self._virtual_links.weight_without_stock(paths, row, age_s=age_s)
+                usable = [
+                    fidelity
+                    for fidelity in sorted(stock[ends])
+                    if others * self._virtual_links.aged_weight(ends, fidelity, wait_s)
+                    >= weight_of(query.target_fidelity)
+                ][: query.pairs]
+                if len(usable) == query.pairs:
+                    path = features.paths[row]
+                    route = RoutePlan(
+                        path=path,
+                        expected_delay_s=wait_s,
+                        fresh_pairs=features.fresh_pairs[0, row, : path.hops],
+                        stocked_pairs=tuple((ends, fidelity) for fidelity in usable),
+                    )
+                    best = _CostedRoute(float(cost_s[row]), route)
+        return best
+
+    def _distilled_end_to_end(
+        self, features: PathFeatures, query: RouteQuery, backlog: Backlog
+    ) -> _CostedRoute | None:
+        """The cheapest plan that meets the target once two of its pairs are distilled end to end."""
+        network, estimates = self._context.network, self._context.estimates
+        round_s = network.distillation_time_s + np.array([path.delay_s for path in features.paths])
+        pairs = 2 * query.pairs
+        idle_s = features.delay_with_waits_s(self._idle_waits(features, pairs)) + round_s
+        in_time = idle_s <= query.max_unloaded_delay_s
+        if not in_time.any():
+            return None
+        delay_s = features.expected_delay_s(backlog, pairs=pairs) + round_s
+        cost_s = delay_s + self._resource_weight * pairs * features.work_s
+        allowed = in_time & (delay_s <= query.max_loaded_delay_s)
+        for rounds, row in _cheapest_first(np.where(allowed, cost_s, np.inf)):
+            path, age_s = features.paths[row], self._storage_fraction * float(delay_s[rounds, row])
+            fidelity, pairs_per_delivery = estimates.end_to_end(path, rounds=rounds, age_s=age_s)
+            if fidelity >= query.target_fidelity:
+                route = RoutePlan(
+                    path=path,
+                    rounds=rounds,
+                    end_rounds=1,
+                    expected_delay_s=float(delay_s[rounds, row]),
+                    fresh_pairs=pairs_per_delivery * features.fresh_pairs[rounds, row, : path.hops],
+                )
+                return _CostedRoute(float(cost_s[rounds, row]), route)
+        return None
+
+
+def _cheapest_first(cost_s: Floats) -> list[tuple[int, int]]:
+    """(rounds, row) of all finite costs, the lowest first."""
     order = np.argsort(cost_s.ravel(), kind="stable")[: np.isfinite(cost_s).sum()].tolist()
     return [divmod(index, cost_s.shape[1]) for index in order]

@@ -1,8 +1,9 @@
-"""What lies on the shelf: which stocked pairs serve a request, and for which links of a path they stand in.
+"""Pairs in stock: which of them serve a request, and which links of a path they replace.
 
-Nodes take the oldest pair that their budget admits: a path must still meet its target with the aged pair in
-it after its fresh pairs have waited a share of the time left. Planners believe the same, in
-Werner weights w = (4F - 1)/3, which multiply along a path of swapped Werner pairs (Briegel et al. 1998).
+Nodes use the oldest pair that the fidelity budget of a path admits: with the aged pair, the path must still
+meet its target after its fresh pairs have waited a fraction of the remaining time. Planners apply the same
+rule to Werner weights w = (4F - 1)/3, which multiply along a path of swapped Werner pairs (Briegel et al.
+1998).
 """
 
 from __future__ import annotations
@@ -17,18 +18,17 @@ import numpy as np
 
 from qdpem.network.path import Path
 from qdpem.network.path_estimates import Estimates
-from qdpem.policies.routing.delay_model import Flags
+from qdpem.policies.routing.backlog import Flags
+from qdpem.policies.routing.route_plan import StockedPair
 from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import Allocation, Observation
 
 ADMITTED_WAIT_FRACTION = 0.3
-"""Share of the time left that fresh pairs must be able to wait beside an aged one: the nodes' rule."""
+"""Fraction of the remaining time that fresh pairs must be able to wait beside an aged pair: the nodes'
+rule."""
 
 StockByEnds: TypeAlias = dict[tuple[int, int], list[float]]
-"""Believed fidelities of the pairs that lie ready, by (owner, partner)."""
-
-Taken: TypeAlias = tuple[tuple[tuple[int, int], float], ...]
-"""Pairs of a shelf: (owner, partner) and believed fidelity of each."""
+"""Believed fidelities of the ready pairs in stock, by (owner, partner)."""
 
 
 def weight_of(fidelity: float) -> float:
@@ -36,112 +36,121 @@ def weight_of(fidelity: float) -> float:
     return max((4.0 * fidelity - 1.0) / 3.0, 0.0)
 
 
-def scaled(fidelity: float, factor: float) -> float:
-    """The fidelity of a Werner pair whose weight is `factor` times as large."""
+def with_scaled_weight(fidelity: float, factor: float) -> float:
+    """The fidelity of a Werner pair after its weight is multiplied by `factor`."""
     return 0.25 + (fidelity - 0.25) * factor
 
 
 def ready_stock(observation: Observation) -> StockByEnds:
-    """The shelf that a view of one site shows."""
-    found: defaultdict[tuple[int, int], list[float]] = defaultdict(list)
+    """The ready pairs that one site observes."""
+    stock: defaultdict[tuple[int, int], list[float]] = defaultdict(list)
     ready = observation.stock_ready[0] == 1
     columns = (observation.stock_owner[0], observation.stock_partner[0], observation.stock_fidelity[0])
     for owner, partner, fidelity in zip(*(column[ready].tolist() for column in columns), strict=True):
-        found[owner, partner].append(fidelity)
-    return dict(found)
+        stock[owner, partner].append(fidelity)
+    return dict(stock)
 
 
 def serve_from_stock(
-    request: PendingRequest, shelf: StockByEnds, *, fidelity_margin: float
+    request: PendingRequest, stock: StockByEnds, *, fidelity_margin: float
 ) -> Allocation | None:
-    """Take the worst pairs on the shelf that are good enough for a request; None if there are too few,
-    or if the request is a standing one, which asks for more than can lie on a shelf.
+    """Serve a request with the worst stocked pairs between its ends that exceed its target by the margin.
 
-    What is taken leaves `shelf`.
+    The pairs used are removed from `stock`. Returns None if there are too few. A persistent request is never
+    served from stock: it asks for more pairs than any stock holds.
     """
     if request.persistent:
         return None
-    kept = shelf.get((request.source, request.destination), [])
-    good = sorted(value for value in kept if value >= request.target_fidelity + fidelity_margin)[
+    fidelities = stock.get((request.source, request.destination), [])
+    usable = sorted(value for value in fidelities if value >= request.target_fidelity + fidelity_margin)[
         : request.pairs
     ]
-    if len(good) < request.pairs:
+    if len(usable) < request.pairs:
         return None
-    take(shelf, tuple(((request.source, request.destination), value) for value in good))
+    remove_pairs(stock, tuple(((request.source, request.destination), value) for value in usable))
     return request.allocation((request.source, request.destination))
 
 
-def take(shelf: StockByEnds, taken: Taken) -> None:
-    """What an allocation counts on is gone for the next."""
-    for ends, fidelity in taken:
-        shelf[ends].remove(fidelity)
+def remove_pairs(stock: StockByEnds, pairs: tuple[StockedPair, ...]) -> None:
+    """Remove the pairs that an allocation relies on, so that no later decision uses them again."""
+    for ends, fidelity in pairs:
+        stock[ends].remove(fidelity)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StockedLinks:
-    """Of K paths of at most H hops, without distillation: `stocked` [K, H] links with pairs on the shelf
-    that the budget admits; by how much they lower the path's weight; which they are.
+    """The stock that K paths without distillation can use; H is the largest number of hops.
+
+    `stocked` [K, H]: links replaced by stocked pairs. `weight_factor`: the factor by which they lower the
+    Werner weight of each path. `pairs`: the stocked pairs of each path.
     """
 
     stocked: Flags
-    factor: tuple[float, ...]
-    taken: tuple[Taken, ...]
+    weight_factor: tuple[float, ...]
+    pairs: tuple[tuple[StockedPair, ...], ...]
 
 
-def stocked_steps(paths: Sequence[Path], shelf: StockByEnds) -> Flags:
-    """Steps of K paths of at most H hops for which either end owns a pair on the shelf, [K, H]."""
-    shelved = np.zeros((len(paths), max(path.hops for path in paths)), dtype=np.bool_)
+def stocked_hops(paths: Sequence[Path], stock: StockByEnds) -> Flags:
+    """Hops of K paths for which either end owns a pair in stock, bool [K, H]."""
+    stocked = np.zeros((len(paths), max(path.hops for path in paths)), dtype=np.bool_)
     for row, path in enumerate(paths):
         for hop, ends in enumerate(pairwise(path.nodes)):
-            if shelf.get(ends) or shelf.get((ends[1], ends[0])):
-                shelved[row, hop] = True
-    return shelved
+            if stock.get(ends) or stock.get((ends[1], ends[0])):
+                stocked[row, hop] = True
+    return stocked
 
 
 def stocked_links(
     paths: Sequence[Path],
-    shelf: StockByEnds,
-    shelved: Flags,
+    stock: StockByEnds,
+    considered: Flags,
     *,
     target_fidelity: float,
     pairs: int,
-    left_s: float,
+    slack_s: float,
     estimates: Estimates,
 ) -> StockedLinks | None:
-    """Where the shelf can stand in on these paths with `left_s` to go; None where nowhere.
+    """The links of these paths that pairs in stock replace; None where the fidelity budgets admit none.
 
-    Only the `shelved` steps are looked at. A link counts if there are as many pairs as asked; either of its
-    ends may own them.
+    Args:
+        paths: K paths between the same two nodes.
+        stock: ready pairs; either end of a link may own them.
+        considered: bool [K, H], the hops to examine.
+        target_fidelity: of the request.
+        pairs: pairs that every replaced link must have in stock.
+        slack_s: seconds until the allocation expires.
+        estimates: believed fidelities of paths and links.
     """
-    stocked = np.zeros_like(shelved)
-    factors = [1.0] * len(paths)
-    taken: list[Taken] = [()] * len(paths)
+    stocked = np.zeros_like(considered)
+    weight_factor = [1.0] * len(paths)
+    used: list[tuple[StockedPair, ...]] = [()] * len(paths)
     target = weight_of(target_fidelity)
-    for row in np.flatnonzero(shelved.any(axis=1)).tolist():
+    for row in np.flatnonzero(considered.any(axis=1)).tolist():
         path = paths[row]
-        spare = weight_of(estimates.fidelity(path, age_s=ADMITTED_WAIT_FRACTION * left_s)) / target
-        for hop in np.flatnonzero(shelved[row]).tolist():
+        budget = weight_of(estimates.fidelity(path, age_s=ADMITTED_WAIT_FRACTION * slack_s)) / target
+        for hop in np.flatnonzero(considered[row]).tolist():
             ends = path.nodes[hop], path.nodes[hop + 1]
             fresh = weight_of(estimates.link_fidelity(path.links[hop]))
-            found = _admitted(ends, shelf, minimum=fresh / spare if spare > 0.0 else np.inf)[:pairs]
-            if len(found) == pairs:
-                # The lanes of an allocation have a budget each: what the worst of them takes is gone.
-                factor = min(weight_of(found[0][1]) / fresh, 1.0)
+            admitted = _admitted(ends, stock, min_weight=fresh / budget if budget > 0.0 else np.inf)[:pairs]
+            if len(admitted) == pairs:
+                # Each end-to-end pair has its own budget, so the worst stocked pair decides what is left of
+                # it.
+                factor = min(weight_of(admitted[0][1]) / fresh, 1.0)
                 stocked[row, hop] = True
-                spare *= factor
-                factors[row] *= factor
-                taken[row] += tuple(found)
-    return StockedLinks(stocked=stocked, factor=tuple(factors), taken=tuple(taken)) if any(taken) else None
+                budget *= factor
+                weight_factor[row] *= factor
+                used[row] += tuple(admitted)
+    if not any(used):
+        return None
+    return StockedLinks(stocked=stocked, weight_factor=tuple(weight_factor), pairs=tuple(used))
 
 
-def _admitted(
-    ends: tuple[int, int], shelf: StockByEnds, *, minimum: float
-) -> list[tuple[tuple[int, int], float]]:
-    """Pairs of either owner whose weight is at least `minimum`, the worst first."""
-    found = [
+def _admitted(ends: tuple[int, int], stock: StockByEnds, *, min_weight: float) -> list[StockedPair]:
+    """Pairs of either owner whose weight is at least `min_weight`, the worst first."""
+    pairs = [
         (owned, fidelity)
         for owned in (ends, (ends[1], ends[0]))
-        for fidelity in shelf.get(owned, ())
-        if weight_of(fidelity) >= minimum
+        for fidelity in stock.get(owned, ())
+        if weight_of(fidelity) >= min_weight
     ]
-    return sorted(found, key=lambda pair: pair[1])
+    return sorted(pairs, key=lambda pair: pair[1])

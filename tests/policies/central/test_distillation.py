@@ -12,9 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from physics.plans import compact_rounds
-from qdpem.policies.routing.delay_model import Backlog, path_features
+from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.distillation import LoadedPath, add_rounds, remove_surplus
 from qdpem.policies.routing.path_evaluation import PathEvaluator
+from qdpem.policies.routing.path_features import path_features
 from qdpem.policy.interface import Context
 
 Build = Callable[..., Any]
@@ -32,8 +33,8 @@ def chain(made_context: Build, seed: int, depolarising_s: float = 1e6) -> tuple[
         source_hz=draw.uniform(20.0, 500.0, 5),
         depolarising_s=depolarising_s,
     )
-    options = path_features(context.routes.paths(0, 4), context)
-    return context, LoadedPath(options, 0, options.waits(Backlog.idle(context.network)))
+    features = path_features(context.routes.paths(0, 4), context)
+    return context, LoadedPath(features, 0, features.waits(Backlog.idle(context.network)))
 
 
 def fewer(each: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -46,19 +47,19 @@ def fewer(each: tuple[int, ...]) -> list[tuple[int, ...]]:
 def test_no_round_of_what_is_left_can_be_spared(
     seed: int, target: float, age_s: float, made_context: Build
 ) -> None:
-    context, way = chain(made_context, seed)
+    context, loaded = chain(made_context, seed)
     estimates = context.estimates
     believed = {
-        each: estimates.fidelity(way.path, rounds=compact_rounds(each), age_s=age_s) for each in PLANS
+        each: estimates.fidelity(loaded.path, rounds=compact_rounds(each), age_s=age_s) for each in PLANS
     }
     rounds = next((one for one in range(3) if believed[(one,) * 4] >= target), None)
     if rounds is None:
         return
-    found = remove_surplus(way, (rounds,) * 4, lambda each: believed[each] >= target)
+    found = remove_surplus(loaded, (rounds,) * 4, lambda each: believed[each] >= target)
     assert believed[found] >= target
     assert all(believed[one] < target for one in fewer(found))
-    best_s = min(way.finish_s(each) for each in PLANS if believed[each] >= target)
-    assert best_s <= way.finish_s(found) <= way.finish_s((rounds,) * 4)
+    best_s = min(loaded.expected_delay_s(each) for each in PLANS if believed[each] >= target)
+    assert best_s <= loaded.expected_delay_s(found) <= loaded.expected_delay_s((rounds,) * 4)
 
 
 def test_the_slow_link_is_spared_first(made_context: Build) -> None:
@@ -66,34 +67,34 @@ def test_the_slow_link_is_spared_first(made_context: Build) -> None:
     context = made_context(
         CHAIN, repeater_hz=[5.0] * 5, fidelity=0.95, source_hz=(500.0, 500.0, 5.0, 5.0, 500.0)
     )
-    options = path_features(context.routes.paths(0, 4), context)
-    way = LoadedPath(options, 0, options.waits(Backlog.idle(context.network)))
+    features = path_features(context.routes.paths(0, 4), context)
+    loaded = LoadedPath(features, 0, features.waits(Backlog.idle(context.network)))
     estimates = context.estimates
-    target = estimates.fidelity(way.path, rounds=(1, 1, 0, 1)) - 1e-6
+    target = estimates.fidelity(loaded.path, rounds=(1, 1, 0, 1)) - 1e-6
     found = remove_surplus(
-        way, (1, 1, 1, 1), lambda each: estimates.fidelity(way.path, rounds=each) >= target
+        loaded, (1, 1, 1, 1), lambda each: estimates.fidelity(loaded.path, rounds=each) >= target
     )
     assert found == (1, 1, 0, 1)
-    assert way.finish_s(found) < 0.8 * way.finish_s((1, 1, 1, 1))
+    assert loaded.expected_delay_s(found) < 0.8 * loaded.expected_delay_s((1, 1, 1, 1))
 
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_each_round_added_gains_most_for_its_pairs(seed: int, made_context: Build) -> None:
-    context, way = chain(made_context, seed)
+    context, loaded = chain(made_context, seed)
     estimates = context.estimates
 
     def fidelity(rounds: Any) -> float:
-        return estimates.fidelity(way.path, rounds=rounds)
+        return estimates.fidelity(loaded.path, rounds=rounds)
 
-    plans = list(add_rounds(way, fidelity))
+    plans = list(add_rounds(loaded, fidelity))
     assert plans[0] == (0, 0, 0, 0)
     assert [sum(each) for each in plans] == list(range(9))
     for before, after in pairwise(plans):
         assert before in fewer(after)
         gains = {
             each: (fidelity(each) - fidelity(compact_rounds(before)))
-            / (way.need(each).sum() - way.need(before).sum())
+            / (loaded.fresh_pairs(each).sum() - loaded.fresh_pairs(before).sum())
             for each in PLANS
             if before in fewer(each)
         }
@@ -103,20 +104,22 @@ def test_each_round_added_gains_most_for_its_pairs(seed: int, made_context: Buil
 def test_links_alike_are_distilled_in_turn(made_context: Build) -> None:
     """A second round on Werner pairs gains more than the first, but takes twice its pairs."""
     context = made_context(CHAIN, repeater_hz=[5.0] * 5, fidelity=0.93)
-    options = path_features(context.routes.paths(0, 4), context)
-    way = LoadedPath(options, 0, options.waits(Backlog.idle(context.network)))
+    features = path_features(context.routes.paths(0, 4), context)
+    loaded = LoadedPath(features, 0, features.waits(Backlog.idle(context.network)))
     estimates = context.estimates
-    for each in add_rounds(way, lambda rounds: estimates.fidelity(way.path, rounds=rounds)):
+    for each in add_rounds(loaded, lambda rounds: estimates.fidelity(loaded.path, rounds=rounds)):
         assert max(each) - min(each) <= 1
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 2])
 def test_alike_on_all_links_a_way_is_the_option(rounds: int, made_context: Build) -> None:
-    context, way = chain(made_context, 3)
-    options = path_features(context.routes.paths(0, 4), context)
-    load = Backlog.idle(context.network)
-    assert way.finish_s((rounds,) * 4) == pytest.approx(float(options.finish_s(load)[rounds, 0]), rel=1e-12)
-    assert (way.need((rounds,) * 4) == options.need[rounds, 0]).all()
+    context, loaded = chain(made_context, 3)
+    features = path_features(context.routes.paths(0, 4), context)
+    backlog = Backlog.idle(context.network)
+    assert loaded.expected_delay_s((rounds,) * 4) == pytest.approx(
+        float(features.expected_delay_s(backlog)[rounds, 0]), rel=1e-12
+    )
+    assert (loaded.fresh_pairs((rounds,) * 4) == features.fresh_pairs[rounds, 0]).all()
 
 
 @settings(max_examples=30, deadline=None)
@@ -128,25 +131,25 @@ def test_a_way_is_purified_for_the_wait_that_is_believed_and_no_more(
     seed: int, target: float, storage_fraction: float, made_context: Build
 ) -> None:
     """Memories of 1e6 s are too good to tell ages apart, so they are given 2 s here."""
-    context, way = chain(made_context, seed, depolarising_s=2.0)
-    estimates, load = context.estimates, Backlog.idle(context.network)
+    context, loaded = chain(made_context, seed, depolarising_s=2.0)
+    estimates, backlog = context.estimates, Backlog.idle(context.network)
 
     def meets(each: tuple[int, ...]) -> bool:
-        age_s = storage_fraction * way.finish_s(each)
-        return estimates.fidelity(way.path, rounds=compact_rounds(each), age_s=age_s) >= target
+        age_s = storage_fraction * loaded.expected_delay_s(each)
+        return estimates.fidelity(loaded.path, rounds=compact_rounds(each), age_s=age_s) >= target
 
     found = PathEvaluator(context, storage_fraction=storage_fraction).with_distillation(
-        way.path.nodes, load, target_fidelity=target
+        loaded.path.nodes, backlog, target_fidelity=target
     )
     if found is None:
         assert not meets((2, 2, 2, 2))
         return
     each = tuple(found.plan.rounds_on(hop) for hop in range(4))
-    assert found.finish_s == pytest.approx(way.finish_s(each), rel=1e-12)
-    assert found.need.tolist() == way.need(each).tolist()
+    assert found.expected_delay_s == pytest.approx(loaded.expected_delay_s(each), rel=1e-12)
+    assert found.fresh_pairs.tolist() == loaded.fresh_pairs(each).tolist()
     if meets(each):
         assert storage_fraction == 0.0 or not any(map(meets, fewer(each)))
     else:
-        # No plan on the way there bears the wait: this one is for pairs that do not wait.
-        assert estimates.fidelity(way.path, rounds=compact_rounds(each)) >= target
+        # No plan on the loaded there bears the wait: this one is for pairs that do not wait.
+        assert estimates.fidelity(loaded.path, rounds=compact_rounds(each)) >= target
         assert not meets((2, 2, 2, 2))

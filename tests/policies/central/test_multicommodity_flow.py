@@ -18,10 +18,10 @@ from qdpem.flow.commodities import DistillationOption
 from qdpem.policies.inventory.demand_estimate import DemandEstimate, RequestKind
 from qdpem.policies.multicommodity_flow import (
     CentralMulticommodity,
-    DistillationReach,
     MulticommodityParameters,
     draw_order,
 )
+from qdpem.policies.routing.distillation_reach import DistillationReach
 from qdpem.policies.routing.path_mix import PathMix, path_mixes_of_arrays, path_mixes_to_arrays
 from qdpem.policy.conformance import check_policy
 from qdpem.policy.interface import ORDERED_SWAPS, Context, Observation
@@ -67,7 +67,7 @@ def fractions(policy: CentralMulticommodity, low: int, high: int) -> dict[tuple[
         nodes: float(fraction)
         for (first, last, _, _), mix in policy.path_mixes.items()
         if (first, last) == (low, high)
-        for nodes, fraction in zip(mix.ways, mix.fractions, strict=True)
+        for nodes, fraction in zip(mix.paths, mix.fractions, strict=True)
     }
 
 
@@ -154,39 +154,41 @@ def test_between_solutions_the_mix_stays(diamond: Build, seen: Build) -> None:
 
 def test_a_forecast_scales_what_a_source_is_planned_for(diamond: Build, seen: Build) -> None:
     context = diamond()
-    book = DemandEstimate(context, demand_time_constant_s=100.0, period_s=2.0)
+    estimate = DemandEstimate(context, demand_time_constant_s=100.0, period_s=2.0)
     observations = with_history(seen(context, (0, 3, 0.7)), (0, 3, 1.0), (3, 1, 0.5))
-    book.note(observations)
-    plain = {(low, high): rate_hz for low, high, _, rate_hz in book.rates(observations)}
+    estimate.update(observations)
+    plain = {(low, high): rate_hz for low, high, _, rate_hz in estimate.rates(observations)}
     assert plain == pytest.approx({(0, 3): 1.0 + 0.01, (1, 3): 0.5})
     observations.forecast[0, 0] = np.arange(8.0)
     # The mean of the next two seconds is 1/2 request for source 0; source 3 has no forecast.
-    assert {one[:2]: one[3] for one in book.rates(observations)} == pytest.approx({(0, 3): 0.5, (1, 3): 0.5})
+    assert {one[:2]: one[3] for one in estimate.rates(observations)} == pytest.approx(
+        {(0, 3): 0.5, (1, 3): 0.5}
+    )
 
 
 def test_counts_fade_and_the_mix_of_a_pair_is_shrunk_to_that_of_all(diamond: Build, seen: Build) -> None:
     context = diamond()
-    book = DemandEstimate(context, demand_time_constant_s=10.0, period_s=1.0)
-    book.note(seen(context, *[(0, 3, 0.7)] * 3, (0, 4, 0.8)))
-    rates = {one[:3]: one[3] for one in book.rates(seen(context))}
+    estimate = DemandEstimate(context, demand_time_constant_s=10.0, period_s=1.0)
+    estimate.update(seen(context, *[(0, 3, 0.7)] * 3, (0, 4, 0.8)))
+    rates = {one[:3]: one[3] for one in estimate.rates(seen(context))}
     of_pair = 0.3 * np.array([3.0 + 7.5, 2.5]) / 13.0
     assert rates[0, 3, RequestKind(0.7, 1)] == pytest.approx(of_pair[0])
     assert rates[0, 3, RequestKind(0.8, 1)] == pytest.approx(of_pair[1])
-    book.fade(20.0)
-    faded = {one[:3]: one[3] for one in book.rates(seen(context))}
+    estimate.decay(20.0)
+    faded = {one[:3]: one[3] for one in estimate.rates(seen(context))}
     assert sum(faded.values()) == pytest.approx(0.4 / np.e)
-    book.note(seen(context, (0, 3, 0.7), time_s=20.0))
-    assert sum(one[3] for one in book.rates(seen(context))) == pytest.approx(0.4 / np.e + 0.1)
+    estimate.update(seen(context, (0, 3, 0.7), time_s=20.0))
+    assert sum(one[3] for one in estimate.rates(seen(context))) == pytest.approx(0.4 / np.e + 0.1)
 
 
 def test_a_request_that_waits_counts_once(diamond: Build, seen: Build) -> None:
     context = diamond()
-    book = DemandEstimate(context, demand_time_constant_s=10.0, period_s=1.0)
+    estimate = DemandEstimate(context, demand_time_constant_s=10.0, period_s=1.0)
     for time_s in (10.0, 10.3, 10.6):
         observations = seen(context, (0, 3, 0.7), time_s=time_s)
         observations.request_deadline_s[0, 0] = 11.0
-        book.note(observations)
-    assert book.total[0, 3] == pytest.approx(np.exp(0.0))
+        estimate.update(observations)
+    assert estimate.total[0, 3] == pytest.approx(np.exp(0.0))
 
 
 def test_a_path_that_is_too_late_is_passed_over_and_left_where_all_are(diamond: Build, seen: Build) -> None:
@@ -357,8 +359,8 @@ def test_mixes_are_the_same_from_their_arrays() -> None:
     assert path_mixes_of_arrays(path_mixes_to_arrays({})) == {}
     found = path_mixes_of_arrays(path_mixes_to_arrays(path_mixes))
     assert list(found) == list(path_mixes)
-    for key, (ways, rounds, fractions) in path_mixes.items():
-        assert (found[key].ways, found[key].rounds) == (ways, rounds)
+    for key, (paths, rounds, fractions) in path_mixes.items():
+        assert (found[key].paths, found[key].rounds) == (paths, rounds)
         assert found[key].fractions.tolist() == fractions.tolist()
 
 
