@@ -7,6 +7,7 @@ of one node concern only the two qubits that lie there.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import qutip
@@ -22,9 +23,15 @@ def swap_tables(node: NodeHardware) -> NDArray[np.float64]:
     R_left A_m R_right is then the uncorrected table of the outer ends, times the outcome's probability. An
     outcome that the node's Bell measurement does not always herald has its share of it.
     """
+    return _swap_tables(node.gate_fidelity, node.readout_fidelity, node.bell_measurement)
+
+
+@lru_cache(maxsize=1024)
+def _swap_tables(gate_fidelity: float, readout_fidelity: float, bell_measurement: str) -> NDArray[np.float64]:
+    """Read-only, for they are shared: models of one process meet the same few nodes again and again."""
     gate = channels.controlled_not(control=0, target=1, count=2)
     hadamard = channels.embed(channels.HADAMARD, qubit=0, count=2)
-    noise = channels.gate_noise_kraus(node.gate_fidelity)
+    noise = channels.gate_noise_kraus(gate_fidelity)
     # Control reads the phase, target the parity: Bell state number = 2 x parity + phase.
     readings = [
         qutip.tensor(channels.PROJECTORS[phase], channels.PROJECTORS[parity])
@@ -36,8 +43,8 @@ def swap_tables(node: NodeHardware) -> NDArray[np.float64]:
             after = channels.apply(noise, gate * qutip.tensor(left, right) * gate.dag())
             turned = hadamard * after * hadamard.dag()
             true[:, k, l] = [0.25 * (reading * turned).tr().real for reading in readings]
-    one = channels.confusion(node.readout_fidelity)
-    shares = np.array(HERALDED_SHARES[node.bell_measurement])
+    one = channels.confusion(readout_fidelity)
+    shares = np.array(HERALDED_SHARES[bell_measurement])
     return _tidy(np.einsum("m,mt,tkl->mkl", shares, np.kron(one, one), true))
 
 
@@ -52,9 +59,16 @@ def distillation_tables(node: NodeHardware, protocol: str, *, sign: int) -> NDAr
     k, m number the Paulis of the kept and the spent qubit before, i the kept one's after; `sign` is +1
     at the first end of the pair and -1 at the second.
     """
+    return _distillation_tables(node.gate_fidelity, node.readout_fidelity, protocol, sign)
+
+
+@lru_cache(maxsize=1024)
+def _distillation_tables(
+    gate_fidelity: float, readout_fidelity: float, protocol: str, sign: int
+) -> NDArray[np.float64]:
     turn = channels.rotation_before(protocol, sign=sign)
     gate = channels.controlled_not(control=0, target=1, count=2) * qutip.tensor(turn, turn)
-    noise = channels.gate_noise_kraus(node.gate_fidelity)
+    noise = channels.gate_noise_kraus(gate_fidelity)
     effects = [
         [qutip.tensor(pauli, projector) for pauli in channels.PAULIS] for projector in channels.PROJECTORS
     ]
@@ -63,7 +77,7 @@ def distillation_tables(node: NodeHardware, protocol: str, *, sign: int) -> NDAr
         for m, spent in enumerate(channels.PAULIS):
             after = channels.apply(noise, gate * qutip.tensor(kept, spent) * gate.dag())
             true[:, :, k, m] = [[0.25 * (effect * after).tr().real for effect in row] for row in effects]
-    return _tidy(np.einsum("rt,tikm->rikm", channels.confusion(node.readout_fidelity), true))
+    return _tidy(np.einsum("rt,tikm->rikm", channels.confusion(readout_fidelity), true))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,4 +129,6 @@ def _both_ends(first: NodeHardware, second: NodeHardware, protocol: str) -> NDAr
 
 def _tidy(tables: NDArray[np.float64]) -> NDArray[np.float64]:
     """Round off what the square roots in Kraus operators leave in the sixteenth decimal; 1/4 is 1/4 again."""
-    return np.round(tables, 15) + 0.0
+    tidy: NDArray[np.float64] = np.round(tables, 15) + 0.0
+    tidy.setflags(write=False)
+    return tidy

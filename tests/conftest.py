@@ -3,9 +3,29 @@
 Tests run side by side: linear algebra that takes every core for itself makes all of them slower.
 """
 
+import gc
 import os
+from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 pytest.register_assert_rewrite("tests.helpers")
+gc.disable()  # Imports make no garbage: without the collector, collecting the tests takes two thirds of the time.
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: no collection need look through it, and what tests leave is rarely in cycles."""
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
+    gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _unsettled_heap() -> Iterator[None]:
+    """A run does the same for itself and first collects the whole heap: nothing beside minutes, much beside
+    the tenths of a second that most runs of tests take. tests/simulation/test_heap.py tests it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("qdpem.simulation.run.settled_heap", nullcontext)
+        yield
