@@ -5,6 +5,7 @@ Tests run side by side: linear algebra that takes every core for itself makes al
 
 import gc
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 
@@ -13,6 +14,19 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 pytest.register_assert_rewrite("tests.helpers")
 gc.disable()  # Imports make no garbage: without the collector, collecting the tests takes two thirds of the time.
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`mostly_slow(n)`: the quick gate takes the first n cases of a test with many, one where no n is given."""
+    taken: Counter[str] = Counter()
+    for item in items:
+        mark = item.get_closest_marker("mostly_slow")
+        if mark is not None:
+            test = item.nodeid.partition("[")[0]
+            taken[test] += 1
+            if taken[test] > (mark.args[0] if mark.args else 1):
+                item.add_marker(pytest.mark.slow)
 
 
 def pytest_collection_finish() -> None:

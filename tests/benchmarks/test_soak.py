@@ -56,6 +56,7 @@ def test_nothing_grows_in_twenty_minutes(soak, script, tmp_path, arm, overrides)
     assert min(one["Clock._queue"] for one in counts) > 0
 
 
+@pytest.mark.slow
 def test_a_book_that_forgets_nothing_is_found(soak, script, tmp_path, monkeypatch):
     end = ClaimBook.end
 

@@ -226,6 +226,7 @@ def test_more_is_kept_for_a_peer_while_more_is_expected() -> None:
     assert counts == [0, 1]
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("policy", [LocalLive, LocalStock, CentralLive])
 @pytest.mark.parametrize("rights", RIGHTS)
 def test_conformance_with_every_right_and_all_that_may_be_kept(policy: Any, rights: Rights) -> None:

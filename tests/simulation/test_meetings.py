@@ -89,6 +89,7 @@ def test_a_standing_request_over_sources_keeps_to_the_closed_form(standing, q):
     assert abs(found["pair_fidelity"] - (3 * weight * first + 1) / 4) < 4.5 * scatter / math.sqrt(count)
 
 
+@pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize("arm", ["local-minhop", "central-fcfs", "local-stock", "central-live"])
 @pytest.mark.parametrize("standing", ["pair", "link"])
 def test_a_standing_request_goes_on_after_every_outage(arm, standing):
@@ -262,6 +263,7 @@ def test_a_standing_request_without_end_begins_with_stock():
     assert pairs["end"][pairs["owner"] == 0].tolist() == [PAIR_ENDS.index("swapped")]
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("rounds", [0, 1])
 def test_an_audit_follows_pairs_of_one_link_that_are_distilled_end_to_end(tmp_path, rounds):
     """On a link and end to end is then the same place, and the same coins decide both."""

@@ -26,6 +26,7 @@ ARMS = (
 REFUSED, OUTAGE = ALLOCATION_ENDS.index("refused"), CAUSES.index("outage")
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
 def test_a_node_that_joins_serves_from_then_on(line, arm):
     """Growth: no pair ends at node 2 before it joins, and all is known and used soon after."""
@@ -51,6 +52,7 @@ def test_a_node_that_joins_serves_from_then_on(line, arm):
     assert tables["outages"]["until_s"].tolist() == [15.0]
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
 def test_built_in_arms_route_around_what_they_have_heard_of(arm):
     """On a grid: of allocations made once the news is everywhere, none goes over what is away."""
@@ -110,6 +112,7 @@ RANDOM = Outages(
 )
 
 
+@pytest.mark.slow
 def test_outages_and_requests_are_the_same_in_every_arm(line):
     scenario = replace(line(nodes=5, measured_s=14.0), outages=RANDOM)
     tables = [simulate(scenario, arm, seed=6).tables for arm in ARMS]
@@ -124,6 +127,7 @@ def test_outages_and_requests_are_the_same_in_every_arm(line):
     assert len(tables[0]["outages"]["kind"]) > 10
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
 def test_outages_that_never_come_change_no_byte(line, arm):
     scenario = line(nodes=5, measured_s=6.0)
@@ -136,6 +140,7 @@ def test_outages_that_never_come_change_no_byte(line, arm):
             assert first[table.name][column].tobytes() == second[table.name][column].tobytes()
 
 
+@pytest.mark.mostly_slow(3)
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
 @pytest.mark.parametrize(
     "changes",
@@ -168,6 +173,7 @@ def test_nothing_leaks_at_any_decision_or_change(line, arm, changes):
     assert (tables["allocations"]["cause"] == OUTAGE).sum() > 0
 
 
+@pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize("standing", ["pair", "link"])
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
 def test_a_standing_request_outlives_many_outages_of_its_only_way(arm, standing):

@@ -151,6 +151,7 @@ def test_a_more_urgent_claim_preempts_and_the_other_loses_from_the_next_emission
     assert row[8] - row[11] == pytest.approx(times[0], abs=1e-12)
 
 
+@pytest.mark.slow
 def test_contention_begins_at_the_earliest_loss_of_either_source():
     """Losses at two sources are noted late and in any order; the seconds count from the earliest."""
     bench = Bench()

@@ -30,6 +30,7 @@ def printed(result) -> str:
     return shown.getvalue()
 
 
+@pytest.mark.slow
 def test_deliveries_are_told_as_shares_of_the_flow_bound(finished_study) -> None:
     for outcome in finished_study.outcomes:
         kept = json.loads((finished_study.directory / f"bounds/{outcome.seed}.json").read_text())
@@ -72,6 +73,7 @@ def test_bounds_are_the_last_rows_of_tables(small_scenario: Scenario, tmp_path: 
         assert f"{share:.3f}" in text
 
 
+@pytest.mark.slow
 def test_progress_is_told_while_bounds_are_worked_out(small_scenario: Scenario, tmp_path: Path) -> None:
     told: list[Moment] = []
     study(small_scenario, directory=tmp_path, progress=told.append)

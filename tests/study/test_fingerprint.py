@@ -104,6 +104,7 @@ def test_what_comes_after_a_run_is_no_part_of_its_code(small_scenario, monkeypat
     assert not {path.parent.name for path in digested} & {"study", "cli"}
 
 
+@pytest.mark.slow
 def test_a_record_says_which_code_made_it(finished_study) -> None:
     for outcome in finished_study.outcomes:
         record = open_record(outcome.path)

@@ -190,6 +190,7 @@ def test_headline_arms_are_the_reference_the_claimant_and_the_best_of_each_kind(
     )
 
 
+@pytest.mark.slow
 def test_all_arms_of_a_small_study_are_headline_arms(finished_study) -> None:
     assert headline_arms(finished_study) == finished_study.arms
     assert chosen_text(finished_study.arms, finished_study) == ""

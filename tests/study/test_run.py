@@ -115,6 +115,7 @@ def test_learned_files_are_embedded_and_a_new_one_makes_the_record_again(
     assert planned[1].note.endswith("its policy or forecaster has learned files that are others now")
 
 
+@pytest.mark.slow
 def test_a_task_that_fails_is_a_sentence_and_the_others_go_on(small_scenario, tmp_path, monkeypatch) -> None:
     from qdpem.simulation import run as simulation
 
@@ -161,6 +162,7 @@ def test_a_reference_that_is_no_arm_is_answered_with_the_nearest(small_scenario,
         plan_study(replace(small_scenario, study=table), directory=tmp_path)
 
 
+@pytest.mark.slow
 def test_the_report_holds_everything_and_fetches_nothing(finished_study) -> None:
     result = finished_study
     page = result.report.read_text(encoding="utf-8")

@@ -86,6 +86,7 @@ def test_ways_are_drawn_by_their_shares_and_none_with_the_rest() -> None:
     assert within(counts, counts.sum() * np.array([0.75, 0.25]))
 
 
+@pytest.mark.slow
 def test_requests_go_by_the_flow_that_the_solver_found(diamond: Build, seen: Build) -> None:
     """Repeaters of 3/s and 2/s, 10/s asked: the flow serves a half, three fifths of that over the first."""
     context = diamond()
@@ -310,6 +311,7 @@ def test_it_comes_within_three_per_cent_of_the_flow_bound(
     assert 1.0 - share(Arm(name="local-minhop")) >= 1.7 * (1.0 - reached)
 
 
+@pytest.mark.slow
 def test_a_copy_goes_on_to_the_bit_as_the_original_would() -> None:
     """Between two solutions of the flow as well: what it was solved to and begins with is saved."""
     scenario = parse_scenario(FIELD)
@@ -349,6 +351,7 @@ def test_mixes_are_the_same_from_their_arrays() -> None:
         assert found[key].shares.tolist() == shares.tolist()
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("rights", ["serve", "elementary", "remote", "virtual"])
 def test_conformance_with_every_right(rights) -> None:
     context = small_context(control="central", rights=rights)

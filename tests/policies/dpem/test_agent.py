@@ -41,6 +41,7 @@ def views_of(context: Context, key: str, **choices: int) -> Views:
     return synthetic_views(context, stream(3, f"test/{key}"), **choices)
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("rights", RIGHTS)
 def test_dpem_keeps_the_laws_of_every_policy(rights: str) -> None:
     checks = check_policy(opinionated, small_context(rights=rights), calls=12)
