@@ -13,12 +13,13 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 pytest.register_assert_rewrite("tests.helpers")
-gc.disable()  # Imports make no garbage: without the collector, collecting the tests takes two thirds of the time.
+# Imports make no garbage: without the collector, collecting the tests takes two thirds of the time.
+gc.disable()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`mostly_slow(n)`: the quick gate takes the first n cases of a test with many, one where no n is given."""
+    """`mostly_slow(n)`: the quick gate takes the first n cases of a test, one where no n is given."""
     taken: Counter[str] = Counter()
     for item in items:
         mark = item.get_closest_marker("mostly_slow")
@@ -30,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays: no collection need look through it, and what tests leave is rarely in cycles."""
+    """What was imported stays: no collection need look through it. What tests leave is rarely in cycles."""
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)
     gc.enable()
