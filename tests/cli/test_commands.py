@@ -87,6 +87,7 @@ def test_run_warns_of_demand_nothing_can_serve(ask, row_file) -> None:
 ONCE = ("demand.rate_hz=", "demand.arrivals=once", "demand.weights=ends", "demand.classes.0.standing=pair")
 
 
+@pytest.mark.slow
 def test_requests_that_come_once_are_told_by_their_pairs(ask, row_file) -> None:
     """`run`, `study` and the report say what pairs were made, and no row that nothing was measured for."""
     sets = [word for override in (*ONCE, "demand.classes.0.patience_s=1e3") for word in ("--set", override)]

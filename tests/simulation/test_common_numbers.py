@@ -213,6 +213,7 @@ def test_requests_are_the_same_in_all_arms(line):
     assert len(found) == 1
 
 
+@pytest.mark.slow
 def test_all_pairs_of_all_arms_come_from_the_drawn_emissions_each_used_once(line):
     """Births less the light's way are emissions of the sender's own stream; no two pairs share one."""
     scenario = line(**BUSY)

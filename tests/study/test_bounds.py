@@ -30,7 +30,6 @@ def printed(result) -> str:
     return shown.getvalue()
 
 
-@pytest.mark.slow
 def test_deliveries_are_told_as_shares_of_the_flow_bound(finished_study) -> None:
     for outcome in finished_study.outcomes:
         kept = json.loads((finished_study.directory / f"bounds/{outcome.seed}.json").read_text())
@@ -42,6 +41,7 @@ def test_deliveries_are_told_as_shares_of_the_flow_bound(finished_study) -> None
     assert "of flow bound" in finished_study.report.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_time_bounds_are_told_too_and_found_once(small_scenario: Scenario, tmp_path: Path) -> None:
     timed = replace(small_scenario, study=replace(small_scenario.study, bounds="time", seeds=(1000,)))

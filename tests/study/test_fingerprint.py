@@ -68,6 +68,7 @@ def test_a_record_is_made_again_when_the_policy_that_made_it_was_edited(
     assert [one.keep for one in planned()] == [True, True]
 
 
+@pytest.mark.slow
 def test_trials_are_made_again_when_the_policy_was_edited(small_scenario, own_rule, tmp_path) -> None:
     arm, path = resolve_arm(Arm(name="own-rule")), tmp_path / "own.jsonl"
 
@@ -104,7 +105,6 @@ def test_what_comes_after_a_run_is_no_part_of_its_code(small_scenario, monkeypat
     assert not {path.parent.name for path in digested} & {"study", "cli"}
 
 
-@pytest.mark.slow
 def test_a_record_says_which_code_made_it(finished_study) -> None:
     for outcome in finished_study.outcomes:
         record = open_record(outcome.path)

@@ -51,6 +51,7 @@ def test_a_study_writes_one_record_per_task_and_a_report(small_scenario, tmp_pat
     assert all(np.isfinite(values).all() for values in scores.values())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_resuming_keeps_what_is_done_and_makes_the_rest_again(small_scenario, tmp_path) -> None:
     first = study(small_scenario, directory=tmp_path)
@@ -162,7 +163,6 @@ def test_a_reference_that_is_no_arm_is_answered_with_the_nearest(small_scenario,
         plan_study(replace(small_scenario, study=table), directory=tmp_path)
 
 
-@pytest.mark.slow
 def test_the_report_holds_everything_and_fetches_nothing(finished_study) -> None:
     result = finished_study
     page = result.report.read_text(encoding="utf-8")

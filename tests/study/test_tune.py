@@ -78,6 +78,7 @@ def test_what_other_arms_of_the_rule_have_is_tried(small_scenario, picky, tmp_pa
     assert found.winner.values == {"share": 0.987}
 
 
+@pytest.mark.slow
 def test_the_winner_is_the_best_of_the_last_rung_by_its_own_trials(small_scenario, picky, tmp_path) -> None:
     found = run(small_scenario, picky, tmp_path)
     means = [one.scores(found.seeds).mean() for one in found.finalists]
