@@ -106,7 +106,7 @@ def _attempting(scenario):
     return replace(scenario, links=replace(scenario.links, hardware=hardware))
 
 
-@pytest.mark.mostly_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("attempts", [False, True], ids=["sources", "attempts"])
 def test_every_stream_is_the_same_in_all_arms(attempts, line, listener):
     """Of each entity the k-th draw is one number, in every arm that comes to draw it."""

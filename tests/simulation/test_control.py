@@ -30,7 +30,7 @@ def _short(scenario):
     return replace(scenario, window=Window(warm_up_s=0.01, measured_s=0.49))
 
 
-@pytest.mark.mostly_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("load", [0.3, 0.7])
 def test_the_controllers_queue_waits_as_md1(line, script, load):
     """Poisson arrivals, one server, service s: mean wait rho s / (2 (1 - rho)), Pollaczek-Khinchine.

@@ -117,7 +117,7 @@ def _check_outages(tables):
             assert not ((begin_s < until_s) & (end_s > from_s)).any()
 
 
-@pytest.mark.mostly_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", ["local-minhop", "central-fcfs"])
 @settings(
     max_examples=30,
