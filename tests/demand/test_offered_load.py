@@ -99,6 +99,7 @@ def carried(tables: Tables, *, served_share: float) -> float:
     return -float(linprog(aim, A_ub=np.array(columns).T, b_ub=limits, method="highs").fun)
 
 
+@pytest.mark.mostly_slow(3)
 @pytest.mark.parametrize("served_share", [0.9, 1.0])
 @pytest.mark.parametrize("seed", [0, 1, 2, 3])
 def test_the_recorded_rate_is_the_share_of_a_programme_with_every_path(seed, served_share) -> None:

@@ -145,6 +145,7 @@ def test_it_learns_the_bursts_on_its_own_without_its_calendar(make_arrivals):
     assert made < 0.65 * constant
 
 
+@pytest.mark.slow
 def test_steady_demand_teaches_it_nothing(make_arrivals):
     """Under stationary Poisson demand nothing beats the mean; the GRU is within 2 % of it."""
     arrivals = make_arrivals(seed=23, rates_hz=np.geomspace(0.05, 4.0, 20), peak=1.0)

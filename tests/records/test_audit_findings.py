@@ -99,6 +99,7 @@ def test_another_seed_is_found_by_its_draws(tmp_path: Path) -> None:
     assert (unsure.drawn, unsure.passed) == (False, True)
 
 
+@pytest.mark.mostly_slow(3)
 @pytest.mark.parametrize(
     ("column", "value", "sentence"),
     [

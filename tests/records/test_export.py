@@ -100,6 +100,7 @@ def test_export_answers_wrong_names_and_a_missing_package(
         exporting.export(record, tmp_path, format="parquet")
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_page_on_records_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("pandas", "xarray", "h5netcdf", "matplotlib"):
         pytest.importorskip(package)

@@ -142,7 +142,7 @@ def test_all_links_of_a_path_wait_for_the_slowest(links, mean):
     assert not tables["claims"]["contended"].any()
 
 
-@pytest.mark.mostly_slow
+@pytest.mark.slow
 @pytest.mark.parametrize(("probability", "periods", "mean"), [(0.1, 10.0, 0.514378), (0.1, 100.0, 0.913483)])
 def test_the_first_link_decays_while_it_waits_for_the_second(probability, periods, mean, script):
     """E[q^|n1-n2|] = p/(2-p) (1+x)/(1-x), x = (1-p) q, q = e^(-period/T), T the pair's time, from fidelities.
@@ -219,7 +219,7 @@ def chain_by_hand(hops, *, count, probability, period_s, delay_s, time_s, rng):
     return np.maximum(source_s, destination_s), np.exp(-stored_s / time_s)
 
 
-@pytest.mark.mostly_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("hops", [2, 4, 8])
 def test_a_chain_has_the_latency_and_fidelity_of_one_drawn_by_hand(hops, script):
     """20 km hops, p = 0.131 in 201 us, T = 1 s, Werner 0.98, requests that do not meet.
@@ -271,7 +271,7 @@ def test_the_first_success_of_every_link_is_the_one_drawn_in_every_arm():
             assert waited_s == pytest.approx((drawn[link] - 1) * 1e-3, abs=1e-9), arm.name
 
 
-@pytest.mark.mostly_slow(4)
+@pytest.mark.mostly_slow(2)
 @in_every_arm
 @pytest.mark.parametrize(
     "changes",

@@ -189,6 +189,7 @@ def play(scenario, *, arm: str, rounds: int, seed: int):
     return tables
 
 
+@pytest.mark.slow
 @settings(
     max_examples=25,
     deadline=None,

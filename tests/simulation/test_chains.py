@@ -258,7 +258,7 @@ def test_the_controller_changes_nothing_where_no_message_takes_time(chain):
     assert abs(waiting[0] - reference.waiting_slots()) <= BOUND * waiting[1]
 
 
-@pytest.mark.mostly_slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("swap", "published", "slots"), [(1.0, 1.3887703070084898, 12000), (0.5, 9.346904215852948, 12000)]
 )

@@ -166,6 +166,7 @@ def test_a_node_more_changes_nobodys_rates_and_arrival_times(line):
         assert np.allclose(small_s, large_s, rtol=0.0, atol=1e-9)
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize(
     "names",
     [

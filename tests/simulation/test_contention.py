@@ -262,7 +262,7 @@ def test_padding_idle_links_changes_no_contention_at_all(arm, line, arrive):
             assert padded[name] == plain[name], name
 
 
-@pytest.mark.mostly_slow
+@pytest.mark.slow
 @both_controls
 @pytest.mark.parametrize("keep_s", [0.02, 0.2])
 @pytest.mark.parametrize("changes", [{}, {"pairs": 3, "memories": 8}], ids=["light", "memory short"])

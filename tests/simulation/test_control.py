@@ -67,6 +67,7 @@ def test_the_controller_has_heard_of_requests_that_die_in_its_queue(line, script
     assert known == pytest.approx(asked, abs=2)
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("zero_delay", [False, True])
 def test_the_controller_sees_stock_as_late_as_word_of_it(line, script, arrive, zero_delay):
     """A pair between 0 and 1 appears to the controller at node 2 two delays after both its ends know."""

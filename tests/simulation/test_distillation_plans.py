@@ -60,6 +60,7 @@ def run(scenario, arm, policy, *, recorder):
         simulation.check()
 
 
+@pytest.mark.mostly_slow(6)
 @pytest.mark.parametrize("plan", PLANS)
 @pytest.mark.parametrize("arm", [LOCAL, CENTRAL])
 def test_what_is_delivered_is_what_the_plan_gives(line, script, arrive, plan, arm):

@@ -58,7 +58,7 @@ def test_a_saturated_chain_of_seventeen_nodes_never_locks(memory, weights, rate_
     assert abs(first - last) <= 4.9 * math.sqrt(first + last)
 
 
-@pytest.mark.mostly_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("standing", ["link", "pair"])
 @pytest.mark.parametrize("swap_success", [1.0, 0.5])
 def test_a_standing_request_over_seventeen_nodes_never_locks(standing, swap_success):

@@ -46,7 +46,7 @@ def network_of(scenario: Scenario, **changes: Any) -> Network:
     return replace(build_network(scenario, build_physics(scenario), seed=1), **changes)
 
 
-@pytest.mark.mostly_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", LIVE)
 def test_two_links_with_a_weak_repeater_give_a_pair_for_each_token(
     line: Callable[..., Scenario], arm: str
@@ -308,7 +308,7 @@ def test_with_the_right_to_serve_alone_every_forecast_arm_is_its_twin_without_to
     assert not same(record(arm, "remote", "none"), record(arm, "remote", "clairvoyant"))
 
 
-@pytest.mark.mostly_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", LIVE)
 def test_each_right_is_used_and_stock_is_worth_having_here(record: Callable[..., Tables], arm: str) -> None:
     """Over a mesh of weak sources requests wait for links, and link stock ends that wait."""

@@ -78,6 +78,7 @@ def _emissions(name: str, *, rate_hz: float, best: float, until_s: float, seed: 
     return np.array(times), np.array(marks)
 
 
+@pytest.mark.slow
 def test_claims_on_links_of_different_transmissivity_share_a_source_without_bias():
     """Claims of random links and urgencies, one always waiting on each link: those at work succeed as a
     thinned Poisson stream. The wait of a claim AT WORK is exponential of rate g eta, whatever was before.

@@ -55,6 +55,7 @@ def test_time_bounds_are_told_too_and_found_once(small_scenario: Scenario, tmp_p
     assert all(measure.heading in report for measure in BOUND_SHARES)
 
 
+@pytest.mark.slow
 def test_bounds_are_the_last_rows_of_tables(small_scenario: Scenario, tmp_path: Path) -> None:
     timed = replace(small_scenario, study=replace(small_scenario.study, bounds="time"))
     result = study(timed, directory=tmp_path)

@@ -80,6 +80,7 @@ def printed(result, width: int) -> str:
     return shown.getvalue()
 
 
+@pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize("width", [80, 110, 120, 170, 220])
 def test_the_terminal_cuts_nothing_at_any_width(crowd, width: int) -> None:
     text = printed(crowd, width)
