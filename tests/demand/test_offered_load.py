@@ -176,6 +176,7 @@ def test_what_cannot_be_served_at_any_rate_is_a_fault() -> None:
         load_of(scenario, seed=0)
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("name", ["paper", "paper-uniform"])
 def test_the_papers_scenarios_run(name: str) -> None:
     path = Path(__file__).parents[2] / "scenarios" / f"{name}.toml"

@@ -18,7 +18,7 @@ from qdpem.records.reader import open_record
 from tests.helpers.made_runs import write_record
 
 
-@pytest.mark.mostly_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["events", "full"])
 def test_xarray_shows_names_units_and_no_nameless_dimension(tmp_path: Path, level: str) -> None:
     xarray = pytest.importorskip("xarray")

@@ -242,7 +242,7 @@ def measured(chain, reference: Reference, *, arm: str = "local-minhop", slots: i
     return waiting, (values["pair_fidelity"], values["pair_fidelity_error"])
 
 
-@pytest.mark.mostly_slow(4)
+@pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize("case", CASES)
 def test_waiting_time_and_fidelity(chain, case):
     reference = CASES[case]

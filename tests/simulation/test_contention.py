@@ -274,6 +274,7 @@ def test_padding_links_in_use_raises_contention(arm, keep_s, changes, line, pair
     assert (padded[CLAIMS] > 1.5 * plain[CLAIMS]).all()
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("seed", range(3))
 def test_splitting_a_plan_with_qubits_to_spare_is_the_same_plan(seed, line):
     """Three allocations of one pair make the claims that one of three makes, at the same times."""

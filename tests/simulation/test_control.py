@@ -113,6 +113,7 @@ def test_a_drop_by_the_controller_is_carried_out_when_the_command_arrives(line, 
     ]
 
 
+@pytest.mark.slow
 def test_a_local_site_counts_stock_on_order_until_it_hears_of_the_failure(line, script, arrive):
     """The order fails four hops away: until word is back the site still believes it is being made."""
     arrive([(0.02, 0, 4)])

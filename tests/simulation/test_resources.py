@@ -134,6 +134,7 @@ def test_the_order_in_which_claims_join_changes_nothing():
     assert len(outcomes) == 1
 
 
+@pytest.mark.slow
 def test_a_more_urgent_claim_preempts_and_the_other_loses_from_the_next_emission_on():
     """The claim put aside contends from the first drawn emission after it lost its place."""
     bench = Bench()

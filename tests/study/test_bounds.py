@@ -91,6 +91,7 @@ def test_progress_is_told_while_bounds_are_worked_out(small_scenario: Scenario, 
     assert told == []
 
 
+@pytest.mark.slow
 def test_a_bound_on_its_way_is_named_with_its_seconds(
     small_scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,6 +103,7 @@ def test_wide_terminals_have_one_line_for_an_arm(crowd) -> None:
     assert f"{mean.estimate:.3f} [{mean.low:.3f}, {mean.high:.3f}]" in line
 
 
+@pytest.mark.slow
 def test_arms_stand_best_first_everywhere(crowd) -> None:
     best_first = [arm.name for arm in reversed(ARMS)]
     assert [arm.name for arm in crowd.ranked] == best_first

@@ -78,6 +78,7 @@ def test_resuming_keeps_what_is_done_and_makes_the_rest_again(small_scenario, tm
     assert all(open_record(path).complete for path in after)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_another_scenario_arm_or_fresh_makes_records_again(small_scenario, tmp_path) -> None:
     def kept(scenario, *, fresh: bool = False) -> list[bool]:

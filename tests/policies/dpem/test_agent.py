@@ -49,6 +49,7 @@ def test_dpem_keeps_the_laws_of_every_policy(rights: str) -> None:
     assert [check.detail for check in checks if not check.passed] == []
 
 
+@pytest.mark.slow
 def test_greedy_dpem_keeps_the_laws_too() -> None:
     checks = check_policy(lambda: opinionated(greedy=True), small_context(rights="remote"), calls=6)
     assert all(check.passed for check in checks)
