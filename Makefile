@@ -13,6 +13,9 @@ INPUTS = pyproject.toml constraints.txt
 PLUGIN = output/physics-plugin
 PLUGIN_LINE = physics = { model = \"biased\", parameters = { bias = 10.0 } }
 
+# Bytecode is kept even where the environment forbids it: tests import hundreds of modules in every process.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test lint check plugin bench-peers format clean
 
 $(BIN)/python:

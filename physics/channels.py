@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -97,6 +98,7 @@ def embed(operator: Operator, *, qubit: int, count: int) -> Operator:
     return qutip.tensor([operator if position == qubit else PAULIS[0] for position in range(count)])
 
 
+@lru_cache(maxsize=64)
 def controlled_not(*, control: int, target: int, count: int) -> Operator:
     """CNOT between two of `count` qubits."""
     idle = embed(PROJECTORS[0], qubit=control, count=count)

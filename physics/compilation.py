@@ -7,6 +7,7 @@ constants of one node concern only the two qubits at that node.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import qutip
@@ -22,9 +23,15 @@ def swap_tables(node: NodeHardware) -> NDArray[np.float64]:
     R_left A_m R_right is then the uncorrected table of the outer ends, times the outcome's probability. The
     table of an outcome includes the fraction that the node's Bell measurement heralds.
     """
+    return _swap_tables(node.gate_fidelity, node.readout_fidelity, node.bell_measurement)
+
+
+@lru_cache(maxsize=1024)
+def _swap_tables(gate_fidelity: float, readout_fidelity: float, bell_measurement: str) -> NDArray[np.float64]:
+    """The tables, read-only because models share them: they meet the same few nodes again and again."""
     gate = channels.controlled_not(control=0, target=1, count=2)
     hadamard = channels.embed(channels.HADAMARD, qubit=0, count=2)
-    noise = channels.gate_noise_kraus(node.gate_fidelity)
+    noise = channels.gate_noise_kraus(gate_fidelity)
     # Control reads the phase, target the parity: Bell state number = 2 x parity + phase.
     readings = [
         qutip.tensor(channels.PROJECTORS[phase], channels.PROJECTORS[parity])
@@ -36,8 +43,8 @@ def swap_tables(node: NodeHardware) -> NDArray[np.float64]:
             after = channels.apply(noise, gate * qutip.tensor(left, right) * gate.dag())
             turned = hadamard * after * hadamard.dag()
             by_true_reading[:, k, l] = [0.25 * (reading * turned).tr().real for reading in readings]
-    confusion = channels.confusion(node.readout_fidelity)
-    fractions = np.array(HERALDED_FRACTIONS[node.bell_measurement])
+    confusion = channels.confusion(readout_fidelity)
+    fractions = np.array(HERALDED_FRACTIONS[bell_measurement])
     return _rounded(np.einsum("m,mt,tkl->mkl", fractions, np.kron(confusion, confusion), by_true_reading))
 
 
@@ -52,9 +59,16 @@ def distillation_tables(node: NodeHardware, protocol: str, *, sign: int) -> NDAr
     k and m number the Paulis of the kept and the spent qubit before the round, i those of the kept qubit
     after it. `sign` is +1 at the first end of the pair and -1 at the second.
     """
+    return _distillation_tables(node.gate_fidelity, node.readout_fidelity, protocol, sign)
+
+
+@lru_cache(maxsize=1024)
+def _distillation_tables(
+    gate_fidelity: float, readout_fidelity: float, protocol: str, sign: int
+) -> NDArray[np.float64]:
     turn = channels.rotation_before(protocol, sign=sign)
     gate = channels.controlled_not(control=0, target=1, count=2) * qutip.tensor(turn, turn)
-    noise = channels.gate_noise_kraus(node.gate_fidelity)
+    noise = channels.gate_noise_kraus(gate_fidelity)
     effects = [
         [qutip.tensor(pauli, projector) for pauli in channels.PAULIS] for projector in channels.PROJECTORS
     ]
@@ -65,7 +79,7 @@ def distillation_tables(node: NodeHardware, protocol: str, *, sign: int) -> NDAr
             by_true_reading[:, :, k, m] = [
                 [0.25 * (effect * after).tr().real for effect in row] for row in effects
             ]
-    return _rounded(np.einsum("rt,tikm->rikm", channels.confusion(node.readout_fidelity), by_true_reading))
+    return _rounded(np.einsum("rt,tikm->rikm", channels.confusion(readout_fidelity), by_true_reading))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,4 +131,6 @@ def _both_ends(first: NodeHardware, second: NodeHardware, protocol: str) -> NDAr
 
 def _rounded(tables: NDArray[np.float64]) -> NDArray[np.float64]:
     """Round off errors of the square roots in Kraus operators in the sixteenth decimal: 1/4 is 1/4 again."""
-    return np.round(tables, 15) + 0.0
+    rounded: NDArray[np.float64] = np.round(tables, 15) + 0.0
+    rounded.setflags(write=False)
+    return rounded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -160,12 +161,17 @@ def _read(state: Operator, qubits: tuple[int, int]) -> list[tuple[tuple[int, ...
     others = [qubit for qubit in range(4) if qubit not in qubits]
     branches = []
     for bits in channels.readings_of(2):
-        projector = math.prod(
-            channels.embed(channels.PROJECTORS[bit], qubit=qubit, count=4)
-            for qubit, bit in zip(qubits, bits, strict=True)
-        )
+        projector = _projector(qubits, bits)
         branches.append((bits, (projector * state * projector).ptrace(others)))
     return branches
+
+
+@lru_cache(maxsize=64)
+def _projector(qubits: tuple[int, int], bits: tuple[int, ...]) -> Operator:
+    return math.prod(
+        channels.embed(channels.PROJECTORS[bit], qubit=qubit, count=4)
+        for qubit, bit in zip(qubits, bits, strict=True)
+    )
 
 
 def _bell_measurement(state: Operator, node: NodeHardware) -> list[Operator]:

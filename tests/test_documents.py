@@ -74,8 +74,10 @@ def test_controls_and_sweeps_run_when_shrunk(name):
 
     scenario = load_scenario(ROOT / name, SHRUNKEN)
     scenario = next((cell.scenario for cell in sweep_cells(scenario)), scenario)
+    network = load = None
     for arm in scenario.study.arms:
-        run = simulate(scenario, arm, seed=0)
+        run = simulate(scenario, arm, seed=0, network=network, load=load)
+        network, load = run.network, run.load  # One network and one load for all, as in a study.
         metrics = measure(run.tables, start_s=1.0, end_s=4.0)
         assert metrics["requests_measured"] > 0.0, arm.name
         assert 0.0 <= metrics["delivery_ratio"] <= 1.0

@@ -55,7 +55,7 @@ def counts_by_minute(soak, arm, path, *, overrides):
     [
         pytest.param(LOCAL, LIGHTER, id="fifty nodes, local", marks=pytest.mark.slow),
         pytest.param(LOCAL, LINE, id="six nodes, local"),
-        pytest.param(CENTRAL, LINE, id="six nodes, central"),
+        pytest.param(CENTRAL, LINE, id="six nodes, central", marks=pytest.mark.slow),
     ],
 )
 def test_nothing_grows_in_twenty_minutes(soak, script, tmp_path, arm, overrides):
@@ -67,6 +67,7 @@ def test_nothing_grows_in_twenty_minutes(soak, script, tmp_path, arm, overrides)
     assert min(one["Clock._queue"] for one in counts) > 0
 
 
+@pytest.mark.slow
 def test_a_book_that_forgets_nothing_is_found(soak, script, tmp_path, monkeypatch):
     end = ClaimBook.end
 

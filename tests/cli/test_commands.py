@@ -87,6 +87,7 @@ def test_run_warns_of_demand_nothing_can_serve(ask, row_file) -> None:
 ONCE = ("demand.rate_hz=", "demand.arrivals=once", "demand.weights=ends", "demand.classes.0.persistence=pair")
 
 
+@pytest.mark.slow
 def test_requests_that_come_once_are_told_by_their_pairs(ask, row_file) -> None:
     """`run`, `study` and the report say what pairs were made, and no row that nothing was measured for."""
     sets = [word for override in (*ONCE, "demand.classes.0.patience_s=1e3") for word in ("--set", override)]
@@ -132,6 +133,7 @@ def test_study_prints_both_tables_and_the_report(ask, row_file) -> None:
     assert "4 of them kept from before" in again.stdout
 
 
+@pytest.mark.slow
 def test_output_to_a_file_is_as_wide_as_columns_says(ask, row_file, monkeypatch) -> None:
     def heading() -> str:
         lines = ask("study", row_file, "--workers", 1).stdout.splitlines()
@@ -192,6 +194,7 @@ def test_list_names_what_is_registered_and_the_scenarios_here(ask, row_file) -> 
     assert (wrong.exit_code, "did you mean 'policies'" in wrong.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_check_judges_physics_policies_and_scenarios(ask, row_file) -> None:
     physics = ask("check", "physics", "pauli")
     assert physics.exit_code == 0
@@ -252,6 +255,7 @@ def test_version(ask) -> None:
     assert ask("--version").stdout.strip() == qdpem.__version__
 
 
+@pytest.mark.slow
 def test_a_load_share_is_told_by_run_json_study_and_report(ask, row_file) -> None:
     row_file.write_text(
         row_file.read_text(encoding="utf-8").replace("rate_hz = 6.0\n\n[[d", "load_factor = 0.5\n\n[[d")

@@ -22,6 +22,7 @@ def tunable_minimum_hop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LocalMinimumHop, "Parameters", Waiting)
 
 
+@pytest.mark.slow
 def test_tune_prints_the_plan_the_finalists_and_writes_an_arm(ask, row_file) -> None:
     words = ("tune", row_file, "--arm", "near", "--budget", 16, "--seeds", "0-9", "--workers", 1)
     answer = ask(*words)

@@ -99,6 +99,7 @@ def carried(tables: Tables, *, served_fraction: float) -> float:
     return -float(linprog(aim, A_ub=np.array(columns).T, b_ub=limits, method="highs").fun)
 
 
+@pytest.mark.mostly_slow(3)
 @pytest.mark.parametrize("served_fraction", [0.9, 1.0])
 @pytest.mark.parametrize("seed", [0, 1, 2, 3])
 def test_the_recorded_rate_is_the_share_of_a_programme_with_every_path(seed, served_fraction) -> None:
@@ -175,6 +176,7 @@ def test_what_cannot_be_served_at_any_rate_is_a_fault() -> None:
         load_of(scenario, seed=0)
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("name", ["paper", "paper-uniform"])
 def test_the_papers_scenarios_run(name: str) -> None:
     path = Path(__file__).parents[2] / "scenarios" / f"{name}.toml"

@@ -221,6 +221,7 @@ def test_it_does_not_matter_in_which_unit_rates_are_given():
     )
 
 
+@pytest.mark.slow
 def test_a_network_of_the_size_of_germany50(capsys):
     draw = np.random.default_rng(1)
     graph = networkx.connected_watts_strogatz_graph(50, 4, 0.2, seed=1)

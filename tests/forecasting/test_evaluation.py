@@ -109,6 +109,7 @@ def test_a_forecaster_without_forecast_stands_in_the_table():
     assert scores.floor == pytest.approx(2.0 * stats.poisson.pmf(0, 1.0))
 
 
+@pytest.mark.slow
 def test_compare_leaves_none_out_and_ranks_the_oracles_first(make_arrivals):
     arrivals = make_arrivals(
         seed=12, rates_hz=np.array([0.5, 2.0, 1.0]), history_s=200.0, end_s=100.0, regions=3

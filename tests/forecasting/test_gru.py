@@ -120,6 +120,7 @@ def test_fitting_moves_the_weights_and_leaves_the_threads_alone():
     assert any(not np.array_equal(plain["recurrent"][node], moved["recurrent"][node]) for node in range(5))
 
 
+@pytest.mark.slow
 def test_it_leads_the_bursts_where_others_follow(make_arrivals):
     """Quasi-periodic regional bursts, 12 nodes of 0.5 to 4 requests per step, 300 steps after the fit."""
     arrivals = make_arrivals(seed=21, rates_hz=np.linspace(0.5, 4.0, 12))
@@ -133,6 +134,7 @@ def test_it_leads_the_bursts_where_others_follow(make_arrivals):
     assert scores["gru"].wape < min(scores["constant"].wape, scores["ewma"].wape)
 
 
+@pytest.mark.slow
 def test_it_learns_the_bursts_on_its_own_without_its_calendar(make_arrivals):
     """The start knows no clock but the calendar; the fit finds the return of bursts in the counts."""
     arrivals = make_arrivals(seed=22, rates_hz=np.linspace(1.0, 4.0, 8))
@@ -143,6 +145,7 @@ def test_it_learns_the_bursts_on_its_own_without_its_calendar(make_arrivals):
     assert made < 0.65 * constant
 
 
+@pytest.mark.slow
 def test_steady_demand_teaches_it_nothing(make_arrivals):
     """Under stationary Poisson demand nothing beats the mean; the GRU is within 2 % of it."""
     arrivals = make_arrivals(seed=23, rates_hz=np.geomspace(0.05, 4.0, 20), peak=1.0)

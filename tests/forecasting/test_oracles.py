@@ -81,6 +81,7 @@ def test_filter_without_jitter_is_the_true_expectation(make_arrivals):
         assert made == pytest.approx(truth, abs=1e-8)
 
 
+@pytest.mark.slow
 def test_filter_is_unbiased_over_a_long_run(make_arrivals):
     """Mean of forecast minus truth, 180 origins: |t| < 4.5 over 40 regions, false alarm 6e-5."""
     arrivals = make_arrivals(seed=6, rates_hz=np.ones(40), regions=40, history_s=64.0, end_s=1264.0)

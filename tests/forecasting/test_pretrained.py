@@ -22,6 +22,7 @@ def test_the_released_start_is_the_one_its_page_names():
     assert str(sum(value.size for value in load_pretrained().values())) in page.replace(",", "")
 
 
+@pytest.mark.slow
 def test_making_a_start_is_deterministic_and_lowers_the_loss():
     settings, heard = PretrainingSettings(seed=1, batches=4, series=32), []
     first = pretrain(settings, on_batch=lambda batch, loss: heard.append(loss))

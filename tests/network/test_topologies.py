@@ -85,6 +85,7 @@ def test_uniform_graphs_have_the_wanted_degree_and_the_lengths_of_their_places(
         assert length_km == pytest.approx(math.hypot(*apart), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_uniform_graphs_join_every_pair_equally_often() -> None:
     """The count of each of 45 pairs over 2,000 draws, 5.1 standard deviations: a false alarm in 10^5."""
     parameters = MeshParameters(nodes=10, side_km=1.0, mean_degree=6.0)

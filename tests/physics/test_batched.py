@@ -268,6 +268,7 @@ def test_a_kept_hash_stays_at_home():
         )
 
 
+@pytest.mark.slow
 def test_the_benchmark_runs_and_agrees():
     """Its plain QuTiP is a third way to the same states, apart from both models."""
     script = Path(__file__).parents[2] / "benchmarks" / "physics.py"

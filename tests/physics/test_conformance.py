@@ -55,6 +55,7 @@ def broken_laws(model: PhysicsModel) -> dict[str, Check]:
     return {check.law: check for check in check_model(model) if not check.passed}
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("rng_seed", [0, 7])
 def test_the_default_model_conforms(pauli, rng_seed):
     checks = check_model(pauli, rng_seed=rng_seed)
@@ -278,6 +279,7 @@ class SlightlyOff(PauliModel):
         return replace(decay, per_second=decay.per_second * np.array([1.0, 0.9, 0.9, 1.2]))
 
 
+@pytest.mark.mostly_slow(3)
 @pytest.mark.parametrize(
     ("broken", "laws", "where"),
     [

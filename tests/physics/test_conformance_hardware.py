@@ -217,6 +217,7 @@ class Spread(Alone):
         return super().distil(kept, spent, *ends, protocol, u)
 
 
+@pytest.mark.mostly_slow(3)
 @pytest.mark.parametrize(
     ("wrong", "laws", "where"),
     [

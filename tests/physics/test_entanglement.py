@@ -149,6 +149,7 @@ def test_qutip_agrees(seed):
     assert entanglement.fidelity(matrix) == pytest.approx(squared, abs=1e-7)
 
 
+@pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize("seed", range(6))
 def test_chsh_is_what_a_search_over_measurements_finds(seed):
     """Two directions at either end, eight angles, ten starts; the sum of four literal expectation values."""

@@ -164,6 +164,7 @@ def test_double_click_is_the_simulation(hardware, length_km, phase_rad):
     assert_equal_to_simulation(hardware, length_km, simulated_link(hardware, length_km, phase_rad=phase_rad))
 
 
+@pytest.mark.slow
 @given(hardware=single_click_links, length_km=lengths_km)
 @settings(deadline=None)
 def test_single_click_is_the_simulation(hardware, length_km):

@@ -275,6 +275,7 @@ def noisy(success=1.0, measurement="complete"):
     )
 
 
+@pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize(
     ("plan", "hops"),
     [

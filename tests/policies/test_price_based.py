@@ -91,6 +91,7 @@ def test_a_request_goes_round_a_dear_repeater_and_waits_when_all_are() -> None:
     assert act(policy, observations, context) == ()
 
 
+@pytest.mark.slow
 def test_two_flows_share_a_repeater_up_to_its_capacity(small: Callable[..., Run]) -> None:
     """Two flows of 6/s each through a repeater of 5/s: it is kept busy, but not let in for what it cannot do.
 

@@ -24,6 +24,7 @@ ARMS = [
 ]
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize(("policy", "parameters"), ARMS)
 @pytest.mark.parametrize("pregeneration", ["none", "link", "virtual-link"])
 def test_conformance_with_every_right(policy: Any, parameters: Any, pregeneration: Any) -> None:
@@ -41,6 +42,7 @@ def test_a_single_link_is_served_over_itself(policy: Any, parameters: Any) -> No
     assert (made.path, made.request, made.plan.rounds_per_link) == ((0, 1), 40, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", ["local-price-based", "local-maxweight", "central-maxweight"])
 def test_a_diamond_is_split_as_the_flow_optimum_splits_it(small: Callable[..., Run], arm: str) -> None:
     """12/s asked through repeaters of 6/s and 2/s: the LP serves 8/s, three quarters of it over the first."""
@@ -52,6 +54,7 @@ def test_a_diamond_is_split_as_the_flow_optimum_splits_it(small: Callable[..., R
     assert abs(served[1,] / total - 0.75) < 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("policy", "parameters"), ARMS)
 def test_the_same_run_twice(small: Callable[..., Run], policy: Any, parameters: Any) -> None:
     first, second = (

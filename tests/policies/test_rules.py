@@ -194,6 +194,7 @@ def test_foreign_quota_is_kept_in_mind() -> None:
     assert orders(context, observations) == []
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize(
     ("policy", "control", "pregeneration"),
     [

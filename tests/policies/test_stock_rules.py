@@ -233,6 +233,7 @@ def test_more_is_kept_for_a_peer_while_more_is_expected() -> None:
     assert counts == [0, 1]
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("policy", [LocalExpectedDelay, LocalStock, CentralExpectedDelay])
 @pytest.mark.parametrize("pregeneration", Pregeneration)
 def test_conformance_with_every_right_and_all_that_may_be_kept(

@@ -181,6 +181,7 @@ def test_an_honest_policy_passes() -> None:
     assert failed(Honest) == set()
 
 
+@pytest.mark.mostly_slow(5)
 @pytest.mark.parametrize(
     ("cheat", "rule"),
     [

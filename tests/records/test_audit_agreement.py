@@ -35,6 +35,7 @@ from tests.helpers.audited import (
 )
 
 
+@pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize(
     ("arm", "changes"),
     [
@@ -137,6 +138,7 @@ def test_a_run_that_stopped_is_followed_as_far_as_it_goes(tmp_path: Path) -> Non
     assert found.compared + found.unknown == found.pairs
 
 
+@pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize("fraction", [0.02, 0.3, 0.35, 0.7, 0.97])
 @pytest.mark.parametrize("together", [True, False])
 def test_rows_cut_off_anywhere_accuse_nobody(tmp_path: Path, fraction: float, together: bool) -> None:

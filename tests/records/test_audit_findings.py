@@ -39,6 +39,7 @@ def test_another_physics_deviates_largely(tmp_path: Path, monkeypatch) -> None:
         assert abs(fresh[int(pairs["pair"][row])].replayed - expected) < 1e-12
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("memory", [RELAXING, DEPOLARISING])
 def test_a_changed_fidelity_is_found_at_its_pair(tmp_path: Path, memory: str) -> None:
     record = write(tmp_path / "run.h5", memory=memory)
@@ -54,6 +55,7 @@ def test_a_changed_fidelity_is_found_at_its_pair(tmp_path: Path, memory: str) ->
     assert one.recorded - one.replayed == pytest.approx(1e-6, rel=1e-6)
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("memory", [RELAXING, DEPOLARISING])
 def test_a_changed_outcome_is_found_at_its_pair(tmp_path: Path, memory: str) -> None:
     """Also where no fidelity depends on it (depolarising memories): the seed's uniform says another."""
@@ -99,6 +101,7 @@ def test_another_seed_is_found_by_its_draws(tmp_path: Path) -> None:
     assert (unsure.drawn, unsure.passed) == (False, True)
 
 
+@pytest.mark.mostly_slow(3)
 @pytest.mark.parametrize(
     ("column", "value", "sentence"),
     [

@@ -83,6 +83,7 @@ def test_kill_9_loses_nothing_that_was_flushed(tmp_path: Path) -> None:
     assert record.tables["claims"]["time_s"].tobytes() == expected.tables()["claims"]["time_s"].tobytes()
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("limit", [9_300_000, 9_600_000])
 def test_a_full_disk_is_told_and_loses_nothing_that_was_flushed(tmp_path: Path, limit: int) -> None:
     code, lines = run_child(tmp_path / "run.h5", limit=limit)

@@ -18,6 +18,7 @@ from qdpem.records.reader import open_record
 from tests.helpers.made_runs import write_record
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["events", "full"])
 def test_xarray_shows_names_units_and_no_nameless_dimension(tmp_path: Path, level: str) -> None:
     xarray = pytest.importorskip("xarray")
@@ -99,6 +100,7 @@ def test_export_answers_wrong_names_and_a_missing_package(
         exporting.export(record, tmp_path, format="parquet")
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_page_on_records_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("pandas", "xarray", "h5netcdf", "matplotlib"):
         pytest.importorskip(package)

@@ -43,6 +43,7 @@ def test_what_was_written_is_read_back_bit_for_bit(tmp_path: Path) -> None:
         record.tables["claims"]["colour"]
 
 
+@pytest.mark.slow
 def test_blocks_and_flushes_change_no_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_record(tmp_path / "a.h5")
     monkeypatch.setattr(writing, "FLUSH_EVERY_S", 0.0)

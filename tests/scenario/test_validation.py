@@ -292,6 +292,7 @@ def places_of(values: Any, path: str = "") -> list[str]:
     return found
 
 
+@pytest.mark.mostly_slow(4)
 @pytest.mark.parametrize("junk", ["junk", "-7", "[]", "[1, 'a']", "{}", "{ kind = 3 }", "1979-05-27", "nan"])
 def test_junk_anywhere_is_one_fault_at_or_below_its_place(junk: str) -> None:
     places = places_of(tomllib.loads(QUICKSTART.read_text(encoding="utf-8")))

@@ -112,6 +112,7 @@ def test_one_success_of_each_kind_event_by_event(kind, ends, arrive, script):
     assert pairs["fidelity"][0] == pytest.approx(reference.fidelity(state), abs=1e-12)
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize(("links", "mean"), [(1, 10.0), (2, 14.736842), (3, 17.900563), (4, 20.273378)])
 def test_all_links_of_a_path_wait_for_the_slowest(links, mean):
     """Attempts until n links, begun together, have all succeeded: E = sum (-1)^(k+1) C(n,k)/(1 - (1-p)^k).
@@ -142,6 +143,7 @@ def test_all_links_of_a_path_wait_for_the_slowest(links, mean):
     assert not tables["claims"]["contended"].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("probability", "periods", "mean"), [(0.1, 10.0, 0.514378), (0.1, 100.0, 0.913483)])
 def test_the_first_link_decays_while_it_waits_for_the_second(probability, periods, mean, script):
     """E[q^|n1-n2|] = p/(2-p) (1+x)/(1-x), x = (1-p) q, q = e^(-period/T), T the pair's time, from fidelities.
@@ -218,6 +220,7 @@ def chain_by_hand(hops, *, count, probability, period_s, delay_s, time_s, rng):
     return np.maximum(source_s, destination_s), np.exp(-stored_s / time_s)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hops", [2, 4, 8])
 def test_a_chain_has_the_latency_and_fidelity_of_one_drawn_by_hand(hops, script):
     """20 km hops, p = 0.131 in 201 us, T = 1 s, Werner 0.98, requests that do not meet.
@@ -269,6 +272,7 @@ def test_the_first_success_of_every_link_is_the_one_drawn_in_every_arm():
             assert waited_s == pytest.approx((drawn[link] - 1) * 1e-3, abs=1e-9), arm.name
 
 
+@pytest.mark.mostly_slow
 @in_every_arm
 @pytest.mark.parametrize(
     "changes",
@@ -306,6 +310,7 @@ def test_every_arm_runs_and_nothing_leaks(arm, changes):
         assert (starts_s[modes:] - starts_s[:-modes] >= 5e-3 - 1e-9).all()
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @pytest.mark.parametrize("arm", ["local-minhop", "central-expected-delay"])
 def test_a_record_is_replayed_by_the_reference(kind, arm, tmp_path):

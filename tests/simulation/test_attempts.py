@@ -77,6 +77,7 @@ def drawn(mode: int = 0, *, probability: float = 0.2, seed: int = 1, count: int 
     return stream(seed, f"link/a/b/{mode}").geometric(probability, count).tolist()
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("probability", [0.05, 0.3, 0.9])
 def test_attempts_until_a_success_are_geometric(probability):
     """3,000 claims wait from the start and are served one after the other, period after period.

@@ -105,6 +105,7 @@ def test_nobody_swaps_what_they_do_not_know(chain, persistence):
     assert min(waits_s) >= 1.8e-3 * (1.0 - 1e-9)
 
 
+@pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize("swap_time_s", [0.0, 4e-4, 2.3e-3])
 @pytest.mark.parametrize("order", ["asap", "nested", "left-to-right"])
 def test_a_cut_off_drops_what_is_too_old_and_nothing_else(chain, order, swap_time_s):
@@ -188,6 +189,7 @@ def play(scenario, *, arm: str, rounds: int, seed: int):
     return tables
 
 
+@pytest.mark.slow
 @settings(
     max_examples=25,
     deadline=None,
@@ -231,6 +233,7 @@ def test_standing_requests_go_on_and_nothing_leaks(chain, changes, rounds, arm, 
         assert (pairs["outcome"][late] == PairOutcome.DELIVERED.code).any()
 
 
+@pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize("arm", ["local-minhop", "central-fcfs"])
 @pytest.mark.parametrize("order", ["asap", "nested", "left-to-right"])
 @pytest.mark.parametrize("rounds", [0, 1])

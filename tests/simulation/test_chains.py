@@ -248,6 +248,7 @@ def measured(chain, reference: Reference, *, arm: str = "local-minhop", slots: i
     return waiting, (values["pair_fidelity"], values["pair_fidelity_error"])
 
 
+@pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize("case", CASES)
 def test_waiting_time_and_fidelity(chain, case):
     reference = CASES[case]
@@ -263,6 +264,7 @@ def test_the_controller_changes_nothing_where_no_message_takes_time(chain):
     assert abs(waiting[0] - reference.waiting_slots()) <= BOUND * waiting[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("swap", "published", "slots"), [(1.0, 1.3887703070084898, 12000), (0.5, 9.346904215852948, 12000)]
 )

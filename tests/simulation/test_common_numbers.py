@@ -106,6 +106,7 @@ def _attempting(scenario):
     return replace(scenario, links=replace(scenario.links, hardware=hardware))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attempts", [False, True], ids=["sources", "attempts"])
 def test_every_stream_is_the_same_in_all_arms(attempts, line, listener):
     """Of each entity the k-th draw is one number, in every arm that comes to draw it."""
@@ -127,6 +128,7 @@ def test_every_stream_is_the_same_in_all_arms(attempts, line, listener):
         _assert_common(heard["local-minhop"], listener.take())
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("attempts", [False, True], ids=["sources", "attempts"])
 @pytest.mark.parametrize("arm", ["local-stock", "central-fcfs"])
 def test_a_node_more_changes_no_other_stream(arm, attempts, line, listener):
@@ -164,6 +166,7 @@ def test_a_node_more_changes_nobodys_rates_and_arrival_times(line):
         assert np.allclose(small_s, large_s, rtol=0.0, atol=1e-9)
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize(
     "names",
     [
@@ -190,6 +193,7 @@ def test_a_node_more_in_a_map_of_names_changes_nobodys_arrivals(names, line, tmp
         assert np.allclose(few, many, rtol=0.0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_requests_are_the_same_in_all_arms(line):
     """Who asks for what, when, and by when: one table for all."""
     columns = (
@@ -210,6 +214,7 @@ def test_requests_are_the_same_in_all_arms(line):
     assert len(found) == 1
 
 
+@pytest.mark.slow
 def test_all_pairs_of_all_arms_come_from_the_drawn_emissions_each_used_once(line):
     """FreshPairs less the light's way are emissions of the sender's own stream; no two pairs share one."""
     scenario = line(**BUSY)
@@ -258,6 +263,7 @@ def _swaps(pairs) -> list[tuple[float, int, bool]]:
     return sorted(swaps)
 
 
+@pytest.mark.slow
 def test_the_kth_swap_of_a_node_has_the_kth_coin_in_every_arm(line):
     """Success is u < 0.6 of the node's stream, swap by swap in order of time, whatever was swapped."""
     for arm in ARMS:

@@ -242,6 +242,7 @@ def _spread(tricked, plain) -> float:
 both_controls = pytest.mark.parametrize("arm", ["local-minhop", "central-fcfs"])
 
 
+@pytest.mark.mostly_slow
 @both_controls
 def test_padding_idle_links_changes_no_contention_at_all(arm, line, arrive):
     """Requests among nodes 0 to 3, orders nobody needs on two links far off: to the last digit the same."""
@@ -261,6 +262,7 @@ def test_padding_idle_links_changes_no_contention_at_all(arm, line, arrive):
             assert padded[name] == plain[name], name
 
 
+@pytest.mark.slow
 @both_controls
 @pytest.mark.parametrize("keep_s", [0.02, 0.2])
 @pytest.mark.parametrize("changes", [{}, {"pairs": 3, "memories": 8}], ids=["light", "memory short"])
@@ -272,6 +274,7 @@ def test_padding_links_in_use_raises_contention(arm, keep_s, changes, line, pair
     assert (padded[CLAIMS] > 1.5 * plain[CLAIMS]).all()
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("seed", range(3))
 def test_splitting_a_plan_with_qubits_to_spare_is_the_same_plan(seed, line):
     """Three allocations of one pair make the claims that one of three makes, at the same times."""
@@ -350,6 +353,7 @@ def test_waiting_for_an_idle_network_with_patience_hides_contention_before_the_f
     assert (shy["latency_p50_s"] > 1.5 * plain["latency_p50_s"]).all()
 
 
+@pytest.mark.mostly_slow
 @both_controls
 @pytest.mark.parametrize("asked_at_epochs", [False, True])
 def test_the_epoch_is_in_no_claim(arm, asked_at_epochs, line):

@@ -30,6 +30,7 @@ def _short(scenario):
     return replace(scenario, window=Window(warm_up_s=0.01, measured_s=0.49))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load", [0.3, 0.7])
 def test_the_controllers_queue_waits_as_md1(line, script, load):
     """Poisson arrivals, one server, service s: mean wait rho s / (2 (1 - rho)), Pollaczek-Khinchine.
@@ -68,6 +69,7 @@ def test_the_controller_has_heard_of_requests_that_die_in_its_queue(line, script
     assert known == pytest.approx(asked, abs=2)
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("zero_delay", [False, True])
 def test_the_controller_sees_stock_as_late_as_word_of_it(line, script, arrive, zero_delay):
     """A pair between 0 and 1 appears to the controller at node 2 two delays after both its ends know."""
@@ -119,6 +121,7 @@ def test_a_drop_by_the_controller_is_carried_out_when_the_command_arrives(line, 
     ]
 
 
+@pytest.mark.slow
 def test_a_local_site_counts_stock_on_order_until_it_hears_of_the_failure(line, script, arrive):
     """The order fails four hops away: until word is back the site still believes it is being made."""
     arrive([(0.02, 0, 4)])

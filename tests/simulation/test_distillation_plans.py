@@ -60,6 +60,7 @@ def run(scenario, arm, policy, *, recorder):
         simulation.check()
 
 
+@pytest.mark.mostly_slow(6)
 @pytest.mark.parametrize("plan", PLANS)
 @pytest.mark.parametrize("arm", [LOCAL, CENTRAL])
 def test_what_is_delivered_is_what_the_plan_gives(line, script, arrive, plan, arm):
@@ -79,6 +80,7 @@ def test_what_is_delivered_is_what_the_plan_gives(line, script, arrive, plan, ar
     assert tables["requests"]["fidelity"] == pytest.approx(expected.fidelity, abs=1e-6)
 
 
+@pytest.mark.mostly_slow(3)
 @pytest.mark.parametrize("plan", PLANS)
 def test_fresh_pairs_taken_are_those_the_plan_expects(line, script, arrive, plan):
     """Fresh pairs per delivery on each link against the expectation, within 4.5 standard errors (7e-6)."""
@@ -108,6 +110,7 @@ def test_fresh_pairs_taken_are_those_the_plan_expects(line, script, arrive, plan
     assert (np.abs(taken.mean(axis=0) - expected) <= 4.5 * error + 1e-12).all()
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("plan", PLANS[1:])
 def test_failed_rounds_and_swaps_leak_nothing_and_can_be_audited(line, script, arrive, tmp_path, plan):
     arrive([(1.0 + 0.1 * count, 0, 3) for count in range(20)], patience_s=0.6, pairs=2)

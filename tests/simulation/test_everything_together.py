@@ -6,6 +6,7 @@ import math
 from dataclasses import fields, replace
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -250,6 +251,7 @@ def test_whatever_meets_leaks_nothing_and_leaves_nothing(scenario, arm, seed):
     assert_books(recorder.tables())
 
 
+@pytest.mark.slow
 @settings(max_examples=4, **_drawn)
 @given(scenario=_SCENARIOS, arm=_ARMS, seed=st.integers(0, 10**6))
 def test_whatever_meets_repeats_and_can_be_lived_again(tmp_path_factory, scenario, arm, seed):

@@ -18,6 +18,7 @@ OWN = ("nodes.memories=", "nodes.memories_per_link=4")
 SHARED = ("nodes.memories=4",)
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("memory", [OWN, SHARED], ids=["own qubits", "shared qubits"])
 @pytest.mark.parametrize(
     ("weights", "rate_hz", "swap_success"),
@@ -57,6 +58,7 @@ def test_a_saturated_chain_of_seventeen_nodes_never_locks(memory, weights, rate_
     assert abs(first - last) <= 4.9 * math.sqrt(first + last)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("persistence", ["link", "pair"])
 @pytest.mark.parametrize("swap_success", [1.0, 0.5])
 def test_a_standing_request_over_seventeen_nodes_never_locks(persistence, swap_success):

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Iterator
+
+import pytest
 
 from qdpem.simulation.run import frozen_gc
+
+
+@pytest.fixture(autouse=True)
+def _thawed() -> Iterator[None]:
+    """Nothing is frozen when a run of its own begins; tests/conftest.py has frozen what was imported."""
+    gc.unfreeze()
+    yield
+    gc.freeze()
 
 
 class Knot:

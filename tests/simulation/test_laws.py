@@ -13,6 +13,7 @@ from qdpem.simulation.run import Simulation, simulate
 from tests.helpers.arms import ARMS, in_every_arm
 
 
+@pytest.mark.mostly_slow
 @in_every_arm
 def test_same_seed_same_bytes(line, arm):
     scenario = line(nodes=5, measured_s=8.0)
@@ -22,6 +23,7 @@ def test_same_seed_same_bytes(line, arm):
             assert first[table.name][column].tobytes() == second[table.name][column].tobytes()
 
 
+@pytest.mark.mostly_slow(6)
 @in_every_arm
 @pytest.mark.parametrize(
     "changes",
@@ -44,6 +46,7 @@ def test_nothing_leaks_at_any_decision(line, arm, changes):
     assert steps > 20
 
 
+@pytest.mark.mostly_slow
 @in_every_arm
 def test_every_pair_and_request_is_written_once_and_times_run_forward(line, arm):
     tables = simulate(line(nodes=5, rate_hz=20.0, memories=6), arm, seed=13).tables
@@ -82,6 +85,7 @@ def test_arms_see_the_same_arrivals_and_emissions(line):
     assert shared > 0.5 * len(granted["local-minhop"])
 
 
+@pytest.mark.slow
 def test_saturation_never_locks(line):
     """17 nodes, four qubits each, far too many requests: deliveries go on in every fifth of the run."""
     run = simulate(

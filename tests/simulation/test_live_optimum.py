@@ -47,6 +47,7 @@ def network_of(scenario: Scenario, **changes: Any) -> Network:
     return replace(build_network(scenario, build_physics(scenario), seed=1), **changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", LIVE)
 def test_two_links_with_a_weak_repeater_give_a_pair_for_each_token(
     line: Callable[..., Scenario], arm: str
@@ -106,6 +107,7 @@ measured_s = 50
 """
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize(
     ("arm", "min_hz", "max_hz"),
     [
@@ -313,6 +315,7 @@ def test_with_the_right_to_serve_alone_every_forecast_arm_is_its_twin_without_to
     assert not same(record(arm, "end-to-end", "none"), record(arm, "end-to-end", "clairvoyant"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", LIVE)
 def test_each_right_is_used_and_stock_is_worth_having_here(record: Callable[..., Tables], arm: str) -> None:
     """Over a mesh of weak sources requests wait for links, and link stock ends that wait."""

@@ -63,6 +63,7 @@ def _line(nodes=3, *, hop_km=0.1, q=1.0, cutoff_s=None, per_link=None, topology=
     )
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("persistence", ["pair", "link"])
 @pytest.mark.parametrize("q", [1.0, 0.5])
 def test_a_standing_request_over_sources_keeps_to_the_closed_form(persistence, q):
@@ -89,6 +90,7 @@ def test_a_standing_request_over_sources_keeps_to_the_closed_form(persistence, q
     assert abs(found["pair_fidelity"] - (3 * weight * first + 1) / 4) < 4.5 * scatter / math.sqrt(count)
 
 
+@pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize("arm", ["local-minhop", "central-fcfs", "local-stock", "central-expected-delay"])
 @pytest.mark.parametrize("persistence", ["pair", "link"])
 def test_a_standing_request_goes_on_after_every_outage(arm, persistence):
@@ -196,6 +198,7 @@ def _stable(scenario, *, epoch_s, measured_s=2.0):
     )
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("persistence", ["no", "pair", "link"])
 def test_a_stocked_pair_that_reaches_the_cut_off_before_the_grant_is_back_is_made_anew_once(persistence):
     """Light takes 1.5 ms; the pair is taken 2.5 ms before its cut-off, and the grant comes back after 3."""
@@ -265,6 +268,7 @@ def test_a_standing_request_without_end_begins_with_stock():
     assert pairs["outcome"][pairs["owner"] == 0].tolist() == [PairOutcome.SWAPPED.code]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [0, 1])
 def test_an_audit_follows_pairs_of_one_link_that_are_distilled_end_to_end(tmp_path, rounds):
     """On a link and end to end is then the same place, and the same coins decide both."""

@@ -155,6 +155,7 @@ measured_s = {measured_s}
 HOP_S, MEAN_HOLD_S, COUNT = 1e-4, 0.1, 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("law", "reading"), [("geometric", "memories"), ("fixed", "memories_per_link")])
 @pytest.mark.parametrize(
     ("load", "qubits", "blocked"), [(3, 4, 0.206107), (2, 4, 0.095238), (8, 10, 0.121661)]

@@ -84,6 +84,7 @@ def _unpadded(observation, name):
     return np.trim_zeros(np.atleast_1d(values) + 1, "b").tolist()
 
 
+@pytest.mark.slow
 def test_nothing_is_known_before_the_news(line):
     """All that site 0 sees is the same, with and without a failure far off, until word can have come."""
     cut_s, delay_s = 3.0, 2000.0 / 2e5 + 1e-5

@@ -32,6 +32,7 @@ ARMS = (
 REFUSED, OUTAGE = AllocationOutcome.REFUSED.code, RefusalCause.OUTAGE.code
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
 def test_a_node_that_joins_serves_from_then_on(line, arm):
     """Growth: no pair ends at node 2 before it joins, and all is known and used soon after."""
@@ -57,6 +58,7 @@ def test_a_node_that_joins_serves_from_then_on(line, arm):
     assert tables["outages"]["until_s"].tolist() == [15.0]
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
 def test_built_in_arms_route_around_what_they_have_heard_of(arm):
     """On a grid: of allocations made once the news is everywhere, none goes over what is away."""
@@ -116,6 +118,7 @@ RANDOM = Outages(
 )
 
 
+@pytest.mark.slow
 def test_outages_and_requests_are_the_same_in_every_arm(line):
     scenario = replace(line(nodes=5, measured_s=14.0), outages=RANDOM)
     tables = [simulate(scenario, arm, seed=6).tables for arm in ARMS]
@@ -130,6 +133,7 @@ def test_outages_and_requests_are_the_same_in_every_arm(line):
     assert len(tables[0]["outages"]["kind"]) > 10
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
 def test_outages_that_never_come_change_no_byte(line, arm):
     scenario = line(nodes=5, measured_s=6.0)
@@ -142,6 +146,7 @@ def test_outages_that_never_come_change_no_byte(line, arm):
             assert first[table.name][column].tobytes() == second[table.name][column].tobytes()
 
 
+@pytest.mark.mostly_slow(3)
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
 @pytest.mark.parametrize(
     "changes",
@@ -174,6 +179,7 @@ def test_nothing_leaks_at_any_decision_or_change(line, arm, changes):
     assert (tables["allocations"]["cause"] == OUTAGE).sum() > 0
 
 
+@pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize("persistence", ["pair", "link"])
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
 def test_a_standing_request_outlives_many_outages_of_its_only_way(arm, persistence):

@@ -81,6 +81,7 @@ def _emissions(name: str, *, rate_hz: float, best: float, until_s: float, seed: 
     return np.array(times), np.array(marks)
 
 
+@pytest.mark.slow
 def test_claims_on_links_of_different_transmissivity_share_a_source_without_bias():
     """Claims of random links and urgencies, one always waiting on each link: those at work succeed as a
     thinned Poisson stream. The wait of a claim AT WORK is exponential of rate g eta, whatever was before.
@@ -136,6 +137,7 @@ def test_the_order_in_which_claims_join_changes_nothing():
     assert len(outcomes) == 1
 
 
+@pytest.mark.slow
 def test_a_more_urgent_claim_preempts_and_the_other_loses_from_the_next_emission_on():
     """The claim put aside contends from the first drawn emission after it lost its place."""
     bench = Bench()
@@ -154,6 +156,7 @@ def test_a_more_urgent_claim_preempts_and_the_other_loses_from_the_next_emission
     assert row[8] - row[11] == pytest.approx(times[0], abs=1e-12)
 
 
+@pytest.mark.slow
 def test_contention_begins_at_the_earliest_loss_of_either_source():
     """Losses at two sources are noted late and in any order; the seconds count from the earliest."""
     bench = Bench()

@@ -118,6 +118,7 @@ def _check_outages(tables):
             assert not ((begin_s < until_s) & (end_s > from_s)).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", ["local-minhop", "central-fcfs"])
 @settings(
     max_examples=30,
@@ -161,6 +162,7 @@ def test_the_gambler_reaches_what_it_is_meant_to_reach(line, arm):
     _check_books(tables, simulation)
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("arm", ["local-minhop", "central-fcfs"])
 def test_the_gambler_meets_outages_of_all_kinds(line, arm):
     """Links, nodes and the controller go and come back while it serves and stocks; all ends in order."""

@@ -25,9 +25,9 @@ def small_scenario() -> Scenario:
     return parse_scenario(SMALL_STUDY)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def finished_study(tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
-    """The small study, run once for all tests of a module that only look at it."""
+    """The small study, run once for all tests that only look at it."""
     return run_study(
         parse_scenario(SMALL_STUDY),
         directory=tmp_path_factory.mktemp("finished"),

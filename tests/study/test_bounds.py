@@ -41,6 +41,7 @@ def test_deliveries_are_told_as_shares_of_the_flow_bound(finished_study) -> None
     assert "of flow bound" in finished_study.report.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_time_bounds_are_told_too_and_found_once(small_scenario: Scenario, tmp_path: Path) -> None:
     timed = replace(small_scenario, study=replace(small_scenario.study, bounds="time", seeds=(1000,)))
@@ -54,6 +55,7 @@ def test_time_bounds_are_told_too_and_found_once(small_scenario: Scenario, tmp_p
     assert all(measure.heading in report for measure in BOUND_SHARES)
 
 
+@pytest.mark.slow
 def test_bounds_are_the_last_rows_of_tables(small_scenario: Scenario, tmp_path: Path) -> None:
     timed = replace(small_scenario, study=replace(small_scenario.study, bounds="time"))
     result = run_study(timed, directory=tmp_path)
@@ -72,6 +74,7 @@ def test_bounds_are_the_last_rows_of_tables(small_scenario: Scenario, tmp_path: 
         assert f"{fraction:.3f}" in text
 
 
+@pytest.mark.slow
 def test_progress_is_told_while_bounds_are_worked_out(small_scenario: Scenario, tmp_path: Path) -> None:
     told: list[StudyProgress] = []
     run_study(small_scenario, directory=tmp_path, progress=told.append)
@@ -88,6 +91,7 @@ def test_progress_is_told_while_bounds_are_worked_out(small_scenario: Scenario, 
     assert told == []
 
 
+@pytest.mark.slow
 def test_a_bound_on_its_way_is_named_with_its_seconds(
     small_scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

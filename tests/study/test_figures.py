@@ -106,6 +106,7 @@ def test_figures_are_valid_stable_and_take_the_page_ink(small_tables) -> None:
         assert styles["a"].colour.lower() in first[name].lower()
 
 
+@pytest.mark.slow
 def test_a_crowded_frontier_drops_the_seeds_and_spreads_contention() -> None:
     def points(count: int, *, contrast: float) -> dict[str, figures.Point]:
         found = {}

@@ -68,6 +68,7 @@ def test_a_record_is_made_again_when_the_policy_that_made_it_was_edited(
     assert [one.keep for one in planned()] == [True, True]
 
 
+@pytest.mark.slow
 def test_trials_are_made_again_when_the_policy_was_edited(small_scenario, own_rule, tmp_path) -> None:
     arm, path = resolve_arm(Arm(name="own-rule")), tmp_path / "own.jsonl"
 

@@ -81,6 +81,7 @@ def printed(result, width: int) -> str:
     return shown.getvalue()
 
 
+@pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize("width", [80, 110, 120, 170, 220])
 def test_the_terminal_cuts_nothing_at_any_width(crowd, width: int) -> None:
     text = printed(crowd, width)
@@ -103,6 +104,7 @@ def test_wide_terminals_have_one_line_for_an_arm(crowd) -> None:
     assert f"{mean.estimate:.3f} [{mean.low:.3f}, {mean.high:.3f}]" in line
 
 
+@pytest.mark.slow
 def test_arms_stand_best_first_everywhere(crowd) -> None:
     best_first = [arm.name for arm in reversed(ARMS)]
     assert [arm.name for arm in crowd.ranked] == best_first
@@ -191,6 +193,7 @@ def test_headline_arms_are_the_reference_the_claimant_and_the_best_of_each_kind(
     )
 
 
+@pytest.mark.slow
 def test_all_arms_of_a_small_study_are_headline_arms(finished_study) -> None:
     assert shown_arms(finished_study) == finished_study.arms
     assert shown_arms_sentence(finished_study.arms, finished_study) == ""

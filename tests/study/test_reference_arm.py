@@ -54,6 +54,7 @@ def find(scores: dict[str, list[float | None]]):
     return find_reference_arm(list(scores), outcomes(scores), seeds=(0, 1, 2), measure=DELIVERY)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_a_study_finds_its_reference_on_the_tuning_seeds(open_study, tmp_path) -> None:
     result = run_study(open_study, directory=tmp_path)

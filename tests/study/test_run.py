@@ -51,6 +51,7 @@ def test_a_study_writes_one_record_per_task_and_a_report(small_scenario, tmp_pat
     assert all(np.isfinite(values).all() for values in scores.values())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_resuming_keeps_what_is_done_and_makes_the_rest_again(small_scenario, tmp_path) -> None:
     first = run_study(small_scenario, directory=tmp_path)
@@ -77,6 +78,7 @@ def test_resuming_keeps_what_is_done_and_makes_the_rest_again(small_scenario, tm
     assert all(open_record(path).complete for path in after)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_another_scenario_arm_or_fresh_makes_records_again(small_scenario, tmp_path) -> None:
     def kept(scenario, *, fresh: bool = False) -> list[bool]:
@@ -115,6 +117,7 @@ def test_learned_files_are_embedded_and_a_new_one_makes_the_record_again(
     assert planned[1].note.endswith("its policy or forecaster has learned files that are others now")
 
 
+@pytest.mark.slow
 def test_a_task_that_fails_is_a_sentence_and_the_others_go_on(small_scenario, tmp_path, monkeypatch) -> None:
     from qdpem.simulation import run as simulation
 

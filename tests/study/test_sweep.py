@@ -59,6 +59,7 @@ def test_each_cell_has_its_own_records_and_report_and_the_summary_all_of_them(gr
     assert "*" in text.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_the_command_of_a_cell_makes_the_same_scenario(gridded, tmp_path) -> None:
     cell, _ = run_sweep(gridded, directory=tmp_path).cells[1]
@@ -72,6 +73,7 @@ def test_the_command_of_a_cell_makes_the_same_scenario(gridded, tmp_path) -> Non
     assert scenario_hash(alone) == scenario_hash(cell.scenario)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_a_cell_that_fails_is_told_and_when_all_do_it_is_an_error(gridded, tmp_path, monkeypatch) -> None:
     from qdpem.simulation import run as simulation

@@ -78,6 +78,7 @@ def test_what_other_arms_of_the_rule_have_is_tried(small_scenario, picky, tmp_pa
     assert found.winner.values == {"fraction": 0.987}
 
 
+@pytest.mark.slow
 def test_the_winner_is_the_best_of_the_last_rung_by_its_own_trials(small_scenario, picky, tmp_path) -> None:
     found = run(small_scenario, picky, tmp_path)
     means = [one.scores(found.seeds).mean() for one in found.finalists]
@@ -86,6 +87,7 @@ def test_the_winner_is_the_best_of_the_last_rung_by_its_own_trials(small_scenari
     assert lead == pytest.approx(means[0] - found.defaults.scores(found.seeds).mean())
 
 
+@pytest.mark.slow
 def test_finished_runs_are_kept_and_a_killed_tuning_goes_on(small_scenario, picky, tmp_path) -> None:
     whole = run(small_scenario, picky, tmp_path)
     path = tmp_path / "picky.jsonl"
@@ -104,6 +106,7 @@ def test_finished_runs_are_kept_and_a_killed_tuning_goes_on(small_scenario, pick
     assert len(rows) == whole.made
 
 
+@pytest.mark.slow
 def test_another_scenario_or_parameter_runs_again(small_scenario, picky, tmp_path) -> None:
     run(small_scenario, picky, tmp_path)
     louder = replace(small_scenario, demand=replace(small_scenario.demand, rate_hz=7.0))
@@ -113,11 +116,13 @@ def test_another_scenario_or_parameter_runs_again(small_scenario, picky, tmp_pat
     assert run(replace(small_scenario, study=None), picky, tmp_path).made == 0
 
 
+@pytest.mark.slow
 def test_a_larger_budget_reuses_the_runs_of_a_smaller_one(small_scenario, picky, tmp_path) -> None:
     run(small_scenario, picky, tmp_path, budget=10)
     assert run(small_scenario, picky, tmp_path).kept > 0
 
 
+@pytest.mark.slow
 def test_a_candidate_that_fails_is_out_and_told(small_scenario, picky, tmp_path) -> None:
     arm = replace(picky, parameters={"fails_above": 0.6})
     found = run(small_scenario, arm, tmp_path)
@@ -146,6 +151,7 @@ def test_an_arm_without_tunable_parameters_is_a_sentence(small_scenario, tmp_pat
         run(small_scenario, resolve_arm(Arm(name="dpem")), tmp_path)
 
 
+@pytest.mark.slow
 def test_the_snippet_is_an_arm_that_a_scenario_takes(small_scenario, picky, tmp_path) -> None:
     found = run(small_scenario, picky, tmp_path)
     text = snippet(found, told=["found by hand"])

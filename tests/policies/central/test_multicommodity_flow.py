@@ -91,6 +91,7 @@ def test_ways_are_drawn_by_their_shares_and_none_with_the_rest() -> None:
     assert within(counts, counts.sum() * np.array([0.75, 0.25]))
 
 
+@pytest.mark.slow
 def test_requests_go_by_the_flow_that_the_solver_found(diamond: Build, seen: Build) -> None:
     """Repeaters of 3/s and 2/s, 10/s asked: the flow serves a half, three fifths of that over the first."""
     context = diamond()
@@ -321,6 +322,7 @@ def test_it_comes_within_three_per_cent_of_the_flow_bound(
     assert 1.0 - fraction(Arm(name="local-minhop")) >= 1.7 * (1.0 - reached)
 
 
+@pytest.mark.slow
 def test_a_copy_goes_on_to_the_bit_as_the_original_would() -> None:
     """Between two solutions of the flow as well: what it was solved to and begins with is saved."""
     scenario = parse_scenario(FIELD)
@@ -364,6 +366,7 @@ def test_mixes_are_the_same_from_their_arrays() -> None:
         assert found[key].fractions.tolist() == fractions.tolist()
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("pregeneration", ["none", "link", "end-to-end", "virtual-link"])
 def test_conformance_with_every_right(pregeneration) -> None:
     context = small_context(control="central", pregeneration=pregeneration)

@@ -41,6 +41,7 @@ def views_of(context: Context, key: str, **choices: int) -> Observation:
     return synthetic_observation(context, stream(3, f"test/{key}"), **choices)
 
 
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("pregeneration", Pregeneration)
 def test_dpem_keeps_the_laws_of_every_policy(pregeneration: str) -> None:
     checks = check_policy(opinionated, small_context(pregeneration=pregeneration), calls=12)
@@ -48,6 +49,7 @@ def test_dpem_keeps_the_laws_of_every_policy(pregeneration: str) -> None:
     assert [check.detail for check in checks if not check.passed] == []
 
 
+@pytest.mark.slow
 def test_greedy_dpem_keeps_the_laws_too() -> None:
     checks = check_policy(
         lambda: opinionated(greedy=True), small_context(pregeneration="end-to-end"), calls=6

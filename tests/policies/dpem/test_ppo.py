@@ -187,6 +187,7 @@ def test_a_node_without_decisions_reports_a_zero_update() -> None:
         assert not np.array_equal(learned[name][0], weights[name][0].astype(np.float32)), name
 
 
+@pytest.mark.slow
 def test_ppo_solves_a_contextual_bandit() -> None:
     """The option with the largest of one feature pays 1, others 0: from chance (1/OPTIONS) to above 0.85."""
     nodes, size = 2, 256

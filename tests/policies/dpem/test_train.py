@@ -131,6 +131,7 @@ class _KilledError(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_as_one_that_was_not(tiny: Scenario, tmp_path: Path) -> None:
     whole = train(tiny, seed=0, directory=tmp_path / "whole", arm=EWMA)
 
