@@ -1,1 +1,1 @@
-"""Upper bounds on what any arm can deliver: by flow, and by what one seed's draws allow in time."""
+"""Upper bounds on the deliveries of any arm: by flow, and by the random outcomes of one seed in time."""

@@ -1,23 +1,20 @@
-"""Cheapest paths on which at most so many hops are single: the pricing step of the bounds on one seed."""
+"""Cheapest paths with a limited number of single hops: the pricing problem of the bounds on one seed."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qdpem.arrays import Floats, Ints
 from qdpem.flow.pricing import Arcs
 
 STEP_COST = 1e-10
-"""Paid for every hop besides, so that cheapest paths are simple; `BudgetedPaths.cost` takes it off again."""
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+"""Added to the cost of every hop, so that cheapest paths are simple; `BudgetedPaths.cost` subtracts it."""
 
 
-class Way(NamedTuple):
-    """A simple path: its links, fresh pairs taken of each (1 or 2), and its inner nodes."""
+class BudgetedPath(NamedTuple):
+    """A simple path: its links, the fresh pairs it takes of each (1 or 2), and its inner nodes."""
 
     links: tuple[int, ...]
     pairs: tuple[int, ...]
@@ -25,15 +22,12 @@ class Way(NamedTuple):
 
 
 class BudgetedPaths:
-    """Least cost from the source of each of R rows to every node, for every number of single hops.
+    """Minimum cost from the source of each of R rows to every node, for every number of single hops.
 
-    A hop costs one pair of its link if it is single and two if it is not; of single hops a path has at most
-    `max_single`, of the others any number. Prices are per row, or one row for all: `link_price` [R or 1, L]
-    for pairs, `node_price` [R or 1, N] for swaps at inner nodes (inf: none is possible), both 0 or more;
-    Without `doubles` all hops are single.
-
-    Layer u of Bellman and Ford's recursion allows u single hops; within a layer double hops are added until
-    none helps. It ends early when another single hop helps nobody.
+    A single hop takes one pair of its link, a double hop two. A path has at most `max_single` single hops and
+    any number of double ones. Layer u of Bellman and Ford's recursion allows u single hops; within a layer
+    double hops are added until none lowers a cost. The recursion ends early when another single hop lowers no
+    cost.
     """
 
     def __init__(
@@ -46,35 +40,46 @@ class BudgetedPaths:
         max_single: int,
         doubles: bool = True,
     ) -> None:
+        """Search from all rows at once.
+
+        Args:
+            arcs: the network's links in both directions.
+            source: int64 [R], the node at which each row begins.
+            link_price: float64 [R, L] or [1, L] for all rows, of a pair of each link, 0 or more.
+            node_price: float64 [R, N] or [1, N], of a swap at each inner node, 0 or more; inf where no swap
+                is possible.
+            max_single: the largest number of single hops.
+            doubles: whether double hops are allowed.
+        """
         self._arcs, self._source = arcs, source
-        self._into = np.searchsorted(arcs.head, np.arange(arcs.node_count + 1))
-        self._joined = np.flatnonzero(np.diff(self._into))
+        self._first_arc = np.searchsorted(arcs.head, np.arange(arcs.node_count + 1))
+        self._with_arcs = np.flatnonzero(np.diff(self._first_arc))
         self._doubles = doubles
         self._single = (link_price + STEP_COST, node_price)
         self._double = (2.0 * link_price + STEP_COST, node_price)
         start = np.full((len(source), arcs.node_count), np.inf)
         start[np.arange(len(source)), source] = 0.0
-        self._layers = [self._closed(start)]
+        self._layers = [self._with_double_hops(start)]
         for _ in range(max_single):
             last = self._layers[-1]
-            found = self._closed(np.minimum(last, self._hop(last, self._single)))
-            if np.array_equal(found, last):
+            layer = self._with_double_hops(np.minimum(last, self._arrival(last, self._single)))
+            if np.array_equal(layer, last):
                 break
-            self._layers.append(found)
+            self._layers.append(layer)
 
     def cost(self, row: Ints, destination: Ints, max_single: Ints) -> Floats:
-        """Least cost of rows to destinations, float64 of their length; inf without a path.
+        """Minimum cost of rows to destinations, float64 of their length; inf without a path.
 
-        Never above the true one: what hops were charged besides is taken off.
+        Never above the true cost: `STEP_COST` is subtracted for more hops than a path can have.
         """
         level = np.minimum(max_single, len(self._layers) - 1)
-        found = np.full(len(row), np.inf)
+        cost = np.full(len(row), np.inf)
         for layer in np.unique(level).tolist():
             own = level == layer
-            found[own] = self._layers[layer][row[own], destination[own]]
-        return np.maximum(found - STEP_COST * 2.0 * self._arcs.node_count, 0.0)
+            cost[own] = self._layers[layer][row[own], destination[own]]
+        return np.maximum(cost - STEP_COST * 2.0 * self._arcs.node_count, 0.0)
 
-    def way(self, row: int, destination: int, max_single: int) -> Way:
+    def path(self, row: int, destination: int, max_single: int) -> BudgetedPath:
         """A cheapest path of a row; there must be one."""
         level = min(max_single, len(self._layers) - 1)
         nodes, links, pairs = [destination], list[int](), list[int]()
@@ -88,12 +93,13 @@ class BudgetedPaths:
             pairs.append(1 if single else 2)
             nodes.append(tail)
             level -= single
-        return Way(tuple(links[::-1]), tuple(pairs[::-1]), tuple(nodes[-2:0:-1]))
+        return BudgetedPath(tuple(links[::-1]), tuple(pairs[::-1]), tuple(nodes[-2:0:-1]))
 
     def _last_hop(self, row: int, node: int, level: int) -> tuple[int, int, bool]:
         """The node before, the link in between, and whether that hop is single."""
-        into = slice(int(self._into[node]), int(self._into[node + 1]))
-        tails, links, found = self._arcs.tail[into], self._arcs.link[into], []
+        into = slice(int(self._first_arc[node]), int(self._first_arc[node + 1]))
+        tails, links = self._arcs.tail[into], self._arcs.link[into]
+        hops: list[tuple[float, int, bool]] = []
         for single, (link_price, node_price), before in (
             (True, self._single, level - 1),
             (False, self._double, level),
@@ -101,28 +107,30 @@ class BudgetedPaths:
             if before >= 0 and (single or self._doubles):
                 swap = np.where(tails == self._source[row], 0.0, node_price[row % len(node_price), tails])
                 costs = self._layers[before][row, tails] + swap + link_price[row % len(link_price), links]
-                place = int(costs.argmin())
-                found.append((float(costs[place]), place, single))
-        _, place, single = min(found, key=lambda one: one[0])
-        return int(tails[place]), int(links[place]), single
+                cheapest = int(costs.argmin())
+                hops.append((float(costs[cheapest]), cheapest, single))
+        _, arc, single = min(hops, key=lambda hop: hop[0])
+        return int(tails[arc]), int(links[arc]), single
 
-    def _closed(self, cost: Floats) -> Floats:
-        """With as many double hops as help."""
+    def _with_double_hops(self, cost: Floats) -> Floats:
+        """The costs with as many double hops as lower them."""
         while self._doubles:
-            better = np.minimum(cost, self._hop(cost, self._double))
-            if np.array_equal(better, cost):
+            lower = np.minimum(cost, self._arrival(cost, self._double))
+            if np.array_equal(lower, cost):
                 break
-            cost = better
+            cost = lower
         return cost
 
-    def _hop(self, cost: Floats, prices: tuple[Floats, Floats]) -> Floats:
-        """Least cost of arriving by one more hop, [R, N]."""
+    def _arrival(self, cost: Floats, prices: tuple[Floats, Floats]) -> Floats:
+        """Minimum cost of arriving by one more hop, [R, N]."""
         link_price, node_price = prices
-        leaving = cost + node_price
+        departure = cost + node_price
         own = np.arange(len(self._source))
-        leaving[own, self._source] = cost[own, self._source]
-        reached = leaving[:, self._arcs.tail] + link_price[:, self._arcs.link]
-        found = np.full_like(cost, np.inf)
-        if len(self._joined):
-            found[:, self._joined] = np.minimum.reduceat(reached, self._into[self._joined], axis=1)
-        return found
+        departure[own, self._source] = cost[own, self._source]
+        arc_arrival = departure[:, self._arcs.tail] + link_price[:, self._arcs.link]
+        arrival = np.full_like(cost, np.inf)
+        if len(self._with_arcs):
+            arrival[:, self._with_arcs] = np.minimum.reduceat(
+                arc_arrival, self._first_arc[self._with_arcs], axis=1
+            )
+        return arrival

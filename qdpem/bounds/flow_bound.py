@@ -1,4 +1,4 @@
-"""The flow bound of one seed: the most that any policy can deliver of what was asked, timing left out."""
+"""The flow bound of one seed: no policy delivers more of the requests, with timing left out."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from qdpem.bounds.constrained_paths import BudgetedPaths, Way
-from qdpem.bounds.master import Groups, Master, Prices, Solution
+from qdpem.arrays import Floats
+from qdpem.bounds.constrained_paths import BudgetedPath, BudgetedPaths
+from qdpem.bounds.master import DualPrices, Master, RequestGroups, Solution
 from qdpem.bounds.seed_supply import SeedSample
 from qdpem.flow.pricing import Arcs
 from qdpem.network.graph import Network
-
-Floats = NDArray[np.float64]
 
 _MIN_GAIN = 1e-9
 _ROUNDING = 1e-6
@@ -24,102 +22,112 @@ _SMOOTHING = 0.5
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SeedBound:
-    """`bound`: what none can exceed, proved by prices, converged or not; `found`: the best flow's value.
+    """A bound on the deliveries of one seed, and the value of the best flow below it.
 
-    `rounds` of the generation; `converged`: more of them would not matter. What binds, in parts that sum to
-    the bound: `demand` (what is asked and could be had without want), `links` and `repeaters` (worth of all
-    pairs and swaps there are); and the worth of each link's pairs [L], whichever source makes them, and of
-    each node's swaps [N]. `ways`: the paths that the best flow takes, by source and destination.
+    `bound`: proved by dual prices, converged or not; no policy passes it. `flow_value`: of the best flow.
+    `rounds` of the column generation; `converged`: more rounds would not matter. The parts of the bound show
+    which resource binds; they sum to it. `demand`: the value of requests beyond the cost of serving them;
+    `link_value` [L]: of each link's pairs, whichever source makes them; `node_value` [N]: of each node's
+    swaps. `paths`: those that the best flow takes, by source and destination.
     """
 
     bound: float
-    found: float = 0.0
+    flow_value: float = 0.0
     rounds: int = 0
     converged: bool = False
     demand: float = 0.0
-    link_worth: Floats = field(default_factory=lambda: np.zeros(0))
-    node_worth: Floats = field(default_factory=lambda: np.zeros(0))
-    ways: Mapping[tuple[int, int], Sequence[Way]] = field(default_factory=dict)
+    link_value: Floats = field(default_factory=lambda: np.zeros(0))
+    node_value: Floats = field(default_factory=lambda: np.zeros(0))
+    paths: Mapping[tuple[int, int], Sequence[BudgetedPath]] = field(default_factory=dict)
 
     @property
     def links(self) -> float:
-        """Worth of all pairs of links."""
-        return float(self.link_worth.sum())
+        """Value of the pairs of all links."""
+        return float(self.link_value.sum())
 
     @property
     def repeaters(self) -> float:
-        """Worth of all swaps."""
-        return float(self.node_worth.sum())
+        """Value of all swaps."""
+        return float(self.node_value.sum())
 
     @property
-    def at_most(self) -> float:
-        """Deliveries are whole: so many, and no more."""
+    def max_deliveries(self) -> float:
+        """The largest whole number of deliveries below the bound."""
         return whole_below(self.bound)
 
 
 def flow_bound_of_seed(
-    network: Network, sample: SeedSample, groups: Groups, *, tolerance: float = 1e-4, max_rounds: int = 200
+    network: Network,
+    sample: SeedSample,
+    groups: RequestGroups,
+    *,
+    tolerance: float = 1e-4,
+    max_rounds: int = 200,
 ) -> SeedBound:
-    """The most that any policy can deliver of `groups` over [0, end_s], from empty stock.
+    """A bound on the deliveries of `groups` over [0, end_s] by any policy, from empty stock.
 
-    Every pair delivered descends from fresh pairs that lie along a walk between its ends, one a link, with a
-    successful swap at each inner node; without its cycles the walk is a simple path that takes no more. Fresh
-    pairs are successful emissions or attempts, each of which serves one link once; swaps take tokens and
-    coins. All these are known for the seed (`SeedSample`), so what a run uses is a feasible point of `Master`.
-    A hop that is not distilled is single, and a path with too many of those cannot meet the target
-    (`qdpem.bounds.fidelity_reach`); distillation takes both its pairs over the same links, so that a distilled hop takes
-    two pairs at least. Ages, deadlines, memories, failed swaps' pairs, outages are left out, which raises it.
+    Every delivered pair descends from fresh pairs along a walk between its ends, one per link, with a
+    successful swap at each inner node. Without its cycles the walk is a simple path that takes no more. Fresh
+    pairs are successful emissions or attempts, each of which serves one link once; swaps take tokens and draw
+    their outcomes. All these are known for the seed (`SeedSample`), so the resources that a run uses are a
+    feasible point of `Master`.
 
-    Columns are generated by `BudgetedPaths`; any prices prove
-    sum_g pairs_g max(0, gain_g - least cost_g) + worth of all resources. It ends when no whole number lies
-    between what is found and what is proved, or they are within `tolerance` of each other, relatively. Raises
+    A hop that is not distilled is single, and a path with too many single hops cannot meet the target
+    (`FidelityReach`). Distillation takes both its pairs over the same links, so that a distilled hop takes at
+    least two pairs. Ages, deadlines, memories, outages and the pairs lost in failed swaps are left out, which
+    raises the bound.
+
+    Columns are generated by `BudgetedPaths`. Any prices prove
+    sum_g pairs_g max(0, gain_g - min cost_g) + value of all resources. The generation ends when no whole
+    number lies between flow and bound, or when they are within `tolerance` of each other, relatively. Raises
     QdpemError when the solver fails.
     """
-    master = Master(network, sample.tiers, sample.supply(0.0, sample.end_s), groups)
+    master = Master(network, sample.levels, sample.supply(0.0, sample.end_s), groups)
     pricing = _Pricing(network, master)
-    best, found = SeedBound(bound=math.inf), 0.0
+    best, flow_value = SeedBound(bound=math.inf), 0.0
     prices = _scarcity(network, master)
     solution: Solution | None = None
     centre = prices
     for rounds in range(1, max_rounds + 1):
         added = 0
-        for tried in (prices,) if solution is None else (prices, between(prices, centre)):
-            now = pricing.price(tried, solution)
+        for tried in (prices,) if solution is None else (prices, smoothed(prices, centre)):
+            proved = pricing.price(tried, solution)
             added += pricing.added
-            if now.bound < best.bound:
-                best, centre = now, tried
-        converged = not added or settled(best.bound, found, tolerance=tolerance)
+            if proved.bound < best.bound:
+                best, centre = proved, tried
+        converged = not added or is_close(best.bound, flow_value, tolerance=tolerance)
         best = replace(best, rounds=rounds, converged=converged)
         if converged:
             break
         solution = master.solve()
-        prices, found = solution.prices, solution.value
-    ways = {} if solution is None else _taken(master, solution)
-    return replace(best, found=min(found, best.bound), ways=ways)
+        prices, flow_value = solution.prices, solution.value
+    paths = {} if solution is None else _used_paths(master, solution)
+    return replace(best, flow_value=min(flow_value, best.bound), paths=paths)
 
 
-def _taken(master: Master, solution: Solution) -> dict[tuple[int, int], list[Way]]:
-    """The ways with any flow, by the ends of their groups."""
-    groups, found = master.groups, dict[tuple[int, int], dict[Way, None]]()
+def _used_paths(master: Master, solution: Solution) -> dict[tuple[int, int], list[BudgetedPath]]:
+    """The paths with any flow, by the ends of their groups."""
+    # A dict in place of a set keeps the order of the columns.
+    groups, paths = master.groups, dict[tuple[int, int], dict[BudgetedPath, None]]()
     for column, flow in zip(master.columns, solution.flow.tolist(), strict=False):
         if flow > _MIN_GAIN:
             ends = int(groups.source[column.group]), int(groups.destination[column.group])
-            found.setdefault(ends, {})[column.way] = None
-    return {ends: list(ways) for ends, ways in found.items()}
+            paths.setdefault(ends, {})[column.path] = None
+    return {ends: list(own) for ends, own in paths.items()}
 
 
 def whole_below(bound: float) -> float:
-    """The largest whole number that is not above a bound, but for rounding."""
+    """The largest whole number that is not above a bound, up to rounding."""
     return math.floor(bound + _ROUNDING) if math.isfinite(bound) else math.inf
 
 
-def settled(bound: float, found: float, *, tolerance: float) -> bool:
-    """Whether another round could tell nothing that matters."""
-    return whole_below(bound) <= whole_below(found) or bound - found <= tolerance * bound
+def is_close(bound: float, flow_value: float, *, tolerance: float) -> bool:
+    """Whether bound and flow are so close that another round would not matter."""
+    return whole_below(bound) <= whole_below(flow_value) or bound - flow_value <= tolerance * bound
 
 
 class _Pricing:
-    """Finds the cheapest ways of all groups under prices, and takes in those that pay."""
+    """Finds the cheapest paths of all groups under prices, and adds those that pay to the master."""
 
     def __init__(self, network: Network, master: Master) -> None:
         self._arcs, self._master = Arcs.of(network), master
@@ -127,65 +135,65 @@ class _Pricing:
         self._sources, self._row = np.unique(groups.source, return_inverse=True)
         self.added = 0
 
-    def price(self, prices: Prices, solution: Solution | None) -> SeedBound:
+    def price(self, prices: DualPrices, solution: Solution | None) -> SeedBound:
         """The bound that the prices prove; new columns are in the master, `added` of them."""
         groups, self.added = self._master.groups, 0
         if not len(groups):
             return SeedBound(bound=0.0)
-        paths = BudgetedPaths(
+        search = BudgetedPaths(
             self._arcs,
             self._sources,
             link_price=prices.link[None],
-            node_price=(prices.swap + self._master.dead)[None],
+            node_price=(prices.swap + self._master.no_swap)[None],
             max_single=int(groups.max_single.max()),
         )
-        cost = paths.cost(self._row, groups.destination, groups.max_single)
-        demand = np.zeros(len(groups)) if solution is None else solution.demand
-        pays = np.isfinite(cost) & ((cost < groups.gain - demand - _MIN_GAIN) | (solution is None))
+        cost = search.cost(self._row, groups.destination, groups.max_single)
+        demand_price = np.zeros(len(groups)) if solution is None else solution.demand_price
+        pays = np.isfinite(cost) & ((cost < groups.gain - demand_price - _MIN_GAIN) | (solution is None))
         for group in np.flatnonzero(pays).tolist():
             row, limit = int(self._row[group]), int(groups.max_single[group])
-            way = paths.way(row, int(groups.destination[group]), limit)
-            self.added += self._master.add(group, way, groups.span[group])
-        return proved(self._master, prices, cost)
+            path = search.path(row, int(groups.destination[group]), limit)
+            self.added += self._master.add(group, path, groups.span[group])
+        return bound_by_prices(self._master, prices, cost)
 
 
-def between(prices: Prices, centre: Prices) -> Prices:
+def smoothed(prices: DualPrices, centre: DualPrices) -> DualPrices:
     """Half way to the best prices so far, which the last ones may have left far behind (Wentges 1997).
 
     A. Wentges, Int. Trans. Opl Res. 4, 151. Cuts that are newer than the best prices had none.
     """
     cut = np.zeros(len(prices.cut))
     cut[: len(centre.cut)] = centre.cut
-    return Prices(
+    return DualPrices(
         _SMOOTHING * centre.link + (1.0 - _SMOOTHING) * prices.link,
         _SMOOTHING * centre.swap + (1.0 - _SMOOTHING) * prices.swap,
         _SMOOTHING * cut + (1.0 - _SMOOTHING) * prices.cut,
     )
 
 
-def proved(master: Master, prices: Prices, cost: Floats) -> SeedBound:
-    """The bound that prices prove, given each group's least cost under them; inf if they prove none."""
+def bound_by_prices(master: Master, prices: DualPrices, cost: Floats) -> SeedBound:
+    """The bound that prices prove, given each group's minimum cost under them; inf if they prove none."""
     groups = master.groups
     unlimited = np.isinf(groups.pairs) & np.isfinite(cost)
     if unlimited.any():
-        # Dearer by a factor they leave nothing to gain where there is no limit to what is asked.
+        # Unlimited demand is bounded only if serving it gains nothing, so prices are raised until then.
         ratio = np.divide(groups.gain, cost, out=np.full(len(cost), np.inf), where=cost > 0.0)
         factor = max(1.0, float(ratio[unlimited].max()))
         if math.isinf(factor):
             return SeedBound(bound=math.inf)
         cost = cost * factor
-        prices = Prices(*(factor * part for part in prices))
+        prices = DualPrices(*(factor * part for part in prices))
     finite = np.isfinite(groups.pairs) & np.isfinite(cost)
     demand = float(groups.pairs[finite] @ np.maximum(0.0, groups.gain[finite] - cost[finite]))
-    links, nodes = master.worth(prices)
+    links, nodes = master.resource_value(prices)
     bound = demand + float(links.sum() + nodes.sum())
-    return SeedBound(bound=bound, demand=demand, link_worth=links, node_worth=nodes)
+    return SeedBound(bound=bound, demand=demand, link_value=links, node_value=nodes)
 
 
-def _scarcity(network: Network, master: Master) -> Prices:
-    """To begin with: one over what there is of everything, for every pair asked."""
+def _scarcity(network: Network, master: Master) -> DualPrices:
+    """The prices to begin with: one over the rate of each resource, per pair in demand."""
     groups = master.groups
-    asked = float(groups.pairs[np.isfinite(groups.pairs)].sum()) or 1.0
+    demand = float(groups.pairs[np.isfinite(groups.pairs)].sum()) or 1.0
     rates = (network.link_rate_hz, network.repeater_rate_hz)
-    inverse = [np.divide(1.0, rate, out=np.zeros_like(rate), where=rate > 0.0) / asked for rate in rates]
-    return Prices(inverse[0], inverse[1], np.zeros(0))
+    inverse = [np.divide(1.0, rate, out=np.zeros_like(rate), where=rate > 0.0) / demand for rate in rates]
+    return DualPrices(inverse[0], inverse[1], np.zeros(0))

@@ -1,33 +1,30 @@
-"""The linear programme behind the bounds on one seed: ways to serve requests, and what limits them."""
+"""The linear programme behind the bounds on one seed: paths that serve requests, and the limits on them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from qdpem.bounds.constrained_paths import Way
-from qdpem.bounds.seed_supply import Supply, Tiers
+from qdpem.arrays import Flags, Floats, Ints
+from qdpem.bounds.constrained_paths import BudgetedPath
+from qdpem.bounds.seed_supply import EmissionLevels, Supply
 from qdpem.errors import QdpemError
 from qdpem.network.graph import Network
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-Span = tuple[int, int]
-"""A stretch of time in whole bins, from the first to before the second; (0, 0) where time plays no part."""
+Span: TypeAlias = tuple[int, int]
+"""Whole bins of time, from the first to before the second; (0, 0) where time plays no part."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Groups:
-    """Requests that may be served alike, G groups.
+class RequestGroups:
+    """Requests that the same paths can serve, G groups.
 
-    `source`, `destination`, `max_single` int64 [G]: ends, and how many hops of a way may be single.
-    `pairs` float64 [G]: pairs asked, inf without limit; `gain` [G]: what a pair is worth. `span`: within
-    which a way without double hops takes all it needs; `loose`: one with double hops.
+    `source`, `destination`, `max_single` int64 [G]: ends, and the largest number of single hops of a path.
+    `pairs` float64 [G]: pairs requested, inf without limit; `gain` [G]: the value of a pair. `span`: the bins
+    within which a path without double hops takes all it needs; `distilled_span`: those of a path with some.
     """
 
     source: Ints
@@ -36,22 +33,22 @@ class Groups:
     pairs: Floats
     gain: Floats
     span: Sequence[Span]
-    loose: Sequence[Span]
+    distilled_span: Sequence[Span]
 
     def __len__(self) -> int:
         return len(self.source)
 
 
-class Column(NamedTuple):
-    """A way to serve a group, and the span in which it takes what it needs."""
+class GroupColumn(NamedTuple):
+    """A path that serves a group, and the span in which it takes what it needs."""
 
     group: int
-    way: Way
+    path: BudgetedPath
     span: Span
 
 
 class Cut(NamedTuple):
-    """In a window of time the swaps at `node`, or the pairs of `links` together, are `maximum` at the most."""
+    """A limit on a window: `maximum` swaps at `node`, or pairs of `links` together if `node` is -1."""
 
     window: Span
     node: int
@@ -59,8 +56,8 @@ class Cut(NamedTuple):
     maximum: float
 
 
-class Prices(NamedTuple):
-    """Of pairs of each link [L] and swaps at each node [N] at any time, and of each cut [K]."""
+class DualPrices(NamedTuple):
+    """Dual prices of pairs of each link [L] and swaps at each node [N] at any time, and of each cut [K]."""
 
     link: Floats
     swap: Floats
@@ -68,192 +65,226 @@ class Prices(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """Flow per column [C], its value, the groups' prices [G] and those of what limits them."""
+    """Flow per column [C], its value, and the dual prices of the groups' demand [G] and of resources."""
 
     flow: Floats
     value: float
-    demand: Floats
-    prices: Prices
+    demand_price: Floats
+    prices: DualPrices
 
 
 class Master:
     """max sum gain x over the columns at hand, x >= 0, subject to
 
-    - groups: sum x <= pairs, in chains: what only a group and those after it may use, by the number of single
-      hops, is at most what these ask for (Hall's condition), so that a way is one column for all;
+    - groups: sum x <= pairs, in chains. Paths that only a group and its predecessors may use, by the number
+      of single hops, carry no more than these request (Hall's condition), so that a path is one column for
+      all;
     - links, over the whole run: pairs used <= y_eu + y_ev + the link's own successful attempts;
-    - tiers: emissions that links of this or a lower probability use at a node <= emissions of the tier;
-    - nodes: swaps <= the most there can be;
-    - cuts: what spans inside a window use <= the most that it holds.
+    - emission levels: emissions that links of this or a lower probability use at a node <= emissions of the
+      level;
+    - nodes: swaps <= the largest possible number;
+    - cuts: use by spans inside a window <= the maximum of the window.
     """
 
-    def __init__(self, network: Network, tiers: Tiers, whole: Supply, groups: Groups) -> None:
-        self._network, self._tiers, self._whole = network, tiers, whole
+    def __init__(
+        self, network: Network, levels: EmissionLevels, supply: Supply, groups: RequestGroups
+    ) -> None:
+        """Begin without columns. `supply` is that of the whole run."""
+        self._network, self._levels, self._supply = network, levels, supply
         self.groups = groups
         self._chain = _chains(groups)
-        follows = np.zeros(len(groups))
+        self._chain_demand = np.zeros(len(groups))
         for group, before in enumerate(self._chain):
-            follows[list(before)] += groups.pairs[group]
-        self._asked = follows
-        self.columns: list[Column] = []
-        self._known: set[Column] = set()
+            self._chain_demand[list(before)] += groups.pairs[group]
+        self.columns: list[GroupColumn] = []
+        self._known: set[GroupColumn] = set()
         self.cuts: list[Cut] = []
-        self._fed: list[list[int]] = [[] for _ in tiers.node]
-        for link, side in np.argwhere(tiers.of >= 0).tolist():
-            self._fed[tiers.of[link, side]].append(link)
-        self.dead = np.where((network.repeater_rate_hz > 0.0) & (whole.swaps > 0.0), 0.0, np.inf)
+        self._level_links: list[list[int]] = [[] for _ in levels.node]
+        for link, side in np.argwhere(levels.of_link >= 0).tolist():
+            self._level_links[levels.of_link[link, side]].append(link)
+        self.no_swap = np.where((network.repeater_rate_hz > 0.0) & (supply.swaps > 0.0), 0.0, np.inf)
 
-    def add(self, group: int, way: Way, span: Span) -> bool:
-        """Take in a way to serve a group, for all of its chain that may use it; False if it is there."""
-        single = way.pairs.count(1)
-        home = next(one for one in self._chain[group] if self.groups.max_single[one] >= single)
-        column = Column(home, way, span)
+    def add(self, group: int, path: BudgetedPath, span: Span) -> bool:
+        """Add a path for a group and all of its chain that may use it; False if it is known."""
+        single = path.pairs.count(1)
+        first = next(member for member in self._chain[group] if self.groups.max_single[member] >= single)
+        column = GroupColumn(first, path, span)
         new = column not in self._known
         if new:
             self._known.add(column)
             self.columns.append(column)
         return new
 
-    def worth(self, prices: Prices) -> tuple[Floats, Floats]:
-        """What all that the run holds is worth under prices of 0 or more, by link [L] and by node [N].
+    def resource_value(self, prices: DualPrices) -> tuple[Floats, Floats]:
+        """The value of the run's resources under prices of 0 or more, by link [L] and by node [N].
 
-        Their sum is the dual's share of resources. An emission goes where it is worth most: to the dearest of
-        the links that can use it.
+        Their sum is the resources' part of the dual objective. An emission counts for the link where it is
+        worth most among those that can use it.
         """
-        links, nodes = prices.link * self._whole.attempts, prices.swap * self._whole.swaps
+        links, nodes = prices.link * self._supply.attempts, prices.swap * self._supply.swaps
         for price, cut in zip(prices.cut.tolist(), self.cuts, strict=True):
             if cut.node >= 0:
                 nodes[cut.node] += price * cut.maximum
             else:
                 links[list(cut.links)] += price * cut.maximum / len(cut.links)
-        tiers = self._tiers
-        for node in np.unique(tiers.node).tolist():
-            dearest, maximum = -1, 0.0
-            own = np.flatnonzero(tiers.node == node)
-            counts = np.diff(self._whole.emissions[own], prepend=0.0)
-            for tier, count in zip(own[::-1].tolist(), counts[::-1].tolist(), strict=True):
-                for link in self._fed[tier]:
-                    if prices.link[link] > maximum:
-                        dearest, maximum = link, float(prices.link[link])
-                links[dearest] += count * maximum
+        levels = self._levels
+        for node in np.unique(levels.node).tolist():
+            best_link, best_price = -1, 0.0
+            own = np.flatnonzero(levels.node == node)
+            counts = np.diff(self._supply.emissions[own], prepend=0.0)
+            for level, count in zip(own[::-1].tolist(), counts[::-1].tolist(), strict=True):
+                for link in self._level_links[level]:
+                    if prices.link[link] > best_price:
+                        best_link, best_price = link, float(prices.link[link])
+                links[best_link] += count * best_price
         return links, nodes
 
     def solve(self) -> Solution:
         """The best flow over the columns at hand. Raises QdpemError when the solver fails."""
-        from scipy.optimize import linprog
+        finite = np.isfinite(self._chain_demand)
+        matrix, limits, emission_count = self._rows(finite)
+        gain = self.groups.gain[[column.group for column in self.columns]]
+        result = _minimise(-np.concatenate([gain, np.zeros(emission_count)]), matrix, limits)
+        duals = np.maximum(0.0, -result.ineqlin.marginals)
+        sizes = [
+            int(finite.sum()),
+            self._network.link_count,
+            len(self._levels.node),
+            self._network.node_count,
+        ]
+        conditions, link, _, swap, cut = np.split(duals, np.cumsum(sizes))
+        by_group = np.zeros(len(self.groups))
+        by_group[finite] = conditions
+        demand_price = np.array([by_group[list(before)].sum() for before in self._chain])
+        flow = result.x[: len(self.columns)]
+        return Solution(flow, -float(result.fun), demand_price, DualPrices(link, swap, cut))
+
+    def _rows(self, finite: Flags) -> tuple[Any, Floats, int]:
+        """The matrix over columns and emissions, the limits of its rows, and the number of emission columns.
+
+        Rows: conditions on the groups where demand is `finite`, links, emission levels, nodes, cuts.
+        """
         from scipy.sparse import csr_matrix, hstack, vstack
 
-        groups, network = self.groups, self._network
-        links, nodes, tiers = network.link_count, network.node_count, len(self._tiers.node)
-        uses, swaps = self.uses()
-        count = len(self.columns)
-        gain = groups.gain[[column.group for column in self.columns]]
-        places = [(row, at) for at, one in enumerate(self.columns) for row in self._chain[one.group]]
-        served = csr_matrix((np.ones(len(places)), tuple(zip(*places, strict=True))), (len(groups), count))
-        finite = np.flatnonzero(np.isfinite(self._asked))
+        nodes, levels, count = self._network.node_count, len(self._levels.node), len(self.columns)
+        pairs, swaps = self.uses()
         given, taken = self._emission_uses()
-        fed = given.shape[1]
+        emissions = given.shape[1]
+        demand = self._demand_uses()[np.flatnonzero(finite)]
         rows = [
-            hstack([served[finite], csr_matrix((len(finite), fed))]),
-            hstack([uses, -given]),
-            hstack([csr_matrix((tiers, count)), taken]),
-            hstack([swaps, csr_matrix((nodes, fed))]),
+            hstack([demand, csr_matrix((demand.shape[0], emissions))]),
+            hstack([pairs, -given]),
+            hstack([csr_matrix((levels, count)), taken]),
+            hstack([swaps, csr_matrix((nodes, emissions))]),
         ]
         if self.cuts:
-            rows.append(hstack([self._cut_uses(uses, swaps), csr_matrix((len(self.cuts), fed))]))
+            rows.append(hstack([self._cut_uses(pairs, swaps), csr_matrix((len(self.cuts), emissions))]))
         limits = np.concatenate(
             [
-                self._asked[finite],
-                self._whole.attempts,
-                self._whole.emissions,
-                self._whole.swaps,
+                self._chain_demand[finite],
+                self._supply.attempts,
+                self._supply.emissions,
+                self._supply.swaps,
                 [cut.maximum for cut in self.cuts],
             ]
         )
-        aim, matrix = -np.concatenate([gain, np.zeros(fed)]), vstack(rows, format="csr")
-        # Interior points first: their prices need fewer rounds, and many rows do not slow them down so much.
-        for method in ("highs-ipm", "highs"):
-            result = linprog(aim, A_ub=matrix, b_ub=limits, method=method)
-            if result.status == 0:
-                break
-        else:
-            raise QdpemError(f"the programme of the bound was not solved: {result.message}")
-        prices = np.maximum(0.0, -result.ineqlin.marginals)
-        demand = np.zeros(len(groups))
-        own, link, _, swap, cut = np.split(prices, np.cumsum([len(finite), links, tiers, nodes]))
-        demand[finite] = own
-        demand = np.array([demand[list(before)].sum() for before in self._chain])
-        return Solution(result.x[:count], -float(result.fun), demand, Prices(link, swap, cut))
+        return vstack(rows, format="csr"), limits, emissions
 
     def uses(self) -> tuple[Any, Any]:
-        """What each column takes: sparse [L, C] of pairs and [N, C] of swaps."""
+        """The pairs and swaps that each column takes: sparse [L, C] and [N, C]."""
         from scipy.sparse import csr_matrix
 
-        count = len(self.columns)
-        links = [
-            (pairs, link, place)
-            for place, (_, way, _) in enumerate(self.columns)
-            for link, pairs in zip(way.links, way.pairs, strict=True)
+        pairs = [
+            (pairs, link, number)
+            for number, (_, path, _) in enumerate(self.columns)
+            for link, pairs in zip(path.links, path.pairs, strict=True)
         ]
-        swaps = [(1.0, node, place) for place, (_, way, _) in enumerate(self.columns) for node in way.inner]
-        shapes = (self._network.link_count, count), (self._network.node_count, count)
-        made = []
-        for entries, shape in zip((links, swaps), shapes, strict=True):
-            values, rows, places = np.array(entries, dtype=np.float64).reshape(-1, 3).T
-            made.append(csr_matrix((values, (rows.astype(int), places.astype(int))), shape=shape))
-        return made[0], made[1]
+        swaps = [
+            (1.0, node, number) for number, (_, path, _) in enumerate(self.columns) for node in path.inner
+        ]
+        matrices = []
+        for entries, row_count in ((pairs, self._network.link_count), (swaps, self._network.node_count)):
+            values, rows, columns = np.array(entries, dtype=np.float64).reshape(-1, 3).T
+            shape = (row_count, len(self.columns))
+            matrices.append(csr_matrix((values, (rows.astype(int), columns.astype(int))), shape=shape))
+        return matrices[0], matrices[1]
 
-    def _cut_uses(self, uses: Any, swaps: Any) -> Any:
-        """What each column takes of each cut: all of it, where the cut's window holds its span."""
+    def _demand_uses(self) -> Any:
+        """1 where a column counts in a group's condition: sparse [G, C]."""
+        from scipy.sparse import csr_matrix
+
+        places = [
+            (row, number) for number, column in enumerate(self.columns) for row in self._chain[column.group]
+        ]
+        shape = (len(self.groups), len(self.columns))
+        return csr_matrix((np.ones(len(places)), tuple(zip(*places, strict=True))), shape)
+
+    def _cut_uses(self, pairs: Any, swaps: Any) -> Any:
+        """How much of each cut each column takes: all its use, if the cut's window holds its span."""
         from scipy.sparse import csr_matrix, vstack
 
         first, last = np.array([column.span for column in self.columns], dtype=np.int64).reshape(-1, 2).T
         rows = []
         for (start, stop), node, links, _ in self.cuts:
-            row = swaps[node] if node >= 0 else csr_matrix(uses[sorted(links)].sum(axis=0))
+            row = swaps[node] if node >= 0 else csr_matrix(pairs[sorted(links)].sum(axis=0))
             inside = (first[row.indices] >= start) & (last[row.indices] <= stop)
             data = (row.data[inside], (np.zeros(int(inside.sum()), dtype=int), row.indices[inside]))
             rows.append(csr_matrix(data, shape=(1, len(self.columns))))
         return vstack(rows, format="csr")
 
     def _emission_uses(self) -> tuple[Any, Any]:
-        """What an emission of each end for each link gives the link [L, 2L] and takes of tiers [T, 2L]."""
+        """The pairs that an emission gives a link [L, E], and the emissions it takes of levels [T, E].
+
+        There are E ends of source-limited links. Their order is that of the links.
+        """
         from scipy.sparse import csr_matrix
 
-        tiers, links = self._tiers, self._network.link_count
-        sides = np.flatnonzero(tiers.of.ravel() >= 0)
-        own = tiers.of.ravel()[sides]
+        levels, links = self._levels, self._network.link_count
+        sides = np.flatnonzero(levels.of_link.ravel() >= 0)
+        own = levels.of_link.ravel()[sides]
         given = csr_matrix((np.ones(len(sides)), (sides // 2, np.arange(len(sides)))), (links, len(sides)))
         entries = [
-            (tier, place)
-            for place, lowest in enumerate(own.tolist())
-            for tier in range(lowest, len(tiers.node))
-            if tiers.node[tier] == tiers.node[lowest]
+            (level, side)
+            for side, lowest in enumerate(own.tolist())
+            for level in range(lowest, len(levels.node))
+            if levels.node[level] == levels.node[lowest]
         ]
-        rows, places = np.array(entries, dtype=np.int64).reshape(-1, 2).T
-        return given, csr_matrix((np.ones(len(rows)), (rows, places)), (len(tiers.node), len(sides)))
+        rows, columns = np.array(entries, dtype=np.int64).reshape(-1, 2).T
+        return given, csr_matrix((np.ones(len(rows)), (rows, columns)), (len(levels.node), len(sides)))
 
 
-def _chains(groups: Groups) -> list[tuple[int, ...]]:
-    """For each group those that may use every way it may, from the most restricted up to itself.
+def _minimise(objective: Floats, matrix: Any, limits: Floats) -> Any:
+    """The result of `linprog`. Raises QdpemError when both solvers fail."""
+    from scipy.optimize import linprog
 
-    Only groups between the same ends, in the same spans, and with as much to gain are in one chain.
+    # Interior points first: their prices need fewer rounds, and many rows slow them down less.
+    for method in ("highs-ipm", "highs"):
+        result = linprog(objective, A_ub=matrix, b_ub=limits, method=method)
+        if result.status == 0:
+            return result
+    raise QdpemError(f"the programme of the bound was not solved: {result.message}")
+
+
+def _chains(groups: RequestGroups) -> list[tuple[int, ...]]:
+    """For each group those that may use only paths that it may use too, most restricted first, itself last.
+
+    Only groups between the same ends, in the same spans, and with the same gain are in one chain.
     """
-    found: dict[tuple[object, ...], list[int]] = {}
-    kinds = zip(
+    members: dict[tuple[object, ...], list[int]] = {}
+    keys = zip(
         groups.source.tolist(),
         groups.destination.tolist(),
         groups.gain.tolist(),
         np.isinf(groups.pairs).tolist(),
         groups.span,
-        groups.loose,
+        groups.distilled_span,
         strict=True,
     )
-    for group, kind in enumerate(kinds):
-        found.setdefault(kind, []).append(group)
+    for group, key in enumerate(keys):
+        members.setdefault(key, []).append(group)
     chains: list[tuple[int, ...]] = [()] * len(groups)
-    for chain in found.values():
+    for chain in members.values():
         chain.sort(key=groups.max_single.item)
-        for place, group in enumerate(chain):
-            chains[group] = tuple(chain[: place + 1])
+        for position, group in enumerate(chain):
+            chains[group] = tuple(chain[: position + 1])
     return chains

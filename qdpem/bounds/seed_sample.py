@@ -1,16 +1,16 @@
-"""What one seed holds, drawn before anything runs: the sample and the requests that bounds are made of."""
+"""The sample of one seed, drawn before anything runs, and the requests that its bounds are about."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from physics.interface import PhysicsModel
+from qdpem.arrays import Flags, Floats, Ints
 from qdpem.bounds.fidelity_reach import FidelityReach
-from qdpem.bounds.master import Groups
-from qdpem.bounds.seed_supply import SeedSample, Tiers, whole
+from qdpem.bounds.master import RequestGroups
+from qdpem.bounds.seed_supply import EmissionLevels, SeedSample, whole_tokens
 from qdpem.bounds.time_bound import bins_in
 from qdpem.demand.requests import Requests
 from qdpem.draws.attempts import AttemptSequence
@@ -20,37 +20,38 @@ from qdpem.draws.outcome_draws import swap_draws
 from qdpem.network.graph import Network
 from qdpem.rng import pair_key, stream
 
-Ints = NDArray[np.int64]
-
 _OF_A_PERIOD = 1e-5
 _ROUNDING = 1e-12
 _SLACK_S = 1e-6
 
 
 def draw_seed_sample(network: Network, physics: PhysicsModel, *, seed: int, end_s: float) -> SeedSample:
-    """All chances of `seed` over [0, end_s]: the same streams that a run draws from."""
-    tiers, fresh_pairs = Tiers.build(network), FreshPairs(network, physics)
+    """All random outcomes of `seed` over [0, end_s], from the same streams that a run draws from."""
+    levels, fresh_pairs = EmissionLevels.of(network), FreshPairs(network, physics)
     birth_s = np.array([_birth_s(fresh_pairs, network, link) for link in range(network.link_count)])
-    period_s = np.array([one.attempt_period_s for one in network.links])
-    server = network.repeater_kind == "server"
+    period_s = np.array([link.attempt_period_s for link in network.links])
+    is_server = network.repeater_kind == "server"
     with np.errstate(divide="ignore"):
-        own_s = 1.0 / network.repeater_rate_hz if server else np.full(network.node_count, network.swap_time_s)
-    emission_s = _emissions(network, tiers, seed=seed, end_s=end_s)
+        swap_time_s = (
+            1.0 / network.repeater_rate_hz if is_server else np.full(network.node_count, network.swap_time_s)
+        )
+    emission_s = _emissions(network, levels, seed=seed, end_s=end_s)
     successes = [
         _successes(network, link, seed=seed, last_s=end_s - float(birth_s[link]))
         for link in range(network.link_count)
     ]
+    max_swaps = _max_swaps(network, levels, emission_s, successes, end_s)
     return SeedSample(
         end_s=end_s,
-        tiers=tiers,
+        levels=levels,
         emission_s=emission_s,
         successes=successes,
         period_s=period_s,
         birth_s=birth_s,
-        draws=_draws(network, physics, _swaps(network, tiers, emission_s, successes, end_s), seed=seed),
+        draws=_swap_outcomes(network, physics, max_swaps, seed=seed),
         token_rate_hz=network.repeater_rate_hz,
         token_burst=network.repeater_burst,
-        swap_time_s=own_s,
+        swap_time_s=swap_time_s,
     )
 
 
@@ -60,33 +61,33 @@ def _birth_s(fresh_pairs: FreshPairs, network: Network, link: int) -> float:
     return fresh_pairs.course(link, sender).birth_s
 
 
-def _emissions(network: Network, tiers: Tiers, *, seed: int, end_s: float) -> list[NDArray[np.float64]]:
-    """Times of the emissions of every tier: those with u below its probability."""
-    found = []
-    for node, probability in zip(tiers.node.tolist(), tiers.probability.tolist(), strict=True):
-        best = float(tiers.probability[tiers.node == node].max())
-        drawn = Emissions(
+def _emissions(network: Network, levels: EmissionLevels, *, seed: int, end_s: float) -> list[Floats]:
+    """Times of the emissions of every level: those whose draw is below its probability."""
+    emission_s = []
+    for node, probability in zip(levels.node.tolist(), levels.probability.tolist(), strict=True):
+        best = float(levels.probability[levels.node == node].max())
+        emissions = Emissions(
             stream(seed, f"source/{network.graph.node_names[node]}"),
             rate_hz=float(network.source_rate_hz[node]),
             best=best,
             end_s=end_s,
         )
-        times, index = [], drawn.next_success(0, probability)
-        while index is not None and drawn.time_s(index) <= end_s:
-            times.append(drawn.time_s(index))
-            index = drawn.next_success(index + 1, probability)
-        found.append(np.array(times, dtype=np.float64))
-    return found
+        times, index = [], emissions.next_success(0, probability)
+        while index is not None and emissions.time_s(index) <= end_s:
+            times.append(emissions.time_s(index))
+            index = emissions.next_success(index + 1, probability)
+        emission_s.append(np.array(times, dtype=np.float64))
+    return emission_s
 
 
 def _successes(network: Network, link: int, *, seed: int, last_s: float) -> list[Ints]:
-    """For every mode of a link that attempts the numbers of the attempts that succeed, up to `last_s`."""
+    """For every mode of a link that attempts by itself, the numbers of its successes up to `last_s`."""
     compiled, names = network.links[link], network.graph.node_names
     if compiled.source_limited:
         return []
     first, second = network.graph.link_ends[link].tolist()
     key, period_s = pair_key(names[first], names[second]), compiled.attempt_period_s
-    found = []
+    successes = []
     for number in range(compiled.modes):
         mode = AttemptSequence(
             name=f"link/{key}/{number}",
@@ -94,95 +95,97 @@ def _successes(network: Network, link: int, *, seed: int, last_s: float) -> list
             probability=compiled.success_probability,
             period_s=period_s,
         )
-        made = list[int]()
+        attempts = list[int]()
         while mode.success_s <= last_s + _OF_A_PERIOD * period_s:
-            made.append(round(mode.success_s / period_s) + 1)
+            attempts.append(round(mode.success_s / period_s) + 1)
             mode.succeed()
-        found.append(np.array(made, dtype=np.int64))
-    return found
+        successes.append(np.array(attempts, dtype=np.int64))
+    return successes
 
 
-def _swaps(
+def _max_swaps(
     network: Network,
-    tiers: Tiers,
-    emission_s: Sequence[NDArray[np.float64]],
+    levels: EmissionLevels,
+    emission_s: Sequence[Floats],
     successes: Sequence[Sequence[Ints]],
     end_s: float,
 ) -> list[int]:
-    """Most swaps each node can make: a token each, and two of the pairs that its links can have made."""
-    found = []
+    """Maximum number of swaps of each node: a swap takes a token and two of the pairs of its links."""
+    max_swaps = []
     for node, around in enumerate(network.neighbours):
         rate_hz = float(network.repeater_rate_hz[node])
         links = [link for _, link in around]
-        fed = {int(tier) for link in links for tier in tiers.of[link] if tier >= 0}
-        pairs = sum(len(emission_s[tier]) for tier in fed)
-        pairs += sum(len(made) for link in links for made in successes[link])
-        tokens = whole(network.repeater_burst + rate_hz * end_s) if rate_hz > 0.0 else 0
-        found.append(min(tokens, pairs // 2))
-    return found
+        own_levels = {int(level) for link in links for level in levels.of_link[link] if level >= 0}
+        pairs = sum(len(emission_s[level]) for level in own_levels)
+        pairs += sum(len(attempts) for link in links for attempts in successes[link])
+        tokens = whole_tokens(network.repeater_burst + rate_hz * end_s) if rate_hz > 0.0 else 0
+        max_swaps.append(min(tokens, pairs // 2))
+    return max_swaps
 
 
-def _draws(
-    network: Network, physics: PhysicsModel, swaps: Sequence[int], *, seed: int
-) -> list[NDArray[np.bool_]]:
-    """Whether the k-th swap of each node can succeed, for as many `swaps` as it can make.
+def _swap_outcomes(
+    network: Network, physics: PhysicsModel, max_swaps: Sequence[int], *, seed: int
+) -> list[Flags]:
+    """Whether the k-th swap of each node can succeed, for the maximum number of swaps.
 
-    A swap of pairs with unbiased inner qubits, as all are in the "pauli" case of `FidelityReach`, succeeds when its
-    uniform is below the node's mean probability; of others any outcome may be a heralded one.
+    A swap of pairs with unbiased inner qubits succeeds when its uniform draw is below the node's mean
+    probability; all are unbiased under the "pauli" noise model of `FidelityReach`. For other pairs any
+    outcome may be a heralded one.
     """
-    unbiased = FidelityReach(network, physics).case == "pauli"
-    found = []
+    unbiased = FidelityReach(network, physics).noise_model == "pauli"
+    outcomes = []
     for draws, hardware, maximum in zip(
-        swap_draws(network.graph, seed=seed), network.hardware, swaps, strict=True
+        swap_draws(network.graph, seed=seed), network.hardware, max_swaps, strict=True
     ):
         limit = hardware.mean_swap_success_probability if unbiased else hardware.swap_success_probability
         limit *= 1.0 + _ROUNDING
-        found.append(np.array([draws.next() < limit for _ in range(maximum)], dtype=np.bool_))
-    return found
+        outcomes.append(np.array([draws.next() < limit for _ in range(maximum)], dtype=np.bool_))
+    return outcomes
 
 
 def counted_in(requests: Requests) -> str:
-    """What bounds count: whole "requests", or "pairs" that meet their target, where some ask without end.
+    """The unit of the bounds: whole "requests", or "pairs" that meet their target if some persist.
 
-    A request for k pairs is delivered with all k of them. A standing one takes pairs without end; where there
-    is any, pairs are counted, those of the other requests too, also of sets that stay partial.
+    A request for k pairs is delivered with all k of them. A persistent one takes pairs without end. Where
+    there is any, bounds count pairs, also those of the other requests and of sets that stay partial.
     """
     return "pairs" if (requests.persistence > 0).any() else "requests"
 
 
-def wanted(
-    requests: Requests, reach: FidelityReach, *, spans: Ints | None = None, kept: bool = False
-) -> Groups:
-    """The requests of a run, grouped by ends, reach, what a pair of them is worth, and span.
+def group_requests(
+    requests: Requests, reach: FidelityReach, *, spans: Ints | None = None, stock: bool = False
+) -> RequestGroups:
+    """The requests of a run, grouped by ends, number of single hops, gain of a pair, and span.
 
-    `spans` int64 [R, 2] says within which bins each takes what it needs; without it time plays no part.
-    `kept`: ways with double hops may take all that was made since t = 0, for what is distilled may be older.
+    `spans` int64 [R, 2]: the bins within which each takes all it needs; without it time plays no part. With
+    `stock`, paths with double hops may take all that was made since t = 0, because distilled pairs may be
+    older.
     """
     if spans is None:
         spans = np.zeros((len(requests), 2), dtype=np.int64)
-    persistence = requests.persistence > 0
+    persistent = requests.persistence > 0
     hops = {target: reach.hops(target) for target in np.unique(requests.target_fidelity).tolist()}
-    maximum = np.array([hops[target] for target in requests.target_fidelity.tolist()], dtype=np.float64)
+    max_hops = np.array([hops[target] for target in requests.target_fidelity.tolist()], dtype=np.float64)
     gain = np.ones(len(requests)) if counted_in(requests) == "pairs" else 1.0 / requests.pairs
     ends = np.sort(np.stack([requests.source, requests.destination]), axis=0)
-    rows = np.stack([*ends, maximum, gain, persistence, *spans.T], axis=1)
-    kinds, group = np.unique(rows, axis=0, return_inverse=True)
-    pairs = np.zeros(len(kinds))
-    np.add.at(pairs, group.reshape(-1), np.where(persistence, np.inf, requests.pairs.astype(np.float64)))
-    span = [(int(first), int(last)) for first, last in kinds[:, 5:7].tolist()]
-    source, destination, max_single = kinds[:, :3].astype(np.int64).T
-    return Groups(
+    keys = np.stack([*ends, max_hops, gain, persistent, *spans.T], axis=1)
+    groups, group = np.unique(keys, axis=0, return_inverse=True)
+    pairs = np.zeros(len(groups))
+    np.add.at(pairs, group.reshape(-1), np.where(persistent, np.inf, requests.pairs.astype(np.float64)))
+    span = [(int(first), int(last)) for first, last in groups[:, 5:7].tolist()]
+    source, destination, max_single = groups[:, :3].astype(np.int64).T
+    return RequestGroups(
         source=source,
         destination=destination,
         max_single=max_single,
         pairs=pairs,
-        gain=kinds[:, 3],
+        gain=groups[:, 3],
         span=span,
-        loose=[(0, last) for _, last in span] if kept else span,
+        distilled_span=[(0, last) for _, last in span] if stock else span,
     )
 
 
-def spans(
+def request_spans(
     requests: Requests,
     reach: FidelityReach,
     network: Network,
@@ -192,16 +195,25 @@ def spans(
     lead_s: float,
     stock: bool,
 ) -> Ints:
-    """The bins, rounded outwards, in which all that a delivery takes is made: int64 [R, 2].
+    """The bins, rounded outwards, in which all parts of a delivery are made: int64 [R, 2].
 
-    Without stock that is from arrival to deadline. With stock it begins earlier: by the longest that any
-    part of a pair can have been kept which meets the target over the fewest hops there are between its ends
-    (`FidelityReach.life_s`), and by `lead_s`, which a fresh pair is on its way.
+    Without stock that is from arrival to deadline. With stock it begins earlier: by the largest age at which
+    a part can still meet the target over the smallest number of hops between the ends
+    (`FidelityReach.max_age_s`), and by `lead_s`.
+
+    Args:
+        requests: R requests of the run.
+        reach: the limits on hops and ages.
+        network: the network, for the hops between the ends.
+        bin_s: length of a bin.
+        end_s: end of the run.
+        lead_s: longest time from an emission or the start of an attempt to the birth of its pair.
+        stock: whether pairs may be made before their request arrives.
     """
     hops = network.hop_distance[requests.source, requests.destination].tolist()
     kinds = list(zip(requests.target_fidelity.tolist(), hops, strict=True))
-    life_s = {kind: reach.life_s(*kind) + lead_s if stock else 0.0 for kind in set(kinds)}
-    before_s = np.array([life_s[kind] for kind in kinds], dtype=np.float64)
+    age_s = {kind: reach.max_age_s(*kind) + lead_s if stock else 0.0 for kind in set(kinds)}
+    before_s = np.array([age_s[kind] for kind in kinds], dtype=np.float64)
     first_s = np.maximum(requests.time_s - before_s - _SLACK_S, 0.0)
     last_s = np.minimum(requests.deadline_s, end_s) + _SLACK_S
     bins = bins_in(end_s, bin_s)

@@ -110,10 +110,10 @@ def _sentences(found: Bounds) -> list[str]:
             f"what binds: demand {found.demand:.0%}, repeaters {found.repeaters:.0%},"
             f" links and their sources {found.links:.0%} of the bound"
         )
-    if found.dearest_nodes:
-        told.append(f"repeaters that bind most: {', '.join(found.dearest_nodes)}")
-    if found.dearest_links:
-        told.append(f"links that bind most: {', '.join(found.dearest_links)}")
+    if found.binding_nodes:
+        told.append(f"repeaters that bind most: {', '.join(found.binding_nodes)}")
+    if found.binding_links:
+        told.append(f"links that bind most: {', '.join(found.binding_links)}")
     took = f"time taken: {found.flow_wall_s:.1f} s for the flow"
     if not math.isnan(found.time_wall_s):
         took += f", {found.time_wall_s:.1f} s for time in bins of {found.bin_s:.3g} s"

@@ -147,8 +147,8 @@ def assert_limits_hold(tables, network, sample, *, seed: int) -> None:
     for from_s, until_s in edges:
         supply = sample.supply(from_s, until_s)
         inside = (begun_s >= from_s) & (begun_s <= until_s)
-        for tier, maximum in enumerate(supply.emissions.tolist()):
-            node, limit = sample.tiers.node[tier], sample.tiers.probability[tier]
+        for level, maximum in enumerate(supply.emissions.tolist()):
+            node, limit = sample.levels.node[level], sample.levels.probability[level]
             assert (inside & (sender == node) & (probability[own] <= limit)).sum() <= maximum
         late = inside & (born_s[fresh] <= until_s) & (sender < 0)
         counts = np.bincount(own[late], minlength=network.link_count)
@@ -197,7 +197,7 @@ def assert_reach_holds(tables, network, physics) -> int:
                 network.hop_distance[requests["source"][request], requests["destination"][request]]
             )
             oldest_s = float(pairs["born_s"][single].min())
-            assert oldest_s >= requests["time_s"][request] - reach.life_s(target, distance) - 1e-6
+            assert oldest_s >= requests["time_s"][request] - reach.max_age_s(target, distance) - 1e-6
         seen += 1
     return seen
 

@@ -54,8 +54,8 @@ def test_costs_and_paths_are_those_of_the_best_simple_path(seed, doubles):
         assert found <= expected + 1e-12
         assert found == pytest.approx(expected, abs=1e-7)
         if np.isfinite(expected):
-            way = paths.way(row, destination, maximum)
-            cost = np.dot(way.pairs, link[row][list(way.links)]) + node[row][list(way.inner)].sum()
+            path = paths.path(row, destination, maximum)
+            cost = np.dot(path.pairs, link[row][list(path.links)]) + node[row][list(path.inner)].sum()
             assert cost == pytest.approx(expected, abs=1e-7)
-            assert way.pairs.count(1) <= maximum
-            assert len(set(way.inner)) == len(way.inner) == len(way.links) - 1
+            assert path.pairs.count(1) <= maximum
+            assert len(set(path.inner)) == len(path.inner) == len(path.links) - 1

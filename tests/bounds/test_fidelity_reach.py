@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physics.states import bell_diagonal, bell_state
-from qdpem.bounds.fidelity_reach import FidelityReach, chain_odds
+from qdpem.bounds.fidelity_reach import FidelityReach, max_fidelity_ratio
 from qdpem.network.build import build_network, build_physics
 from qdpem.scenario.load import parse_scenario
 
@@ -52,12 +52,12 @@ def test_werner_pairs_follow_the_product_law(model, target):
     """w^h >= w_target, and a pair of h hops lives (T/2)(h ln w - ln w_target) (model.md; Briegel 1998)."""
     reach, _, _ = reach_of(model=model)
     w, w_target = (4 * 0.95 - 1) / 3, (4 * target - 1) / 3
-    assert reach.case == "pauli"
+    assert reach.noise_model == "pauli"
     assert reach.hops(target) == min(math.floor(math.log(w_target) / math.log(w) + 1e-9), 8)
     for hops in range(1, reach.hops(target) + 1):
         expected_s = 0.5 * 4.0 * (hops * math.log(w) - math.log(w_target))
-        assert reach.life_s(target, hops) == pytest.approx(expected_s, abs=1e-6)
-    assert reach.life_s(target, reach.hops(target) + 1) == 0.0 or reach.hops(target) == 8
+        assert reach.max_age_s(target, hops) == pytest.approx(expected_s, abs=1e-6)
+    assert reach.max_age_s(target, reach.hops(target) + 1) == 0.0 or reach.hops(target) == 8
 
 
 def test_noisy_swaps_shorten_reach():
@@ -65,22 +65,22 @@ def test_noisy_swaps_shorten_reach():
 
 
 @pytest.mark.parametrize(
-    ("changes", "case"),
+    ("changes", "noise_model"),
     [
         ({}, "pauli"),
         ({"memory": '{ kind = "relaxing", relaxation_s = inf, dephasing_s = 2.0 }'}, "pauli"),
         ({"memory": _RELAXING}, "bell-diagonal"),
         ({"memory": _RELAXING, "model": "werner"}, "pauli"),
-        ({"link": '{ kind = "single-click", bright_population = 0.1 }'}, "none"),
+        ({"link": '{ kind = "single-click", bright_population = 0.1 }'}, "other"),
     ],
 )
-def test_which_case_it_is(changes, case):
+def test_which_noise_model_it_is(changes, noise_model):
     reach, network, _ = reach_of(**changes)
-    assert reach.case == case
-    if case == "none":
+    assert reach.noise_model == noise_model
+    if noise_model == "other":
         assert reach.hops(0.99) == network.node_count - 1
-    if case != "pauli":
-        assert reach.life_s(0.7, 2) == math.inf
+    if noise_model != "pauli":
+        assert reach.max_age_s(0.7, 2) == math.inf
 
 
 @pytest.mark.parametrize("memory", [_DEPOLARISING, _RELAXING])
@@ -100,7 +100,7 @@ def test_no_outcome_of_aged_pairs_goes_beyond(memory):
         fidelity = physics.fidelity(joined)
         if fidelity > 0.5:
             assert hops <= reach.hops(fidelity)
-            assert max(age_s for age_s, _ in held) <= reach.life_s(fidelity, hops) + 1e-9
+            assert max(age_s for age_s, _ in held) <= reach.max_age_s(fidelity, hops) + 1e-9
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -126,22 +126,22 @@ def test_no_filter_goes_beyond_the_robustness(seed, hops, fidelity):
     state = both @ state @ both.conj().T
     state = state / np.trace(state)
     found = float(np.real(np.trace(bell_state(0) @ state)))
-    odds = chain_odds(max(fidelity, float(errors.max())), hops)
-    assert found <= odds / (1.0 + odds) + 1e-9
+    ratio = max_fidelity_ratio(max(fidelity, float(errors.max())), hops)
+    assert found <= ratio / (1.0 + ratio) + 1e-9
 
 
 def test_the_robustness_of_two_pairs_has_a_closed_form():
     """(O + 1/O)/2: for a_0 = 1 the ratios are 1/2, (a_1 + O)/4 and O a_1/2; a_1 = 1/O evens out two."""
     for fidelity in (0.6, 0.7, 0.9, 0.98):
-        odds = fidelity / (1.0 - fidelity)
-        assert chain_odds(fidelity, 2) == pytest.approx(0.5 * (odds + 1.0 / odds), rel=1e-9)
-    assert chain_odds(1.0, 5) == math.inf
-    assert chain_odds(0.4, 5) == 1.0
+        ratio = fidelity / (1.0 - fidelity)
+        assert max_fidelity_ratio(fidelity, 2) == pytest.approx(0.5 * (ratio + 1.0 / ratio), rel=1e-9)
+    assert max_fidelity_ratio(1.0, 5) == math.inf
+    assert max_fidelity_ratio(0.4, 5) == 1.0
 
 
 @pytest.mark.parametrize("hops", [1, 2, 3, 5, 8])
 def test_the_robustness_is_above_what_swaps_give_and_falls_with_hops(hops):
     w = (4 * 0.95 - 1) / 3
-    odds = chain_odds(0.95, hops)
-    assert (1 + 3 * w**hops) / 4 <= odds / (1 + odds) + 1e-12
-    assert chain_odds(0.95, hops + 1) < odds
+    ratio = max_fidelity_ratio(0.95, hops)
+    assert (1 + 3 * w**hops) / 4 <= ratio / (1 + ratio) + 1e-12
+    assert max_fidelity_ratio(0.95, hops + 1) < ratio

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from physics.hardware import DepolarisingMemory, Fibre, NodeHardware, SourceLink
-from qdpem.bounds.constrained_paths import Way
+from qdpem.bounds.constrained_paths import BudgetedPath
 from qdpem.bounds.fidelity_reach import FidelityReach
 from qdpem.bounds.master import Master
-from qdpem.bounds.seed_bounds import bounds_of, find_bounds
-from qdpem.bounds.seed_sample import draw_seed_sample, wanted
+from qdpem.bounds.seed_bounds import bounds_of_sample, find_bounds
+from qdpem.bounds.seed_sample import draw_seed_sample, group_requests
 from qdpem.demand.streams import generate_arrivals
 from qdpem.draws.outcome_draws import swap_draws
 from qdpem.errors import QdpemError
@@ -58,7 +58,7 @@ def test_a_repeater_between_two_good_links_gives_its_tokens(line):
     found = find_bounds(scenario, seed=3, network=run.network)
     assert found.flow == math.floor(1.0 + 4.0 * 10.0 - 4.0 * 1e-3)
     assert found.flow - 1 <= deliveries(run.tables["requests"]) <= found.time <= found.flow
-    assert found.dearest_nodes == (run.network.graph.node_names[1],)
+    assert found.binding_nodes == (run.network.graph.node_names[1],)
 
 
 def test_a_server_hands_over_what_fits(line):
@@ -87,19 +87,19 @@ def test_what_must_be_made_in_time_is_less_with_time(line):
         destination=np.full(len(requests), 2, dtype=np.int64),
     )
     sample = draw_seed_sample(network, physics, seed=1, end_s=20.0)
-    found = bounds_of(network, reach, together, sample, bin_s=0.25)
+    found = bounds_of_sample(network, reach, together, sample, bin_s=0.25)
     assert found.flow == min(len(requests), 80)
     # Without stock all swaps fall into [10, 10.5], rounded outwards to [9.75, 10.75]: 1 + 4 x 1 tokens.
     assert found.time_without_stock == 4
-    life_s = reach.life_s(0.7, 2)
-    maximum = 1.0 + 4.0 * (0.25 * (math.ceil(10.5 / 0.25 + 1e-5) - math.floor((10.0 - life_s) / 0.25)))
+    age_s = reach.max_age_s(0.7, 2)
+    maximum = 1.0 + 4.0 * (0.25 * (math.ceil(10.5 / 0.25 + 1e-5) - math.floor((10.0 - age_s) / 0.25)))
     assert found.time_without_stock < found.time <= maximum
 
 
 def test_a_diamond_is_filled_on_both_sides_and_one_path_each_is_no_bound():
-    """Two ways of two hops over repeaters of 2 and 3 swaps/s carry 5/s and their bursts together.
+    """Two paths of two hops over repeaters of 2 and 3 swaps/s carry 5/s and their bursts together.
 
-    A programme over one path for each pair of nodes finds one side alone; an arm that uses both passes it.
+    A programme over one path for each pair of nodes finds one side only; an arm that uses both passes it.
     """
     scenario = Scenario(
         name="diamond",
@@ -133,15 +133,15 @@ def test_a_diamond_is_filled_on_both_sides_and_one_path_each_is_no_bound():
     assert found.flow - 3 <= delivered <= found.time <= found.flow
 
     sample = draw_seed_sample(network, physics, seed=2, end_s=10.0)
-    groups = wanted(run.arrivals.requests, FidelityReach(network, physics))
-    narrow = Master(network, sample.tiers, sample.supply(0.0, 10.0), groups)
+    groups = group_requests(run.arrivals.requests, FidelityReach(network, physics))
+    narrow = Master(network, sample.levels, sample.supply(0.0, 10.0), groups)
     path = Routes(network).paths(0, 3)[0]
-    narrow.add(0, Way(path.links, (1, 1), path.nodes[1:-1]), (0, 0))
+    narrow.add(0, BudgetedPath(path.links, (1, 1), path.nodes[1:-1]), (0, 0))
     assert narrow.solve().value < delivered
 
 
 def test_failed_swaps_cost_their_tokens(line):
-    """Known coins: so many successes among so many swaps, not half of them."""
+    """Known draws: so many successes among so many swaps, not half of them."""
     scenario = line(
         nodes=3, source_rate_hz=900.0, repeater_rate_hz=4.0, swap_success_probability=0.5, measured_s=9.0
     )
