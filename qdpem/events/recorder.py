@@ -1,4 +1,4 @@
-"""The recorder: where event rows go. In memory here; `records` streams the same rows to HDF5."""
+"""Recorders take the event rows of a run: in memory here, into an HDF5 file in `records`."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from qdpem.events.tables import TABLES, Columns, Table, Tables
 
 Row = tuple[Any, ...]
 
-_TURNED_ROWS = 512
-"""Turned into columns together: every column goes through them anew, so the cache should hold them."""
+_ROWS_PER_PASS = 512
+"""Rows converted together. Each column passes over all of them, so the processor's cache should hold them."""
 
 
 class Recorder(Protocol):
-    """What the simulation needs of a recorder. MUST keep rows in the order given."""
+    """What the simulation needs of a recorder, which MUST keep rows in the order given."""
 
     def appender(self, table: Table) -> Callable[[Row], None]:
-        """A function that takes one row of `table`, in column order; a no-op for a table not kept."""
+        """A function that takes one row of `table`, its values in column order."""
 
     def policy_outputs(self, outputs: Mapping[str, NDArray[Any]]) -> None:
-        """What a policy noted for the sites just asked: first axis as the last rows of `decisions`."""
+        """Take what a policy put out for the sites just asked, one row for each of the last `decisions`."""
 
     def tick(self, time_s: float) -> None:
-        """Called once per simulated second: rows given so far may be written out."""
+        """Called once per simulated second, when the rows given so far may be written out."""
 
 
 class MemoryRecorder:
-    """Keeps every row in memory; `tables()` gives columns as arrays."""
+    """Keeps every row, and what a policy put out, in memory."""
 
     def __init__(self) -> None:
         self._rows: dict[str, list[Row]] = {table.name: [] for table in TABLES}
@@ -46,15 +46,15 @@ class MemoryRecorder:
         pass
 
     def tables(self) -> Tables:
-        """Table name -> column name -> array, all tables, empty ones too."""
+        """All tables recorded so far, including empty ones."""
         return {table.name: columns_of(table, self._rows[table.name]) for table in TABLES}
 
 
 def columns_of(table: Table, rows: list[Row]) -> Columns:
-    """Rows of one table as one array per column, with the table's types."""
+    """The rows of one table as one array per column, with the types of the table."""
     columns = {column.name: np.empty(len(rows), dtype=column.dtype) for column in table.columns}
-    for first in range(0, len(rows), _TURNED_ROWS):
-        part = rows[first : first + _TURNED_ROWS]
+    for first in range(0, len(rows), _ROWS_PER_PASS):
+        part = rows[first : first + _ROWS_PER_PASS]
         for column, values in zip(columns.values(), zip(*part, strict=True), strict=True):
             column[first : first + len(part)] = values
     return columns

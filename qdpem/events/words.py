@@ -8,8 +8,8 @@ from qdpem.scenario.words import Word
 class RequestOutcome(Word):
     """How a request ended.
 
-    `OPEN`: not at all, the run was over first. `EXPIRED`: its deadline came. `REJECTED`: no retries were left.
-    `LOW_FIDELITY`: its pairs arrived in time but below the target.
+    `OPEN`: not at all, the run was over first. `EXPIRED`: its deadline came. `REJECTED`: no retries were
+    left. `LOW_FIDELITY`: its pairs arrived in time but below the target.
     """
 
     OPEN = "open"
@@ -56,8 +56,8 @@ class AllocationOutcome(Word):
 class RefusalCause(Word):
     """Why a node refused an allocation.
 
-    `STALE`: a stocked pair that it relied on is not there. `CAPACITY`: the quota for other nodes' stock is used up.
-    `MEMORY`: too few qubits are free. `OUTAGE`: something it needs is unavailable.
+    `STALE`: a stocked pair that it relied on is not there. `CAPACITY`: the quota for other nodes' stock is
+    used up. `MEMORY`: too few qubits are free. `OUTAGE`: something it needs is unavailable.
     """
 
     NONE = "none"
@@ -71,8 +71,8 @@ class RefusalCause(Word):
 class PairOutcome(Word):
     """How a pair ended; at any moment the pairs born are the sum of all of these.
 
-    `EXPIRED`: it grew too old, or its owner dropped it unused. `LOST`: to a failure, or because stock gave up its
-    qubit to a live request.
+    `EXPIRED`: it grew too old, or its owner dropped it unused. `LOST`: to a failure, or because stock gave up
+    its qubit to a live request.
     """
 
     LIVE = "live"

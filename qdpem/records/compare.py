@@ -1,4 +1,4 @@
-"""Whether two records hold the same data, bit for bit."""
+"""Compares the data of two records bit for bit."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from qdpem.records.schema import CHUNK_ROWS
 def differing_data_sets(path_a: str | Path, path_b: str | Path) -> list[str]:
     """The data sets that differ in name, type, shape or any bit (NaN equals the same NaN), ascending.
 
-    Attributes are not compared: wall-clock figures, dates and host facts live there and nowhere else, so
-    two runs of one scenario, arm and seed give []. Raises RecordError for a file that is no record.
+    Attributes are not compared, because wall-clock figures, dates and facts about the machine are attributes.
+    Two runs of one scenario, arm and seed therefore give []. Raises RecordError for a file that is no record.
     """
     with open_file(Path(path_a)) as file_a, open_file(Path(path_b)) as file_b:
         sets_a, sets_b = _data_sets(file_a), _data_sets(file_b)
@@ -26,23 +26,23 @@ def differing_data_sets(path_a: str | Path, path_b: str | Path) -> list[str]:
 
 
 def _data_sets(file: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    data_sets: dict[str, Any] = {}
 
     def visit(name: str, item: Any) -> None:
         if hasattr(item, "dtype"):
-            found[name] = item
+            data_sets[name] = item
 
     file.visititems(visit)
-    return found
+    return data_sets
 
 
-def _same(one: Any, other: Any) -> bool:
-    if one.dtype != other.dtype or one.shape != other.shape:
+def _same(first: Any, second: Any) -> bool:
+    if first.dtype != second.dtype or first.shape != second.shape:
         return False
-    if one.ndim == 0:
-        return bool(one[()].tobytes() == other[()].tobytes())
-    step = 16 * (one.chunks[0] if one.chunks else CHUNK_ROWS)
+    if first.ndim == 0:
+        return bool(first[()].tobytes() == second[()].tobytes())
+    step = 16 * (first.chunks[0] if first.chunks else CHUNK_ROWS)
     return all(
-        one[first : first + step].tobytes() == other[first : first + step].tobytes()
-        for first in range(0, len(one), step)
+        first[row : row + step].tobytes() == second[row : row + step].tobytes()
+        for row in range(0, len(first), step)
     )

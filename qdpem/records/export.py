@@ -1,4 +1,4 @@
-"""Records as plain tables for other programs: CSV, or Parquet with units."""
+"""Exports records as plain tables for other programs: CSV, or Parquet with units."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from qdpem.metrics.metrics import METRICS
 from qdpem.records.reader import Record
 
 METRIC_COLUMNS = (
-    Column("metric", "object", "", "name"),
-    Column("value", "float64", "", "in its unit"),
-    Column("unit", "object", "", "empty for a pure number"),
+    Column("metric", "object", "", "name of the metric"),
+    Column("value", "float64", "", "value of the metric, in its unit"),
+    Column("unit", "object", "", "unit of the value; empty for a pure number"),
 )
 _BLOCK_ROWS = 65536
 
@@ -32,10 +32,10 @@ def export(
 ) -> list[Path]:
     """Write `<directory>/<table>.<format>` for every table of the record, and its metrics; returns the paths.
 
-    `tables` picks some by name ("metrics" among them). Codes become their words ("delivered"). CSV keeps
-    floats to the last bit; Parquet keeps types too, codes as dictionaries, and each column's unit and
-    meaning as field metadata, and needs the extra `report`. Raises UnknownNameError for a table the
-    record does not have and RecordError when a file cannot be written.
+    `tables` selects some of them by name; "metrics" is one of the names. Codes become their words
+    ("delivered"). CSV keeps floats to the last bit. Parquet also keeps types, codes as dictionaries, and the
+    unit and meaning of each column as field metadata; it needs the extra `report`. Raises UnknownNameError
+    for a table that the record does not have, and RecordError when a file cannot be written.
     """
     if format not in ("csv", "parquet"):
         raise UnknownNameError("export format", format, ("csv", "parquet"))
@@ -99,12 +99,14 @@ def _write_parquet(path: Path, columns: tuple[Column, ...], values: Mapping[str,
         ) from error
     arrays, fields = [], []
     for column in columns:
-        taken = values[column.name]
-        array = pyarrow.array(_words(column, taken) if taken.dtype.kind == "S" else taken)
+        column_values = values[column.name]
+        array = pyarrow.array(
+            _words(column, column_values) if column_values.dtype.kind == "S" else column_values
+        )
         if column.words:
             array = pyarrow.DictionaryArray.from_arrays(array, list(column.words))
         arrays.append(array)
-        notes = {"units": column.unit, "meaning": column.meaning}
-        fields.append(pyarrow.field(column.name, array.type, metadata=notes))
+        metadata = {"units": column.unit, "meaning": column.meaning}
+        fields.append(pyarrow.field(column.name, array.type, metadata=metadata))
     pyarrow.parquet.write_table(pyarrow.Table.from_arrays(arrays, schema=pyarrow.schema(fields)), path)
     return path

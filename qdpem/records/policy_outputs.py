@@ -1,4 +1,4 @@
-"""What policies note for the sites asked, as data sets whose first axis is the row of `decisions`."""
+"""Arrays that policies put out beside their decisions, with one row per row of the table `decisions`."""
 
 from __future__ import annotations
 
@@ -10,35 +10,41 @@ from numpy.typing import NDArray
 
 from qdpem.errors import PolicyError
 from qdpem.records.schema import POLICY_OUTPUTS_GROUP, ROW, create_axis, create_column, extend
+from qdpem.scenario.words import RecordLevel
 
-SMALL = 8
-"""At level "events" a note is kept if it has at most this many numbers a site."""
+MAX_NUMBERS_PER_SITE = 8
+"""Level "events" keeps an output of at most this many numbers per site; level "full" keeps all."""
 
 
 class PolicyOutputs:
-    """Gathers notes and writes them in blocks; a decision without a note gets NaN, -1 or 0 (unsigned)."""
+    """Gathers outputs and writes them in blocks.
 
-    def __init__(self, file: Any, *, level: str, policy: str) -> None:
+    A decision without an output gets NaN, or -1 if the output is an integer, or 0 if it is unsigned.
+    """
+
+    def __init__(self, file: Any, *, level: RecordLevel, policy: str) -> None:
         self._file, self._level, self._policy = file, level, policy
         self._pending: list[tuple[int, dict[str, NDArray[Any]]]] = []
         self._blank: dict[str, NDArray[Any]] = {}
         self._written = 0
-        self.waiting_bytes = 0
+        self.pending_bytes = 0
 
-    def note(self, info: Mapping[str, NDArray[Any]], *, decisions: int) -> None:
-        """Take notes for the last rows of the `decisions` recorded so far.
+    def add(self, outputs: Mapping[str, NDArray[Any]], *, decisions: int) -> None:
+        """Take outputs for the last rows of the `decisions` recorded so far.
 
-        Raises PolicyError when a note has another shape per site than before, too many rows, a kind of
-        value that is no number, or a name that cannot be a data set's.
+        Raises PolicyError when an output has another shape per site than before, too many rows, values that
+        are not numbers, or a name that no data set can have.
         """
-        kept = {name: _numbers(np.asarray(values)) for name, values in info.items() if self._keeps(values)}
-        if not kept:
+        recorded = {
+            name: _numbers(np.asarray(values)) for name, values in outputs.items() if self._keeps(values)
+        }
+        if not recorded:
             return
-        for name, values in kept.items():
+        for name, values in recorded.items():
             self._check(name, values, decisions)
-        sites = len(next(iter(kept.values())))
-        self._pending.append((decisions - sites, kept))
-        self.waiting_bytes += sum(values.nbytes for values in kept.values())
+        sites = len(next(iter(recorded.values())))
+        self._pending.append((decisions - sites, recorded))
+        self.pending_bytes += sum(values.nbytes for values in recorded.values())
 
     def write(self, *, decisions: int) -> None:
         """Bring every data set to the length of `decisions`."""
@@ -47,41 +53,45 @@ class PolicyOutputs:
         group = self._group()
         count = decisions - self._written
         block = {name: np.repeat(blank[np.newaxis], count, axis=0) for name, blank in self._blank.items()}
-        for first, info in self._pending:
-            for name, values in info.items():
-                start = first - self._written
+        for first_row, outputs in self._pending:
+            for name, values in outputs.items():
+                start = first_row - self._written
                 block[name][start : start + len(values)] = values
         extend(group, block)
-        self._written, self._pending, self.waiting_bytes = decisions, [], 0
+        self._written, self._pending, self.pending_bytes = decisions, [], 0
 
     def _keeps(self, values: NDArray[Any]) -> bool:
-        if self._level == "requests":
+        if self._level is RecordLevel.REQUESTS:
             return False
         array = np.asarray(values)
         wide = [size for size in array.shape[1:] if size != 1]
-        return self._level == "full" or len(wide) == 0 or (len(wide) == 1 and wide[0] <= SMALL)
+        return (
+            self._level is RecordLevel.FULL
+            or len(wide) == 0
+            or (len(wide) == 1 and wide[0] <= MAX_NUMBERS_PER_SITE)
+        )
 
     def _check(self, name: str, values: NDArray[Any], decisions: int) -> None:
         if not name or "/" in name or name == ROW or name.startswith("."):
-            raise PolicyError(f"{self._policy} notes {name!r}; a note's name must be a plain word")
+            raise PolicyError(f"{self._policy} puts out {name!r}; the name of an output must be a plain word")
         if values.ndim == 0 or values.dtype.kind not in "iuf":
             raise PolicyError(
-                f"{self._policy} notes {name!r} of type {values.dtype} and shape {values.shape}; it must be"
-                " numbers with one row per site asked"
+                f"{self._policy} puts out {name!r} of type {values.dtype} and shape {values.shape}; it must"
+                " be numbers with one row per site asked"
             )
         if decisions - len(values) < self._written:
             raise PolicyError(
-                f"{self._policy} notes {name!r} for {len(values)} sites, more than were just asked"
+                f"{self._policy} puts out {name!r} for {len(values)} sites; fewer were just asked"
             )
         blank = self._blank.setdefault(name, _blank(values))
         if blank.shape != values.shape[1:]:
             raise PolicyError(
-                f"{self._policy} notes {name!r} of shape {values.shape[1:]} per site after {blank.shape};"
+                f"{self._policy} puts out {name!r} of shape {values.shape[1:]} per site after {blank.shape};"
                 " it must be one shape for the whole run"
             )
 
     def _group(self) -> Any:
-        """The group with a data set for every name; one that comes late is blank before."""
+        """The group, with a data set for every name; one that comes late has blank rows before."""
         if POLICY_OUTPUTS_GROUP not in self._file:
             group = self._file.create_group(POLICY_OUTPUTS_GROUP, track_order=True)
             create_axis(group, ROW, meaning="row of the table decisions")
@@ -98,14 +108,14 @@ class PolicyOutputs:
             scale = create_axis(group, f"{name}_axis_{axis}", length=size)
             data.dims[axis].attach_scale(scale)
         data.attrs["units"] = ""
-        data.attrs["meaning"] = f"noted by {self._policy}"
+        data.attrs["meaning"] = f"output of the policy {self._policy}, one row per decision"
         if self._written:
             data.resize(self._written, axis=0)
             data[:] = np.repeat(blank[np.newaxis], self._written, axis=0)
 
 
 def _numbers(values: NDArray[Any]) -> NDArray[Any]:
-    """Truth values as int8, because netCDF has no others; a copy, because the policy may reuse its own."""
+    """A copy, because the policy may reuse its array. Truth values become int8, which netCDF has."""
     return values.astype(np.int8) if values.dtype.kind == "b" else values.copy()
 
 

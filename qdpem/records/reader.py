@@ -1,4 +1,4 @@
-"""Reads a record back: the same tables, scenario and arm, columns only when somebody looks at them."""
+"""Reads a record back: tables, scenario, arm and metrics; each column when it is first used."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from qdpem.scenario.schema import Arm, Scenario
 
 
 class LazyColumns(Mapping[str, NDArray[Any]]):
-    """Column name -> array, each read from the file the first time it is asked for.
+    """Column name -> array, each read from the file when it is first used.
 
-    `rows` cuts all columns to one length (None: whole): those of a run that was killed may differ.
+    `rows` cuts all columns to one length (None: whole). After a killed run their lengths may differ.
     """
 
     def __init__(self, path: Path, group: str, names: tuple[str, ...], *, rows: int | None) -> None:
         self._path, self._group, self._names, self.rows = path, group, names, rows
-        self._read: dict[str, NDArray[Any]] = {}
+        self._cache: dict[str, NDArray[Any]] = {}
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        if name not in self._read:
+        if name not in self._cache:
             if name not in self._names:
                 raise KeyError(name)
-            self._read[name] = self._from_file(name)
-        return self._read[name]
+            self._cache[name] = self._from_file(name)
+        return self._cache[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -64,8 +64,8 @@ class Record:
     """One run of one arm, as it was written.
 
     `tables`: table name -> column name -> array; tables that the record's level leaves out are missing.
-    `metrics`: empty unless `complete`. `policy_outputs`: what the policy noted, one row per row of `decisions`.
-    `warning`: a sentence when the record is not complete, else "".
+    `metrics`: empty unless `complete`. `policy_outputs`: arrays that the policy put out, one row per row of
+    `decisions`. `warning`: a sentence when the record is not complete, else "".
     """
 
     path: Path
@@ -93,8 +93,9 @@ class Record:
 def open_record(path: str | Path) -> Record:
     """The record at `path`.
 
-    Raises RecordError when there is no file, it is no HDF5 or no record, it is cut off or damaged, or a
-    newer qdpem wrote it. A record whose run did not finish opens, with `complete` False and a `warning`.
+    Raises RecordError when there is no file, it is not an HDF5 file or not a record, it is truncated or
+    damaged, or a newer qdpem wrote it. The record of a run that did not finish opens, with `complete` False
+    and a `warning`.
     """
     path = Path(path)
     with open_file(path) as file:
@@ -113,7 +114,7 @@ def open_file(path: Path) -> Any:
             raise RecordError(f"{path} is not an HDF5 file, so it is no record of qdpem")
         file = h5py.File(path, "r")
     except OSError as error:
-        raise RecordError(_why_not(path, error)) from error
+        raise RecordError(_open_failure(path, error)) from error
     version = file.attrs.get("schema_version")
     if version is None:
         file.close()
@@ -126,7 +127,7 @@ def open_file(path: Path) -> Any:
     return file
 
 
-def _why_not(path: Path, error: OSError) -> str:
+def _open_failure(path: Path, error: OSError) -> str:
     text = str(error)
     if "truncated" in text:
         return f"{path} is cut off: part of the record is missing, and it cannot be read. Run it again."
@@ -137,7 +138,7 @@ def _why_not(path: Path, error: OSError) -> str:
 
 def _record(path: Path, file: Any) -> Record:
     attributes = dict(file.attrs)
-    facts = {name: _plain(value) for name, value in file[PROVENANCE_GROUP].attrs.items()}
+    provenance = {name: _plain(value) for name, value in file[PROVENANCE_GROUP].attrs.items()}
     complete = bool(attributes["complete"])
     return Record(
         path=path,
@@ -147,9 +148,9 @@ def _record(path: Path, file: Any) -> Record:
         arm=_arm(attributes),
         seed=int(attributes["seed"]),
         complete=complete,
-        warning="" if complete else _unfinished(path, facts),
+        warning="" if complete else _unfinished(path, provenance),
         metrics={name: float(data[()]) for name, data in file.get(METRICS_GROUP, {}).items()},
-        provenance=facts,
+        provenance=provenance,
         tables=_tables(path, file),
         policy_outputs=_policy_outputs(path, file),
         file_names=tuple(name for name, data in file.get(FILES_GROUP, {}).items() if not data.is_scale),
@@ -174,8 +175,8 @@ def _arm(attributes: Mapping[str, Any]) -> Arm:
     )
 
 
-def _unfinished(path: Path, facts: Mapping[str, Any]) -> str:
-    until_s = facts.get("written_until_s", 0.0)
+def _unfinished(path: Path, provenance: Mapping[str, Any]) -> str:
+    until_s = provenance.get("written_until_s", 0.0)
     return (
         f"{path} is incomplete: the run that wrote it did not finish. It holds the rows written until"
         f" second {until_s:g} and no metrics."
@@ -183,13 +184,13 @@ def _unfinished(path: Path, facts: Mapping[str, Any]) -> str:
 
 
 def _tables(path: Path, file: Any) -> dict[str, Mapping[str, NDArray[Any]]]:
-    found: dict[str, Mapping[str, NDArray[Any]]] = {}
+    tables: dict[str, Mapping[str, NDArray[Any]]] = {}
     for table in TABLES:
         if group := file.get(table.name):
             names = tuple(name for name in table.names if name in group)
             rows = min(len(group[name]) for name in names)
-            found[table.name] = LazyColumns(path, table.name, names, rows=rows)
-    return found
+            tables[table.name] = LazyColumns(path, table.name, names, rows=rows)
+    return tables
 
 
 def _policy_outputs(path: Path, file: Any) -> Mapping[str, NDArray[Any]]:

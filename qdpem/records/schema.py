@@ -1,7 +1,8 @@
-"""The form of a record file: version, groups, data sets and their attributes.
+"""The layout of a record file: version, groups, data sets and their attributes.
 
-One group per event table and ONE data set per column, one-dimensional, with `units`, `meaning` and, for
-codes, `words`. Every axis has a dimension scale, so that netCDF readers (xarray, R, Julia) show names.
+Each event table is a group with ONE one-dimensional data set per column. A data set has the attributes
+`units` and `meaning` and, for codes, `words`. Every axis has a dimension scale, so that netCDF readers
+(xarray, R, Julia) show names.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from qdpem.events.tables import Column, Table
 from qdpem.metrics.metrics import METRICS
 
 SCHEMA_VERSION = 1
-"""Raised when a reader of the old form could misread the new one."""
+"""Increased whenever a reader of the old layout could misread the new one."""
 
 TITLE = "qdpem record: one run of one arm"
 METRICS_GROUP = "metrics"
@@ -25,7 +26,7 @@ FILES_GROUP = "files"
 PROVENANCE_GROUP = "provenance"
 
 ROW = "row"
-"""The name of a table's only axis and of the data set that numbers it."""
+"""The name of the only axis of a table, and of the data set that numbers it."""
 
 CHUNK_ROWS = 4096
 CHUNK_VALUES = 65536
@@ -33,9 +34,9 @@ FILTERS: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffl
 
 
 def create_table(file: Any, table: Table) -> Any:
-    """A new group with the table's columns, all empty, in order; returns the group."""
+    """Create and return a group with the columns of the table, all empty, in their order."""
     group = file.create_group(table.name, track_order=True)
-    scale = create_axis(group, ROW, meaning="place in the table, in the order things were recorded")
+    scale = create_axis(group, ROW, meaning="number of the row, in the order of recording")
     for column in table.columns:
         data = create_column(group, column.name, dtype=column.dtype)
         data.dims[0].attach_scale(scale)
@@ -44,7 +45,10 @@ def create_table(file: Any, table: Table) -> Any:
 
 
 def create_axis(group: Any, name: str, *, length: int | None = None, meaning: str = "") -> Any:
-    """A dimension scale numbering an axis from 0: of fixed `length`, or empty and extendable when None."""
+    """Create a dimension scale that numbers an axis from 0.
+
+    It has a fixed `length`, or is empty and extendable if that is None.
+    """
     if length is None:
         scale = create_column(group, name, dtype="int64")
     else:
@@ -56,7 +60,7 @@ def create_axis(group: Any, name: str, *, length: int | None = None, meaning: st
 
 
 def create_column(group: Any, name: str, *, dtype: Any, shape: tuple[int, ...] = ()) -> Any:
-    """An empty data set, extendable along its first axis; `shape` is that of one row."""
+    """Create an empty data set, extendable along its first axis; `shape` is that of one row."""
     values = max(int(np.prod(shape)), 1)
     rows = min(max(CHUNK_VALUES // values, 1), CHUNK_ROWS)
     return group.create_dataset(
@@ -70,7 +74,7 @@ def create_column(group: Any, name: str, *, dtype: Any, shape: tuple[int, ...] =
 
 
 def describe(data: Any, column: Column) -> None:
-    """Write what a column means onto its data set."""
+    """Attach unit, meaning and words of a column to its data set."""
     data.attrs["units"] = column.unit
     data.attrs["meaning"] = column.meaning
     if column.words:
@@ -78,7 +82,7 @@ def describe(data: Any, column: Column) -> None:
 
 
 def extend(group: Any, columns: Mapping[str, NDArray[Any]]) -> None:
-    """Put rows after the last of a group: all its columns, of one length, and its row numbers."""
+    """Append rows to all columns of a group, and to its row numbers."""
     first = len(group[ROW])
     last = first + len(next(iter(columns.values())))
     for name, values in (*columns.items(), (ROW, np.arange(first, last))):

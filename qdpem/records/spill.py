@@ -1,4 +1,4 @@
-"""Tables that a record leaves out, kept in nameless files until its metrics are computed."""
+"""Tables that a record leaves out, kept in unnamed files until its metrics are computed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from qdpem.events.tables import Columns, Table
 
 
 class Spill:
-    """Blocks of rows on disk, in `directory`: what is not recorded does not fill the memory either.
+    """Blocks of rows on disk, in `directory`, so that unrecorded rows do not fill the memory.
 
-    The files have no names, so nothing of them stays when the process ends, however it ends.
+    The files have no names, so the system deletes them when the process ends, even when it is killed.
     """
 
     def __init__(self, tables: Sequence[Table], *, directory: Path) -> None:
@@ -29,7 +29,7 @@ class Spill:
         return name in self._tables
 
     def add(self, name: str, block: Columns) -> None:
-        """Write one block of rows of the table `name`; OSError when that cannot be."""
+        """Write one block of rows of the table `name`. Raises OSError when that fails."""
         if name not in self._files:
             self._files[name] = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115
         file = self._files[name]
@@ -45,7 +45,7 @@ class Spill:
         return {column: np.concatenate([part[column] for part in parts]) for column in table.names}
 
     def close(self) -> None:
-        """Let the rows go."""
+        """Delete all rows."""
         for file in self._files.values():
             file.close()
 

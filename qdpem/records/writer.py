@@ -1,4 +1,4 @@
-"""Streams the rows of one run to an HDF5 file that stays readable whatever happens to the run."""
+"""Streams the rows of one run to an HDF5 file that stays readable if the run stops at any moment."""
 
 from __future__ import annotations
 
@@ -41,40 +41,40 @@ from qdpem.scenario.schema import Arm, Scenario
 from qdpem.simulation.fingerprint import code_digest
 
 FLUSH_EVERY_S = 10.0
-"""Wall time after which even few rows are written out."""
+"""Wall time after which rows are written out however few they are."""
 
 _BLOCK_ROWS = 4 * CHUNK_ROWS
-"""Of a table, written out at once: its last chunk, seldom full, is compressed anew with every block."""
+"""Rows of one table that are written together. A last chunk that is not full is compressed again each time."""
 _MARGIN_BYTES = 1 << 20
 _COLUMN_BYTES = 2 * CHUNK_ROWS * 8 + 4096
-"""More than a column's last chunk, written anew, and its share of the index can take."""
-_CHOICE_BLOCK_BYTES = 16 << 20
+"""An upper limit to what rewriting a column's last chunk and its part of the index takes."""
+_OUTPUT_BLOCK_BYTES = 16 << 20
 
 
 class RecordWriter:
     """A recorder that writes to `path`, whole blocks at a time; use it in a `with` statement.
 
-    The file says `complete = 0` until `close_complete`. When the run stops early (an error, Ctrl-C), what
-    was recorded is written on the way out; when the process is killed, the file holds all rows of the
-    last flush. An existing file is replaced: ask `open_record` first whether it may be.
+    The attribute `complete` of the file is 0 until `close_complete`. When an error or Ctrl-C stops the run,
+    the rows recorded so far are written on the way out. When the process is killed, the file holds all rows
+    up to the last flush. An existing file is replaced, so check it with `open_record` first.
 
-    Room on the disk is claimed BEFORE a block is written, because HDF5 loses the whole file when a write
-    fails half-way. All methods raise RecordError when the disk is full or the file cannot be written.
+    Disk space is reserved BEFORE a block is written, because HDF5 loses the whole file when a write fails
+    half-way. All methods raise RecordError when the disk is full or the file cannot be written.
     """
 
     def __init__(self, path: str | Path, *, scenario: Scenario, arm: Arm, seed: int) -> None:
         self.path = Path(path)
-        self._blocks = {table.name: RowBuffer(table) for table in TABLES}
-        self._kept = kept_at(scenario.record.level)
-        self._counts = dict.fromkeys(self._blocks, 0)
-        self._kept_rows = 0
+        self._buffers = {table.name: RowBuffer(table) for table in TABLES}
+        self._recorded = kept_at(scenario.record.level)
+        self._counts = dict.fromkeys(self._buffers, 0)
+        self._safe_rows = 0
         self._failed = self._closed = False
         self._time_s = 0.0
         self._flushed_at_s = time.monotonic()
-        left_out = [table for table in TABLES if table not in self._kept]
-        self._aside = Spill(left_out, directory=self.path.parent)
+        omitted = [table for table in TABLES if table not in self._recorded]
+        self._spill = Spill(omitted, directory=self.path.parent)
         self._file = self._create(scenario, arm, seed)
-        self._choices = PolicyOutputs(self._file, level=scenario.record.level, policy=arm.policy or arm.name)
+        self._outputs = PolicyOutputs(self._file, level=scenario.record.level, policy=arm.policy or arm.name)
 
     def __enter__(self) -> RecordWriter:
         return self
@@ -93,66 +93,70 @@ class RecordWriter:
 
     def appender(self, table: Table) -> Callable[[Row], None]:
         """A function that takes one row of `table`, in column order."""
-        return self._blocks[table.name].rows.append
+        return self._buffers[table.name].rows.append
 
     def policy_outputs(self, outputs: Mapping[str, NDArray[Any]]) -> None:
-        """Notes for the last rows of `decisions`: at level "full" all, at "events" the small ones.
+        """Record what a policy put out for the last rows of `decisions`.
 
-        Raises PolicyError for notes that are no numbers or change their shape.
+        Level "full" keeps all outputs, level "events" the small ones. Raises PolicyError for outputs that are
+        not numbers or that change their shape.
         """
-        self._choices.note(outputs, decisions=self._count("decisions"))
+        self._outputs.add(outputs, decisions=self._count("decisions"))
 
     def tick(self, time_s: float) -> None:
-        """Write out what has gathered, if it is a block's worth or has waited for 10 s of wall time."""
+        """Write out the rows gathered so far, if they fill a block or have waited for 10 s of wall time."""
         self._time_s = time_s
-        for block in self._blocks.values():
-            block.settle()
-        full = any(len(block) >= _BLOCK_ROWS for block in self._blocks.values())
-        heavy = self._choices.waiting_bytes >= _CHOICE_BLOCK_BYTES
+        for buffer in self._buffers.values():
+            buffer.settle()
+        full = any(len(buffer) >= _BLOCK_ROWS for buffer in self._buffers.values())
+        heavy = self._outputs.pending_bytes >= _OUTPUT_BLOCK_BYTES
         if full or heavy or time.monotonic() - self._flushed_at_s >= FLUSH_EVERY_S:
             self.flush()
 
     def flush(self) -> None:
         """Write all rows recorded so far; a process killed after this loses none of them."""
-        tables = {name: block.columns() for name, block in self._blocks.items() if len(block)}
+        tables = {name: buffer.columns() for name, buffer in self._buffers.items() if len(buffer)}
         sizes = [column.nbytes + _COLUMN_BYTES for table in tables.values() for column in table.values()]
-        self._claim_room(sum(sizes) + 2 * self._choices.waiting_bytes)
+        self._reserve_space(sum(sizes) + 2 * self._outputs.pending_bytes)
         self._guarded(lambda: self._write(tables))
-        self._kept_rows = sum(self._counts[table.name] for table in self._kept)
+        self._safe_rows = sum(self._counts[table.name] for table in self._recorded)
         self._flushed_at_s = time.monotonic()
 
     def tables(self) -> Tables:
-        """Every table recorded so far, those that this record's level leaves out of the file included."""
+        """Every table recorded so far, including those that this record's level leaves out of the file."""
         self.flush()
-        found: dict[str, Columns] = {}
+        tables: dict[str, Columns] = {}
         for table in TABLES:
-            if table in self._kept:
+            if table in self._recorded:
                 group = self._file[table.name]
-                found[table.name] = {name: group[name][:] for name in table.names}
+                tables[table.name] = {name: group[name][:] for name in table.names}
             else:
-                found[table.name] = self._aside.read(table.name)
-        return found
+                tables[table.name] = self._spill.read(table.name)
+        return tables
 
     def embed(self, name: str, data: bytes) -> None:
-        """Put a file (weights of a policy or forecaster) under /files, byte for byte."""
+        """Store a file (weights of a policy or forecaster) under /files, byte for byte.
+
+        Raises RecordError for an empty file and for a name with a slash.
+        """
         if not name or "/" in name or not data:
             raise RecordError(f"the file {name!r} cannot be embedded: it needs a plain name and some bytes")
-        self._claim_room(2 * len(data))
+        self._reserve_space(2 * len(data))
 
         def write() -> None:
             group = self._file.require_group(FILES_GROUP)
             stored = group.create_dataset(name, data=np.frombuffer(data, dtype=np.uint8), **FILTERS)
             stored.dims[0].attach_scale(create_axis(group, f"{name}_byte", length=len(data)))
             stored.attrs["units"] = ""
-            stored.attrs["meaning"] = "the bytes of this file"
+            stored.attrs["meaning"] = "the bytes of the embedded file"
             self._file.flush()
 
         self._guarded(write)
 
     def close_complete(self, metrics: Mapping[str, float], wall: Mapping[str, float]) -> None:
-        """Write the last rows, the metrics and wall-clock figures (attributes of /provenance); close."""
+        """Write the last rows, the metrics and the wall-clock figures (attributes of /provenance); close."""
         self.flush()
-        self._claim_room(_COLUMN_BYTES)
+        self._reserve_space(_COLUMN_BYTES)
 
         def finish() -> None:
             write_metrics(self._file, metrics)
@@ -166,13 +170,13 @@ class RecordWriter:
         self.close()
 
     def close(self) -> None:
-        """Close the file as it is; without `close_complete` before, it stays marked incomplete."""
+        """Close the file as it is. Unless `close_complete` came before, it stays marked incomplete."""
         if self._closed:
             return
         self._closed = True
-        self._aside.close()
+        self._spill.close()
         try:
-            self._give_back_room()
+            self._release_space()
             self._file.close()
         except (OSError, RuntimeError) as error:
             if not self._failed:
@@ -186,14 +190,14 @@ class RecordWriter:
         except OSError as error:
             raise RecordError(f"the record {self.path} cannot be created: {_reason(error)}") from error
         try:
-            self._claim_room(_COLUMN_BYTES)
-            self._guarded(lambda: self._write_head(scenario, arm, seed))
+            self._reserve_space(_COLUMN_BYTES)
+            self._guarded(lambda: self._write_header(scenario, arm, seed))
         except RecordError:
             self.close()
             raise
         return self._file
 
-    def _write_head(self, scenario: Scenario, arm: Arm, seed: int) -> None:
+    def _write_header(self, scenario: Scenario, arm: Arm, seed: int) -> None:
         self._file.attrs.update(
             {
                 "title": TITLE,
@@ -214,32 +218,32 @@ class RecordWriter:
                 "arm_parameters": json.dumps(arm.parameters, sort_keys=True),
             }
         )
-        facts = self._file.create_group(PROVENANCE_GROUP)
-        facts.attrs.update(provenance(scenario_hash=scenario_hash(scenario)))
-        facts.attrs["code"] = code_digest(scenario, arm)
-        facts.attrs["physics_distribution"] = distribution_of(scenario.physics.model)
-        facts.attrs["written_until_s"] = 0.0
-        for table in self._kept:
+        group = self._file.create_group(PROVENANCE_GROUP)
+        group.attrs.update(provenance(scenario_hash=scenario_hash(scenario)))
+        group.attrs["code"] = code_digest(scenario, arm)
+        group.attrs["physics_distribution"] = distribution_of(scenario.physics.model)
+        group.attrs["written_until_s"] = 0.0
+        for table in self._recorded:
             create_table(self._file, table)
         self._file.flush()
 
     def _write(self, tables: Mapping[str, Columns]) -> None:
         for name, columns in tables.items():
-            if name in self._aside:
-                self._aside.add(name, columns)
+            if name in self._spill:
+                self._spill.add(name, columns)
             else:
                 extend(self._file[name], columns)
-            self._counts[name] += len(self._blocks[name])
-            self._blocks[name].clear()
-        self._choices.write(decisions=self._counts["decisions"])
+            self._counts[name] += len(self._buffers[name])
+            self._buffers[name].clear()
+        self._outputs.write(decisions=self._counts["decisions"])
         self._file[PROVENANCE_GROUP].attrs.modify("written_until_s", self._time_s)
         self._file.flush()
 
     def _count(self, table: str) -> int:
-        return self._counts[table] + len(self._blocks[table])
+        return self._counts[table] + len(self._buffers[table])
 
-    def _claim_room(self, needed_bytes: int) -> None:
-        """Make the file system set the bytes aside, so that HDF5 cannot run out of them half-way."""
+    def _reserve_space(self, needed_bytes: int) -> None:
+        """Let the file system reserve the bytes, so that HDF5 cannot run out of space half-way."""
         if self._failed or self._closed:
             raise RecordError(f"the record {self.path} is closed; nothing more can be written to it")
         try:
@@ -247,7 +251,7 @@ class RecordWriter:
         except OSError as error:
             self._fail(error)
 
-    def _give_back_room(self) -> None:
+    def _release_space(self) -> None:
         size_bytes = self._file.id.get_filesize()
         if self.path.stat().st_size > size_bytes:
             os.truncate(self.path, size_bytes)
@@ -255,7 +259,7 @@ class RecordWriter:
     def _guarded(self, write: Callable[[], None]) -> None:
         try:
             write()
-            self._give_back_room()
+            self._release_space()
         except (OSError, RuntimeError) as error:
             self._fail(error)
 
@@ -263,13 +267,13 @@ class RecordWriter:
         self._failed = True
         raise RecordError(
             f"the record {self.path} cannot be written any further: {_reason(error)}; it keeps the first"
-            f" {self._kept_rows} rows and is marked incomplete. Free some space or choose another place"
+            f" {self._safe_rows} rows and is marked incomplete. Free some space or choose another place"
             " and run again."
         ) from error
 
 
 def _reserve(path: Path, needed_bytes: int, *, after_bytes: int = 0, mode: str = "r+b") -> None:
-    """Claim `needed_bytes` behind the first `after_bytes` of a file; OSError when they are not to be had."""
+    """Reserve `needed_bytes` behind the first `after_bytes` of a file; OSError when the disk is too full."""
     if shutil.disk_usage(path.parent).free < needed_bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with path.open(mode) as file:

@@ -1,4 +1,4 @@
-"""Arms that are `like` others: a parameter vector is written once, and the arms that share it name the first."""
+"""Arms that are `like` others: a parameter vector is written once, and other arms refer to it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ def arms_of(values: Plain) -> list[Any]:
 def resolve_likes(values: Plain, *, base_arms: Iterable[Any] = (), origin: str) -> None:
     """Replace `like` in the arms of a scenario's plain values, in place, by what it stands for.
 
-    An arm takes from the arm it is like: policy, control, pregeneration, forecaster and parameters. Its own keys
-    come first, and parameters are merged key by key. The other arm is one of the same list; where that has no
-    other arm of this name, one of `base_arms`, which are resolved already.
+    An arm takes from the arm it is like: policy, control, pregeneration, forecaster and parameters. Its own
+    keys come first, and parameters are merged key by key. The other arm is one of the same list; where that
+    has no other arm of this name, one of `base_arms`, which are resolved already.
 
-    Raises ScenarioError for a name that no arm has, a value that is no name, and arms that are like each other.
+    Raises ScenarioError for a name that no arm has, a value that is no name, and arms that are like each
+    other.
     """
     arms = arms_of(values)
     if not any(isinstance(arm, dict) and LIKE in arm for arm in arms):
@@ -49,7 +50,7 @@ def _by_name(arms: Iterable[Any]) -> dict[str, Plain]:
 
 
 class _Resolver:
-    """Resolves the arms of one list; `faults` holds a fault for each arm that cannot be resolved, by its index."""
+    """Resolves the arms of one list. `faults` maps the index of each unresolvable arm to its fault."""
 
     def __init__(self, arms: list[Any], base_arms: dict[str, Plain]) -> None:
         self._arms = arms

@@ -42,8 +42,8 @@ def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
 def parse_scenario(text: str, *, origin: str = "the scenario", overrides: Sequence[str] = ()) -> Scenario:
     """The scenario in TOML `text`, which is based on no other; `origin` is what messages call it.
 
-    An override is "dotted.path=value": the value as in TOML, a bare word is text, a number in the path
-    counts the items of a list from 0 ("demand.classes.0.fraction=0.5"), and "*" is every item. Without a value
+    An override is "dotted.path=value": the value as in TOML, a bare word is text, a number in the path counts
+    the items of a list from 0 ("demand.classes.0.fraction=0.5"), and "*" is every item. Without a value
     ("nodes.memories=") it takes the key out, as if it did not stand in the file.
 
     Raises ScenarioError with all faults of the first kind present: TOML, overrides, shape (types,

@@ -157,7 +157,8 @@ class Links:
 class RequestClass:
     """One kind of request and its share of all requests.
 
-    A `persistence` request asks without end until its patience is over, for `pairs` at a time, each delivered by
+    A `persistence` request asks without end until its patience is over, for `pairs` at a time, each delivered
+    by
     itself: "pair" begins the next one when the last was delivered, "link" keeps every link at work.
     """
 
@@ -231,8 +232,8 @@ class Demand:
     """Who asks for how much, and when: `rate_hz` is the mean of all requests of the network.
 
     In its stead `load_factor` asks, while all regions burst, for that share of the largest rate that the
-    network could serve to `served_fraction`; each seed's flow programme says which rate that is.
-    `weights`: "matrix" uses the topology's own demand matrix, "uniform" weighs all pairs alike, "neighbourhood" those
+    network could serve to `served_fraction`; each seed's flow programme says which rate that is. `weights`:
+    "matrix" uses the topology's own demand matrix, "uniform" weighs all pairs alike, "neighbourhood" those
     that `neighbourhood` says, "ends" knows but one pair: the topology's first and last node, as of a line.
     `arrivals`: "poisson", stationary without `bursts`; "batch": at t = 0 each pair of nodes of any weight
     makes one request of each class, from its lower node, and no more come, so that there is no rate.

@@ -1,4 +1,4 @@
-"""From what pydantic found wrong to sentences: one per wrong value, with its path and what would be right."""
+"""Checks plain values against a dataclass, with one sentence for each wrong value: path, value, what is right."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, to_json
@@ -15,6 +15,8 @@ from qdpem.errors import Fault, ScenarioError
 from qdpem.scenario.messages import choice, described, members, options, own_words, shown, unknown_key
 
 Location: TypeAlias = tuple[str | int, ...]
+
+_WRONG_TYPE = ("dataclass_type", "float_type", "int_type")
 
 _PLAIN = {
     "float_type": "should be a number",
@@ -32,29 +34,29 @@ _PLAIN = {
 
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    """Built once: it takes longer than to read a scenario with it, and a grid reads many."""
+    """Built once, because building takes longer than reading a scenario, and a sweep reads many."""
     return TypeAdapter(kind)
 
 
 def checked(kind: Any, values: Mapping[str, Any], *, origin: str, path: str = "") -> Any:
-    """`values` as an instance of the dataclass `kind`, each type taken strictly.
+    """`values` as an instance of the dataclass `kind`, without conversion between types.
 
     Raises ScenarioError with every fault, each at a dotted path that begins with `path`.
     """
     adapter = _adapter(kind)
     try:
-        # JSON is the mode in which pydantic is strict with scalars and still takes tables and lists.
+        # In JSON mode pydantic is strict with scalars and still takes tables and lists.
         return adapter.validate_json(to_json(values, inf_nan_mode="constants"), strict=True)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        raise ScenarioError(_Reading(kind, values, path).faults(details), origin=origin) from None
+        raise ScenarioError(_FaultReport(kind, values, path).faults(details), origin=origin) from None
 
 
 def parameters_of(factory: Any, values: Mapping[str, Any], *, path: str) -> Any:
-    """`values` as an instance of `factory.Parameters`, the frozen dataclass a plugin names.
+    """`values` as an instance of `factory.Parameters`, the frozen dataclass that a plugin names.
 
-    Unknown keys are faults whatever the dataclass itself says. A factory without `Parameters` takes
-    none and gets None. Raises ScenarioError with every fault under the dotted `path`.
+    Unknown keys are faults, even if the dataclass would accept them. For a factory without `Parameters` the
+    result is None, and every key is a fault. Raises ScenarioError with every fault under the dotted `path`.
     """
     kind = getattr(factory, "Parameters", None)
     known = {item.name for item in fields(kind)} if kind is not None else set()
@@ -64,115 +66,147 @@ def parameters_of(factory: Any, values: Mapping[str, Any], *, path: str) -> Any:
         for key in values
         if key not in known
     ]
-    found = None
+    parameters = None
     try:
         if kind is not None:
-            rest = {key: value for key, value in values.items() if key in known}
-            found = checked(kind, rest, origin="the scenario", path=path)
+            known_values = {key: value for key, value in values.items() if key in known}
+            parameters = checked(kind, known_values, origin="the scenario", path=path)
     except ScenarioError as error:
         faults.extend(error.faults)
     if faults:
         raise ScenarioError(faults)
-    return found
+    return parameters
 
 
-class _Reading:
-    """One failed reading: the root type, the values given, and the path they stand under."""
+class _BranchError(NamedTuple):
+    """An error inside a union: the path of the value, pydantic's name of the branch, and its details."""
+
+    location: Location
+    branch: str
+    detail: ErrorDetails
+
+
+class _FaultReport:
+    """Turns the errors of one failed validation into faults.
+
+    pydantic reports an error for each branch of a union, and only the first error that a dataclass raises in
+    its own check. A user should see one sentence for each wrong value. Errors are therefore read in three
+    passes.
+
+    1. `_locate` splits the location of each error into the path of a value in the file and, inside a union,
+    the
+       path of the union and pydantic's name of the branch. Errors outside unions become faults at once.
+    2. The errors of a union become one fault, or those of the one branch that the value was most likely meant
+    to
+       be: a table with the same `kind`, or with the most keys in common.
+    3. A dataclass of `physics` checks its values one after another and raises at the first wrong one. Each of
+    its
+       other values is checked by itself, beside the defaults of the rest, to find the wrong ones behind the
+       first.
+
+    `kind` is the type that was expected, `values` what was given, and `path` the dotted path of `values`.
+    """
 
     def __init__(self, kind: Any, values: Mapping[str, Any], path: str) -> None:
         self._kind, self._values, self._path = kind, values, path
+        self._messages: dict[Location, str] = {}
 
     def faults(self, details: Sequence[ErrorDetails]) -> list[Fault]:
-        """Every fault once, unions collapsed to one branch, in the order in which they were found."""
-        found: dict[Location, str] = {}
-        unions: dict[Location, list[tuple[Location, str, ErrorDetails]]] = {}
+        """One fault for each wrong value, in the order in which pydantic found them."""
+        unions: dict[Location, list[_BranchError]] = {}
         for detail in details:
-            place, union, tag = self._place(detail)
+            location, union, branch = self._locate(detail)
             if union is None:
-                self._note(found, place, detail)
+                self._add(location, detail)
             else:
-                unions.setdefault(union, []).append((place, tag, detail))
-        for union, branches in unions.items():
-            self._note_union(found, union, branches)
-        self._note_lonely(found)
-        return [Fault(self._dotted(place), message) for place, message in found.items()]
+                unions.setdefault(union, []).append(_BranchError(location, branch, detail))
+        for union, errors in unions.items():
+            self._add_union(union, errors)
+        self._add_hidden()
+        return [Fault(self._dotted(location), message) for location, message in self._messages.items()]
 
-    def _place(self, detail: ErrorDetails) -> tuple[Location, Location | None, str]:
-        """The path in the file, the path of the union around it, and pydantic's name of the branch."""
-        place: list[str | int] = []
+    def _locate(self, detail: ErrorDetails) -> tuple[Location, Location | None, str]:
+        """The path in the file, the path of the union around it, and pydantic's name of the branch.
+
+        pydantic puts names of branches between the keys. They are the parts that are not in the values given.
+        """
+        location: list[str | int] = []
         union: Location | None = None
         here: Any = self._values
-        tag = ""
-        location = detail["loc"]
-        for index, part in enumerate(location):
-            absent = detail["type"] == "missing" and index == len(location) - 1
-            if isinstance(part, int) and absent:
-                break  # A list of a fixed length is too short: that is a fault of the list.
-            inside = part in here if isinstance(here, Mapping) else isinstance(part, int)
-            if inside:
-                place.append(part)
+        branch = ""
+        parts = detail["loc"]
+        for index, part in enumerate(parts):
+            missing = detail["type"] == "missing" and index == len(parts) - 1
+            if isinstance(part, int) and missing:
+                break  # A list of a fixed length is too short. That is a fault of the list.
+            given = part in here if isinstance(here, Mapping) else isinstance(part, int)
+            if given:
+                location.append(part)
                 here = here[part]
-            elif absent:
-                place.append(part)
+            elif missing:
+                location.append(part)
             else:
-                union, tag = tuple(place), str(part)
-        return tuple(place), union, tag
+                union, branch = tuple(location), str(part)
+        return tuple(location), union, branch
 
-    def _note(self, found: dict[Location, str], place: Location, detail: ErrorDetails) -> None:
-        if detail["type"] == "too_short" and len(self._at(place)) > 0:
+    def _add(self, location: Location, detail: ErrorDetails) -> None:
+        if detail["type"] == "too_short" and len(self._value(location)) > 0:
             return  # Its items were wrong and are reported; the list itself is long enough.
         if detail["type"] == "value_error":
-            place = self._named(place, str(detail["ctx"]["error"]))
-        found.setdefault(place, self._sentence(place, detail))
+            location = self._named(location, str(detail["ctx"]["error"]))
+        self._messages.setdefault(location, self._sentence(location, detail))
 
-    def _note_union(
-        self,
-        found: dict[Location, str],
-        union: Location,
-        branches: list[tuple[Location, str, ErrorDetails]],
-    ) -> None:
-        value, hint = self._at(union), self._hint(union)
+    def _add_union(self, union: Location, errors: Sequence[_BranchError]) -> None:
+        value, hint = self._value(union), self._hint(union)
         if isinstance(value, Mapping):
-            tables: list[Any] = [member for member in members(hint) if is_dataclass(member)]
-            names = [item.default for table in tables for item in fields(table) if item.name == "kind"]
-            if "kind" in value and names and value["kind"] not in names:
-                found[(*union, "kind")] = choice(value["kind"], names)
-                return
-            chosen = max(tables, key=lambda table: _likeness(table, value))
-            for place, tag, detail in branches:
-                if re.search(rf"\b{chosen.__name__}\b", tag):
-                    self._note(found, place, detail)
+            self._add_table(union, value, hint, errors)
             return
-        for _, _, detail in branches:
-            if _is_number(value) and detail["type"] not in ("dataclass_type", "float_type", "int_type"):
-                found[union] = f"{self._sentence(union, detail)}; or {_table_part(hint)}"
+        for error in errors:
+            # A number that is out of range: its own sentence, and the table that could stand in its place.
+            if _is_number(value) and error.detail["type"] not in _WRONG_TYPE:
+                self._messages[union] = f"{self._sentence(union, error.detail)}; or {_table_part(hint)}"
                 return
-        found[union] = f"{shown(value)} is not allowed; should be {described(hint)}"
+        self._messages[union] = f"{shown(value)} is not allowed; should be {described(hint)}"
 
-    def _note_lonely(self, found: dict[Location, str]) -> None:
-        """Faults of single values that a dataclass checks itself, hidden behind the first one it met."""
-        for table in {place[:length] for place in found for length in range(len(place) + 1)}:
-            value = self._at(table)
+    def _add_table(
+        self, union: Location, value: Mapping[str, Any], hint: Any, errors: Sequence[_BranchError]
+    ) -> None:
+        """The faults of a table that may be of several kinds: an unknown kind, or those of the nearest one."""
+        tables: list[Any] = [member for member in members(hint) if is_dataclass(member)]
+        kinds = [item.default for table in tables for item in fields(table) if item.name == "kind"]
+        if "kind" in value and kinds and value["kind"] not in kinds:
+            self._messages[(*union, "kind")] = choice(value["kind"], kinds)
+            return
+        chosen = max(tables, key=lambda table: _likeness(table, value))
+        for error in errors:
+            if re.search(rf"\b{chosen.__name__}\b", error.branch):
+                self._add(error.location, error.detail)
+
+    def _add_hidden(self) -> None:
+        """Add the faults that a dataclass did not report because it raised at an earlier one."""
+        for table in {at[:length] for at in self._messages for length in range(len(at) + 1)}:
+            value = self._value(table)
             if not isinstance(value, Mapping):
                 continue
             kind = self._table_kind(table)
-            for name, message in _lonely_faults(kind, value) if kind else ():
-                found.setdefault((*table, name), message)
+            for name, message in _hidden_faults(kind, value) if kind else ():
+                self._messages.setdefault((*table, name), message)
 
-    def _sentence(self, place: Location, detail: ErrorDetails) -> str:
-        kind, value = detail["type"], self._at(place)
+    def _sentence(self, location: Location, detail: ErrorDetails) -> str:
+        kind, value = detail["type"], self._value(location)
         if kind == "missing" and isinstance(detail["loc"][-1], int):
-            return f"{shown(value)} is not allowed; should have {len(get_args(self._hint(place)))} items"
+            length = len(get_args(self._hint(location)))
+            return f"{shown(value)} is not allowed; should have {length} items"
         if kind == "missing":
-            return f"is missing; should be {described(self._hint(place))}"
+            return f"is missing; should be {described(self._hint(location))}"
         if kind == "unexpected_keyword_argument":
-            return unknown_key(str(place[-1]), self._table_kind(place[:-1]))
+            return unknown_key(str(location[-1]), self._table_kind(location[:-1]))
         if kind == "value_error":
             return own_words(str(detail["ctx"]["error"]))
         if kind in ("enum", "literal_error"):
-            return choice(value, options(self._hint(place)))
+            return choice(value, options(self._hint(location)))
         if kind == "dataclass_type":
-            wanted = f"should be {described(self._hint(place))}"
+            wanted = f"should be {described(self._hint(location))}"
         elif kind == "too_short":
             wanted = f"should have at least {detail['ctx']['min_length']} item"
         elif kind == "too_long":
@@ -183,19 +217,20 @@ class _Reading:
             wanted = _PLAIN.get(kind, detail["msg"].removeprefix("Input "))
         return f"{shown(value)} is not allowed; {wanted}"
 
-    def _table_kind(self, place: Location) -> Any:
-        """The dataclass that the table at `place` is most like, or None."""
-        kinds = [member for member in members(self._hint(place)) if is_dataclass(member)]
-        return max(kinds, key=lambda kind: _likeness(kind, self._at(place)), default=None)
+    def _table_kind(self, location: Location) -> Any:
+        """The dataclass that the table at `location` is most like, or None."""
+        kinds = [member for member in members(self._hint(location)) if is_dataclass(member)]
+        return max(kinds, key=lambda kind: _likeness(kind, self._value(location)), default=None)
 
-    def _named(self, place: Location, message: str) -> Location:
-        """The path of the field that a dataclass' own message begins with, else of the dataclass."""
-        value, word = self._at(place), message.split(" ", 1)[0].partition("[")[0]
-        return (*place, word) if isinstance(value, Mapping) and word in value else place
+    def _named(self, location: Location, message: str) -> Location:
+        """The path of the field that the message of a dataclass begins with, else of the dataclass."""
+        value, word = self._value(location), message.split(" ", 1)[0].partition("[")[0]
+        return (*location, word) if isinstance(value, Mapping) and word in value else location
 
-    def _at(self, place: Location) -> Any:
+    def _value(self, location: Location) -> Any:
+        """The value given at `location`; None where there is none."""
         here: Any = self._values
-        for part in place:
+        for part in location:
             if isinstance(here, Mapping):
                 here = here.get(str(part))
             elif isinstance(here, list | tuple) and isinstance(part, int) and part < len(here):
@@ -204,10 +239,10 @@ class _Reading:
                 return None
         return here
 
-    def _hint(self, place: Location) -> Any:
-        """The type that stands at `place`; for a union, all of it."""
+    def _hint(self, location: Location) -> Any:
+        """The type expected at `location`; all of it if it is a union."""
         hint: Any = self._kind
-        for part in place:
+        for part in location:
             inner = []
             for member in members(hint):
                 if is_dataclass(member):
@@ -220,8 +255,8 @@ class _Reading:
             hint = Union[tuple(known)]  # noqa: UP007
         return hint
 
-    def _dotted(self, place: Location) -> str:
-        return ".".join([*([self._path] if self._path else []), *(str(part) for part in place)])
+    def _dotted(self, location: Location) -> str:
+        return ".".join([*([self._path] if self._path else []), *(str(part) for part in location)])
 
 
 def _is_number(value: Any) -> bool:
@@ -229,7 +264,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _likeness(table: Any, value: Mapping[str, Any]) -> tuple[bool, int]:
-    """How much `value` looks meant to be a `table`: its kind first, then how many keys fit."""
+    """How likely `value` was meant to be a `table`: whether its kind fits, then how many keys do."""
     names = {item.name: item.default for item in fields(table)}
     return ("kind" in value and names.get("kind") == value["kind"], sum(key in names for key in value))
 
@@ -238,8 +273,11 @@ def _table_part(hint: Any) -> str:
     return " or ".join(described(member) for member in members(hint) if is_dataclass(member))
 
 
-def _lonely_faults(kind: Any, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What a standard dataclass says to each value on its own, beside the defaults of all others."""
+def _hidden_faults(kind: Any, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The message of a standard dataclass about each value by itself, beside the defaults of all others.
+
+    pydantic dataclasses need no such check: they report every wrong value.
+    """
     check = getattr(kind, "__post_init__", None)
     defaults = {item.name: item.default for item in fields(kind) if item.default is not MISSING}
     if check is None or hasattr(kind, "__pydantic_validator__"):
@@ -247,11 +285,11 @@ def _lonely_faults(kind: Any, values: Mapping[str, Any]) -> Iterator[tuple[str, 
     for name, value in values.items():
         if name not in defaults or not _is_number(value):
             continue
-        alone = object.__new__(kind)
+        instance = object.__new__(kind)
         for key, default in {**defaults, name: value}.items():
-            object.__setattr__(alone, key, default)
+            object.__setattr__(instance, key, default)
         try:
-            check(alone)
+            check(instance)
         except ValueError as error:
             yield name, own_words(str(error))
         except (AttributeError, TypeError):

@@ -1,7 +1,7 @@
 """The words a scenario chooses from, one enumeration per list.
 
-A word is a string: `Control.LOCAL == "local"`, and TOML, JSON and HDF5 store it as such. Its `code` is its place
-in the list, which is what columns of event tables and arrays of requests store.
+A word is a string: `Control.LOCAL == "local"`, and TOML, JSON and HDF5 store it as such. Its `code` is its
+place in the list, which is what columns of event tables and arrays of requests store.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Control(Word):
 class Pregeneration(OrderedWord):
     """Which pairs an arm may generate before they are asked for; each word includes those before it.
 
-    None; pairs on single links; pairs between any two nodes, each of which serves a whole path; pairs between any
-    two nodes as virtual links, which are steps of longer paths.
+    None; pairs on single links; pairs between any two nodes, each of which serves a whole path; pairs between
+    any two nodes as virtual links, which are steps of longer paths.
     """
 
     NONE = "none"

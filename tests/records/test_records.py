@@ -97,7 +97,7 @@ def test_notes_stand_at_the_rows_of_their_decisions(tmp_path: Path) -> None:
             writer.flush()
         for site in range(3):
             decided((4.0, site, 0, 0, 0))
-        with pytest.raises(PolicyError, match="dpem notes 'late' of shape"):
+        with pytest.raises(PolicyError, match="dpem puts out 'late' of shape"):
             writer.policy_outputs({"late": np.zeros((3, 4))})
         with pytest.raises(PolicyError, match="more than were just asked"):
             writer.policy_outputs({"option": np.zeros(9, dtype=np.int64)})

@@ -1,4 +1,4 @@
-"""Who was made of whom: the swaps and distillations of a record, each with the uniform that decided it."""
+"""The lineage of pairs: the swaps and distillations of a record, each with the uniform that decided it."""
 
 from __future__ import annotations
 
@@ -19,86 +19,90 @@ _KINDS = {PairOutcome.SWAPPED.code: SWAP, PairOutcome.DISTILLED.code: DISTILLATI
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """A swap or a distillation: the rows of the two pairs it ended and of the one it made, -1 for none.
+    """A swap or a distillation.
 
-    `u` is the uniform of the run's seed that decided it; None where the rows name no place to draw it for.
+    `left` and `right` are the rows of the two pairs it ended, `result` is the row of the pair it produced, -1
+    if it failed. `u` is the uniform of the run's seed that decided it, None where the rows name no node or
+    link.
     """
 
     kind: str
     left: int
     right: int
-    made: int
+    result: int
     u: float | None
 
 
 class Lineage:
     """The table `pairs` with its operations, in the order in which they were done.
 
-    A run writes the two pairs that an operation ends one after the other, whether it succeeds or not, so
-    their order is that of the draws at each node and link. `alone` are rows where the second is not there.
+    A run writes the two pairs that an operation ends one after the other, whether it succeeds or not. Their
+    order is therefore the order of the draws at each node and link. `unpaired` holds rows whose partner is
+    missing.
     """
 
     def __init__(self, pairs: Mapping[str, NDArray[Any]], graph: Graph, *, seed: int) -> None:
         self.columns: dict[str, list[Any]] = {name: values.tolist() for name, values in pairs.items()}
         self.operations: list[Operation] = []
-        self.alone: list[int] = []
+        self.unpaired: list[int] = []
         self._draws = {
             SWAP: swap_draws(graph, seed=seed),
             DISTILLATION: distillation_draws(graph, seed=seed),
         }
         self._end_distillation_draws = EndDistillationDraws(graph, seed=seed)
         self._read()
-        self.maker = {one.made: one for one in self.operations if one.made >= 0}
-        self.used = {row for one in self.operations for row in (one.left, one.right)}
+        self.origin = {operation.result: operation for operation in self.operations if operation.result >= 0}
+        self.used = {row for operation in self.operations for row in (operation.left, operation.right)}
 
     def __len__(self) -> int:
         return len(self.columns["pair"])
 
     def made_by(self, row: int) -> str:
-        """What the pair of `row` says it came from: a link, a swap or a distillation."""
+        """The origin of the pair in `row`: a link, a swap or a distillation."""
         if self.columns["first_parent"][row] < 0:
             return LINK
-        if row in self.maker:
-            return self.maker[row].kind
+        if row in self.origin:
+            return self.origin[row].kind
         return SWAP if self.columns["bell_outcome"][row] >= 0 else DISTILLATION
 
-    def stories(self) -> NDArray[np.int64]:
-        """For each row, the row its life led to: the last pair made of it, or the left one of a failure.
+    def families(self) -> NDArray[np.int64]:
+        """For each row, the row of the last pair that descends from it, or of the left pair of a failure.
 
-        Rows with one number belong together: none of the others was made of any of them.
+        Rows with equal numbers form a family: no pair outside it descends from a pair inside it. Shape
+        [pairs].
         """
         leads_to = list(range(len(self)))
-        for one in reversed(self.operations):
-            last = leads_to[one.made] if one.made >= 0 else one.left
-            leads_to[one.left] = leads_to[one.right] = last
+        for operation in reversed(self.operations):
+            last = leads_to[operation.result] if operation.result >= 0 else operation.left
+            leads_to[operation.left] = leads_to[operation.right] = last
         return np.array(leads_to, dtype=np.int64)
 
     def _read(self) -> None:
-        ends, children = self.columns["outcome"], self._children()
+        outcomes, children = self.columns["outcome"], self._children()
         row = 0
         while row < len(self):
-            kind = _KINDS.get(ends[row])
+            kind = _KINDS.get(outcomes[row])
             if kind is None:
                 row += 1
-            elif row + 1 < len(self) and ends[row + 1] == ends[row]:
-                made = children.get(self.columns["pair"][row], -1)
+            elif row + 1 < len(self) and outcomes[row + 1] == outcomes[row]:
+                result = children.get(self.columns["pair"][row], -1)
                 u = self._draw(kind, row)
-                self.operations.append(Operation(kind=kind, left=row, right=row + 1, made=made, u=u))
+                self.operations.append(Operation(kind=kind, left=row, right=row + 1, result=result, u=u))
                 row += 2
             else:
-                self.alone.append(row)
+                self.unpaired.append(row)
                 row += 1
 
     def _children(self) -> dict[int, int]:
-        """The row of what was made of each pair, by the id of its first parent."""
+        """The row of each pair that was made of others, by the id of its first parent."""
         parents = enumerate(self.columns["first_parent"])
         return {parent: row for row, parent in parents if parent >= 0}
 
     def _draw(self, kind: str, left: int) -> float | None:
-        """The next uniform of the node where the swap was, or of the link or ends that distilled."""
-        place = self.columns["second" if kind is SWAP else "link"][left]
-        if kind is DISTILLATION and place < 0:
+        """The next uniform of the node that swapped, or of the link or the two ends that distilled."""
+        index = self.columns["second" if kind is SWAP else "link"][left]
+        if kind is DISTILLATION and index < 0:
             ends = self.columns["first"][left], self.columns["second"][left]
             return self._end_distillation_draws.between(*ends).next() if min(ends) >= 0 else None
         draws = self._draws[kind]
-        return draws[place].next() if 0 <= place < len(draws) else None
+        return draws[index].next() if 0 <= index < len(draws) else None

@@ -1,8 +1,9 @@
-"""The lives of a record's pairs, lived again under a physics model from the rows of `pairs` alone.
+"""Replays the pairs of a record under a physics model, from the rows of `pairs` only.
 
-A pair's `first` and `second` are its ends as they were in the end; it may have been turned round before.
-No column says so. Storage is the same seen from either end, so a fresh pair is laid along its last ends; one
-made by an operation lies as the ends of its parents say, and is flipped when its own say otherwise.
+The columns `first` and `second` give the ends of a pair in their final order. The pair may have been flipped
+before, which no column records. Storage acts alike from either end, so a fresh pair is placed along its final
+ends. The result of an operation is placed along the ends of its parents and is flipped if its own ends are in
+the other order.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ from qdpem.provenance import provenance
 from qdpem.records.audit.lineage import DISTILLATION, SWAP, Lineage, Operation
 from qdpem.records.reader import Record
 
-_HALVINGS = 40
+_BISECTIONS = 40
 
 
 class ContradictionError(Exception):
-    """A pair whose rows contradict each other, so that it cannot be replayed: a sentence says how."""
+    """A pair cannot be replayed because rows contradict each other; the message describes how."""
 
 
 class MissingPairError(Exception):
-    """A pair made of others that are not there to be used: unwritten, or broken themselves."""
+    """A pair cannot be replayed because its parents were not written or cannot be replayed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Draw:
-    """What the record says was drawn, what the model draws, and how far the uniform lies from agreement."""
+    """The recorded result of a draw, the replayed one, and the distance of the uniform from agreement."""
 
     what: str
     recorded: float
@@ -43,10 +44,10 @@ class Draw:
 
 
 class Replay:
-    """States as of the end of each pair; `live` must be asked in the order of births.
+    """Replays pairs one by one; call `pair` in the order of births.
 
-    `draws` is False for a record of another version of qdpem, whose random streams may be others: then
-    the recorded outcomes are taken as they are. `done` counts the operations carried out.
+    `draws` is False for a record of another version of qdpem, whose random streams may differ. Recorded
+    outcomes are then taken as they are. `done` counts the operations carried out.
     """
 
     def __init__(
@@ -64,10 +65,10 @@ class Replay:
         self._states: dict[int, State] = {}
         self._fresh_pairs = FreshPairs(network, model)
 
-    def live(self, row: int) -> tuple[float, Draw | None]:
-        """The pair's fidelity when the record took it, and how its swap or distillation was drawn.
+    def pair(self, row: int) -> tuple[float, Draw | None]:
+        """The fidelity of the pair at the time `fidelity_s` of its row, and the draw that disagrees, if any.
 
-        Raises ContradictionError or MissingPairError when there is no telling.
+        Raises ContradictionError or MissingPairError when the pair cannot be replayed.
         """
         columns = self._columns
         self._check_times(row)
@@ -75,7 +76,7 @@ class Replay:
         if columns["first_parent"][row] < 0:
             state = self._born(row)
         else:
-            state, draw = self._made(row)
+            state, draw = self._result(row)
         first, second = (self._network.hardware[node].memory for node in self._ends(row))
         stored_s = columns["fidelity_s"][row] - columns["born_s"][row]
         state = self._model.age(state, first, second, stored_s)
@@ -84,42 +85,44 @@ class Replay:
         return self._model.fidelity(state), draw
 
     def fail(self, operation: Operation) -> Draw | None:
-        """How an operation that made nothing was drawn; None where the run may have stopped just then."""
+        """The draw of a failed operation, if it disagrees; None where the run may have stopped just then."""
         if not (self._whole and self.draws):
             return None
         return self._operate(operation)[1]
 
     def _born(self, row: int) -> State:
-        """A fresh pair as it is born, its halves stored as its link says."""
+        """The state of a fresh pair at its birth, with the storage times of its link."""
         network, (first, second) = self._network, self._ends(row)
         link, sender = self._columns["link"][row], self._columns["sender"][row]
         if network.link_between.get((first, second)) != link:
             raise ContradictionError(f"its link {link} does not join its ends {first} and {second}")
         if network.links[link].source_limited:
             if sender not in (first, second):
-                raise ContradictionError(f"its sender {sender} is none of its ends {first} and {second}")
+                raise ContradictionError(f"its sender {sender} is not one of its ends {first} and {second}")
         elif sender != NO_SENDER:
             raise ContradictionError(f"it has a sender, {sender}, on a link that attempts without one")
         return self._fresh_pairs.state(link, (first, second), sender)
 
-    def _made(self, row: int) -> tuple[State, Draw | None]:
-        """A pair as its swap or distillation left it, laid along its own ends."""
-        columns, maker = self._columns, self.lineage.maker.get(row)
-        if maker is None:
+    def _result(self, row: int) -> tuple[State, Draw | None]:
+        """The state that a swap or distillation produced, placed along the pair's own ends."""
+        columns, origin = self._columns, self.lineage.origin.get(row)
+        if origin is None:
             raise ContradictionError(
                 f"its parent {columns['first_parent'][row]} was not used up by a swap or distillation"
             )
-        second_parent = columns["pair"][maker.right]
+        second_parent = columns["pair"][origin.right]
         if columns["second_parent"][row] != second_parent:
             raise ContradictionError(
                 f"its second parent is {columns['second_parent'][row]}, not {second_parent}"
             )
-        for parent in (maker.left, maker.right):
+        for parent in (origin.left, origin.right):
             if columns["end_s"][parent] != columns["born_s"][row]:
-                ended = f"parent {columns['pair'][parent]} ended at {columns['end_s'][parent]:.9f} s"
-                raise ContradictionError(f"it was born at {columns['born_s'][row]:.9f} s, but its {ended}")
-        state, draw = self._operate(maker)
-        outer = columns["first"][maker.left], columns["second"][maker.right]
+                parent_end = f"parent {columns['pair'][parent]} ended at {columns['end_s'][parent]:.9f} s"
+                raise ContradictionError(
+                    f"it was born at {columns['born_s'][row]:.9f} s, but its {parent_end}"
+                )
+        state, draw = self._operate(origin)
+        outer = columns["first"][origin.left], columns["second"][origin.right]
         if self._ends(row) == outer:
             return state, draw
         if self._ends(row) == outer[::-1]:
@@ -136,21 +139,23 @@ class Replay:
         return carry_out(operation, left, right)
 
     def _swap(self, operation: Operation, left: State, right: State) -> tuple[State, Draw | None]:
-        """The outer pair for the recorded outcome, None for a failure."""
+        """The outer pair with the recorded outcome, None after a failure."""
         columns, model = self._columns, self._model
         node = columns["second"][operation.left]
         if columns["first"][operation.right] != node:
-            raise ContradictionError(f"the pairs that were swapped do not meet at node {node}")
+            raise ContradictionError(f"the swapped pairs do not meet at node {node}")
         hardware = self._network.hardware[node]
-        recorded = columns["bell_outcome"][operation.made] if operation.made >= 0 else -1
+        recorded = columns["bell_outcome"][operation.result] if operation.result >= 0 else -1
         draw = None
         if self.draws and operation.u is not None:
             result = model.swap(left, right, hardware, operation.u)
             if result.outcome == recorded:
                 return result.state, None
-            moved = _distance(lambda u: model.swap(left, right, hardware, u).outcome, operation.u, recorded)
-            draw = Draw(what="bell_outcome", recorded=recorded, replayed=result.outcome, deviation=moved)
-        if operation.made < 0:
+            deviation = _distance(
+                lambda u: model.swap(left, right, hardware, u).outcome, operation.u, recorded
+            )
+            draw = Draw(what="bell_outcome", recorded=recorded, replayed=result.outcome, deviation=deviation)
+        if operation.result < 0:
             return None, draw
         try:
             return model.swap(left, right, hardware, 0.0, recorded).state, draw
@@ -158,13 +163,13 @@ class Replay:
             raise ContradictionError(f"the swap cannot have had its outcome: {error}") from error
 
     def _distil(self, operation: Operation, kept: State, spent: State) -> tuple[State, Draw | None]:
-        """The pair that was kept, None for a failure."""
+        """The distilled pair, None after a failure."""
         ends, others = self._ends(operation.left), self._ends(operation.right)
         if ends != others:
-            raise ContradictionError(f"the pairs that were distilled have other ends: {ends}, {others}")
+            raise ContradictionError(f"the distilled pairs have different ends: {ends}, {others}")
         first, second = (self._network.hardware[node] for node in ends)
-        protocol, success = self._protocol(operation.left), operation.made >= 0
-        # Whether it succeeds at 0 says whether it can; its probability is the same at every uniform.
+        protocol, success = self._protocol(operation.left), operation.result >= 0
+        # It can succeed if it succeeds at u = 0; its success probability does not depend on u.
         result = self._model.distil(kept, spent, first, second, protocol, 0.0)
         if success and not result.success:
             raise ContradictionError("the distillation cannot have succeeded")
@@ -173,8 +178,8 @@ class Replay:
         drawn = succeeds(operation.u, result.success_probability)
         if drawn == success:
             return result.state, None
-        moved = abs(operation.u - result.success_probability)
-        return result.state, Draw(what="success", recorded=success, replayed=drawn, deviation=moved)
+        deviation = abs(operation.u - result.success_probability)
+        return result.state, Draw(what="success", recorded=success, replayed=drawn, deviation=deviation)
 
     def _protocol(self, row: int) -> str:
         allocation = self._columns["allocation"][row]
@@ -186,33 +191,35 @@ class Replay:
 
     def _check_times(self, row: int) -> None:
         columns = self._columns
-        born_s, taken_s, end_s = (columns[name][row] for name in ("born_s", "fidelity_s", "end_s"))
-        if not 0.0 <= born_s <= taken_s <= end_s:
-            seen = f"born at {born_s:.9f}, fidelity of {taken_s:.9f}, ended at {end_s:.9f} s"
-            raise ContradictionError(f"its times are out of order: {seen}")
-        if row in self.lineage.used and taken_s != end_s:
-            raise ContradictionError(f"it was used at {end_s:.9f} s, but its fidelity is of {taken_s:.9f} s")
+        born_s, fidelity_s, end_s = (columns[name][row] for name in ("born_s", "fidelity_s", "end_s"))
+        if not 0.0 <= born_s <= fidelity_s <= end_s:
+            times = f"born at {born_s:.9f}, fidelity of {fidelity_s:.9f}, ended at {end_s:.9f} s"
+            raise ContradictionError(f"its times are out of order: {times}")
+        if row in self.lineage.used and fidelity_s != end_s:
+            raise ContradictionError(
+                f"it was used at {end_s:.9f} s, but its fidelity is of {fidelity_s:.9f} s"
+            )
 
     def _ends(self, row: int) -> tuple[int, int]:
         return self._columns["first"][row], self._columns["second"][row]
 
 
 def _distance(outcome_at: Callable[[float], int], u: float, recorded: int) -> float:
-    """How far `u` would have to move for a swap to have the recorded outcome; inf where no u gives it.
+    """How far `u` would have to move for the swap to have the recorded outcome; inf where no u gives it.
 
-    Outcomes rise with u and failure comes last, so the nearest such u is found by halving.
+    Outcomes rise with u and failure comes last, so that bisection finds the nearest such u.
     """
     wanted = _rank(recorded)
     rises = _rank(outcome_at(u)) < wanted
 
     def reached(value: float) -> bool:
-        found = _rank(outcome_at(value))
-        return found >= wanted if rises else found <= wanted
+        rank = _rank(outcome_at(value))
+        return rank >= wanted if rises else rank <= wanted
 
     here, there = u, 1.0 - 2.0**-53 if rises else 0.0
     if not reached(there):
         return float("inf")
-    for _ in range(_HALVINGS):
+    for _ in range(_BISECTIONS):
         middle = 0.5 * (here + there)
         here, there = (here, middle) if reached(middle) else (middle, there)
     return abs(there - u) if _rank(outcome_at(there)) == wanted else float("inf")
