@@ -42,5 +42,5 @@ def _unsettled_heap() -> Iterator[None]:
     """A run does the same for itself and first collects the whole heap: nothing beside minutes, much beside
     the tenths of a second that most runs of tests take. tests/simulation/test_heap.py tests it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("qdpem.simulation.run.settled_heap", nullcontext)
+        patch.setattr("qdpem.simulation.run.frozen_gc", nullcontext)
         yield

@@ -28,9 +28,11 @@ ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
 
 # Cut off the end of a name before its head-word is read: units, and what only places a value.
-UNITS = frozenset("s s2 hz km db rad".split())
+UNITS = frozenset({"s", "s2", "hz", "km", "db", "rad"})
 # A noun stands before these: `flow_bound_of_seed` is a bound, `refusals_per_request` are refusals.
-PREPOSITIONS = frozenset("of with without by per from to in at on over after before between within".split())
+PREPOSITIONS = frozenset(
+    {"of", "with", "without", "by", "per", "from", "to", "in", "at", "on", "over", "after", "before", "between", "within"}
+)
 
 
 @cache
@@ -60,8 +62,8 @@ def singular(word: str) -> str:
 def head_word(name: str) -> str:
     """The noun of a name in CamelCase, snake_case or kebab-case, in the singular.
 
-    >>> [head_word(name) for name in ("PendingRequest", "useful_life_s", "rate_hz", "link_fidelities", "DPEM", "bound_of_seed")]
-    ['request', 'life', 'rate', 'fidelity', 'dpem', 'bound']
+    >>> [head_word(name) for name in ("PendingRequest", "useful_life_s", "link_fidelities", "bound_of_seed")]
+    ['request', 'life', 'fidelity', 'bound']
     """
     parts = [part for part in re.split(r"[_\-.]", name) if part]
     words = [word for part in parts for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+", part)]
