@@ -107,8 +107,9 @@ OLD_WORDS = (
     # Names of parameters, keys and metrics.
     r"\bhope\b", r"\bcrowd\b", r"\bthrift", r"\bleast_use\b", r"\burgency_s\b", r"\bahead_s\b",
     r"\bwait_share\b", r"\bload[ _]share\b", r"\bserved_share\b", r"\bforeign_stock_share\b",
-    r"\bquota_share\b", r"\btoken_share\b", r"\btarget_use\b", r"\bclip_ratio\b", r"\btrace_decay\b", r"\bserver_rate\b",
-    r"\bheld_back_s_per_request\b", r"\bconflicts_per_request\b", r"\bnews_width\b", r"\basks_at_epochs\b",
+    r"\bquota_share\b", r"\btoken_share\b", r"\btarget_use\b", r"\bclip_ratio\b", r"\btrace_decay\b",
+    r"\bserver_rate\b", r"\bheld_back_s_per_request\b", r"\bconflicts_per_request\b", r"\bnews_width\b",
+    r"\basks_at_epochs\b",
     # Arms, modules and classes.
     r"\b(central|local)-live\b", r"\bcentral-lp\b", r"\blocal-prices\b", r"\bqdpem[./]baselines\b",
     r"\bqdpem[./]learning\b", r"\bViews\b", r"\bStockroom\b", r"\bhop_rounds\b", r"\bdemand_levels\b",
