@@ -96,6 +96,47 @@ def test_the_chain_of_the_page_loads():
     assert scenario.demand.classes[0].persistence == "pair"
 
 
+PAGES = [
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
+]
+OLD_WORDS = (
+    # Words of the language before 0.1.0 that have no other use; the glossary has their successors.
+    r"\brights\b", r"\bbrains?\b", r"\bshelf\b", r"\bshelves\b", r"\bnews\b", r"\blanes?\b", r"\btwins?\b",
+    r"\bforesees?\b", r"\bwhosever\b", r"\bheld[ _]back\b", r"\bconflicts\b",
+    # Names of parameters, keys and metrics.
+    r"\bhope\b", r"\bcrowd\b", r"\bthrift", r"\bleast_use\b", r"\burgency_s\b", r"\bahead_s\b",
+    r"\bwait_share\b", r"\bload[ _]share\b", r"\bserved_share\b", r"\bforeign_stock_share\b",
+    r"\bquota_share\b", r"\btoken_share\b", r"\btarget_use\b", r"\bclip_ratio\b", r"\btrace_decay\b",
+    r"\bserver_rate\b", r"\bheld_back_s_per_request\b", r"\bconflicts_per_request\b", r"\bnews_width\b",
+    r"\basks_at_epochs\b",
+    # Arms, modules and classes.
+    r"\b(central|local)-live\b", r"\bcentral-lp\b", r"\blocal-prices\b", r"\bqdpem[./]baselines\b",
+    r"\bqdpem[./]learning\b", r"\bViews\b", r"\bStockroom\b", r"\bhop_rounds\b", r"\bdemand_levels\b",
+    r"\bexpected_finish\b", r"\bphysics[./]figures\b", r"\bphysics[./]chance\b",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_no_page_uses_an_old_word(page):
+    text = page.read_text(encoding="utf-8")
+    found = [match[0] for word in OLD_WORDS for match in re.finditer(word, text)]
+    assert not found
+
+
+def test_every_link_between_pages_leads_somewhere():
+    for page in PAGES:
+        for target, anchor in re.findall(r"\]\(([^)#:]*)(#[\w-]+)?\)", page.read_text(encoding="utf-8")):
+            path = page.parent / target if target else page
+            assert path.exists(), f"{page.name}: {target}"
+            if anchor:
+                headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+                slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+                assert anchor[1:] in slugs, f"{page.name}: {target}{anchor}"
+
+
 def test_python_of_the_page_on_policies_runs():
     text = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
