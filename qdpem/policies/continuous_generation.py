@@ -149,7 +149,7 @@ class LocalContinuous:
     def _orders(self, observations: Observation) -> list[Allocation]:
         """At the first look in an epoch each site draws once; those that may order do."""
         link_usage, rule, sites = self.link_usage, self._parameters, observations.site
-        epoch = int(observations.time_s / self._context.plane.decision_epoch_s + 1e-9)
+        epoch = int(observations.time_s / self._context.control_settings.decision_epoch_s + 1e-9)
         rows = np.flatnonzero(link_usage.epoch[sites] < epoch)
         link_usage.epoch[sites[rows]] = epoch
         place = self._draw(sites[rows])

@@ -110,7 +110,7 @@ class CentralFidelityRouting(EarliestDeadlineFirst):
             found = self._minimum(request, load, unavailable=unavailable, horizon_s=np.inf)
         if found is None:
             self._asleep.forget(self._now_s)
-            self._asleep.note(request.id, self._now_s + self._context.plane.decision_epoch_s)
+            self._asleep.note(request.id, self._now_s + self._context.control_settings.decision_epoch_s)
         return found
 
     def _minimum(

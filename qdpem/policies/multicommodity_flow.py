@@ -188,7 +188,7 @@ class CentralMulticommodity(CentralExpectedDelay):
         if choice is not None and choice.finish_s <= self._parameters.max_fallback_delay * left_s:
             return choice
         # A queue may be shorter by the next epoch.
-        again_s = self._now_s + self._context.plane.decision_epoch_s
+        again_s = self._now_s + self._context.control_settings.decision_epoch_s
         self._asleep.note(request.id, again_s if self._parameters.max_fallback_delay else request.deadline_s)
         return None
 

@@ -80,7 +80,7 @@ def small_context(
         estimates=Estimates(network, model),
         control=control,
         pregeneration=pregeneration,
-        plane=ControlSettings(),
+        control_settings=ControlSettings(),
         forecasting=Forecasting(),
         site_stream=lambda site: stream(seed, f"policy/{site}"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 
-from qdpem.simulation.run import frozen_gc
+from qdpem.simulation.frozen_gc import frozen_gc
 
 
 class Knot:

@@ -16,9 +16,9 @@ import numpy as np
 from physics.plans import Plan
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 from qdpem.network.path import Path
+from qdpem.network.path_estimates import ASSUMED_WAIT_FRACTION
 from qdpem.policies.routing.delay_model import Backlog, Flags, Floats, PathFeatureCache, PathFeatures
 from qdpem.policies.routing.stocked_pairs import (
-    ADMITTED_WAIT_FRACTION,
     StockByEnds,
     StockedLinks,
     Taken,
@@ -218,7 +218,7 @@ class Planner:
                 if best is not None and cost_s[row] >= best.cost_s:
                     continue
                 wait_s = float(finish_s[row])
-                age_s = max(ADMITTED_WAIT_FRACTION * ask.left_s, self._wait_fraction * wait_s)
+                age_s = max(ASSUMED_WAIT_FRACTION * ask.left_s, self._wait_fraction * wait_s)
                 others = self._virtual.weight(ways, row, age_s=age_s)
                 good = [
                     fidelity

@@ -16,13 +16,10 @@ from typing import TypeAlias
 import numpy as np
 
 from qdpem.network.path import Path
-from qdpem.network.path_estimates import Estimates
+from qdpem.network.path_estimates import ASSUMED_WAIT_FRACTION, Estimates
 from qdpem.policies.routing.delay_model import Flags
 from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import Allocation, Observation
-
-ADMITTED_WAIT_FRACTION = 0.3
-"""Share of the time left that fresh pairs must be able to wait beside an aged one: the nodes' rule."""
 
 StockByEnds: TypeAlias = dict[tuple[int, int], list[float]]
 """Believed fidelities of the pairs that lie ready, by (owner, partner)."""
@@ -119,7 +116,7 @@ def stocked_links(
     target = weight_of(target_fidelity)
     for row in np.flatnonzero(shelved.any(axis=1)).tolist():
         path = paths[row]
-        spare = weight_of(estimates.fidelity(path, age_s=ADMITTED_WAIT_FRACTION * left_s)) / target
+        spare = weight_of(estimates.fidelity(path, age_s=ASSUMED_WAIT_FRACTION * left_s)) / target
         for hop in np.flatnonzero(shelved[row]).tolist():
             ends = path.nodes[hop], path.nodes[hop + 1]
             fresh = weight_of(estimates.link_fidelity(path.links[hop]))

@@ -1,34 +1,43 @@
-"""Claims: who waits for which resource, and whether it went to another meanwhile."""
+"""Claims: who wants which emission, token or qubit, and whether it went to another claim meanwhile."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from enum import IntEnum
 from typing import Any, Protocol
 
 from qdpem.events.recorder import Row
-from qdpem.events.tables import CLAIM_KINDS, CLAIM_OUTCOMES
+from qdpem.events.tables import CLAIM_KINDS, CLAIM_OUTCOMES, PURPOSES
 
 Key = tuple[float, int]
 
 _KIND_CODE = {word: code for code, word in enumerate(CLAIM_KINDS)}
-_END_CODE = {word: code for code, word in enumerate(CLAIM_OUTCOMES)}
+_OUTCOME_CODE = {word: code for code, word in enumerate(CLAIM_OUTCOMES)}
+
+
+class Purpose(IntEnum):
+    """What an allocation is for; the values are the codes of the column `purpose`."""
+
+    SERVE = PURPOSES.index("serve")
+    STOCK = PURPOSES.index("stock")
 
 
 class Claimant(Protocol):
-    """The allocation that claims: who it is, whose, what for (0 to serve), and until when."""
+    """The allocation that claims: its id, its purpose, the source of its path, and when it expires."""
 
     id: int
-    purpose: int
+    purpose: Purpose
     source: int
     expires_s: float
 
 
 class Claim:
-    """A wish for one emission, token or qubit of one allocation.
+    """A wish of one allocation for one emission, token or qubit.
 
-    `key` orders claims at a resource: urgency (the deadline; infinite for stock, so that serve goes
-    first), then id. `owner` and `tag` say whom to tell when it is granted.
+    `key` orders the claims at a resource: by urgency, then by id. Urgency is the expiry of the allocation.
+    It is infinite for stock, so that requests go first. `owner` is called when the claim is granted; `tag`
+    tells it which of its claims that is.
     """
 
     __slots__ = (
@@ -38,7 +47,6 @@ class Claim:
         "key",
         "kind",
         "link",
-        "made_s",
         "node",
         "open",
         "owner",
@@ -46,16 +54,18 @@ class Claim:
         "rival",
         "source",
         "tag",
+        "time_s",
     )
 
     def __init__(
         self,
+        claimant: Claimant,
+        *,
         id: int,
         kind: str,
-        claimant: Claimant,
         node: int,
         link: int,
-        made_s: float,
+        time_s: float,
         owner: Any,
         tag: Any,
     ) -> None:
@@ -66,8 +76,8 @@ class Claim:
         self.source = claimant.source
         self.node = node
         self.link = link
-        self.key: Key = (math.inf if claimant.purpose else claimant.expires_s, id)
-        self.made_s = made_s
+        self.key: Key = (math.inf if claimant.purpose == Purpose.STOCK else claimant.expires_s, id)
+        self.time_s = time_s
         self.owner = owner
         self.tag = tag
         self.contended_from_s = math.nan
@@ -77,20 +87,24 @@ class Claim:
     def lose(self, lost_s: float, rival: int) -> None:
         """The resource went to a claim from source `rival` at `lost_s`; the earliest loss counts.
 
-        A claim that waits at two sources may be told of their losses in any order.
+        A claim that waits at two sources may learn of their losses in any order.
         """
+        # NaN, the value before any loss, compares false with every time: the first loss is taken as well.
         if not self.contended_from_s <= lost_s:
             self.contended_from_s = lost_s
             self.rival = rival
 
 
 class ClaimBook:
-    """Makes claims under ids that are never reused and writes each once, when it ends."""
+    """Makes claims under ids that are never reused, and writes each once, when it ends.
+
+    `open`: the claims that have not ended, by id.
+    """
 
     def __init__(self, append: Callable[[Row], None]) -> None:
         self._append = append
         self.open: dict[int, Claim] = {}
-        self.made = 0
+        self._next_id = 0
 
     def make(
         self,
@@ -103,26 +117,39 @@ class ClaimBook:
         link: int = -1,
         tag: Any = None,
     ) -> Claim:
-        """A new open claim."""
-        claim = Claim(self.made, kind, claimant, node, link, now_s, owner, tag)
-        self.made += 1
+        """A new open claim.
+
+        Args:
+            kind: "emission", "token" or "memory".
+            claimant: the allocation that claims.
+            node: where the resource is; for emissions the first end of the link.
+            now_s: the present simulated second.
+            owner: the object called when the claim is granted.
+            link: the link that is to make a pair; -1 for tokens and qubits.
+            tag: what the owner needs to recognise the claim.
+        """
+        claim = Claim(
+            claimant, id=self._next_id, kind=kind, node=node, link=link, time_s=now_s, owner=owner, tag=tag
+        )
+        self._next_id += 1
         self.open[claim.id] = claim
         return claim
 
-    def end(self, claim: Claim, how: str, now_s: float) -> None:
-        """Close a claim: granted, withdrawn or refused."""
+    def end(self, claim: Claim, outcome: str, now_s: float) -> None:
+        """Close a claim, which is "granted", "withdrawn" or "refused"; a closed claim stays as it is."""
+        # Release and grant may meet at one time: whichever comes first has ended the claim.
         if claim.open:
             claim.open = False
             del self.open[claim.id]
-            self._write(claim, how, now_s)
+            self._write(claim, outcome, now_s)
 
     def close(self, now_s: float) -> None:
-        """Write the claims still open at the end of the run."""
+        """Write the claims that are still open at the end of the run."""
         for claim in self.open.values():
             self._write(claim, "open", now_s)
 
-    def _write(self, claim: Claim, how: str, now_s: float) -> None:
-        contended = claim.contended_from_s == claim.contended_from_s
+    def _write(self, claim: Claim, outcome: str, now_s: float) -> None:
+        contended = not math.isnan(claim.contended_from_s)
         self._append(
             (
                 claim.id,
@@ -132,9 +159,9 @@ class ClaimBook:
                 claim.source,
                 claim.node,
                 claim.link,
-                claim.made_s,
+                claim.time_s,
                 now_s,
-                _END_CODE[how],
+                _OUTCOME_CODE[outcome],
                 int(contended),
                 now_s - claim.contended_from_s if contended else 0.0,
                 claim.rival,
