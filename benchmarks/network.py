@@ -36,6 +36,7 @@ from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation import run as simulation_run
 from qdpem.simulation.arms import find_arm
+from qdpem.simulation.frozen_gc import frozen_gc
 from qdpem.simulation.run import Simulation
 
 ANCHORS = {3: 0.9582, 5: 0.9172, 9: 0.8418, 17: 0.7139}
@@ -148,7 +149,7 @@ def steps(scenario: Scenario, name: str, recorder: Recorder) -> dict[str, float]
     found, sites = time.perf_counter(), simulation.network.node_count
     act: list[tuple[int, float]] = []
     apply: list[tuple[int, float]] = []
-    with timed_views() as views_s, simulation_run.frozen_gc():
+    with timed_views() as views_s, frozen_gc():
         ready = time.perf_counter()
         while (observations := simulation.advance()) is not None:
             first = time.perf_counter()

@@ -31,7 +31,23 @@ PAGE = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
 UNITS = frozenset({"s", "s2", "hz", "km", "db", "rad"})
 # A noun stands before these: `flow_bound_of_seed` is a bound, `refusals_per_request` are refusals.
 PREPOSITIONS = frozenset(
-    {"of", "with", "without", "by", "per", "from", "to", "in", "at", "on", "over", "after", "before", "between", "within"}
+    {
+        "of",
+        "with",
+        "without",
+        "by",
+        "per",
+        "from",
+        "to",
+        "in",
+        "at",
+        "on",
+        "over",
+        "after",
+        "before",
+        "between",
+        "within",
+    }
 )
 
 

@@ -117,7 +117,7 @@ class Chain:
 
 
 def settle_heap() -> None:
-    """The collector of cycles as `qdpem` sets it for a run (`qdpem.simulation.run.frozen_gc`)."""
+    """The collector of cycles as `qdpem` sets it for a run (`qdpem.simulation.frozen_gc`)."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, *gc.get_threshold()[1:])

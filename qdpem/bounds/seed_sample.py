@@ -58,7 +58,7 @@ def draw_seed_sample(network: Network, physics: PhysicsModel, *, seed: int, end_
 def _birth_s(fresh_pairs: FreshPairs, network: Network, link: int) -> float:
     """From the emission or the start of an attempt to the birth of its pair."""
     sender = int(network.graph.link_ends[link, 0]) if network.source_limited[link] else NO_SENDER
-    return fresh_pairs.course(link, sender).birth_s
+    return fresh_pairs.timing(link, sender).birth_s
 
 
 def _emissions(network: Network, levels: EmissionLevels, *, seed: int, end_s: float) -> list[Floats]:

@@ -1,7 +1,9 @@
-"""The attempts of one mode of an attempt-limited link, drawn ahead of time: the same in every arm.
+"""The attempts of one mode of an attempt-limited link, drawn ahead of time, so that they are the same in
+every arm.
 
-The numbers of attempts up to each success are independent and geometric with the link's success probability,
-from the mode's own stream. The n-th attempt of a mode thus does the same in every arm, whichever claim has it.
+The number of attempts up to each success is geometric with the link's success probability, and drawn from
+the mode's own stream. The n-th attempt of a mode therefore has the same outcome in every arm, whichever
+claim it is for.
 """
 
 from __future__ import annotations
@@ -12,15 +14,25 @@ from qdpem.rng import stream
 
 _BLOCK = 64
 _ROUNDING = 1e-6
-"""Of a slot: a claim made so much after its beginning, which rounding may cause, still has its attempt."""
+"""Fraction of a slot: a claim that comes later than its start by no more than this still gets its attempt.
+
+Rounding of times may make a claim that is due at the start of a slot come that much later.
+"""
 
 
 class AttemptSequence:
-    """The attempts one mode makes, and how many are left until one succeeds.
+    """The attempts of one mode, and how many of them are left until one succeeds.
 
-    Attempt k since it last began anew, counted from 0, starts at `start_s` + k x period; `made` of them
-    have started, and the one that is `left` ahead of them succeeds. A slotted mode counts slots from t = 0
-    instead, so that a slot begins at the same number of seconds for all.
+    Attempt k, counted from 0 since the mode last began anew at `_start_s`, starts at `_start_s` + k x
+    period. `_started` of them have started, and of those to come the `_left`-th succeeds. A slotted mode
+    counts slots from t = 0 instead, so that slots of all modes start at the same floating-point times.
+
+    Args:
+        name: of the mode; keys its random stream.
+        seed: root seed of the run.
+        probability: success probability of one attempt.
+        period_s: from the start of one attempt to that of the next.
+        slotted: whether attempts start at whole multiples of the period only.
     """
 
     def __init__(
@@ -32,47 +44,48 @@ class AttemptSequence:
         self.slotted = slotted
         self._drawn: list[int] = []
         self._start_s = 0.0
-        self._made = 0
+        self._started = 0
         self._left = self._draw()
 
     @property
     def next_s(self) -> float:
-        """When the attempt that comes next starts, or could start."""
-        return self._start_s + self._made * self._period_s
+        """When the next attempt starts, or could start if the mode is idle."""
+        return self._start_s + self._started * self._period_s
 
     @property
     def success_s(self) -> float:
-        """When the next attempt that succeeds starts, if nothing changes."""
-        return self._start_s + (self._made + self._left - 1) * self._period_s
+        """When the next successful attempt starts, if the mode goes on attempting."""
+        return self._start_s + (self._started + self._left - 1) * self._period_s
 
     def begin(self, now_s: float) -> None:
-        """Attempt from now on, or from the end of the period that runs."""
+        """Attempt from now on, or from the end of the present period."""
         if self.next_s < now_s:
             self._begin_anew(now_s)
 
     def _begin_anew(self, now_s: float) -> None:
-        """A mode that has rested can start now, or with the next slot."""
+        """A mode that was idle can start now, or with the next slot."""
         if self.slotted:
-            self._made = math.ceil(now_s / self._period_s - _ROUNDING)
+            self._started = math.ceil(now_s / self._period_s - _ROUNDING)
         else:
-            self._start_s, self._made = now_s, 0
+            self._start_s, self._started = now_s, 0
 
     def pass_until(self, now_s: float) -> None:
-        """Count the attempts started before `now_s`; none of them succeeded."""
-        if self._start_s + self._made * self._period_s >= now_s:
+        """Count the attempts that started before `now_s`; none of them succeeded."""
+        if self._start_s + self._started * self._period_s >= now_s:
             return
         started = int((now_s - self._start_s) / self._period_s)
-        # The division may miss by a rounding; what decides is the number that the clock is set to.
+        # The division may be off by a rounding. The times that the clock is set to decide.
         while self._start_s + started * self._period_s < now_s:
             started += 1
-        while started > self._made and self._start_s + (started - 1) * self._period_s >= now_s:
+        while started > self._started and self._start_s + (started - 1) * self._period_s >= now_s:
             started -= 1
-        self._left -= max(started - self._made, 0)
-        self._made = max(started, self._made)
+        self._left -= max(started - self._started, 0)
+        self._started = max(started, self._started)
 
     def succeed(self) -> None:
-        """The attempt that succeeds starts now, or is counted already if the clock is late by a rounding."""
-        self._made += self._left
+        """The attempt that succeeds starts now; draw the number of attempts up to the next success."""
+        # `_left` is 0 if `pass_until` has counted this attempt, because the clock was late by a rounding.
+        self._started += self._left
         self._left = self._draw()
 
     def _draw(self) -> int:

@@ -1,6 +1,6 @@
-"""The uniforms that decide swaps and distillations, keyed by the names of nodes and of links' ends.
+"""Outcome draws: the uniforms that decide swaps and distillations, keyed by names of nodes.
 
-A run draws them as it goes; who knows its seed can draw the same ones again.
+A run draws them in the course of its events. The audit draws the same ones again from the seed.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ def swap_draws(graph: Graph, *, seed: int) -> list[UniformStream]:
 
 
 class EndDistillationDraws:
-    """One stream for every two nodes: its k-th uniform decides the k-th pairs they distil end to end."""
+    """One stream for every two nodes: its k-th uniform decides their k-th end-to-end distillation."""
 
     def __init__(self, graph: Graph, *, seed: int) -> None:
         self._names = graph.node_names
         self._seed = seed
-        self._made: dict[tuple[int, int], UniformStream] = {}
+        self._streams: dict[tuple[int, int], UniformStream] = {}
 
     def between(self, first: int, second: int) -> UniformStream:
         """The stream of two nodes, in either order."""
         ends = (min(first, second), max(first, second))
-        if ends not in self._made:
+        if ends not in self._streams:
             names = pair_key(self._names[first], self._names[second])
-            self._made[ends] = UniformStream(self._seed, f"end-distillation/{names}")
-        return self._made[ends]
+            self._streams[ends] = UniformStream(self._seed, f"end-distillation/{names}")
+        return self._streams[ends]
 
 
 def distillation_draws(graph: Graph, *, seed: int) -> list[UniformStream]:

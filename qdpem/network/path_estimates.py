@@ -20,6 +20,12 @@ _MAX_KEPT = 65_536
 
 MAX_ROUNDS = 2
 
+ASSUMED_WAIT_FRACTION = 0.3
+"""Fraction of the time left that fresh link pairs are assumed to wait beside an aged one.
+
+Nodes admit stock to a path under this assumption, so planners must make the same one.
+"""
+
 _PLAN = Plan()
 """Its protocol and schedule are what allocations may name."""
 

@@ -154,7 +154,7 @@ class LocalContinuous(PolicyDefaults):
     def _orders(self, observations: Observation) -> list[Allocation]:
         """One draw of each site at its first observation in an epoch, and orders where they are allowed."""
         usage, parameters, sites = self.link_usage, self._parameters, observations.site
-        epoch = int(observations.time_s / self._context.plane.decision_epoch_s + _CLOCK_TOLERANCE)
+        epoch = int(observations.time_s / self._context.control_settings.decision_epoch_s + _CLOCK_TOLERANCE)
         rows = np.flatnonzero(usage.epoch[sites] < epoch)
         usage.epoch[sites[rows]] = epoch
         rank = self._draw(sites[rows])

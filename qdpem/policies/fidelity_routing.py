@@ -109,7 +109,7 @@ class CentralFidelityRouting(EarliestDeadlineFirst):
             route = self._route(request, backlog, unavailable=unavailable, horizon_s=np.inf)
         if route is None:
             self._deferred.remove_expired(self._now_s)
-            self._deferred.add(request.id, self._now_s + self._context.plane.decision_epoch_s)
+            self._deferred.add(request.id, self._now_s + self._context.control_settings.decision_epoch_s)
         return route
 
     def _route(

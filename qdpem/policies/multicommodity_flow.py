@@ -201,7 +201,7 @@ class CentralMulticommodity(CentralExpectedDelay):
         if route is not None and route.expected_delay_s <= self._parameters.max_fallback_delay * slack_s:
             return route
         # A queue may be shorter by the next epoch. Without a fallback the request is not tried again.
-        next_epoch_s = self._now_s + self._context.plane.decision_epoch_s
+        next_epoch_s = self._now_s + self._context.control_settings.decision_epoch_s
         until_s = next_epoch_s if self._parameters.max_fallback_delay else request.deadline_s
         self._deferred.add(request.id, until_s)
         return None

@@ -199,7 +199,7 @@ class Context:
     estimates: Estimates
     control: Control
     pregeneration: Pregeneration
-    plane: ControlSettings
+    control_settings: ControlSettings
     forecasting: Forecasting
     site_stream: Callable[[int], np.random.Generator]
 

@@ -74,7 +74,7 @@ def small_context(
         estimates=Estimates(network, model),
         control=Control(control),
         pregeneration=Pregeneration(pregeneration),
-        plane=ControlSettings(),
+        control_settings=ControlSettings(),
         forecasting=Forecasting(),
         site_stream=lambda site: stream(seed, f"policy/{site}"),
     )

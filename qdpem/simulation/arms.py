@@ -1,4 +1,4 @@
-"""Arms: names made whole, and the policy and forecaster they name, built."""
+"""Arms: completes their settings, and builds the policies and forecasters they name."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from qdpem import registry
+from qdpem.demand.requests import Arrivals
 from qdpem.errors import Fault, ScenarioError, UnknownNameError
-from qdpem.policy.interface import Forecaster, Policy
+from qdpem.policy.interface import ForecastContext, Forecaster, Policy
 from qdpem.scenario.load import parameters_of
 from qdpem.scenario.renamed import new_name
-from qdpem.scenario.schema import Arm, Scenario
+from qdpem.scenario.schema import Arm, Forecasting, Scenario
 
 
 def find_arm(scenario: Scenario, name: str) -> Arm:
@@ -29,7 +30,7 @@ def find_arm(scenario: Scenario, name: str) -> Arm:
 
 
 def resolve_arm(arm: Arm) -> Arm:
-    """The arm with control, rights and knowledge taken from its policy where it leaves them open.
+    """The arm with control, pregeneration and forecaster of its policy where it does not set them.
 
     Raises UnknownNameError for an unknown policy or forecaster, ScenarioError when the policy cannot take
     the arm's control.
@@ -53,9 +54,10 @@ def resolve_arm(arm: Arm) -> Arm:
 
 
 def sound_arms(arms: Iterable[Arm], *, origin: str) -> tuple[Arm, ...]:
-    """All of them resolved, once each policy has taken its parameters.
+    """All arms resolved, after a check of every policy's parameters.
 
-    Raises ScenarioError with the faults of all arms of `origin`, and UnknownNameError as `resolve_arm` does.
+    Raises ScenarioError with the faults of all arms, `origin` being where they come from, and
+    UnknownNameError as `resolve_arm` does.
     """
     resolved: list[Arm] = []
     faults: list[Fault] = []
@@ -71,7 +73,7 @@ def sound_arms(arms: Iterable[Arm], *, origin: str) -> tuple[Arm, ...]:
 
 
 def build_policy(arm: Arm) -> Policy:
-    """A new policy of a resolved arm, its parameters checked."""
+    """A new policy of a resolved arm. Raises ScenarioError for parameters that it does not take."""
     factory = registry.load("policy", arm.policy)
     policy: Policy = factory(parameters_of(factory, arm.parameters, path=f"arm {arm.name}.parameters"))
     return policy
@@ -81,4 +83,33 @@ def build_forecaster(name: str) -> Forecaster:
     """A new forecaster with its default parameters."""
     factory = registry.load("forecaster", name)
     forecaster: Forecaster = factory(parameters_of(factory, {}, path=f"forecaster {name}"))
+    return forecaster
+
+
+def fitted_forecaster(
+    arm: Arm, settings: Forecasting, arrivals: Arrivals, *, nodes: int, seed: int
+) -> Forecaster:
+    """The forecaster of a resolved arm, fitted to the requests before t = 0.
+
+    Args:
+        arm: names the forecaster.
+        settings: step and horizon of forecasts.
+        arrivals: the history; an oracle sees the requests of the run as well.
+        nodes: number of nodes.
+        seed: root seed of the run.
+    """
+    forecaster = build_forecaster(arm.forecaster or "none")
+    forecaster.reset(
+        ForecastContext(
+            node_count=nodes,
+            step_s=settings.step_s,
+            horizon_steps=settings.horizon_steps,
+            seed=seed,
+            truth=arrivals if forecaster.oracle else None,
+        )
+    )
+    # Whole steps only, the last of which ends at t = 0.
+    steps = int(arrivals.history_s / settings.step_s + 1e-9)
+    start_s = -steps * settings.step_s
+    forecaster.fit(arrivals.history.counts(nodes=nodes, start_s=start_s, step_s=settings.step_s, steps=steps))
     return forecaster

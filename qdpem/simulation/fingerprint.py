@@ -1,4 +1,4 @@
-"""Which code a run executes, as one digest: a result is kept only while this is the same."""
+"""Fingerprint of the code that a run executes; a stored result is reused only while it is the same."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from qdpem.provenance import source_digest, source_files
 from qdpem.scenario.schema import Arm, Scenario
 
 _AFTERWARDS = ("cli", "study")
-"""Rooms that no run executes: arrows point down, so that nothing in a run can import them."""
+"""Packages that no run executes: import contracts keep every part of a run from importing them."""
 
 
 def code_digest(scenario: Scenario, arm: Arm | None = None) -> str:
     """Digest of the source that a run of `scenario` under a resolved `arm` executes: 32 hex digits.
 
-    That is qdpem without its studies and commands, `physics`, and all of each package that offers the
-    physics model, the topology, and the policy and forecaster of the arm. Raises UnknownNameError for a name
-    that nobody offers.
+    It covers qdpem without its studies and commands, `physics`, and every package that provides the physics
+    model, the topology, or the policy or forecaster of the arm. Raises UnknownNameError for a name that no
+    package provides.
     """
     offered = [("physics", scenario.physics.model), ("topology", scenario.topology.kind)]
     if arm is not None:

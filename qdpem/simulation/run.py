@@ -1,11 +1,9 @@
-"""A run: one scenario, one arm, one seed. Steppable, so that loops other than `simulate` can drive it."""
+"""A run: one scenario, one arm, one seed. It can be driven step by step, as `simulate` does."""
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from qdpem.demand.offered_load import OfferedLoad, find_offered_load, with_rate
@@ -18,29 +16,30 @@ from qdpem.network.graph import Network
 from qdpem.network.outages import draw_outages
 from qdpem.network.path_estimates import Estimates
 from qdpem.network.routing import Routes
-from qdpem.policy.interface import CONTROLLER, Context, Decisions, ForecastContext, Observation, Policy
+from qdpem.policy.interface import CONTROLLER, Context, Decisions, Observation, Policy
 from qdpem.policy.validation import validate
 from qdpem.rng import stream
 from qdpem.scenario.schema import Arm, Scenario
-from qdpem.simulation.arms import build_forecaster, build_policy, resolve_arm
+from qdpem.simulation.arms import build_policy, fitted_forecaster, resolve_arm
+from qdpem.simulation.control.conservation import check_conservation
 from qdpem.simulation.control.control_plane import EPOCH, ControlPlane
 from qdpem.simulation.control.outages import Outages
+from qdpem.simulation.frozen_gc import frozen_gc
 from qdpem.simulation.observation.build_observation import build_observation
 from qdpem.simulation.observation.reports import StateReports
 from qdpem.simulation.resources.build import build_state
 from qdpem.simulation.resources.requests import Request
 from qdpem.simulation.topology_tables import write_offered_load, write_topology
 
-_COLLECTED_AFTER = 20_000
 _TICK_S = 1.0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Run:
-    """What a run leaves: its arm made whole, its events if kept in memory, and what it cost.
+    """The result of a run: its resolved arm, its events if kept in memory, and its cost.
 
-    `load` says how much was asked for. `events` counts scheduler events, `asked` the sites asked, `decide_s`
-    the wall seconds spent deciding.
+    `load`: the offered load. `tables`: the events, None if a recorder took them. `events`: scheduler events.
+    `asked`: sites asked, each counted once for every time. `decide_s`: wall seconds that the policy took.
     """
 
     arm: Arm
@@ -67,9 +66,17 @@ def simulate(
 ) -> Run:
     """Run one arm on one seed from t = 0 to the end of the scenario's window.
 
-    Without `recorder` the events stay in memory and come back as `Run.tables`; without `policy` it is built
-    from the arm. `network` and `load` may be ones already made for this scenario and seed. `on_progress` is
-    told the simulated second, once each. Raises ScenarioError, UnknownNameError, PolicyError.
+    Args:
+        scenario: network, demand, physics and window.
+        arm: policy with its parameters, control, pregeneration and forecaster.
+        seed: root seed of all random streams.
+        recorder: takes the events; without it they stay in memory and come back as `Run.tables`.
+        policy: used in place of one built from the arm.
+        network: one already built for this scenario and seed.
+        load: one already found for this scenario and seed.
+        on_progress: called with the simulated second, once for each.
+
+    Raises ScenarioError, UnknownNameError or PolicyError.
     """
     memory = MemoryRecorder()
     simulation = Simulation(
@@ -103,29 +110,11 @@ def simulate(
     )
 
 
-@contextmanager
-def frozen_gc() -> Iterator[None]:
-    """What exists when a run begins outlives it: the collector of cycles need not look through it. It comes
-    seldom, for what a run throws away is rarely in cycles.
-
-    What the run before left is collected first: frozen, it would stay for good.
-    """
-    thresholds = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_COLLECTED_AFTER, *thresholds[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
-        gc.unfreeze()
-
-
 class Simulation:
     """One run that stops whenever a site must decide.
 
-    `advance()` runs the clock to the next such moment and returns the observations, None at the end;
-    `apply(decisions)` carries out what was decided. The two alternate.
+    `advance()` runs the clock to the next such moment and returns the observations, or None at the end.
+    `apply(decisions)` carries the decisions out. The two alternate. The arguments are those of `simulate`.
     """
 
     def __init__(
@@ -162,9 +151,10 @@ class Simulation:
         self._control_plane = ControlPlane(
             state=self._state,
             control=self.context.control,
-            plane=scenario.control,
+            settings=scenario.control,
             seed=seed,
-            heard=lambda request: self._reports.heard(request),
+            # Reports need the control plane, so they exist only after it; no request comes before both do.
+            on_request=lambda request: self._reports.count_request(request),
             write=recorder.appender(ALLOCATIONS),
             write_step=recorder.appender(PATH_STEPS),
         )
@@ -175,7 +165,7 @@ class Simulation:
         write_topology(self.network, physics, recorder)
         write_offered_load(self.load, recorder)
         self.policy.reset(self.context)
-        self._reports = self._prepare_reports(seed)
+        self._reports = self._state_reports(seed)
         self._outages = Outages(
             draw_outages(scenario.outages, self.network, seed=seed, end_s=self._end_s),
             state=self._state,
@@ -204,8 +194,8 @@ class Simulation:
             raise RuntimeError("advance() was called before apply() answered the last observations")
         if self._finished:
             return None
-        clock, awake = self._state.clock, self._control_plane.awake
-        if not clock.serve(until_s=self._end_s, stop=awake):
+        clock, woken = self._state.clock, self._control_plane.woken
+        if not clock.serve(until_s=self._end_s, stop=woken):
             self._finish()
             return None
         self._observations = build_observation(
@@ -213,47 +203,28 @@ class Simulation:
             control_plane=self._control_plane,
             reports=self._reports,
             outages=self._outages,
-            awake=awake,
+            woken=woken,
         )
-        awake.clear()
+        woken.clear()
         return self._observations
 
     def apply(self, decisions: Decisions) -> None:
-        """Carry out decisions for the observations last returned. Raises PolicyError when they break a rule."""
+        """Carry out decisions for the last observations. Raises PolicyError if they break a rule."""
         observations = self._observations
         if observations is None:
             raise RuntimeError("apply() was called without observations to answer: call advance() first")
         validate(decisions, observations, self.context, policy_name=self.policy.name)
         self._observations = None
-        self._note(decisions, observations)
-        self._drop(decisions.discards, observations)
+        self._write_decisions(decisions, observations)
+        self._discard(decisions.discards, observations)
         for allocation in decisions.allocations:
             self._control_plane.start(allocation)
         if decisions.messages is not None:
-            self._reports.say(observations.site, decisions.messages)
+            self._reports.set_messages(observations.site, decisions.messages)
 
     def check(self) -> None:
-        """Assert that nothing leaked: pairs are conserved, every qubit in use has a holder.
-
-        A node that is away holds none.
-        """
-        state = self._state
-        state.ledger.check()
-        held = [0] * state.memories.pools
-        for shelf in state.inventory.owned:
-            for pair in shelf.values():
-                for pool in state.inventory.pools_of(pair):
-                    held[pool] += 1
-        for reservation in self._control_plane.holding():
-            for pool, count in reservation.held:
-                held[pool] += count
-        for pool, count in enumerate(held):
-            in_use = state.memories.held(pool) - len(state.inventory.leaving[pool])
-            assert in_use == count, (pool, in_use, count, self.now_s)
-        state.memories.check()
-        for node in state.availability.nodes:
-            in_use = sum(map(state.memories.held, state.memories.pools_at(node)))
-            assert in_use == state.memories.foreign[node] == 0, (node, self.now_s)
+        """Assert that nothing leaked: pairs are conserved, and every qubit in use has a holder."""
+        check_conservation(self._state, self._control_plane)
 
     def _context(self, seed: int) -> Context:
         arm = self.arm
@@ -265,7 +236,7 @@ class Simulation:
             estimates=self._state.estimates,
             control=arm.control,
             pregeneration=arm.pregeneration,
-            plane=self.scenario.control,
+            control_settings=self.scenario.control,
             forecasting=self.scenario.forecasting,
             site_stream=lambda site: stream(seed, f"policy/{self._site_name(site)}"),
         )
@@ -273,31 +244,16 @@ class Simulation:
     def _site_name(self, site: int) -> str:
         return "controller" if site == CONTROLLER else self.network.graph.node_names[site]
 
-    def _prepare_reports(self, seed: int) -> StateReports:
-        scenario, arrivals = self.scenario, self.arrivals
-        forecaster = build_forecaster(self.arm.forecaster or "none")
-        settings = scenario.forecasting
+    def _state_reports(self, seed: int) -> StateReports:
         nodes = self.network.node_count
-        forecaster.reset(
-            ForecastContext(
-                node_count=nodes,
-                step_s=settings.step_s,
-                horizon_steps=settings.horizon_steps,
-                seed=seed,
-                truth=arrivals if forecaster.oracle else None,
-            )
-        )
-        steps = int(arrivals.history_s / settings.step_s + 1e-9)
-        start_s = -steps * settings.step_s
-        forecaster.fit(
-            arrivals.history.counts(nodes=nodes, start_s=start_s, step_s=settings.step_s, steps=steps)
-        )
         return StateReports(
             state=self._state,
             control_plane=self._control_plane,
             context=self.context,
-            forecaster=forecaster,
-            arrivals=arrivals,
+            forecaster=fitted_forecaster(
+                self.arm, self.scenario.forecasting, self.arrivals, nodes=nodes, seed=seed
+            ),
+            arrivals=self.arrivals,
             message_width=self.policy.message_width,
         )
 
@@ -307,12 +263,12 @@ class Simulation:
         clock = self._state.clock
         clock.at(self.scenario.forecasting.step_s, self._forecast_step, 1)
         clock.at(_TICK_S, self._tick, 1)
-        # The last event of all, so that what is still open ends at the run's end.
+        # The last event, so that the clock stands at the end of the run when open rows are written.
         clock.at(self._end_s, lambda: None)
         self._arrive(0)
 
     def _arrive(self, row: int) -> None:
-        """Schedule request `row`; it schedules the next, so that only one waits in the queue of events."""
+        """Schedule request `row`, which schedules the next one: only one waits in the event queue."""
         if row < len(self.arrivals.requests):
             self._state.clock.at(float(self.arrivals.requests.time_s[row]), self._arrival, row)
 
@@ -344,30 +300,32 @@ class Simulation:
             self._on_progress(self.now_s)
         self._state.clock.at((count + 1) * _TICK_S, self._tick, count + 1)
 
-    def _drop(self, discards: tuple[int, ...], observations: Observation) -> None:
+    def _discard(self, discards: tuple[int, ...], observations: Observation) -> None:
         if discards:
             ids, owners = observations.stock_id.ravel().tolist(), observations.stock_owner.ravel().tolist()
             owner_of = dict(zip(ids, owners, strict=True))
             for pair_id in discards:
-                self._control_plane.drop(pair_id, owner_of[pair_id])
+                self._control_plane.discard(pair_id, owner_of[pair_id])
 
-    def _note(self, decisions: Decisions, observations: Observation) -> None:
-        made = dict.fromkeys(observations.site.tolist(), 0)
+    def _write_decisions(self, decisions: Decisions, observations: Observation) -> None:
+        """One row for each site asked, and the policy's own outputs for the same sites."""
+        allocations = dict.fromkeys(observations.site.tolist(), 0)
         for allocation in decisions.allocations:
-            made[allocation.source if self._control_plane.local else CONTROLLER] += 1
+            allocations[allocation.source if self._control_plane.local else CONTROLLER] += 1
         waiting = (observations.request_id >= 0).sum(axis=1).tolist()
         reasons = observations.reason.tolist()
         for row, site in enumerate(observations.site.tolist()):
-            self._write_decision((observations.time_s, site, reasons[row], waiting[row], made[site]))
+            self._write_decision((observations.time_s, site, reasons[row], waiting[row], allocations[site]))
         self._recorder.policy_outputs(decisions.info)
 
     def _finish(self) -> None:
-        """Write what is still open, and check that nothing leaked."""
+        """Check that nothing leaked, and write the rows that are still open."""
         self._finished = True
         self.check()
         state = self._state
         state.requests.close()
         self._control_plane.close()
+        # Claims that wait have lost the emissions and attempts since the last change at their resource.
         for source in state.sources:
             source.account()
         for attempts in state.attempts.values():

@@ -1,4 +1,4 @@
-"""The map of a run, written once at its start: what every arm knows of nodes and links."""
+"""Topology tables: nodes, links and offered load, written once at the start of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qdpem.network.graph import Network
 
 
 def write_topology(network: Network, physics: PhysicsModel, recorder: Recorder) -> None:
-    """One row per node and per link."""
+    """Write one row for each node and each link."""
     graph = network.graph
     write = recorder.appender(NODES)
     for node in range(network.node_count):
@@ -42,5 +42,5 @@ def write_topology(network: Network, physics: PhysicsModel, recorder: Recorder) 
 
 
 def write_offered_load(load: OfferedLoad, recorder: Recorder) -> None:
-    """The one row of the table `demand`."""
+    """Write the one row of the table `demand`."""
     recorder.appender(DEMAND)((load.rate_hz, load.peak_rate_hz, load.capacity_hz))

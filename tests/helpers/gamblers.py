@@ -31,38 +31,38 @@ class Gambler:
         self._context = context
 
     def act(self, observations: Observation) -> Decisions:
-        made, discards = [], []
+        allocations, discards = [], []
         for observation in observations:
-            made += [*self._serve(observation), *self._stock(observation)]
+            allocations += [*self._serve(observation), *self._stock(observation)]
             ready = observation.stock_id[0][observation.stock_ready[0] == 1].tolist()
             discards += [pair for pair in ready if self._happens(0.03)]
         self.counts["drop"] += len(discards)
         messages = self._draws.random((len(observations), 1))
-        return Decisions(allocations=tuple(made), discards=tuple(discards), messages=messages)
+        return Decisions(allocations=tuple(allocations), discards=tuple(discards), messages=messages)
 
     def _happens(self, probability: float) -> bool:
         return bool(self._draws.random() < probability)
 
     def _serve(self, observation: Observation) -> Iterator[Allocation]:
-        for place, request in enumerate(observation.request_id[0].tolist()):
-            deadline_s = float(observation.request_deadline_s[0, place])
+        for column, request in enumerate(observation.request_id[0].tolist()):
+            deadline_s = float(observation.request_deadline_s[0, column])
             if request < 0 or deadline_s <= observation.time_s or self._happens(0.1):
                 continue
-            ends = int(observation.request_source[0, place]), int(observation.request_destination[0, place])
+            ends = int(observation.request_source[0, column]), int(observation.request_destination[0, column])
             # Sometimes split over several allocations, sometimes fewer pairs than asked for.
-            left = int(observation.request_pairs[0, place])
+            left = int(observation.request_pairs[0, column])
             while left > 0 and self._happens(0.95):
                 pairs = int(self._draws.integers(1, left + 1))
                 left -= pairs
                 self.counts["serve"] += 1
                 path = self._path(
-                    observation, *ends, over_stock=observation.request_persistence[0, place] == 0
+                    observation, *ends, over_stock=observation.request_persistence[0, column] == 0
                 )
                 early_s = (deadline_s - observation.time_s) * max(self._draws.uniform(-3.0, 0.9), 0.0)
                 yield Allocation(
                     source=ends[0],
                     destination=ends[1],
-                    target_fidelity=float(observation.request_target_fidelity[0, place]),
+                    target_fidelity=float(observation.request_target_fidelity[0, column]),
                     path=path,
                     expires_s=deadline_s - early_s,
                     plan=self._plan(path),

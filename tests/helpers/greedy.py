@@ -28,21 +28,21 @@ class Greedy:
 
     def _allocations(self, observation) -> Iterator[Allocation]:
         routes, stocks = self._context.routes, self._context.pregeneration != "none"
-        for place, request in enumerate(observation.request_id[0].tolist()):
+        for column, request in enumerate(observation.request_id[0].tolist()):
             source, destination = (
-                int(observation.request_source[0, place]),
-                int(observation.request_destination[0, place]),
+                int(observation.request_source[0, column]),
+                int(observation.request_destination[0, column]),
             )
-            deadline_s = float(observation.request_deadline_s[0, place])
+            deadline_s = float(observation.request_deadline_s[0, column])
             if request >= 0 and deadline_s > observation.time_s:
                 paths = routes.paths(source, destination)
                 yield Allocation(
                     source=source,
                     destination=destination,
-                    target_fidelity=float(observation.request_target_fidelity[0, place]),
+                    target_fidelity=float(observation.request_target_fidelity[0, column]),
                     path=paths[request % len(paths)].nodes if paths else (source, destination),
                     plan=Plan(rounds_per_link=self._rounds),
-                    pairs=int(observation.request_pairs[0, place]),
+                    pairs=int(observation.request_pairs[0, column]),
                     expires_s=deadline_s,
                     request=request,
                 )

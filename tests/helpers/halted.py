@@ -1,4 +1,4 @@
-"""Runs that are stopped at given times to be looked at, with what is told to be away."""
+"""Runs that are stopped at given times to be looked at, with given parts unavailable."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ LOCAL, CENTRAL = (
 
 
 def cut_off(scenario, kind, name, from_s, until_s=None):
-    one = ScheduledOutage(kind=kind, name=name, from_s=from_s, until_s=until_s)
-    return replace(scenario, outages=Outages(scheduled=(*scenario.outages.scheduled, one)))
+    outage = ScheduledOutage(kind=kind, name=name, from_s=from_s, until_s=until_s)
+    return replace(scenario, outages=Outages(scheduled=(*scenario.outages.scheduled, outage)))
 
 
 def _serve(observations, path, *, pairs=1):
@@ -49,9 +49,9 @@ def on_arrival(path, *, pairs=1):
 
 def stock_on_arrival(path, *, expires_s):
     """A rule that stocks one pair over `path` when a request arrives, and serves nobody."""
-    one = {"source": path[0], "destination": path[-1], "path": path, "expires_s": expires_s}
+    order = {"source": path[0], "destination": path[-1], "path": path, "expires_s": expires_s}
     return lambda observations: (
-        Decisions(allocations=(Allocation(target_fidelity=0.7, purpose="stock", **one),))
+        Decisions(allocations=(Allocation(target_fidelity=0.7, purpose="stock", **order),))
         if observations.reason[0] == DecisionReason.ARRIVAL.code
         else Decisions()
     )
@@ -71,8 +71,8 @@ class Halted:
         stop = []
         self.state.clock.at(time_s, stop.append, True)
         while not stop:
-            awake = self.simulation._control_plane.awake
-            if not awake:
+            woken = self.simulation._control_plane.woken
+            if not woken:
                 self.state.clock.step()
             else:
                 self.simulation.apply(self._policy.act(self.simulation.advance()))
@@ -88,5 +88,5 @@ class Halted:
         return [self.state.memories.held(node) for node in range(self.simulation.network.node_count)]
 
     @property
-    def heard(self):
-        return list(self.simulation._outages.heard)
+    def believed(self):
+        return list(self.simulation._outages.believed)

@@ -26,20 +26,20 @@ def look(simulation: Simulation) -> None:
     """Qubits and pairs are conserved, each half has a qubit of its own, each claim somebody to work for."""
     simulation.check()
     state = simulation._state
-    at_work = {one.id: one for one in simulation._control_plane.holding()}
+    active = {reservation.id: reservation for reservation in simulation._control_plane.holding()}
     waiting = {claim.id for feed in (*state.sources, *state.attempts.values()) for claim in feed.claims}
     waiting |= {claim.id for repeater in state.repeaters for claim in repeater.waiting}
     assert waiting == set(state.claims.open)
     for claim in state.claims.open.values():
-        assert claim.allocation in at_work
-        assert claim.kind == "token" or not state.availability.links[claim.link]
-    stocked = {pair for shelf in state.stock.owned for pair in shelf}
+        assert claim.allocation in active
+        assert claim.kind == "token" or not state.availability.link_unavailable[claim.link]
+    stocked = {pair for stock in state.inventory.owned for pair in stock}
     halves, qubits = Counter(), Counter()
     for pair in state.ledger.live.values():
-        assert not {pair.first, pair.second} & set(state.availability.nodes)
+        assert not {pair.first, pair.second} & set(state.availability.unavailable_nodes)
         if pair.id not in stocked:
-            halves.update(state.stock.pools_of(pair))
-    for reservation in at_work.values():
+            halves.update(state.inventory.pools_of(pair))
+    for reservation in active.values():
         for pool, count in reservation.held:
             assert count >= 0
             qubits[pool] += count

@@ -15,8 +15,8 @@ from qdpem.policies.routing.price_table import REPEATER, SOURCE, PriceTable
 from qdpem.policy.interface import EMISSION_BACKLOG, STATUS_WIDTH, TOKEN_BACKLOG, TOKENS, Context
 from qdpem.policy.synthetic import small_context
 from qdpem.simulation.run import Run
+from tests.helpers.delivered_paths import delivered_hz_by_path
 from tests.helpers.observations import act, quiet_views
-from tests.helpers.ways import delivered_hz_by_way
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_two_flows_share_a_repeater_up_to_its_capacity(small: Callable[..., Run]
         small(arm, "01 02 03 04", demand, rate_hz=12.0, repeaters=[5, 0, 0, 0, 0])
         for arm in ("local-price-based", "local-minhop")
     ]
-    served = delivered_hz_by_way(runs[0])
+    served = delivered_hz_by_path(runs[0])
     assert set(served) == {(0,)}
     assert 0.95 * 5.0 <= served[0,] <= 5.0 + 1.0 / 60.0
     admitted, all_of_them = (int((run.tables["allocations"]["time_s"] >= 10.0).sum()) for run in runs)  # type: ignore[index]

@@ -13,8 +13,8 @@ from qdpem.policies.price_based import LocalPriceBased, PriceParameters
 from qdpem.policy.conformance import check_policy
 from qdpem.policy.synthetic import small_context
 from qdpem.simulation.run import Run
+from tests.helpers.delivered_paths import delivered_hz_by_path
 from tests.helpers.observations import act, quiet_views
-from tests.helpers.ways import delivered_hz_by_way
 
 ARMS = [
     (LocalPriceBased, PriceParameters),
@@ -46,7 +46,7 @@ def test_a_single_link_is_served_over_itself(policy: Any, parameters: Any) -> No
 @pytest.mark.parametrize("arm", ["local-price-based", "local-maxweight", "central-maxweight"])
 def test_a_diamond_is_split_as_the_flow_optimum_splits_it(small: Callable[..., Run], arm: str) -> None:
     """12/s asked through repeaters of 6/s and 2/s: the LP serves 8/s, three quarters of it over the first."""
-    served = delivered_hz_by_way(
+    served = delivered_hz_by_path(
         small(arm, "01 13 02 23", {"0": {"3": 1}}, rate_hz=12.0, repeaters=[0, 6, 2, 0])
     )
     total = sum(served.values())

@@ -172,9 +172,7 @@ def test_a_limit_takes_whole_stories_and_the_same_ones_again(tmp_path: Path) -> 
 
 
 def test_a_record_without_pairs_is_told_what_it_lacks(tmp_path: Path) -> None:
-    with pytest.raises(
-        RecordError, match=r"recorded at level 'requests'.*record.level=events"
-    ):
+    with pytest.raises(RecordError, match=r"recorded at level 'requests'.*record.level=events"):
         audit(write(tmp_path / "a.h5", level="requests", measured_s=1.0))
     record = write(tmp_path / "b.h5", measured_s=1.0)
 
@@ -204,9 +202,9 @@ def test_pairs_turned_and_distilled_after_swaps_are_followed(
         for start_s in (0.0, 0.1, 0.15):
             left = ledger.birth(0, sender=1, ends=(0, 1), now_s=start_s, allocation=7)
             right = ledger.birth(1, sender=1, ends=(2, 1), now_s=start_s + 0.01, allocation=7)
-            ledger.turn(right)
+            ledger.flip(right)
             joined = ledger.swap(left, right, now_s=start_s + 0.05, u=draws[1].next(), allocation=7)
-            ledger.turn(joined)
+            ledger.flip(joined)
             long.append(joined)
         kept = ledger.distil(*long[:2], protocol=protocol, now_s=0.2, u=0.0)
         ledger.turn(kept)

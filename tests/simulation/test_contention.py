@@ -165,7 +165,7 @@ class Late(Plain):
         self._seen_s: dict[int, float] = {}
 
     def rule(self, observation, context) -> tuple[Allocation, ...]:
-        wait_s = self._epochs * context.plane.decision_epoch_s - 1e-9
+        wait_s = self._epochs * context.control_settings.decision_epoch_s - 1e-9
         return tuple(
             made
             for made in super().rule(observation, context)

@@ -245,8 +245,8 @@ def test_a_reserve_message_ahead_of_a_failed_swap_still_takes_qubits(line, scrip
     simulation = Simulation(scenario, LOCAL, seed=1, recorder=MemoryRecorder(), policy=policy)
     held = [0] * 8
     taken = simulation._state.memories.take
-    simulation._state.memories.take = lambda node, count, *, stock: (
-        held.__setitem__(node, held[node] + count) or taken(node, count, stock=stock)
+    simulation._state.memories.take = lambda node, count, *, inventory: (
+        held.__setitem__(node, held[node] + count) or taken(node, count, inventory=inventory)
     )
     while (observations := simulation.advance()) is not None:
         simulation.apply(policy.act(observations))

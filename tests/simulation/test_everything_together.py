@@ -56,16 +56,16 @@ def assert_all_is_over(simulation: Simulation) -> None:
     state, control_plane = simulation._state, simulation._control_plane
     pools = range(state.memories.pools)
     assert not any(map(state.memories.held, pools))
-    assert not any(state.memories.foreign)
+    assert not any(state.memories.remote)
     assert not state.ledger.live
     assert not state.claims.open
     assert not state.requests.open
     assert not any(state.requests.waiting.values())
     assert not control_plane.holding()
     assert not control_plane.ordered.any()
-    assert not any(control_plane.stocking.values())
-    assert not any(map(len, (*state.stock.owned, *state.stock.seen, *state.stock.leaving)))
-    assert not state.stock._gone_unseen
+    assert not any(control_plane.stock_orders.values())
+    assert not any(map(len, (*state.inventory.owned, *state.inventory.reported, *state.inventory.leaving)))
+    assert not state.inventory._gone_unseen
     assert not any(mode.claim for link in state.attempts.values() for mode in link._modes)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from qdpem.simulation.run import frozen_gc
+from qdpem.simulation.frozen_gc import frozen_gc
 
 
 @pytest.fixture(autouse=True)

@@ -44,7 +44,7 @@ def test_pools_count_what_is_taken_and_given(data, network):
         stock = data.draw(st.booleans())
         limit = size - (size // 4 if stock else 0)
         fits = all(used[pool] + count <= limit for pool, count in needs.items())
-        assert memories.take_all(needs, stock=stock) == fits
+        assert memories.take_all(needs, inventory=stock) == fits
         if fits:
             used |= {pool: used[pool] + count for pool, count in needs.items()}
         pool = data.draw(st.integers(0, memories.pools - 1))

@@ -30,12 +30,12 @@ def test_news_arrives_exactly_after_the_delay(line, script, arrive):
         (5.0, (4, 3, 2, 1, 0), nothing, dead),
         (6.0, (4, 3, 2, 1, 0), dead, nothing),
     ):
-        assert run.until(np.nextafter(start_s, 0.0)).heard == [before] * 5
+        assert run.until(np.nextafter(start_s, 0.0)).believed == [before] * 5
         for step in range(5):
             run.until(start_s + step * DELAY_S + 1e-9)
-            assert run.heard == [after if distance <= step else before for distance in hops]
+            assert run.believed == [after if distance <= step else before for distance in hops]
             run.until(start_s + (step + 1) * DELAY_S - 1e-9)
-            assert run.heard == [after if distance <= step else before for distance in hops]
+            assert run.believed == [after if distance <= step else before for distance in hops]
 
 
 @pytest.mark.parametrize("zero_delay", [False, True])
@@ -45,10 +45,10 @@ def test_news_reaches_the_controller(line, script, arrive, zero_delay):
     scenario = replace(scenario, control=replace(scenario.control, zero_delay=zero_delay))
     run = Halted(scenario, CENTRAL, script(lambda observations: Decisions()))
     dead, wait_s = Unavailable(nodes=frozenset({4})), 0.0 if zero_delay else 2 * DELAY_S
-    assert run.until(np.nextafter(5.0, 0.0)).heard == [Unavailable()]
-    assert run.until(5.0).heard == [dead if zero_delay else Unavailable()]
-    assert run.until(5.0 + wait_s + 1e-9).heard == [dead]
-    assert run.until(6.0 + wait_s + 1e-9).heard == [Unavailable()]
+    assert run.until(np.nextafter(5.0, 0.0)).believed == [Unavailable()]
+    assert run.until(5.0).believed == [dead if zero_delay else Unavailable()]
+    assert run.until(5.0 + wait_s + 1e-9).believed == [dead]
+    assert run.until(6.0 + wait_s + 1e-9).believed == [Unavailable()]
 
 
 def test_a_site_with_requests_waiting_is_asked_when_the_news_comes(line, script, arrive):

@@ -122,11 +122,11 @@ def test_stored_pairs_survive_their_link_but_not_their_node(line, script, arrive
     assert run.until(5.0).held == [1, 0, 0]
     assert not run.state.ledger.live
     # What the owner believes changes when the word has come.
-    assert run.state.stock.seen[0]
-    assert not run.state.stock.owned[0]
+    assert run.state.inventory.reported[0]
+    assert not run.state.inventory.owned[0]
     run.until(5.0 + 1.001 * DELAY_S)
     assert run.held == [0, 0, 0]
-    assert not run.state.stock.seen[0]
+    assert not run.state.inventory.reported[0]
     pairs = run.finish()["pairs"]
     assert (pairs["end_s"][0], pairs["outcome"][0]) == (5.0, PairOutcome.LOST.code)
 
@@ -141,7 +141,7 @@ def test_an_end_that_fails_before_it_hears_frees_its_qubit_once(line, script, ar
     assert run.held == [0, 1]
     assert run.until(5.0 + 0.5 * DELAY_S).held == [0, 0]
     assert run.until(5.0 + 2 * DELAY_S).held == [0, 0]
-    assert run.state.memories.foreign == [0, 0]
+    assert run.state.memories.remote == [0, 0]
 
 
 def test_a_node_fails_with_pairs_in_the_making(line, script, arrive):

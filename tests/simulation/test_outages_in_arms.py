@@ -167,7 +167,9 @@ def test_nothing_leaks_at_any_decision_or_change(line, arm, changes):
     simulation._outages._check = lambda: (check(), checked.append(simulation.now_s))
     while (observations := simulation.advance()) is not None:
         simulation.check()
-        assert not any(simulation._state.availability.sites[site] for site in observations.site.tolist())
+        assert not any(
+            simulation._state.availability.site_unavailable[site] for site in observations.site.tolist()
+        )
         simulation.apply(simulation.policy.act(observations))
     tables = recorder.tables()
     outages = tables["outages"]

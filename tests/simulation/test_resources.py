@@ -22,7 +22,7 @@ from qdpem.simulation.resources.ledger import Ledger
 from qdpem.simulation.resources.memories import Memories
 from qdpem.simulation.resources.messages import MessageCounter
 from qdpem.simulation.resources.repeaters import Repeater
-from qdpem.simulation.resources.requests import Request, RequestBook
+from qdpem.simulation.resources.requests import ArrivedPair, Request, RequestBook
 from qdpem.simulation.resources.sources import Source
 
 _END_S = 1e6
@@ -248,7 +248,7 @@ def test_what_is_due_at_one_time_happens_at_one_time():
     assert seen == [(k, due_s) for k in range(4)]
 
 
-class Shelf:
+class Stocked:
     """Inventory on the 3 x 3 grid of the synthetic network, with pairs made by hand."""
 
     def __init__(self) -> None:
@@ -257,7 +257,7 @@ class Shelf:
         self.clock, self.rows = Clock(), []
         self.ledger = Ledger(self.network, self.physics, self.rows.append)
         self.memories = Memories(self.network, headroom_fraction=0.25)
-        self.stock = Inventory(
+        self.inventory = Inventory(
             network=self.network,
             clock=self.clock,
             ledger=self.ledger,
@@ -272,80 +272,80 @@ class Shelf:
         )
         for node in (first, second):
             assert self.memories.take(node, 1, inventory=True)
-        assert self.memories.admit_foreign(second, 1)
-        self.stock.keep(pair, owner=first, until_s=until_s)
+        assert self.memories.admit_remote(second, 1)
+        self.inventory.store(pair, owner=first, until_s=until_s)
         return pair
 
 
 def test_stock_that_cannot_make_room_enough_is_not_thrown_away():
     """A live request that needs more qubits than stock could ever free leaves the stock alone."""
-    shelf = Shelf()
+    shelf = Stocked()
     pair = shelf.keep(0, 1)
     assert shelf.memories.take(0, 14, inventory=False)
-    assert not shelf.stock.make_room(0, {0: 3})
-    assert shelf.stock.owned[0] == {pair.id: pair}
-    assert shelf.stock.make_room(0, {0: 2})
-    assert shelf.stock.owned[0] == {}
+    assert not shelf.inventory.make_room(0, {0: 3})
+    assert shelf.inventory.owned[0] == {pair.id: pair}
+    assert shelf.inventory.make_room(0, {0: 2})
+    assert shelf.inventory.owned[0] == {}
 
 
 def test_a_partners_quota_counts_a_half_until_the_word_that_frees_it_has_come():
     """Quota 4: while a half is still held, no fifth is admitted."""
-    shelf = Shelf()
+    shelf = Stocked()
     pairs = [shelf.keep(0, 1) for _ in range(4)]
-    assert not shelf.memories.admit_foreign(1, 1)
-    shelf.stock.drop(pairs[0].id, 0)
+    assert not shelf.memories.admit_remote(1, 1)
+    shelf.inventory.discard(pairs[0].id, 0)
     assert shelf.memories.held(1) == 4
-    assert not shelf.memories.admit_foreign(1, 1)
+    assert not shelf.memories.admit_remote(1, 1)
     shelf.clock.step()
     assert shelf.memories.held(1) == 3
-    assert shelf.memories.admit_foreign(1, 1)
+    assert shelf.memories.admit_remote(1, 1)
 
 
 def test_an_owner_hears_of_a_pair_its_partner_gave_up_one_delay_later():
     """Until the word comes the owner still believes in it; what it drops of it does nothing."""
-    shelf = Shelf()
+    shelf = Stocked()
     pair = shelf.keep(0, 1)
     shelf.memories.take(1, 15, inventory=False)
-    assert shelf.stock.make_room(1, {1: 1})
-    assert pair.id in shelf.stock.seen[0]
-    shelf.stock.drop(pair.id, 0)
+    assert shelf.inventory.make_room(1, {1: 1})
+    assert pair.id in shelf.inventory.reported[0]
+    shelf.inventory.discard(pair.id, 0)
     heard_s = shelf.clock.now_s + float(shelf.network.distance_s[0, 1])
     while shelf.clock.next_s <= heard_s:
         shelf.clock.step()
-    assert pair.id not in shelf.stock.seen[0]
+    assert pair.id not in shelf.inventory.reported[0]
     assert shelf.memories.free[0] == 16
     shelf.ledger.check()
 
 
 def test_expiry_is_one_clock_time_at_both_ends_and_the_oldest_is_found_first():
-    shelf = Shelf()
+    shelf = Stocked()
     old, new = shelf.keep(0, 1, until_s=2.0), shelf.keep(0, 1, until_s=3.0)
-    assert shelf.stock.find(0, 1, lambda _: True) is old
-    shelf.stock.take(old)
-    assert shelf.stock.find(0, 1, lambda _: True) is new
-    shelf.stock.put_back(old)
-    assert shelf.stock.find(0, 1, lambda _: True) is old
+    assert shelf.inventory.find(0, 1, lambda _: True) is old
+    shelf.inventory.take(old)
+    assert shelf.inventory.find(0, 1, lambda _: True) is new
+    shelf.inventory.put_back(old)
+    assert shelf.inventory.find(0, 1, lambda _: True) is old
     shelf.clock.step()
     assert (shelf.clock.now_s, shelf.memories.free[0], shelf.memories.free[1]) == (2.0, 15, 15)
     shelf.clock.step()
-    assert (shelf.clock.now_s, shelf.memories.free[0], shelf.memories.foreign[1]) == (3.0, 16, 0)
+    assert (shelf.clock.now_s, shelf.memories.free[0], shelf.memories.remote[1]) == (3.0, 16, 0)
 
 
 def test_what_stock_holds_has_its_limits():
     """16 qubits: stock leaves 4 to live requests, and other nodes' stock holds at most 4."""
-    shelf = Shelf()
+    shelf = Stocked()
     assert not shelf.memories.take(0, 13, inventory=True)
     assert shelf.memories.take(0, 12, inventory=True)
     assert not shelf.memories.take(0, 1, inventory=True)
     assert shelf.memories.take(0, 4, inventory=False)
     assert not shelf.memories.take(0, 1, inventory=False)
-    assert shelf.memories.admit_foreign(0, 4)
-    assert not shelf.memories.admit_foreign(0, 1)
+    assert shelf.memories.admit_remote(0, 4)
+    assert not shelf.memories.admit_remote(0, 1)
 
 
 def test_pairs_that_waited_have_aged_until_the_last_of_all_was_ready():
     """A pair heard of last may itself have been ready first: none ages less than until all were ready."""
-    shelf = Shelf()
+    shelf = Stocked()
     written: list[tuple] = []
     book = RequestBook(clock=shelf.clock, ledger=shelf.ledger, append=written.append)
     one = np.zeros(1, dtype=np.int64)
@@ -364,13 +364,12 @@ def test_pairs_that_waited_have_aged_until_the_last_of_all_was_ready():
         0,
     )
     book.arrive(request)
-    generation = SimpleNamespace(link_hops=1, consumed=lambda: None, reservation=None)
     pairs = [
         shelf.ledger.birth(0, sender=0, ends=(0, 1), now_s=0.0, allocation=0),
         shelf.ledger.birth(0, sender=0, ends=(0, 1), now_s=0.0, allocation=0),
     ]
     due = [shelf.ledger.fidelity(pair, 3.0) for pair in pairs]
-    book.receive(request, generation, pairs[0], ready_s=3.0, operated_s=1.0)
-    book.receive(request, generation, pairs[1], ready_s=2.0, operated_s=1.0)
+    for pair, ready_s in zip(pairs, (3.0, 2.0), strict=True):
+        book.receive(request, ArrivedPair(pair, 0, 1, ready_s, 1.0, release=lambda: None))
     assert [row[-1] for row in shelf.rows] == pytest.approx(due, abs=1e-15)
     assert len(written) == 1

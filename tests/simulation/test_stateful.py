@@ -80,7 +80,7 @@ def _check_books(tables, simulation):
     ends_s = np.array([claims_end_s[allocation] for allocation in claims["allocation"].tolist()])
     assert (claims["end_s"] <= ends_s).all()
     for node in range(simulation.network.node_count):
-        assert 0 <= simulation._state.memories.foreign[node] <= simulation.network.memories[node] / 4
+        assert 0 <= simulation._state.memories.remote[node] <= simulation.network.memories[node] / 4
 
 
 _OUTAGES = st.none() | st.fixed_dictionaries(

@@ -23,7 +23,7 @@ def command_delay_s(context: Context, source: int) -> float:
 
     The controller takes `service_time_s` for the decision, and its command travels to the source.
     """
-    plane, network = context.plane, context.network
-    if context.control == "local" or plane.zero_delay:
+    settings, network = context.control_settings, context.network
+    if context.control == "local" or settings.zero_delay:
         return 0.0
-    return float(network.distance_s[network.median_node, source]) + plane.service_time_s
+    return float(network.distance_s[network.median_node, source]) + settings.service_time_s

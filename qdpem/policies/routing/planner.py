@@ -17,11 +17,11 @@ import numpy as np
 
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 from qdpem.network.path import Path
+from qdpem.network.path_estimates import ASSUMED_WAIT_FRACTION
 from qdpem.policies.routing.backlog import Backlog, Flags, Floats
 from qdpem.policies.routing.path_features import PathFeatureCache, PathFeatures
 from qdpem.policies.routing.route_plan import RoutePlan, StockedPair
 from qdpem.policies.routing.stocked_pairs import (
-    ADMITTED_WAIT_FRACTION,
     StockByEnds,
     StockedLinks,
     stocked_hops,
@@ -207,7 +207,7 @@ class Planner:
                 if best is not None and cost_s[row] >= best.cost_s:
                     continue
                 wait_s = float(delay_s[row])
-                age_s = max(ADMITTED_WAIT_FRACTION * query.slack_s, self._storage_fraction * wait_s)
+                age_s = max(ASSUMED_WAIT_FRACTION * query.slack_s, self._storage_fraction * wait_s)
                 others = self._virtual_links.weight_without_stock(paths, row, age_s=age_s)
                 usable = [
                     fidelity

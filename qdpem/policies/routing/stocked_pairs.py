@@ -17,15 +17,11 @@ from typing import TypeAlias
 import numpy as np
 
 from qdpem.network.path import Path
-from qdpem.network.path_estimates import Estimates
+from qdpem.network.path_estimates import ASSUMED_WAIT_FRACTION, Estimates
 from qdpem.policies.routing.backlog import Flags
 from qdpem.policies.routing.route_plan import StockedPair
 from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import Allocation, Observation
-
-ADMITTED_WAIT_FRACTION = 0.3
-"""Fraction of the remaining time that fresh pairs must be able to wait beside an aged pair: the nodes'
-rule."""
 
 StockByEnds: TypeAlias = dict[tuple[int, int], list[float]]
 """Believed fidelities of the ready pairs in stock, by (owner, partner)."""
@@ -127,7 +123,7 @@ def stocked_links(
     target = weight_of(target_fidelity)
     for row in np.flatnonzero(considered.any(axis=1)).tolist():
         path = paths[row]
-        budget = weight_of(estimates.fidelity(path, age_s=ADMITTED_WAIT_FRACTION * slack_s)) / target
+        budget = weight_of(estimates.fidelity(path, age_s=ASSUMED_WAIT_FRACTION * slack_s)) / target
         for hop in np.flatnonzero(considered[row]).tolist():
             ends = path.nodes[hop], path.nodes[hop + 1]
             fresh = weight_of(estimates.link_fidelity(path.links[hop]))

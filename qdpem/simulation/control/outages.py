@@ -1,8 +1,8 @@
-"""Outages on the clock: what goes and comes back, what that ends, and who hears of it when.
+"""Outages during a run: what fails and is repaired, what a failure ends, and who hears of it when.
 
-A link that is away makes no pairs; what is stored stays. A node that is away has lost all it held, and
-answers nothing. A controller that is away decides nothing; what it granted runs on. The nodes at the place
-of a change notice at once. Classical messages travel in a network of their own, which does not fail.
+An unavailable link makes no pairs; stored pairs stay. An unavailable node has lost all it held and answers
+no message. An unavailable controller decides nothing; allocations that it granted go on. The nodes at the
+place of a change notice it at once. Classical messages use a network of their own, which does not fail.
 """
 
 from __future__ import annotations
@@ -24,11 +24,18 @@ from qdpem.simulation.resources.state import SimulationState
 
 
 class Outages:
-    """Applies a run's outages at their times; `heard` is what each site believes is away, by row of sites.
+    """Applies the outages of a run at their times.
 
-    `check` is called after every change. What is away at t = 0 is known to all; later changes are heard by
-    each site after the message delay from the nearest end of the place, and it is asked if requests wait
-    there.
+    `believed`: what each site believes to be unavailable, one entry for each node or one for the controller.
+    All know what is unavailable at t = 0. Each site hears of a later change after the message delay from the
+    nearest end of its place, and is asked if requests wait there.
+
+    Args:
+        timeline: the outages of the run.
+        state: the run's state.
+        control_plane: wakes sites and knows the reservations.
+        check: called after every change.
+        write: takes a row of the table `outages`.
     """
 
     def __init__(
@@ -46,87 +53,91 @@ class Outages:
         self._write = write
         self._changes = _changes(timeline)
         sites = state.network.node_count if control_plane.local else 1
-        self.heard = [ALL_AVAILABLE] * sites
+        self.believed = [ALL_AVAILABLE] * sites
         while self._changes and self._changes[-1][0] <= 0.0:
             self._begin(self._changes.pop()[2])
-        self._wait()
+        self._schedule_next()
 
     def columns(self, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """`unavailable_node` and `unavailable_link` of `Observation`, for these rows of sites."""
-        heard = [self.heard[row] for row in rows.tolist()]
+        believed = [self.believed[row] for row in rows.tolist()]
         return {
-            "unavailable_node": padded([sorted(one.nodes) for one in heard]),
-            "unavailable_link": padded([sorted(one.links) for one in heard]),
+            "unavailable_node": padded([sorted(unavailable.nodes) for unavailable in believed]),
+            "unavailable_link": padded([sorted(unavailable.links) for unavailable in believed]),
         }
 
-    def _wait(self) -> None:
-        """Schedule the next change alone; it schedules the one after it."""
+    def _schedule_next(self) -> None:
+        """Schedule the next change, which schedules the one after it."""
         if self._changes:
             self._state.clock.at(self._changes[-1][0], self._change, *self._changes.pop()[1:])
 
     def _begin(self, outage: Outage) -> None:
-        """Something is not there from the start, as all know."""
-        self._mark(outage, goes=True)
+        """Something is unavailable from the start, and all sites know it."""
+        self._mark(outage, fails=True)
         if outage.kind is not OutageKind.CONTROLLER:
-            known = self.heard[0].after(outage.kind, outage.place, goes=True)
-            self.heard = [known] * len(self.heard)
+            unavailable = self.believed[0].after(outage.kind, outage.place, goes=True)
+            self.believed = [unavailable] * len(self.believed)
 
-    def _change(self, goes: bool, outage: Outage) -> None:
-        self._mark(outage, goes=goes)
+    def _change(self, fails: bool, outage: Outage) -> None:
+        """An outage begins or ends now."""
+        # First of all, so that nothing that the failure sets off uses the failed part.
+        self._mark(outage, fails=fails)
         if outage.kind is OutageKind.CONTROLLER:
-            if not goes:
+            if not fails:
                 self._control_plane.resume()
         else:
-            if goes and outage.kind is OutageKind.LINK:
+            if fails and outage.kind is OutageKind.LINK:
                 self._cut(outage.place)
-            elif goes:
-                self._lose(outage.place)
-            self._tell(outage, goes=goes)
+            elif fails:
+                self._fail_node(outage.place)
+            self._spread(outage, fails=fails)
         self._check()
-        self._wait()
+        self._schedule_next()
 
-    def _mark(self, outage: Outage, *, goes: bool) -> None:
+    def _mark(self, outage: Outage, *, fails: bool) -> None:
+        """Set the flags that the other parts of the run look at; write the outage when it begins."""
         availability = self._state.availability
         if outage.kind is OutageKind.LINK:
-            availability.links[outage.place] = goes
+            availability.mark_link(outage.place, unavailable=fails)
         else:
-            availability.set_site(CONTROLLER if outage.kind is OutageKind.CONTROLLER else outage.place, goes)
-        if goes:
+            site = CONTROLLER if outage.kind is OutageKind.CONTROLLER else outage.place
+            availability.mark_site(site, unavailable=fails)
+        if fails:
             node = outage.place if outage.kind is OutageKind.NODE else -1
             link = outage.place if outage.kind is OutageKind.LINK else -1
             code = outage.kind.code
             self._write((code, node, link, outage.from_s, outage.until_s))
 
     def _cut(self, link: int) -> None:
-        """End what waits for pairs of the link: both its ends notice at once."""
+        """End the reservations that wait for pairs of the link: both its ends notice at once."""
         claims = [claim for feed in self._state.feeds[link] for claim in feed.claims if claim.link == link]
-        waiting: dict[int, Reservation] = {claim.allocation: claim.owner.order for claim in claims}
+        waiting: dict[int, Reservation] = {claim.allocation: claim.owner.reservation for claim in claims}
         ends = set(self._state.network.graph.link_ends[link].tolist())
         for reservation in waiting.values():
-            steps = enumerate(pairwise(reservation.nodes))
-            position = next(place for place, step in steps if set(step) == ends)
+            hops = enumerate(pairwise(reservation.nodes))
+            position = next(position for position, hop in hops if set(hop) == ends)
             reservation.interrupt(position)
             reservation.release_at(position, 0.0)
             reservation.release_at(position + 1, 0.0)
             if self._control_plane.local:
-                # Beyond the cut, word from its far end is ahead of that from its near end.
-                delays = reservation.path.delays_s[position + 1]
-                for place in range(position + 2, len(delays)):
-                    reservation.release_at(place, delays[place])
+                # Both ends of the link send word. Beyond the link, word from the far end is the earlier one.
+                delays_s = reservation.path.delays_s[position + 1]
+                for beyond in range(position + 2, len(delays_s)):
+                    reservation.release_at(beyond, delays_s[beyond])
 
-    def _lose(self, node: int) -> None:
-        """All that the node held is lost, and what runs through it ends; its qubits are free."""
+    def _fail_node(self, node: int) -> None:
+        """The node loses all it held and frees its qubits; reservations through it end."""
         for reservation in self._control_plane.holding():
             if node in reservation.nodes:
                 position = reservation.nodes.index(node)
                 reservation.interrupt(position)
                 reservation.release_at(position, 0.0)
-        self._state.inventory.abandon(node)
+        self._state.inventory.fail_node(node)
         if self._control_plane.local:
-            self._forget_requests(node, self._state.clock.now_s)
+            self._reject_requests(node, self._state.clock.now_s)
 
-    def _tell(self, outage: Outage, *, goes: bool) -> None:
-        """News of a change travels from the ends of its place to every site that decides."""
+    def _spread(self, outage: Outage, *, fails: bool) -> None:
+        """Word of a change travels from the ends of its place to every site that decides."""
         state, control_plane = self._state, self._control_plane
         network = state.network
         ends = (
@@ -136,7 +147,7 @@ class Outages:
         )
         if control_plane.local:
             delays_s = network.distance_s[ends].min(axis=0).tolist()
-            # Flooded: every node passes it on over each of its links but the one it came by.
+            # Flooding: every node passes the message on over all its links except the one it came by.
             hops = 2 * network.link_count - network.node_count + 1
         else:
             delays_s = [min(control_plane.delay_to_controller_s(end) for end in ends)]
@@ -144,28 +155,35 @@ class Outages:
         state.message_counter.send("outage", hops=hops)
         for row, delay_s in enumerate(delays_s):
             if delay_s > 0.0:
-                state.clock.after(delay_s, self._hear, row, outage, goes)
+                state.clock.after(delay_s, self._hear, row, outage, fails)
             else:
-                self._hear(row, outage, goes)
+                self._hear(row, outage, fails)
 
-    def _hear(self, row: int, outage: Outage, goes: bool) -> None:
-        self.heard[row] = self.heard[row].after(outage.kind, outage.place, goes=goes)
-        if goes and outage.kind is OutageKind.NODE and not self._control_plane.local:
-            self._forget_requests(outage.place, outage.from_s)
+    def _hear(self, row: int, outage: Outage, fails: bool) -> None:
+        """One site hears of a change."""
+        self.believed[row] = self.believed[row].after(outage.kind, outage.place, goes=fails)
+        # A source under local control has lost its requests itself, when it failed.
+        if fails and outage.kind is OutageKind.NODE and not self._control_plane.local:
+            self._reject_requests(outage.place, outage.from_s)
         site = row if self._control_plane.local else CONTROLLER
         if self._state.requests.waiting.get(site):
             self._control_plane.wake(site, OUTAGE)
 
-    def _forget_requests(self, node: int, lost_s: float) -> None:
-        """Whoever decides on the node's requests knows that it has lost those it had at `lost_s`."""
+    def _reject_requests(self, node: int, lost_s: float) -> None:
+        """The site that decides on the node's requests rejects those it had, and lost, at `lost_s`."""
         requests = self._state.requests
-        lost = [one for one in requests.open.values() if one.source == node and one.time_s <= lost_s]
+        lost = [
+            request
+            for request in requests.open.values()
+            if request.source == node and request.time_s <= lost_s
+        ]
         for request in lost:
             requests.reject(request)
 
 
 def _changes(timeline: tuple[Outage, ...]) -> list[tuple[float, bool, Outage]]:
-    """When something goes or comes back, whether it goes, and which; the first stands last."""
-    changes = [(one.from_s, True, one) for one in timeline]
-    changes += [(one.until_s, False, one) for one in timeline if one.until_s < float("inf")]
+    """Time of each change, whether something fails, and the outage; the earliest change is last."""
+    changes = [(outage.from_s, True, outage) for outage in timeline]
+    changes += [(outage.until_s, False, outage) for outage in timeline if outage.until_s < float("inf")]
+    # The list is read from its end. At equal times repairs come first, because False sorts before True.
     return sorted(changes, key=lambda change: (change[0], change[1]))[::-1]

@@ -1,88 +1,89 @@
-"""End-to-end distillation: lanes in pairs, whose two pairs become one between the ends of the path.
+"""End-to-end distillation: the pairs of two generations become one between the ends of the path.
 
-When both have arrived the ends distil them, compare readings one end-to-end delay later, and deliver what is
-left; if the readings disagree both lanes begin again. The measured qubits stay set aside until then.
+When both pairs are there, the ends distil them and compare readings one end-to-end delay later. If the
+readings agree, the pair is handed over; if not, both generations start anew. The measured qubits stay
+reserved until then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TypeAlias
 
 from qdpem.events.words import PairOutcome
-from qdpem.network.path import Path
 from qdpem.rng import UniformStream
 from qdpem.simulation.execution.end_to_end import EndToEndGeneration
+from qdpem.simulation.execution.reservation_view import ReservationView
 from qdpem.simulation.resources.ledger import Pair
 from qdpem.simulation.resources.state import SimulationState
 
-HandOver = Callable[[EndToEndGeneration, Pair, float], None]
-
-
-class Distilling(Protocol):
-    """What end-to-end distillation needs of its reservation."""
-
-    path: Path
-    protocol: str
-    generations: list[EndToEndGeneration]
+HandOver: TypeAlias = Callable[[EndToEndGeneration, Pair, float], None]
+"""Takes the generation whose pair was kept, the distilled pair, and when it was distilled."""
 
 
 class EndDistillation:
-    """Pairs that wait for their partners between the two ends, by the place of their lanes."""
+    """Pairs that wait between the two ends of a path, by the index of their generation.
 
-    def __init__(self, state: SimulationState, order: Distilling, hand_over: HandOver) -> None:
+    Generations 2k and 2k + 1 are partners.
+    """
+
+    def __init__(self, state: SimulationState, reservation: ReservationView, hand_over: HandOver) -> None:
         self._state = state
-        self._order = order
+        self._reservation = reservation
         self._hand_over = hand_over
         self._waiting: dict[int, tuple[EndToEndGeneration, Pair]] = {}
-        self._over = False
+        self._released = False
 
-    def arrived(self, generation: EndToEndGeneration, pair: Pair) -> None:
-        """A lane's pair is known at both ends: it waits for its partner, or both are distilled."""
-        place = self._order.generations.index(generation)
-        self._waiting[place] = (generation, pair)
-        if place ^ 1 in self._waiting:
-            first = min(place, place ^ 1)
+    def add(self, generation: EndToEndGeneration, pair: Pair) -> None:
+        """A generation's pair is known at both ends. It waits for its partner, or both are distilled."""
+        index = generation.index
+        self._waiting[index] = (generation, pair)
+        # Exclusive or with 1 turns the index 2k into 2k + 1 and back.
+        partner = index ^ 1
+        if partner in self._waiting:
+            first = min(index, partner)
             self._state.clock.after(self._state.network.distillation_time_s, self._distil, first)
 
-    def release(self, how: PairOutcome) -> None:
-        """An end gives up: what waits is gone."""
-        self._over = True
+    def release(self, outcome: PairOutcome) -> None:
+        """An end gives up: the pairs that wait end with `outcome`."""
+        # Scheduled calls are not revoked; each of them looks at this flag first.
+        self._released = True
         for _, pair in self._waiting.values():
-            self._state.ledger.end(pair, how, self._state.clock.now_s)
+            self._state.ledger.end(pair, outcome, self._state.clock.now_s)
         self._waiting.clear()
 
-    def _distil(self, place: int) -> None:
-        if self._over:
+    def _distil(self, first: int) -> None:
+        if self._released:
             return
-        state, order = self._state, self._order
-        (generation, kept), (other, spent) = self._waiting.pop(place), self._waiting.pop(place + 1)
-        u = self._draws().next()
-        pair = state.ledger.distil(kept, spent, protocol=order.protocol, now_s=state.clock.now_s, u=u)
-        state.message_counter.send("distillation", hops=2 * len(order.path.links))
+        state, reservation = self._state, self._reservation
+        (generation, kept), (partner, spent) = self._waiting.pop(first), self._waiting.pop(first + 1)
+        u, now_s = self._draws().next(), state.clock.now_s
+        pair = state.ledger.distil(kept, spent, protocol=reservation.protocol, now_s=now_s, u=u)
+        state.message_counter.send("distillation", hops=2 * reservation.path.hops)
+        # The outcome is drawn now, but the ends learn it when their readings have crossed the path.
         if pair is not None:
-            self._waiting[place] = (generation, pair)
-        state.clock.after(
-            order.path.delays_s[0][-1], self._compared, place, generation, other, state.clock.now_s
-        )
+            self._waiting[first] = (generation, pair)
+        delay_s = reservation.path.delays_s[0][-1]
+        state.clock.after(delay_s, self._compared, first, generation, partner, now_s)
 
     def _compared(
-        self, place: int, generation: EndToEndGeneration, other: EndToEndGeneration, distilled_s: float
+        self, first: int, generation: EndToEndGeneration, partner: EndToEndGeneration, distilled_s: float
     ) -> None:
-        """Both ends know the other's reading."""
-        if self._over:
+        """Both ends know the other's reading. No waiting pair means that the readings disagreed."""
+        if self._released:
             return
-        found = self._waiting.pop(place, None)
-        if found is None:
-            generation.begin_again()
-            other.begin_again()
+        distilled = self._waiting.pop(first, None)
+        if distilled is None:
+            generation.restart()
+            partner.restart()
             return
-        other.consumed()
-        self._hand_over(generation, found[1], distilled_s)
+        partner.release_pair()
+        self._hand_over(generation, distilled[1], distilled_s)
 
     def _draws(self) -> UniformStream:
-        nodes, links = self._order.path.nodes, self._order.path.links
-        # Pairs of one link are distilled with the link's coins, whichever round of a plan it is.
+        nodes, links = self._reservation.path.nodes, self._reservation.path.links
+        # On a path of one link these are distillations of that link's pairs: they use the link's stream,
+        # whether a plan counts them as rounds of the link or of the path.
         if len(links) == 1:
             return self._state.distillation_draws[links[0]]
         return self._state.end_distillation_draws.between(nodes[0], nodes[-1])

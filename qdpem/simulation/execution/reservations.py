@@ -1,8 +1,9 @@
-"""A reservation: one allocation at work, from its first message to the release of its last qubit.
+"""Reservations: one allocation being carried out, from its first message to the release of its last qubit.
 
-Local control reserves hop by hop from the source: each node grants its qubits or refuses, and tells
-its upstream neighbour, whereupon the link between them generates. Central control commands all nodes at
-once. A refusal or a failed swap travels, and every node that hears of it releases what it holds.
+Local control reserves hop by hop from the source. Each node grants its qubits or refuses. When it grants, it
+tells its upstream neighbour, and the link between them starts to generate. Central control commands all
+nodes at once. A refusal or a failed swap travels along the path, and every node that hears of it releases
+what it holds.
 """
 
 from __future__ import annotations
@@ -11,25 +12,41 @@ from collections.abc import Callable
 
 from physics.interface import PROTOCOLS
 from physics.plans import SCHEDULES
+from qdpem.events.recorder import Row
 from qdpem.events.words import AllocationOutcome, PairOutcome, Purpose, RefusalCause
 from qdpem.policy.interface import Allocation
 from qdpem.simulation.execution.admission import Admission
 from qdpem.simulation.execution.end_distillation import EndDistillation
-from qdpem.simulation.execution.end_to_end import ONCE, EndToEndGeneration
+from qdpem.simulation.execution.end_to_end import EndToEndGeneration
+from qdpem.simulation.execution.reservation_view import ONCE
+from qdpem.simulation.execution.segments import Segment
 from qdpem.simulation.resources.ledger import Pair
-from qdpem.simulation.resources.requests import Request
+from qdpem.simulation.resources.requests import ArrivedPair, Request
 from qdpem.simulation.resources.state import SimulationState
-
-_DONE, _LOST = AllocationOutcome.DONE, PairOutcome.LOST
 
 
 def qubits_per_end(rounds: int, *, pumping: bool) -> int:
-    """Qubits that one lane needs at each end of a link: nested rounds make all pairs at once."""
+    """Qubits that one generation needs at either end of a link: nested rounds make all pairs at once."""
     return min(rounds, 1) + 1 if pumping else 1 << rounds
 
 
 class Reservation:
-    """Holds qubits per position of the path, the lanes that make the pairs, and how it all ends."""
+    """One allocation with the qubits it holds along its path and the generations that make its pairs.
+
+    It is open until all its pairs are delivered or stocked ("done"), a node refuses it ("refused"), a lost
+    pair cannot be made again ("failed_swap"), or it expires ("expired"). After that it may still hold
+    qubits: each node releases its own when it hears of the end.
+
+    Args:
+        id: number of the allocation.
+        state: the run's state.
+        allocation: what the policy decided.
+        request: the request it serves; None for stock.
+        deciding_node: the site that decided, a node or CONTROLLER.
+        ended: called once, when the reservation is no longer open.
+        returned: called with the position of a refusal or failure, so that word of it can travel.
+        write: takes the row of the table `allocations`.
+    """
 
     def __init__(
         self,
@@ -41,8 +58,9 @@ class Reservation:
         deciding_node: int,
         ended: Callable[[Reservation], None],
         returned: Callable[[Reservation, int], None],
-        write: Callable[[tuple[object, ...]], None],
+        write: Callable[[Row], None],
     ) -> None:
+        plan = allocation.plan
         self.id = id
         self.allocation = allocation
         self.request = request
@@ -51,35 +69,33 @@ class Reservation:
         self.nodes = self.path.nodes
         self.source = allocation.source
         self.expires_s = allocation.expires_s
-        # A stocked pair is not distilled again.
+        # A stocked remote pair is not distilled again.
         links = enumerate(self.path.links)
-        self.rounds = tuple(allocation.plan.rounds_on(hop) if link >= 0 else 0 for hop, link in links)
-        self.protocol = allocation.plan.protocol
-        self.pumping = allocation.plan.schedule == "pumping"
-        self.units = tuple(qubits_per_end(rounds, pumping=self.pumping) for rounds in self.rounds)
+        self.rounds = tuple(plan.rounds_on(hop) if link >= 0 else 0 for hop, link in links)
+        self.protocol = plan.protocol
+        self.pumping = plan.schedule == "pumping"
+        self.qubits = tuple(qubits_per_end(rounds, pumping=self.pumping) for rounds in self.rounds)
         self.persistence = request.persistence if request is not None else ONCE
-        self.purpose = Purpose(allocation.purpose).code
-        self.made_s = state.clock.now_s
+        self.purpose = Purpose(allocation.purpose)
+        self.time_s = state.clock.now_s
         self.open = True
-        self.end = AllocationOutcome.OPEN
+        self.outcome = AllocationOutcome.OPEN
         self._state = state
         self._ended = ended
         self._returned = returned
         self._write = write
-        self.generations = [
-            EndToEndGeneration(state, self) for _ in range(allocation.pairs << allocation.plan.end_rounds)
-        ]
-        self._lanes_left = len(self.generations)
-        self._admission = Admission(state, self)
-        self._end_distillation = (
-            EndDistillation(state, self, self._distilled) if allocation.plan.end_rounds else None
-        )
+        # Each end round takes two pairs for one.
+        count = allocation.pairs << plan.end_rounds
+        self.generations = [EndToEndGeneration(state, self, index, self._completed) for index in range(count)]
+        self._generations_left = count
+        self._admission = Admission(state, self, self.generations)
+        self._end_distillation = EndDistillation(state, self, self._distilled) if plan.end_rounds else None
         state.clock.at(allocation.expires_s, self._expire)
 
     @property
     def pairs_left(self) -> int:
-        """Pairs neither delivered nor stocked yet."""
-        return self._lanes_left >> self.allocation.plan.end_rounds
+        """Pairs that are neither delivered nor stocked yet."""
+        return self._generations_left >> self.allocation.plan.end_rounds
 
     @property
     def held(self) -> list[tuple[int, int]]:
@@ -88,7 +104,8 @@ class Reservation:
 
     def reserve(self, position: int = 0) -> None:
         """Local control: the reserve message is at `position`."""
-        if self._admission.released[position] or self.end is _DONE:
+        # Word of the end may have overtaken this message, or a stocked pair may have served it already.
+        if self._admission.released[position] or self.outcome is AllocationOutcome.DONE:
             return
         cause = self._admission.grant(position)
         if cause:
@@ -99,7 +116,7 @@ class Reservation:
             back_s = self.path.hop_delay_s[position - 1]
             self._state.message_counter.send("grant")
             self._state.clock.after(back_s, self._generate, position - 1)
-        if position < len(self.nodes) - 1:
+        if position < self.path.hops:
             self._state.message_counter.send("reserve", extra_bytes=4 * len(self.nodes))
             self._state.clock.after(self.path.hop_delay_s[position], self.reserve, position + 1)
 
@@ -112,17 +129,18 @@ class Reservation:
             if self.open:
                 self._refuse(position, cause)
             return
+        # The controller has commanded both ends of a hop; the later of them starts it.
         for hop in (position - 1, position):
-            if 0 <= hop < len(self.nodes) - 1 and all(self._admission.granted[hop : hop + 2]):
+            if 0 <= hop < self.path.hops and all(self._admission.granted[hop : hop + 2]):
                 self._generate(hop)
 
     def free(self, position: int, pool: int, count: int) -> None:
-        """Give back `count` qubits of `pool` held at `position`; a standing request keeps them all."""
+        """Give back `count` qubits of `pool` held at `position`; a persistent request keeps them all."""
         if not self.persistence:
             self._admission.give_back(position, pool, count)
 
     def retake(self, position: int, needs: dict[int, int]) -> bool:
-        """Take so many qubits of each pool at `position` again, for what was lost, or give up all."""
+        """Take qubits of each pool at `position` again, to remake a lost pair, or refuse the allocation."""
         if self._admission.released[position]:
             return False
         if self.persistence or not needs:
@@ -132,14 +150,13 @@ class Reservation:
             self._refuse(position, RefusalCause.MEMORY)
         return taken
 
-    def completed(
-        self, generation: EndToEndGeneration, pair: Pair, *, ready_s: float, operated_s: float
-    ) -> None:
-        """A lane's pair is known at both ends: it is distilled with another, delivered or stocked."""
+    def _completed(self, generation: EndToEndGeneration, segment: Segment) -> None:
+        """A generation's pair is known at both ends: it is distilled with another, delivered or stocked."""
         if self._end_distillation is not None:
-            self._end_distillation.arrived(generation, pair)
+            self._end_distillation.add(generation, segment.pair)
         else:
-            self._settle(generation, pair, ready_s=ready_s, operated_s=operated_s)
+            ready_s = segment.path_known_s[1]
+            self._settle(generation, segment.pair, ready_s=ready_s, operated_s=segment.operated_s)
 
     def _distilled(self, generation: EndToEndGeneration, pair: Pair, distilled_s: float) -> None:
         self._settle(generation, pair, ready_s=self._state.clock.now_s, operated_s=distilled_s)
@@ -147,46 +164,39 @@ class Reservation:
     def _settle(
         self, generation: EndToEndGeneration, pair: Pair, *, ready_s: float, operated_s: float
     ) -> None:
+        """Deliver or stock a finished pair."""
+        state = self._state
         if not self.open:
-            # Another lane failed and word of it has not reached the ends yet: they release this one too.
-            self._state.ledger.end(pair, _LOST, self._state.clock.now_s)
-            return
-        if self.request is not None:
-            self._hand_over(self.request, generation, pair, ready_s=ready_s, operated_s=operated_s)
-            return
-        self._admission.hand_over(generation)
-        self._state.inventory.keep(pair, owner=self.nodes[0], until_s=self.allocation.expires_s)
-        self.generation_done()
-
-    def _hand_over(
-        self,
-        request: Request,
-        generation: EndToEndGeneration,
-        pair: Pair,
-        *,
-        ready_s: float,
-        operated_s: float,
-    ) -> None:
-        if request.open:
-            self._state.requests.receive(request, generation, pair, ready_s=ready_s, operated_s=operated_s)
+            # Another generation failed. Word of it is on its way to the ends, which will release this one.
+            state.ledger.end(pair, PairOutcome.LOST, state.clock.now_s)
+        elif self.request is None:
+            # The qubits go to the inventory before the pair does, so that each is counted once.
+            self._admission.hand_over(generation)
+            state.inventory.store(pair, owner=self.nodes[0], until_s=self.allocation.expires_s)
+            self.generation_done()
+        elif self.request.open:
+            arrived = ArrivedPair(
+                pair, self.id, generation.link_hops, ready_s, operated_s, generation.release_pair
+            )
+            state.requests.receive(self.request, arrived)
         else:
-            # Served already, by another allocation: a duplicate is waste.
-            self._state.ledger.end(pair, _LOST, self._state.clock.now_s)
-            generation.consumed()
+            # Another allocation has served the request: a duplicate is waste.
+            state.ledger.end(pair, PairOutcome.LOST, state.clock.now_s)
+            generation.release_pair()
 
     def generation_done(self) -> None:
-        """One lane needs nothing any more."""
-        self._lanes_left -= 1
-        if self._lanes_left == 0 and self.open:
-            self._finish(_DONE)
+        """One generation needs nothing any more."""
+        self._generations_left -= 1
+        if self._generations_left == 0 and self.open:
+            self._finish(AllocationOutcome.DONE)
 
     def fail(self, position: int) -> None:
-        """What was lost at `position` cannot be made again: all that hear release, the site may try again."""
+        """A pair lost at `position` cannot be made again: nodes release as they hear; the site may retry."""
         if self.open:
             self._give_up(position, AllocationOutcome.FAILED_SWAP, RefusalCause.NONE)
 
     def interrupt(self, position: int) -> None:
-        """What the allocation needs at `position` is away: all that hear of it release."""
+        """A node or link that is needed at `position` is unavailable: nodes that hear of it release."""
         if self.open:
             self._refuse(position, RefusalCause.OUTAGE)
 
@@ -194,63 +204,66 @@ class Reservation:
         self._state.message_counter.send("refuse", hops=position)
         self._give_up(position, AllocationOutcome.REFUSED, cause)
 
-    def _give_up(self, position: int, how: AllocationOutcome, cause: RefusalCause) -> None:
+    def _give_up(self, position: int, outcome: AllocationOutcome, cause: RefusalCause) -> None:
+        # Pairs that wait for others at the ends are lost now; all else ends when its node hears of it.
         if self.request is not None:
-            self._state.requests.take_back(self.request, self)
-        self._finish(how, cause=cause, node=self.nodes[position])
+            self._state.requests.take_back(self.request, self.id)
+        self._finish(outcome, cause=cause, node=self.nodes[position])
         self._returned(self, position)
 
     def release_at(self, position: int, delay_s: float) -> None:
         """The node at `position` hears in `delay_s` that all is over, and releases."""
         if delay_s > 0.0:
-            self._state.clock.after(delay_s, self._release, position, _LOST)
+            self._state.clock.after(delay_s, self._release, position, PairOutcome.LOST)
         else:
-            self._release(position, _LOST)
+            self._release(position, PairOutcome.LOST)
 
     def _expire(self) -> None:
-        """Everyone on the path knows the expiry: all release at the same clock time."""
-        if self.end is _DONE:
+        """All nodes of the path know the expiry, so they release at the same clock time."""
+        if self.outcome is AllocationOutcome.DONE:
             return
         if self.open and self.request is not None:
-            self._state.requests.take_back(self.request, self)
+            self._state.requests.take_back(self.request, self.id)
         # Nodes that have not heard yet of a refusal or a failed swap release as well.
         for position in range(len(self.nodes)):
             self._release(position, PairOutcome.EXPIRED)
         if self.open:
             self._finish(AllocationOutcome.EXPIRED)
 
-    def _release(self, position: int, how: PairOutcome) -> None:
+    def _release(self, position: int, outcome: PairOutcome) -> None:
+        """The node at `position` releases, once; pairs that end there end with `outcome`."""
         if self._admission.released[position]:
             return
         for generation in self.generations:
-            generation.release(position, how)
-        if self._end_distillation is not None and position in (0, len(self.nodes) - 1):
-            self._end_distillation.release(how)
+            generation.release(position, outcome)
+        if self._end_distillation is not None and position in (0, self.path.hops):
+            self._end_distillation.release(outcome)
         self._admission.release(position)
 
     def _finish(
-        self, how: AllocationOutcome, *, cause: RefusalCause = RefusalCause.NONE, node: int = -1
+        self, outcome: AllocationOutcome, *, cause: RefusalCause = RefusalCause.NONE, node: int = -1
     ) -> None:
+        """No longer open: the row is written, and whoever keeps books of reservations is told."""
         self.open = False
-        self.end = how
-        self._note_end(how, cause=cause, node=node)
+        self.outcome = outcome
+        self._write_row(outcome, cause=cause, node=node)
         self._ended(self)
 
     def close(self) -> None:
         """The run is over while this is still open."""
-        self._note_end(AllocationOutcome.OPEN)
+        self._write_row(AllocationOutcome.OPEN)
 
-    def _note_end(
-        self, how: AllocationOutcome, *, cause: RefusalCause = RefusalCause.NONE, node: int = -1
+    def _write_row(
+        self, outcome: AllocationOutcome, *, cause: RefusalCause = RefusalCause.NONE, node: int = -1
     ) -> None:
         allocation = self.allocation
         self._write(
             (
                 self.id,
-                self.made_s,
+                self.time_s,
                 self.deciding_node,
                 allocation.request,
-                self.purpose,
+                self.purpose.code,
                 allocation.source,
                 allocation.destination,
                 allocation.target_fidelity,
@@ -258,18 +271,19 @@ class Reservation:
                 allocation.plan.end_rounds,
                 SCHEDULES.index(allocation.plan.schedule),
                 PROTOCOLS.index(allocation.plan.protocol),
-                len(self.nodes) - 1,
+                self.path.hops,
                 allocation.expires_s,
                 self._state.clock.now_s,
-                how.code,
+                outcome.code,
                 cause.code,
                 node,
             )
         )
 
     def _generate(self, position: int) -> None:
+        """Both nodes of the hop at `position` have granted: its links start."""
         for generation in self.generations:
             hop = generation.hops[position]
-            # What a stocked pair stood in for and lost already begins by itself.
-            if not hop.turn:
+            # A hop that had a stocked pair and lost it has started to make the next one by itself.
+            if not hop.pair_number:
                 hop.begin()

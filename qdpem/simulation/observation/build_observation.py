@@ -1,4 +1,4 @@
-"""Observation: what the sites asked now may know, as padded arrays, one row a site."""
+"""Builds observations: what the sites asked now may know, as padded arrays with one row for each site."""
 
 from __future__ import annotations
 
@@ -28,19 +28,27 @@ def build_observation(
     control_plane: ControlPlane,
     reports: StateReports,
     outages: Outages,
-    awake: dict[int, int],
+    woken: dict[int, int],
 ) -> Observation:
-    """The views of the sites in `awake` (site -> reason), in ascending order of site."""
-    sites = sorted(awake)
+    """The observation of the sites in `woken`, ascending.
+
+    Args:
+        state: the run's state.
+        control_plane: orders of stock that are not fulfilled yet.
+        reports: status, forecasts and top pairs.
+        outages: what each site believes to be unavailable.
+        woken: reason why each site is asked, an index into `events.tables.DecisionReason`.
+    """
+    sites = sorted(woken)
     rows = np.array([0 if site == CONTROLLER else site for site in sites], dtype=np.int64)
     now_s = state.clock.now_s
-    # Sites are woken for an epoch as its news is taken, and asked before anything else happens.
-    status, status_age_s = reports.status(rows, now_s, at_epoch=EPOCH in awake.values())
-    top_pair_source, top_pair_destination, top_pair_rate_hz = reports.peers(rows)
+    # Sites are woken for an epoch when its status is recorded, and asked before anything else happens.
+    status, status_age_s = reports.status(rows, now_s, at_epoch=EPOCH in woken.values())
+    top_pair_source, top_pair_destination, top_pair_rate_hz = reports.top_pairs(rows)
     return Observation(
         time_s=now_s,
         site=np.array(sites, dtype=np.int64),
-        reason=np.array([awake[site] for site in sites], dtype=np.int64),
+        reason=np.array([woken[site] for site in sites], dtype=np.int64),
         observed_node=reports.known[rows],
         status=status,
         status_age_s=status_age_s,
@@ -55,15 +63,15 @@ def build_observation(
 
 
 def _request_columns(state: SimulationState, sites: Sequence[int]) -> dict[str, NDArray[Any]]:
-    """What waits at each site, in the order of arrival."""
+    """The requests that wait at each site, in the order in which they began to wait."""
     waiting = list(map(state.requests.waiting.get, sites))
-    requests = [request for kept in waiting if kept for request in kept.values()]
-    filled = _filled([len(kept) if kept else 0 for kept in waiting])
+    requests = [request for at_site in waiting if at_site for request in at_site.values()]
+    filled = _filled([len(at_site) if at_site else 0 for at_site in waiting])
     whole = {
         "request_id": [request.id for request in requests],
         "request_source": [request.source for request in requests],
         "request_destination": [request.destination for request in requests],
-        "request_pairs": [request.pairs - _had(request) for request in requests],
+        "request_pairs": [request.pairs - _obtained(request) for request in requests],
         "request_application": [request.application for request in requests],
         "request_attempts": [request.attempts for request in requests],
         "request_persistence": [request.persistence for request in requests],
@@ -72,62 +80,68 @@ def _request_columns(state: SimulationState, sites: Sequence[int]) -> dict[str, 
         "request_target_fidelity": [request.target_fidelity for request in requests],
         "request_deadline_s": [request.deadline_s for request in requests],
     }
-    return {**_placed(whole, filled, -1), **_placed(real, filled, math.nan)}
+    return {**_padded(whole, filled, -1), **_padded(real, filled, math.nan)}
 
 
-def _had(request: Request) -> int:
+def _obtained(request: Request) -> int:
+    """Pairs that need not be asked for again; a persistent request asks for as many each time."""
     return 0 if request.persistence else len(request.held) + len(request.fidelities)
 
 
 def _stock_columns(
     state: SimulationState, control_plane: ControlPlane, sites: Sequence[int], now_s: float
 ) -> dict[str, NDArray[Any]]:
-    """What each site knows of its stock: pairs on the shelf, then those on order."""
-    seen = state.inventory.seen
-    owners = range(len(seen)) if sites[0] == CONTROLLER else sites
-    shelves = [seen[owner] for owner in owners]
-    on_shelf = list(map(len, shelves))
-    counts = [sum(on_shelf)] if sites[0] == CONTROLLER else on_shelf
-    ordered = [_ordered(orders) if orders else () for orders in map(control_plane.stocking.get, sites)]
-    filled = _filled([kept + len(orders) for kept, orders in zip(counts, ordered, strict=True)])
+    """The stock that each site knows of: pairs in stock, then those on order."""
+    reported = state.inventory.reported
+    owners = range(len(reported)) if sites[0] == CONTROLLER else sites
+    stocks = [reported[owner] for owner in owners]
+    in_stock = list(map(len, stocks))
+    counts = [sum(in_stock)] if sites[0] == CONTROLLER else in_stock
+    ordered = [_ordered(orders) if orders else () for orders in map(control_plane.stock_orders.get, sites)]
+    filled = _filled([count + len(orders) for count, orders in zip(counts, ordered, strict=True)])
     ready = filled & (np.arange(filled.shape[1]) < np.array(counts)[:, None])
-    sightings = chain.from_iterable(map(dict.values, shelves))
-    ids, partners, births_s, pairs = zip(*sightings, strict=True) if any(on_shelf) else ((),) * 4
+    reported_pairs = chain.from_iterable(map(dict.values, stocks))
+    ids, partners, births_s, pairs = zip(*reported_pairs, strict=True) if any(in_stock) else ((),) * 4
     whole: dict[str, _Values] = {
         "stock_id": ids,
-        "stock_owner": np.repeat(owners, on_shelf),
+        "stock_owner": np.repeat(owners, in_stock),
         "stock_partner": partners,
     }
     real: dict[str, _Values] = {
         "stock_age_s": births_s,
         "stock_fidelity": state.ledger.fidelities(pairs, now_s),
     }
-    columns = {**_placed(whole, ready, -1), **_placed(real, ready, math.nan)}
+    columns = {**_padded(whole, ready, -1), **_padded(real, ready, math.nan)}
+    # Births were put in place of ages, to subtract all of them at once.
     columns["stock_age_s"] = now_s - columns["stock_age_s"]
     columns["stock_ready"] = np.where(filled, ready, -1)
-    awaited = filled & ~ready
-    ends = [order for orders in ordered for order in orders]
-    columns["stock_owner"][awaited] = [first for first, _ in ends]
-    columns["stock_partner"][awaited] = [last for _, last in ends]
+    on_order = filled & ~ready
+    ends = [pair for orders in ordered for pair in orders]
+    columns["stock_owner"][on_order] = [first for first, _ in ends]
+    columns["stock_partner"][on_order] = [last for _, last in ends]
     return columns
 
 
 def _ordered(orders: dict[int, Reservation]) -> list[tuple[int, int]]:
     """Owner and partner of each pair that is on order."""
-    return [(order.nodes[0], order.nodes[-1]) for order in orders.values() for _ in range(order.pairs_left)]
+    return [
+        (reservation.nodes[0], reservation.nodes[-1])
+        for reservation in orders.values()
+        for _ in range(reservation.pairs_left)
+    ]
 
 
 def _filled(counts: Sequence[int]) -> Flags:
-    """Which places [S, longest] hold something; at least one column wide."""
+    """Mask [S, width] whose row has `counts` true entries, then padding; at least one column wide."""
     return np.arange(max(1, *counts)) < np.array(counts)[:, None]
 
 
-def _placed(columns: Mapping[str, _Values], places: Flags, rest: float) -> dict[str, NDArray[Any]]:
-    """The values of each column row by row in their places, float64 if `rest` is NaN and int64 otherwise."""
-    kind = np.float64 if math.isnan(rest) else np.int64
-    block = np.full((len(columns), places.size), rest, dtype=kind)
-    found = places.ravel().nonzero()[0]
-    if len(found):
+def _padded(columns: Mapping[str, _Values], filled: Flags, padding: float) -> dict[str, NDArray[Any]]:
+    """The values of each column, row by row where `filled`; float64 if `padding` is NaN, else int64."""
+    dtype = np.float64 if math.isnan(padding) else np.int64
+    block = np.full((len(columns), filled.size), padding, dtype=dtype)
+    indices = filled.ravel().nonzero()[0]
+    if len(indices):
         for row, values in zip(block, columns.values(), strict=True):
-            row[found] = np.array(values, dtype=kind)
-    return dict(zip(columns, block.reshape(-1, *places.shape), strict=True))
+            row[indices] = np.array(values, dtype=dtype)
+    return dict(zip(columns, block.reshape(-1, *filled.shape), strict=True))

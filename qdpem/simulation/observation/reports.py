@@ -1,7 +1,8 @@
-"""What sites may know: news in a ring by epoch read as old as its delay, forecasts, and who asks for whom.
+"""State reports: the status of nodes as others have heard it, forecasts, and the pairs most asked for.
 
-Periodic news is no event: every epoch one row of status per node goes into a ring, and a reader finds
-there the newest row whose message has had time to reach it. Its messages are counted arithmetically.
+Periodic reports are not simulated message by message. In every epoch, the status of each node goes into a
+ring buffer. A reader takes from there the newest status whose report has had time to reach it. The messages
+are counted, not scheduled.
 """
 
 from __future__ import annotations
@@ -20,7 +21,19 @@ from qdpem.simulation.resources.state import SimulationState
 
 
 class StateReports:
-    """Status news, forecasts and demand counts, each only as far as a site may know them."""
+    """Status, forecasts and demand counts, each only as far as a site may know them.
+
+    `known`, int64 [sites, W]: the nodes whose reports each site hears, itself first under local control, -1
+    for padding.
+
+    Args:
+        state: the run's state.
+        control_plane: knows which sites decide, and what they have ordered.
+        context: of the policy: control settings and forecast horizon.
+        forecaster: fitted to the history of the run.
+        arrivals: the requests before t = 0 and those of the run.
+        message_width: numbers that a policy adds to each report.
+    """
 
     def __init__(
         self,
@@ -35,23 +48,25 @@ class StateReports:
         self._state = state
         self._control_plane = control_plane
         self._forecaster = forecaster
-        self._epoch_s = context.plane.decision_epoch_s
-        self._instant = context.plane.zero_delay and not control_plane.local
+        self._epoch_s = context.control_settings.decision_epoch_s
+        self._instant = context.control_settings.zero_delay and not control_plane.local
         nodes = state.network.node_count
-        self.known, delay_s = _known(state, control_plane)
+        self.known, delay_s = _report_delays(state, control_plane)
         self._own_attempts = [
             [state.attempts[link] for _, link in around if link in state.attempts]
             for around in state.network.neighbours
         ]
         self._unknown = self.known < 0
-        # Where the book of each site's orders, laid flat, tells of the nodes it has news of.
-        self._book_place = nodes * np.arange(len(self.known))[:, None] + np.maximum(self.known, 0)
+        # `ControlPlane.ordered` is [sites, N, 2]. Flattened to [sites x N, 2], the row of a site and one of
+        # its known nodes is N x site + node. Padding reads node 0 here, and is overwritten by NaN later.
+        self._ordered_index = nodes * np.arange(len(self.known))[:, None] + np.maximum(self.known, 0)
         self._delay_s = delay_s
+        # As many epochs as the longest delay spans, one for the present epoch, and one for rounding.
         depth = int(np.ceil(delay_s.max() / self._epoch_s - 1e-9)) + 2
         self._ring = np.zeros((depth, nodes, STATUS_WIDTH + message_width))
         self._epoch = -1
-        self._said = np.zeros((nodes, message_width))
-        self._peers = TopPairs(
+        self._messages = np.zeros((nodes, message_width))
+        self._top_pairs = TopPairs(
             arrivals.history,
             nodes=nodes,
             started_s=-arrivals.history_s,
@@ -62,42 +77,46 @@ class StateReports:
         horizon = context.forecasting.horizon_steps
         self._forecast = np.full((nodes, horizon), np.nan)
 
-    def heard(self, request: Request) -> None:
-        """The site that decides on it has heard of a request."""
-        self._peers.heard(request.source, request.destination)
+    def count_request(self, request: Request) -> None:
+        """The site that decides on a request has heard of it."""
+        self._top_pairs.count_request(request.source, request.destination)
         self._step_counts[request.source] += 1
 
     def next_step(self) -> NDArray[np.float64]:
-        """A forecast step has ended: update the forecaster and return its forecast [N, H]."""
+        """A forecast step has ended: update the forecaster and return its new forecast [N, H]."""
         self._forecaster.update(self._step_counts.copy())
         self._step_counts[:] = 0
         return self.refresh_forecast()
 
     def refresh_forecast(self) -> NDArray[np.float64]:
-        """Ask the forecaster now."""
+        """Ask the forecaster now, and rank the pairs most asked for anew; returns the forecast [N, H]."""
         self._forecast = np.asarray(self._forecaster.forecast(), dtype=np.float64)
-        self._peers.refresh(self._state.clock.now_s)
+        self._top_pairs.refresh(self._state.clock.now_s)
         return self._forecast
 
     def next_epoch(self) -> None:
-        """Put every node's status of now into the ring, and count the messages that carry it."""
+        """Put the present status of every node into the ring, and count the messages that carry it."""
         self._epoch += 1
         row = self._ring[self._epoch % len(self._ring)]
+        # The columns before ORDERED_PAIRS are what a node reports of itself. Those from there to
+        # STATUS_WIDTH are the reader's own orders, filled in when it reads; messages of the policy follow.
         row[:, :ORDERED_PAIRS] = self._status_now()
-        row[:, STATUS_WIDTH:] = self._said
-        self._state.message_counter.send("report", hops=self._news_hops, extra_bytes=8 * self._said.shape[1])
+        row[:, STATUS_WIDTH:] = self._messages
+        self._state.message_counter.send(
+            "report", hops=self._report_hops, extra_bytes=8 * self._messages.shape[1]
+        )
 
-    def say(self, sites: NDArray[np.int64], news: NDArray[np.float64]) -> None:
-        """What sites want known of them from the next epoch on."""
+    def set_messages(self, sites: NDArray[np.int64], messages: NDArray[np.float64]) -> None:
+        """The numbers that these sites add to their reports from the next epoch on."""
         if self._control_plane.local:
-            self._said[sites] = news
+            self._messages[sites] = messages
 
     def status(
         self, rows: NDArray[np.int64], now_s: float, *, at_epoch: bool = False
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Status [S, W, width] known at site `rows`, and its age in seconds [S, W].
+        """Status [S, W, width] as known at the sites in `rows`, and its age in seconds [S, W].
 
-        A site knows itself as it is now; `at_epoch` nothing has happened since its status went into the ring.
+        A site knows its own present status. `at_epoch`: nothing has happened since it went into the ring.
         """
         known = self.known[rows]
         if self._instant:
@@ -106,6 +125,7 @@ class StateReports:
             age_s = np.zeros(known.shape)
         else:
             delay_s = self._delay_s[rows]
+            # Of the epochs whose reports have arrived by now, the newest that the ring still holds.
             newest = np.floor((now_s - delay_s) / self._epoch_s + 1e-9).astype(np.int64)
             np.maximum(newest, max(self._epoch - len(self._ring) + 1, 0), out=newest)
             np.minimum(newest, max(self._epoch, 0), out=newest)
@@ -115,7 +135,7 @@ class StateReports:
             if self._control_plane.local and not at_epoch:
                 status[:, 0, :ORDERED_PAIRS] = self._status_of(rows.tolist())
                 age_s[:, 0] = 0.0
-        ordered = self._control_plane.ordered.reshape(-1, 2).take(self._book_place[rows], axis=0)
+        ordered = self._control_plane.ordered.reshape(-1, 2).take(self._ordered_index[rows], axis=0)
         status[:, :, ORDERED_PAIRS:STATUS_WIDTH] = ordered
         unknown = self._unknown[rows]
         np.copyto(status, np.nan, where=unknown[:, :, None])
@@ -123,7 +143,7 @@ class StateReports:
         return status, age_s
 
     def forecast(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Forecast [S, W, H]: a local site's own demand, the controller's of all nodes."""
+        """Forecast [S, W, H]: a local site has one of its own demand, the controller of all nodes'."""
         known = self.known[rows]
         forecast = np.full((*known.shape, self._forecast.shape[1]), np.nan)
         if self._control_plane.local:
@@ -132,33 +152,34 @@ class StateReports:
             forecast[:] = self._forecast[known]
         return forecast
 
-    def peers(self, rows: NDArray[np.int64]) -> TopPairTable:
-        """The pairs most asked for at site `rows`."""
-        return self._peers.of(rows)
+    def top_pairs(self, rows: NDArray[np.int64]) -> TopPairTable:
+        """The pairs most asked for at the sites in `rows`."""
+        return self._top_pairs.of(rows)
 
     @property
-    def _news_hops(self) -> int:
-        """Of the status of all nodes but those that are away."""
-        network, silent = self._state.network, self._state.availability.nodes
+    def _report_hops(self) -> int:
+        """Links that the reports of one epoch travel; unavailable nodes send none."""
+        network, unavailable = self._state.network, self._state.availability.unavailable_nodes
         if self._control_plane.local:
-            return 2 * network.link_count - sum(len(network.neighbours[node]) for node in silent)
+            return 2 * network.link_count - sum(len(network.neighbours[node]) for node in unavailable)
         hops = network.hop_distance[self._control_plane.controller]
-        return int(hops.sum() - hops[silent].sum())
+        return int(hops.sum() - hops[unavailable].sum())
 
     def _status_now(self) -> NDArray[np.float64]:
+        """The present status of all nodes, [N, 4]; NaN for those that are unavailable."""
         status = self._status_of(range(self._state.network.node_count))
-        status[self._state.availability.nodes] = np.nan
+        status[self._state.availability.unavailable_nodes] = np.nan
         return status
 
     def _status_of(self, nodes: Sequence[int]) -> NDArray[np.float64]:
-        """What these nodes know of themselves now, [S, 4]."""
+        """What these nodes know of themselves now, [S, 4]: the first columns of `Observation.status`."""
         state, now_s = self._state, self._state.clock.now_s
         free_at = state.memories.free_at
         repeaters = [state.repeaters[node] for node in nodes]
         queues = [len(state.sources[node].claims) for node in nodes]
-        for place, node in enumerate(nodes):
+        for row, node in enumerate(nodes):
             if self._own_attempts[node]:
-                queues[place] += sum(len(link.claims) for link in self._own_attempts[node])
+                queues[row] += sum(len(link.claims) for link in self._own_attempts[node])
         columns = (
             [free_at[node] for node in nodes],
             [repeater.tokens(now_s) for repeater in repeaters],
@@ -168,10 +189,10 @@ class StateReports:
         return np.array(columns, dtype=np.float64).T
 
 
-def _known(
+def _report_delays(
     state: SimulationState, control_plane: ControlPlane
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Nodes each site has news of [sites, W], -1 where none, and the delay of that news in seconds."""
+    """Nodes whose reports each site hears [sites, W], -1 for padding, and the delay of these in seconds."""
     network = state.network
     nodes = network.node_count
     if not control_plane.local:
@@ -182,7 +203,7 @@ def _known(
     delay_s = np.zeros((nodes, width))
     for node, around in enumerate(network.neighbours):
         known[node, 0] = node
-        for place, (neighbour, link) in enumerate(around, start=1):
-            known[node, place] = neighbour
-            delay_s[node, place] = network.delay_s[link]
+        for column, (neighbour, link) in enumerate(around, start=1):
+            known[node, column] = neighbour
+            delay_s[node, column] = network.delay_s[link]
     return known, delay_s

@@ -1,4 +1,4 @@
-"""TopPairs: which pairs of nodes were asked for most so far, as far as each site has heard."""
+"""Top pairs: the pairs of nodes that were requested most so far, as far as each site has heard."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from qdpem.demand.requests import Requests
 
-_LOCAL_PEERS = 6
+_LOCAL_PAIRS = 6
 
 
 class TopPairTable(NamedTuple):
-    """Source, destination and mean rate [S, P], most asked for first; -1 and NaN where there is none."""
+    """Source, destination and mean rate [S, P], most requested first; -1 and NaN for padding."""
 
     source: NDArray[np.int64]
     destination: NDArray[np.int64]
@@ -21,9 +21,16 @@ class TopPairTable(NamedTuple):
 
 
 class TopPairs:
-    """Counts of requests by their ends since `started_s`; `refresh` publishes them, ranked when asked for.
+    """Counts of requests by their ends since `started_s`, published by `refresh` and ranked when read.
 
-    A local site knows of its own; the controller of all.
+    A local site knows of its own requests; the controller knows of all.
+
+    Args:
+        history: requests before t = 0, which count as well.
+        nodes: number of nodes.
+        started_s: when the history begins.
+        min_s: shortest time over which rates are averaged.
+        local: whether nodes decide, not the controller.
     """
 
     def __init__(self, history: Requests, *, nodes: int, started_s: float, min_s: float, local: bool) -> None:
@@ -34,7 +41,7 @@ class TopPairs:
         self._count = np.zeros((nodes, nodes))
         np.add.at(self._count, (history.source, history.destination), 1.0)
         self._published = np.empty_like(self._count)
-        width = min(_LOCAL_PEERS, nodes - 1) * (1 if local else nodes)
+        width = min(_LOCAL_PAIRS, nodes - 1) * (1 if local else nodes)
         shape = (nodes if local else 1, width)
         self._ranked = TopPairTable(
             np.full(shape, -1, dtype=np.int64), np.full(shape, -1, dtype=np.int64), np.full(shape, np.nan)
@@ -42,18 +49,18 @@ class TopPairs:
         self._stale = np.ones(shape[0], dtype=np.bool_)
         self.refresh(0.0)
 
-    def heard(self, source: int, destination: int) -> None:
+    def count_request(self, source: int, destination: int) -> None:
         """The site that decides has heard of one more request."""
         self._count[source, destination] += 1.0
 
     def refresh(self, now_s: float) -> None:
-        """What has been heard by now is what sites see until the next refresh."""
+        """Sites see the counts of now until the next refresh."""
         np.copyto(self._published, self._count)
         self._elapsed_s = max(now_s - self._started_s, self._min_s)
         self._stale[:] = True
 
     def of(self, rows: NDArray[np.int64]) -> TopPairTable:
-        """The peers of the sites in `rows`."""
+        """The pairs most requested at the sites in `rows`."""
         stale = rows[self._stale[rows]]
         if len(stale):
             self._rank(stale)
@@ -61,13 +68,14 @@ class TopPairs:
         return TopPairTable(ranked.source[rows], ranked.destination[rows], ranked.rate_hz[rows])
 
     def _rank(self, rows: NDArray[np.int64]) -> None:
+        """Rank anew for these sites; the others keep an old ranking until they are asked."""
         ranked = self._ranked
         table = self._published.reshape(len(self._stale), -1)[rows] / self._elapsed_s
         order = np.argsort(-table, axis=1, kind="stable")[:, : ranked.source.shape[1]]
         rate_hz = np.take_along_axis(table, order, axis=1)
         source = np.broadcast_to(rows[:, None], order.shape) if self._local else order // self._nodes
-        found = rate_hz > 0.0
-        ranked.source[rows] = np.where(found, source, -1)
-        ranked.destination[rows] = np.where(found, order % self._nodes, -1)
-        ranked.rate_hz[rows] = np.where(found, rate_hz, np.nan)
+        requested = rate_hz > 0.0
+        ranked.source[rows] = np.where(requested, source, -1)
+        ranked.destination[rows] = np.where(requested, order % self._nodes, -1)
+        ranked.rate_hz[rows] = np.where(requested, rate_hz, np.nan)
         self._stale[rows] = False

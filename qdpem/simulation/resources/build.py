@@ -1,4 +1,4 @@
-"""The parts of one run, put together."""
+"""Builds the state of a run: its clock, books and resources."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from qdpem.simulation.resources.state import SimulationState
 from qdpem.simulation.resources.swap_order import SwapOrders
 
 _STOCK_HEADROOM = 0.25
-"""Share of a node's qubits that stock leaves to live requests."""
+"""Fraction of a node's qubits that stock leaves free for live requests."""
 
 
 def build_state(
@@ -38,7 +38,16 @@ def build_state(
     recorder: Recorder,
     estimates: Estimates,
 ) -> SimulationState:
-    """A world at t = 0 with nothing in it, its random streams keyed by names under `seed`."""
+    """The state at t = 0: no pairs, no requests, all qubits free.
+
+    Args:
+        network: nodes and links with their hardware.
+        physics: model of pairs, swaps and distillations.
+        seed: root seed; every random stream is keyed by the name of a node or link under it.
+        end_s: end of the run.
+        recorder: takes the rows of claims, pairs, requests and messages.
+        estimates: beliefs about paths, as policies have them.
+    """
     _compile_swaps(network, physics)
     clock = Clock()
     message_counter = MessageCounter(recorder.appender(MESSAGES))
@@ -51,10 +60,6 @@ def build_state(
         for link in range(network.link_count)
         if not network.links[link].source_limited
     }
-    feeds: list[tuple[Source | Attempts, ...]] = [
-        (attempts[link],) if link in attempts else (sources[first], sources[second])
-        for link, (first, second) in enumerate(network.graph.link_ends.tolist())
-    ]
     return SimulationState(
         network=network,
         physics=physics,
@@ -71,7 +76,7 @@ def build_state(
         ),
         sources=sources,
         attempts=attempts,
-        feeds=feeds,
+        feeds=_feeds(network, sources, attempts),
         repeaters=[_repeater(network, node, clock=clock) for node in nodes],
         paths=Paths(network),
         swap_order=SwapOrders(network.swap_order),
@@ -81,8 +86,18 @@ def build_state(
     )
 
 
+def _feeds(
+    network: Network, sources: list[Source], attempts: dict[int, Attempts]
+) -> list[tuple[Source | Attempts, ...]]:
+    """Where the claims on each link wait: at the sources of both ends, or for the link's own attempts."""
+    return [
+        (attempts[link],) if link in attempts else (sources[first], sources[second])
+        for link, (first, second) in enumerate(network.graph.link_ends.tolist())
+    ]
+
+
 def _compile_swaps(network: Network, physics: PhysicsModel) -> None:
-    """Have a model that compiles constants when it first meets a node do so before the clock runs."""
+    """Swap once per kind of hardware, so that a model that compiles on first use does so before the run."""
     fresh = network.links[0].fresh
     for hardware in set(network.hardware):
         physics.swap(fresh, fresh, hardware, 0.0)
@@ -101,7 +116,7 @@ def _source(network: Network, node: int, *, seed: int, end_s: float, clock: Cloc
         probability=probability,
         end_s=end_s,
         clock=clock,
-        succeed=_tell_owner,
+        succeed=_emitted,
         node=node,
     )
 
@@ -118,30 +133,30 @@ def _attempts(network: Network, link: int, *, seed: int, end_s: float, clock: Cl
         slotted=network.slotted,
         end_s=end_s,
         clock=clock,
-        succeed=_tell_attempter,
+        succeed=_attempted,
     )
 
 
 def _repeater(network: Network, node: int, *, clock: Clock) -> Repeater:
     rate_hz = float(network.repeater_rate_hz[node])
     if network.repeater_kind == "server":
-        return Server(rate_hz=rate_hz, clock=clock, grant=_tell_generation)
+        return Server(rate_hz=rate_hz, clock=clock, grant=_granted)
     return Repeater(
         rate_hz=rate_hz,
         burst=network.repeater_burst,
         swap_time_s=network.swap_time_s,
         clock=clock,
-        grant=_tell_generation,
+        grant=_granted,
     )
 
 
-def _tell_owner(claim: Claim, node: int, emitted_s: float) -> None:
+def _emitted(claim: Claim, node: int, emitted_s: float) -> None:
     claim.owner.emitted(claim, node, emitted_s)
 
 
-def _tell_attempter(claim: Claim, start_s: float) -> None:
+def _attempted(claim: Claim, start_s: float) -> None:
     claim.owner.emitted(claim, NO_SENDER, start_s)
 
 
-def _tell_generation(claim: Claim) -> None:
+def _granted(claim: Claim) -> None:
     claim.owner.token_granted(claim)

@@ -1,4 +1,4 @@
-"""Claims: who waits for which resource, and whether it went to another meanwhile."""
+"""Claims: who wants which emission, token or qubit, and whether it went to another claim meanwhile."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from qdpem.events.recorder import Row
-from qdpem.events.words import ClaimKind, ClaimOutcome
+from qdpem.events.words import ClaimKind, ClaimOutcome, Purpose
 
 Key = tuple[float, int]
 
 
 class Claimant(Protocol):
-    """The allocation that claims: who it is, whose, what for (0 to serve), and until when."""
+    """The allocation that claims: its id, its purpose, the source of its path, and when it expires."""
 
     id: int
-    purpose: int
+    purpose: Purpose
     source: int
     expires_s: float
 
 
 class Claim:
-    """A wish for one emission, token or qubit of one allocation.
+    """A wish of one allocation for one emission, token or qubit.
 
-    `key` orders claims at a resource: urgency (the deadline; infinite for stock, so that serve goes
-    first), then id. `owner` and `tag` say whom to tell when it is granted.
+    `key` orders the claims at a resource: by urgency, then by id. Urgency is the expiry of the allocation.
+    It is infinite for stock, so that requests go first. `owner` is called when the claim is granted; `tag`
+    tells it which of its claims that is.
     """
 
     __slots__ = (
@@ -35,7 +36,6 @@ class Claim:
         "key",
         "kind",
         "link",
-        "made_s",
         "node",
         "open",
         "owner",
@@ -43,16 +43,18 @@ class Claim:
         "rival",
         "source",
         "tag",
+        "time_s",
     )
 
     def __init__(
         self,
+        claimant: Claimant,
+        *,
         id: int,
         kind: ClaimKind,
-        claimant: Claimant,
         node: int,
         link: int,
-        made_s: float,
+        time_s: float,
         owner: Any,
         tag: Any,
     ) -> None:
@@ -63,8 +65,8 @@ class Claim:
         self.source = claimant.source
         self.node = node
         self.link = link
-        self.key: Key = (math.inf if claimant.purpose else claimant.expires_s, id)
-        self.made_s = made_s
+        self.key: Key = (math.inf if claimant.purpose is Purpose.STOCK else claimant.expires_s, id)
+        self.time_s = time_s
         self.owner = owner
         self.tag = tag
         self.contended_from_s = math.nan
@@ -74,20 +76,24 @@ class Claim:
     def lose(self, lost_s: float, rival: int) -> None:
         """The resource went to a claim from source `rival` at `lost_s`; the earliest loss counts.
 
-        A claim that waits at two sources may be told of their losses in any order.
+        A claim that waits at two sources may learn of their losses in any order.
         """
+        # NaN, the value before any loss, compares false with every time: the first loss is taken as well.
         if not self.contended_from_s <= lost_s:
             self.contended_from_s = lost_s
             self.rival = rival
 
 
 class ClaimBook:
-    """Makes claims under ids that are never reused and writes each once, when it ends."""
+    """Makes claims under ids that are never reused, and writes each once, when it ends.
+
+    `open`: the claims that have not ended, by id.
+    """
 
     def __init__(self, append: Callable[[Row], None]) -> None:
         self._append = append
         self.open: dict[int, Claim] = {}
-        self.made = 0
+        self._next_id = 0
 
     def make(
         self,
@@ -100,38 +106,51 @@ class ClaimBook:
         link: int = -1,
         tag: Any = None,
     ) -> Claim:
-        """A new open claim."""
-        claim = Claim(self.made, kind, claimant, node, link, now_s, owner, tag)
-        self.made += 1
+        """A new open claim.
+
+        Args:
+            kind: "emission", "token" or "memory".
+            claimant: the allocation that claims.
+            node: where the resource is; for emissions the first end of the link.
+            now_s: the present simulated second.
+            owner: the object called when the claim is granted.
+            link: the link that is to make a pair; -1 for tokens and qubits.
+            tag: what the owner needs to recognise the claim.
+        """
+        claim = Claim(
+            claimant, id=self._next_id, kind=kind, node=node, link=link, time_s=now_s, owner=owner, tag=tag
+        )
+        self._next_id += 1
         self.open[claim.id] = claim
         return claim
 
-    def end(self, claim: Claim, how: ClaimOutcome, now_s: float) -> None:
-        """Close a claim: granted, withdrawn or refused."""
+    def end(self, claim: Claim, outcome: ClaimOutcome, now_s: float) -> None:
+        """Close a claim, which is "granted", "withdrawn" or "refused"; a closed claim stays as it is."""
+        # Release and grant may meet at one time: whichever comes first has ended the claim.
         if claim.open:
             claim.open = False
             del self.open[claim.id]
-            self._write(claim, how, now_s)
+            self._write(claim, outcome, now_s)
 
     def close(self, now_s: float) -> None:
-        """Write the claims still open at the end of the run."""
+        """Write the claims that are still open at the end of the run."""
         for claim in self.open.values():
             self._write(claim, ClaimOutcome.OPEN, now_s)
 
-    def _write(self, claim: Claim, how: ClaimOutcome, now_s: float) -> None:
-        contended = claim.contended_from_s == claim.contended_from_s
+    def _write(self, claim: Claim, outcome: ClaimOutcome, now_s: float) -> None:
+        contended = not math.isnan(claim.contended_from_s)
         self._append(
             (
                 claim.id,
                 claim.allocation,
                 claim.kind.code,
-                claim.purpose,
+                claim.purpose.code,
                 claim.source,
                 claim.node,
                 claim.link,
-                claim.made_s,
+                claim.time_s,
                 now_s,
-                how.code,
+                outcome.code,
                 int(contended),
                 now_s - claim.contended_from_s if contended else 0.0,
                 claim.rival,

@@ -1,4 +1,4 @@
-"""The clock: SimPy's, in seconds. Nothing polls; callbacks on the hot path, no processes."""
+"""The clock: SimPy's event queue, in seconds. Parts of a run schedule callbacks; none of them polls."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from simpy.events import NORMAL, Event
 
 
 class _Call(Event):
-    """A scheduled call: an event of SimPy's, which SimPy's own step would serve as well.
+    """A scheduled call, as a SimPy event that SimPy's own `step` can serve as well.
 
-    It has happened when its time comes, whoever it calls. Without the base class' __init__, which sets up
-    what callers of functions do not need.
+    The event always succeeds. The base class's `__init__` is not called: it sets up fields that calls do not
+    need.
     """
 
     __slots__ = ("arguments", "function")
@@ -27,15 +27,15 @@ class _Call(Event):
     def _happen(self) -> None:
         self.function(*self.arguments)
 
-    callbacks = (_happen,)  # type: ignore[assignment]  # one for all calls, where SimPy lists them anew
+    callbacks = (_happen,)  # type: ignore[assignment]  # shared by all calls; SimPy makes a list per event
 
 
 class Clock(simpy.Environment):
-    """Calls functions at simulated times. Equal times are served in the order they were asked for.
+    """Calls functions at simulated times; calls due at one time are served in the order they were scheduled.
 
-    `now_s` is the present simulated second, `events` the calls served so far. SimPy's queue, whose entries
-    are served here: what it schedules by a delay would miss an absolute time by a rounding, and what is due
-    at one time must meet there.
+    `now_s` is the present simulated second, `events` the number of calls served. The queue is SimPy's, but
+    calls enter it here. SimPy schedules by delay, and now + delay may miss an absolute time by a rounding.
+    Calls that are due at one time must meet there.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Clock(simpy.Environment):
         heappush(self._queue, (self.now_s + delay_s, NORMAL, next(self._eid), call))
 
     def at(self, time_s: float, function: Callable[..., Any], *arguments: Any) -> None:
-        """Call `function(*arguments)` at `time_s`, or now if that is past."""
+        """Call `function(*arguments)` at `time_s`, or now if that time is past."""
         now_s = self.now_s
         call = _Call(function, arguments)
         heappush(self._queue, (time_s if time_s > now_s else now_s, NORMAL, next(self._eid), call))
@@ -70,7 +70,7 @@ class Clock(simpy.Environment):
         call.function(*call.arguments)
 
     def serve(self, *, until_s: float, stop: Sized) -> bool:
-        """Serve calls until `stop` holds something; False when none is left up to `until_s`."""
+        """Serve calls until `stop` is not empty; False if no call is left up to `until_s`."""
         queue, step = self._queue, self.step
         while not stop:
             if not queue or queue[0][0] > until_s:

@@ -1,7 +1,8 @@
-"""Memory qubits: how many are free, and how many hold other nodes' stock.
+"""Memory qubits: how many are free, and how many hold halves of other nodes' stock.
 
-Qubits are counted by pool: all links of a node share one, or each has its own there. A qubit belongs to the
-pool of the link through which its half left the node, or came to it, also when swaps have made the pair long.
+Qubits are counted by pool. All links of a node share one pool, or each link has its own pool at either end.
+A qubit belongs to the pool of the link through which its half left or reached the node. Swaps do not change
+that.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ from qdpem.network.graph import Network
 
 
 class Memories:
-    """Counts of free qubits. Inventory leaves a share of every pool to live requests.
+    """Counts of free qubits. Stock leaves a fraction of every pool to live requests.
 
-    A pool that all links of a node share has the number of the node. `free` is by pool, `free_at` by node;
-    where links share they are one list. `foreign`: pairs of other nodes' stock, by node in either reading.
+    A pool that all links of a node share has the index of the node. `free` is by pool and `free_at` by node;
+    with shared pools they are one list. `remote`: halves of other nodes' stock, by node in both cases.
     """
 
     def __init__(self, network: Network, *, headroom_fraction: float) -> None:
         self._second: list[int] | None = None
         self._node_of: list[int] = []
         total = [int(count) for count in network.memories]
-        self._foreign_limit = [int(network.remote_storage_quota * count) for count in total]
-        self.foreign = [0] * len(total)
+        self._remote_limit = [int(network.remote_storage_quota * count) for count in total]
+        self.remote = [0] * len(total)
         self.free_at = list(total)
         if network.memories_per_link is not None:
             self._second = network.graph.link_ends[:, 1].tolist()
@@ -35,15 +36,15 @@ class Memories:
 
     @property
     def pools(self) -> int:
-        """How many there are: a node each, or two for each link."""
+        """Number of pools: one for each node, or two for each link."""
         return len(self._total)
 
     def pool(self, node: int, link: int) -> int:
-        """The pool at `node` of halves that go over `link`."""
+        """The pool at `node` of halves that travel over `link`."""
         return node if self._second is None else 2 * link + (self._second[link] == node)
 
     def pools_of(self, ends: tuple[int, int], link: int) -> tuple[int, int]:
-        """The pools at either end of halves that go over `link`; -1 where there is no link."""
+        """The pools at both ends of halves that travel over `link`; -1 for a virtual link."""
         return (self.pool(ends[0], link), self.pool(ends[1], link)) if link >= 0 else (-1, -1)
 
     def pools_at(self, node: int) -> list[int]:
@@ -53,7 +54,7 @@ class Memories:
         return [pool for pool, owner in enumerate(self._node_of) if owner == node]
 
     def take(self, pool: int, count: int, *, inventory: bool) -> bool:
-        """Reserve `count` qubits of `pool`; False, and nothing taken, when they are not to be had."""
+        """Reserve `count` qubits of `pool`; False, and none reserved, if too few are free."""
         left = self.free[pool] - count
         if left < (self._headroom[pool] if inventory else 0):
             return False
@@ -63,12 +64,12 @@ class Memories:
         return True
 
     def take_all(self, needs: Mapping[int, int], *, inventory: bool) -> bool:
-        """Reserve so many qubits of each pool; False, and nothing taken, when one of them has too few."""
+        """Reserve `needs[pool]` qubits of each pool; False, and nothing reserved, if one pool has too few."""
         taken: list[int] = []
         for pool, count in needs.items():
             if not self.take(pool, count, inventory=inventory):
-                for other in taken:
-                    self.give(other, needs[other])
+                for reserved in taken:
+                    self.give(reserved, needs[reserved])
                 return False
             taken.append(pool)
         return True
@@ -80,11 +81,11 @@ class Memories:
             self.free_at[self._node_of[pool]] += count
         assert self.free[pool] <= self._total[pool], (pool, self.free[pool], self._total[pool])
 
-    def admit_foreign(self, node: int, count: int) -> bool:
-        """Grant `count` more pairs of other nodes' stock at `node`, within its quota."""
-        if self.foreign[node] + count > self._foreign_limit[node]:
+    def admit_remote(self, node: int, count: int) -> bool:
+        """Grant `count` more halves of other nodes' stock at `node`; False if that exceeds its quota."""
+        if self.remote[node] + count > self._remote_limit[node]:
             return False
-        self.foreign[node] += count
+        self.remote[node] += count
         return True
 
     def held(self, pool: int) -> int:
@@ -92,7 +93,7 @@ class Memories:
         return self._total[pool] - self.free[pool]
 
     def check(self) -> None:
-        """Assert that no pool is overdrawn and that the free qubits of a node are those of its pools."""
+        """Assert that no pool is overdrawn, and that a node's free qubits are those of its pools."""
         assert min(self.free) >= 0, self.free
         free_at = [0] * len(self.free_at)
         for pool, count in enumerate(self.free):

@@ -1,4 +1,4 @@
-"""Messages between nodes: counted and sized as they are sent, one per hop travelled."""
+"""Messages between nodes: counted and sized when they are sent, once per hop they travel."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SIZE = {kind: _HEADER + body for kind, body in _BODY.items()}
 
 
 class MessageCounter:
-    """Counts messages and bytes by kind; `flush` writes what came since the last flush."""
+    """Counts messages and bytes by kind; `flush` writes the counts since the last flush."""
 
     def __init__(self, append: Callable[[Row], None]) -> None:
         self._append = append
@@ -35,13 +35,13 @@ class MessageCounter:
         self._extra_bytes = {str(kind): 0 for kind in MessageKind}
 
     def send(self, kind: str, *, hops: int = 1, extra_bytes: int = 0) -> None:
-        """Count one message of `kind` that travels `hops` links."""
+        """Count one message of `kind` over `hops` links, `extra_bytes` longer than its kind."""
         self._count[kind] += hops
         if extra_bytes:
             self._extra_bytes[kind] += hops * extra_bytes
 
     def flush(self, time_s: float) -> None:
-        """Write one row per kind that was sent."""
+        """Write one row for each kind that was sent, and start to count anew."""
         for kind in MessageKind:
             count = self._count[kind]
             if count:

@@ -1,4 +1,4 @@
-"""Repeaters: a token bucket, or a server, and the swaps that wait for it, most urgent first."""
+"""Repeaters: the swaps that wait for a token of a node's token bucket, or for its server."""
 
 from __future__ import annotations
 
@@ -11,15 +11,24 @@ from qdpem.simulation.resources.claims import Claim
 from qdpem.simulation.resources.clock import Clock
 
 _ENOUGH = 1.0 - 1e-9
-"""A whole token but for rounding: a wake-up computed to the refill's end may fall a bit short of it."""
+"""A whole token up to rounding: the bucket may hold slightly less at the computed end of a refill."""
 
 _by_key = attrgetter("key")
 
 
 class Repeater:
-    """One swap takes one token; tokens refill at `rate_hz` up to `burst`, full at t = 0.
+    """A token bucket: one swap takes one token, and tokens refill at `rate_hz` up to `burst`.
 
-    A swap granted now has its result in `swap_time_s`. It has had its token even if it is given up by then.
+    The bucket is full at t = 0. A swap that is granted a token has its result `swap_time_s` later. The token
+    is spent even if the allocation gives the swap up before that. `waiting`: claims for tokens, most urgent
+    first.
+
+    Args:
+        rate_hz: tokens per second; 0 for a node that cannot swap once its burst is spent.
+        burst: most tokens in the bucket.
+        swap_time_s: from the token to the result of a swap.
+        clock: the run's clock.
+        grant: called with a claim that gets its token.
     """
 
     def __init__(
@@ -37,23 +46,25 @@ class Repeater:
         self._clock = clock
         self._grant = grant
         self._tokens = burst
+        # The bucket held `_tokens` at `_stamp_s`; what it holds later follows from the rate.
         self._stamp_s = 0.0
+        # When the next refill is checked; in the past if no check is scheduled.
         self._wake_s = -1.0
         self._last_source = -1
         self.waiting: list[Claim] = []
 
     def tokens(self, now_s: float) -> float:
-        """Tokens in the bucket now."""
+        """Tokens in the bucket at `now_s`, fractions included."""
         return min(self._burst, self._tokens + self._rate_hz * (now_s - self._stamp_s))
 
     def add(self, claim: Claim) -> None:
-        """A swap asks for a token: granted at once, or it waits."""
+        """A swap claims a token. It gets one at once or waits."""
         now_s = self._clock.now_s
         tokens = self.tokens(now_s)
         if tokens >= _ENOUGH and not self.waiting:
             self._take(claim, tokens)
             return
-        # The token it needs has gone to another already.
+        # The token it needs has already gone to the last claim granted.
         claim.lose(now_s, self._last_source)
         insort(self.waiting, claim, key=_by_key)
         self._wake_later()
@@ -64,7 +75,7 @@ class Repeater:
             self.waiting.remove(claim)
 
     def _take(self, claim: Claim, tokens: float) -> None:
-        """One of the `tokens` there are now goes to `claim`."""
+        """One of the `tokens` in the bucket goes to `claim`."""
         self._tokens = max(tokens - 1.0, 0.0)
         self._stamp_s = self._clock.now_s
         self._last_source = claim.source
@@ -74,10 +85,10 @@ class Repeater:
         now_s = self._clock.now_s
         if self._rate_hz <= 0.0 or self._wake_s >= now_s:
             return
-        short = max(1.0 - self.tokens(now_s), 0.0)
-        self._wake_s = now_s + short / self._rate_hz
-        if self._wake_s == now_s and short > 1.0 - _ENOUGH:
-            # The refill takes less than the clock can tell apart; time must go on for it to happen.
+        missing = max(1.0 - self.tokens(now_s), 0.0)
+        self._wake_s = now_s + missing / self._rate_hz
+        if self._wake_s == now_s and missing > 1.0 - _ENOUGH:
+            # The refill is shorter than the resolution of the clock, but it needs some time to happen at all.
             self._wake_s = math.nextafter(now_s, math.inf)
         self._clock.at(self._wake_s, self._wake)
 
@@ -91,12 +102,12 @@ class Repeater:
 
 
 class Server(Repeater):
-    """The other reading of `rate_hz`: one swap at a time, its result handed over 1 / `rate_hz` later.
+    """A server: one swap at a time, with its result 1 / `rate_hz` after its start.
 
-    One at a time, because several side by side would make more than `rate_hz` swaps per second. The next
-    swap may begin when 1 / `rate_hz` has passed since the last one did, just as with a bucket of one
-    token; `tokens` is 1 while the server is free, else the share of its present swap that is done. A swap
-    given up by its allocation keeps the server to its end.
+    Swaps do not overlap, because overlapping ones would exceed `rate_hz` swaps per second. The next swap may
+    start 1 / `rate_hz` after the last one did, as with a bucket of one token. `tokens` is 1 while the server
+    is free, else the fraction of the present swap that is done. A swap that its allocation gives up occupies
+    the server to its end.
     """
 
     def __init__(self, *, rate_hz: float, clock: Clock, grant: Callable[[Claim], None]) -> None:

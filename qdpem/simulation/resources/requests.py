@@ -1,10 +1,10 @@
-"""Requests as they live through a run: waiting at a site, being served, and ended once."""
+"""Requests during a run: they wait at a site, are served, and end exactly once."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple
 
 from qdpem.demand.requests import Requests
 from qdpem.events.recorder import Row
@@ -13,31 +13,31 @@ from qdpem.scenario.words import Application
 from qdpem.simulation.resources.clock import Clock
 from qdpem.simulation.resources.ledger import Ledger, Pair
 
-_DELIVERED = RequestOutcome.DELIVERED
-_PAIR_DELIVERED, _PAIR_EXPIRED, _PAIR_LOST = PairOutcome.DELIVERED, PairOutcome.EXPIRED, PairOutcome.LOST
 _MEASURED_AT_ONCE = Application.QKD.code
 
 
-class Supplier(Protocol):
-    """What a request needs of the lane that brought it a pair."""
+class ArrivedPair(NamedTuple):
+    """A pair that both ends of a request know of.
 
-    @property
-    def reservation(self) -> object:
-        """Whose lane it is."""
+    `allocation`: id of the allocation that made it. `link_hops`: links of its path; 0 for a stocked remote
+    pair. `ready_s`: when its ageing ended, as the last correction reached the destination. `operated_s`:
+    when the last operation on it was done. `release` frees its two qubits, once it is delivered or given up.
+    """
 
-    @property
-    def link_hops(self) -> int:
-        """Links of its path; 0 for a stocked remote pair."""
-
-    def consumed(self) -> None:
-        """The pair was delivered or given up: its two qubits are free."""
+    pair: Pair
+    allocation: int
+    link_hops: int
+    ready_s: float
+    operated_s: float
+    release: Callable[[], None]
 
 
 class Request:
-    """One request of the run; `held` are pairs that wait until all asked for are there.
+    """One request of the run.
 
-    `attempts` are the allocations made for it, `tries` those that count against `control.retries`: of a
-    standing one since it last had a pair.
+    `held`: pairs that wait until all that it asks for are there. `attempts`: allocations made for it.
+    `tries`: those that count against `control.retries`, which for a persistent request are those since its
+    last pair. `site`: where it waits for a decision. `hops`: most links of any path that served it.
     """
 
     __slots__ = (
@@ -76,11 +76,14 @@ class Request:
         self.ready_s = 0.0
         self.open = True
         self.fidelities: list[float] = []
-        self.held: list[tuple[Supplier, Pair]] = []
+        self.held: list[ArrivedPair] = []
 
 
 class RequestBook:
-    """All requests that have arrived; delivers, expires and rejects them, each exactly once."""
+    """The requests that have arrived; each is delivered, expires or is rejected exactly once.
+
+    `open`: those that have not ended, by id. `waiting`: those that wait for a decision, by site and id.
+    """
 
     def __init__(self, *, clock: Clock, ledger: Ledger, append: Callable[[Row], None]) -> None:
         self._clock = clock
@@ -90,7 +93,7 @@ class RequestBook:
         self.waiting: dict[int, dict[int, Request]] = {}
 
     def arrive(self, request: Request) -> None:
-        """A request enters; at its deadline it has expired unless it ended before."""
+        """A request enters. It expires at its deadline unless it has ended before."""
         self.open[request.id] = request
         self._clock.at(request.deadline_s, self.expire, request)
 
@@ -100,94 +103,95 @@ class RequestBook:
         self.waiting.setdefault(site, {})[request.id] = request
 
     def commit(self, request: Request) -> None:
-        """An allocation serves it now; it waits no more."""
+        """An allocation serves the request now, so it waits no more."""
         request.attempts += 1
         request.tries += 1
-        self._forget(request)
+        self._stop_waiting(request)
 
-    def receive(
-        self, request: Request, generation: Supplier, pair: Pair, *, ready_s: float, operated_s: float
-    ) -> None:
+    def receive(self, request: Request, arrived: ArrivedPair) -> None:
         """Both ends know of one more pair for the request.
 
-        Its ageing ended at `ready_s`, when the last correction reached the destination; a pair for key
-        distribution was measured at `operated_s`, without waiting for corrections.
+        It is delivered at once if the request is persistent or distributes keys. Otherwise it waits until all
+        pairs are there. A pair for key distribution is measured at `operated_s`, before corrections arrive.
         """
-        if request.persistence or request.application == _MEASURED_AT_ONCE:
-            at_s = operated_s if request.application == _MEASURED_AT_ONCE else ready_s
-            request.fidelities.append(self._deliver(generation, pair, at_s))
+        measured_at_once = request.application == _MEASURED_AT_ONCE
+        if request.persistence or measured_at_once:
+            at_s = arrived.operated_s if measured_at_once else arrived.ready_s
+            self._deliver(request, arrived, at_s)
         else:
-            request.held.append((generation, pair))
-            request.ready_s = max(request.ready_s, ready_s)
-        request.hops = max(request.hops, generation.link_hops)
+            request.held.append(arrived)
+            request.ready_s = max(request.ready_s, arrived.ready_s)
+        request.hops = max(request.hops, arrived.link_hops)
         if request.persistence:
+            # It ends at its deadline only. A delivery shows that its allocation works: retries start anew.
             request.tries = 1
             return
         if len(request.fidelities) + len(request.held) < request.pairs:
             return
-        # Pairs that waited for the last one have aged until it was there.
-        for kept_lane, kept in request.held:
-            request.fidelities.append(self._deliver(kept_lane, kept, request.ready_s))
+        # All are there: the pairs that waited for the last one have aged until it was ready.
+        for held in request.held:
+            self._deliver(request, held, request.ready_s)
         request.held.clear()
         met = all(fidelity >= request.target_fidelity for fidelity in request.fidelities)
-        self._end(request, _DELIVERED if met else RequestOutcome.LOW_FIDELITY)
+        self._end(request, RequestOutcome.DELIVERED if met else RequestOutcome.LOW_FIDELITY)
 
-    def take_back(self, request: Request, reservation: object) -> None:
-        """The reservation is released: pairs of it that waited for others are gone."""
-        for generation, pair in request.held:
-            if generation.reservation is reservation:
-                self._ledger.end(pair, _PAIR_LOST, self._clock.now_s)
-        request.held = [
-            (generation, pair)
-            for generation, pair in request.held
-            if generation.reservation is not reservation
-        ]
+    def take_back(self, request: Request, allocation: int) -> None:
+        """An allocation is released: those of its pairs that waited for others are lost."""
+        for held in request.held:
+            if held.allocation == allocation:
+                self._ledger.end(held.pair, PairOutcome.LOST, self._clock.now_s)
+        request.held = [held for held in request.held if held.allocation != allocation]
 
     def expire(self, request: Request) -> None:
-        """The deadline has come."""
+        """The deadline has come; a request that has ended stays as it is."""
         if request.open:
             self._fail(request, RequestOutcome.EXPIRED)
 
     def reject(self, request: Request) -> None:
-        """No more retries."""
+        """End a request without delivery: its retries are used up, or its node has failed."""
         self._fail(request, RequestOutcome.REJECTED)
 
     def close(self) -> None:
-        """Write the requests still open at the end of the run."""
+        """Write the requests that are still open at the end of the run."""
         for request in list(self.open.values()):
             self._write(request, RequestOutcome.OPEN)
 
     def _fail(self, request: Request, outcome: RequestOutcome) -> None:
-        """What it holds is released. A standing request has had what it could get."""
+        """End a request that gets no more pairs. A persistent one that had some counts by the best one."""
         self._release_held(request)
         if request.persistence and request.fidelities:
             met = max(request.fidelities) >= request.target_fidelity
-            outcome = _DELIVERED if met else RequestOutcome.LOW_FIDELITY
+            outcome = RequestOutcome.DELIVERED if met else RequestOutcome.LOW_FIDELITY
         self._end(request, outcome)
 
-    def _deliver(self, generation: Supplier, pair: Pair, ready_s: float) -> float:
-        fidelity = self._ledger.end(pair, _PAIR_DELIVERED, self._clock.now_s, fidelity_at_s=ready_s)
-        generation.consumed()
-        return fidelity
+    def _deliver(self, request: Request, arrived: ArrivedPair, ready_s: float) -> None:
+        fidelity = self._ledger.end(
+            arrived.pair, PairOutcome.DELIVERED, self._clock.now_s, fidelity_at_s=ready_s
+        )
+        # Release after the end: a persistent request's generation makes its next pair at once.
+        arrived.release()
+        request.fidelities.append(fidelity)
 
     def _release_held(self, request: Request) -> None:
-        for generation, pair in request.held:
-            request.fidelities.append(self._ledger.end(pair, _PAIR_EXPIRED, self._clock.now_s))
-            generation.consumed()
+        """The pairs that waited for others will not be delivered; their fidelities still count."""
+        for held in request.held:
+            request.fidelities.append(self._ledger.end(held.pair, PairOutcome.EXPIRED, self._clock.now_s))
+            held.release()
         request.held.clear()
 
-    def _forget(self, request: Request) -> None:
+    def _stop_waiting(self, request: Request) -> None:
         self.waiting.get(request.site, {}).pop(request.id, None)
 
     def _end(self, request: Request, outcome: RequestOutcome) -> None:
         request.open = False
-        self._forget(request)
+        self._stop_waiting(request)
         del self.open[request.id]
         self._write(request, outcome)
 
     def _write(self, request: Request, outcome: RequestOutcome) -> None:
-        good = [value for value in request.fidelities if value >= request.target_fidelity]
-        mean = math.fsum(request.fidelities) / len(request.fidelities) if request.fidelities else math.nan
+        fidelities = request.fidelities
+        good = [fidelity for fidelity in fidelities if fidelity >= request.target_fidelity]
+        mean = math.fsum(fidelities) / len(fidelities) if fidelities else math.nan
         self._append(
             (
                 request.id,
@@ -203,7 +207,7 @@ class RequestBook:
                 mean,
                 len(good),
                 request.attempts,
-                request.hops if outcome is _DELIVERED else -1,
+                request.hops if outcome is RequestOutcome.DELIVERED else -1,
                 request.persistence,
             )
         )

@@ -1,8 +1,8 @@
-"""Sources: the drawn emissions of a node, given one by one to the claims that wait there.
+"""Sources: a node's emissions, which go one by one to the claims that wait there.
 
-A source works for one claim at a time, the most urgent. That claim jumps to the next emission that succeeds
-on its link, so that a success costs one event, however many emissions were lost before
-(`qdpem.draws.emissions`).
+A source works for one claim at a time, the most urgent. Its emissions are drawn ahead of time
+(`qdpem.draws.emissions`), so the next success of that claim is known at once. A success costs one event,
+however many emissions were lost before it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,18 @@ _by_key = attrgetter("key")
 
 
 class Source:
-    """The claims waiting at one node's source, most urgent first."""
+    """The claims that wait at one node's source, most urgent first.
+
+    Args:
+        name: of the node; keys its random stream.
+        seed: root seed of the run.
+        rate_hz: emissions per second.
+        probability: success probability of an emission on each link the source feeds.
+        end_s: end of the run; nothing is drawn beyond it.
+        clock: the run's clock.
+        succeed: called with the claim, the node and the time of an emission that succeeds.
+        node: index of the node.
+    """
 
     def __init__(
         self,
@@ -41,38 +52,40 @@ class Source:
         self._clock = clock
         self._succeed = succeed
         self._node = node
+        # Number of the first emission that no claim has had yet.
         self._passed = 0
+        # Counts changes of the most urgent claim: a success scheduled under an older number is void.
         self._version = 0
         self.claims: list[Claim] = []
 
     def add(self, claim: Claim) -> None:
-        """A claim joins; it is served at once if it is the most urgent."""
+        """A claim joins. If it is the most urgent, the source works for it from now on."""
         self.account()
         insort(self.claims, claim, key=_by_key)
         if self.claims[0] is claim:
             self._aim()
 
     def remove(self, claim: Claim) -> None:
-        """A claim leaves, served or not."""
+        """A claim leaves, granted or withdrawn."""
         self.account()
-        served = self.claims[0] is claim
+        was_first = self.claims[0] is claim
         self.claims.remove(claim)
-        if served:
+        if was_first:
             self._aim()
 
     def account(self) -> None:
-        """Emissions since the last change went to the first claim: all others lost them to it."""
+        """Count the emissions since the last call. They went to the first claim, so all others lost them."""
         emissions, now_s = self._emissions, self._clock.now_s
         passed = emissions.first_after(self._passed, now_s)
         if passed > self._passed and len(self.claims) > 1:
-            first_s, rival = emissions.time_s(self._passed), self.claims[0].source
+            lost_s, rival = emissions.time_s(self._passed), self.claims[0].source
             for claim in self.claims[1:]:
-                claim.lose(max(first_s, claim.made_s), rival)
+                claim.lose(max(lost_s, claim.time_s), rival)
         self._passed = max(passed, self._passed)
         emissions.forget(self._passed)
 
     def _aim(self) -> None:
-        """Find the next success of the claim now first; what was aimed at before is void."""
+        """Schedule the next success of the claim that is now first, and void the one scheduled before."""
         self._version += 1
         if not self.claims:
             return
@@ -83,7 +96,8 @@ class Source:
     def _emit(self, version: int, index: int) -> None:
         if version != self._version:
             return
-        # Marked as passed by index, not by time: the clock may differ from the drawn time by a rounding.
+        # The clock may differ from the drawn time by a rounding, so `account` may or may not have passed this
+        # emission. Its index decides.
         self.account()
         claim = self.claims[0]
         if index >= self._passed and len(self.claims) > 1:

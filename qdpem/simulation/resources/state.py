@@ -1,4 +1,4 @@
-"""What all parts of one running simulation share. Everything hangs on this object; nothing is global."""
+"""The state that all parts of one running simulation share; nothing in a run is global."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ from qdpem.simulation.resources.swap_order import SwapOrders
 class SimulationState:
     """The clock, the books and the resources of one run.
 
-    `attempts`: those of each attempt-limited link, by link. `feeds`: where claims on a link wait, [L].
+    `attempts`: of each attempt-limited link, by link. `feeds`, [L]: where the claims on a link wait, which
+    is the sources of both its ends or its own attempts. `swap_draws`, [N], and `distillation_draws`, [L]:
+    uniforms that decide swaps and distillations.
     """
 
     network: Network
@@ -54,12 +56,12 @@ class SimulationState:
     end_distillation_draws: EndDistillationDraws
 
     def seek_emission(self, claim: Claim) -> None:
-        """The claim waits at whatever feeds its link: the sources of both ends, or its own attempts."""
+        """The claim joins the queues that feed its link."""
         for feed in self.feeds[claim.link]:
             feed.add(claim)
 
-    def leave_feeds(self, claim: Claim, how: ClaimOutcome) -> None:
-        """The claim is granted or withdrawn; nothing works for it any more."""
+    def leave_feeds(self, claim: Claim, outcome: ClaimOutcome) -> None:
+        """The claim is "granted" or "withdrawn", and leaves the queues that feed its link."""
         for feed in self.feeds[claim.link]:
             feed.remove(claim)
-        self.claims.end(claim, how, self.clock.now_s)
+        self.claims.end(claim, outcome, self.clock.now_s)

@@ -1,4 +1,4 @@
-"""The order in which the repeaters of a path swap: as soon as they can, or only what is due."""
+"""The order in which the repeaters of a path swap: as soon as possible, or by a fixed plan."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ Span = tuple[int, int]
 
 
 class SwapOrders:
-    """What each inner position of a path must have on its two sides before it swaps, by number of hops."""
+    """Which span a node's two pairs must cover before the node swaps, for each position of a path."""
 
     def __init__(self, kind: SwapOrder) -> None:
         self._kind = kind
-        self._made: dict[int, tuple[Span, ...]] = {}
+        self._spans: dict[int, tuple[Span, ...]] = {}
 
     def spans(self, hops: int) -> tuple[Span, ...] | None:
-        """For each position the ends of the two pairs together; None: whatever is there.
+        """Outer ends that the two pairs at each position must have; None if any two pairs will do.
+
+        The path has `hops` hops. Its two ends do not swap: their entries only keep positions in step.
 
         >>> SwapOrders("nested").spans(4)
         ((0, 0), (0, 2), (0, 4), (2, 4), (4, 4))
@@ -24,18 +26,18 @@ class SwapOrders:
         """
         if self._kind == "asap":
             return None
-        if hops not in self._made:
+        if hops not in self._spans:
             spans = {0: (0, 0), hops: (hops, hops)}
             if self._kind == "nested":
                 _halve(0, hops, spans)
             else:
                 spans.update({position: (0, position + 1) for position in range(1, hops)})
-            self._made[hops] = tuple(spans[position] for position in range(hops + 1))
-        return self._made[hops]
+            self._spans[hops] = tuple(spans[position] for position in range(hops + 1))
+        return self._spans[hops]
 
 
 def _halve(first: int, last: int, spans: dict[int, Span]) -> None:
-    """Halves first, then the middle joins them; of an odd number of hops the right half has one more."""
+    """Each half is joined first, then the middle joins the halves. The right half has the odd hop."""
     middle = (first + last) // 2
     if first < middle:
         spans[middle] = (first, last)

@@ -53,7 +53,7 @@ def _made_context(
         estimates=Estimates(network, model),
         control="central",
         pregeneration="none",
-        plane=ControlSettings(),
+        control_settings=ControlSettings(),
         forecasting=Forecasting(),
         site_stream=lambda site: stream(seed, f"policy/{site}"),
     )

@@ -1,4 +1,4 @@
-"""Which ways served the requests of a run."""
+"""The paths that served the requests of a run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from qdpem.events.words import RequestOutcome
 from qdpem.simulation.run import Run
 
 
-def delivered_hz_by_way(run: Run) -> dict[tuple[int, ...], float]:
+def delivered_hz_by_path(run: Run) -> dict[tuple[int, ...], float]:
     """Requests delivered per second in the window, by the inner nodes of the path that served them."""
     tables = run.tables
     assert tables is not None
@@ -17,11 +17,11 @@ def delivered_hz_by_way(run: Run) -> dict[tuple[int, ...], float]:
     ):
         inner.setdefault(allocation, []).append(node if position else -1)
     by_request = dict(zip(allocations["request"].tolist(), allocations["allocation"].tolist(), strict=True))
-    found: dict[tuple[int, ...], float] = {}
+    rate_hz: dict[tuple[int, ...], float] = {}
     for request, end_s, outcome in zip(
         requests["request"].tolist(), requests["end_s"].tolist(), requests["outcome"].tolist(), strict=True
     ):
         if outcome == RequestOutcome.DELIVERED.code and end_s >= 10.0:
             key = tuple(inner[by_request[request]][1:-1])
-            found[key] = found.get(key, 0.0) + 1.0 / 60.0
-    return found
+            rate_hz[key] = rate_hz.get(key, 0.0) + 1.0 / 60.0
+    return rate_hz
