@@ -58,11 +58,11 @@ class Admission:
         cause = self._take_all(position, supplies)
         # Stocked pairs are taken one by one, and only now is it known whether the node can give the rest.
         for supply in supplies:
-            if cause:
+            if cause is not RefusalCause.NONE:
                 self._state.inventory.put_back(supply.pair)
             else:
                 self._supply(supply)
-        self.granted[position] = not cause
+        self.granted[position] = cause is RefusalCause.NONE
         return cause
 
     def take(self, position: int, needs: dict[int, int]) -> bool:

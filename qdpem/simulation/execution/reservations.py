@@ -108,7 +108,7 @@ class Reservation:
         if self._admission.released[position] or self.outcome is AllocationOutcome.DONE:
             return
         cause = self._admission.grant(position)
-        if cause:
+        if cause is not RefusalCause.NONE:
             if self.open:
                 self._refuse(position, cause)
             return
@@ -125,7 +125,7 @@ class Reservation:
         if self._admission.released[position]:
             return
         cause = self._admission.grant(position)
-        if cause:
+        if cause is not RefusalCause.NONE:
             if self.open:
                 self._refuse(position, cause)
             return
