@@ -57,7 +57,7 @@ def check(
         rows = _check_forecaster(name)
     passed = _print(f"{subject.value} {name}", rows)
     if subject is Subject.PHYSICS:
-        console().print("seen: the worst deviation, and in how many comparisons", markup=False)
+        console().print("evidence: the largest deviation, and the number of comparisons", markup=False)
     if subject is Subject.FORECASTER:
         _score_forecaster(name, scenario, settings)
     if not passed:
@@ -153,7 +153,7 @@ def _print(title: str, rows: Iterable[tuple[str, bool, str]]) -> bool:
     from rich.text import Text
 
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
-    for heading in ("rule", "", "seen"):
+    for heading in ("rule", "", "evidence"):
         table.add_column(heading)
     all_passed = True
     for rule, passed, detail in rows:

@@ -111,6 +111,13 @@ class _Fitting:
 
     Letters in shapes: N nodes, T steps, S segments side by side, L steps of a segment, A steps ahead, F
     features, H hidden units.
+
+    Args:
+        history: counts int64 [T, N].
+        weights: the initial weights of every node.
+        split: the first held-out step.
+        horizon: steps ahead that a forecast covers.
+        use_calendar: whether a unit sees the node's own period.
     """
 
     def __init__(
@@ -166,7 +173,7 @@ class _Fitting:
     def _segments(self, rows: Tensor) -> Tensor:
         """[L, N, S, ...] from [T, N, 1, ...]: the training part, cut into S consecutive segments.
 
-        The segments train side by side as a batch, which is several times faster than one long sequence.
+        The segments train side by side, as one batch.
         """
         used = rows[self._first : self._last, :, 0]
         cut = used.reshape(SEGMENTS, self._length, *used.shape[1:])

@@ -121,6 +121,7 @@ class _PolicyTrial:
         rows = evenly_spaced(len(sequence[0]), 3)
         for row in rows:
             site = int(sequence[0].site[row])
+            # Streams differ too, so that a policy that draws from another site's stream is caught.
             original, disturbed = self.begin(), self.begin(self._other_draws(site))
             for call, (observations, other) in enumerate(zip(sequence, others, strict=True)):
                 changed = with_other_rows(observations, other, row=row)
@@ -148,17 +149,17 @@ class _PolicyTrial:
         return f"{calls} calls, each site allocates alone as with all others"
 
     def state(self) -> str:
-        used, early, late = self.begin(), self.begin(), self.begin()
+        original, copies = self.begin(), (self.begin(), self.begin())
         sequence = self.observations("state", calls=min(self.calls, 10))
         for observations in sequence:
-            used.act(observations)
-        saved = {name: array.copy() for name, array in used.state().items()}
-        for copy in (early, late):
+            original.act(observations)
+        saved = {name: array.copy() for name, array in original.state().items()}
+        for copy in copies:
             copy.load_state(saved)
             require_same_arrays(saved, copy.state(), "the state given back")
         for call, observations in enumerate(sequence):
-            expected = _answer(used.act(observations))
-            for copy in (early, late):
+            expected = _answer(original.act(observations))
+            for copy in copies:
                 _require_same(
                     expected, _answer(copy.act(observations)), f"call {call} of a copy with the saved state"
                 )

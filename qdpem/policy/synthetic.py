@@ -128,6 +128,8 @@ def synthetic_observation(
 
 
 class _RowBuilder:
+    """Draws the rows of an observation at `time_s` with `width` observed nodes, one call per site."""
+
     def __init__(
         self, context: Context, draws: np.random.Generator, *, time_s: float, width: int, message_width: int
     ) -> None:
@@ -141,7 +143,16 @@ class _RowBuilder:
     def row(
         self, site: int, *, waiting: int, stock: int, top_pairs: int, unavailable: int, first_id: int
     ) -> dict[str, NDArray[Any]]:
-        """One row of every column of `Observation`."""
+        """One row of every column of `Observation`.
+
+        Args:
+            site: the node, or CONTROLLER.
+            waiting: requests.
+            stock: stocked pairs if pregeneration allows stock.
+            top_pairs: maximum number of top pairs.
+            unavailable: maximum number of unavailable nodes, and of unavailable links.
+            first_id: smallest id that the row may use.
+        """
         reason = self._draws.integers(len(DecisionReason))
         # Ids carry no knowledge: they have a stream of their own, so that a policy that reads them is caught.
         first_id += int(self._id_draws.integers(_IDS // 2))

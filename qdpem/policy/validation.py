@@ -36,6 +36,7 @@ def validate(decisions: Decisions, observations: Observation, context: Context, 
         check.path(allocation, row)
         check.common(allocation)
         if allocation.purpose == Purpose.SERVE:
+            # Several allocations may serve one request: together they may not exceed its pairs.
             requested_pairs[allocation.request] += allocation.pairs
             check.serve(allocation, row, requested_pairs[allocation.request])
         else:

@@ -16,14 +16,14 @@ from qdpem.forecasting.pretrained import (
 from qdpem.rng import stream
 
 
-def test_the_released_start_is_the_one_its_page_names():
+def test_the_released_weights_are_the_ones_their_page_names():
     page = RELEASED.with_name("README.md").read_text()
     assert digest(load_pretrained()) in page
     assert str(sum(value.size for value in load_pretrained().values())) in page.replace(",", "")
 
 
 @pytest.mark.slow
-def test_making_a_start_is_deterministic_and_lowers_the_loss():
+def test_pretraining_is_deterministic_and_lowers_the_loss():
     settings, heard = PretrainingSettings(seed=1, batches=4, series=32), []
     first = pretrain(settings, on_batch=lambda batch, loss: heard.append(loss))
     assert digest(pretrain(settings)) == digest(first)

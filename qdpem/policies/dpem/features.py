@@ -92,6 +92,7 @@ class FeatureEncoder:
         serves = np.array([slot.request >= 0 for slot in slots])
         from_stock = np.zeros((len(slots), PATHS + 1), dtype=np.bool_)
         from_stock[:, 0] = serves
+        # The slack of a request is the time to its deadline; that of stock is how long it stays useful.
         life_s = np.minimum(static[:, :, COLUMNS["life_s"]], MAX_STOCK_S)
         slack_s = np.array([slot.expires_s for slot in slots]) - observations.time_s
         slack = np.where(serves[:, None], np.maximum(slack_s, 0.0)[:, None], life_s)
@@ -149,6 +150,7 @@ class FeatureEncoder:
 
     def _expected(self, observations: Observation, rows: Ints, slots: list[Slot], span_s: Floats) -> Floats:
         """Forecast requests [M] of each slot's pair over the steps that `span_s` [M] covers, at least one."""
+        # The forecast is of all the site's requests; a pair gets its destination's fraction of those so far.
         ahead = np.cumsum(nan_to_zero(observations.forecast[:, 0])[rows], axis=1)
         if not ahead.shape[1]:
             return np.zeros(len(slots))

@@ -95,8 +95,8 @@ def test_masks_follow_rights_memory_and_stock() -> None:
         observations = views_of(context, "masks")
         observations.reason[:] = 3
         candidates = CandidateBuilder(context).build(observations)
-        peers = candidates.mask[:, REQUEST_SLOTS:, 1:]
-        assert peers.any() == (pregeneration != "none")
+        top_pairs = candidates.mask[:, REQUEST_SLOTS:, 1:]
+        assert top_pairs.any() == (pregeneration != "none")
         stocked = candidates.mask[:, :REQUEST_SLOTS, 1]
         assert pregeneration in ("end-to-end", "virtual-link") or not stocked.any()
         observations.status[:, 0, FREE_MEMORIES] = 0.0
@@ -117,7 +117,7 @@ def test_nothing_to_decide_is_an_empty_mask_of_fixed_shape() -> None:
     assert decisions.info["features"].shape == (NODES, SLOTS, OPTIONS, len(FEATURES))
 
 
-def test_a_site_orders_each_peer_once_per_forecast_step() -> None:
+def test_a_site_orders_each_top_pair_once_per_forecast_step() -> None:
     context = small_context(pregeneration="end-to-end")
     actor = initial_actor(0)
     actor["actor_output"] = np.zeros(16)
@@ -126,9 +126,9 @@ def test_a_site_orders_each_peer_once_per_forecast_step() -> None:
     orders: dict[tuple[int, int], list[float]] = {}
     for call in range(60):
         observations = synthetic_observation(context, stream(call % 3, "test/rest"), time_s=10.0 + 0.1 * call)
-        for made in policy.act(observations).allocations:
-            if made.purpose == "stock":
-                orders.setdefault((made.source, made.destination), []).append(observations.time_s)
+        for allocation in policy.act(observations).allocations:
+            if allocation.purpose == "stock":
+                orders.setdefault((allocation.source, allocation.destination), []).append(observations.time_s)
     gaps = [gap for times in orders.values() for gap in np.diff(times)]
     assert len(gaps) > 10
     assert min(gaps) >= context.forecasting.step_s - 1e-9
@@ -146,8 +146,8 @@ def test_a_policy_file_comes_back_as_it_was(tmp_path: Path) -> None:
     for name in ("one.npz", "two.npz"):
         save_actor(tmp_path / name, actor, scenario="test", statement="none")
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
-    held = load_actor(str(tmp_path / "one.npz"))
-    for name, value in held.items():
+    loaded = load_actor(str(tmp_path / "one.npz"))
+    for name, value in loaded.items():
         assert np.allclose(value, actor[name], atol=1e-7)
 
 

@@ -56,7 +56,7 @@ epochs = 2
 """)
 
 
-def notes(decisions: int, *, chose: list[bool]) -> dict[str, np.ndarray]:
+def outputs_of(decisions: int, *, chose: list[bool]) -> dict[str, np.ndarray]:
     mask = np.zeros((decisions, SLOTS, OPTIONS), dtype=bool)
     mask[np.array(chose), 0, :2] = True
     return {
@@ -72,28 +72,28 @@ def notes(decisions: int, *, chose: list[bool]) -> dict[str, np.ndarray]:
 def made_by_hand() -> Transitions:
     """Site 0 chooses at 1, 2 and 4 s (not at 3), site 5 at 1 s alone; tau = 2 s."""
     decisions = {"time_s": np.array([1.0, 1.0, 2.0, 3.0, 4.0]), "deciding_node": np.array([0, 5, 0, 0, 0])}
-    noted = [notes(2, chose=[True, True]), notes(3, chose=[True, False, True])]
+    calls = [outputs_of(2, chose=[True, True]), outputs_of(3, chose=[True, False, True])]
     earned = Rewards(
         time_s=np.array([0.5, 1.5, 2.0, 3.5, 3.5, 5.0]),
         site=np.array([0, 0, 0, 0, 5, 0]),
         amount=np.array([9.0, 1.0, 10.0, 100.0, 7.0, 9.0]),
     )
-    return collect(noted, decisions, earned, discount_time_s=2.0)
+    return collect(calls, decisions, earned, discount_time_s=2.0)
 
 
 def test_rewards_go_to_the_last_choice_before_them_discounted_from_it() -> None:
-    found = made_by_hand()
-    assert found.site.tolist() == [0, 0, 0, 5]
+    transitions = made_by_hand()
+    assert transitions.site.tolist() == [0, 0, 0, 5]
     first = 1.0 * math.exp(-0.25) + 10.0 * math.exp(-0.5)
-    assert found.reward == pytest.approx([first, 100.0 * math.exp(-0.75), 0.0, 0.0])
-    assert found.discount == pytest.approx([math.exp(-0.5), math.exp(-1.0), 0.0, 0.0])
+    assert transitions.reward == pytest.approx([first, 100.0 * math.exp(-0.75), 0.0, 0.0])
+    assert transitions.discount == pytest.approx([math.exp(-0.5), math.exp(-1.0), 0.0, 0.0])
 
 
-def test_notes_and_rows_must_be_one_to_one() -> None:
+def test_outputs_and_rows_must_be_one_to_one() -> None:
     decisions = {"time_s": np.zeros(3), "deciding_node": np.zeros(3, dtype=int)}
     empty = Rewards(np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros(0))
     with pytest.raises(ValueError, match="one to one"):
-        collect([notes(2, chose=[True, True])], decisions, empty, discount_time_s=1.0)
+        collect([outputs_of(2, chose=[True, True])], decisions, empty, discount_time_s=1.0)
 
 
 def test_a_batch_leaves_out_each_last_decision_and_normalises_returns() -> None:

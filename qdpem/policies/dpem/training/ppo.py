@@ -90,7 +90,13 @@ def generalised_advantage(
 ) -> Floats:
     """Generalised advantage estimates GAE(lambda) of one sequence of K decisions, float64 [K].
 
-    `reward`, `value` and `discount` are float64 [K]; `discount` is gamma_k.
+    Args:
+        reward: r_k, float64 [K].
+        value: V_k, float64 [K].
+        discount: gamma_k, float64 [K].
+        last_value: V_K, the value of the decision after the sequence.
+        gae_lambda: lambda, 0 for one-step advantages and 1 for returns minus values.
+
     delta_k = r_k + gamma_k V_{k+1} - V_k with V_K = last_value; A_k = delta_k + gamma_k lambda A_{k+1}.
 
     >>> generalised_advantage(np.array([1.0]), np.array([0.5]), np.array([0.5]), last_value=2.0,

@@ -146,7 +146,18 @@ def _initial(scenario: Scenario, seed: int) -> TrainingState:
 def _round(
     scenario: Scenario, arm: Arm, state: TrainingState, *, seed: int, engine: str, workers: int | None
 ) -> TrainingState:
+    """One round: play episodes, update every node's weights, average the actors' updates with noise.
+
+    Args:
+        scenario: the network, its demand, and the settings.
+        arm: the resolved arm to train.
+        state: the state after the last round.
+        seed: root seed of the training.
+        engine: how episodes run in parallel.
+        workers: episodes at a time; all cores if None.
+    """
     settings = scenario.training
+    # The budget counts the rounds. It numbers their streams too, so a resumed training draws what follows.
     number, nodes = state.budget.spent, len(state.scale.mean)
     weights = {**stacked(unflatten_actor(state.actor), nodes=nodes), **state.critics}
     episodes = _play(scenario, arm, weights, seed=seed, number=number, engine=engine, workers=workers)
@@ -173,6 +184,7 @@ def _round(
     )
     return TrainingState(
         actor=state.actor + settings.server_learning_rate * aggregate.average,
+        # Critics and return scales bypass the aggregator: each stays at its own node.
         critics={name: learned[name] for name in CRITIC},
         scale=scale,
         budget=aggregate.budget,
@@ -222,7 +234,17 @@ def _play(
     engine: str,
     workers: int | None,
 ) -> list[_Episode]:
-    """The round's episodes, in order of their seeds and not of their end."""
+    """The round's episodes, in order of their seeds and not of their end.
+
+    Args:
+        scenario: the network, its demand, and the settings.
+        arm: the arm to play.
+        weights: actor and critic of every node, [N, ...].
+        seed: root seed of the training.
+        number: number of the round, from 0.
+        engine: how episodes run in parallel.
+        workers: episodes at a time; all cores if None.
+    """
     first = number * scenario.training.episodes_per_round
     seeds = [episode_seed(seed, first + index) for index in range(scenario.training.episodes_per_round)]
     tasks = [_Task(scenario=scenario, arm=arm, seed=episode, weights=weights) for episode in seeds]
@@ -244,6 +266,7 @@ def _episode(task: _Task) -> tuple[int, _Episode]:
     settings = task.scenario.training
     scenario = replace(task.scenario, window=Window(warm_up_s=0.0, measured_s=settings.episode_s), study=None)
     recorder = MemoryRecorder()
+    # PPO's ratio compares probabilities at temperature 1, so these must be the ones that were drawn from.
     policy = cast(Policy, Dpem(Dpem.Parameters(temperature=1.0), weights=task.weights))
     simulate(scenario, task.arm, seed=task.seed, recorder=recorder, policy=policy)
     tables = recorder.tables()
