@@ -184,7 +184,7 @@ class LocalContinuous:
         if life_s <= 0.0 or not self.link_usage.may_order(site, place, now_s):
             return None
         link = self._context.network.link_between[site, neighbour]
-        if unavailable and unavailable.hits((site, neighbour), (link,)):
+        if unavailable and unavailable.affects((site, neighbour), (link,)):
             return None
         until_s = now_s + 1.0 / float(self._context.network.link_rate_hz[link]) + life_s
         self.link_usage.ordered_until_s[site, place] = until_s

@@ -216,7 +216,7 @@ class CentralMulticommodity(CentralExpectedDelay):
             fit = fits[place]
             if fit is None or fit.finish_s > self._parameters.max_path_delay * left_s:
                 continue
-            if not (unavailable and unavailable.hits(fit.path.nodes, fit.path.links)):
+            if not (unavailable and unavailable.affects(fit.path.nodes, fit.path.links)):
                 return fit
         return None
 
@@ -289,7 +289,7 @@ def _without(network: Network, unavailable: Unavailable) -> Network:
     source_hz[nodes], repeater_hz[nodes] = 0.0, 0.0
     ends = network.graph.link_ends.tolist()
     links = tuple(
-        replace(one, success_probability=0.0) if unavailable.hits(ends[link], (link,)) else one
+        replace(one, success_probability=0.0) if unavailable.affects(ends[link], (link,)) else one
         for link, one in enumerate(network.links)
     )
     return replace(network, source_rate_hz=source_hz, repeater_rate_hz=repeater_hz, links=links)

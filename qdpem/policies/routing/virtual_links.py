@@ -93,7 +93,7 @@ class VirtualLinks:
         inner = {owner, partner} - {source, destination}
         if owner == destination or partner == source or any(rates[node] <= 0.0 for node in inner):
             return None
-        if unavailable.hits((source, owner, partner, destination), ()):
+        if unavailable.affects((source, owner, partner, destination), ()):
             return None
         before = routes.paths(source, owner, unavailable)[:_MAX_STRETCHES] if owner != source else _NOWHERE
         after = (

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from qdpem.events.tables import OUTAGE_KINDS
 from qdpem.network.outages import ALL_AVAILABLE, Outage
-from qdpem.network.rows import padded
+from qdpem.network.padded_rows import padded
 from qdpem.policy.interface import CONTROLLER
 from qdpem.simulation.control.control_plane import OUTAGE, ControlPlane
 from qdpem.simulation.execution.reservations import Reservation
@@ -68,7 +68,7 @@ class Outages:
         """Something is not there from the start, as all know."""
         self._mark(outage, goes=True)
         if outage.kind != "controller":
-            known = self.heard[0].after(outage.kind, outage.place, goes=True)
+            known = self.heard[0].with_change(outage.kind, outage.place, unavailable=True)
             self.heard = [known] * len(self.heard)
 
     def _change(self, goes: bool, outage: Outage) -> None:
@@ -145,7 +145,7 @@ class Outages:
                 self._hear(row, outage, goes)
 
     def _hear(self, row: int, outage: Outage, goes: bool) -> None:
-        self.heard[row] = self.heard[row].after(outage.kind, outage.place, goes=goes)
+        self.heard[row] = self.heard[row].with_change(outage.kind, outage.place, unavailable=goes)
         if goes and outage.kind == "node" and not self._control_plane.local:
             self._forget_requests(outage.place, outage.from_s)
         site = row if self._control_plane.local else CONTROLLER
