@@ -76,10 +76,10 @@ def generate_arrivals(scenario: Scenario, network: Network, *, seed: int) -> Arr
 
     Requests of a node in region r are a Poisson process of rate base_rate_hz x high inside the bursts of r
     and base_rate_hz x low outside. Here high = peak, and low = (1 - peak c)/(1 - c), with c the fraction
-    of time inside bursts, makes the long-run mean 1. Regions come from the topology seed, all else from `seed`.
-    `bursts_s` extends past both ends by the forecast horizon and one period, so that the true demand of every
-    forecast step is known. Raises ScenarioError as `pair_weights` and `assign_regions` do, and QdpemError for
-    a scenario whose `load_factor` has not been turned into a rate.
+    of time inside bursts, makes the long-run mean 1. Regions come from the topology seed, and all else from
+    `seed`. `bursts_s` extends past both ends by the forecast horizon and one period, so that the true demand
+    of every forecast step is known. Raises ScenarioError as `pair_weights` and `assign_regions` do, and
+    QdpemError for a scenario whose `load_factor` has not been turned into a rate.
     """
     weights = pair_weights(scenario, network, seed=seed)
     process = _arrival_process(scenario, network, weights, seed=seed)
