@@ -146,20 +146,18 @@ def bounds_of_sample(
     if kind == "flow" or not len(requests):
         return bounds
     width_s, began_s = _bin_s(requests, sample.end_s, bin_s), time.perf_counter()
-    with_stock, without_stock = (
-        _time_bound(
-            network,
-            reach,
-            requests,
-            sample,
-            stock=stock,
-            bin_s=width_s,
-            paths=flow.paths,
-            limit_s=limit_s,
-            on_progress=on_progress,
-        )
-        for stock in (True, False)
+    find_time_bound = partial(
+        _time_bound,
+        network,
+        reach,
+        requests,
+        sample,
+        bin_s=width_s,
+        paths=flow.paths,
+        limit_s=limit_s,
+        on_progress=on_progress,
     )
+    with_stock, without_stock = find_time_bound(stock=True), find_time_bound(stock=False)
     time_bound = min(bounds.flow, with_stock.max_deliveries)
     return replace(
         bounds,

@@ -11,7 +11,7 @@ from qdpem.arrays import Flags, Floats, Ints
 from qdpem.bounds.fidelity_reach import FidelityReach
 from qdpem.bounds.master import RequestGroups
 from qdpem.bounds.seed_supply import EmissionLevels, SeedSample, whole_tokens
-from qdpem.bounds.time_bound import bins_in
+from qdpem.bounds.windows import bins_in
 from qdpem.demand.requests import Requests
 from qdpem.draws.attempts import AttemptSequence
 from qdpem.draws.emissions import Emissions

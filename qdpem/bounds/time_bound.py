@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from qdpem.bounds.constrained_paths import BudgetedPath, BudgetedPaths
 from qdpem.bounds.flow_bound import SeedBound, bound_by_prices, is_close, smoothed
 from qdpem.bounds.master import Cut, DualPrices, Master, RequestGroups, Solution, Span
 from qdpem.bounds.seed_supply import SeedSample
+from qdpem.bounds.windows import Windows
 from qdpem.flow.pricing import Arcs
 from qdpem.network.graph import Network
 
@@ -24,9 +25,7 @@ KnownPaths: TypeAlias = Mapping[tuple[int, int], Sequence[BudgetedPath]]
 _CutKey: TypeAlias = tuple[Span, int, frozenset[int]]
 
 _MIN_GAIN = 1e-7
-_MIN_EXCESS = 1e-3
 _MAX_ROWS = 1024
-_LENGTH_STEP = 1.1
 _MAX_CUTS = 4000
 _MAX_IDLE_ROUNDS = 4
 _CLOSE_ROUNDS = 2
@@ -100,12 +99,10 @@ class _CutGeneration:
         bin_s: float,
         paths: KnownPaths,
     ) -> None:
-        self._network, self._sample, self._bin_s = network, sample, bin_s
+        self._network = network
         self._master = Master(network, sample.levels, sample.supply(0.0, sample.end_s), groups)
         self._arcs = Arcs.of(network)
-        self._bins = bins_in(sample.end_s, bin_s)
-        self._octaves = _octaves(self._bins)
-        self._supply_tables: dict[tuple[bool, int], tuple[Floats, ...]] = {}
+        self._windows = Windows(sample, bin_s=bin_s)
         self._cuts: set[_CutKey] = set()
         self._idle_rounds: dict[_CutKey, int] = {}
         self._add_known_paths(paths)
@@ -233,7 +230,7 @@ class _CutGeneration:
         inside = (windows[:, 0] <= spans[:, :1]) & (spans[:, 1:] <= windows[:, 1])
         for table, entries in (
             (swap, [(price, row, cut.node) for row, (price, cut) in enumerate(cuts) if cut.node >= 0]),
-            (link, [(price, row, one) for row, (price, cut) in enumerate(cuts) for one in cut.links]),
+            (link, [(price, row, index) for row, (price, cut) in enumerate(cuts) for index in cut.links]),
         ):
             if entries:
                 values, rows, columns = np.array(entries, dtype=np.float64).T
@@ -253,81 +250,8 @@ class _CutGeneration:
         violated: list[tuple[float, Cut]] = []
         for is_link, uses in zip((True, False), self._master.uses(), strict=True):
             for index in range(uses.shape[0]):
-                violated += self._violated_windows(index, uses[index], solution.flow, spans, is_link=is_link)
+                violated += self._windows.violated(index, uses[index], solution.flow, spans, is_link=is_link)
         violated.sort(key=lambda pair: -pair[0])
         new = [cut for _, cut in violated if cut[:3] not in self._cuts][:_MAX_CUTS]
         self._cuts.update(cut[:3] for cut in new)
         return new
-
-    def _violated_windows(
-        self, index: int, uses: Any, flow: Floats, spans: Ints, *, is_link: bool
-    ) -> list[tuple[float, Cut]]:
-        """Excess and cut of the worst windows of a link or node.
-
-        One for each octave of length and each block of starts half as long.
-        """
-        amounts = uses.data * flow[uses.indices]
-        used = amounts > 0.0
-        if amounts.sum() < 1.0 + _MIN_EXCESS:
-            return []
-        # use[start, end] becomes the use by spans inside the window from `start` to `end`.
-        spans = spans[uses.indices[used]]
-        use = np.zeros((self._bins + 1, self._bins + 1))
-        np.add.at(use, (spans[:, 0], spans[:, 1]), amounts[used])
-        use = np.cumsum(np.cumsum(use[::-1], axis=0)[::-1], axis=1)
-        starts, cuts = np.arange(self._bins + 1)[:, None], []
-        for lengths in self._octaves:
-            ends = np.minimum(starts + lengths, self._bins)
-            excess = use[starts, ends] - self._max_supply(index, starts, ends, lengths, is_link=is_link)
-            worst, block = excess.max(axis=1), max(int(lengths[0]) // 2, 1)
-            for first in range(0, self._bins + 1, block):
-                start = first + int(worst[first : first + block].argmax())
-                if worst[start] > _MIN_EXCESS:
-                    window = (start, int(ends[start, excess[start].argmax()]))
-                    cut = self._cut(window, index, is_link=is_link)
-                    cuts.append((float(use[window]) - cut.maximum, cut))
-        return cuts
-
-    def _cut(self, window: Span, index: int, *, is_link: bool) -> Cut:
-        from_s, until_s = (self._bin_s * edge for edge in window)
-        if is_link:
-            return Cut(window, -1, frozenset([index]), self._sample.pairs(index, from_s, until_s))
-        return Cut(window, index, frozenset(), self._sample.swaps(index, from_s, until_s))
-
-    def _max_supply(self, index: int, starts: Ints, ends: Ints, lengths: Ints, *, is_link: bool) -> Floats:
-        """An upper limit on the supply of a link or node in windows, [starts, lengths]."""
-        key = (is_link, index)
-        if key not in self._supply_tables:
-            self._supply_tables[key] = self._supply_table(index, is_link=is_link)
-        table = self._supply_tables[key]
-        if len(table) == 2:
-            return np.asarray(table[1][ends] - table[0][starts])
-        return np.asarray(np.broadcast_to(table[0][lengths], ends.shape))
-
-    def _supply_table(self, index: int, *, is_link: bool) -> tuple[Floats, ...]:
-        """Emissions before and up to each bin's edge, or the largest supply of a window of each length."""
-        sample, bin_s = self._sample, self._bin_s
-        if is_link and sample.levels.of_link[index, 0] >= 0:
-            edges = bin_s * np.arange(self._bins + 1, dtype=np.float64)
-            return sample.emitted(index, edges)
-        supply = np.zeros(self._bins + 1)
-        for length in np.unique(np.concatenate(self._octaves)).tolist():
-            # The last window of a length is the one before which most tokens and attempts have come.
-            last = (max(sample.end_s - length * bin_s, 0.0), sample.end_s)
-            supply[length] = (sample.pairs if is_link else sample.swaps)(index, *last)
-        return (supply,)
-
-
-def bins_in(end_s: float, bin_s: float) -> int:
-    """Number of bins of `bin_s` that cover [0, end_s]; never one too few, by rounding one too many."""
-    return max(math.ceil(end_s / bin_s), 1)
-
-
-def _octaves(bins: int) -> list[Ints]:
-    """Lengths of windows, in whole bins, that grow by a tenth; those between powers of two together."""
-    lengths = [1]
-    while lengths[-1] < bins:
-        lengths.append(min(max(lengths[-1] + 1, int(lengths[-1] * _LENGTH_STEP)), bins))
-    length = np.array(lengths)
-    octave = np.floor(np.log2(length)).astype(int)
-    return [length[octave == number] for number in np.unique(octave).tolist()]

@@ -1,1 +1,1 @@
-"""Requests and the streams they come from."""
+"""Demand: requests, and the random streams they come from."""

@@ -1,4 +1,4 @@
-"""How much a scenario asks for under one seed: a share of what the network can carry, turned into a rate."""
+"""The offered load of a scenario under one seed: a fraction of the supportable load, turned into a rate."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from qdpem.network.path_estimates import MAX_ROUNDS, Estimates
 from qdpem.scenario.schema import Scenario
 
 TOLERANCE = 1e-3
-"""How far below the optimum a capacity may be, relatively: more would take time and change nothing."""
+"""Relative tolerance of a capacity: a smaller one would take more time and change nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OfferedLoad:
     """Requests per second of the whole network under one seed.
 
-    `rate_hz`: the mean; `peak_rate_hz`: while all regions burst; `capacity_hz`: the largest rate that the
-    network could serve to `demand.served_fraction`, NaN where the scenario says its rate itself.
+    `rate_hz`: the mean; `peak_rate_hz`: while all regions burst; `capacity_hz`: the largest rate of which the
+    network can serve `demand.served_fraction`, NaN where the scenario sets its rate itself.
     """
 
     rate_hz: float
@@ -33,13 +33,13 @@ class OfferedLoad:
     def __str__(self) -> str:
         if self.peak_rate_hz == 0.0:
             return "all requests at t = 0"
-        said = f"{self.rate_hz:.3g} requests/s on average"
+        mean = f"{self.rate_hz:.3g} requests/s on average"
         if math.isnan(self.capacity_hz):
-            return said
+            return mean
         fraction = self.peak_rate_hz / self.capacity_hz
         return (
-            f"{said}, {self.peak_rate_hz:.3g} at the peak: {fraction:.3g} of the {self.capacity_hz:.3g}/s that"
-            " the network could carry"
+            f"{mean}, {self.peak_rate_hz:.3g} at the peak: {fraction:.3g} of the {self.capacity_hz:.3g}/s"
+            " that the network could carry"
         )
 
 
@@ -49,10 +49,11 @@ def find_offered_load(
     """The load of `scenario` on `network`, built for `seed`: the same for every arm.
 
     peak_rate_hz = load_factor x capacity_hz and rate_hz = peak_rate_hz / bursts.peak. A burst multiplies the
-    rates of its region's sources by `peak`; while all regions burst, demand has its mean mix, `peak` times
-    over, so that the capacity is that of the mean mix and depends on no phase, jitter or border of regions.
-    Mean rates of sources and repeaters are taken, not one run's draws: it scales, and bounds no run.
-    Raises ScenarioError when less than `served_fraction` of the demand can be served at any rate.
+    rates of its region's nodes by `peak`. While all regions burst, demand has its mean mix at `peak` times
+    the rate, so that the capacity is that of the mean mix and does not depend on phases, jitter or the
+    borders of regions. Capacities are mean rates of sources and repeaters and not one run's draws, so the
+    load scales demand and bounds no run. Raises ScenarioError when less than `served_fraction` of the demand
+    can be served at any rate.
     """
     demand = scenario.demand
     peak = demand.bursts.peak if demand.bursts else 1.0
@@ -61,7 +62,7 @@ def find_offered_load(
     if demand.rate_hz is not None:
         return OfferedLoad(rate_hz=demand.rate_hz, peak_rate_hz=peak * demand.rate_hz)
     assert demand.load_factor is not None
-    classes = mean_commodities(
+    commodities = mean_commodities(
         demand.classes,
         network,
         pair_weights(scenario, network, seed=seed),
@@ -69,25 +70,27 @@ def find_offered_load(
         plans=flow_plans(network, Estimates(network, physics)),
     )
     try:
-        found = find_supportable_load(
-            network, classes, served_fraction=demand.served_fraction, tolerance=TOLERANCE
+        supportable = find_supportable_load(
+            network, commodities, served_fraction=demand.served_fraction, tolerance=TOLERANCE
         )
     except QdpemError as error:
         fault = Fault("demand.load_factor", f"it cannot be turned into a rate: {error}")
         raise ScenarioError([fault], origin=f"the scenario {scenario.name!r} under seed {seed}") from error
-    peak_rate_hz = demand.load_factor * found.rate_hz
-    return OfferedLoad(rate_hz=peak_rate_hz / peak, peak_rate_hz=peak_rate_hz, capacity_hz=found.rate_hz)
+    peak_rate_hz = demand.load_factor * supportable.rate_hz
+    return OfferedLoad(
+        rate_hz=peak_rate_hz / peak, peak_rate_hz=peak_rate_hz, capacity_hz=supportable.rate_hz
+    )
 
 
 def with_rate(scenario: Scenario, load: OfferedLoad) -> Scenario:
-    """The scenario that says the load's rate itself, if it has one."""
+    """The scenario with the rate of the load in place of a load factor."""
     if scenario.demand.arrivals == "batch":
         return scenario
     return replace(scenario, demand=replace(scenario.demand, rate_hz=load.rate_hz, load_factor=None))
 
 
 def flow_plans(network: Network, estimates: Estimates) -> list[LinkPlan]:
-    """Every number of distillation rounds, at the best link's fidelity and the least cost."""
+    """A plan for every number of distillation rounds, with the best link's fidelity and the lowest cost."""
     links = range(network.link_count)
     return [
         LinkPlan(

@@ -1,17 +1,17 @@
-"""Who asks for what, when: the keyed streams that requests come from.
+"""Arrivals of requests, drawn from keyed random streams.
 
-Every source has its own streams, each named by what it decides and by the source's name V, and run outwards
-from t = 0, `after` into the run and `before` into history:
+Every source node has its own streams, named by their purpose and the node's name V. They run outwards from
+t = 0, `after` into the run and `before` into the history:
 
-- `demand/gaps/V/...` candidate arrivals, a Poisson process at the source's highest rate;
-- `demand/keep/V/...` which candidates stay (Lewis and Shedler 1979, exact for any rate below the highest);
-- `demand/destination/V/...` whom the k-th request is for;
-- `demand/class/V/...` of which class the k-th request is.
+- `demand/gaps/V/...`: candidate arrivals, a Poisson process at the node's highest rate;
+- `demand/keep/V/...`: which candidates stay (Lewis and Shedler 1979, exact for any rate below the highest);
+- `demand/destination/V/...`: the destination of the k-th request;
+- `demand/class/V/...`: the class of the k-th request.
 
-Where demand is "near", `demand/peers/V` (topology seed) says whom node V picks.
+With neighbourhood demand, `demand/peers/V` (topology seed) draws the peers of node V.
 
-So a longer window or history adds requests and changes none; other classes leave times and pairs as they
-are; other weights leave the times of sources whose total weight is the same.
+A longer window or history therefore adds requests and changes none. Other classes do not change times and
+pairs. Other weights do not change the times of nodes whose total weight stays the same.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from qdpem.demand.bursts import covered_fraction, draw_bursts, draw_phases, inside, regions
+from qdpem.arrays import Floats, Ints
+from qdpem.demand.bursts import assign_regions, burst_time_fraction, draw_bursts, draw_phases, in_burst
 from qdpem.demand.neighbourhood import neighbourhood_weights
 from qdpem.demand.requests import Arrivals, Requests
 from qdpem.errors import Fault, QdpemError, ScenarioError
@@ -33,29 +33,29 @@ from qdpem.scenario.schema import Neighbourhood, RequestClass, Scenario
 from qdpem.scenario.words import Application, Persistence
 
 
-class _Drawn(NamedTuple):
-    """Requests of one source on one side of t = 0, nearest to 0 first; arrays of one length."""
+class _NodeRequests(NamedTuple):
+    """Requests of one node on one side of t = 0, closest to 0 first; arrays of one length."""
 
-    time_s: NDArray[np.float64]
-    source: NDArray[np.int64]
-    destination: NDArray[np.int64]
-    kind: NDArray[np.int64]
+    time_s: Floats
+    source: Ints
+    destination: Ints
+    request_class: Ints
 
 
-def pair_weights(scenario: Scenario, network: Network, *, seed: int) -> NDArray[np.float64]:
-    """Share of all requests from each source (row) to each destination, float64 [N, N].
+def pair_weights(scenario: Scenario, network: Network, *, seed: int) -> Floats:
+    """Fraction of all requests from each source (row) to each destination, float64 [N, N].
 
-    Symmetric, zero diagonal, sums to 1: an unordered pair's weight is split equally between its two
-    directions. TopPairs are drawn under the scenario's topology seed, or `seed` if it has none. Raises
-    ScenarioError when the topology brings no demand matrix but one is asked for, or when no pair has any
+    Symmetric with zero diagonal; the sum is 1. An unordered pair's weight is split equally between its two
+    directions. Peers are drawn under the scenario's topology seed, or `seed` if it has none. Raises
+    ScenarioError when the topology lacks a demand matrix that the scenario asks for, or when no pair has any
     weight.
     """
     if scenario.demand.weights == "matrix":
-        given = network.graph.demand_weights
-        if given is None:
+        matrix = network.graph.demand_weights
+        if matrix is None:
             message = f'"matrix" needs a topology with its own demand matrix, which {network.graph.name!r}'
             raise ScenarioError([Fault("demand.weights", message + ' has not; use "uniform"')])
-        weights = 0.5 * (given + given.T)
+        weights = 0.5 * (matrix + matrix.T)
     elif scenario.demand.weights == "endpoints":
         weights = np.zeros((network.node_count, network.node_count))
         weights[0, -1] = weights[-1, 0] = 1.0
@@ -75,22 +75,22 @@ def pair_weights(scenario: Scenario, network: Network, *, seed: int) -> NDArray[
 def generate_arrivals(scenario: Scenario, network: Network, *, seed: int) -> Arrivals:
     """All requests of traffic `seed`, from -history_s to the end of the window.
 
-    Requests of a source in region r are a Poisson process of rate base_rate_hz x high inside the bursts
-    of r and base_rate_hz x low outside, where high = peak and low makes the long-run mean 1:
-    low = (1 - peak c)/(1 - c), c the share of time inside bursts. Regions come from the topology seed, all
-    else from `seed`. `bursts_s` reaches past both ends by the forecast horizon and one period, so the
-    truth about every forecast step is known. Raises ScenarioError as `pair_weights` and `regions` do, and
+    Requests of a node in region r are a Poisson process of rate base_rate_hz x high inside the bursts of r
+    and base_rate_hz x low outside. Here high = peak, and low = (1 - peak c)/(1 - c), with c the fraction
+    of time inside bursts, makes the long-run mean 1. Regions come from the topology seed, and all else from
+    `seed`. `bursts_s` extends past both ends by the forecast horizon and one period, so that the true demand
+    of every forecast step is known. Raises ScenarioError as `pair_weights` and `assign_regions` do, and
     QdpemError for a scenario whose `load_factor` has not been turned into a rate.
     """
     weights = pair_weights(scenario, network, seed=seed)
-    truth = _truth(scenario, network, weights, seed=seed)
+    process = _arrival_process(scenario, network, weights, seed=seed)
     if scenario.demand.arrivals == "batch":
-        return replace(truth, requests=_once(scenario.demand.classes, weights))
+        return replace(process, requests=_batch(scenario.demand.classes, weights))
     sides: dict[str, Requests] = {}
-    for side, span_s in (("before", truth.history_s), ("after", scenario.window.end_s)):
+    for side, span_s in (("before", process.history_s), ("after", scenario.window.end_s)):
         drawn = [
-            _draw(
-                truth,
+            _draw_requests(
+                process,
                 scenario.demand.classes,
                 weights[source],
                 source,
@@ -99,36 +99,37 @@ def generate_arrivals(scenario: Scenario, network: Network, *, seed: int) -> Arr
                 span_s=span_s,
                 seed=seed,
             )
-            for source in np.flatnonzero(truth.base_rate_hz).tolist()
+            for source in np.flatnonzero(process.base_rate_hz).tolist()
         ]
         sides[side] = _requests(drawn, scenario.demand.classes, history=side == "before")
-    return replace(truth, history=sides["before"], requests=sides["after"])
+    return replace(process, history=sides["before"], requests=sides["after"])
 
 
-def _truth(scenario: Scenario, network: Network, weights: NDArray[np.float64], *, seed: int) -> Arrivals:
-    """Everything behind the requests, and no requests yet."""
+def _arrival_process(scenario: Scenario, network: Network, weights: Floats, *, seed: int) -> Arrivals:
+    """The process behind the requests, without requests."""
     demand, history_s = scenario.demand, scenario.forecasting.history_s
     if demand.rate_hz is None and demand.arrivals != "batch":
         raise QdpemError(
-            f"demand.load_factor = {demand.load_factor} is not yet a rate; `qdpem.demand.offered_load` makes it one"
+            f"demand.load_factor = {demand.load_factor} is not yet a rate;"
+            " `qdpem.demand.offered_load` makes it one"
         )
-    nobody = _requests([], demand.classes, history=False)
+    no_requests = _requests([], demand.classes, history=False)
     region = np.zeros(network.node_count, dtype=np.int64)
     bursts_s, phase_s = np.zeros((0, 3)), np.zeros(0)
     low = high = 1.0
     bursts = demand.bursts
     if bursts is not None:
         topology_seed = seed if scenario.topology_seed is None else scenario.topology_seed
-        region = regions(network, bursts.regions, stream(topology_seed, "demand/regions"))
+        region = assign_regions(network, bursts.regions, stream(topology_seed, "demand/regions"))
         phase_s = draw_phases(bursts, seed=seed)
         beyond_s = bursts.period_s + scenario.forecasting.step_s * (scenario.forecasting.horizon_steps + 1)
         end_s = scenario.window.end_s + beyond_s
         bursts_s = draw_bursts(bursts, phase_s, start_s=-history_s - beyond_s, end_s=end_s, seed=seed)
-        fraction = covered_fraction(bursts)
+        fraction = burst_time_fraction(bursts)
         low, high = max(0.0, (1.0 - bursts.peak * fraction) / (1.0 - fraction)), bursts.peak
     return Arrivals(
-        requests=nobody,
-        history=nobody,
+        requests=no_requests,
+        history=no_requests,
         history_s=history_s,
         bursts_s=bursts_s,
         region=region,
@@ -144,47 +145,60 @@ def _truth(scenario: Scenario, network: Network, weights: NDArray[np.float64], *
     )
 
 
-def _once(classes: tuple[RequestClass, ...], weights: NDArray[np.float64]) -> Requests:
-    """One request of each class for each pair of any weight, all at t = 0."""
+def _batch(classes: tuple[RequestClass, ...], weights: Floats) -> Requests:
+    """One request of each class for each node pair with any weight, all at t = 0."""
     source, destination = (np.repeat(nodes, len(classes)) for nodes in np.nonzero(np.triu(weights)))
     count = len(source)
-    kind = np.tile(np.arange(len(classes)), count // len(classes))
-    return _requests([_Drawn(np.zeros(count), source, destination, kind)], classes, history=False)
+    request_class = np.tile(np.arange(len(classes)), count // len(classes))
+    return _requests(
+        [_NodeRequests(np.zeros(count), source, destination, request_class)], classes, history=False
+    )
 
 
-def _draw(
-    truth: Arrivals,
+def _draw_requests(
+    process: Arrivals,
     classes: tuple[RequestClass, ...],
-    weights: NDArray[np.float64],
+    weights: Floats,
     source: int,
     *,
     name: str,
     side: str,
     span_s: float,
     seed: int,
-) -> _Drawn:
-    """The requests of one source on one side of t = 0."""
+) -> _NodeRequests:
+    """The requests of one node on one side of t = 0.
 
-    def uniforms(what: str, count: int) -> NDArray[np.float64]:
-        return stream(seed, f"demand/{what}/{name}/{side}").random(count)
+    Args:
+        process: rates, regions and bursts.
+        classes: the request classes.
+        weights: float64 [N], of each destination.
+        source: the node.
+        name: its name, for the keys of its streams.
+        side: "before" or "after" t = 0.
+        span_s: length of this side.
+        seed: the traffic seed.
+    """
+
+    def uniforms(purpose: str, count: int) -> Floats:
+        return stream(seed, f"demand/{purpose}/{name}/{side}").random(count)
 
     gaps = stream(seed, f"demand/gaps/{name}/{side}")
-    away_s = _poisson_times(float(truth.base_rate_hz[source]) * truth.high, span_s, gaps)
-    time_s = away_s if side == "after" else -away_s
-    bursting = inside(truth.bursts_s, int(truth.region[source]), time_s)
-    factor = np.where(bursting, truth.high, truth.low)
-    time_s = time_s[uniforms("keep", len(time_s)) * truth.high < factor]
+    from_zero_s = _poisson_times(float(process.base_rate_hz[source]) * process.high, span_s, gaps)
+    time_s = from_zero_s if side == "after" else -from_zero_s
+    bursting = in_burst(process.bursts_s, int(process.region[source]), time_s)
+    factor = np.where(bursting, process.high, process.low)
+    time_s = time_s[uniforms("keep", len(time_s)) * process.high < factor]
     count = len(time_s)
-    fractions = np.array([one.fraction for one in classes])
-    return _Drawn(
+    fractions = np.array([request_class.fraction for request_class in classes])
+    return _NodeRequests(
         time_s,
         np.full(count, source, dtype=np.int64),
-        _choose(weights, uniforms("destination", count)),
-        _choose(fractions, uniforms("class", count)),
+        _draw_index(weights, uniforms("destination", count)),
+        _draw_index(fractions, uniforms("class", count)),
     )
 
 
-def _poisson_times(rate_hz: float, span_s: float, generator: np.random.Generator) -> NDArray[np.float64]:
+def _poisson_times(rate_hz: float, span_s: float, generator: np.random.Generator) -> Floats:
     """Ascending times in (0, span_s) of a Poisson process; a longer span only appends."""
     mean = rate_hz * span_s
     block = int(mean + 6.0 * math.sqrt(mean)) + 16
@@ -195,29 +209,35 @@ def _poisson_times(rate_hz: float, span_s: float, generator: np.random.Generator
     return np.asarray(time_s[time_s < span_s])
 
 
-def _choose(weights: NDArray[np.float64], u: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Index drawn in proportion to `weights` for each uniform; an index of weight 0 is never drawn."""
-    summed = np.cumsum(weights)
-    index = np.searchsorted(summed, u * summed[-1], side="right")
+def _draw_index(weights: Floats, u: Floats) -> Ints:
+    """An index with probability proportional to its weight for each uniform; never one of weight 0."""
+    cumulative = np.cumsum(weights)
+    index = np.searchsorted(cumulative, u * cumulative[-1], side="right")
     return np.asarray(np.minimum(index, np.flatnonzero(weights)[-1]), dtype=np.int64)
 
 
-def _requests(drawn: list[_Drawn], classes: tuple[RequestClass, ...], *, history: bool) -> Requests:
-    """One struct in order of time; equal times keep the order of sources."""
-    nobody = np.zeros(0, dtype=np.int64)
-    none = _Drawn(np.zeros(0), nobody, nobody, nobody)
-    time_s, source, destination, kind = (np.concatenate(column) for column in zip(none, *drawn, strict=True))
+def _requests(drawn: list[_NodeRequests], classes: tuple[RequestClass, ...], *, history: bool) -> Requests:
+    """All requests in order of time; equal times keep the order of nodes."""
+    empty = np.zeros(0, dtype=np.int64)
+    none = _NodeRequests(np.zeros(0), empty, empty, empty)
+    time_s, source, destination, request_class = (
+        np.concatenate(column) for column in zip(none, *drawn, strict=True)
+    )
     order = np.argsort(time_s, kind="stable")
-    time_s, kind = time_s[order], kind[order]
+    time_s, request_class = time_s[order], request_class[order]
     count = len(order)
     return Requests(
         id=np.arange(count, dtype=np.int64) - (count if history else 0),
         time_s=time_s,
         source=source[order],
         destination=destination[order],
-        target_fidelity=np.array([one.target_fidelity for one in classes])[kind],
-        pairs=np.array([one.pairs for one in classes], dtype=np.int64)[kind],
-        deadline_s=time_s + np.array([one.patience_s for one in classes])[kind],
-        application=np.array([Application(one.application).code for one in classes], dtype=np.int64)[kind],
-        persistence=np.array([Persistence(one.persistence).code for one in classes], dtype=np.int64)[kind],
+        target_fidelity=np.array([each.target_fidelity for each in classes])[request_class],
+        pairs=np.array([each.pairs for each in classes], dtype=np.int64)[request_class],
+        deadline_s=time_s + np.array([each.patience_s for each in classes])[request_class],
+        application=np.array([Application(each.application).code for each in classes], dtype=np.int64)[
+            request_class
+        ],
+        persistence=np.array([Persistence(each.persistence).code for each in classes], dtype=np.int64)[
+            request_class
+        ],
     )

@@ -24,7 +24,7 @@ from qdpem.flow.column_generation import (
 from qdpem.flow.columns import Column, Columns, PricingResult, ResourcePrices
 from qdpem.flow.commodities import Commodity
 from qdpem.network.graph import Network
-from qdpem.network.rows import padded, unpadded
+from qdpem.network.padded_rows import padded, unpadded
 
 _CHORDS = 10
 _MAX_IDLE_SOLUTIONS = 8

@@ -1,4 +1,4 @@
-"""From a scenario to its network: topology by name, rates from keyed streams, links compiled by physics."""
+"""Build the network of a scenario: topology by name, rates from keyed streams, links compiled by physics."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from physics.hardware import FIBRE_SPEED_KM_PER_S
 from physics.interface import CompiledLink, PhysicsModel
 from physics.plugins import load_physics
 from qdpem import registry
+from qdpem.arrays import Floats, Ints
 from qdpem.errors import Fault, ScenarioError
-from qdpem.network.checks import graph_faults
 from qdpem.network.graph import Graph, Network
+from qdpem.network.graph_checks import graph_faults
 from qdpem.network.outages import outage_faults
 from qdpem.network.path import Path
 from qdpem.network.routing import Routes
@@ -24,13 +24,13 @@ from qdpem.scenario.load import parameters_of
 from qdpem.scenario.messages import own_words
 from qdpem.scenario.schema import Nodes, PerNode, RequestClass, Scenario, Topology, Uniform
 
-_SHOWN = 5
+_MAX_NAMES = 5
 
 
 def build_physics(scenario: Scenario) -> PhysicsModel:
-    """The physics model a scenario names.
+    """The physics model that a scenario names.
 
-    Raises ScenarioError for an unknown model, with the nearest right name, or parameters it does not take.
+    Raises ScenarioError for an unknown model, with the nearest known name, and for unknown parameters.
     """
     try:
         return load_physics(scenario.physics.model, scenario.physics.parameters)
@@ -42,10 +42,10 @@ def build_physics(scenario: Scenario) -> PhysicsModel:
 def build_network(scenario: Scenario, physics: PhysicsModel, *, seed: int) -> Network:
     """The network of `scenario` under `seed`, or under the scenario's own `topology_seed` if it has one.
 
-    Raises UnknownNameError for an unknown kind of topology, ScenarioError for parameters it does not
-    take, a topology in more than one part, doubled or looping links, a demand matrix that is wanted
-    and not there, outages of nodes or links that are not there, or links that can never make a pair or
-    would attempt without end in no time.
+    Raises UnknownNameError for an unknown kind of topology. Raises ScenarioError for parameters that it does
+    not take, a topology in more than one part, duplicate links or loops, a demand matrix that the scenario
+    asks for and the topology lacks, outages of unknown nodes or links, and links that can never make a pair
+    or whose attempts take no time.
     """
     root = seed if scenario.topology_seed is None else scenario.topology_seed
     graph = build_graph(scenario, seed=seed)
@@ -73,7 +73,7 @@ def build_network(scenario: Scenario, physics: PhysicsModel, *, seed: int) -> Ne
 
 
 def build_graph(scenario: Scenario, *, seed: int) -> Graph:
-    """The scaled and checked topology alone, without hardware. Raises as `build_network` does."""
+    """The scaled and checked topology, without hardware. Raises as `build_network` does."""
     root = seed if scenario.topology_seed is None else scenario.topology_seed
     topology = scenario.topology
     factory = registry.load("topology", topology.kind)
@@ -92,38 +92,44 @@ def build_graph(scenario: Scenario, *, seed: int) -> Graph:
 
 
 def network_warnings(network: Network) -> tuple[str, ...]:
-    """Sentences about what is legal and probably not meant: links that never fire, nodes that never swap."""
+    """Sentences about legal but probably unintended settings, such as nodes that never swap."""
     names = network.graph.node_names
     warnings = []
     if network.source_limited.any() and not network.source_rate_hz.any():
         warnings.append("no source emits (every source_rate_hz is 0): nothing can be served at all")
-    silent = np.flatnonzero(network.link_rate_hz <= 0.0)
-    if len(silent):
-        ends = network.graph.link_ends[silent[:_SHOWN]].tolist()
-        shown = _listed([f"{names[first]} - {names[second]}" for first, second in ends], len(silent))
+    dead_links = np.flatnonzero(network.link_rate_hz <= 0.0)
+    if len(dead_links):
+        ends = network.graph.link_ends[dead_links[:_MAX_NAMES]].tolist()
+        examples = _listed([f"{names[first]} - {names[second]}" for first, second in ends], len(dead_links))
         warnings.append(
-            f"{len(silent)} of {network.link_count} links make no pairs (both sources at 0): {shown}"
+            f"{len(dead_links)} of {network.link_count} links make no pairs (both sources at 0): {examples}"
         )
     if any(np.isfinite(hardware.memory.coherence_attempts) for hardware in network.hardware):
         warnings.append("attempts do not disturb stored pairs in networks: coherence_attempts is not used")
-    idle = np.flatnonzero(network.repeater_rate_hz <= 0.0)
-    if len(idle) == network.node_count:
+    no_repeater = np.flatnonzero(network.repeater_rate_hz <= 0.0)
+    if len(no_repeater) == network.node_count:
         warnings.append("no node can swap (all repeater rates are 0): only neighbours can be served")
-    elif len(idle):
-        shown = _listed([names[node] for node in idle[:_SHOWN]], len(idle))
-        warnings.append(f"{len(idle)} of {network.node_count} nodes never swap (repeater rate 0): {shown}")
-    lone = np.flatnonzero((network.memories < 2) & (np.bincount(network.graph.link_ends.ravel()) > 1))
-    if len(lone):
-        shown = _listed([names[node] for node in lone[:_SHOWN]], len(lone))
+    elif len(no_repeater):
+        examples = _listed([names[node] for node in no_repeater[:_MAX_NAMES]], len(no_repeater))
         warnings.append(
-            f"{len(lone)} of {network.node_count} nodes never swap (one qubit, and a swap needs two): {shown}"
+            f"{len(no_repeater)} of {network.node_count} nodes never swap (repeater rate 0): {examples}"
+        )
+    one_qubit = np.flatnonzero((network.memories < 2) & (np.bincount(network.graph.link_ends.ravel()) > 1))
+    if len(one_qubit):
+        examples = _listed([names[node] for node in one_qubit[:_MAX_NAMES]], len(one_qubit))
+        warnings.append(
+            f"{len(one_qubit)} of {network.node_count} nodes never swap (one qubit, and a swap needs two):"
+            f" {examples}"
         )
     return tuple(warnings)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unserved:
-    """What of one class nothing can serve: `fraction` of its demand, in `pairs` node pairs, one named."""
+class UnservedDemand:
+    """The part of a class's demand that nothing can serve: `fraction` of it, in `pairs` node pairs.
+
+    `example`: the names of one of these pairs.
+    """
 
     application: str
     target_fidelity: float
@@ -144,58 +150,48 @@ def unserved_demand(
     *,
     routes: Routes,
     can_serve: Callable[[Path, RequestClass], bool],
-    weights: NDArray[np.float64],
+    weights: Floats,
     classes: Sequence[RequestClass],
-) -> tuple[Unserved, ...]:
-    """For each class, the demand between pairs with no path that `can_serve` accepts.
+) -> tuple[UnservedDemand, ...]:
+    """For each class, the demand between node pairs that have no path to serve it.
 
-    `weights` float64 [N, N], the demand of each pair, any scale. A link that makes no pairs serves none.
+    Args:
+        network: the network; paths over links that make no pairs serve nothing.
+        routes: its paths.
+        can_serve: whether a path can serve a class.
+        weights: float64 [N, N], the demand of each node pair, on any scale.
+        classes: the request classes.
     """
-    demanded = np.argwhere(weights > 0.0).tolist()
+    node_pairs = np.argwhere(weights > 0.0).tolist()
     working = network.link_rate_hz > 0.0
     open_paths = {
         (source, destination): [
             path for path in routes.paths(source, destination) if working[list(path.links)].all()
         ]
-        for source, destination in demanded
+        for source, destination in node_pairs
     }
-    found = []
-    for kind in classes:
+    names, unserved = network.graph.node_names, []
+    for request_class in classes:
         missed = [
-            pair for pair, paths in open_paths.items() if not any(can_serve(path, kind) for path in paths)
+            pair
+            for pair, paths in open_paths.items()
+            if not any(can_serve(path, request_class) for path in paths)
         ]
-        lost = float(sum(weights[pair] for pair in missed))
-        names = network.graph.node_names
-        found.append(
-            Unserved(
-                application=kind.application,
-                target_fidelity=kind.target_fidelity,
-                fraction=lost / float(weights.sum()) if missed else 0.0,
+        missed_weight = float(sum(weights[pair] for pair in missed))
+        unserved.append(
+            UnservedDemand(
+                application=request_class.application,
+                target_fidelity=request_class.target_fidelity,
+                fraction=missed_weight / float(weights.sum()) if missed else 0.0,
                 pairs=len({frozenset(pair) for pair in missed}),
                 example=(names[missed[0][0]], names[missed[0][1]]) if missed else None,
             )
         )
-    return tuple(found)
-
-
-def unserved_fraction(
-    network: Network,
-    *,
-    routes: Routes,
-    can_serve: Callable[[Path, RequestClass], bool],
-    weights: NDArray[np.float64],
-    classes: Sequence[RequestClass],
-) -> float:
-    """Share of all demand, 0 to 1, that nothing can serve: `unserved_demand` weighed by class shares."""
-    found = unserved_demand(network, routes=routes, can_serve=can_serve, weights=weights, classes=classes)
-    fractions = [kind.fraction for kind in classes]
-    return sum(part.fraction * fraction for part, fraction in zip(found, fractions, strict=True)) / sum(
-        fractions
-    )
+    return tuple(unserved)
 
 
 def _scaled(graph: Graph, topology: Topology) -> Graph:
-    """Lengths and positions times the scale, and no link shorter than the least length."""
+    """Lengths and positions times the scale, with no link below the minimum length; links sorted by ends."""
     scale = topology.length_scale
     order = np.lexsort((graph.link_ends.max(axis=1), graph.link_ends.min(axis=1)))
     length_km = np.maximum(graph.length_km[order] * scale, topology.min_length_km)
@@ -208,8 +204,8 @@ def _scaled(graph: Graph, topology: Topology) -> Graph:
     )
 
 
-def _memories(nodes: Nodes, graph: Graph) -> NDArray[np.int64]:
-    """Qubits of each node, int64 [N]: shared by its links, or the sum of what each link has there."""
+def _memories(nodes: Nodes, graph: Graph) -> Ints:
+    """Qubits of each node, int64 [N]: shared by its links, or the sum of the qubits of each link there."""
     count = len(graph.node_names)
     if nodes.memories_per_link is None:
         return np.full(count, nodes.memories, dtype=np.int64)
@@ -217,8 +213,8 @@ def _memories(nodes: Nodes, graph: Graph) -> NDArray[np.int64]:
     return np.asarray(nodes.memories_per_link * links, dtype=np.int64)
 
 
-def _per_node(value: PerNode, names: Sequence[str], *, seed: int, key: str) -> NDArray[np.float64]:
-    """One number per node, float64 [N], each from its own stream: a node more changes no other."""
+def _per_node(value: PerNode, names: Sequence[str], *, seed: int, key: str) -> Floats:
+    """One number per node, float64 [N], each from its own stream, so that another node changes none."""
     if not isinstance(value, Uniform):
         return np.full(len(names), float(value))
     return np.array(
@@ -227,9 +223,7 @@ def _per_node(value: PerNode, names: Sequence[str], *, seed: int, key: str) -> N
     )
 
 
-def _compile(
-    length_km: NDArray[np.float64], scenario: Scenario, physics: PhysicsModel
-) -> tuple[CompiledLink, ...]:
+def _compile(length_km: Floats, scenario: Scenario, physics: PhysicsModel) -> tuple[CompiledLink, ...]:
     compiled: dict[float, CompiledLink] = {}
     for length in length_km.tolist():
         if length not in compiled:
@@ -243,9 +237,9 @@ def _compile_one(length_km: float, scenario: Scenario, physics: PhysicsModel) ->
         link = physics.link(hardware, length_km)
         if link.source_limited or link.attempt_period_s > 0.0:
             return link
-        of = f"attempt_period_s of a {hardware.kind} link of {length_km:g} km"
         raise ValueError(
-            f"{of} is {link.attempt_period_s!r}; it must be above 0, or it never stops making pairs"
+            f"attempt_period_s of a {hardware.kind} link of {length_km:g} km is {link.attempt_period_s!r};"
+            " it must be above 0, or it never stops making pairs"
         )
     except ValueError as error:
         word, path = str(error).partition(" ")[0], "links.hardware"
@@ -254,6 +248,6 @@ def _compile_one(length_km: float, scenario: Scenario, physics: PhysicsModel) ->
         raise ScenarioError([fault], origin=f"the scenario {scenario.name!r}") from error
 
 
-def _listed(shown: Sequence[str], count: int) -> str:
-    more = f" and {count - len(shown)} more" if count > len(shown) else ""
-    return ", ".join(shown) + more
+def _listed(examples: Sequence[str], count: int) -> str:
+    more = f" and {count - len(examples)} more" if count > len(examples) else ""
+    return ", ".join(examples) + more

@@ -1,4 +1,4 @@
-"""Topologies that exist: those of the topohub package, and the user's own files."""
+"""Real topologies: those of the topohub package, and files of the user."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qdpem.arrays import Floats
 from qdpem.errors import Fault, QdpemError, ScenarioError, UnknownNameError
-from qdpem.network.generators import takes
+from qdpem.network.generators import with_parameters
 from qdpem.network.graph import Graph
 
 EARTH_RADIUS_KM = 6371.0088
@@ -26,61 +26,62 @@ _LONGITUDE_LATITUDE = (("lon", "lat"), ("longitude", "latitude"), ("Longitude", 
 
 @dataclass(frozen=True, kw_only=True)
 class TopohubParameters:
-    """`key`: "group/name" as topohub lists them, such as "sndlib/germany50"."""
+    """`key`: "group/name" in topohub, such as "sndlib/germany50"."""
 
     key: str
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
 
-@takes(TopohubParameters)
+@with_parameters(TopohubParameters)
 def topohub_network(parameters: TopohubParameters, *, stream: np.random.Generator) -> Graph:  # noqa: ARG001
     """The topology `key` of the topohub package.
 
-    Lengths are its `dist` (km, along great circles: fibre is longer, see `topology.length_scale`),
-    positions longitude and latitude projected on a plane, the demand matrix, where there is one, the
-    sum of both directions. Raises UnknownNameError with the nearest right key.
+    Lengths are its `dist` in km along great circles; fibre is longer, see `topology.length_scale`. Positions
+    are longitude and latitude, projected on a plane. The demand matrix, if there is one, is the sum of both
+    directions. Raises UnknownNameError with the nearest known key, and ScenarioError for a network whose
+    positions are drawing units.
     """
-    place = files("topohub") / "data"
-    found = place / f"{parameters.key}.json"
-    if not found.is_file():
-        raise UnknownNameError("topology of topohub", parameters.key, _near_keys(place, parameters.key))
-    joined = _joined(json.loads(found.read_text(encoding="utf-8")))
-    graph = _graph(joined, name=parameters.key)
-    if not _positions(joined)[1] and not _lengths_fit(graph):
-        wrong = (
+    data = files("topohub") / "data"
+    file = data / f"{parameters.key}.json"
+    if not file.is_file():
+        raise UnknownNameError("topology of topohub", parameters.key, _candidate_keys(data, parameters.key))
+    node_link = _from_node_link(json.loads(file.read_text(encoding="utf-8")))
+    graph = _graph(node_link, name=parameters.key)
+    if not _positions(node_link)[1] and not _lengths_fit(graph):
+        message = (
             f"{parameters.key!r} is not usable: its positions are drawing units, and topohub took them for"
             " degrees to compute its lengths; should be a network with longitudes and latitudes"
         )
-        raise ScenarioError([Fault("topology.parameters.key", wrong)])
+        raise ScenarioError([Fault("topology.parameters.key", message)])
     return graph
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileParameters:
-    """`path`: a node-link JSON (.json) or GraphML (.graphml, .xml) file, seen from the working directory."""
+    """`path`: a node-link JSON (.json) or GraphML (.graphml, .xml) file, from the working directory."""
 
     path: str
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
 
-@takes(FileParameters)
+@with_parameters(FileParameters)
 def file_network(parameters: FileParameters, *, stream: np.random.Generator) -> Graph:  # noqa: ARG001
     """The topology in a file of node-link JSON (as networkx writes it) or GraphML.
 
-    A link's length is its attribute `length_km`, else `dist`, both in km; where it has neither, the
-    distance between the positions of its ends. A node's position is `x_km` and `y_km`, or `lon` and
-    `lat` (also spelled `longitude`, `Longitude`), or `pos` = [lon, lat]; without any, nodes are set on
-    a circle, for pictures only. Its name is `name` or `label`, else its id. JSON may carry a demand matrix as
+    A link's length is its attribute `length_km`, else `dist`, both in km, else the distance between the
+    positions of its ends. A node's position is `x_km` and `y_km`, or `lon` and `lat` (also spelled
+    `longitude`, `Longitude`), or `pos` = [lon, lat]. Without positions, nodes are placed on a circle, for
+    pictures only. A node's name is `name` or `label`, else its id. JSON may hold a demand matrix as
     `graph.demands` = {source id: {destination id: weight}}; both directions are added.
 
-    Raises QdpemError for a file that cannot be read, ScenarioError for one that is no network.
+    Raises QdpemError for a file that cannot be read, and ScenarioError for one that holds no network.
     """
     import networkx as nx
 
     path = Path(parameters.path)
     try:
         if path.suffix == ".json":
-            graph = _joined(json.loads(path.read_text(encoding="utf-8")))
+            graph = _from_node_link(json.loads(path.read_text(encoding="utf-8")))
         elif path.suffix in (".graphml", ".xml"):
             graph = nx.read_graphml(path)
         else:
@@ -106,7 +107,7 @@ def great_circle_km(
     return 2.0 * EARTH_RADIUS_KM * math.asin(math.sqrt(min(square, 1.0)))
 
 
-def projected_km(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
+def projected_km(degrees: Floats) -> Floats:
     """Longitude and latitude [N, 2] to x and y in km [N, 2], equirectangular about their mean.
 
     True in length along parallels of the mean latitude and all meridians.
@@ -120,34 +121,36 @@ def projected_km(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _lengths_fit(graph: Graph) -> bool:
-    """Whether half of the lengths at least are within 5 % of the straight line between the ends."""
+    """Whether at least half of the lengths are within 5 % of the straight line between the ends."""
     first, second = graph.link_ends.T
     straight = np.hypot(graph.x_km[first] - graph.x_km[second], graph.y_km[first] - graph.y_km[second])
     return bool(np.median(np.abs(straight - graph.length_km) - 0.05 * straight) <= 0.0)
 
 
-def _near_keys(place: Any, key: str) -> list[str]:
-    """All keys of the group that `key` names, else of every group but the hundreds of CAIDA's."""
-    groups = sorted(item.name for item in place.iterdir() if item.is_dir())
-    named = key.partition("/")[0]
-    chosen = [named] if named in groups else [group for group in groups if group not in ("caida", "gabriel")]
-    root = Path(str(place))
+def _candidate_keys(data: Any, key: str) -> list[str]:
+    """All keys of the group in `key`, else of every group except those with hundreds of networks."""
+    groups = sorted(item.name for item in data.iterdir() if item.is_dir())
+    prefix = key.partition("/")[0]
+    chosen = (
+        [prefix] if prefix in groups else [group for group in groups if group not in ("caida", "gabriel")]
+    )
+    root = Path(str(data))
     return [
-        str(found.relative_to(root).with_suffix("")).replace("\\", "/")
+        str(file.relative_to(root).with_suffix("")).replace("\\", "/")
         for group in chosen
-        for found in (root / group).rglob("*.json")
+        for file in (root / group).rglob("*.json")
     ]
 
 
-def _joined(values: Mapping[str, Any]) -> Any:
-    """The networkx graph of node-link `values`, whose links are called `edges` or `links`."""
+def _from_node_link(values: Mapping[str, Any]) -> Any:
+    """The networkx graph of node-link `values`, with links under `edges` or `links`."""
     import networkx as nx
 
     return nx.node_link_graph(values, edges="edges" if "edges" in values else "links")
 
 
 def _graph(graph: Any, *, name: str) -> Graph:
-    """Our Graph of a networkx one; doubled links and loops are kept, for the checks to name."""
+    """A networkx graph as a Graph; duplicate links and loops are kept, so that the checks report them."""
     nodes = list(graph.nodes)
     index: dict[Hashable, int] = {node: number for number, node in enumerate(nodes)}
     names = _node_names(graph)
@@ -158,21 +161,21 @@ def _graph(graph: Any, *, name: str) -> Graph:
         length = _length_km(data, pair, positions, degrees)
         if length is None:
             link = f"the link {names[pair[0]]} - {names[pair[1]]}"
-            wrong = f"{link} of {name} has no length: give it length_km, or its nodes positions"
-            faults.append(Fault("topology.parameters", wrong))
+            message = f"{link} of {name} has no length: give it length_km, or its nodes positions"
+            faults.append(Fault("topology.parameters", message))
         ends.append(pair)
         lengths.append(0.0 if length is None else length)
     if faults:
         raise ScenarioError(faults)
     if positions is None:
-        flat = _circle_km(len(nodes), float(np.mean(lengths)) if lengths else 1.0)
+        plane_km = _circle_km(len(nodes), float(np.mean(lengths)) if lengths else 1.0)
     else:
-        flat = projected_km(positions) if degrees else positions
+        plane_km = projected_km(positions) if degrees else positions
     return Graph(
         name=name,
         node_names=tuple(names),
-        x_km=flat[:, 0],
-        y_km=flat[:, 1],
+        x_km=plane_km[:, 0],
+        y_km=plane_km[:, 1],
         link_ends=np.array(ends, dtype=np.int64).reshape(-1, 2),
         length_km=np.array(lengths, dtype=np.float64),
         demand_weights=_demand(graph.graph.get("demands"), index),
@@ -180,7 +183,7 @@ def _graph(graph: Any, *, name: str) -> Graph:
 
 
 def _node_names(graph: Any) -> list[str]:
-    """One name per node; where two nodes share one, all of that name also get their id."""
+    """One name per node; nodes that share a name also get their id."""
     plain = [str(data.get("name") or data.get("label") or node) for node, data in graph.nodes(data=True)]
     nodes = list(graph.nodes)
     return [
@@ -189,8 +192,8 @@ def _node_names(graph: Any) -> list[str]:
     ]
 
 
-def _positions(graph: Any) -> tuple[NDArray[np.float64] | None, bool]:
-    """Positions [N, 2] in degrees (True) or km (False); None when any node has none."""
+def _positions(graph: Any) -> tuple[Floats | None, bool]:
+    """Positions [N, 2] in degrees (True) or km (False); None unless every node has one."""
     data = [attributes for _, attributes in graph.nodes(data=True)]
     for keys in (("x_km", "y_km"), *_LONGITUDE_LATITUDE):
         if data and all(key in attributes for attributes in data for key in keys):
@@ -198,14 +201,15 @@ def _positions(graph: Any) -> tuple[NDArray[np.float64] | None, bool]:
             return np.array(table), keys[0] != "x_km"
     if data and all("pos" in attributes for attributes in data):
         table = [[float(value) for value in attributes["pos"]] for attributes in data]
-        found = np.array(table)
-        # topohub's synthetic (Gabriel) graphs lie on a plane in km, with no word that says so.
-        return found, bool(np.abs(found[:, 1]).max() <= 90.0 and np.abs(found[:, 0]).max() <= 180.0)
+        positions = np.array(table)
+        # topohub's synthetic (Gabriel) graphs lie on a plane in km, without an attribute that tells.
+        in_range = np.abs(positions[:, 1]).max() <= 90.0 and np.abs(positions[:, 0]).max() <= 180.0
+        return positions, bool(in_range)
     return None, False
 
 
 def _length_km(
-    data: Mapping[str, Any], pair: list[int], positions: NDArray[np.float64] | None, degrees: bool
+    data: Mapping[str, Any], pair: list[int], positions: Floats | None, degrees: bool
 ) -> float | None:
     for key in LENGTH_ATTRIBUTES:
         if key in data:
@@ -216,18 +220,19 @@ def _length_km(
     return great_circle_km(*first, *second) if degrees else math.dist(first, second)
 
 
-def _circle_km(nodes: int, link_km: float) -> NDArray[np.float64]:
-    """Places for `nodes` without positions: a circle with `link_km` from one to the next, [N, 2]."""
+def _circle_km(nodes: int, link_km: float) -> Floats:
+    """Positions on a circle with `link_km` from one node to the next, [N, 2]."""
     angle = 2.0 * np.pi * np.arange(nodes) / max(nodes, 1)
     return max(nodes, 1) * link_km / (2.0 * np.pi) * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
 def _demand(
     demands: Mapping[Any, Mapping[Any, float]] | None, index: Mapping[Hashable, int]
-) -> NDArray[np.float64] | None:
-    """float64 [N, N], symmetric, zero diagonal; ids of JSON keys are texts even where nodes' are numbers."""
+) -> Floats | None:
+    """The demand matrix, float64 [N, N], symmetric with zero diagonal."""
     if not demands:
         return None
+    # Keys of JSON are text even where the ids of nodes are numbers.
     by_text = {str(node): number for node, number in index.items()}
     weights = np.zeros((len(index), len(index)))
     for source, row in demands.items():

@@ -1,4 +1,4 @@
-"""Topologies made by rule: a random geometric mesh, a uniform random graph, a line, a grid."""
+"""Generated topologies: random geometric mesh, uniform random graph, line, grid."""
 
 from __future__ import annotations
 
@@ -7,44 +7,44 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qdpem.arrays import Floats, Ints
 from qdpem.errors import QdpemError
-from qdpem.network.checks import components
 from qdpem.network.graph import Graph
+from qdpem.network.graph_checks import components
 from qdpem.scenario.schema import Count, Positive
 
 MAX_DRAWS = 200
 
 
 class TopologyFactory(Protocol):
-    """What is registered as a topology: a callable and the frozen dataclass of its parameters."""
+    """A registered topology: a callable, and the frozen dataclass of its parameters."""
 
     Parameters: type
 
     def __call__(self, parameters: Any, *, stream: np.random.Generator) -> Graph:
-        """The bare graph, lengths in km before `length_scale`; chance only from `stream`."""
+        """The bare graph, lengths in km before `length_scale`; all randomness comes from `stream`."""
 
 
 _Build = TypeVar("_Build", bound=Callable[..., Graph])
 
 
-def takes(parameters: type) -> Callable[[_Build], _Build]:
-    """Name the `Parameters` dataclass of a topology function."""
+def with_parameters(parameters: type) -> Callable[[_Build], _Build]:
+    """Decorate a topology function with the dataclass of its parameters, as `Parameters`."""
 
-    def mark(build: _Build) -> _Build:
+    def decorate(build: _Build) -> _Build:
         cast(TopologyFactory, build).Parameters = parameters
         return build
 
-    return mark
+    return decorate
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeshParameters:
     """`nodes` on a square of `side_km`, with `mean_degree` links per node on average.
 
-    At a mean degree of 8 a connected geometric mesh comes within some ten draws up to 1,000 nodes; at 6, one
-    of three is connected with 100 nodes and hardly any with 400. Uniform graphs connect more easily.
+    With a mean degree of 8, about ten draws yield a connected geometric mesh of up to 1,000 nodes. With 6,
+    one mesh in three is connected at 100 nodes and hardly any at 400. Uniform graphs connect more easily.
     """
 
     nodes: Count
@@ -63,13 +63,13 @@ class MeshParameters:
             )
 
 
-@takes(MeshParameters)
+@with_parameters(MeshParameters)
 def geometric(parameters: MeshParameters, *, stream: np.random.Generator) -> Graph:
-    """Random geometric mesh: uniform positions, and the round(nodes x mean_degree / 2) shortest pairs joined.
+    """Random geometric mesh: uniform positions, with links between the closest pairs.
 
-    The radius of each draw is thus the one that gives the wanted mean degree exactly, up to rounding
-    to whole links. Drawn again until connected; `name` says which draw it was. Raises QdpemError
-    after 200 draws.
+    There are round(nodes x mean_degree / 2) links. The radius of each draw is thus the one that gives the
+    mean degree exactly, up to rounding to whole links. The mesh is drawn again until it is connected; `name`
+    holds the number of the draw. Raises QdpemError after 200 draws.
     """
     links = _link_count(parameters)
     positions = np.empty((0, 2))
@@ -86,12 +86,12 @@ def geometric(parameters: MeshParameters, *, stream: np.random.Generator) -> Gra
     )
 
 
-@takes(MeshParameters)
+@with_parameters(MeshParameters)
 def uniform(parameters: MeshParameters, *, stream: np.random.Generator) -> Graph:
-    """Uniform random graph (Erdos and Renyi 1959, G(n, m)): uniform positions, any pairs joined alike.
+    """Uniform random graph (Erdos and Renyi 1959, G(n, m)): uniform positions, all pairs equally likely.
 
-    round(nodes x mean_degree / 2) links, each as long as its ends are apart, whatever that is. Drawn again
-    until connected; `name` says which draw it was. Raises QdpemError after 200 draws.
+    round(nodes x mean_degree / 2) links, each as long as its ends are apart. The graph is drawn again until
+    it is connected; `name` holds the number of the draw. Raises QdpemError after 200 draws.
     """
     nodes, links = parameters.nodes, _link_count(parameters)
     first, second = np.triu_indices(nodes, k=1)
@@ -107,7 +107,7 @@ def uniform(parameters: MeshParameters, *, stream: np.random.Generator) -> Graph
     raise QdpemError(
         f"none of {MAX_DRAWS} uniform random graphs of {nodes} nodes with mean degree"
         f" {parameters.mean_degree:g} was connected; half of them would be with a"
-        f" topology.parameters.mean_degree of {_even_chance_degree(nodes):.1f}"
+        f" topology.parameters.mean_degree of {_even_odds_degree(nodes):.1f}"
     )
 
 
@@ -124,7 +124,7 @@ class LineParameters:
             raise ValueError(f"nodes is {self.nodes}; it must be at least 2")
 
 
-@takes(LineParameters)
+@with_parameters(LineParameters)
 def line(parameters: LineParameters, *, stream: np.random.Generator) -> Graph:  # noqa: ARG001
     """Nodes n0, n1, ... in a row.
 
@@ -148,9 +148,9 @@ class GridParameters:
             raise ValueError("rows x columns is 1; it must be at least 2")
 
 
-@takes(GridParameters)
+@with_parameters(GridParameters)
 def grid(parameters: GridParameters, *, stream: np.random.Generator) -> Graph:  # noqa: ARG001
-    """A square lattice with open borders; node n0 is a corner, the columns of a row follow each other."""
+    """A square lattice with open borders; node n0 is a corner, and nodes are numbered row by row."""
     rows, columns = parameters.rows, parameters.columns
     return _lattice(rows, columns, parameters.hop_km, name=f"grid of {rows} x {columns} nodes")
 
@@ -175,9 +175,7 @@ def _link_count(parameters: MeshParameters) -> int:
     return round(parameters.nodes * parameters.mean_degree / 2.0)
 
 
-def _mesh(
-    positions: NDArray[np.float64], ends: NDArray[np.int64], length_km: NDArray[np.float64], *, name: str
-) -> Graph:
+def _mesh(positions: Floats, ends: Ints, length_km: Floats, *, name: str) -> Graph:
     return Graph(
         name=name,
         node_names=tuple(f"n{node}" for node in range(len(positions))),
@@ -188,9 +186,7 @@ def _mesh(
     )
 
 
-def _shortest_pairs(
-    positions: NDArray[np.float64], links: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _shortest_pairs(positions: Floats, links: int) -> tuple[Ints, Floats]:
     """The `links` closest pairs of `positions` [N, 2]: ends [L, 2], sorted, and distances [L]."""
     from scipy.spatial.distance import pdist
 
@@ -200,12 +196,12 @@ def _shortest_pairs(
     return np.stack([first[chosen], second[chosen]], axis=1).astype(np.int64), distance[chosen]
 
 
-def _even_chance_degree(nodes: int) -> float:
-    """ln n - ln ln 2, at which G(n, m) is connected with a chance of 1/2 (Erdos and Renyi 1959, n large)."""
+def _even_odds_degree(nodes: int) -> float:
+    """ln n - ln ln 2, at which G(n, m) is connected with probability 1/2 (Erdos and Renyi 1959, n large)."""
     return float(np.log(nodes) - np.log(np.log(2.0)))
 
 
-def _connecting_degree(positions: NDArray[np.float64]) -> float:
+def _connecting_degree(positions: Floats) -> float:
     """The mean degree at which the geometric graph on `positions` [N, 2] is just connected."""
     from scipy.sparse.csgraph import minimum_spanning_tree
     from scipy.spatial.distance import pdist, squareform

@@ -1,4 +1,4 @@
-"""The network as values: who stands where, what joins them, how long light takes."""
+"""The network as values: nodes, links, rates, memories and message delays."""
 
 from __future__ import annotations
 
@@ -7,52 +7,53 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from physics.hardware import NodeHardware
 from physics.interface import CompiledLink
+from qdpem.arrays import Flags, Floats, Ints
 from qdpem.scenario.words import RepeaterKind, SwapOrder
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Graph:
-    """A bare topology: positions and lengths in km, before hardware.
+    """A bare topology without hardware: positions and lengths in km.
 
-    `link_ends` int64 [L, 2] with first < second, sorted, no doubles; `x_km`, `y_km`, float64 [N];
+    `link_ends` int64 [L, 2] with first < second, sorted, without duplicates; `x_km`, `y_km`, float64 [N];
     `length_km` float64 [L]; `demand_weights` float64 [N, N], symmetric with zero diagonal, or None.
     """
 
     name: str
     node_names: tuple[str, ...]
-    x_km: NDArray[np.float64]
-    y_km: NDArray[np.float64]
-    link_ends: NDArray[np.int64]
-    length_km: NDArray[np.float64]
-    demand_weights: NDArray[np.float64] | None = None
+    x_km: Floats
+    y_km: Floats
+    link_ends: Ints
+    length_km: Floats
+    demand_weights: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Network:
-    """The map that every arm knows. N nodes, L links; arrays float64 unless said.
+    """The network that every arm knows. N nodes, L links; arrays are float64 unless noted.
 
-    `swap_order`: what repeaters wait for before they swap; `cutoff_s`: how old the oldest link pair in a pair
-    may grow in the making, inf without a cut-off. `slotted`: whether links attempt at whole multiples of
-    their period alone.
-    `source_rate_hz`, `repeater_rate_hz`, `memories` (int64): per node [N]. `delay_s` [L]: one way,
-    light and processing. `links` and `hardware`: what physics compiled, per link and per node.
-    `memories_per_link`: where each link has qubits of its own at a node, how many; `memories` is then their
-    sum. `repeater_kind`: "token-bucket" or "server"; a server has a burst of 1, and no `swap_time_s`.
+    Per node [N]: `source_rate_hz`, `repeater_rate_hz`, `memories` (int64, qubits), `hardware`. Per link [L]:
+    `delay_s`, one way, for light and processing, and `links`, compiled by the physics model.
+
+    `swap_order`: the event that repeaters wait for before they swap. `cutoff_s`: the largest age of the
+    oldest link pair in a pair that is not yet complete, inf without a cut-off. `slotted`: whether links
+    attempt only at whole multiples of their period. `memories_per_link`: the number of qubits that each link
+    has for itself at a node, if it has any; `memories` is then their sum. `repeater_kind`: "token-bucket" or
+    "server"; a server has a burst of 1 and no `swap_time_s`.
     """
 
     graph: Graph
-    source_rate_hz: NDArray[np.float64]
-    repeater_rate_hz: NDArray[np.float64]
+    source_rate_hz: Floats
+    repeater_rate_hz: Floats
     repeater_burst: float
     swap_time_s: float
     distillation_time_s: float
-    memories: NDArray[np.int64]
+    memories: Ints
     remote_storage_quota: float
-    delay_s: NDArray[np.float64]
+    delay_s: Floats
     links: tuple[CompiledLink, ...]
     hardware: tuple[NodeHardware, ...]
     swap_order: SwapOrder = SwapOrder.ASAP
@@ -77,71 +78,73 @@ class Network:
         return len(self.graph.length_km)
 
     @cached_property
-    def success_probability(self) -> NDArray[np.float64]:
-        """Of one attempt on each link, float64 [L]."""
+    def success_probability(self) -> Floats:
+        """Success probability of one attempt or emission on each link, float64 [L]."""
         return np.array([link.success_probability for link in self.links])
 
     @cached_property
-    def source_limited(self) -> NDArray[np.bool_]:
-        """Links that are fed by the sources at their ends, bool [L]; all others attempt by themselves."""
+    def source_limited(self) -> Flags:
+        """Whether the sources at its ends feed each link, bool [L]; all others attempt by themselves."""
         return np.array([link.source_limited for link in self.links], dtype=np.bool_)
 
     @cached_property
-    def link_rate_hz(self) -> NDArray[np.float64]:
-        """Pairs/s a link would get if it had all it needs, float64 [L].
+    def link_rate_hz(self) -> Floats:
+        """Pairs per second of each link if it had all resources for itself, float64 [L].
 
-        That is both its sources if it is source-limited, and else a claim for each of its modes, all the
-        time: modes x success probability / attempt period.
+        A source-limited link has both its sources. Any other has a claim for each of its modes at all times:
+        modes x success probability / attempt period.
         """
         ends = self.graph.link_ends
-        attempts_hz = [0.0 if one.source_limited else one.modes / one.attempt_period_s for one in self.links]
+        attempts_hz = [
+            0.0 if link.source_limited else link.modes / link.attempt_period_s for link in self.links
+        ]
         tries_hz = np.where(self.source_limited, self.source_rate_hz[ends].sum(axis=1), attempts_hz)
         return np.asarray(tries_hz * self.success_probability)
 
     @cached_property
-    def pair_time_s(self) -> NDArray[np.float64]:
-        """Mean time in which each node works off one pair that is ahead there, float64 [N].
+    def pair_time_s(self) -> Floats:
+        """Mean time in which each node makes one pair of its backlog, float64 [N].
 
-        Its source makes pairs one by one, with both ends working at them, at the mean rate of its links;
-        links that attempt by themselves work side by side, at the sum of their rates.
+        Its source makes pairs one after the other, together with the other end, at the mean rate of its
+        links. Links that attempt by themselves work in parallel, at the sum of their rates.
         """
-        shared, alone, count = (np.zeros(self.node_count) for _ in range(3))
+        source_hz, attempt_hz, count = (np.zeros(self.node_count) for _ in range(3))
         for ends in self.graph.link_ends.T:
-            np.add.at(shared, ends, np.where(self.source_limited, self.link_rate_hz, 0.0))
-            np.add.at(alone, ends, np.where(self.source_limited, 0.0, self.link_rate_hz))
+            np.add.at(source_hz, ends, np.where(self.source_limited, self.link_rate_hz, 0.0))
+            np.add.at(attempt_hz, ends, np.where(self.source_limited, 0.0, self.link_rate_hz))
             np.add.at(count, ends, np.where(self.source_limited, 1.0, 0.0))
         count = np.maximum(count, 1.0)
-        total = shared + count * alone
+        total = source_hz + count * attempt_hz
         return np.divide(count, total, out=np.zeros(self.node_count), where=total > 0.0)
 
     @cached_property
-    def adjacent(self) -> NDArray[np.bool_]:
+    def adjacent(self) -> Flags:
         """Whether a link joins two nodes, bool [N, N]."""
-        joined = np.zeros((self.node_count, self.node_count), dtype=np.bool_)
+        adjacent = np.zeros((self.node_count, self.node_count), dtype=np.bool_)
         first, second = self.graph.link_ends.T
-        joined[first, second] = joined[second, first] = True
-        return joined
+        adjacent[first, second] = adjacent[second, first] = True
+        return adjacent
 
     @cached_property
     def neighbours(self) -> tuple[tuple[tuple[int, int], ...], ...]:
         """For each node its (neighbour, link) pairs, ascending by neighbour."""
-        around: list[list[tuple[int, int]]] = [[] for _ in range(self.node_count)]
+        neighbours: list[list[tuple[int, int]]] = [[] for _ in range(self.node_count)]
         for link, (first, second) in enumerate(self.graph.link_ends.tolist()):
-            around[first].append((second, link))
-            around[second].append((first, link))
-        return tuple(tuple(sorted(pairs)) for pairs in around)
+            neighbours[first].append((second, link))
+            neighbours[second].append((first, link))
+        return tuple(tuple(sorted(pairs)) for pairs in neighbours)
 
     @cached_property
     def link_between(self) -> dict[tuple[int, int], int]:
         """Link index by its two ends, in either order; no entry where there is no link."""
-        found: dict[tuple[int, int], int] = {}
+        links: dict[tuple[int, int], int] = {}
         for link, (first, second) in enumerate(self.graph.link_ends.tolist()):
-            found[first, second] = found[second, first] = link
-        return found
+            links[first, second] = links[second, first] = link
+        return links
 
     @cached_property
-    def distance_s(self) -> NDArray[np.float64]:
-        """Least message delay between every two nodes along links, float64 [N, N]."""
+    def distance_s(self) -> Floats:
+        """Minimum message delay between every two nodes along links, float64 [N, N]."""
         from scipy.sparse import csr_matrix
         from scipy.sparse.csgraph import dijkstra
 
@@ -151,8 +154,8 @@ class Network:
         return np.asarray(dijkstra(weights, directed=False))
 
     @cached_property
-    def hop_distance(self) -> NDArray[np.int64]:
-        """Least number of hops between every two nodes, int64 [N, N]."""
+    def hop_distance(self) -> Ints:
+        """Minimum number of hops between every two nodes, int64 [N, N]."""
         from scipy.sparse import csr_matrix
         from scipy.sparse.csgraph import dijkstra
 
@@ -163,5 +166,5 @@ class Network:
 
     @cached_property
     def median_node(self) -> int:
-        """The node with the least summed delay to all others; the controller sits here."""
+        """The node with the smallest sum of delays to all others, where the controller is."""
         return int(self.distance_s.sum(axis=1).argmin())

@@ -1,6 +1,6 @@
-"""Outages: what of a network is away when, drawn before a run begins and so the same in every arm.
+"""Outages: when nodes, links and the controller are unavailable; drawn before a run, the same in every arm.
 
-A node that joins at t is one that is away from 0 to t.
+A node that joins at t is unavailable from 0 to t.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from qdpem.scenario.schema import Outages, RandomOutages
 from qdpem.scenario.words import OutageKind
 
 NO_PLACE = -1
-"""The place of the controller's outages: there is one controller."""
+"""The `place` of the controller's outages."""
 
 Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Unavailable:
-    """Nodes and links that are not there, or are believed not to be; false when all are there."""
+    """Nodes and links that are unavailable, or believed to be; false when all are available."""
 
     nodes: frozenset[int] = frozenset()
     links: frozenset[int] = frozenset()
@@ -31,15 +31,15 @@ class Unavailable:
     def __bool__(self) -> bool:
         return bool(self.nodes or self.links)
 
-    def hits(self, nodes: Iterable[int], links: Iterable[int]) -> bool:
-        """Whether any of these nodes and links is away."""
+    def affects(self, nodes: Iterable[int], links: Iterable[int]) -> bool:
+        """Whether any of these nodes and links is unavailable."""
         return not (self.nodes.isdisjoint(nodes) and self.links.isdisjoint(links))
 
-    def after(self, kind: OutageKind, place: int, *, goes: bool) -> Unavailable:
-        """The same but for one node or link, which goes or comes back."""
-        if kind == OutageKind.NODE:
-            return replace(self, nodes=self.nodes | {place} if goes else self.nodes - {place})
-        return replace(self, links=self.links | {place} if goes else self.links - {place})
+    def with_change(self, kind: OutageKind, place: int, *, unavailable: bool) -> Unavailable:
+        """These nodes and links with one added or, when it is available again, removed."""
+        if kind is OutageKind.NODE:
+            return replace(self, nodes=self.nodes | {place} if unavailable else self.nodes - {place})
+        return replace(self, links=self.links | {place} if unavailable else self.links - {place})
 
 
 ALL_AVAILABLE = Unavailable()
@@ -47,9 +47,9 @@ ALL_AVAILABLE = Unavailable()
 
 @dataclass(frozen=True, kw_only=True)
 class Outage:
-    """One node, link or the controller is away from `from_s` to `until_s` (inf: for good).
+    """A node, a link or the controller is unavailable from `from_s` to `until_s` (inf: for good).
 
-    `place` is the index of the node or link, NO_PLACE for the
+    `kind`: "link", "node" or "controller". `place`: the index of the node or link, NO_PLACE for the
     controller.
     """
 
@@ -60,19 +60,19 @@ class Outage:
 
 
 def draw_outages(settings: Outages, network: Network, *, seed: int, end_s: float) -> tuple[Outage, ...]:
-    """All outages that begin by `end_s`, by their beginning; of one place none touches another.
+    """All outages that begin by `end_s`, in order of time; those of one place never touch.
 
-    Random ones alternate exponential times up and down, every link, node and the controller from a stream
-    of its own under `seed`, keyed by name: "outage/node/Berlin", "outage/link/Berlin/Hamburg",
-    "outage/controller". The names in `settings` must be those of the network (`outage_faults`).
+    Random outages alternate exponential times up and down. Every link, every node and the controller have
+    their own random stream under `seed`, keyed by name: "outage/node/Berlin", "outage/link/Berlin/Hamburg",
+    "outage/controller". The names in `settings` must be in the network (`outage_faults`).
     """
     spans: dict[tuple[OutageKind, int], list[Span]] = defaultdict(list)
-    known = _places(network.graph)
-    for one in settings.scheduled:
-        until_s = float("inf") if one.until_s is None else one.until_s
-        spans[one.kind, known[one.kind][one.name]].append((one.from_s, until_s))
+    places = _places(network.graph)
+    for scheduled in settings.scheduled:
+        until_s = float("inf") if scheduled.until_s is None else scheduled.until_s
+        spans[scheduled.kind, places[scheduled.kind][scheduled.name]].append((scheduled.from_s, until_s))
     for join in settings.joins:
-        spans[OutageKind.NODE, known[OutageKind.NODE][join.node]].append((0.0, join.at_s))
+        spans[OutageKind.NODE, places[OutageKind.NODE][join.node]].append((0.0, join.at_s))
     laws = {
         OutageKind.LINK: settings.links,
         OutageKind.NODE: settings.nodes,
@@ -82,28 +82,29 @@ def draw_outages(settings: Outages, network: Network, *, seed: int, end_s: float
         if law is not None:
             for place, name in _stream_names(network.graph, kind):
                 spans[kind, place] += _random_spans(law, seed=seed, name=name, end_s=end_s)
-    found = [
+    outages = [
         Outage(kind=kind, place=place, from_s=from_s, until_s=until_s)
-        for (kind, place), some in spans.items()
-        for from_s, until_s in _joined(some)
+        for (kind, place), own in spans.items()
+        for from_s, until_s in _merged(own)
         if from_s <= end_s
     ]
-    return tuple(sorted(found, key=lambda one: (one.from_s, one.kind, one.place)))
+    return tuple(sorted(outages, key=lambda outage: (outage.from_s, outage.kind, outage.place)))
 
 
 def outage_faults(settings: Outages, graph: Graph) -> list[Fault]:
-    """Names the topology does not have, each with the nearest that it has; nodes that join more than once."""
-    known = _places(graph)
+    """Names that the topology lacks, each with the nearest known one, and nodes that join more than once."""
+    places = _places(graph)
     named = [
-        (f"outages.scheduled.{index}.name", one.kind, one.name)
-        for index, one in enumerate(settings.scheduled)
+        (f"outages.scheduled.{index}.name", outage.kind, outage.name)
+        for index, outage in enumerate(settings.scheduled)
     ]
     named += [
-        (f"outages.joins.{index}.node", OutageKind.NODE, one.node) for index, one in enumerate(settings.joins)
+        (f"outages.joins.{index}.node", OutageKind.NODE, join.node)
+        for index, join in enumerate(settings.joins)
     ]
-    missing = [(path, kind, name) for path, kind, name in named if name not in known[kind]]
-    faults = [Fault(path, _unknown(kind, name, known[kind])) for path, kind, name in missing]
-    joining = [one.node for one in settings.joins]
+    missing = [(path, kind, name) for path, kind, name in named if name not in places[kind]]
+    faults = [Fault(path, _unknown(kind, name, places[kind])) for path, kind, name in missing]
+    joining = [join.node for join in settings.joins]
     return faults + [
         Fault(f"outages.joins.{index}.node", f"the node {name!r} joins a second time; it can join once")
         for index, name in enumerate(joining)
@@ -112,14 +113,14 @@ def outage_faults(settings: Outages, graph: Graph) -> list[Fault]:
 
 
 def _unknown(kind: OutageKind, name: str, known: Iterable[str]) -> str:
-    """The sentence for a name that the network does not have."""
-    near = nearest(name, known)
-    hint = f"did you mean {near!r}?" if near else f"should be like {next(iter(known))!r}"
+    """The message for a name that the network lacks."""
+    suggestion = nearest(name, known)
+    hint = f"did you mean {suggestion!r}?" if suggestion else f"should be like {next(iter(known))!r}"
     return f"no {kind} of the topology is called {name!r}; {hint}"
 
 
 def _places(graph: Graph) -> Mapping[OutageKind, Mapping[str, int]]:
-    """Index by name, for each kind; a link goes by its ends in either order."""
+    """Index by name, for each kind; a link is named by its ends in either order."""
     names, links = graph.node_names, {}
     for link, (first, second) in enumerate(graph.link_ends.tolist()):
         links[f"{names[first]}/{names[second]}"] = links[f"{names[second]}/{names[first]}"] = link
@@ -143,25 +144,25 @@ def _stream_names(graph: Graph, kind: OutageKind) -> Iterator[tuple[int, str]]:
 
 
 def _random_spans(law: RandomOutages, *, seed: int, name: str, end_s: float) -> list[Span]:
-    generator, found = stream(seed, name), []
+    generator, spans = stream(seed, name), []
     from_s = float(generator.exponential(law.mean_up_s))
     while from_s <= end_s:
         until_s = from_s + float(generator.exponential(law.mean_down_s))
-        found.append((from_s, until_s))
+        spans.append((from_s, until_s))
         from_s = until_s + float(generator.exponential(law.mean_up_s))
-    return found
+    return spans
 
 
-def _joined(spans: Iterable[Span]) -> list[Span]:
-    """The same times as spans that do not touch.
+def _merged(spans: Iterable[Span]) -> list[Span]:
+    """The same times as ascending spans that do not touch.
 
-    >>> _joined([(5.0, 6.0), (0.0, 2.0), (1.0, 3.0), (3.0, 4.0)])
+    >>> _merged([(5.0, 6.0), (0.0, 2.0), (1.0, 3.0), (3.0, 4.0)])
     [(0.0, 4.0), (5.0, 6.0)]
     """
-    joined: list[Span] = []
+    merged: list[Span] = []
     for from_s, until_s in sorted(spans):
-        if joined and from_s <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(joined[-1][1], until_s))
+        if merged and from_s <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], until_s))
         else:
-            joined.append((from_s, until_s))
-    return joined
+            merged.append((from_s, until_s))
+    return merged

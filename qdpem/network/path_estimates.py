@@ -1,4 +1,4 @@
-"""What planners may believe about paths: physics on nominal states, computed once and kept."""
+"""Estimates of paths for planners: physics on nominal states, computed once and cached."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from physics.states import is_bell_diagonal
 from qdpem.network.graph import Network
 from qdpem.network.path import Path
 
-_LIFE_STEPS = 40
+_BISECTIONS = 40
 _PROBE_S = 1.0
 _AGE_DIGITS = 2
-"""Ages are rounded up to this many significant digits, so that few answers serve many questions."""
+"""Ages are rounded up to this many significant digits, so that a few cached values serve many calls."""
 
-_MAX_KEPT = 65_536
-"""Beliefs about fidelity are kept up to this many, some 15 MB; then the table begins anew."""
+_MAX_CACHED = 65_536
+"""Fidelities are cached up to this many, about 15 MB; then the cache is cleared."""
 
 MAX_ROUNDS = 2
 
@@ -27,60 +27,64 @@ Nodes admit stock to a path under this assumption, so planners must make the sam
 """
 
 _PLAN = Plan()
-"""Its protocol and schedule are what allocations may name."""
+"""The default protocol and schedule, which are those of allocations."""
 
 
 class Estimates:
-    """Believed fidelity, cost and useful life of what a path or a stocked pair can give.
+    """Estimated fidelity, cost and useful life of the pairs over a path and of stocked pairs.
 
-    Rounds of distillation along a path are one number for all its links or one for each, from its first node.
-    All are deterministic functions of the map and the physics model, so every arm believes the same.
+    Distillation rounds along a path are one number for all its links or one for each, from its first node.
+    All estimates are deterministic functions of the network and the physics model, the same for every arm.
     """
 
     def __init__(self, network: Network, physics: PhysicsModel) -> None:
         self._network = network
         self._physics = physics
         self._fidelity: dict[tuple[tuple[int, ...], Rounds, float], float] = {}
-        self._fresh: dict[tuple[int, int], float] = {}
-        self._ended: dict[tuple[tuple[int, ...], Rounds, float], tuple[float, float]] = {}
-        self._life: dict[tuple[tuple[int, ...], Rounds, float], float] = {}
-        self._links: dict[tuple[int, int], tuple[State, float]] = {}
+        self._link_fidelity: dict[tuple[int, int], float] = {}
+        self._end_to_end: dict[tuple[tuple[int, ...], Rounds, float], tuple[float, float]] = {}
+        self._useful_life_s: dict[tuple[tuple[int, ...], Rounds, float], float] = {}
+        self._distilled_links: dict[tuple[int, int], tuple[State, float]] = {}
         self._aged_links: dict[tuple[int, int, int, float], State] = {}
         self._stays_bell_diagonal: dict[tuple[int, int], bool] = {}
 
     def fidelity(self, path: Path, *, rounds: Rounds = 0, age_s: float = 0.0) -> float:
-        """Believed fidelity over `path` whose link pairs wait `age_s` at both ends before the swaps."""
+        """Estimated fidelity over `path` if its link pairs wait `age_s` at both ends before the swaps."""
         age_s = _rounded_up(age_s)
         key = (path.nodes, rounds, age_s)
         if key not in self._fidelity:
-            if len(self._fidelity) == _MAX_KEPT:
+            if len(self._fidelity) == _MAX_CACHED:
                 self._fidelity.clear()
             self._fidelity[key] = self._physics.fidelity(self._state(path, rounds, age_s))
         return self._fidelity[key]
 
     def link_fidelity(self, link: int, *, rounds: int = 0) -> float:
-        """Believed fidelity of a pair on `link` that did not wait, after `rounds`."""
-        if (link, rounds) not in self._fresh:
-            self._fresh[link, rounds] = self._physics.fidelity(self._distilled(link, rounds)[0])
-        return self._fresh[link, rounds]
+        """Estimated fidelity of a pair on `link` after `rounds`, without waiting."""
+        if (link, rounds) not in self._link_fidelity:
+            self._link_fidelity[link, rounds] = self._physics.fidelity(self._distilled(link, rounds)[0])
+        return self._link_fidelity[link, rounds]
 
     def end_to_end(self, path: Path, *, rounds: Rounds = 0, age_s: float = 0.0) -> tuple[float, float]:
-        """Believed fidelity after one end round on two pairs such as `fidelity` tells of, and the pairs over
-        the path that it takes on average, failures included.
+        """Estimated fidelity after one round of distillation between the ends, and the pairs that it takes.
+
+        The two pairs are those that `fidelity` describes. The number of pairs over the path is a mean, with
+        failures included.
         """
         age_s = _rounded_up(age_s)
         key = (path.nodes, rounds, age_s)
-        if key not in self._ended:
-            if len(self._ended) == _MAX_KEPT:
-                self._ended.clear()
+        if key not in self._end_to_end:
+            if len(self._end_to_end) == _MAX_CACHED:
+                self._end_to_end.clear()
             first, last = (self._network.hardware[path.nodes[end]] for end in (0, -1))
-            joined = self._state(path, rounds, age_s)
-            state, pairs = distilled(joined, 1, plan=_PLAN, model=self._physics, first=first, second=last)
-            self._ended[key] = self._physics.fidelity(state), pairs
-        return self._ended[key]
+            undistilled = self._state(path, rounds, age_s)
+            state, pairs = distilled(
+                undistilled, 1, plan=_PLAN, model=self._physics, first=first, second=last
+            )
+            self._end_to_end[key] = self._physics.fidelity(state), pairs
+        return self._end_to_end[key]
 
     def rounds_for(self, path: Path, target_fidelity: float, *, age_s: float) -> int | None:
-        """Fewest distillation rounds per link that reach the target after `age_s`; None if none does."""
+        """Smallest number of rounds per link that meets the target after `age_s`; None if none does."""
         for rounds in range(MAX_ROUNDS + 1):
             if self.fidelity(path, rounds=rounds, age_s=age_s) >= target_fidelity:
                 return rounds
@@ -89,7 +93,7 @@ class Estimates:
     def pairs_per_link(self, link: int, *, rounds: int) -> float:
         """Expected fresh pairs on `link` for one pair after `rounds` nested rounds: the product of 2/p.
 
-        What a failed swap costs is left out.
+        The cost of failed swaps is left out.
         """
         return self._distilled(link, rounds)[1]
 
@@ -99,11 +103,11 @@ class Estimates:
         0 if it never does; inf if it always does.
         """
         key = (path.nodes, rounds, target_fidelity)
-        if key not in self._life:
-            self._life[key] = self._find_life(path, target_fidelity, rounds)
-        return self._life[key]
+        if key not in self._useful_life_s:
+            self._useful_life_s[key] = self._find_useful_life_s(path, target_fidelity, rounds)
+        return self._useful_life_s[key]
 
-    def _find_life(self, path: Path, target_fidelity: float, rounds: Rounds) -> float:
+    def _find_useful_life_s(self, path: Path, target_fidelity: float, rounds: Rounds) -> float:
         state = self._state(path, rounds, 0.0)
         first = self._network.hardware[path.nodes[0]].memory
         second = self._network.hardware[path.nodes[-1]].memory
@@ -119,26 +123,28 @@ class Estimates:
             low, high = high, 2.0 * high
             if high > 1e9:
                 return math.inf
-        for _ in range(_LIFE_STEPS):
+        for _ in range(_BISECTIONS):
             middle = 0.5 * (low + high)
             low, high = (middle, high) if meets(middle) else (low, middle)
         return low
 
     def _state(self, path: Path, rounds: Rounds, age_s: float) -> State:
-        """Swap the aged link pairs of `path` from its source to its end."""
+        """The state after the aged link pairs of `path` are swapped, from its source to its end."""
         pairs = [
             self._aged(link, first, rounds_on(rounds, hop), age_s)
             for hop, (first, link) in enumerate(zip(path.nodes, path.links, strict=False))
         ]
         nodes = [self._network.hardware[node] for node in path.nodes]
-        alike = all(self._bell_diagonal(link, rounds_on(rounds, hop)) for hop, link in enumerate(path.links))
-        return swapped(pairs, model=self._physics, nodes=nodes, bell_diagonal=alike)[0]
+        bell_diagonal = all(
+            self._bell_diagonal(link, rounds_on(rounds, hop)) for hop, link in enumerate(path.links)
+        )
+        return swapped(pairs, model=self._physics, nodes=nodes, bell_diagonal=bell_diagonal)[0]
 
     def _aged(self, link: int, first: int, rounds: int, age_s: float) -> State:
-        """The state on `link` from its end `first` on, after `rounds` and `age_s` in store at both ends."""
+        """The state on `link`, with its end `first` first, after `rounds` and storage for `age_s`."""
         key = (link, first, rounds, age_s)
         if key not in self._aged_links:
-            if len(self._aged_links) == _MAX_KEPT:
+            if len(self._aged_links) == _MAX_CACHED:
                 self._aged_links.clear()
             pair = self._distilled(link, rounds)[0]
             ends = self._network.graph.link_ends[link].tolist()
@@ -159,10 +165,10 @@ class Estimates:
         return self._stays_bell_diagonal[key]
 
     def _distilled(self, link: int, rounds: int) -> tuple[State, float]:
-        """The state on `link` (first end = lower node) after `rounds`, and the fresh pairs it takes."""
-        if (link, rounds) not in self._links:
+        """The state on `link` (first end = lower node) after `rounds`, and the mean number of fresh pairs."""
+        if (link, rounds) not in self._distilled_links:
             first, second = (self._network.hardware[end] for end in self._network.graph.link_ends[link])
-            self._links[link, rounds] = distilled(
+            self._distilled_links[link, rounds] = distilled(
                 self._network.links[link].fresh,
                 rounds,
                 plan=_PLAN,
@@ -170,11 +176,11 @@ class Estimates:
                 first=first,
                 second=second,
             )
-        return self._links[link, rounds]
+        return self._distilled_links[link, rounds]
 
 
 def _rounded_up(age_s: float) -> float:
-    """The least number of two significant digits that is not below `age_s`."""
+    """The smallest number of two significant digits that is not below `age_s`."""
     if age_s <= 0.0:
         return 0.0
     unit = 10.0 ** (math.floor(math.log10(age_s)) - (_AGE_DIGITS - 1))

@@ -184,7 +184,7 @@ class LocalContinuous(PolicyDefaults):
         if life_s <= 0.0 or not self.link_usage.may_order(site, rank, now_s):
             return None
         link = self._context.network.link_between[site, neighbour]
-        if unavailable and unavailable.hits((site, neighbour), (link,)):
+        if unavailable and unavailable.affects((site, neighbour), (link,)):
             return None
         expires_s = now_s + 1.0 / float(self._context.network.link_rate_hz[link]) + life_s
         self.link_usage.order_expires_s[site, rank] = expires_s

@@ -238,7 +238,7 @@ class CentralMulticommodity(CentralExpectedDelay):
             route = routes[index]
             if route is None or route.expected_delay_s > self._parameters.max_path_delay * slack_s:
                 continue
-            if not (unavailable and unavailable.hits(route.path.nodes, route.path.links)):
+            if not (unavailable and unavailable.affects(route.path.nodes, route.path.links)):
                 return route
         return None
 
@@ -263,7 +263,7 @@ def _without(network: Network, unavailable: Unavailable) -> Network:
     source_hz[nodes], repeater_hz[nodes] = 0.0, 0.0
     ends = network.graph.link_ends.tolist()
     links = tuple(
-        replace(link, success_probability=0.0) if unavailable.hits(ends[index], (index,)) else link
+        replace(link, success_probability=0.0) if unavailable.affects(ends[index], (index,)) else link
         for index, link in enumerate(network.links)
     )
     return replace(network, source_rate_hz=source_hz, repeater_rate_hz=repeater_hz, links=links)

@@ -65,10 +65,10 @@ def load_of(scenario: Scenario, *, seed: int) -> OfferedLoad:
 
 
 def carried(tables: Tables, *, served_fraction: float) -> float:
-    """The largest rate served to that share, from a run's own map and every simple path written out.
+    """The largest rate served to that fraction, from the run's network and every simple path written out.
 
-    max r over x, y, r: sum_p x_kp <= r share_k, sum x >= served_fraction r, resources as they are. Pairs weigh
-    alike. No path needs distillation: w = (4 x 0.98 - 1)/3 gives w^6 = 0.85 > (4 x 0.7 - 1)/3.
+    max r over x, y, r: sum_p x_kp <= r share_k, sum x >= served_fraction r, resources as they are. Pairs
+    weigh alike. No path needs distillation: w = (4 x 0.98 - 1)/3 gives w^6 = 0.85 > (4 x 0.7 - 1)/3.
     """
     nodes, links = tables["nodes"], tables["links"]
     count, lines = len(nodes["node"]), len(links["link"])

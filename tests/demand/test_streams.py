@@ -14,7 +14,7 @@ from scipy import stats
 
 from physics.hardware import DepolarisingMemory, NodeHardware
 from physics.interface import CompiledLink
-from qdpem.demand.bursts import covered_fraction, draw_bursts, draw_phases, inside, regions
+from qdpem.demand.bursts import assign_regions, burst_time_fraction, draw_bursts, draw_phases, in_burst
 from qdpem.demand.requests import Arrivals, Requests
 from qdpem.demand.streams import generate_arrivals, pair_weights
 from qdpem.errors import ScenarioError
@@ -174,7 +174,7 @@ def test_counts_inside_and_outside_bursts_keep_the_ratio_peak_to_low():
         own = arrivals.bursts_s[arrivals.bursts_s[:, 0] == region, 1:]
         burst_s = float(np.diff(np.clip(own, 0.0, 1000.0)).sum())
         times = arrivals.requests.time_s[nodes[arrivals.requests.source]]
-        bursting = inside(arrivals.bursts_s, region, times)
+        bursting = in_burst(arrivals.bursts_s, region, times)
         assert_poisson(bursting.sum(), 3.0 * base_hz * burst_s)
         assert_poisson((~bursting).sum(), base_hz / 3.0 * (1000.0 - burst_s))
 
@@ -191,10 +191,10 @@ def test_the_long_run_mean_rate_is_what_the_demand_says(jitter_s, duration_s, pe
         drawn = draw_bursts(bursts, draw_phases(bursts, seed=seed), start_s=0.0, end_s=200.0, seed=seed)
         fractions.append(np.diff(np.clip(drawn[:, 1:], 0.0, 200.0)).sum() / 200.0)
     error = np.std(fractions) / np.sqrt(len(fractions)) + 1e-12
-    assert abs(np.mean(fractions) - covered_fraction(bursts)) < 5.0 * error
+    assert abs(np.mean(fractions) - burst_time_fraction(bursts)) < 5.0 * error
     scenario = asking(bursts=bursts)
     arrivals = generate_arrivals(scenario, asked_network(), seed=1)
-    fraction = covered_fraction(bursts)
+    fraction = burst_time_fraction(bursts)
     assert arrivals.low * (1.0 - fraction) + arrivals.high * fraction == pytest.approx(1.0)
     assert arrivals.low >= 0.0
 
@@ -206,7 +206,7 @@ def test_expected_counts_are_the_integral_of_the_rate():
     fine = 2000
     time_s = -7.3 + 0.7 * (np.arange(60 * fine) + 0.5) / fine
     for node in (0, 1, 5):
-        bursting = inside(arrivals.bursts_s, int(arrivals.region[node]), time_s)
+        bursting = in_burst(arrivals.bursts_s, int(arrivals.region[node]), time_s)
         rate_hz = arrivals.base_rate_hz[node] * np.where(bursting, arrivals.high, arrivals.low)
         integral = rate_hz.reshape(60, fine).mean(axis=1) * 0.7
         assert expected[:, node] == pytest.approx(integral, rel=5e-3)
@@ -305,7 +305,7 @@ def test_regions_belong_to_the_topology_seed_and_bursts_to_the_traffic_seed():
 
 def test_two_clusters_make_two_regions():
     for seed in range(10):
-        assert regions(asked_network(), 2, stream(seed, "any")).tolist() == [0, 1] * 4
+        assert assign_regions(asked_network(), 2, stream(seed, "any")).tolist() == [0, 1] * 4
 
 
 @pytest.mark.parametrize("count", [1, 3, 8])
@@ -313,14 +313,14 @@ def test_every_region_has_a_node_even_where_all_stand_on_one_spot(count):
     network = asked_network()
     spot = replace(network, graph=replace(network.graph, x_km=np.zeros(8), y_km=np.zeros(8)))
     for where in (network, spot):
-        region = regions(where, count, stream(1, "any"))
+        region = assign_regions(where, count, stream(1, "any"))
         assert sorted(set(region.tolist())) == list(range(count))
 
 
 def test_regions_are_a_fixed_point_of_lloyds_rule():
     network = asked_network(60)
     points = np.column_stack([network.graph.x_km, network.graph.y_km])
-    region = regions(network, 5, stream(3, "any"))
+    region = assign_regions(network, 5, stream(3, "any"))
     centres = np.array([points[region == one].mean(axis=0) for one in range(5)])
     nearest = ((points[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)
     assert np.array_equal(region, nearest)

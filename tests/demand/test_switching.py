@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from qdpem.demand.bursts import covered_fraction, draw_bursts, draw_phases
+from qdpem.demand.bursts import burst_time_fraction, draw_bursts, draw_phases
 from qdpem.demand.switching import on_spans
 from qdpem.scenario.schema import Bursts
 
@@ -39,7 +39,7 @@ def test_at_any_moment_it_is_on_with_the_same_chance():
         on[seed] = ((spans_s[:, :1] <= moments_s) & (moments_s < spans_s[:, 1:])).sum(axis=0)
     assert set(np.unique(on)) == {0.0, 1.0}
     assert np.abs(on.mean(axis=0) - 0.25).max() < 4.5 * np.sqrt(0.25 * 0.75 / 2_000)
-    assert covered_fraction(MEMORYLESS) == covered_fraction(CASCADING) == 0.25
+    assert burst_time_fraction(MEMORYLESS) == burst_time_fraction(CASCADING) == 0.25
 
 
 @pytest.mark.parametrize("bursts", [MEMORYLESS, CASCADING])

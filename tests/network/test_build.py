@@ -15,7 +15,6 @@ from qdpem.network.build import (
     build_physics,
     network_warnings,
     unserved_demand,
-    unserved_fraction,
 )
 from qdpem.network.path import Path
 from qdpem.network.routing import Routes
@@ -192,27 +191,19 @@ def test_demand_that_nothing_can_serve_has_a_share() -> None:
     assert str(first) == (
         "nothing can serve 16.7% of the teleportation demand at fidelity 0.7: 1 node pair (for one, n0 - n3)"
     )
-    fraction = unserved_fraction(
-        network,
-        routes=Routes(network),
-        can_serve=can_serve,
-        weights=weights,
-        classes=scenario.demand.classes,
-    )
-    assert fraction == pytest.approx(0.75 * 2 / 12 + 0.25 * 6 / 12)
 
 
 def test_a_silent_link_serves_nothing() -> None:
     scenario = of_line("nodes.source_rate_hz=0")
     network = build_network(scenario, LossOnly(), seed=0)  # type: ignore[arg-type]
-    fraction = unserved_fraction(
+    unserved = unserved_demand(
         network,
         routes=Routes(network),
         can_serve=lambda path, kind: True,
         weights=np.ones((4, 4)) - np.eye(4),
         classes=scenario.demand.classes,
     )
-    assert fraction == 1.0
+    assert [part.fraction for part in unserved] == [1.0] * len(scenario.demand.classes)
 
 
 DIRECT = "kind='direct',success_probability=0.2"

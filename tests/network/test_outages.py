@@ -151,10 +151,15 @@ def test_what_makes_no_sense_is_told_in_a_sentence(outages: str, words: list[str
 
 
 def test_what_is_away_adds_up() -> None:
-    unavailable = ALL_AVAILABLE.after("node", 3, goes=True).after("link", 5, goes=True)
+    unavailable = ALL_AVAILABLE.with_change("node", 3, unavailable=True).with_change(
+        "link", 5, unavailable=True
+    )
     assert not ALL_AVAILABLE
     assert unavailable == Unavailable(frozenset({3}), frozenset({5}))
-    assert unavailable.hits((1, 3), ())
-    assert unavailable.hits((), (5,))
-    assert not unavailable.hits((5,), (3,))
-    assert unavailable.after("node", 3, goes=False).after("link", 5, goes=False) == ALL_AVAILABLE
+    assert unavailable.affects((1, 3), ())
+    assert unavailable.affects((), (5,))
+    assert not unavailable.affects((5,), (3,))
+    assert (
+        unavailable.with_change("node", 3, unavailable=False).with_change("link", 5, unavailable=False)
+        == ALL_AVAILABLE
+    )

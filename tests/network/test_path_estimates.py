@@ -183,8 +183,8 @@ def test_a_node_that_cannot_herald_phi_plus_is_believed_all_the_same() -> None:
     )
 
 
-def test_beliefs_kept_are_bounded_and_the_same_when_asked_again(monkeypatch):
-    monkeypatch.setattr("qdpem.network.path_estimates._MAX_KEPT", 10)
+def test_cached_estimates_are_bounded_and_the_same_when_computed_again(monkeypatch):
+    monkeypatch.setattr("qdpem.network.path_estimates._MAX_CACHED", 10)
     network = network_with()
     estimates, path = Estimates(network, PauliModel()), path_of_hops(network, 3)
     ages_s = [0.1 * step for step in range(1, 36)]

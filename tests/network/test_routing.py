@@ -21,7 +21,7 @@ from qdpem.network.generators import (
 from qdpem.network.graph import Graph, Network
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 from qdpem.network.path import VIRTUAL_LINK, Path, Paths, path_along
-from qdpem.network.routing import _KEPT_DETOURS, Routes
+from qdpem.network.routing import _CACHED_DETOURS, Routes
 
 
 def bare_network(
@@ -80,7 +80,7 @@ def by_brute_force(
     for link, (ends, length) in enumerate(
         zip(network.graph.link_ends.tolist(), network.graph.length_km.tolist(), strict=True)
     ):
-        if not unavailable.hits(ends, (link,)):
+        if not unavailable.affects(ends, (link,)):
             whole.add_edge(*ends, length=length, pair_s=per_second(network.link_rate_hz[link]))
     kept = [node for node in whole if rates[node] > 0 or node in (source, destination)]
     usable = whole.subgraph(kept)
@@ -172,7 +172,7 @@ def test_round_what_is_away_as_if_it_were_not_there(
             )
             assert [path.nodes for path in there] == wanted
             assert [path.reversed() for path in back] == list(there)
-            assert not any(unavailable.hits(path.nodes, path.links) for path in there)
+            assert not any(unavailable.affects(path.nodes, path.links) for path in there)
             assert routes.paths(source, destination, ALL_AVAILABLE) is routes.paths(source, destination)
 
 
@@ -188,7 +188,7 @@ def test_paths_that_outages_do_not_hit_are_the_same_objects_and_few_detours_are_
             found = routes.paths(source, destination, unavailable)
             assert hit or found is plain
             assert routes.paths(source, destination, unavailable) is found
-    assert 0 < len(routes._detours) <= _KEPT_DETOURS
+    assert 0 < len(routes._detours) <= _CACHED_DETOURS
 
 
 def mesh(*, nodes: int, mean_degree: float, seed: int) -> Network:

@@ -20,7 +20,6 @@ from qdpem.network.catalogue import (
     projected_km,
     topohub_network,
 )
-from qdpem.network.checks import components, graph_faults
 from qdpem.network.generators import (
     GridParameters,
     LineParameters,
@@ -31,6 +30,7 @@ from qdpem.network.generators import (
     uniform,
 )
 from qdpem.network.graph import Graph
+from qdpem.network.graph_checks import components, graph_faults
 
 
 def topohub(key: str) -> Graph:

@@ -141,7 +141,7 @@ class LinkStock:
         life_s, rate_hz = self._life_s(link), float(network.link_rate_hz[link])
         if life_s < parameters.min_lifetime_s or not rate_hz > 0.0:
             return None
-        if unavailable.hits((owner, partner), (link,)):
+        if unavailable.affects((owner, partner), (link,)):
             return None
         self.ordered_s[owner, partner] = now_s
         return Allocation(

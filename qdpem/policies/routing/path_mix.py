@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.flow.commodities import DistillationOption
-from qdpem.network.rows import padded, unpadded
+from qdpem.network.padded_rows import padded, unpadded
 
 
 class PathMix(NamedTuple):

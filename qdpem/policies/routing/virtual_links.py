@@ -96,7 +96,7 @@ class VirtualLinks:
         swapping = {owner, partner} - {source, destination}
         if owner == destination or partner == source or any(rates[node] <= 0.0 for node in swapping):
             return None
-        if unavailable.hits((source, owner, partner, destination), ()):
+        if unavailable.affects((source, owner, partner, destination), ()):
             return None
         before = self._segments(source, owner, unavailable)
         after = self._segments(partner, destination, unavailable)

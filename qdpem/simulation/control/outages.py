@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.network.outages import ALL_AVAILABLE, Outage
-from qdpem.network.rows import padded
+from qdpem.network.padded_rows import padded
 from qdpem.policy.interface import CONTROLLER
 from qdpem.scenario.words import OutageKind
 from qdpem.simulation.control.control_plane import OUTAGE, ControlPlane
@@ -75,7 +75,7 @@ class Outages:
         """Something is unavailable from the start, and all sites know it."""
         self._mark(outage, fails=True)
         if outage.kind is not OutageKind.CONTROLLER:
-            unavailable = self.believed[0].after(outage.kind, outage.place, goes=True)
+            unavailable = self.believed[0].with_change(outage.kind, outage.place, unavailable=True)
             self.believed = [unavailable] * len(self.believed)
 
     def _change(self, fails: bool, outage: Outage) -> None:
@@ -161,7 +161,7 @@ class Outages:
 
     def _hear(self, row: int, outage: Outage, fails: bool) -> None:
         """One site hears of a change."""
-        self.believed[row] = self.believed[row].after(outage.kind, outage.place, goes=fails)
+        self.believed[row] = self.believed[row].with_change(outage.kind, outage.place, unavailable=fails)
         # A source under local control has lost its requests itself, when it failed.
         if fails and outage.kind is OutageKind.NODE and not self._control_plane.local:
             self._reject_requests(outage.place, outage.from_s)

@@ -1,18 +1,18 @@
-"""Is a topology one that can be simulated? Every fault found, as values."""
+"""Checks that a topology can be simulated: all its faults, as values."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qdpem.arrays import Ints
 from qdpem.errors import Fault
 from qdpem.network.graph import Graph
 
-_SHOWN = 8
+_MAX_FAULTS = 8
 
 
-def components(node_count: int, link_ends: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The number of the connected component each node is in, int64 [N]; `link_ends` int64 [L, 2].
+def components(node_count: int, link_ends: Ints) -> Ints:
+    """The index of each node's connected component, int64 [N]; `link_ends` int64 [L, 2].
 
     >>> components(4, np.array([[0, 1], [1, 3]])).tolist()
     [0, 0, 1, 0]
@@ -21,12 +21,12 @@ def components(node_count: int, link_ends: NDArray[np.int64]) -> NDArray[np.int6
     from scipy.sparse.csgraph import connected_components
 
     ones = np.ones(len(link_ends), dtype=np.int8)
-    joined = csr_matrix((ones, (link_ends[:, 0], link_ends[:, 1])), shape=(node_count, node_count))
-    return np.asarray(connected_components(joined, directed=False)[1]).astype(np.int64)
+    adjacency = csr_matrix((ones, (link_ends[:, 0], link_ends[:, 1])), shape=(node_count, node_count))
+    return np.asarray(connected_components(adjacency, directed=False)[1]).astype(np.int64)
 
 
 def graph_faults(graph: Graph, *, path: str = "topology") -> list[Fault]:
-    """What makes `graph` unfit, each with dotted `path`: doubles, loops, bad lengths, a second component."""
+    """Duplicate names or links, loops, bad lengths or weights, a second component; `path` is where."""
     faults = _node_faults(graph, path)
     if not faults:
         faults = _link_faults(graph, path) + _matrix_faults(graph, path)
@@ -39,8 +39,11 @@ def _node_faults(graph: Graph, path: str) -> list[Fault]:
     names = graph.node_names
     if len(names) < 2:
         return [Fault(path, f"{graph.name} has {len(names)} nodes; should be at least 2")]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    return [Fault(path, f"{graph.name} has more than one node called {name!r}") for name in twice[:_SHOWN]]
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    return [
+        Fault(path, f"{graph.name} has more than one node called {name!r}")
+        for name in duplicates[:_MAX_FAULTS]
+    ]
 
 
 def _link_faults(graph: Graph, path: str) -> list[Fault]:
@@ -55,7 +58,7 @@ def _link_faults(graph: Graph, path: str) -> list[Fault]:
         elif not 0.0 <= length < np.inf:
             faults.append(Fault(path, f"{link} is {length:g} km long; should be 0 or more, and finite"))
         seen.add((min(first, second), max(first, second)))
-    return faults[:_SHOWN]
+    return faults[:_MAX_FAULTS]
 
 
 def _matrix_faults(graph: Graph, path: str) -> list[Fault]:
@@ -74,10 +77,11 @@ def _connection_faults(graph: Graph, path: str) -> list[Fault]:
         return []
     smallest = int(sizes.argmin())
     node = graph.node_names[int((labels == smallest).argmax())]
-    shown = ", ".join(str(size) for size in sorted(sizes.tolist(), reverse=True)[:_SHOWN])
-    more = ", ..." if len(sizes) > _SHOWN else ""
-    apart = "has no link at all" if sizes[smallest] == 1 else f"is in a part of {sizes[smallest]} nodes"
+    shown_sizes = ", ".join(str(size) for size in sorted(sizes.tolist(), reverse=True)[:_MAX_FAULTS])
+    more = ", ..." if len(sizes) > _MAX_FAULTS else ""
+    where = "has no link at all" if sizes[smallest] == 1 else f"is in a part of {sizes[smallest]} nodes"
     message = (
-        f"{graph.name} falls into {len(sizes)} parts of {shown}{more} nodes ({node} {apart}); should be one"
+        f"{graph.name} falls into {len(sizes)} parts of {shown_sizes}{more} nodes ({node} {where}); should be"
+        " one"
     )
     return [Fault(path, message)]
