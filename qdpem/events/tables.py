@@ -270,6 +270,6 @@ TABLES: tuple[Table, ...] = (
 )  # fmt: skip
 
 
-def kept_at(level: RecordLevel) -> tuple[Table, ...]:
+def kept_at(level: str) -> tuple[Table, ...]:
     """The tables that a record of this level keeps."""
-    return tuple(table for table in TABLES if level.at_least(table.level))
+    return tuple(table for table in TABLES if RecordLevel(level).at_least(table.level))

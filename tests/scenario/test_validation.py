@@ -90,7 +90,7 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
         (
             "demand.load_factor=0.9",
             "demand.load_factor",
-            "load_factor = 0.9 cannot stand beside rate_hz = 5; should be one of them",
+            "load_factor = 0.9 excludes rate_hz = 5",
         ),
         (
             "demand.neighbourhood={peers=3}",
@@ -110,7 +110,7 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
         (
             "demand={classes=[{application='computing',fraction=1.0,target_fidelity=0.6,patience_s=1.0}]}",
             "demand",
-            "it says neither rate_hz nor load_factor; should say one of them",
+            "it has neither rate_hz nor load_factor; should have one of them",
         ),
         (
             "links.hardware.kind=dierct",
