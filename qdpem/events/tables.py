@@ -144,8 +144,8 @@ REQUESTS = Table(
         _code(
             "persistence",
             Persistence,
-        _count("hops", "number of links of the path that served it; 0: end-to-end stock, -1: not delivered"),
-            " every link as soon as its qubits are free",
+            "generation that starts again by itself until the deadline: none, that of the next pair after"
+            " each delivery, or that of every link as soon as its qubits are free",
         ),
     ),
     level=RecordLevel.REQUESTS,

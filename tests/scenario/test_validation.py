@@ -150,7 +150,7 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
         ),
         ("demand.classes=[]", "demand.classes", "[] is not allowed; should have at least 1 item"),
         ("nodes=3", "nodes", "3 is not allowed; should be a table with"),
-        ("demand.classes.0.fraction=0.5", "demand.classes", "the shares sum to 0.5; should sum to 1"),
+        ("demand.classes.0.fraction=0.5", "demand.classes", "the fractions sum to 0.5; should sum to 1"),
         (
             "topology.parameters.nods=4",
             "topology.parameters.nods",
