@@ -1,7 +1,7 @@
-"""The typed event tables: every column's name, type, unit and meaning, in one place.
+"""The event tables: name, type, unit and meaning of every column.
 
-The simulation writes rows in column order; records, metrics and reward read columns by name. Codes are
-small integers whose words stand in the column's `words`. A node or id that does not exist is -1.
+The simulation writes rows in column order. Records, metrics and reward read columns by name. A coded column
+stores small integers, and its `words` lists the word of each code. A node or id that does not exist is -1.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Tables: TypeAlias = Mapping[str, Columns]
 
 @dataclass(frozen=True)
 class Column:
-    """One column: numpy type, unit ("" for a pure number), meaning, and the words of a code."""
+    """One column: its numpy type, unit ("" for a pure number) and meaning, and the words of its codes."""
 
     name: str
     dtype: str
@@ -47,7 +47,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table and the record level from which it is kept."""
+    """One table, and the lowest record level that keeps it."""
 
     name: str
     columns: tuple[Column, ...]
@@ -55,7 +55,7 @@ class Table:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Column names, in row order."""
+        """The names of the columns, in the order of a row."""
         return tuple(column.name for column in self.columns)
 
 
@@ -87,12 +87,12 @@ NODES = Table(
     "nodes",
     (
         _node("node", "index of the node"),
-        _real("x_km", "position, east", "km"),
-        _real("y_km", "position, north", "km"),
-        _real("source_rate_hz", "photon pairs its source emits, before loss", "Hz"),
-        _real("repeater_rate_hz", "swaps per second: tokens refilled, or what a server makes", "Hz"),
-        _count("memories", "qubits, of all its links together"),
-        Column("name", "S64", "", "name in the topology, UTF-8"),
+        _real("x_km", "east coordinate of the node", "km"),
+        _real("y_km", "north coordinate of the node", "km"),
+        _real("source_rate_hz", "rate at which the source emits photon pairs, before loss", "Hz"),
+        _real("repeater_rate_hz", "rate of swaps: of new tokens, or of a server without pause", "Hz"),
+        _count("memories", "number of qubits, summed over all links of the node"),
+        Column("name", "S64", "", "name of the node in the topology, UTF-8"),
     ),
     level=RecordLevel.REQUESTS,
 )
@@ -101,12 +101,12 @@ LINKS = Table(
     "links",
     (
         _id("link", "index of the link"),
-        _node("first", "the end with the lower index"),
-        _node("second", "the other end"),
-        _real("length_km", "fibre length", "km"),
-        _real("success_probability", "of one attempt, herald included"),
-        _real("fresh_fidelity", "of a pair just made"),
-        _time("delay_s", "one-way classical delay"),
+        _node("first", "node at the end with the lower index"),
+        _node("second", "node at the other end"),
+        _real("length_km", "length of the fibre", "km"),
+        _real("success_probability", "probability that one attempt succeeds, herald included"),
+        _real("fresh_fidelity", "fidelity of a pair just generated"),
+        _time("delay_s", "one-way delay of a classical message"),
     ),
     level=RecordLevel.REQUESTS,
 )
@@ -114,9 +114,9 @@ LINKS = Table(
 DEMAND = Table(
     "demand",
     (
-        _real("rate_hz", "mean requests of the whole network", "Hz"),
-        _real("peak_rate_hz", "requests while all regions burst", "Hz"),
-        _real("capacity_hz", "that the network could carry, by which load_factor is counted", "Hz"),
+        _real("rate_hz", "mean rate of requests of the whole network", "Hz"),
+        _real("peak_rate_hz", "rate of requests while all regions burst", "Hz"),
+        _real("capacity_hz", "largest rate that the network could serve, to which load_factor refers", "Hz"),
     ),
     level=RecordLevel.REQUESTS,
 )
@@ -124,24 +124,28 @@ DEMAND = Table(
 REQUESTS = Table(
     "requests",
     (
-        _id("request", "id"),
-        _time("time_s", "arrival at the source"),
-        _node("source", "who asks"),
-        _node("destination", "with whom"),
-        _real("target_fidelity", "least true fidelity"),
-        _count("pairs", "pairs asked"),
-        _time("deadline_s", "absolute"),
-        _code("application", Application, "what for"),
-        _code("outcome", RequestOutcome, "how it ended"),
-        _time("end_s", "when it ended; the run's end if open"),
-        _real("fidelity", "mean true fidelity of its pairs; NaN without any"),
-        _count("pairs_delivered", "pairs that met the target in time"),
-        _count("attempts", "allocations made for it"),
-        _count("hops", "links of the path that served it; 0 from remote stock; -1 if not delivered"),
+        _id("request", "id of the request"),
+        _time("time_s", "time of arrival at the source"),
+        _node("source", "node that makes the request"),
+        _node("destination", "node at the other end of the requested pairs"),
+        _real("target_fidelity", "lowest true fidelity that satisfies the request"),
+        _count("pairs", "number of pairs requested"),
+        _time("deadline_s", "time at which the request expires"),
+        _code("application", Application, "application that uses the pairs"),
+        _code("outcome", RequestOutcome, "how the request ended"),
+        _time("end_s", "time at which it ended; the end of the run if it is open"),
+        _real("fidelity", "mean true fidelity of its pairs; NaN without pairs"),
+        _count("pairs_delivered", "number of pairs that met the target in time"),
+        _count("attempts", "number of allocations made for it"),
+        _count(
+            "hops",
+            "number of links of the path that served it; 0 for end-to-end stock, -1 if not delivered",
+        ),
         _code(
             "persistence",
             Persistence,
-            "what it begins again: nothing, each pair when delivered, or every link",
+            "generation that starts again by itself until the deadline: none, that of the next pair after"
+            " each delivery, or that of every link as soon as its qubits are free",
         ),
     ),
     level=RecordLevel.REQUESTS,
@@ -150,95 +154,106 @@ REQUESTS = Table(
 ALLOCATIONS = Table(
     "allocations",
     (
-        _id("allocation", "id"),
-        _time("time_s", "when it was decided"),
-        _node("deciding_node", "the node that decided; -1 the controller"),
-        _id("request", "the request served, -1 for stock"),
-        _code("purpose", Purpose, "serve a request or stock for later"),
-        _node("source", "first node; owner of stock"),
-        _node("destination", "last node"),
-        _real("target_fidelity", "asked of the pair"),
-        _count("pairs", "pairs asked"),
-        _count("end_rounds", "distillation rounds between the ends of the path"),
-        _code("schedule", SCHEDULES, "what a round on a link spends: an equal pair, or a fresh one"),
-        _code("protocol", PROTOCOLS, "how it distils"),
-        _count("hops", "steps of its path"),
-        _time("expires_s", "when all it holds is released"),
-        _time("end_s", "when it ended"),
-        _code("outcome", AllocationOutcome, "how it ended"),
-        _code("cause", RefusalCause, "why it was refused"),
-        _node("refused_at", "the node that refused, -1 if none"),
+        _id("allocation", "id of the allocation"),
+        _time("time_s", "time of the decision"),
+        _node("deciding_node", "node that decided; -1 for the controller"),
+        _id("request", "id of the request it serves; -1 for stock"),
+        _code("purpose", Purpose, "whether it serves a request or generates pairs for stock"),
+        _node("source", "first node of the path, which owns the pairs of stock"),
+        _node("destination", "last node of the path"),
+        _real("target_fidelity", "fidelity requested of each pair"),
+        _count("pairs", "number of pairs requested"),
+        _count("end_rounds", "number of distillation rounds between the ends of the path"),
+        _code(
+            "schedule",
+            SCHEDULES,
+            "schedule of distillation on a link: each round consumes an equal pair, or a fresh one",
+        ),
+        _code("protocol", PROTOCOLS, "distillation protocol"),
+        _count("hops", "number of steps of its path"),
+        _time("expires_s", "time at which all resources that it holds are released"),
+        _time("end_s", "time at which it ended"),
+        _code("outcome", AllocationOutcome, "how the allocation ended"),
+        _code("cause", RefusalCause, "why a node refused it"),
+        _node("refused_at", "node that refused it; -1 if none did"),
     ),
 )
 
 PATH_STEPS = Table(
     "path_steps",
     (
-        _id("allocation", "id"),
-        _count("position", "0 at the source"),
-        _node("node", "the node there"),
-        _count("rounds", "distillation rounds on the link from here to the next node; 0 at the last"),
+        _id("allocation", "id of the allocation"),
+        _count("position", "position on the path, 0 at the source"),
+        _node("node", "node at this position"),
+        _count("rounds", "number of distillation rounds on the link to the next node; 0 at the last node"),
     ),
 )
 
 CLAIMS = Table(
     "claims",
     (
-        _id("claim", "id"),
-        _id("allocation", "whose claim"),
-        _code("kind", ClaimKind, "the resource wanted"),
-        _code("purpose", Purpose, "of its allocation"),
-        _node("source", "source of its allocation's path"),
-        _node("node", "where the resource is; for emissions the link's first end"),
-        _id("link", "for emissions, else -1"),
-        _time("time_s", "when it was made"),
-        _time("end_s", "when it was granted, withdrawn or refused"),
-        _code("outcome", ClaimOutcome, "how it ended"),
-        _code("contended", ("no", "yes"), "1 if the resource went to another claim"),
-        _time("contended_s", "from first losing the resource to its end"),
-        _node("rival", "source of the claim that first took the resource, -1 if none or unknown"),
+        _id("claim", "id of the claim"),
+        _id("allocation", "id of the allocation that made the claim"),
+        _code("kind", ClaimKind, "kind of resource that it asks for"),
+        _code("purpose", Purpose, "purpose of its allocation"),
+        _node("source", "first node of its allocation's path"),
+        _node("node", "node that has the resource; for an emission the first end of the link"),
+        _id("link", "id of the link, for an emission; else -1"),
+        _time("time_s", "time at which the claim was made"),
+        _time("end_s", "time at which it was granted, withdrawn or refused"),
+        _code("outcome", ClaimOutcome, "how the claim ended"),
+        _code("contended", ("no", "yes"), "whether the resource went to another claim meanwhile"),
+        _time("contended_s", "time from first losing the resource to the end of the claim"),
+        _node("rival", "source of the claim that first took the resource; -1 if none or unknown"),
     ),
 )
 
 PAIRS = Table(
     "pairs",
     (
-        _id("pair", "id, never reused"),
-        _time("born_s", "first known at an end of its link, or end of the swap or distillation"),
-        _node("first", "one end: the first of its state, as it was in the end"),
-        _node("second", "the other end"),
-        _id("link", "the link that made it, -1 if swapped"),
-        _node("sender", "the end whose source made it, -1 unless fresh from a source-limited link"),
-        _id("first_parent", "pair it was made from (left of a swap, kept of a distillation), -1 if fresh"),
-        _id("second_parent", "the other one"),
-        Column("bell_outcome", "int8", "", "Bell state 0 to 3 reported by the swap that made it, else -1"),
-        _id("allocation", "that ordered it"),
-        _node("owner", "owner while in stock, -1 if never stocked"),
-        _time("end_s", "when it ended"),
-        _code("outcome", PairOutcome, "how it ended"),
-        _time("fidelity_s", "the moment its fidelity is of: its end, or before when word of it came later"),
-        _real("fidelity", "true fidelity"),
+        _id("pair", "id of the pair, never reused"),
+        _time(
+            "born_s", "time of birth: first known at an end of its link, or end of the swap or distillation"
+        ),
+        _node("first", "node at the first end, in the final order of its state"),
+        _node("second", "node at the second end"),
+        _id("link", "id of the link that generated it; -1 if a swap did"),
+        _node("sender", "node whose source emitted it; -1 unless fresh from a source-limited link"),
+        _id(
+            "first_parent",
+            "id of the left pair of the swap, or of the kept pair of the distillation; -1 if fresh",
+        ),
+        _id("second_parent", "id of the right pair of the swap, or of the consumed pair; -1 if fresh"),
+        Column("bell_outcome", "int8", "", "Bell state 0 to 3 that its swap reported; -1 unless swapped"),
+        _id("allocation", "id of the allocation that ordered it"),
+        _node("owner", "node that owned it in stock; -1 if never stocked"),
+        _time("end_s", "time at which it ended"),
+        _code("outcome", PairOutcome, "how the pair ended"),
+        _time(
+            "fidelity_s", "time to which `fidelity` refers: its end, or earlier if its end became known later"
+        ),
+        _real("fidelity", "true fidelity at `fidelity_s`"),
     ),
 )
 
 MESSAGES = Table(
     "messages",
     (
-        _time("time_s", "end of the second counted"),
-        _code("kind", MessageKind, "what it says"),
-        _id("count", "messages sent, one per hop travelled"),
-        Column("bytes", "int64", "B", "their size"),
+        _time("time_s", "end of the second over which messages are counted"),
+        _code("kind", MessageKind, "what the messages are about"),
+        _id("count", "number of messages, counted once per hop"),
+        Column("bytes", "int64", "B", "size of the messages, counted once per hop"),
     ),
 )
 
 OUTAGES = Table(
     "outages",
     (
-        _code("kind", OutageKind, "what was away"),
-        _node("node", "which node, -1 for a link or the controller"),
-        _id("link", "which link, -1 for a node or the controller"),
-        _time("from_s", "when it went; 0 if it was not there from the start"),
-        _time("until_s", "when it comes back or joins; inf if never"),
+        _code("kind", OutageKind, "what was unavailable"),
+        _node("node", "node that was unavailable; -1 for a link or the controller"),
+        _id("link", "link that was unavailable; -1 for a node or the controller"),
+        _time("from_s", "start of the outage; 0 if it was unavailable from the start"),
+        _time("until_s", "end of the outage, or time of joining; inf if it never ends"),
     ),
     level=RecordLevel.REQUESTS,
 )
@@ -246,21 +261,21 @@ OUTAGES = Table(
 FORECASTS = Table(
     "forecasts",
     (
-        _time("time_s", "when it was made"),
-        _node("node", "the node whose demand is forecast"),
-        _count("step", "steps ahead, 1 is the next"),
-        _real("mean", "expected requests in that step"),
+        _time("time_s", "time at which the forecast was made"),
+        _node("node", "node whose demand is forecast"),
+        _count("step", "number of steps ahead; 1 is the next step"),
+        _real("mean", "expected number of requests in that step"),
     ),
 )
 
 DECISIONS = Table(
     "decisions",
     (
-        _time("time_s", "when the site was asked"),
-        _node("deciding_node", "the node asked to decide; -1 the controller"),
-        _code("reason", DecisionReason, "why"),
-        _count("waiting", "requests it saw waiting"),
-        _count("allocations", "allocations it made"),
+        _time("time_s", "time at which the site was asked to decide"),
+        _node("deciding_node", "node that was asked; -1 for the controller"),
+        _code("reason", DecisionReason, "why the site was asked"),
+        _count("waiting", "number of requests waiting at the site"),
+        _count("allocations", "number of allocations that it made"),
     ),
 )
 
@@ -270,6 +285,6 @@ TABLES: tuple[Table, ...] = (
 )  # fmt: skip
 
 
-def kept_at(level: RecordLevel) -> tuple[Table, ...]:
+def kept_at(level: str) -> tuple[Table, ...]:
     """The tables that a record of this level keeps."""
-    return tuple(table for table in TABLES if level.at_least(table.level))
+    return tuple(table for table in TABLES if RecordLevel(level).at_least(table.level))

@@ -1,4 +1,4 @@
-"""What bounds are compared with: deliveries of a whole run, warm-up included, from the record alone."""
+"""The deliveries of a whole run, warm-up included, which bounds are compared with."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from qdpem.events.words import RequestOutcome
 
 
 def deliveries(requests: Columns) -> float:
-    """Requests delivered by the run's end; pairs that met their target, where any request asks without end.
+    """The number of requests delivered by the end of the run, from the columns of the table `requests`.
 
-    `requests` are the columns of that table.
+    With persistent requests it is the number of pairs that met their target.
     """
     if (requests["persistence"] > 0).any():
         return float(requests["pairs_delivered"].sum(dtype=np.int64))

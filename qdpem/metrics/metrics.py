@@ -1,12 +1,15 @@
-"""Metrics: one definition each, from the event tables alone, the same counter for every arm.
+"""Metrics: one definition each, from the event tables only, counted alike for every arm.
 
-Windows. A rate or a "per request" counts what happened in [start_s, end_s) over the requests that
-ARRIVED in it; that number is the same for every arm of a seed, so idle padding cannot dilute it. Shares
-of requests (delivery, latency, fairness) count the MEASURED ones: arrived in the window with a deadline
-not after its end. A request still open only because the run ends is thus neither success nor failure.
-A standing one asks for no number of pairs and is over at no other time than its deadline: it has no share
-of pairs and no latency.
-A metric whose table the record does not keep, or that would divide by zero, is NaN.
+- A rate or a "per request" counts events in [start_s, end_s) and divides them by the requests that ARRIVED in
+it.
+  The divisor is the same for every arm of a seed, so no arm can dilute a figure by padding.
+- Fractions of requests (delivery, latency, fairness) count the MEASURED requests: those that arrived in the
+window
+  with a deadline not after its end. A request that is open only because the run ends counts neither way.
+- A persistent request asks for no fixed number of pairs and ends only at its deadline. It has no fraction of
+pairs
+  delivered and no latency.
+- A metric is NaN if the record does not keep its table, or if it would divide by zero.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ _DELIVERED = RequestOutcome.DELIVERED.code
 
 @dataclass(frozen=True)
 class Metric:
-    """What one number of `measure` is: its unit ("" for a pure number), meaning, and which way is better."""
+    """One number of `measure`: its unit ("" for a pure number), meaning, and which direction is better."""
 
     name: str
     unit: str
@@ -51,8 +54,8 @@ def _cause_name(cause: str) -> str:
 
 
 def _split(stem: str, unit: str, meaning: str) -> tuple[Metric, ...]:
-    parts: list[tuple[Word, str]] = [(word, f"{word} claims alone") for word in ClaimKind]
-    parts += [(word, f"claims made to {word} alone") for word in Purpose]
+    parts: list[tuple[Word, str]] = [(word, f"only {word} claims") for word in ClaimKind]
+    parts += [(word, f"only claims made to {word}") for word in Purpose]
     return tuple(
         Metric(f"contended_{word}_{stem}_per_request", unit, f"{meaning}, {which}", "lower")
         for word, which in parts
@@ -62,26 +65,29 @@ def _split(stem: str, unit: str, meaning: str) -> tuple[Metric, ...]:
 METRICS: tuple[Metric, ...] = (
     Metric("delivery_ratio", "", "measured requests delivered / measured requests", "higher"),
     Metric(
-        "pairs_ratio", "", "pairs that met target and deadline / pairs asked, measured requests", "higher"
+        "pairs_ratio",
+        "",
+        "pairs that met target and deadline / pairs requested, over measured requests",
+        "higher",
     ),
     Metric(
         "contended_claims_per_request",
         "",
-        "claims made in the window whose resource went to another claim / requests arrived",
+        "claims made in the window whose resource went to another claim meanwhile / requests arrived",
         "lower",
     ),
     *_split("claims", "", "contended claims / requests arrived"),
     Metric(
         "contended_s_per_request",
         "s",
-        "seconds from first losing the resource to the claim's end, summed / requests arrived",
+        "seconds from first losing the resource to the end of the claim, summed / requests arrived",
         "lower",
     ),
     *_split("s", "s", "contended seconds / requests arrived"),
     Metric(
         "admission_delay_s_per_request",
         "s",
-        "seconds from arrival to the first allocation, or to the end without one, summed / requests arrived",
+        "seconds from arrival to the first allocation, or to its end without one, summed / requests arrived",
         "lower",
     ),
     Metric(
@@ -94,7 +100,7 @@ METRICS: tuple[Metric, ...] = (
         Metric(
             f"refusals_{_cause_name(cause)}_per_request",
             "",
-            f"allocations refused, cause {cause} / requests arrived",
+            f"allocations refused with cause {cause} / requests arrived",
             "lower",
         )
         for cause in RefusalCause
@@ -106,37 +112,59 @@ METRICS: tuple[Metric, ...] = (
         "lower",
     ),
     Metric(
-        "pairs_per_s", "1/s", "pairs delivered by requests that ended in the window / its length", "higher"
+        "pairs_per_s",
+        "1/s",
+        "pairs delivered to requests that ended in the window / length of the window",
+        "higher",
     ),
-    Metric("latency_p50_s", "s", "median of arrival to delivery, measured requests delivered", "lower"),
-    Metric("latency_p95_s", "s", "95th percentile of arrival to delivery", "lower"),
+    Metric(
+        "latency_p50_s",
+        "s",
+        "median time from arrival to delivery, over measured requests delivered",
+        "lower",
+    ),
+    Metric(
+        "latency_p95_s",
+        "s",
+        "95th percentile of the time from arrival to delivery, over measured requests delivered",
+        "lower",
+    ),
     Metric("delivered_fidelity", "", "mean true fidelity of measured requests delivered", "higher"),
     Metric("key_fraction", "", "mean BBM92 key fraction of measured qkd requests delivered", "higher"),
     Metric(
         "pair_waiting_s",
         "s",
-        "mean time from request to delivery of the pairs delivered in the window; of a standing request from"
-        " one delivery to the next, times the pairs made at a time",
+        "mean time from request to delivery of the pairs delivered in the window; for a persistent request"
+        " the time from one delivery to the next, times the number of pairs generated at a time",
         "lower",
     ),
-    Metric("pair_waiting_error_s", "s", "its standard error, from 20 batches"),
+    Metric("pair_waiting_error_s", "s", "standard error of pair_waiting_s, from 20 batches"),
     Metric("pair_fidelity", "", "mean true fidelity of the pairs delivered in the window", "higher"),
-    Metric("pair_fidelity_error", "", "its standard error, from 20 batches"),
-    Metric("jain_index", "", "Jain index of the delivery ratios of all sources that asked", "higher"),
-    Metric("pairs_wasted_fraction", "", "fresh pairs born in the window that expired or were lost", "lower"),
-    Metric("messages_per_request", "", "messages in the window, one per hop / requests arrived", "lower"),
-    Metric("bytes_per_request", "B", "their bytes / requests arrived", "lower"),
+    Metric("pair_fidelity_error", "", "standard error of pair_fidelity, from 20 batches"),
+    Metric(
+        "jain_index", "", "Jain index of the delivery ratios of all sources with measured requests", "higher"
+    ),
+    Metric(
+        "pairs_wasted_fraction",
+        "",
+        "fraction of the fresh pairs born in the window that expired or were lost",
+        "lower",
+    ),
+    Metric(
+        "messages_per_request", "", "messages in the window, counted once per hop / requests arrived", "lower"
+    ),
+    Metric("bytes_per_request", "B", "bytes of these messages / requests arrived", "lower"),
     Metric("requests_arrived", "", "requests that arrived in the window"),
-    Metric("requests_measured", "", "those of them with a deadline inside the window"),
+    Metric("requests_measured", "", "requests that arrived in the window with a deadline inside it"),
 )
-"""Every metric of `measure`, in its order."""
+"""Every metric of `measure`, in the order of its result."""
 
 
 def measure(tables: Tables, *, start_s: float, end_s: float) -> dict[str, float]:
     """All METRICS of the window [start_s, end_s), by name, in the order of METRICS.
 
-    `tables`: table name -> column name -> array; missing tables give NaN for what they would say.
-    Row order does not matter. Raises ValueError for an empty window.
+    Metrics whose table is missing from `tables` are NaN. The order of rows does not matter. Raises ValueError
+    for an empty window.
     """
     if not end_s > start_s:
         raise ValueError(f"the window [{start_s:g}, {end_s:g}) is empty; end_s must be above start_s")
@@ -150,7 +178,7 @@ def measure(tables: Tables, *, start_s: float, end_s: float) -> dict[str, float]
     values |= pair_statistics(tables, start_s=start_s, end_s=end_s)
     values |= _waste(tables.get("pairs"), window)
     if (requests["persistence"] > 0).any():
-        values["pairs_per_s"] = _handed_over_per_s(tables.get("pairs"), window)
+        values["pairs_per_s"] = _delivered_pairs_per_s(tables.get("pairs"), window)
     values |= _messages(tables.get("messages"), window, arrived)
     values["requests_arrived"] = float(arrived)
     return {metric.name: values.get(metric.name, math.nan) for metric in METRICS}
@@ -180,7 +208,7 @@ def _ratio(part: float, whole: float) -> float:
 
 
 def _sum(values: NDArray[Any]) -> float:
-    """Exactly rounded, so that the order of rows changes nothing."""
+    """The exactly rounded sum, which does not depend on the order of rows."""
     return math.fsum(values.tolist())
 
 
@@ -195,15 +223,17 @@ def _percentile_s(times_s: NDArray[Any], fraction: float) -> float:
 def _requests(requests: Columns, window: _Window) -> dict[str, float]:
     measured = measured_requests(requests, start_s=window.start_s, end_s=window.end_s)
     delivered = measured & (requests["outcome"] == _DELIVERED)
-    once = requests["persistence"] == 0
-    asked = measured & once
-    latency_s = (requests["end_s"] - requests["time_s"])[delivered & once]
+    not_persistent = requests["persistence"] == 0
+    countable = measured & not_persistent
+    latency_s = (requests["end_s"] - requests["time_s"])[delivered & not_persistent]
     qkd = delivered & (requests["application"] == Application.QKD.code)
     ended = window.holds(requests["end_s"])
     return {
         "requests_measured": float(measured.sum()),
         "delivery_ratio": _ratio(delivered.sum(), measured.sum()),
-        "pairs_ratio": _ratio(requests["pairs_delivered"][asked].sum(), requests["pairs"][asked].sum()),
+        "pairs_ratio": _ratio(
+            requests["pairs_delivered"][countable].sum(), requests["pairs"][countable].sum()
+        ),
         "pairs_per_s": _ratio(requests["pairs_delivered"][ended].sum(), window.length_s),
         "latency_p50_s": _percentile_s(latency_s, 50.0),
         "latency_p95_s": _percentile_s(latency_s, 95.0),
@@ -215,9 +245,9 @@ def _requests(requests: Columns, window: _Window) -> dict[str, float]:
 
 def _jain(sources: NDArray[Any], delivered: Mask) -> float:
     """(sum x)^2 / (n sum x^2) of the delivery ratio x of each source (Jain, Chiu and Hawe, 1984)."""
-    _, place = np.unique(sources, return_inverse=True)
-    asked = np.bincount(place)
-    ratios = np.bincount(place[delivered], minlength=len(asked)) / asked
+    _, group = np.unique(sources, return_inverse=True)
+    requests = np.bincount(group)
+    ratios = np.bincount(group[delivered], minlength=len(requests)) / requests
     return _ratio(_sum(ratios) ** 2, len(ratios) * _sum(ratios**2))
 
 
@@ -257,7 +287,7 @@ def _refusals(allocations: Columns | None, window: _Window, arrived: int) -> dic
 
 
 def _admission_delay(requests: Columns, allocations: Columns | None, window: _Window) -> dict[str, float]:
-    """What contention cannot see: a request that waits uncommitted makes no claim."""
+    """Delay that contention does not show, because a request that waits for its allocation makes no claim."""
     if allocations is None:
         return {}
     first_s = dict(zip(requests["request"].tolist(), requests["end_s"].tolist(), strict=True))
@@ -265,12 +295,12 @@ def _admission_delay(requests: Columns, allocations: Columns | None, window: _Wi
         if request >= 0:
             first_s[request] = min(first_s.get(request, math.inf), time_s)
     arrived = window.holds(requests["time_s"])
-    begun_s = np.array([first_s[request] for request in requests["request"][arrived].tolist()])
-    return {"admission_delay_s_per_request": _mean(begun_s - requests["time_s"][arrived])}
+    allocated_s = np.array([first_s[request] for request in requests["request"][arrived].tolist()])
+    return {"admission_delay_s_per_request": _mean(allocated_s - requests["time_s"][arrived])}
 
 
-def _handed_over_per_s(pairs: Columns | None, window: _Window) -> float:
-    """Of standing requests, which may outlast the window: every pair handed over in it counts."""
+def _delivered_pairs_per_s(pairs: Columns | None, window: _Window) -> float:
+    """Pairs per second of persistent requests, which may outlast the window: each delivery in it counts."""
     if pairs is None:
         return math.nan
     delivered = (pairs["outcome"] == PairOutcome.DELIVERED.code) & window.holds(pairs["end_s"])
@@ -286,7 +316,7 @@ def _waste(pairs: Columns | None, window: _Window) -> dict[str, float]:
 
 
 def _messages(messages: Columns | None, window: _Window, arrived: int) -> dict[str, float]:
-    """Rows carry the END of the second they count, hence the window (start, end]."""
+    """Rows carry the END of the second that they count, so the window is (start_s, end_s]."""
     if messages is None:
         return {}
     chosen = (messages["time_s"] > window.start_s) & (messages["time_s"] <= window.end_s)

@@ -1,4 +1,4 @@
-"""Waiting time and fidelity of every delivered pair: means and their standard errors."""
+"""Mean waiting time and fidelity of the delivered pairs, with standard errors."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _BATCHES = 20
 
 
 def pair_statistics(tables: Tables, *, start_s: float, end_s: float) -> dict[str, float]:
-    """Of the pairs delivered in [start_s, end_s): mean waiting time and true fidelity, with standard errors.
+    """Mean waiting time and true fidelity of the pairs delivered in [start_s, end_s), with standard errors.
 
-    A pair waits from the arrival of its request to its delivery; one of a standing request since the one
-    before it was delivered, times the number made at a time: the mean time in which one lane makes a pair.
-    Nothing where the record does not keep pairs.
+    A pair waits from the arrival of its request to its delivery. A pair of a persistent request waits from
+    the delivery before it, and its time is multiplied by the number of pairs generated at a time, which gives
+    the mean time that one generation takes. The result is empty if the record does not keep pairs.
     """
     pairs = tables.get("pairs")
     if pairs is None:
@@ -40,10 +40,11 @@ def pair_statistics(tables: Tables, *, start_s: float, end_s: float) -> dict[str
 
 
 def standard_error(values: NDArray[np.float64]) -> float:
-    """Of the mean of values in order of time, from the means of 20 batches; NaN below 40 values.
+    """Standard error of the mean of values in order of time, by batch means; NaN below 40 values.
 
-    Pairs that follow each other share memories and are not independent; batches much longer than what they
-    share nearly are (Law and Kelton, Simulation Modeling and Analysis, 3rd ed. 2000, section 9.5.3).
+    Consecutive pairs share memories and are not independent. The means of 20 batches nearly are, if batches
+    are much longer than the correlation (Law and Kelton, Simulation Modeling and Analysis, 3rd ed. 2000,
+    section 9.5.3).
 
     >>> bool(0.005 < standard_error(np.random.default_rng(1).random(2000)) < 0.0085)
     True
@@ -58,9 +59,10 @@ def standard_error(values: NDArray[np.float64]) -> float:
 def _waiting_s(
     pairs: Columns, rows: NDArray[np.int64], allocations: Columns, requests: Columns
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Of delivered pairs, given by row in order of time: the rows that can be told, and their waiting times.
+    """The waiting times of delivered pairs, given by `rows` in order of time, and the rows that have one.
 
-    A record of a run that was killed may lack a pair's allocation or request; then there is no telling.
+    The record of a killed run may lack the allocation or request of a pair, and then its waiting time is
+    unknown.
     """
     row = _rows_of(pairs["allocation"][rows], allocations["allocation"])
     rows, row = rows[row >= 0], row[row >= 0]
@@ -68,22 +70,22 @@ def _waiting_s(
     rows, row, request = rows[request >= 0], row[request >= 0], request[request >= 0]
     time_s = pairs["end_s"][rows]
     since_s = requests["time_s"][request].astype(np.float64)
-    lanes = np.ones(len(request))
+    generations = np.ones(len(request))
     persistence = requests["persistence"][request] > 0
     for served in np.unique(request[persistence]):
         own = np.flatnonzero(request == served)
         since_s[own[1:]] = time_s[own[:-1]]
-        lanes[own] = requests["pairs"][served]
-    return rows, np.asarray(lanes * (time_s - since_s))
+        generations[own] = requests["pairs"][served]
+    return rows, np.asarray(generations * (time_s - since_s))
 
 
 def _rows_of(ids: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The row in which each id stands in `column`, -1 where it does not."""
+    """The row of each id in `column`, -1 if it is not there. Shape [ids], int64."""
     if not len(column):
         return np.full(len(ids), -1, dtype=np.int64)
     order = np.argsort(column, kind="stable")
-    place = np.minimum(np.searchsorted(column[order], ids), len(column) - 1)
-    return np.asarray(np.where(column[order[place]] == ids, order[place], -1))
+    position = np.minimum(np.searchsorted(column[order], ids), len(column) - 1)
+    return np.asarray(np.where(column[order[position]] == ids, order[position], -1))
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -1,4 +1,4 @@
-"""The reward of every node, from the event tables alone; "delivered" means what the metrics mean by it."""
+"""The reward of every node, from the event tables only. "Delivered" means the same as in the metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Rewards:
-    """E amounts, ascending in time: `time_s` float64 [E], `site` int64 [E] (a node), `amount` float64 [E]."""
+    """E rewards, ascending in time: `time_s` float64 [E], `site` int64 [E] (a node), `amount` float64 [E]."""
 
     time_s: NDArray[np.float64]
     site: NDArray[np.int64]
@@ -28,17 +28,19 @@ class Rewards:
 
 
 def rewards(tables: Tables, *, weights: Reward) -> Rewards:
-    """What each node earned and lost, and when, over the whole of `tables`.
+    """The rewards and penalties of each node, with their times, over all of `tables`.
 
-    - `weights.delivered` for every request delivered, at its end: half to its source, half shared alike
-      by the nodes of the path that delivered it, both ends included (the two ends if no path is told).
-    - minus `weights.contended` for every contended claim, at its end: to the claim's own site, and as
-      much to the site of the claim that took the resource, once where the two are one.
-    - minus `weights.expired` for every stocked pair that expired unused or was dropped by its owner, at its
-      end, to its owner.
+    - Every delivered request gives `weights.delivered` at its end: half to its source, and half in equal
+    parts to the
+      nodes of the path that delivered it, both ends included. Without a recorded path the two ends share it.
+    - Every contended claim costs `weights.contended` at its end: for its own source, and again for the source
+    of the
+      claim that took the resource, unless the two are the same.
+    - Every stocked pair that expires unused, or that its owner drops, costs its owner `weights.expired` at
+    its end.
 
-    Needs the tables requests, allocations, path_steps, claims and pairs. Ties in time are ordered by
-    site, so the order of rows changes nothing.
+    Needs the tables requests, allocations, path_steps, claims and pairs. Ties in time are ordered by site, so
+    the result does not depend on the order of rows.
     """
     parts = [
         *_delivered(tables, weights.delivered),
@@ -53,7 +55,7 @@ def rewards(tables: Tables, *, weights: Reward) -> Rewards:
 
 
 def _part(time_s: NDArray[Any], site: NDArray[Any], amount: float | NDArray[Any]) -> Rewards:
-    """Amounts for real nodes; the controller and "unknown" (-1) earn nothing."""
+    """Rewards of nodes only; the controller and "unknown" (both -1) get none."""
     known = site >= 0
     amounts = np.broadcast_to(np.asarray(amount, dtype=np.float64), site.shape)
     return Rewards(
@@ -78,7 +80,7 @@ def _delivered(tables: Tables, weight: float) -> list[Rewards]:
 
 
 def _paths(tables: Tables) -> dict[int, tuple[int, ...]]:
-    """Request -> nodes of the path of its last allocation that ended "done"."""
+    """For each request, the nodes of the path of its last allocation that ended "done"."""
     allocations, steps = tables["allocations"], tables["path_steps"]
     done = np.flatnonzero(
         (allocations["outcome"] == AllocationOutcome.DONE.code) & (allocations["request"] >= 0)

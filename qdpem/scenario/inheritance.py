@@ -1,4 +1,4 @@
-"""Reading a scenario's plain values from its file, and from the file it is based on."""
+"""Reads the plain values of a scenario from its file and from the file that it is based on."""
 
 from __future__ import annotations
 
@@ -15,21 +15,26 @@ BASED_ON, WITHOUT = "based_on", "without"
 
 
 def read_values(path: Path, *, origin: str, above: tuple[Path, ...] = ()) -> Plain:
-    """The values in the TOML file `path`, on top of those of the file that it is `based_on`.
+    """The values in the TOML file `path`, merged into those of the file that it is `based_on`.
 
-    Tables are merged key by key, all else replaces what the other file says, lists whole; keys in `without`
-    are taken out of the other file first. `above` are the files that lead here. Raises ScenarioError for a
-    file that cannot be read or is no TOML, a circle, and a key of `without` that does not stand there.
+    Tables are merged key by key. All other values, whole lists included, replace those of the other file.
+    Keys in `without` are first removed from the other file. Arms that are `like` others are resolved. `above`
+    holds the files that lead here. Raises ScenarioError for a file that cannot be read or is not TOML, for
+    files that are based on each other, and for a key of `without` that the other file lacks.
     """
     values = parse_toml(_text(path, origin=origin), origin=origin)
     other, without = values.pop(BASED_ON, None), values.pop(WITHOUT, [])
     if other is None:
         if without:
-            _fail(WITHOUT, "has no meaning without based_on: there is nothing to take out", origin)
+            _fail(WITHOUT, "has no meaning without based_on: there is nothing to remove", origin)
         resolve_likes(values, origin=origin)
         return values
     if not isinstance(other, str):
-        _fail(BASED_ON, f"{shown(other)} is not allowed; should be a file, seen from this one", origin)
+        _fail(
+            BASED_ON,
+            f"{shown(other)} is not allowed; should be the path of a file, relative to this one",
+            origin,
+        )
     base_path = (path.parent / other).resolve()
     if base_path in (path.resolve(), *above):
         _fail(BASED_ON, f"{other!r} leads back to itself", origin)
@@ -37,22 +42,22 @@ def read_values(path: Path, *, origin: str, above: tuple[Path, ...] = ()) -> Pla
     resolve_likes(values, base_arms=arms_of(base), origin=origin)
     if not isinstance(without, list) or not all(isinstance(key, str) for key in without):
         _fail(WITHOUT, f"{shown(without)} is not allowed; should be a list of dotted keys", origin)
-    for place, key in enumerate(without):
-        if not _stands(base, key):
-            _fail(f"{WITHOUT}.{place}", f"{key!r} does not stand in {other!r}", origin)
+    for index, key in enumerate(without):
+        if not _has_key(base, key):
+            _fail(f"{WITHOUT}.{index}", f"{key!r} is not a key of {other!r}", origin)
         set_key(base, key, None)
     return merged(base, values)
 
 
 def parse_toml(text: str, *, origin: str) -> Plain:
-    """The values in TOML `text`. Raises ScenarioError when it is none."""
+    """The values in TOML `text`. Raises ScenarioError if it is not TOML."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError([Fault("", f"it is not valid TOML: {error}")], origin=origin) from error
 
 
-def _stands(values: Any, key: str) -> bool:
+def _has_key(values: Any, key: str) -> bool:
     for part in key.split("."):
         if not isinstance(values, dict) or part not in values:
             return False

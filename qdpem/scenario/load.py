@@ -1,4 +1,4 @@
-"""Read a scenario: TOML to typed values, with every fault at once, and back to one canonical text."""
+"""Reads scenarios from TOML, reporting all faults at once, and writes them as one canonical text."""
 
 from __future__ import annotations
 
@@ -40,18 +40,21 @@ def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
 
 
 def parse_scenario(text: str, *, origin: str = "the scenario", overrides: Sequence[str] = ()) -> Scenario:
-    """The scenario in TOML `text`, which is based on no other; `origin` is what messages call it.
+    """The scenario in TOML `text`, which is not based on another file.
 
-    An override is "dotted.path=value": the value as in TOML, a bare word is text, a number in the path counts
-    the items of a list from 0 ("demand.classes.0.fraction=0.5"), and "*" is every item. Without a value
-    ("nodes.memories=") it takes the key out, as if it did not stand in the file.
+    Args:
+        text: the TOML text.
+        origin: the name of the scenario in messages.
+        overrides: each "dotted.path=value", with the value as in TOML. A bare word is text. A number in the
+            path is an item of a list, counted from 0 ("demand.classes.0.fraction=0.5"), and "*" stands for
+            every item. Without a value ("nodes.memories=") the key is removed.
 
-    Raises ScenarioError with all faults of the first kind present: TOML, overrides, shape (types,
-    ranges, unknown and missing keys), sense (names nobody registered, shares, seeds), cells of a grid.
+    Raises ScenarioError with all faults of the first stage that finds any: TOML; overrides; types, ranges,
+    unknown and missing keys; meaning (unregistered names, fractions, seeds); cells of a sweep.
     """
     values = parse_toml(text, origin=origin)
     if BASED_ON in values:
-        wrong = "needs a file that it is seen from; this scenario was given as text"
+        wrong = "is relative to a file, but this scenario was given as text"
         raise ScenarioError([Fault(BASED_ON, wrong)], origin=origin)
     resolve_likes(values, origin=origin)
     return _scenario(values, origin=origin, overrides=overrides)
@@ -71,15 +74,15 @@ def _scenario(values: dict[str, Any], *, origin: str, overrides: Sequence[str]) 
 
 
 def scenario_text(scenario: Scenario) -> str:
-    """The scenario as canonical JSON: sorted keys, every default written out, one line.
+    """The scenario as canonical JSON on one line, with sorted keys and every default.
 
-    Equal scenarios have equal texts, whatever the order or comments of their files.
+    Equal scenarios have equal texts, whatever the order and the comments of their files.
     """
     return json.dumps(asdict(scenario), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def scenario_from_text(text: str) -> Scenario:
-    """The scenario that `scenario_text` wrote. Raises ScenarioError if it does not fit the present schema."""
+    """The scenario that `scenario_text` wrote. Raises ScenarioError if it does not fit this schema."""
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:

@@ -1,4 +1,4 @@
-"""The sentences of faults: how a value is shown, what would be right, which name is near."""
+"""The sentences of faults: the value given, what would be right, and the nearest right name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SCALARS = {float: "a number", int: "a whole number", str: "text in quotes", boo
 
 
 def shown(value: Any) -> str:
-    """`value` much as it stands in the file, cut short when long.
+    """`value` nearly as in the file, shortened if long.
 
     >>> shown("fast"), shown(True), shown(0.5)
     ("'fast'", 'true', '0.5')
@@ -31,7 +31,7 @@ def shown(value: Any) -> str:
 
 
 def described(hint: Any) -> str:
-    """What a value of the type `hint` looks like in a file.
+    """The description of a value of the type `hint`, as it appears in a file.
 
     >>> from qdpem.scenario.words import Control
     >>> described(float | None), described(Control)
@@ -51,7 +51,7 @@ def described(hint: Any) -> str:
 
 
 def members(hint: Any) -> list[Any]:
-    """The types a hint allows, out of Annotated and unions, without None."""
+    """The types that a hint allows: the members of unions, without Annotated and None."""
     origin = get_origin(hint)
     if origin is Annotated:
         return members(get_args(hint)[0])
@@ -88,7 +88,7 @@ def choice(value: Any, options: Sequence[Any]) -> str:
 
 
 def own_words(message: str) -> str:
-    """A dataclass' own message; "x is 2; it must be ..." loses the name, which the path gives already."""
+    """The message of a dataclass. "x is 2; it must be ..." loses the name, which is already in the path."""
     given, _, wanted = message.partition("; it must be ")
     value = given.partition(" is ")[2]
     return f"{value} is not allowed; should be {wanted}" if wanted and value else message

@@ -17,16 +17,16 @@ EVERY = "*"
 
 
 def apply_overrides(values: dict[str, Any], overrides: Sequence[str], *, origin: str) -> None:
-    """Set in `values` what `overrides` such as "nodes.memories=4" say; ScenarioError if that cannot be."""
+    """Apply overrides such as "nodes.memories=4" to `values`. Raises ScenarioError for those that fail."""
     faults = [fault for override in overrides for fault in _override(values, override)]
     if faults:
         raise ScenarioError(faults, origin=origin)
 
 
 def set_key(values: dict[str, Any], key: str, value: Any) -> list[Fault]:
-    """Set the value at a dotted key, in which numbers count the items of a list and "*" is every item.
+    """Set the value at a dotted key, in which a number is an item of a list and "*" is every item.
 
-    None takes the key out, as if it did not stand there. Returns the faults of a key that cannot be set.
+    The value None removes the key. Returns the faults of a key that cannot be set.
 
     >>> values = {"classes": [{"fraction": 1}, {"fraction": 2}]}
     >>> set_key(values, "classes.*.fraction", 3)
@@ -34,7 +34,7 @@ def set_key(values: dict[str, Any], key: str, value: Any) -> list[Fault]:
     >>> values
     {'classes': [{'fraction': 3}, {'fraction': 3}]}
     """
-    return [fault for parts in _spread(values, key.split(".")) for fault in _place(values, parts, value)]
+    return [fault for parts in _spread(values, key.split(".")) for fault in _set_at(values, parts, value)]
 
 
 def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> Plain:
@@ -54,27 +54,29 @@ def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> Plain:
 
 
 def toml_value(value: Any) -> str:
-    """A plain value as TOML writes it on one line.
+    """A plain value in TOML, on one line.
 
     >>> toml_value({"low": 0.5, "names": ["a", True]})
     '{ "low" = 0.5, "names" = ["a", true] }'
     """
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {toml_value(one)}" for key, one in value.items()) + " }"
+        return (
+            "{ " + ", ".join(f"{json.dumps(key)} = {toml_value(item)}" for key, item in value.items()) + " }"
+        )
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(toml_value, value)) + "]"
     return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
 
 
 def without_none(value: Any) -> Any:
-    """Plain values without the keys that are None: TOML has no word for it."""
+    """Plain values without the keys that are None, which TOML cannot express."""
     if isinstance(value, dict):
         return {key: without_none(item) for key, item in value.items() if item is not None}
     return [without_none(item) for item in value] if isinstance(value, list) else value
 
 
 def _override(values: dict[str, Any], override: str) -> list[Fault]:
-    """Set what `override` says in `values`; the faults if it cannot be set."""
+    """Apply one override to `values`; returns the faults if that fails."""
     key, equals, text = override.partition("=")
     key = key.strip()
     if not equals or not all(key.split(".")):
@@ -83,30 +85,30 @@ def _override(values: dict[str, Any], override: str) -> list[Fault]:
 
 
 def _spread(values: Any, parts: list[str]) -> list[list[str]]:
-    """The same parts with every item of a list in place of "*"."""
+    """The same parts with "*" replaced by every item of its list."""
     if EVERY not in parts:
         return [parts]
-    at = parts.index(EVERY)
+    star = parts.index(EVERY)
     here = values
-    for part in parts[:at]:
+    for part in parts[:star]:
         if isinstance(here, list) and part.isdecimal() and int(part) < len(here):
             here = here[int(part)]
         else:
             here = here.get(part) if isinstance(here, dict) else None
     if not isinstance(here, list):
         return [parts]
-    items = ([*parts[:at], str(item), *parts[at + 1 :]] for item in range(len(here)))
+    items = ([*parts[:star], str(item), *parts[star + 1 :]] for item in range(len(here)))
     return [spread for item in items for spread in _spread(values, item)]
 
 
-def _place(values: dict[str, Any], parts: list[str], value: Any) -> list[Fault]:
+def _set_at(values: dict[str, Any], parts: list[str], value: Any) -> list[Fault]:
     here: Any = values
     for depth, part in enumerate(parts):
         index: str | int = part
         if isinstance(here, list):
             if not part.isdecimal() or int(part) >= len(here):
-                place = ".".join(parts[:depth])
-                return [Fault(place, f"has {len(here)} items; {part!r} is not one of 0 to {len(here) - 1}")]
+                path = ".".join(parts[:depth])
+                return [Fault(path, f"has {len(here)} items; {part!r} is not one of 0 to {len(here) - 1}")]
             index = int(part)
         elif not isinstance(here, dict):
             return [Fault(".".join(parts[:depth]), f"is {shown(here)}, which has no {part!r}; set it whole")]
@@ -120,7 +122,7 @@ def _place(values: dict[str, Any], parts: list[str], value: Any) -> list[Fault]:
 
 
 def _set(here: Any, index: str | int, value: Any) -> None:
-    """The one value there, or nothing any more where it is None."""
+    """Set the value, or remove it if it is None."""
     if value is not None:
         here[index] = value
     elif not isinstance(here, dict) or index in here:
@@ -128,11 +130,11 @@ def _set(here: Any, index: str | int, value: Any) -> None:
 
 
 def _value(text: str) -> Any:
-    """`text` as TOML, as a bare word when it is none, None when it is empty."""
+    """`text` as a TOML value, as text if it is not TOML, None if it is empty."""
     if not text:
         return None
     try:
-        found = tomllib.loads(f"value = {text}")
+        table = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
-    return found["value"] if set(found) == {"value"} else text
+    return table["value"] if set(table) == {"value"} else text

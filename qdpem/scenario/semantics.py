@@ -1,4 +1,4 @@
-"""The second pass: does a well-formed scenario make sense? Names, shares, targets, seeds."""
+"""Checks the meaning of a well-formed scenario: registered names, fractions, targets and seeds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qdpem.scenario.schema import STRONGEST, Demand, PerNode, Scenario, Study, T
 from qdpem.scenario.validation import parameters_of
 
 KEY_THRESHOLD_FIDELITY = 0.835
-"""Below this a Werner pair gives no BBM92 key (its key fraction is zero at F = 0.8349)."""
+"""A Werner pair below this fidelity gives no BBM92 key; its key fraction is zero at F = 0.8349."""
 
 _FRACTION_TOLERANCE = 1e-6
 TUNING_SEEDS = range(100)
@@ -22,7 +22,7 @@ _SEED_RANGES = {"tuning": TUNING_SEEDS, "test": range(1000, 1030), "training": r
 
 
 def semantic_faults(scenario: Scenario) -> list[Fault]:
-    """Everything wrong with a scenario whose types and ranges are right, all at once."""
+    """All faults of a scenario whose types and ranges are right."""
     return [
         *_unknown("physics model", "physics", scenario.physics.model, "physics.model"),
         *_topology_faults(scenario.topology),
@@ -33,15 +33,15 @@ def semantic_faults(scenario: Scenario) -> list[Fault]:
 
 
 def seed_range(seeds: Iterable[int]) -> tuple[str, ...]:
-    """Which of the ranges tuning (0-99), test (1000-1029) and training (10000 up) the seeds lie in.
+    """The ranges that the seeds lie in: tuning (0-99), test (1000-1029) and training (from 10000).
 
     >>> seed_range([1000, 1004])
     ('test',)
     >>> seed_range([7, 1000])
     ('tuning', 'test')
     """
-    kept = list(seeds)
-    return tuple(name for name, span in _SEED_RANGES.items() if any(seed in span for seed in kept))
+    given = list(seeds)
+    return tuple(name for name, span in _SEED_RANGES.items() if any(seed in span for seed in given))
 
 
 def _unknown(word: str, kind: str, name: str, path: str) -> list[Fault]:
@@ -67,10 +67,10 @@ def _topology_faults(topology: Topology) -> list[Fault]:
 
 
 def _source_faults(scenario: Scenario) -> list[Fault]:
-    """Source-limited links without the rate that limits them."""
+    """A missing source rate, which source-limited links need."""
     if scenario.nodes.source_rate_hz is not None or not isinstance(scenario.links.hardware, SourceLink):
         return []
-    wrong = f"is missing; should be {described(PerNode)}, for links.hardware is of the kind 'source'"
+    wrong = f"is missing; should be {described(PerNode)}, because links.hardware is of the kind 'source'"
     return [Fault("nodes.source_rate_hz", wrong)]
 
 
@@ -78,7 +78,7 @@ def _demand_faults(demand: Demand) -> list[Fault]:
     faults = []
     total = math.fsum(kind.fraction for kind in demand.classes)
     if abs(total - 1.0) > _FRACTION_TOLERANCE:
-        faults.append(Fault("demand.classes", f"the shares sum to {total:g}; should sum to 1"))
+        faults.append(Fault("demand.classes", f"the fractions sum to {total:g}; should sum to 1"))
     for index, kind in enumerate(demand.classes):
         if kind.application == "qkd" and kind.target_fidelity <= KEY_THRESHOLD_FIDELITY:
             wrong = (
@@ -103,7 +103,7 @@ def _study_faults(study: Study) -> list[Fault]:
         if arm.forecaster is not None:
             faults.extend(_unknown("forecaster", "forecaster", arm.forecaster, f"{path}.forecaster"))
         if arm.name == STRONGEST:
-            wrong = "means the arm that proves to be the strongest; should be another word"
+            wrong = "stands for the arm that performs best; should be another word"
             faults.append(Fault(f"{path}.name", f"{arm.name!r} {wrong}"))
     if study.reference not in (STRONGEST, *names):
         faults.append(Fault("study.reference", str(UnknownNameError("arm", study.reference, names))))
@@ -111,22 +111,22 @@ def _study_faults(study: Study) -> list[Fault]:
 
 
 def _tuning_seed_faults(seeds: Sequence[int]) -> list[Fault]:
-    strangers = [str(seed) for seed in seeds if seed not in TUNING_SEEDS]
-    faults = _twice(seeds, "study.tuning_seeds")
-    if strangers:
-        wrong = f"{', '.join(strangers)} cannot be among them; should be 0 to 99, which no comparison uses"
+    misplaced = [str(seed) for seed in seeds if seed not in TUNING_SEEDS]
+    faults = _duplicate_faults(seeds, "study.tuning_seeds")
+    if misplaced:
+        wrong = f"{', '.join(misplaced)} cannot be among them; should be 0 to 99, which no comparison uses"
         faults.append(Fault("study.tuning_seeds", wrong))
     return faults
 
 
-def _twice(seeds: Sequence[int], path: str) -> list[Fault]:
-    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
-    listed = ", ".join(str(seed) for seed in twice)
-    return [Fault(path, f"{listed} is given more than once; should be given once")] if twice else []
+def _duplicate_faults(seeds: Sequence[int], path: str) -> list[Fault]:
+    duplicates = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+    listed = ", ".join(str(seed) for seed in duplicates)
+    return [Fault(path, f"{listed} is given more than once; should be given once")] if duplicates else []
 
 
 def _seed_faults(seeds: Sequence[int]) -> list[Fault]:
-    faults = _twice(seeds, "study.seeds")
+    faults = _duplicate_faults(seeds, "study.seeds")
     ranges = seed_range(seeds)
     if len(ranges) > 1:
         wrong = (

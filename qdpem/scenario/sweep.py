@@ -1,4 +1,4 @@
-"""Grids: one study for each combination of values of some keys, and the scenario of each."""
+"""Sweeps: one study for each combination of values of some keys, and its scenario."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from qdpem.scenario.semantics import semantic_faults
 from qdpem.scenario.validation import checked
 
 LABEL = "label"
-"""In a value that sets several keys: what the value is called."""
+"""In a value that sets several keys: the name of the value."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One combination: what each axis says in words, the keys set, and the scenario of it, without sweep."""
+class SweepCell:
+    """One combination: the value of each axis as a word, the keys it sets, and its scenario without sweep."""
 
     words: Mapping[str, str]
     settings: Mapping[str, Any]
@@ -29,9 +29,9 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """A directory's name: axes and their values.
+        """The name of its directory: axes and their values.
 
-        >>> Cell(words={"load_factor": "0.3", "size": "25"}, settings={}, scenario=None).name
+        >>> SweepCell(words={"load_factor": "0.3", "size": "25"}, settings={}, scenario=None).name
         'load_factor=0.3,size=25'
         """
         return ",".join(f"{axis}={word}" for axis, word in self.words.items())
@@ -43,12 +43,12 @@ class _Value:
     settings: Mapping[str, Any]
 
 
-def sweep_cells(scenario: Scenario) -> tuple[Cell, ...]:
-    """The cells of the scenario's study, the last axis varying fastest; none without a sweep.
+def sweep_cells(scenario: Scenario) -> tuple[SweepCell, ...]:
+    """The cells of the sweep, with the last axis varying fastest; none without a sweep.
 
-    An axis named by a dotted key sets that key; one named by a free word takes values that are tables of
-    dotted keys, set together. Raises ScenarioError for an axis that is neither and for a cell that is no
-    sound scenario.
+    An axis named by a dotted key sets that key. The values of an axis named by a free word are tables of
+    dotted keys, which are set together. Raises ScenarioError for an axis that is neither, and for the faults
+    of a cell.
     """
     if scenario.study is None or not scenario.study.sweep:
         return ()
@@ -56,25 +56,25 @@ def sweep_cells(scenario: Scenario) -> tuple[Cell, ...]:
     cells = []
     for values in itertools.product(*axes.values()):
         words = {name: value.word for name, value in zip(axes, values, strict=True)}
-        settings = {key: each for value in values for key, each in value.settings.items()}
-        cells.append(Cell(words=words, settings=settings, scenario=_with(scenario, words, settings)))
+        settings = {key: setting for value in values for key, setting in value.settings.items()}
+        cells.append(SweepCell(words=words, settings=settings, scenario=_with(scenario, words, settings)))
     return tuple(cells)
 
 
 def _axes(sweep: Mapping[str, Any]) -> dict[str, list[_Value]]:
     """Short name of each axis -> its values."""
     faults: list[Fault] = []
-    found = {}
-    last = [key.rpartition(".")[2] for key in sweep]
+    axes = {}
+    short_names = [key.rpartition(".")[2] for key in sweep]
     for key, values in sweep.items():
         short = key.rpartition(".")[2]
-        name = short if last.count(short) == 1 else key
-        found[name] = list(_values(key, values, faults))
-        if len({value.word for value in found[name]}) < len(found[name]):
+        name = short if short_names.count(short) == 1 else key
+        axes[name] = list(_values(key, values, faults))
+        if len({value.word for value in axes[name]}) < len(axes[name]):
             faults.append(Fault(f"study.sweep.{key}", "has a value twice; should have each once"))
     if faults:
         raise ScenarioError(faults)
-    return found
+    return axes
 
 
 def _values(key: str, values: Any, faults: list[Fault]) -> Iterator[_Value]:
@@ -83,35 +83,39 @@ def _values(key: str, values: Any, faults: list[Fault]) -> Iterator[_Value]:
         wrong = 'should be a list of values, its dotted key in quotes: "nodes.memories" = [8, 16]'
         faults.append(Fault(path, f"{shown(values)} is not allowed; {wrong}"))
         return
-    for place, value in enumerate(values):
+    for index, value in enumerate(values):
         if "." in key:
-            yield _Value(word=_word(value, place), settings={key: value})
-        elif isinstance(value, Mapping) and (settings := {one: value[one] for one in value if one != LABEL}):
+            yield _Value(word=_word(value, index), settings={key: value})
+        elif isinstance(value, Mapping) and (
+            settings := {name: value[name] for name in value if name != LABEL}
+        ):
             first = next(iter(settings.values()))
-            yield _Value(word=_word(value.get(LABEL, first), place), settings=settings)
+            yield _Value(word=_word(value.get(LABEL, first), index), settings=settings)
         else:
-            wrong = "should be a table of dotted keys in quotes, for the axis is not a dotted key itself"
-            faults.append(Fault(f"{path}.{place}", f"{shown(value)} is not allowed; {wrong}"))
+            wrong = "should be a table of dotted keys in quotes, because the axis is not a dotted key itself"
+            faults.append(Fault(f"{path}.{index}", f"{shown(value)} is not allowed; {wrong}"))
 
 
-def _word(value: Any, place: int) -> str:
-    """A value in a directory's name: numbers and words as they are, all else by its place."""
+def _word(value: Any, index: int) -> str:
+    """A value in the name of a directory: a number or plain word as it is, anything else by its index."""
     text = f"{value:g}" if isinstance(value, float) else str(value)
-    plain = isinstance(value, str | int | float) and all(each.isalnum() or each in ".-+_" for each in text)
-    return text if plain and text else str(place)
+    plain = isinstance(value, str | int | float) and all(
+        letter.isalnum() or letter in ".-+_" for letter in text
+    )
+    return text if plain and text else str(index)
 
 
 def _with(scenario: Scenario, words: Mapping[str, str], settings: Mapping[str, Any]) -> Scenario:
-    said = ", ".join(f"{axis} = {word}" for axis, word in words.items())
-    origin = f"the scenario {scenario.name!r} with {said}"
+    label = ", ".join(f"{axis} = {word}" for axis, word in words.items())
+    origin = f"the scenario {scenario.name!r} with {label}"
     values = without_none(json.loads(json.dumps(asdict(scenario))))
-    values["name"] = f"{scenario.name}, {said}"
+    values["name"] = f"{scenario.name}, {label}"
     del values["study"]["sweep"]
     faults = [fault for key, value in settings.items() for fault in set_key(values, key, value)]
     if faults:
         raise ScenarioError(faults, origin=origin)
-    found: Scenario = checked(Scenario, values, origin=origin)
-    faults = semantic_faults(found)
+    cell: Scenario = checked(Scenario, values, origin=origin)
+    faults = semantic_faults(cell)
     if faults:
         raise ScenarioError(faults, origin=origin)
-    return found
+    return cell

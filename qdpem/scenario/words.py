@@ -131,7 +131,7 @@ class OutageKind(Word):
 
 
 class RecordLevel(OrderedWord):
-    """How much a record keeps; each level includes those before it."""
+    """How much a record keeps: requests only, all events, or also what every decision saw."""
 
     REQUESTS = "requests"
     EVENTS = "events"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from qdpem.errors import StudyError
 from qdpem.scenario.overrides import toml_value
 from qdpem.scenario.schema import Scenario
-from qdpem.scenario.sweep import Cell, sweep_cells
+from qdpem.scenario.sweep import SweepCell, sweep_cells
 from qdpem.study.analysis.metric_formats import MetricFormat, headline_formats_of
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.progress import StudyProgress
@@ -31,7 +31,7 @@ class SweepResult:
     """The cells of a sweep with their results; None for one that failed, whose sentence is in `faults`."""
 
     name: str
-    cells: tuple[tuple[Cell, StudyResult | None], ...]
+    cells: tuple[tuple[SweepCell, StudyResult | None], ...]
     faults: tuple[str, ...]
     summary: Path
 
@@ -51,7 +51,7 @@ def run_sweep(
     `command` is the command of the whole, of which each cell's report shows its own. A cell that fails is
     told, and the others go on. Raises StudyError when all fail.
     """
-    found: list[tuple[Cell, StudyResult | None]] = []
+    found: list[tuple[SweepCell, StudyResult | None]] = []
     faults: list[str] = []
     for cell in sweep_cells(scenario):
         try:
@@ -76,7 +76,7 @@ def run_sweep(
     return SweepResult(name=scenario.name, cells=tuple(found), faults=tuple(faults), summary=summary)
 
 
-def cell_command(command: str, cell: Cell, *, directory: Path) -> str:
+def cell_command(command: str, cell: SweepCell, *, directory: Path) -> str:
     """The command of one cell alone: the same file with its keys set and no sweep."""
     words = shlex.split(command)
     if "--out" in words:
@@ -89,7 +89,7 @@ def cell_command(command: str, cell: Cell, *, directory: Path) -> str:
     return shlex.join([*words, "--out", str(directory / cell.name)])
 
 
-def summary_csv(cells: list[tuple[Cell, StudyResult | None]]) -> str:
+def summary_csv(cells: list[tuple[SweepCell, StudyResult | None]]) -> str:
     """One line per cell and arm: the axes, the four factors, means with intervals, and what is above the
     reference."""
     text = io.StringIO()
@@ -100,7 +100,7 @@ def summary_csv(cells: list[tuple[Cell, StudyResult | None]]) -> str:
     return text.getvalue()
 
 
-def _rows(cell: Cell, result: StudyResult) -> list[dict[str, object]]:
+def _rows(cell: SweepCell, result: StudyResult) -> list[dict[str, object]]:
     measures = [measure.metric for measure, _ in headline_formats_of(result.scenario.demand)]
     means = {metric: result.means(metric) for metric in measures}
     gaps = {metric: result.differences(metric) for metric in measures}

@@ -23,7 +23,7 @@ def record_file(ask, row_file, tmp_path):
 def spoil(path) -> int:
     """Change one fidelity by a thousandth; the id of its pair."""
     with h5py.File(path, "r+") as file:
-        row = file["pairs/end"][:].tolist().index(PairOutcome.DELIVERED.code)
+        row = file["pairs/outcome"][:].tolist().index(PairOutcome.DELIVERED.code)
         file["pairs/fidelity"][row] += 1e-3
         return int(file["pairs/pair"][row])
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import TABLES, Column, Tables
-from qdpem.metrics.breakdowns import delivery_by, repeater_use, series
+from qdpem.metrics.breakdowns import repeater_use, series
 from qdpem.metrics.metrics import METRICS, measure
+from tests.helpers.delivery_by import delivery_by
 
 WINDOW = {"start_s": 10.0, "end_s": 20.0}
 

@@ -133,7 +133,7 @@ def test_rows_that_cannot_be_are_told_with_their_pair(
     ("column", "value", "sentence"),
     [
         ("link", 99, "does not join its ends"),
-        ("sender", 99, "is none of its ends"),
+        ("sender", 99, "is not one of its ends"),
         ("pair", 0, "more than one row"),
     ],
 )
@@ -177,7 +177,7 @@ def test_a_row_left_out_is_noticed(tmp_path: Path) -> None:
 
     found = audit(tamper(record, drop), against="pauli")
     assert [(one.pair, one.what) for one in found.findings] == [
-        (pair, "it is missing from a record that says it is complete")
+        (pair, "it is missing from a record that is marked complete")
     ]
 
 

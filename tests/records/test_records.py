@@ -57,9 +57,9 @@ def test_blocks_and_flushes_change_no_bit(tmp_path: Path, monkeypatch: pytest.Mo
     assert differing_data_sets(tmp_path / "a.h5", tmp_path / "b.h5") == differing
 
 
-def test_each_level_keeps_its_tables_and_notes_but_all_metrics(tmp_path: Path) -> None:
-    notes = {"requests": set(), "events": {"value", "option"}, "full": {"value", "option", "features"}}
-    for level, kept in notes.items():
+def test_each_level_keeps_its_tables_and_outputs_but_all_metrics(tmp_path: Path) -> None:
+    outputs = {"requests": set(), "events": {"value", "option"}, "full": {"value", "option", "features"}}
+    for level, kept in outputs.items():
         memory = write_record(tmp_path / f"{level}.h5", level=level)
         record = open_record(tmp_path / f"{level}.h5")
         assert list(record.tables) == [table.name for table in kept_at(level)]
@@ -84,7 +84,7 @@ def test_what_a_record_leaves_out_waits_on_disk_and_comes_back_whole(tmp_path: P
         assert [file.name for file in tmp_path.iterdir()] == ["run.h5"]
 
 
-def test_notes_stand_at_the_rows_of_their_decisions(tmp_path: Path) -> None:
+def test_outputs_stand_at_the_rows_of_their_decisions(tmp_path: Path) -> None:
     with RecordWriter(tmp_path / "run.h5", scenario=make_scenario("full"), arm=ARM, seed=1) as writer:
         decided = writer.appender(DECISIONS)
         for second in range(4):
@@ -99,17 +99,17 @@ def test_notes_stand_at_the_rows_of_their_decisions(tmp_path: Path) -> None:
             decided((4.0, site, 0, 0, 0))
         with pytest.raises(PolicyError, match="dpem puts out 'late' of shape"):
             writer.policy_outputs({"late": np.zeros((3, 4))})
-        with pytest.raises(PolicyError, match="more than were just asked"):
+        with pytest.raises(PolicyError, match="for 9 sites"):
             writer.policy_outputs({"option": np.zeros(9, dtype=np.int64)})
         with pytest.raises(PolicyError, match="must be numbers"):
             writer.policy_outputs({"word": np.array(["a"])})
         with pytest.raises(PolicyError, match="plain word"):
             writer.policy_outputs({"a/b": np.zeros(1)})
-    choices = open_record(tmp_path / "run.h5").policy_outputs
-    assert choices["option"].tolist() == [-1, -1, -1, -1, 5, 6, 7, 8, 9, *[-1] * 6]
-    assert choices["free"].tolist() == [-1, -1, -1, -1, 1, 0, *[-1] * 9]
-    assert np.isnan(choices["late"]).sum() == 2 * 12
-    assert (choices["late"][6:9] == 0.5).all()
+    outputs = open_record(tmp_path / "run.h5").policy_outputs
+    assert outputs["option"].tolist() == [-1, -1, -1, -1, 5, 6, 7, 8, 9, *[-1] * 6]
+    assert outputs["free"].tolist() == [-1, -1, -1, -1, 1, 0, *[-1] * 9]
+    assert np.isnan(outputs["late"]).sum() == 2 * 12
+    assert (outputs["late"][6:9] == 0.5).all()
 
 
 def test_an_empty_run_still_has_every_column(tmp_path: Path) -> None:

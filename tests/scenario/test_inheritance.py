@@ -92,7 +92,7 @@ def test_bases_may_have_bases_but_no_circle(folder) -> None:
     ("text", "words"),
     [
         ('based_on = "none.toml"\n', "there is no such file"),
-        ("based_on = 3\n", "based_on: 3 is not allowed; should be a file, seen from this one"),
+        ("based_on = 3\n", "based_on: 3 is not allowed; should be the path of a file"),
         ('without = ["demand"]\n', "without: has no meaning without based_on"),
         (
             'based_on = "base.toml"\nwithout = ["demand.load_factor"]\n',
@@ -110,7 +110,7 @@ def test_what_is_wrong_is_said(folder, text: str, words: str) -> None:
 
 
 def test_text_has_no_file_to_be_seen_from() -> None:
-    with pytest.raises(ScenarioError, match="based_on: needs a file that it is seen from"):
+    with pytest.raises(ScenarioError, match="based_on: is relative to a file"):
         parse_scenario('based_on = "base.toml"\n')
 
 
@@ -162,7 +162,7 @@ def test_a_grid_has_a_cell_for_each_combination_with_its_keys_set() -> None:
         ("size = [25, 50]", "study.sweep.size.0: 25 is not allowed; should be a table of dotted keys"),
         ('"demand.rates_hz" = [1.0]', "demand.rates_hz: is not a known key"),
         ('"demand.classes.7.fraction" = [1.0]', "demand.classes: has 2 items; '7' is not one of 0 to 1"),
-        ('"demand.classes.0.fraction" = [0.7]', "the shares sum to 1.2"),
+        ('"demand.classes.0.fraction" = [0.7]', "the fractions sum to 1.2"),
     ],
 )
 def test_a_wrong_grid_is_told_when_the_file_is_read(axis: str, words: str) -> None:

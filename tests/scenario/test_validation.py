@@ -90,7 +90,7 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
         (
             "demand.load_factor=0.9",
             "demand.load_factor",
-            "load_factor = 0.9 cannot stand beside rate_hz = 5; should be one of them",
+            "load_factor = 0.9 excludes rate_hz = 5",
         ),
         (
             "demand.neighbourhood={peers=3}",
@@ -110,7 +110,7 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
         (
             "demand={classes=[{application='computing',fraction=1.0,target_fidelity=0.6,patience_s=1.0}]}",
             "demand",
-            "it says neither rate_hz nor load_factor; should say one of them",
+            "it has neither rate_hz nor load_factor; should have one of them",
         ),
         (
             "links.hardware.kind=dierct",
@@ -150,7 +150,7 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
         ),
         ("demand.classes=[]", "demand.classes", "[] is not allowed; should have at least 1 item"),
         ("nodes=3", "nodes", "3 is not allowed; should be a table with"),
-        ("demand.classes.0.fraction=0.5", "demand.classes", "the shares sum to 0.5; should sum to 1"),
+        ("demand.classes.0.fraction=0.5", "demand.classes", "the fractions sum to 0.5; should sum to 1"),
         (
             "topology.parameters.nods=4",
             "topology.parameters.nods",
