@@ -1,4 +1,4 @@
-"""`qdpem check`: is a scenario sound, does a physics model or a policy keep the rules?"""
+"""`qdpem check`: the faults of a scenario, the laws of a physics model, the rules of a policy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qdpem.cli.options import Overrides
 
 
 class Subject(StrEnum):
-    """What can be checked."""
+    """The kinds of things that can be checked."""
 
     PHYSICS = "physics"
     POLICY = "policy"
@@ -26,19 +26,19 @@ def check(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A registered name, or a scenario file.")],
     overrides: Overrides = None,
 ) -> None:
-    """Check a physics model's laws, a policy's rules or a scenario file; exit 1 if something fails.
+    """Check the laws of a physics model, the rules of a policy, or a scenario file. Exit 1 if one fails.
 
-    --set gives a physics model its parameters (--set bias=10), or overrides a key of a scenario.
+    --set sets a parameter of a physics model (--set bias=10) or overrides a key of a scenario.
     """
-    given = overrides or []
+    settings = overrides or []
     if subject is Subject.SCENARIO:
-        _check_scenario(Path(name), given)
+        _check_scenario(Path(name), settings)
         return
-    rows = _check_physics(name, given) if subject is Subject.PHYSICS else _check_policy(name, given)
-    held = _print(f"{subject.value} {name}", rows)
+    rows = _check_physics(name, settings) if subject is Subject.PHYSICS else _check_policy(name, settings)
+    passed = _print(f"{subject.value} {name}", rows)
     if subject is Subject.PHYSICS:
-        console().print("seen: the worst deviation, and in how many comparisons", markup=False)
-    if not held:
+        console().print("result: the largest deviation and the number of comparisons", markup=False)
+    if not passed:
         raise typer.Exit(1)
 
 
@@ -59,10 +59,10 @@ def _check_physics(name: str, overrides: Sequence[str]) -> list[tuple[str, bool,
         model = load_physics(name, parameters)
     except (TypeError, ValueError) as error:
         raise ScenarioError([Fault("", str(error))], origin=origin) from error
-    # The law stands in the first column already.
+    # The first column has the name of the law already.
     return [
-        (one.law, one.passed, one.detail.removeprefix(f"the law {one.law!r} is "))
-        for one in check_model(model)
+        (check.law, check.passed, check.detail.removeprefix(f"the law {check.law!r} is "))
+        for check in check_model(model)
     ]
 
 
@@ -71,44 +71,44 @@ def _check_policy(name: str, overrides: Sequence[str]) -> list[tuple[str, bool, 
     from qdpem.policy.conformance import check_named_policy
 
     if overrides:
-        raise StudyError(f"a policy is checked as it is; --set {overrides[0]} has nothing to set")
-    return [(one.rule, one.passed, one.detail) for one in check_named_policy(name)]
+        raise StudyError(f"a policy is checked with its defaults; --set {overrides[0]} sets nothing")
+    return [(check.rule, check.passed, check.detail) for check in check_named_policy(name)]
 
 
 def _check_scenario(path: Path, overrides: Sequence[str]) -> None:
-    """OfferedLoad it, build its network and say what it can do; the faults of these and of its arms are raised."""
+    """Load a scenario, resolve its arms, build its network and print a summary. Raises the faults of each."""
     from qdpem.network.build import build_network, build_physics
     from qdpem.scenario.load import load_scenario
-    from qdpem.simulation.arms import sound_arms
+    from qdpem.simulation.arms import resolve_arms
     from qdpem.study.analysis.network_summary import summarize_network
 
     scenario = load_scenario(path, overrides)
     if scenario.study:
-        sound_arms(scenario.study.arms, origin=f"the scenario {str(path)!r}")
+        resolve_arms(scenario.study.arms, origin=f"the scenario {str(path)!r}")
     physics = build_physics(scenario)
     seed = scenario.study.seeds[0] if scenario.study else 0
     network = build_network(scenario, physics, seed=seed)
-    found = summarize_network(scenario, network=network, physics=physics, seed=seed)
-    shown = console()
-    shown.print(f"{path} is sound (network of seed {seed})", markup=False)
-    shown.print(str(found), markup=False)
-    for warning in found.warnings:
-        shown.print(f"warning: {warning}", style="yellow", markup=False)
+    summary = summarize_network(scenario, network=network, physics=physics, seed=seed)
+    terminal = console()
+    terminal.print(f"{path} has no faults (network of seed {seed})", markup=False)
+    terminal.print(str(summary), markup=False)
+    for warning in summary.warnings:
+        terminal.print(f"warning: {warning}", style="yellow", markup=False)
 
 
 def _print(title: str, rows: Iterable[tuple[str, bool, str]]) -> bool:
-    """Print what was checked; whether all of it held."""
+    """Print a table of checks; whether all passed."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
-    for heading in ("rule", "", "seen"):
+    for heading in ("rule", "", "result"):
         table.add_column(heading)
-    held = True
+    all_passed = True
     for rule, passed, detail in rows:
         verdict = Text("holds", style="green") if passed else Text("BROKEN", style="bold red")
         table.add_row(Text(rule), verdict, Text(detail))
-        held = held and passed
+        all_passed = all_passed and passed
     console().print(table)
-    return held
+    return all_passed

@@ -402,6 +402,20 @@ class Arm:
 
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class Claim:
+    """A claim that a study tests: `arm` delivers more and contends less than `against`.
+
+    `delivery_gain` and `contention_relief` are fractions of what `against` delivers and contends. "" as
+    `against` means the strongest arm under central control.
+    """
+
+    arm: str
+    delivery_gain: NotNegative
+    contention_relief: Probability
+    against: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
 class Study:
     """Arms x seeds on an engine; `reference` is the arm all others are compared with.
 
@@ -416,6 +430,7 @@ class Study:
     reference: str = STRONGEST
     sweep: dict[str, Any] = field(default_factory=dict)
     tuning_seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
+    claim: Claim | None = None
     bounds: Literal["none", "flow", "time"] = "flow"
     engine: Literal["serial", "loky"] = "loky"
     workers: Count | None = None

@@ -22,7 +22,7 @@ from qdpem.policy.interface import CONTROLLER, Context, Decisions, ForecastConte
 from qdpem.policy.validation import validate
 from qdpem.rng import stream
 from qdpem.scenario.schema import Arm, Scenario
-from qdpem.simulation.arms import build_forecaster, build_policy, resolve_arm
+from qdpem.simulation.arms import ResolvedArm, build_forecaster, resolve_arm
 from qdpem.simulation.control.control_plane import EPOCH, ControlPlane
 from qdpem.simulation.control.outages import Outages
 from qdpem.simulation.observation.build_observation import build_observation
@@ -56,7 +56,7 @@ class Run:
 
 def simulate(
     scenario: Scenario,
-    arm: Arm,
+    arm: Arm | ResolvedArm,
     *,
     seed: int,
     recorder: Recorder | None = None,
@@ -131,7 +131,7 @@ class Simulation:
     def __init__(
         self,
         scenario: Scenario,
-        arm: Arm,
+        arm: Arm | ResolvedArm,
         *,
         seed: int,
         recorder: Recorder,
@@ -140,8 +140,9 @@ class Simulation:
         load: OfferedLoad | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
-        self.arm = resolve_arm(arm)
-        self.policy = policy or build_policy(self.arm)
+        resolved = resolve_arm(arm)
+        self.arm = resolved.arm
+        self.policy = policy or resolved.build_policy()
         physics = build_physics(scenario)
         self.network = network or build_network(scenario, physics, seed=seed)
         self.load = load or find_offered_load(scenario, self.network, physics, seed=seed)

@@ -33,7 +33,7 @@ LOCAL = (
 
 
 def names(*arms: Arm) -> dict[str, list[tuple[str, str]]]:
-    found = contrast_pairs([resolve_arm(arm) for arm in arms])
+    found = contrast_pairs([resolve_arm(arm).arm for arm in arms])
     return {setting: [(one.name, other.name) for one, other in pairs] for setting, pairs in found.items()}
 
 
@@ -89,7 +89,7 @@ def climbing(made_result):
     generator = np.random.default_rng(5)
     base = generator.uniform(0.4, 0.6, size=6)
     arms = [
-        resolve_arm(one)
+        resolve_arm(one).arm
         for one in (
             *LOCAL,
             Arm(name="tuned", policy="local-expected-delay", parameters={"max_loaded_delay": 3.0}),
@@ -97,10 +97,10 @@ def climbing(made_result):
     ]
     gains = (0.0, 0.1, 0.09, 0.11, 0.01)
     scores = {
-        arm.name: {measure.metric: [1.0] * 6 for measure in METRIC_FORMATS}
+        arm.name: {metric_format.name: [1.0] * 6 for metric_format in METRIC_FORMATS}
         | {
-            DELIVERY.metric: (base + gain + generator.normal(0.0, 0.004, size=6)).tolist(),
-            CONTENTION.metric: (2.0 + 10.0 * gain + generator.normal(0.0, 0.1, size=6)).tolist(),
+            DELIVERY.name: (base + gain + generator.normal(0.0, 0.004, size=6)).tolist(),
+            CONTENTION.name: (2.0 + 10.0 * gain + generator.normal(0.0, 0.1, size=6)).tolist(),
         }
         for arm, gain in zip(arms, gains, strict=True)
     }
@@ -109,7 +109,7 @@ def climbing(made_result):
 
 def test_steps_are_paired_differences_with_holm_over_the_table(climbing) -> None:
     [family] = contrast_families(climbing)
-    for metric in (DELIVERY.metric, CONTENTION.metric):
+    for metric in (DELIVERY.name, CONTENTION.name):
         scores = climbing.scores(metric)
         found = {
             contrast.upper.name: paired_difference(
@@ -133,7 +133,7 @@ def test_terminal_and_report_have_the_same_ladder(climbing) -> None:
     section = page[page.index('id="ladders"') : page.index('id="differences"')]
     [family] = contrast_families(climbing)
     for contrast in family.contrasts:
-        gap = f"{contrast.differences[DELIVERY.metric].difference.estimate:+.3f}"
+        gap = f"{contrast.differences[DELIVERY.name].difference.estimate:+.3f}"
         for text in (shown.getvalue(), section):
             assert f"{contrast.lower.pregeneration} → {contrast.upper.pregeneration}" in text
             assert f"{contrast.lower.name} → {contrast.upper.name}" in text
@@ -155,13 +155,13 @@ def test_markdown_has_the_same_ladder(climbing) -> None:
     ]
     [family] = contrast_families(climbing)
     for contrast, row in zip(family.contrasts, rows, strict=True):
-        gap = contrast.differences[DELIVERY.metric].difference
+        gap = contrast.differences[DELIVERY.name].difference
         assert row[:3] == [
             f"{contrast.lower.pregeneration} → {contrast.upper.pregeneration}",
             f"`{contrast.lower.name}` → `{contrast.upper.name}`",
             f"{gap.estimate:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]",
         ]
-        assert row[5] == p_text(contrast.p_values[CONTENTION.metric])
+        assert row[5] == p_text(contrast.p_values[CONTENTION.name])
 
 
 def test_what_is_left_out_and_what_is_mixed_is_said(climbing) -> None:
@@ -176,7 +176,7 @@ def test_what_is_left_out_and_what_is_mixed_is_said(climbing) -> None:
 
 
 def test_a_study_without_such_arms_has_no_ladder(made_result) -> None:
-    scores = {measure.metric: [1.0, 1.1, 0.9] for measure in METRIC_FORMATS}
+    scores = {metric_format.name: [1.0, 1.1, 0.9] for metric_format in METRIC_FORMATS}
     result = made_result({"central": scores, "near": scores})
     assert contrast_families(result) == ()
     assert 'id="ladders"' not in render_report(result, appendix=Appendix())

@@ -13,11 +13,11 @@ from qdpem.study.report.html import Appendix, render_report
 from qdpem.study.report.terminal import print_study
 
 BASE = [0.60, 0.62, 0.58, 0.61, 0.59]
-OTHERS = {measure.metric: [1.0] * 5 for measure in METRIC_FORMATS}
+OTHERS = {metric_format.name: [1.0] * 5 for metric_format in METRIC_FORMATS}
 
 
 def scores(delivery: list[float], contention: list[float] | None = None) -> dict[str, list[float]]:
-    return OTHERS | {DELIVERY.metric: delivery, CONTENTION.metric: contention or [2.0, 2.1, 1.9, 2.0, 2.05]}
+    return OTHERS | {DELIVERY.name: delivery, CONTENTION.name: contention or [2.0, 2.1, 1.9, 2.0, 2.05]}
 
 
 def test_a_clear_loss_is_called_no_gain(made_result) -> None:
@@ -127,7 +127,7 @@ def test_the_terminal_fits_80_columns_without_losing_a_word(made_result) -> None
     names = ("central-fcfs", "central-expected-delay", "local-minhop", "dpem-no-forecast")
     result = made_result({name: scores(BASE) for name in names})
     print_study(result, console=Console(file=shown, width=80))
-    interval = result.means(DELIVERY.metric)["central-expected-delay"]
+    interval = result.means(DELIVERY.name)["central-expected-delay"]
     bounds = f"[{interval.low:.3f}, {interval.high:.3f}]"
     text = shown.getvalue()
     assert "…" not in text

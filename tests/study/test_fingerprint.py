@@ -81,10 +81,13 @@ def test_trials_are_made_again_when_the_policy_was_edited(small_scenario, own_ru
 
 
 def test_the_digest_follows_the_package_that_offers_the_policy(small_scenario, own_rule, tmp_path) -> None:
-    alone, own = code_digest(small_scenario), code_digest(small_scenario, resolve_arm(Arm(name="own-rule")))
+    alone, own = (
+        code_digest(small_scenario),
+        code_digest(small_scenario, resolve_arm(Arm(name="own-rule")).arm),
+    )
     assert (
         alone
-        == code_digest(small_scenario, resolve_arm(Arm(name="local-expected-delay", forecaster="gru")))
+        == code_digest(small_scenario, resolve_arm(Arm(name="local-expected-delay", forecaster="gru")).arm)
         != own
     )
     assert registry.package_of("policy", "own-rule") == "own_rule"

@@ -42,7 +42,7 @@ def outcomes(scores: dict[str, list[float | None]]) -> list[Outcome]:
             arm=arm,
             seed=seed,
             path=Path(f"{arm}/{seed}.h5"),
-            metrics=None if value is None else {DELIVERY.metric: value},
+            metrics=None if value is None else {DELIVERY.name: value},
             fault="" if value is not None else "broken",
         )
         for arm, values in scores.items()
@@ -51,7 +51,7 @@ def outcomes(scores: dict[str, list[float | None]]) -> list[Outcome]:
 
 
 def find(scores: dict[str, list[float | None]]):
-    return find_reference_arm(list(scores), outcomes(scores), seeds=(0, 1, 2), measure=DELIVERY)
+    return find_reference_arm(list(scores), outcomes(scores), seeds=(0, 1, 2), metric_format=DELIVERY)
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -108,7 +108,7 @@ def test_one_contender_is_it_without_runs_and_none_is_a_sentence(open_study, tmp
 def test_contenders_are_those_that_foresee_nothing_whatever_their_control_and_rights() -> None:
     from qdpem.simulation.arms import resolve_arm
 
-    arms = [resolve_arm(arm) for arm in (*ARMS, Arm(name="local-stock"), Arm(name="dpem"))]
+    arms = [resolve_arm(arm).arm for arm in (*ARMS, Arm(name="local-stock"), Arm(name="dpem"))]
     assert [arm.name for arm in contenders(arms)] == ["central-fcfs", "near", "stocked", "local-stock"]
 
 

@@ -65,8 +65,8 @@ def test_resuming_keeps_what_is_done_and_makes_the_rest_again(small_scenario, tm
         assert now.reused == (now.arm == "central-fcfs")
         if not now.reused:
             # A new run's wall time of a decision is its own.
-            assert now.metrics[DECISION.metric] > 0.0
-            then = replace(then, metrics={**then.metrics, DECISION.metric: now.metrics[DECISION.metric]})
+            assert now.metrics[DECISION.name] > 0.0
+            then = replace(then, metrics={**then.metrics, DECISION.name: now.metrics[DECISION.name]})
         np.testing.assert_equal(dict(now.metrics), dict(then.metrics))
     changed = {path for path in before if before[path] != after[path]}
     assert changed == {str(tmp_path / "near" / f"{seed}.h5") for seed in (1000, 1001, 1002)}

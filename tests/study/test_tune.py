@@ -173,7 +173,7 @@ def made_tuning(small_scenario, *, winner: list[float], defaults: list[float]) -
         arm=Arm(name="x"),
         space={"fraction": Range(0.0, 1.0)},
         plan=plan_halving(24, seeds=100),
-        measure=DELIVERY,
+        metric_format=DELIVERY,
         defaults=first,
         finalists=(best, first),
         seeds=(0, 1, 2, 3),

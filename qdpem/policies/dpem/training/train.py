@@ -105,7 +105,7 @@ def train(
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     checkpoint = directory / "checkpoint.npz"
-    arm = resolve_arm(arm or Arm(name="dpem"))
+    arm = resolve_arm(arm or Arm(name="dpem")).arm
     mark = training_fingerprint(scenario, arm, seed)
     state = load(checkpoint, mark) if resume and checkpoint.exists() else None
     if state is None:
