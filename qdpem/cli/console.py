@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console on stdout or stderr. A file or pipe gets no colours, and 110 columns unless COLUMNS is set."""
+    """A console on stdout or stderr; files and pipes get no colours and, without COLUMNS, 110 columns."""
     from rich.console import Console
 
     terminal = Console(stderr=stderr, highlight=False)

@@ -17,10 +17,10 @@ from qdpem.scenario.schema import Arm, Scenario
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ResolvedArm:
-    """An arm that leaves nothing open, made once and handed on to every run of it.
+    """An arm whose names are looked up and whose parameters are checked, once for all of its runs.
 
     `arm` states its policy, control, pregeneration and forecaster. `factory` is the registered policy, and
-    `parameters` its parameters, checked.
+    `parameters` is an instance of `factory.Parameters`, or None for a policy without parameters.
     """
 
     arm: Arm
@@ -34,7 +34,7 @@ class ResolvedArm:
 
     @property
     def forecaster(self) -> str:
-        """The registered name of its forecaster."""
+        """The name of the arm's forecaster."""
         return self.arm.forecaster or "none"
 
     @cached_property

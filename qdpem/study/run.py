@@ -23,7 +23,7 @@ from qdpem.study.analysis.outcome import Outcome
 from qdpem.study.analysis.reference_arm import find_reference_arm
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.bounds import BoundedOutcomes, with_bound_fractions
-from qdpem.study.plan import Planned, StudyPlan, Task, plan_study, without_study
+from qdpem.study.plan import StudyPlan, Task, plan_study, without_study
 from qdpem.study.progress import ProgressReporter, StudyProgress
 from qdpem.study.report.csv import results_csv, write_whole
 from qdpem.study.report.html import write_report
@@ -171,8 +171,8 @@ def seed_load(task: Task) -> tuple[int, OfferedLoad | None]:
 def _outcomes(plan: StudyPlan, *, length_s: float, on_workers: _Workers) -> list[Outcome]:
     """The outcome of every task: those of reused records first."""
     reused = [_reuse(planned.task) for planned in plan.planned if planned.reuse]
-    planned = [planned for planned in plan.planned if not planned.reuse]
-    tasks = _with_loads([one.task for one in planned], on_workers)
+    pending = [planned for planned in plan.planned if not planned.reuse]
+    tasks = _with_loads([planned.task for planned in pending], on_workers)
     results = run_watched(
         run_task,
         tasks,
@@ -182,7 +182,7 @@ def _outcomes(plan: StudyPlan, *, length_s: float, on_workers: _Workers) -> list
         workers=on_workers.workers,
         progress=on_workers.progress,
     )
-    made = [replace(outcome, note=planned[index].note) for index, outcome in results]
+    made = [replace(outcome, note=pending[index].note) for index, outcome in results]
     return [_with_decision_time(outcome) for outcome in (*reused, *made)]
 
 
@@ -228,7 +228,8 @@ def _with_decision_time(outcome: Outcome) -> Outcome:
 def _gather(
     scenario: Scenario, directory: Path, plan: StudyPlan, bounded: BoundedOutcomes, *, wall_s: float
 ) -> StudyResult:
-    order = {(one.task.arm.name, one.task.seed): position for position, one in enumerate(plan.planned)}
+    tasks = [planned.task for planned in plan.planned]
+    order = {(task.arm.name, task.seed): position for position, task in enumerate(tasks)}
     outcomes = sorted(bounded.outcomes, key=lambda outcome: order[outcome.arm, outcome.seed])
     tuning = [
         outcome

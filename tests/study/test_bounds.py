@@ -16,7 +16,7 @@ from qdpem.bounds.seed_bounds import find_bounds
 from qdpem.metrics.deliveries import deliveries
 from qdpem.records.reader import open_record
 from qdpem.scenario.schema import Scenario
-from qdpem.study.analysis.metric_formats import BOUND_HEADINGS, BOUND_FRACTIONS
+from qdpem.study.analysis.metric_formats import BOUND_FRACTIONS, BOUND_HEADINGS
 from qdpem.study.bounds import BoundTask, read_bounds, with_bound_fractions, write_bounds
 from qdpem.study.plan import without_study
 from qdpem.study.progress import StudyProgress
@@ -155,7 +155,7 @@ def test_a_share_above_one_is_called_a_fault(finished_study, tmp_path: Path) -> 
     )
     assert all(one.metrics["fraction_of_flow_bound"] > 1.0 for one in found.outcomes)
     assert found.notes == tuple(
-        f"{one.arm}, seed {seed}, delivered more than its flow bound allows: a fault in qdpem"
+        f"{one.arm}, seed {seed}, delivered more than its flow bound allows: this is a bug in qdpem"
         for one in outcomes
     )
 

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from qdpem.bounds.seed_bounds import Bounds
-from qdpem.scenario.schema import PREGENERATIONS, Arm
+from qdpem.scenario.schema import PREGENERATIONS, Arm, Claim
 from qdpem.study.analysis.metric_formats import (
     BOUND_FRACTIONS,
     CONTENTION,
@@ -22,7 +22,7 @@ from qdpem.study.analysis.metric_formats import (
     PAIR_METRIC_FORMATS,
 )
 from qdpem.study.report.csv import COLUMNS, results_csv
-from qdpem.study.report.findings import CLAIMANT, findings
+from qdpem.study.report.findings import findings
 from qdpem.study.report.html import Appendix, render_report
 from qdpem.study.report.markdown import results_markdown
 from qdpem.study.report.shown_arms import shown_arms, shown_arms_sentence, styles_of
@@ -50,7 +50,7 @@ ARMS = (
         )
         for number in range(13)
     ),
-    Arm(name="learned", policy=CLAIMANT, control="local", pregeneration="end-to-end", forecaster="gru"),
+    Arm(name="learned", policy="dpem", control="local", pregeneration="end-to-end", forecaster="gru"),
 )
 SEEDS = 8
 
@@ -71,7 +71,10 @@ def crowd(made_result):
         }
         for place, arm in enumerate(ARMS)
     }
-    return made_result(scores, arms=ARMS, reference="central-03")
+    result = made_result(scores, arms=ARMS, reference="central-03")
+    claim = Claim(arm="learned", delivery_gain=0.25, contention_relief=0.17)
+    study = replace(result.scenario.study, claim=claim)
+    return replace(result, scenario=replace(result.scenario, study=study))
 
 
 def printed(result, width: int) -> str:
@@ -141,20 +144,20 @@ def test_sentences_of_many_arms_are_few_and_name_every_arm(crowd) -> None:
     assert len(said) < len(ARMS)
     less = next(sentence for sentence in said if "delivered less than central-03" in sentence)
     more = next(sentence for sentence in said if "delivered more than central-03" in sentence)
-    assert less.startswith("3 arms delivered less than central-03, which is no gain: central-02 -")
+    assert less.startswith("3 arms delivered less than central-03, which is worse: central-02 -")
     assert more.startswith("17 arms delivered more than central-03: central-04 +")
     for arm in ARMS[4:]:
         change = crowd.differences(DELIVERY.name)[arm.name].ratio.estimate - 1.0
         assert f"{arm.name} {change:+.1%}" in more
     contended = next(sentence for sentence in said if "contended less" in sentence)
-    assert "no gain" not in contended
+    assert "worse" not in contended
 
 
 @pytest.mark.parametrize(
     ("others", "expected"),
     [
         ([0.601, 0.619, 0.582, 0.608, 0.59], "9 arms delivered as much as first to within 3 %: "),
-        ([0.80, 0.45, 0.70, 0.40, 0.72], "9 arms and first cannot be told apart by what they delivered"),
+        ([0.80, 0.45, 0.70, 0.40, 0.72], "9 arms cannot be distinguished from first by what they delivered"),
         (
             [float("nan")] * 4 + [0.5],
             "have too few seeds in common with first to compare what they delivered.",
@@ -184,7 +187,7 @@ def test_headline_arms_are_the_reference_the_claimant_and_the_best_of_each_kind(
     assert len({styles[name].colour for name in found}) == len(found)
     assert set(styles) == {arm.name for arm in ARMS}
     assert shown_arms_sentence(shown, crowd).startswith(
-        f" Shown are 4 of 21 arms: the reference, {CLAIMANT} and the best"
+        " The figure shows 4 of 21 arms: the reference, learned and the best"
     )
 
 
@@ -197,12 +200,12 @@ def test_results_csv_has_a_line_per_arm_and_measure(crowd) -> None:
     rows = list(csv.DictReader(io.StringIO(results_csv(crowd))))
     metric_formats = [one.name for one in (*METRIC_FORMATS, *BOUND_FRACTIONS, DECISION)]
     assert list(rows[0]) == list(COLUMNS)
-    assert [(row["arm"], row["measure"]) for row in rows] == [
+    assert [(row["arm"], row["metric"]) for row in rows] == [
         (arm.name, metric) for arm in ARMS for metric in metric_formats
     ]
     by_name = {arm.name: arm for arm in ARMS}
     for row in rows:
-        arm, metric = by_name[row["arm"]], row["measure"]
+        arm, metric = by_name[row["arm"]], row["metric"]
         assert (row["control"], row["pregeneration"], row["forecaster"]) == (
             arm.control,
             arm.pregeneration,
@@ -271,6 +274,6 @@ def test_what_is_unknown_is_empty_in_results_csv(made_result) -> None:
     [row] = [
         row
         for row in csv.DictReader(io.StringIO(text))
-        if (row["arm"], row["measure"]) == ("lost", DELIVERY.name)
+        if (row["arm"], row["metric"]) == ("lost", DELIVERY.name)
     ]
     assert (row["mean"], row["low"], row["difference"], row["seeds"]) == ("", "", "", "0")

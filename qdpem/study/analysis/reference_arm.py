@@ -78,8 +78,8 @@ def reference_sentences(reference: ReferenceArm, *, compared_on: Sequence[int]) 
     seeds = f"tuning seed{'s' if len(reference.seeds) > 1 else ''} {', '.join(map(str, reference.seeds))}"
     if not reference.means:
         return [
-            f"Every arm without a forecast failed on a {seeds}, so the strongest is unknown. {reference.name},"
-            " the first of them, is the reference instead."
+            f"Every arm without a forecast failed on a {seeds}, so the strongest is unknown."
+            f" {reference.name}, the first of them, is the reference instead."
         ]
     sentences = [_strongest(reference, seeds)]
     if reference.unfinished:

@@ -22,7 +22,7 @@ Statistic = Callable[[Floats], Floats]
 CONFIDENCE = 0.95
 RESAMPLES = 9999
 EQUIVALENCE_MARGIN = 0.03
-"""Two arms count as equal if they differ by less than this fraction of the reference (two one-sided tests)."""
+"""Arms count as equal if they differ by less than this fraction of the reference (two one-sided tests)."""
 
 
 @dataclass(frozen=True, kw_only=True)

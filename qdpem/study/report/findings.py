@@ -188,8 +188,9 @@ def _claim_under_test(result: StudyResult) -> list[str]:
     if more != less:
         verdict = "reached only for delivery" if more else "reached only for contention"
     return [
-        f"The claim under test is {verdict}: {arm.name} delivers {claim.delivery_gain:.0%} more and contends"
-        f" {claim.contention_relief:.0%} less than {against} (the bounds of the 95 % intervals decide)."
+        f"The claim that {arm.name} delivers {claim.delivery_gain:.0%} more and contends"
+        f" {claim.contention_relief:.0%} less than {against} is {verdict}; the bounds of the 95 % intervals"
+        " decide."
     ]
 
 
@@ -252,8 +253,8 @@ def _few_seeds(result: StudyResult) -> list[str]:
     if len(result.seeds) >= FEW_SEEDS:
         return []
     return [
-        f"With {counted(len(result.seeds), 'seed')} every interval here is rough. Bootstrap intervals of so few"
-        " seeds are too narrow, and a difference that is not shown may still exist."
+        f"With {counted(len(result.seeds), 'seed')} every interval here is rough. Bootstrap intervals of so"
+        " few seeds are too narrow, and a difference that is not shown may still exist."
     ]
 
 

@@ -121,7 +121,7 @@ def _facts(result: StudyResult, appendix: Appendix) -> list[tuple[str, str]]:
     facts += [
         (
             f"class: {kind.application}",
-            f"{kind.fraction / fractions:.0%} of the requests, {kind.pairs} pair{'s' if kind.pairs > 1 else ''}"
+            f"{kind.fraction / fractions:.0%} of the requests, {counted(kind.pairs, 'pair')}"
             f" of fidelity {kind.target_fidelity:g} or more within {kind.patience_s:g} s"
             f"{_PERSISTENCE[kind.persistence]}",
         )
@@ -171,8 +171,8 @@ def _swaps(nodes: Nodes) -> str:
     cutoff = "no cut-off" if nodes.cutoff_s is None else f"cut-off after {nodes.cutoff_s:g} s"
     hardware = nodes.hardware
     return (
-        f"{nodes.swap_order}, {cutoff}; {hardware.bell_measurement} Bell measurement, other steps succeed with"
-        f" probability {hardware.swap_success_probability:g}"
+        f"{nodes.swap_order}, {cutoff}; {hardware.bell_measurement} Bell measurement, other steps"
+        f" succeed with probability {hardware.swap_success_probability:g}"
     )
 
 
@@ -240,11 +240,11 @@ def _commands(command: str) -> list[str]:
 
 def _provenance(result: StudyResult) -> list[tuple[str, str]]:
     facts: Mapping[str, str] = provenance(scenario_hash=scenario_hash(result.scenario))
-    shown = [(name.replace("_", " "), value) for name, value in facts.items() if value]
+    rows = [(name.replace("_", " "), value) for name, value in facts.items() if value]
     wall = [outcome.wall_s for outcome in result.outcomes if math.isfinite(outcome.wall_s)]
     if wall:
         length_s = result.scenario.window.end_s
-        shown.append(
+        rows.append(
             ("wall time of a run", f"{sum(wall) / len(wall):.1f} s for {length_s:g} simulated s (mean)")
         )
-    return shown
+    return rows

@@ -81,8 +81,8 @@ def _capacity(result: StudyResult, network: Network, physics: PhysicsModel, *, s
     )
     busiest = int(bound.repeater_load.argmax())
     return (
-        f"at most {bound.fraction:.1%} of the mean demand can be delivered in the long run, without deadlines,"
-        f" bursts and decay; the best flow uses {bound.repeater_load[busiest]:.0%} of the swaps of"
+        f"at most {bound.fraction:.1%} of the mean demand can be delivered in the long run, without"
+        f" deadlines, bursts and decay; the best flow uses {bound.repeater_load[busiest]:.0%} of the swaps of"
         f" {network.graph.node_names[busiest]}"
     )
 
@@ -126,7 +126,7 @@ def _time(
     )
     caption = (
         f"Requests by arrival time on seed {seed}: all whose deadline lies in the run (grey) and those that"
-        " were delivered (lines), smoothed over about a second. The gap between is the requests that failed."
+        " were delivered (lines), smoothed over about a second. The gap below the grey shows the failed ones."
         f"{_part_text(window)}{shown_arms_sentence(shown_arms(result), result)}"
     )
     return ReportFigure(name="time", svg=svg, caption=caption)
@@ -179,9 +179,9 @@ def _distributions(result: StudyResult, styles: Mapping[str, ArmStyle]) -> Repor
         measured[arm] = sum(count for _, _, count in finished)
     svg = figures.distributions(latencies, margins=margins, counts=measured, styles=styles)
     caption = (
-        "Cumulative distributions over all measured requests of"
-        f" {counted(len(result.seeds), 'seed')}; every curve ends at the arm's delivery ratio. Left: latency of"
-        f" delivered requests. Right: true fidelity minus target fidelity.{shown_arms_sentence(shown_arms(result), result)}"
+        f"Cumulative distributions over all measured requests of {counted(len(result.seeds), 'seed')}; every"
+        " curve ends at the arm's delivery ratio. Left: latency of delivered requests. Right: true fidelity"
+        f" minus target fidelity.{shown_arms_sentence(shown_arms(result), result)}"
     )
     return ReportFigure(name="distributions", svg=svg, caption=caption)
 
@@ -209,8 +209,8 @@ def _learning() -> ReportFigure | None:
     if curve is None:
         return None
     caption = (
-        "The training of the dpem network that ships with qdpem: delivery ratio in the episodes of each round."
-        " Thin lines are training seeds, the thick line is their mean."
+        "The training of the dpem network that ships with qdpem: delivery ratio in the episodes of each"
+        " round. Thin lines are training seeds, the thick line is their mean."
     )
     return ReportFigure(name="learning", svg=figures.learning_curve(curve), caption=caption)
 

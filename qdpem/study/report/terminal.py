@@ -177,8 +177,8 @@ def _contrast_cell(contrast: Contrast, factor: str, layout: Layout) -> Renderabl
 def arm_factors(arm: Arm, between: str = " · ") -> str:
     """An arm's control, pregeneration, forecaster and policy, with `between` in their middle.
 
-    >>> arm_factors(Arm(name="a", policy="dpem", control="local", pregeneration="end-to-end", forecaster="gru"))
-    'local · end-to-end · gru · dpem'
+    >>> arm_factors(Arm(name="a", policy="dpem", control="local", pregeneration="link", forecaster="gru"))
+    'local · link · gru · dpem'
     """
     return f"{arm.control} · {arm.pregeneration}{between}{arm.forecaster} · {arm.policy}"
 

@@ -73,7 +73,7 @@ def tuning_sentences(tuning: Tuning) -> list[str]:
 
 
 def _at_ends(tuning: Tuning) -> list[str]:
-    """A sentence on the chosen parameters so near the end of their range that better values may lie beyond."""
+    """A sentence on chosen parameters so near the end of their range that better values may lie beyond."""
     ends = [
         f"{name} = {_value(value)} of {space.low:g} to {space.high:g}"
         for name, value in tuning.chosen.values.items()

@@ -18,8 +18,8 @@ from qdpem.flow.commodities import DistillationOption
 from qdpem.policies.inventory.demand_estimate import DemandEstimate, RequestKind
 from qdpem.policies.multicommodity_flow import (
     CentralMulticommodity,
-    MulticommodityParameters,
     DistillationReach,
+    MulticommodityParameters,
     draw_order,
 )
 from qdpem.policies.routing.path_mix import PathMix, path_mixes_of_arrays, path_mixes_to_arrays
