@@ -107,7 +107,7 @@ def _table(findings: tuple[Finding, ...]) -> Table:
     table = Table(box=SIMPLE_HEAD)
     table.add_column("pair", justify="right")
     table.add_column("made by")
-    table.add_column("what")
+    table.add_column("quantity")
     for heading in ("recorded", "replayed", "deviation"):
         table.add_column(heading, justify="right")
     for finding in findings:

@@ -22,7 +22,7 @@ class Subject(StrEnum):
 
 
 def check(
-    subject: Annotated[Subject, typer.Argument(metavar="WHAT", help="physics, policy or scenario.")],
+    subject: Annotated[Subject, typer.Argument(metavar="KIND", help="physics, policy or scenario.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="A registered name, or a scenario file.")],
     overrides: Overrides = None,
 ) -> None:

@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """What a worker receives: the function, one task and the reporter of its progress."""
+    """The message to a worker: the function, one task and the reporter of its progress."""
 
     function: Callable[[Any, ProgressReporter], Any]
     task: Any
