@@ -73,10 +73,11 @@ def test_a_study_builds_a_policy_once_to_check_it_and_once_for_each_run(
         build(self, *arguments, **options)
 
     monkeypatch.setattr(LocalMinimumHop, "__init__", count)
-    seeds = small_scenario.study.seeds
+    # The policy of the other arm is built from the same class.
+    seeds, arms = small_scenario.study.seeds, len(small_scenario.study.arms)
     run_study(small_scenario, directory=tmp_path, engine="serial")
-    assert len(built) == 1 + len(seeds)
+    assert len(built) == arms * (1 + len(seeds))
     built.clear()
     again = run_study(replace(small_scenario), directory=tmp_path, engine="serial")
     assert all(outcome.reused for outcome in again.outcomes)
-    assert len(built) == 1
+    assert len(built) == arms
