@@ -192,7 +192,7 @@ def mesh(asked: argparse.Namespace) -> None:
                     runs[place].append(steps(question, name, Nothing()))
                     continue
                 path = Path(folder) / f"{place}-{turn}.h5"
-                arm = find_arm(question, name)
+                arm = find_arm(question, name).arm
                 with RecordWriter(path, scenario=question, arm=arm, seed=1) as recorder:
                     runs[place].append(steps(question, name, recorder))
                     recorder.close_complete({}, {})

@@ -50,7 +50,7 @@ def bare_event_us() -> float:
 
 def one_run(scenario: Scenario, name: str, path: Path) -> dict[str, float]:
     """Wall seconds of set-up and of the run itself, events, sites asked, and the record's bytes."""
-    arm = find_arm(scenario, name)
+    arm = find_arm(scenario, name).arm
     began = time.perf_counter()
     with RecordWriter(path, scenario=scenario, arm=arm, seed=1) as recorder:
         simulation = Simulation(scenario, arm, seed=1, recorder=recorder)

@@ -183,7 +183,7 @@ def main() -> int:
     # One second more than whole hours, so that the last hour is told before the run ends.
     seconds = asked.hours * HOUR_S + 1.0
     scenario = light_load(asked.scenario, seconds=seconds, overrides=asked.overrides)
-    arm = find_arm(scenario, asked.arm) if asked.arm else resolve_arm(KEEPS_STOCK)
+    arm = (find_arm(scenario, asked.arm) if asked.arm else resolve_arm(KEEPS_STOCK)).arm
     watch = Watch(hours=asked.hours, say=lambda line: print(json.dumps(line), flush=True))
     try:
         soak(scenario, arm, seed=asked.seed, path=asked.out, watch=watch)

@@ -36,7 +36,7 @@ def description(case: Case) -> list[str]:
 
 def measure(case: Case, scenario: Scenario, path: Path) -> tuple[float, int]:
     """Wall seconds and events of the measured time; the record goes to `path`."""
-    arm = find_arm(scenario, _ARM)
+    arm = find_arm(scenario, _ARM).arm
     mark: dict[str, float] = {}
 
     def progress(time_s: float) -> None:

@@ -1,4 +1,4 @@
-"""`qdpem`: the one door for people. Commands load what they need when called, so `--help` is quick."""
+"""The `qdpem` command. Each subcommand imports its modules when it is called, so that `--help` is quick."""
 
 from __future__ import annotations
 
@@ -27,15 +27,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command("run")(
-    guarded(interrupted="The record written so far is readable and says that it is incomplete.")(run)
-)
-app.command("train")(guarded(interrupted="Checkpoints written so far are kept.")(train))
+app.command("run")(guarded(interrupted="The record so far is readable and marked as incomplete.")(run))
+app.command("train")(guarded(interrupted="The same command continues from the last checkpoint.")(train))
 app.command("tune")(
-    guarded(interrupted="Give the same command again to go on: finished runs are kept and skipped.")(tune)
+    guarded(interrupted="The same command continues from here: finished runs are reused.")(tune)
 )
 app.command("study")(
-    guarded(interrupted="Give the same command again to go on: finished records are kept and skipped.")(study)
+    guarded(interrupted="The same command continues from here: finished records are reused.")(study)
 )
 app.command("bound")(guarded(interrupted="Nothing was written.")(bound))
 app.command("list")(guarded(interrupted="Nothing was changed.")(list_command))
@@ -44,8 +42,8 @@ app.command("audit")(guarded(interrupted="Nothing was changed.")(audit))
 app.command("check")(guarded(interrupted="Nothing was changed.")(check))
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         typer.echo(version("qdpem"))
@@ -53,7 +51,7 @@ def _show_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _door(
+def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -63,6 +61,6 @@ def _door(
 
 def main() -> None:
     """The entry point of the `qdpem` command."""
-    # QuTiP says so on import; nothing here draws with it.
+    # QuTiP warns on import; qdpem does not draw with QuTiP.
     warnings.filterwarnings("ignore", message="matplotlib not found", category=UserWarning)
     app()

@@ -1,4 +1,4 @@
-"""`qdpem audit`: a record lived again under another physics model."""
+"""`qdpem audit`: a record replayed under another physics model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from qdpem.records.reader import Record
 
 SHOWN = 10
-"""Findings that are listed; the worst come first."""
+"""The number of findings that are printed, the worst first."""
 
 
 def audit(
@@ -31,37 +31,39 @@ def audit(
         typer.Option(
             "--against",
             metavar="NAME",
-            help="A physics model; the reference that the record's names otherwise.",
+            help="A physics model; by default the reference of the record's model.",
         ),
     ] = None,
     tolerance: Annotated[
-        float, typer.Option("--tolerance", min=0.0, help="Largest deviation that is not a finding.")
+        float, typer.Option("--tolerance", min=0.0, help="The largest deviation that is not a finding.")
     ] = 1e-9,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=1, help="Audit about this many pairs, drawn by the seed; all otherwise."),
+        typer.Option(
+            "--limit", min=1, help="Audit about this many pairs, drawn by the seed; all by default."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Replay a record under another physics model and compare; exit 1 if they differ."""
+    """Replay a record under another physics model and compare. Exit 1 if they differ."""
     from qdpem.records.reader import open_record
 
     opened = open_record(record)
     if opened.warning:
         typer.echo(f"warning: {opened.warning}", err=True)
     began_s = time.perf_counter()
-    found = _audit(opened, against=against, tolerance=tolerance, limit=limit)
+    result = _audit(opened, against=against, tolerance=tolerance, limit=limit)
     wall_s = time.perf_counter() - began_s
-    shown = console(stderr=as_json)
-    for sentence in _sentences(found, wall_s=wall_s):
-        shown.print(sentence, markup=False)
-    if found.findings:
-        shown.print(_table(found.findings[:SHOWN]))
-        if len(found.findings) > SHOWN:
-            shown.print(f"and {len(found.findings) - SHOWN} more", markup=False)
+    terminal = console(stderr=as_json)
+    for sentence in _sentences(result, wall_s=wall_s):
+        terminal.print(sentence, markup=False)
+    if result.findings:
+        terminal.print(_table(result.findings[:SHOWN]))
+        if len(result.findings) > SHOWN:
+            terminal.print(f"and {len(result.findings) - SHOWN} more", markup=False)
     if as_json:
-        typer.echo(_json_line(record, found, wall_s=wall_s))
-    if not found.passed:
+        typer.echo(_json_line(record, result, wall_s=wall_s))
+    if not result.passed:
         raise typer.Exit(1)
 
 
@@ -71,29 +73,30 @@ def _audit(record: Record, *, against: str | None, tolerance: float, limit: int 
     with progress_bars() as bars:
         bar = bars.add_task(f"auditing {record.path.name}", total=None, detail="")
 
-        def tell(done: int, total: int) -> None:
+        def show(done: int, total: int) -> None:
             bars.update(bar, total=total, completed=done, detail=f"{done} of {total} pairs")
 
-        return replay(record, against=against, tolerance=tolerance, limit=limit, progress=tell)
+        return replay(record, against=against, tolerance=tolerance, limit=limit, progress=show)
 
 
-def _sentences(found: Audit, *, wall_s: float) -> list[str]:
-    said = [
-        f"{found.compared} of {found.pairs} pairs made under {found.physics!r} were replayed under"
-        f" {found.reference!r}: {found.swaps} swaps, {found.distillations} distillations, {wall_s:.1f} s"
+def _sentences(result: Audit, *, wall_s: float) -> list[str]:
+    sentences = [
+        f"{result.compared} of {result.pairs} pairs made under {result.physics!r} were replayed under"
+        f" {result.reference!r}: {result.swaps} swaps, {result.distillations} distillations, {wall_s:.1f} s"
     ]
-    if found.pairs == 0:
-        said.append("no pair was born in this run: only the links were there to compare")
-    if found.unknown:
-        said.append(f"{found.unknown} pairs could not be replayed: what they were made of is not known")
-    if not found.drawn:
-        said.append(
-            "Outcomes were taken as recorded, not drawn again: another version of qdpem made the record"
+    if result.pairs == 0:
+        sentences.append("no pair was born in this run: only the links were compared")
+    if result.unknown:
+        sentences.append(f"{result.unknown} pairs could not be replayed: their origin is unknown")
+    if not result.drawn:
+        sentences.append(
+            "random outcomes were taken from the record, which another version of qdpem made, and not drawn"
+            " again"
         )
-    count = len(found.findings)
-    verdict = "nothing differs by more" if found.passed else f"{count} finding{'s' * (count > 1)}"
-    said.append(f"worst deviation {found.worst:.1e}, tolerance {found.tolerance:.0e}: {verdict}")
-    return said
+    count = len(result.findings)
+    verdict = "no difference is larger" if result.passed else f"{count} finding{'s' * (count > 1)}"
+    sentences.append(f"worst deviation {result.worst:.1e}, tolerance {result.tolerance:.0e}: {verdict}")
+    return sentences
 
 
 def _table(findings: tuple[Finding, ...]) -> Table:
@@ -104,33 +107,33 @@ def _table(findings: tuple[Finding, ...]) -> Table:
     table = Table(box=SIMPLE_HEAD)
     table.add_column("pair", justify="right")
     table.add_column("made by")
-    table.add_column("what")
-    for heading in ("recorded", "replayed", "off by"):
+    table.add_column("quantity")
+    for heading in ("recorded", "replayed", "deviation"):
         table.add_column(heading, justify="right")
-    for one in findings:
-        pair = str(one.pair) if one.pair >= 0 else "-"
-        table.add_row(pair, one.operation, Text(one.what), *map(_number, _values(one)))
+    for finding in findings:
+        pair = str(finding.pair) if finding.pair >= 0 else "-"
+        table.add_row(pair, finding.operation, Text(finding.what), *map(_number, _values(finding)))
     return table
 
 
-def _values(one: Finding) -> tuple[float, float, float]:
-    return one.recorded, one.replayed, one.deviation
+def _values(finding: Finding) -> tuple[float, float, float]:
+    return finding.recorded, finding.replayed, finding.deviation
 
 
 def _number(value: float) -> str:
     if math.isnan(value):
         return "-"
-    return f"{value:.10g}" if math.isfinite(value) else "cannot be"
+    return f"{value:.10g}" if math.isfinite(value) else "impossible"
 
 
-def _json_line(path: Path, found: Audit, *, wall_s: float) -> str:
-    """All but the findings not shown; their number stands beside the worst of them."""
-    values = asdict(found) | {
+def _json_line(path: Path, result: Audit, *, wall_s: float) -> str:
+    """The audit with its worst findings, and the number of all findings."""
+    values = asdict(result) | {
         "record": str(path),
-        "passed": found.passed,
+        "passed": result.passed,
         "wall_s": wall_s,
-        "findings_count": len(found.findings),
-        "findings": [_finite(asdict(one)) for one in found.findings[:SHOWN]],
+        "findings_count": len(result.findings),
+        "findings": [_finite(asdict(finding)) for finding in result.findings[:SHOWN]],
     }
     return json.dumps(values, allow_nan=False)
 

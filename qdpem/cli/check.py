@@ -14,7 +14,7 @@ from qdpem.cli.options import Overrides
 
 
 class Subject(StrEnum):
-    """What can be checked."""
+    """The kinds of things that can be checked."""
 
     FORECASTER = "forecaster"
     PHYSICS = "physics"
@@ -129,12 +129,12 @@ def _check_scenario(path: Path, overrides: Sequence[str]) -> None:
     """Load the scenario, build its network and print a summary. Faults of it and of its arms are raised."""
     from qdpem.network.build import build_network, build_physics
     from qdpem.scenario.load import load_scenario
-    from qdpem.simulation.arms import sound_arms
+    from qdpem.simulation.arms import resolve_arms
     from qdpem.study.analysis.network_summary import summarize_network
 
     scenario = load_scenario(path, overrides)
     if scenario.study:
-        sound_arms(scenario.study.arms, origin=f"the scenario {str(path)!r}")
+        resolve_arms(scenario.study.arms, origin=f"the scenario {str(path)!r}")
     physics = build_physics(scenario)
     seed = scenario.study.seeds[0] if scenario.study else 0
     network = build_network(scenario, physics, seed=seed)

@@ -1,4 +1,4 @@
-"""The two consoles and the progress bars of all commands; rich is loaded when they are first made."""
+"""The consoles and progress bars of all commands; rich is imported on first use."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console on stdout or stderr; what is no terminal gets no colours, and COLUMNS columns or else 110."""
+    """A console on stdout or stderr; files and pipes get no colours and, without COLUMNS, 110 columns."""
     from rich.console import Console
 
-    made = Console(stderr=stderr, highlight=False)
-    if made.is_terminal or "COLUMNS" in os.environ:
-        return made
+    terminal = Console(stderr=stderr, highlight=False)
+    if terminal.is_terminal or "COLUMNS" in os.environ:
+        return terminal
     return Console(stderr=stderr, highlight=False, width=110)
 
 
 def progress_bars() -> Progress:
-    """Bars on stderr, so that stdout keeps results alone; silent where stderr is not a terminal."""
+    """Progress bars on stderr, so that stdout has only results; disabled if stderr is not a terminal."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    shown = console(stderr=True)
+    terminal = console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -33,6 +33,6 @@ def progress_bars() -> Progress:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=shown,
-        disable=not shown.is_terminal,
+        console=terminal,
+        disable=not terminal.is_terminal,
     )

@@ -10,7 +10,7 @@ import typer
 
 
 class Format(StrEnum):
-    """What a table is written as."""
+    """The file format of a table."""
 
     CSV = "csv"
     PARQUET = "parquet"
@@ -22,14 +22,14 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="Where files go; a folder named like the record otherwise."
+            "--out", metavar="DIR", help="Directory of the files; by default one named like the record."
         ),
     ] = None,
     table: Annotated[
-        list[str] | None, typer.Option("--table", metavar="NAME", help="Only this table; repeatable.")
+        list[str] | None, typer.Option("--table", metavar="NAME", help="Only this table. Repeatable.")
     ] = None,
 ) -> None:
-    """Write the tables of a record as one file each."""
+    """Write each table of a record to a file."""
     from qdpem.records.export import export as write
     from qdpem.records.reader import open_record
 

@@ -1,4 +1,4 @@
-"""From exceptions to sentences: what a user can mend is said on stderr, without a traceback."""
+"""From exceptions to sentences: errors that a user can correct appear on stderr without a traceback."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ import typer
 
 from qdpem.errors import QdpemError
 
-Given = ParamSpec("Given")
+Arguments = ParamSpec("Arguments")
 
 FAULT = 2
-"""Exit code of anything a user can mend."""
+"""The exit code of errors that a user can correct."""
 INTERRUPTED = 130
 UNEXPECTED = 1
 
 
-def guarded(*, interrupted: str) -> Callable[[Callable[Given, None]], Callable[Given, None]]:
+def guarded(*, interrupted: str) -> Callable[[Callable[Arguments, None]], Callable[Arguments, None]]:
     """Wrap a command: a QdpemError exits 2 with its sentence, Ctrl-C exits 130 with `interrupted`.
 
-    A full disk and a file that cannot be opened are sentences too. Anything else is a fault of qdpem:
-    the traceback is shown with a line asking to report it.
+    A full disk and a file that cannot be opened exit 2 as well. Any other exception is a bug: it exits 1 with
+    its traceback and a request to report it.
     """
 
-    def wrap(command: Callable[Given, None]) -> Callable[Given, None]:
+    def wrap(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
         @functools.wraps(command)
-        def call(*arguments: Given.args, **options: Given.kwargs) -> None:
+        def call(*arguments: Arguments.args, **options: Arguments.kwargs) -> None:
             signal.signal(signal.SIGTERM, _interrupt)
             try:
                 command(*arguments, **options)
@@ -56,7 +56,7 @@ def guarded(*, interrupted: str) -> Callable[[Callable[Given, None]], Callable[G
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:
-    """A batch system's order to end is taken like Ctrl-C: workers stop and the way to go on is told."""
+    """SIGTERM, which batch systems send, acts like Ctrl-C: workers stop, and `interrupted` is printed."""
     raise KeyboardInterrupt
 
 
@@ -68,15 +68,15 @@ def _leave(sentence: str, code: int) -> None:
 def _file_sentence(error: OSError) -> str:
     if error.errno == errno.ENOSPC:
         return (
-            "the disk is full; free some space and give the same command again:"
-            " what was written before is kept and readable"
+            "the disk is full; free some space and repeat the command."
+            " Files written before are kept and readable"
         )
-    where = f" {error.filename}" if error.filename else ""
-    return f"cannot use the file{where}: {error.strerror or error}"
+    name = f" {error.filename}" if error.filename else ""
+    return f"cannot use the file{name}: {error.strerror or error}"
 
 
 def _close_output() -> None:
-    """The reader of our output went away: send the rest nowhere, so that Python's exit stays quiet."""
+    """Discard further output: its reader has closed the pipe, and Python would report that on exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -85,7 +85,7 @@ def _report() -> None:
 
     traceback.print_exc()
     typer.echo(
-        "This is a fault in qdpem, or in a plugin if the lines above end in one; not in what you asked."
-        " Please report it with those lines and your command.",
+        "This is a bug in qdpem, or in a plugin if the traceback ends in one. Your command is not at fault."
+        " Please report it with the traceback and the command.",
         err=True,
     )

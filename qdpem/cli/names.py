@@ -1,4 +1,4 @@
-"""`qdpem list`: the names that scenarios and commands may use."""
+"""`qdpem list`: the names that scenarios and commands can use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KINDS = {
 def list_command(
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="[KIND]", help=f"One of {', '.join(_KINDS)}; all when not given."),
+        typer.Argument(metavar="[KIND]", help=f"One of {', '.join(_KINDS)}; all by default."),
     ] = None,
     name: Annotated[
         str | None,
@@ -36,31 +36,31 @@ def list_command(
     if kind is not None and kind not in _KINDS:
         raise UnknownNameError("kind of name", kind, _KINDS)
     if name is not None and kind != "presets":
-        raise QdpemError(f"only presets are shown one by one; give `qdpem list {kind}` without {name!r}")
+        raise QdpemError(f"only presets can be shown one by one; use `qdpem list {kind}` without {name!r}")
     if kind == "presets":
         show_fragment(name) if name is not None else show_presets()
         return
     for heading in [kind] if kind else _KINDS:
         if kind is None:
             typer.secho(heading, bold=True)
-        rows = _rows(heading, told=kind is not None)
+        rows = _rows(heading, described=kind is not None)
         width = max((len(name) for name, _ in rows), default=0)
-        for name, told in rows:
+        for name, description in rows:
             indent = "  " if kind is None else ""
-            typer.echo(f"{indent}{name:<{width}}  {told}".rstrip())
+            typer.echo(f"{indent}{name:<{width}}  {description}".rstrip())
 
 
-def _rows(heading: str, *, told: bool) -> list[tuple[str, str]]:
+def _rows(heading: str, *, described: bool) -> list[tuple[str, str]]:
     if heading == "presets":
         return descriptions()
-    return _scenarios() if heading == "scenarios" else _registered(_KINDS[heading], told=told)
+    return _scenarios() if heading == "scenarios" else _registered(_KINDS[heading], described=described)
 
 
-def _registered(kind: str, *, told: bool) -> list[tuple[str, str]]:
-    """Names, and when `told` what each is: its factory's first line, which means importing it."""
+def _registered(kind: str, *, described: bool) -> list[tuple[str, str]]:
+    """Names; if `described`, each with the first line of its factory's docstring, which imports it."""
     from qdpem.registry import list_names
 
-    return [(name, _first_line(kind, name) if told else "") for name in list_names(kind)]
+    return [(name, _first_line(kind, name) if described else "") for name in list_names(kind)]
 
 
 def _first_line(kind: str, name: str) -> str:
@@ -82,7 +82,7 @@ def _description(path: Path) -> str:
     import tomllib
 
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         return f"(cannot be read: {error})"
-    return str(found.get("description", ""))
+    return str(values.get("description", ""))

@@ -12,15 +12,15 @@ ScenarioFile: TypeAlias = Annotated[
 ]
 Overrides: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, like window.measured_s=30; repeatable."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, like window.measured_s=30. Repeatable."),
 ]
 Workers: TypeAlias = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Tasks at a time; all cores when not given.")
+    int | None, typer.Option("--workers", min=1, help="Tasks at a time; one per core by default.")
 ]
-Fresh: TypeAlias = Annotated[bool, typer.Option("--fresh", help="Do finished tasks again.")]
+Fresh: TypeAlias = Annotated[bool, typer.Option("--fresh", help="Run finished tasks again.")]
 Json: TypeAlias = Annotated[
-    bool, typer.Option("--json", help="Print exactly one JSON line on stdout; the rest goes to stderr.")
+    bool, typer.Option("--json", help="Print exactly one JSON line on stdout, all else on stderr.")
 ]
 
 OUTPUT = Path("output")
-"""Where results go unless told otherwise."""
+"""The default directory of results."""

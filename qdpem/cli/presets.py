@@ -1,4 +1,4 @@
-"""`qdpem list presets`: hardware presets, and one of them as TOML to paste into a scenario."""
+"""`qdpem list presets`: all hardware presets, or one of them as TOML to paste into a scenario."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _NUMBER = 16
 _WIDTH = 110
 _MIN_ROOM = 40
-"""Columns: of a value, of output that is not a terminal, and left to sources however narrow that is."""
+"""Columns of a value, of output to a file or pipe, and at least of a source."""
 
 
 def descriptions() -> list[tuple[str, str]]:
@@ -26,16 +26,16 @@ def descriptions() -> list[tuple[str, str]]:
 
 
 def show_presets() -> None:
-    """Print every preset: each value with its unit, standing, source and note, then what was achieved."""
+    """Print every preset: each value with its unit, standing, source and note, then the achieved results."""
     from physics.presets import preset, preset_names
     from physics.presets.sourced import STANDINGS
 
-    shown = [preset(name) for name in preset_names()]
-    width = max(len(name) for one in shown for name, _ in _rows(one))
-    for one in shown:
-        typer.secho(one.name, bold=True, nl=False)
-        typer.echo(f"  {one.description}")
-        for name, quoted in _rows(one):
+    presets = [preset(name) for name in preset_names()]
+    width = max(len(name) for each in presets for name, _ in _rows(each))
+    for each in presets:
+        typer.secho(each.name, bold=True, nl=False)
+        typer.echo(f"  {each.description}")
+        for name, quoted in _rows(each):
             number = f"{_readable(quoted.value)} {quoted.unit}".rstrip()
             typer.echo(_wrapped(f"  {name:<{width}}  {number:<{_NUMBER}}  ", quoted.origin))
         typer.echo()
@@ -46,7 +46,7 @@ def show_presets() -> None:
 def show_fragment(name: str) -> None:
     """Print the preset as `[nodes.hardware]` and `[links.hardware]`, every value with its source.
 
-    Raises UnknownNameError, with the nearest right name, for one that no preset has.
+    Raises UnknownNameError with the nearest existing name.
     """
     from physics.presets import preset, preset_names
     from qdpem.errors import UnknownNameError
@@ -57,7 +57,7 @@ def show_fragment(name: str) -> None:
 
 
 def _wrapped(start: str, text: str) -> str:
-    """`text` after `start`, its further lines below its first."""
+    """`text` after `start`, with its further lines indented below its first."""
     room = max(shutil.get_terminal_size((_WIDTH, 24)).columns - len(start), _MIN_ROOM)
     return start + textwrap.fill(text, room).replace("\n", "\n" + " " * len(start))
 
@@ -74,8 +74,8 @@ def _readable(value: object) -> str:
 
 def _fragment(preset: Preset) -> Iterator[str]:
     yield f"# {preset.name}: {preset.description}"
-    yield "# What checked, reported, remembered and assumed mean is told by: qdpem list presets"
-    yield "# Put these tables in the place of [nodes.hardware] and [links.hardware] in a scenario."
+    yield "# `qdpem list presets` explains checked, reported, remembered and assumed."
+    yield "# These tables replace [nodes.hardware] and [links.hardware] in a scenario."
     yield from _tables("nodes.hardware", _quotes(preset.node_values))
     yield ""
     yield from _tables("links.hardware", _quotes(preset.link_values))
@@ -86,7 +86,7 @@ def _quotes(values: Iterable[SourcedValue]) -> list[tuple[str, object, str]]:
 
 
 def _tables(table: str, rows: Iterable[tuple[str, object, str]]) -> Iterator[str]:
-    """TOML of dotted names: those of the table itself first, then one table for each part of it."""
+    """TOML of dotted names: those of the table itself first, then one subtable for each prefix."""
     parts: dict[str, list[str]] = {"": []}
     for name, value, origin in rows:
         part, _, key = name.rpartition(".")

@@ -28,11 +28,11 @@ def run(
     arm: Annotated[
         str, typer.Option("--arm", metavar="NAME", help="An arm of the scenario, or a registered policy.")
     ] = "local-minhop",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The root of all chance.")] = 1000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The seed of all random draws.")] = 1000,
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE.h5", help="The record; output/<scenario>/<arm>/<seed>.h5 otherwise."
+            "--out", metavar="FILE.h5", help="The record; output/<scenario>/<arm>/<seed>.h5 by default."
         ),
     ] = None,
     overrides: Overrides = None,
@@ -45,22 +45,22 @@ def run(
     from qdpem.study.analysis.network_summary import summarize_network
     from qdpem.study.plan import Task, without_study
 
-    question = load_scenario(scenario, overrides or ())
-    chosen = find_arm(question, arm)
-    physics = build_physics(question)
-    network = build_network(question, physics, seed=seed)
-    shown = console(stderr=as_json)
-    before = summarize_network(question, network=network, physics=physics, seed=seed)
-    shown.print(str(before), markup=False)
-    for warning in before.warnings:
-        shown.print(f"warning: {warning}", style="yellow", markup=False)
-    path = out or OUTPUT / scenario.stem / chosen.name / f"{seed}.h5"
-    task = Task(scenario=without_study(question), arm=chosen, seed=seed, path=path, load=before.load)
+    loaded = load_scenario(scenario, overrides or ())
+    resolved = find_arm(loaded, arm)
+    physics = build_physics(loaded)
+    network = build_network(loaded, physics, seed=seed)
+    terminal = console(stderr=as_json)
+    summary = summarize_network(loaded, network=network, physics=physics, seed=seed)
+    terminal.print(str(summary), markup=False)
+    for warning in summary.warnings:
+        terminal.print(f"warning: {warning}", style="yellow", markup=False)
+    path = out or OUTPUT / scenario.stem / resolved.name / f"{seed}.h5"
+    task = Task(scenario=without_study(loaded), arm=resolved, seed=seed, path=path, load=summary.load)
     outcome = _simulate(task, network)
-    shown.print(_table(task, outcome, before.load))
-    shown.print(f"record: {path}", markup=False, soft_wrap=True)
+    terminal.print(_table(task, outcome, summary.load))
+    terminal.print(f"record: {path}", markup=False, soft_wrap=True)
     if as_json:
-        typer.echo(_json_line(task, outcome, before.load))
+        typer.echo(_json_line(task, outcome, summary.load))
 
 
 def _simulate(task: Task, network: Network) -> Outcome:
@@ -70,10 +70,10 @@ def _simulate(task: Task, network: Network) -> Outcome:
         length_s = task.scenario.window.end_s
         bar = bars.add_task(task.label, total=length_s, detail=f"0 of {length_s:g} s")
 
-        def tell(time_s: float) -> None:
+        def show(time_s: float) -> None:
             bars.update(bar, completed=time_s, detail=f"{time_s:.0f} of {length_s:g} s")
 
-        return record_run(task, network=network, on_progress=tell)
+        return record_run(task, network=network, on_progress=show)
 
 
 def _table(task: Task, outcome: Outcome, load: OfferedLoad) -> Table:
@@ -83,14 +83,14 @@ def _table(task: Task, outcome: Outcome, load: OfferedLoad) -> Table:
     from qdpem.study.analysis.metric_formats import PAIRS_WITH_ERRORS, metric_formats_of
     from qdpem.study.report.terminal import arm_factors
 
-    table = Table(title=task.label, caption=arm_factors(task.arm), box=SIMPLE_HEAD, title_justify="left")
+    table = Table(title=task.label, caption=arm_factors(task.arm.arm), box=SIMPLE_HEAD, title_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
     table.add_column("unit")
     metrics = outcome.metrics or {}
-    for measure in metric_formats_of(task.scenario.demand):
-        if measure.metric not in PAIRS_WITH_ERRORS:
-            table.add_row(measure.heading, measure.text(metrics[measure.metric]), measure.unit)
+    for metric in metric_formats_of(task.scenario.demand):
+        if metric.name not in PAIRS_WITH_ERRORS:
+            table.add_row(metric.heading, metric.text(metrics[metric.name]), metric.unit)
     for heading, name, scale, unit in (
         ("waiting time of a pair", "pair_waiting", 1e3, "ms"),
         ("fidelity of a pair", "pair_fidelity", 1.0, ""),
@@ -99,7 +99,7 @@ def _table(task: Task, outcome: Outcome, load: OfferedLoad) -> Table:
     if task.scenario.demand.arrivals == "batch":
         table.add_row("requests at t = 0", *_outcomes(task.path))
     else:
-        table.add_row("requests asked", f"{load.rate_hz:.4g}", "1/s on average")
+        table.add_row("request rate", f"{load.rate_hz:.4g}", "1/s on average")
         table.add_row("requests measured", f"{metrics['requests_measured']:.0f}", "")
     table.add_row("wall time", f"{outcome.wall_s:.1f}", "s")
     return table
@@ -114,10 +114,17 @@ def _outcomes(path: Path) -> tuple[str, str]:
     counts = {word: int((found == code).sum()) for code, word in enumerate(RequestOutcome)}
     ended = [f"{count} {word.replace('_', ' ')}" for word, count in counts.items() if count]
     return str(len(found)), ", ".join(ended)
+    """The number of requests in a record, and the numbers of their outcomes."""
+    from qdpem.events.words import RequestOutcome
+
+    outcomes = open_record(path).tables["requests"]["outcome"]
+    counts = {word: int((outcomes == code).sum()) for code, word in enumerate(RequestOutcome)}
+    words = [f"{count} {word.replace('_', ' ')}" for word, count in counts.items() if count]
+    return str(len(outcomes)), ", ".join(words)
 
 
 def _with_error(metrics: Mapping[str, float], name: str, scale: float) -> str:
-    """A mean over pairs with its standard error, to two digits of the error; "± –": too few for an error."""
+    """A mean over pairs and its standard error, to two digits of the error; "± –" if pairs are too few."""
     unit = "_s" if scale != 1.0 else ""
     mean, error = scale * metrics[f"{name}{unit}"], scale * metrics[f"{name}_error{unit}"]
     if not math.isfinite(mean):
@@ -129,7 +136,7 @@ def _with_error(metrics: Mapping[str, float], name: str, scale: float) -> str:
 
 
 def _json_line(task: Task, outcome: Outcome, load: OfferedLoad) -> str:
-    arm = task.arm
+    arm = task.arm.arm
     values = {
         "scenario": task.scenario.name,
         "arm": arm.name,

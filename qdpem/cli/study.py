@@ -1,4 +1,4 @@
-"""`qdpem study`: all arms on all seeds, a table and a report."""
+"""`qdpem study`: all arms on all seeds, with tables and a report."""
 
 from __future__ import annotations
 
@@ -26,41 +26,41 @@ def study(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="Where records and report go; output/<scenario> otherwise."
+            "--out", metavar="DIR", help="Directory of records and reports; output/<scenario> by default."
         ),
     ] = None,
     workers: Workers = None,
     engine: Annotated[
-        str | None, typer.Option("--engine", help="serial or loky; the scenario's otherwise.")
+        str | None, typer.Option("--engine", help="serial or loky; the scenario's by default.")
     ] = None,
     overrides: Overrides = None,
 ) -> None:
-    """Run the arms and seeds of the scenario's study table, compare them and write a report."""
+    """Run all arms on all seeds of the scenario's study, compare them and write a report."""
     from qdpem.scenario.load import load_scenario
     from qdpem.study.report.terminal import print_study
 
-    question = load_scenario(scenario, overrides or ())
+    loaded = load_scenario(scenario, overrides or ())
     directory = out or OUTPUT / scenario.stem
     command = _command(scenario, out=out, overrides=overrides or [])
-    if question.study is not None and question.study.sweep:
-        _grid(question, directory, fresh=fresh, engine=engine, workers=workers, command=command)
+    if loaded.study is not None and loaded.study.sweep:
+        _sweep(loaded, directory, fresh=fresh, engine=engine, workers=workers, command=command)
         return
-    result = _study(question, directory, fresh=fresh, engine=engine, workers=workers, command=command)
-    shown = console()
+    result = _study(loaded, directory, fresh=fresh, engine=engine, workers=workers, command=command)
+    terminal = console()
     for note in result.notes:
-        shown.print(note, style="yellow", markup=False)
-    print_study(result, console=shown)
+        terminal.print(note, style="yellow", markup=False)
+    print_study(result, console=terminal)
     reused = sum(outcome.reused for outcome in result.runs)
-    kept = f", {reused} of them kept from before" if reused else ""
-    shown.print(f"{len(result.runs)} runs{kept}, {result.wall_s:.0f} s")
-    shown.print(f"report: {result.report}", markup=False, soft_wrap=True)
-    shown.print(f"table: {result.table}", markup=False, soft_wrap=True)
+    detail = f", {reused} of them reused" if reused else ""
+    terminal.print(f"{len(result.runs)} runs{detail}, {result.wall_s:.0f} s")
+    terminal.print(f"report: {result.report}", markup=False, soft_wrap=True)
+    terminal.print(f"table: {result.table}", markup=False, soft_wrap=True)
     if result.faults:
         raise typer.Exit(1)
 
 
-def _grid(
-    question: Scenario,
+def _sweep(
+    scenario: Scenario,
     directory: Path,
     *,
     fresh: bool,
@@ -68,32 +68,32 @@ def _grid(
     workers: int | None,
     command: str,
 ) -> None:
-    """One study per cell, then the tables of them all."""
+    """Run one study per cell, then print the tables of all cells."""
     from qdpem.study.sweep import run_sweep, sweep_tables
 
     with progress_bars() as bars:
-        found = run_sweep(
-            question,
+        sweep = run_sweep(
+            scenario,
             directory=directory,
             fresh=fresh,
             engine=engine,
             workers=workers,
-            watch=lambda name: progress_callback(bars, name),
+            progress=lambda name: progress_callback(bars, name),
             command=command,
         )
-    shown = console()
-    for table in sweep_tables(found):
-        shown.print(table)
-    for fault in found.faults:
-        shown.print(f"failed: {fault}", style="bold red", markup=False, soft_wrap=True)
-    shown.print(f"{len(found.cells)} studies, each with its report in a directory of its own")
-    shown.print(f"summary: {found.summary}", markup=False, soft_wrap=True)
-    if found.faults:
+    terminal = console()
+    for table in sweep_tables(sweep):
+        terminal.print(table)
+    for fault in sweep.faults:
+        terminal.print(f"failed: {fault}", style="bold red", markup=False, soft_wrap=True)
+    terminal.print(f"{len(sweep.cells)} studies, each with its report in its own directory")
+    terminal.print(f"summary: {sweep.summary}", markup=False, soft_wrap=True)
+    if sweep.faults:
         raise typer.Exit(1)
 
 
 def _study(
-    question: Scenario,
+    scenario: Scenario,
     directory: Path,
     *,
     fresh: bool,
@@ -105,12 +105,12 @@ def _study(
 
     with progress_bars() as bars:
         return run_study(
-            question,
+            scenario,
             directory=directory,
             fresh=fresh,
             engine=engine,
             workers=workers,
-            progress=progress_callback(bars, question.name),
+            progress=progress_callback(bars, scenario.name),
             command=command,
         )
 
@@ -118,30 +118,33 @@ def _study(
 def progress_callback(
     bars: Progress, name: str, *, after: str = "writing the report"
 ) -> Callable[[StudyProgress], None]:
-    """Draws the moments of many runs, then of bounds: one bar for all, one for each on its way."""
+    """A receiver of progress that draws one bar for all tasks and one for each running task.
+
+    `name` labels the bar of all tasks, and `after` is its text once all tasks are done.
+    """
     overall = bars.add_task(name, total=None, detail="preparing")
-    shown: dict[str, TaskID] = {}
+    running_bars: dict[str, TaskID] = {}
 
-    def tell(moment: StudyProgress) -> None:
-        done = moment.finished == moment.tasks
-        detail = after if done else f"{moment.finished} of {moment.tasks} {moment.work}"
-        # How long a bound takes is not known: only those that are found say how long the others will.
-        reached = moment.done_s if moment.work == "runs" else moment.finished * moment.length_s
-        bars.update(overall, total=moment.total_s, completed=reached, detail=detail)
-        running = dict(moment.running)
-        for label in shown.keys() - running.keys():
-            bars.remove_task(shown.pop(label))
+    def show(update: StudyProgress) -> None:
+        done = update.finished == update.tasks
+        detail = after if done else f"{update.finished} of {update.tasks} {update.work}"
+        # The duration of a bound is unknown: only finished bounds let the bar estimate the time left.
+        completed_s = update.done_s if update.work == "runs" else update.finished * update.length_s
+        bars.update(overall, total=update.total_s, completed=completed_s, detail=detail)
+        running = dict(update.running)
+        for label in running_bars.keys() - running.keys():
+            bars.remove_task(running_bars.pop(label))
         for label, time_s in running.items():
-            if label not in shown:
-                shown[label] = bars.add_task(f"  {label}", total=moment.length_s, detail="")
-            far = f"{time_s:.0f} of {moment.length_s:g} s" if moment.work == "runs" else ""
-            bars.update(shown[label], completed=time_s, detail=far)
+            if label not in running_bars:
+                running_bars[label] = bars.add_task(f"  {label}", total=update.length_s, detail="")
+            reached = f"{time_s:.0f} of {update.length_s:g} s" if update.work == "runs" else ""
+            bars.update(running_bars[label], completed=time_s, detail=reached)
 
-    return tell
+    return show
 
 
 def _command(scenario: Path, *, out: Path | None, overrides: list[str]) -> str:
-    """The command line that gives the same study again."""
+    """The command line that repeats the study."""
     words = ["qdpem", "study", str(scenario)]
     words += ["--out", str(out)] if out else []
     for override in overrides:

@@ -37,6 +37,7 @@ from qdpem.scenario.tables.run import Training as Training
 from qdpem.scenario.tables.run import Window as Window
 from qdpem.scenario.tables.study import STRONGEST as STRONGEST
 from qdpem.scenario.tables.study import Arm as Arm
+from qdpem.scenario.tables.study import Claim as Claim
 from qdpem.scenario.tables.study import Study as Study
 
 

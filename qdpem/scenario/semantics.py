@@ -107,6 +107,12 @@ def _study_faults(study: Study) -> list[Fault]:
             faults.append(Fault(f"{path}.name", f"{arm.name!r} {wrong}"))
     if study.reference not in (STRONGEST, *names):
         faults.append(Fault("study.reference", str(UnknownNameError("arm", study.reference, names))))
+    if study.claim is not None:
+        faults += [
+            Fault(f"study.claim.{key}", str(UnknownNameError("arm", name, names)))
+            for key, name in (("arm", study.claim.arm), ("against", study.claim.against))
+            if name and name not in names
+        ]
     return faults + _seed_faults(study.seeds) + _tuning_seed_faults(study.tuning_seeds)
 
 

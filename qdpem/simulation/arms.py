@@ -1,9 +1,12 @@
-"""Arms: completes their settings, and builds the policies and forecasters they name."""
+"""Arms: from a scenario's table to a policy and a forecaster that can run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 from qdpem import registry
 from qdpem.demand.requests import Arrivals
@@ -14,10 +17,54 @@ from qdpem.scenario.renamed import new_name
 from qdpem.scenario.schema import Arm, Forecasting, Scenario
 
 
-def find_arm(scenario: Scenario, name: str) -> Arm:
-    """The arm called `name` in the scenario's study, else the registered policy of that name.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ResolvedArm:
+    """An arm whose names are looked up and whose parameters are checked, once for all of its runs.
 
-    Raises UnknownNameError with the nearest right name.
+    `arm` states its policy, control, pregeneration and forecaster. `factory` is the registered policy, and
+    `parameters` is an instance of `factory.Parameters`, or None for a policy without parameters.
+    """
+
+    arm: Arm
+    factory: Any
+    parameters: Any
+
+    @property
+    def name(self) -> str:
+        """The arm's name."""
+        return self.arm.name
+
+    @property
+    def forecaster(self) -> str:
+        """The name of the arm's forecaster."""
+        return self.arm.forecaster or "none"
+
+    @cached_property
+    def learned_files(self) -> Mapping[str, Path]:
+        """The files that its policy and its forecaster act with, by name.
+
+        A policy or a forecaster lists them in a method `files()`, such as {"policy.npz": path}. The first
+        access builds both. Raises ScenarioError when the policy refuses its parameters.
+        """
+        paths: dict[str, Path] = {}
+        for user in (self.build_policy(), build_forecaster(self.forecaster)):
+            paths |= getattr(user, "files", dict)()
+        return paths
+
+    def read_learned_files(self) -> dict[str, bytes]:
+        """The present contents of `learned_files`; a path without a file is left out."""
+        return {name: path.read_bytes() for name, path in self.learned_files.items() if path.is_file()}
+
+    def build_policy(self) -> Policy:
+        """A new policy with the arm's parameters."""
+        policy: Policy = self.factory(self.parameters)
+        return policy
+
+
+def find_arm(scenario: Scenario, name: str) -> ResolvedArm:
+    """The arm called `name` in the scenario's study, otherwise the registered policy of that name.
+
+    Raises UnknownNameError with the nearest existing name, and what `resolve_arm` raises.
     """
     arms = scenario.study.arms if scenario.study else ()
     for arm in arms:
@@ -29,12 +76,14 @@ def find_arm(scenario: Scenario, name: str) -> Arm:
     return resolve_arm(Arm(name=name))
 
 
-def resolve_arm(arm: Arm) -> Arm:
-    """The arm with control, pregeneration and forecaster of its policy where it does not set them.
+def resolve_arm(arm: Arm | ResolvedArm) -> ResolvedArm:
+    """The arm with its policy's control, pregeneration and forecaster where it names none.
 
-    Raises UnknownNameError for an unknown policy or forecaster, ScenarioError when the policy cannot take
-    the arm's control.
+    A resolved arm is returned as it is. Raises UnknownNameError for an unknown policy or forecaster, and
+    ScenarioError when the policy runs under another control or does not take the parameters.
     """
+    if isinstance(arm, ResolvedArm):
+        return arm
     policy = arm.policy or arm.name
     factory = registry.load("policy", policy)
     if arm.control not in (None, factory.control):
@@ -44,39 +93,34 @@ def resolve_arm(arm: Arm) -> Arm:
         raise ScenarioError([Fault(f"arm {arm.name}.control", message)])
     forecaster = arm.forecaster or factory.forecaster
     registry.load("forecaster", forecaster)
-    return replace(
+    full = replace(
         arm,
         policy=policy,
         control=factory.control,
         pregeneration=arm.pregeneration or factory.pregeneration,
         forecaster=forecaster,
     )
+    parameters = parameters_of(factory, arm.parameters, path=f"arm {arm.name}.parameters")
+    return ResolvedArm(arm=full, factory=factory, parameters=parameters)
 
 
-def sound_arms(arms: Iterable[Arm], *, origin: str) -> tuple[Arm, ...]:
-    """All arms resolved, after a check of every policy's parameters.
+def resolve_arms(arms: Iterable[Arm], *, origin: str) -> tuple[ResolvedArm, ...]:
+    """All arms resolved; each policy and forecaster is built once to see that it accepts its parameters.
 
-    Raises ScenarioError with the faults of all arms, `origin` being where they come from, and
-    UnknownNameError as `resolve_arm` does.
+    Raises one ScenarioError with the faults of all arms of `origin`, and UnknownNameError as `resolve_arm`
+    does.
     """
-    resolved: list[Arm] = []
+    resolved: list[ResolvedArm] = []
     faults: list[Fault] = []
     for arm in arms:
         try:
             resolved.append(resolve_arm(arm))
-            build_policy(resolved[-1])
+            _ = resolved[-1].learned_files
         except ScenarioError as error:
             faults += error.faults
     if faults:
         raise ScenarioError(faults, origin=origin)
     return tuple(resolved)
-
-
-def build_policy(arm: Arm) -> Policy:
-    """A new policy of a resolved arm. Raises ScenarioError for parameters that it does not take."""
-    factory = registry.load("policy", arm.policy)
-    policy: Policy = factory(parameters_of(factory, arm.parameters, path=f"arm {arm.name}.parameters"))
-    return policy
 
 
 def build_forecaster(name: str) -> Forecaster:

@@ -20,7 +20,7 @@ from qdpem.policy.interface import CONTROLLER, Context, Decisions, Observation, 
 from qdpem.policy.validation import validate
 from qdpem.rng import stream
 from qdpem.scenario.schema import Arm, Scenario
-from qdpem.simulation.arms import build_policy, fitted_forecaster, resolve_arm
+from qdpem.simulation.arms import ResolvedArm, fitted_forecaster, resolve_arm
 from qdpem.simulation.control.conservation import check_conservation
 from qdpem.simulation.control.control_plane import EPOCH, ControlPlane
 from qdpem.simulation.control.outages import Outages
@@ -55,7 +55,7 @@ class Run:
 
 def simulate(
     scenario: Scenario,
-    arm: Arm,
+    arm: Arm | ResolvedArm,
     *,
     seed: int,
     recorder: Recorder | None = None,
@@ -120,7 +120,7 @@ class Simulation:
     def __init__(
         self,
         scenario: Scenario,
-        arm: Arm,
+        arm: Arm | ResolvedArm,
         *,
         seed: int,
         recorder: Recorder,
@@ -129,8 +129,9 @@ class Simulation:
         load: OfferedLoad | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
-        self.arm = resolve_arm(arm)
-        self.policy = policy or build_policy(self.arm)
+        resolved = resolve_arm(arm)
+        self.arm = resolved.arm
+        self.policy = policy or resolved.build_policy()
         physics = build_physics(scenario)
         self.network = network or build_network(scenario, physics, seed=seed)
         self.load = load or find_offered_load(scenario, self.network, physics, seed=seed)

@@ -1,1 +1,1 @@
-"""Arms times seeds on an engine; statistics; tuning; the report."""
+"""Studies: arms times seeds on an engine, their statistics, tuning and the report."""

@@ -1,11 +1,11 @@
-"""What no arm could exceed, once per seed of a study: worked out by workers, kept beside the records."""
+"""The bounds of a study's seeds: found by workers, and kept beside the records."""
 
 from __future__ import annotations
 
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,24 +13,24 @@ from typing import Any
 from qdpem.bounds.seed_bounds import BoundKind, Bounds, find_bounds
 from qdpem.errors import QdpemError
 from qdpem.metrics.deliveries import deliveries
-from qdpem.parallel import run_tasks
 from qdpem.scenario.load import scenario_hash
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation.fingerprint import code_digest
-from qdpem.study.analysis.metric_formats import BOUND_HEADINGS, BOUND_SHARES
+from qdpem.study.analysis.metric_formats import BOUND_FRACTIONS, BOUND_HEADINGS
 from qdpem.study.analysis.outcome import Outcome
-from qdpem.study.progress import ProgressReporter, StudyProgress, watched
+from qdpem.study.progress import ProgressReporter, StudyProgress
+from qdpem.study.workers import run_watched
 
 LIMIT_S = 300.0
-"""Wall seconds after which a bound with time stops improving."""
+"""Wall seconds after which a time bound is no longer improved."""
 
-_LONGEST_S = 2.0 * LIMIT_S
-"""What both bounds with time may take; a flow bound is quick, and comes to its end at once."""
+_MAX_WALL_S = 2.0 * LIMIT_S
+"""The wall seconds that both time bounds of a seed may take. A flow bound takes few of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoundTask:
-    """One seed's bounds and the file that keeps them; `scenario` is without its [study] table."""
+    """The bounds of one seed and the file that keeps them; `scenario` is without its [study] table."""
 
     scenario: Scenario
     seed: int
@@ -40,19 +40,11 @@ class BoundTask:
 
 @dataclass(frozen=True, kw_only=True)
 class BoundedOutcomes:
-    """Outcomes with their shares, the bounds of each seed, and sentences on what went wrong."""
+    """Outcomes with their fractions of the bounds, the bounds by seed, and a sentence for each problem."""
 
     outcomes: tuple[Outcome, ...]
     bounds: Mapping[int, Bounds] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Job:
-    """A task and where its worker tells how far it is."""
-
-    task: BoundTask
-    tick: ProgressReporter
 
 
 def with_bound_fractions(
@@ -67,14 +59,26 @@ def with_bound_fractions(
     workers: int | None,
     progress: Callable[[StudyProgress], None] | None = None,
 ) -> BoundedOutcomes:
-    """The outcomes, those of `seeds` with their deliveries as shares of their seed's bounds.
+    """The outcomes; those on `seeds` also state their deliveries as fractions of their seed's bounds.
 
-    Deliveries are those of the whole run, warm-up included, as the bounds are. Bounds worked out before for
-    the same scenario by the same code are read from `directory`/bounds/SEED.json unless `fresh`.
+    Deliveries and bounds are of the whole run, warm-up included.
+
+    Args:
+        outcomes: finished and failed tasks of the study.
+        seeds: the seeds whose bounds are found, if they have an outcome that did not fail.
+        scenario: the scenario without its [study] table.
+        kind: "none", "flow" or "time".
+        directory: bounds are kept in `directory`/bounds/SEED.json, and reused for the same scenario and code.
+        fresh: find all bounds again.
+        engine: "serial" or "loky".
+        workers: tasks at a time; one per core when None.
+        progress: receives the progress of the bounds.
     """
     if kind == "none":
         return BoundedOutcomes(outcomes=tuple(outcomes))
-    asked = dict.fromkeys(one.seed for one in outcomes if one.seed in seeds and one.metrics is not None)
+    finished = dict.fromkeys(
+        outcome.seed for outcome in outcomes if outcome.seed in seeds and outcome.metrics is not None
+    )
     tasks = [
         BoundTask(
             scenario=scenario,
@@ -82,60 +86,83 @@ def with_bound_fractions(
             kind="time" if kind == "time" else "flow",
             path=directory / "bounds" / f"{seed}.json",
         )
-        for seed in asked
+        for seed in finished
     ]
-    kept = {} if fresh else {task.seed: found for task in tasks if (found := read_bounds(task)) is not None}
-    left = [task for task in tasks if task.seed not in kept]
-    worked_out = _work_out(left, engine=engine, workers=workers, progress=progress)
-    notes = [f"no bound for seed {seed}: {one}" for seed, one in worked_out.items() if isinstance(one, str)]
-    known = {seed: one for seed, one in worked_out.items() if isinstance(one, Bounds)} | kept
-    shared = [_shared(one, known.get(one.seed)) for one in outcomes]
-    notes += [
-        f"{one.arm}, seed {one.seed}, delivered more than its {measure.heading.removeprefix('of ')} allows:"
-        " a fault in qdpem"
-        for one in shared
-        for measure in BOUND_SHARES[:2]
-        if one.metrics is not None and one.metrics.get(measure.metric, 0.0) > 1.0
-    ]
-    return BoundedOutcomes(outcomes=tuple(shared), bounds=known, notes=tuple(notes))
+    kept = {} if fresh else _read_all(tasks)
+    missing = [task for task in tasks if task.seed not in kept]
+    new = _find_all(missing, engine=engine, workers=workers, progress=progress)
+    bounds = {seed: value for seed, value in new.items() if isinstance(value, Bounds)} | kept
+    bounded = tuple(_with_fractions(outcome, bounds.get(outcome.seed)) for outcome in outcomes)
+    notes = [f"no bound for seed {seed}: {value}" for seed, value in new.items() if isinstance(value, str)]
+    return BoundedOutcomes(outcomes=bounded, bounds=bounds, notes=(*notes, *_broken_bounds(bounded)))
 
 
-def _work_out(
+def _read_all(tasks: Iterable[BoundTask]) -> dict[int, Bounds]:
+    """Seed -> its bounds, for every task whose file can be reused."""
+    return {task.seed: bounds for task in tasks if (bounds := read_bounds(task)) is not None}
+
+
+def _find_all(
     tasks: Sequence[BoundTask],
     *,
     engine: str,
     workers: int | None,
     progress: Callable[[StudyProgress], None] | None,
 ) -> dict[int, Bounds | str]:
-    """Seed -> its bounds or why there are none; `progress` hears how much of its time each has taken."""
-    if not tasks:
-        return {}
-    labels = [f"bounds {task.seed}" for task in tasks]
-    with watched(labels, length_s=_LONGEST_S, progress=progress, work="bounds") as tickers:
-        jobs = [_Job(task=task, tick=tick) for task, tick in zip(tasks, tickers, strict=True)]
-        return dict(run_tasks(_find, jobs, engine=engine, workers=workers))
+    """Seed -> its bounds, or a sentence that states why there are none."""
+    results = run_watched(
+        _find,
+        tasks,
+        labels=[f"bounds {task.seed}" for task in tasks],
+        length_s=_MAX_WALL_S,
+        engine=engine,
+        workers=workers,
+        progress=progress,
+        work="bounds",
+    )
+    return {tasks[index].seed: bounds for index, bounds in results}
+
+
+def _find(task: BoundTask, report: ProgressReporter) -> Bounds | str:
+    """The bounds of a task's seed, for a worker; a sentence if they cannot be found.
+
+    Reports wall seconds, always fewer than both time bounds may take: a full `_MAX_WALL_S` means finished.
+    """
+    began_s = time.monotonic()
+
+    def report_wall_time(*_: object) -> None:
+        report(min(max(time.monotonic() - began_s, 1e-3), 0.999 * _MAX_WALL_S))
+
+    report_wall_time()
+    try:
+        bounds = find_bounds(
+            task.scenario, seed=task.seed, kind=task.kind, limit_s=LIMIT_S, on_progress=report_wall_time
+        )
+        write_bounds(task, bounds)
+    except (QdpemError, OSError) as error:
+        return str(error)
+    return bounds
 
 
 def read_bounds(task: BoundTask) -> Bounds | None:
-    """The bounds that a file keeps; None if there are none of this scenario, code and kind."""
+    """The bounds in the task's file; None if there are none of this scenario, code and kind."""
     try:
-        kept = json.loads(task.path.read_text(encoding="utf-8"))
-        if kept["of"] != _origin(task) or (task.kind == "time" and kept["kind"] != "time"):
+        content = json.loads(task.path.read_text(encoding="utf-8"))
+        if content["of"] != _origin(task) or (task.kind == "time" and content["kind"] != "time"):
             return None
         values: dict[str, Any] = {
-            name: math.nan if value is None else value for name, value in kept["bounds"].items()
+            name: math.nan if value is None else value for name, value in content["bounds"].items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    known = {item.name for item in fields(Bounds)}
-    return Bounds(**values) if set(values) == known else None
+    return Bounds(**values) if set(values) == {item.name for item in fields(Bounds)} else None
 
 
-def write_bounds(task: BoundTask, found: Bounds) -> None:
-    """Keep the bounds, whole or not at all."""
+def write_bounds(task: BoundTask, bounds: Bounds) -> None:
+    """Write the bounds to the task's file, whole or not at all."""
     values = {
         name: None if isinstance(value, float) and math.isnan(value) else value
-        for name, value in asdict(found).items()
+        for name, value in asdict(bounds).items()
     }
     task.path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = task.path.with_suffix(".part")
@@ -152,35 +179,27 @@ def _origin(task: BoundTask) -> dict[str, object]:
     }
 
 
-def _find(job: _Job) -> tuple[int, Bounds | str]:
-    """The bounds of a task's seed, for a worker; a sentence if they cannot be found.
-
-    It tells the wall seconds it has taken, of at most the limit of both bounds with time.
-    """
-    task, began_s = job.task, time.monotonic()
-
-    def tell(*_: object) -> None:
-        job.tick(min(max(time.monotonic() - began_s, 1e-3), 0.999 * _LONGEST_S))
-
-    tell()
-    try:
-        found = find_bounds(task.scenario, seed=task.seed, kind=task.kind, limit_s=LIMIT_S, on_progress=tell)
-        write_bounds(task, found)
-    except (QdpemError, OSError) as error:
-        return task.seed, str(error)
-    finally:
-        job.tick(_LONGEST_S)
-    return task.seed, found
-
-
-def _shared(outcome: Outcome, found: Bounds | None) -> Outcome:
+def _with_fractions(outcome: Outcome, bounds: Bounds | None) -> Outcome:
     from qdpem.records.reader import open_record
 
-    if outcome.metrics is None or found is None:
+    if outcome.metrics is None or bounds is None:
         return outcome
     delivered = deliveries(open_record(outcome.path).tables["requests"])
     fractions: Mapping[str, float] = {
-        measure.metric: delivered / maximum if (maximum := float(getattr(found, name))) > 0.0 else math.nan
-        for measure, name in zip(BOUND_SHARES, BOUND_HEADINGS, strict=True)
+        metric_format.name: delivered / maximum
+        if (maximum := float(getattr(bounds, name))) > 0.0
+        else math.nan
+        for metric_format, name in zip(BOUND_FRACTIONS, BOUND_HEADINGS, strict=True)
     }
     return replace(outcome, metrics={**outcome.metrics, **fractions})
+
+
+def _broken_bounds(outcomes: Iterable[Outcome]) -> list[str]:
+    """A sentence for every outcome that delivered more than a bound of its seed: such a bound is wrong."""
+    return [
+        f"{outcome.arm}, seed {outcome.seed}, delivered more than its"
+        f" {metric_format.heading.removeprefix('of ')} allows: this is a bug in qdpem"
+        for outcome in outcomes
+        for metric_format in BOUND_FRACTIONS[:2]
+        if outcome.metrics is not None and outcome.metrics.get(metric_format.name, 0.0) > 1.0
+    ]

@@ -1,4 +1,4 @@
-"""How far a study is, told by its workers through one small file of numbers."""
+"""The progress of a study, which its workers write into one small file of numbers."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _PERIOD_S = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class StudyProgress:
-    """How far a study is with its runs, or with its bounds, as `work` says.
+    """The progress of a study's runs or of its bounds, as `work` states.
 
-    Seconds done of all, and label and second of the tasks now running: simulated seconds of runs; of bounds
-    the wall seconds that they have taken, of the most they may take.
+    `done_s` of `total_s` seconds are done; `running` holds the label and the seconds of every task at work.
+    Seconds of runs are simulated. Seconds of bounds are wall time, out of the most that a bound may take.
     """
 
     done_s: float
@@ -34,72 +34,81 @@ class StudyProgress:
 
     @property
     def length_s(self) -> float:
-        """Of one task."""
+        """The seconds of one task."""
         return self.total_s / self.tasks
 
 
 @dataclass(frozen=True)
 class ProgressReporter:
-    """A worker's pen: writes the second its task has come to into its place of the board.
+    """Writes the second that a task has reached into slot `index` of the progress file.
 
-    The file may be gone, or on another machine: then nobody watches, and nothing is said.
+    A missing file is no error: it means that nobody reads the progress, or that the worker runs on another
+    machine.
     """
 
-    board: Path
-    place: int
+    progress_file: Path
+    index: int
 
     def __call__(self, time_s: float) -> None:
         try:
-            with self.board.open("r+b") as file:
-                file.seek(self.place * _NUMBER.size)
+            with self.progress_file.open("r+b") as file:
+                file.seek(self.index * _NUMBER.size)
                 file.write(_NUMBER.pack(time_s))
         except OSError:
             return
 
 
 @contextmanager
-def watched(
+def progress_reporters(
     labels: Sequence[str],
     *,
     length_s: float,
     progress: Callable[[StudyProgress], None] | None,
     work: Work = "runs",
 ) -> Iterator[list[ProgressReporter]]:
-    """Tickers for tasks of `length_s` seconds each; `progress` hears four times a second.
+    """One reporter for each task of `length_s` seconds; calls `progress` four times a second.
 
-    `progress` is called from a thread of its own, and once more at the end.
+    A thread of its own calls `progress`, the last time when the context ends.
+
+    Args:
+        labels: names of the tasks.
+        length_s: seconds of one task.
+        progress: receives the progress of all tasks; None for none.
+        work: the kind of the tasks.
     """
     with tempfile.TemporaryDirectory(prefix="qdpem-") as directory:
-        board = Path(directory) / "progress"
-        board.write_bytes(_NUMBER.pack(0.0) * len(labels))
-        tickers = [ProgressReporter(board, place) for place in range(len(labels))]
+        file = Path(directory) / "progress"
+        file.write_bytes(_NUMBER.pack(0.0) * len(labels))
+        reporters = [ProgressReporter(file, index) for index in range(len(labels))]
         if progress is None:
-            yield tickers
+            yield reporters
             return
         done = threading.Event()
 
-        def watch() -> None:
+        def read_until_done() -> None:
             while not done.wait(_PERIOD_S):
-                progress(_read(board, labels, length_s=length_s, work=work))
+                progress(_read(file, labels, length_s=length_s, work=work))
 
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
+        reader = threading.Thread(target=read_until_done, daemon=True)
+        reader.start()
         try:
-            yield tickers
+            yield reporters
         finally:
             done.set()
-            watcher.join()
-            progress(_read(board, labels, length_s=length_s, work=work))
+            reader.join()
+            progress(_read(file, labels, length_s=length_s, work=work))
 
 
-def _read(board: Path, labels: Sequence[str], *, length_s: float, work: Work) -> StudyProgress:
-    times_s = [time_s for (time_s,) in _NUMBER.iter_unpack(board.read_bytes())]
-    reached = [min(time_s, length_s) for time_s in times_s]
-    running = [one for one in zip(labels, reached, strict=True) if 0.0 < one[1] < length_s]
+def _read(file: Path, labels: Sequence[str], *, length_s: float, work: Work) -> StudyProgress:
+    times_s = [time_s for (time_s,) in _NUMBER.iter_unpack(file.read_bytes())]
+    reached_s = [min(time_s, length_s) for time_s in times_s]
+    running = [
+        (label, time_s) for label, time_s in zip(labels, reached_s, strict=True) if 0.0 < time_s < length_s
+    ]
     return StudyProgress(
-        done_s=sum(reached),
+        done_s=sum(reached_s),
         total_s=length_s * len(labels),
-        finished=sum(time_s >= length_s for time_s in reached),
+        finished=sum(time_s >= length_s for time_s in times_s),
         tasks=len(labels),
         running=tuple(running),
         work=work,

@@ -1,4 +1,4 @@
-"""Running a study: every task in its own file, on an engine, with nothing lost when one of them fails."""
+"""Running a study: every task into its own record, with nothing lost when one of them fails."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,27 +18,29 @@ from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
 from qdpem.parallel import run_tasks
 from qdpem.scenario.schema import Scenario
-from qdpem.study.analysis.metric_formats import DECISION, headline_formats_of
+from qdpem.study.analysis.metric_formats import DECISION, primary_formats_of
 from qdpem.study.analysis.outcome import Outcome
 from qdpem.study.analysis.reference_arm import find_reference_arm
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.bounds import BoundedOutcomes, with_bound_fractions
-from qdpem.study.plan import Planned, StudyPlan, Task, learned_files, plan_study, without_study
-from qdpem.study.progress import ProgressReporter, StudyProgress, watched
+from qdpem.study.plan import StudyPlan, Task, plan_study, without_study
+from qdpem.study.progress import ProgressReporter, StudyProgress
 from qdpem.study.report.csv import results_csv, write_whole
 from qdpem.study.report.html import write_report
 from qdpem.study.report.markdown import results_markdown
 from qdpem.study.report.report_figures import build_appendix
+from qdpem.study.workers import run_watched
 
 _REPORT_PACKAGES = ("jinja2", "matplotlib", "pandas", "statsmodels")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Job:
-    """A task and where its worker tells how far it is."""
+class _Workers:
+    """The engine, the tasks at a time, and the receiver of the progress."""
 
-    task: Task
-    tick: ProgressReporter
+    engine: str
+    workers: int | None
+    progress: Callable[[StudyProgress], None] | None
 
 
 def run_study(
@@ -52,45 +53,44 @@ def run_study(
     progress: Callable[[StudyProgress], None] | None = None,
     command: str = "",
 ) -> StudyResult:
-    """Run the arms and seeds of `scenario`'s [study] table; write report.html, results.csv, results.md.
+    """Run the arms and seeds of the scenario's [study] table; write report.html, results.csv and results.md.
 
-    Where the reference is the strongest arm without a forecast, those that may be it run on the tuning seeds
-    first. Finished records of the same scenario and arm are kept unless `fresh`. A task that fails becomes a
-    sentence in `StudyResult.faults`; the others go on. `engine` and `workers` override the scenario's.
-    `command` is what the report prints under "how to reproduce". Raises StudyError when there is nothing
-    to run, every task failed, or the packages of the report are not installed.
+    If the reference is the strongest arm without a forecast, the arms that may be it run on the tuning seeds
+    first. A task that fails becomes a sentence in `StudyResult.faults`, and the others continue. Raises
+    StudyError when there is nothing to run, when every task failed, and when the report's packages are not
+    installed.
+
+    Args:
+        scenario: a scenario with a [study] table.
+        directory: where records and reports are written.
+        fresh: make all runs again; otherwise finished records of the same scenario, arm and code are reused.
+        engine: "serial" or "loky"; the scenario's when None.
+        workers: tasks at a time; the scenario's when None, and one per core if it states none.
+        progress: receives the progress of the runs, then that of the bounds.
+        command: the command line that the report prints under "How to reproduce".
     """
     _require_report_packages()
     began_s = time.monotonic()
     directory = Path(directory)
     plan = plan_study(scenario, directory=directory, fresh=fresh)
-    kept = [_reuse(planned) for planned in plan.planned if planned.keep]
-    table = scenario.study
-    engine = engine or (table.engine if table else "loky")
-    workers = workers or (table.workers if table else None)
-    jobs = _with_loads(
-        [planned for planned in plan.planned if not planned.keep], engine=engine, workers=workers
-    )
-    made = _run_jobs(jobs, length_s=scenario.window.end_s, engine=engine, workers=workers, progress=progress)
+    study = scenario.study
+    assert study is not None  # plan_study has raised StudyError otherwise
+    on_workers = _Workers(engine=engine or study.engine, workers=workers or study.workers, progress=progress)
     bounded = with_bound_fractions(
-        [_with_decision(one) for one in (*kept, *made)],
+        _outcomes(plan, length_s=scenario.window.end_s, on_workers=on_workers),
         seeds=plan.seeds,
         scenario=without_study(scenario),
-        kind=table.bounds if table else "none",
+        kind=study.bounds,
         directory=directory,
         fresh=fresh,
-        engine=engine,
-        workers=workers,
+        engine=on_workers.engine,
+        workers=on_workers.workers,
         progress=progress,
     )
     result = _gather(scenario, directory, plan, bounded, wall_s=time.monotonic() - began_s)
     if all(outcome.fault for outcome in result.outcomes):
         raise StudyError("every task of the study failed:\n  " + "\n  ".join(result.faults))
-    report, sheet = directory / "report.html", directory / "results.csv"
-    write_whole(sheet, results_csv(result))
-    write_whole(directory / "results.md", results_markdown(result))
-    write_report(result, path=report, appendix=build_appendix(result, command=command))
-    return replace(result, report=report, table=sheet)
+    return _write_reports(result, command=command)
 
 
 def record_run(
@@ -99,10 +99,10 @@ def record_run(
     network: Network | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> Outcome:
-    """Simulate one task into its record and measure it. The record stays, marked incomplete, if it fails.
+    """Simulate one task into its record and measure it. If it fails, the record stays, marked incomplete.
 
-    `network` may be one already built for the task's scenario and seed. Raises whatever the simulation or
-    the record raises.
+    `network` may be one already built for the task's scenario and seed. Raises the errors of the simulation
+    and of the record.
     """
     from qdpem.metrics.metrics import measure
     from qdpem.records.writer import RecordWriter
@@ -110,8 +110,8 @@ def record_run(
 
     began_s = time.perf_counter()
     window = task.scenario.window
-    with RecordWriter(task.path, scenario=task.scenario, arm=task.arm, seed=task.seed) as writer:
-        for name, data in learned_files(task.arm).items():
+    with RecordWriter(task.path, scenario=task.scenario, arm=task.arm.arm, seed=task.seed) as writer:
+        for name, data in task.arm.read_learned_files().items():
             writer.embed(name, data)
         run = simulate(
             task.scenario,
@@ -137,13 +137,12 @@ def record_run(
     )
 
 
-def run_task(job: _Job) -> Outcome:
-    """`record_run` for a worker: whatever goes wrong comes back as a sentence."""
-    task = job.task
+def run_task(task: Task, report: ProgressReporter) -> Outcome:
+    """`record_run` for a worker: every error comes back as a sentence in the outcome."""
     failed = partial(Outcome, arm=task.arm.name, seed=task.seed, path=task.path)
     errors = task.path.with_suffix(".error.txt")
     try:
-        outcome = record_run(task, on_progress=job.tick)
+        outcome = record_run(task, on_progress=report)
         errors.unlink(missing_ok=True)
     except (QdpemError, OSError) as error:
         return failed(fault=str(error))
@@ -153,16 +152,14 @@ def run_task(job: _Job) -> Outcome:
         except OSError:
             return failed(fault=f"{type(error).__name__}: {error}")
         return failed(
-            fault=f"{type(error).__name__}: {error} (a fault in qdpem;"
-            " its traceback stands beside the record, in SEED.error.txt)"
+            fault=f"{type(error).__name__}: {error} (a bug in qdpem;"
+            " its traceback is in SEED.error.txt beside the record)"
         )
-    finally:
-        job.tick(task.scenario.window.end_s)
     return outcome
 
 
 def seed_load(task: Task) -> tuple[int, OfferedLoad | None]:
-    """The load of a task's seed, for a worker; None if it cannot be found, which the task will tell."""
+    """The seed of a task and its load, for a worker; None if it cannot be found, which the run reports."""
     try:
         physics = build_physics(task.scenario)
         network = build_network(task.scenario, physics, seed=task.seed)
@@ -171,45 +168,38 @@ def seed_load(task: Task) -> tuple[int, OfferedLoad | None]:
         return task.seed, None
 
 
-def _with_loads(planned: Sequence[Planned], *, engine: str, workers: int | None) -> list[Planned]:
-    """The same tasks with their loads, where finding them takes time: once per seed, not once per arm."""
-    first = {one.task.seed: one.task for one in planned if one.task.scenario.demand.load_factor is not None}
-    if not first:
-        return list(planned)
-    loads = dict(run_tasks(seed_load, list(first.values()), engine=engine, workers=workers))
-    return [replace(one, task=replace(one.task, load=loads[one.task.seed])) for one in planned]
+def _outcomes(plan: StudyPlan, *, length_s: float, on_workers: _Workers) -> list[Outcome]:
+    """The outcome of every task: those of reused records first."""
+    reused = [_reuse(planned.task) for planned in plan.planned if planned.reuse]
+    pending = [planned for planned in plan.planned if not planned.reuse]
+    tasks = _with_loads([planned.task for planned in pending], on_workers)
+    results = run_watched(
+        run_task,
+        tasks,
+        labels=[f"{task.arm.name} {task.seed}" for task in tasks],
+        length_s=length_s,
+        engine=on_workers.engine,
+        workers=on_workers.workers,
+        progress=on_workers.progress,
+    )
+    made = [replace(outcome, note=pending[index].note) for index, outcome in results]
+    return [_with_decision_time(outcome) for outcome in (*reused, *made)]
 
 
-def _run_jobs(
-    planned: Sequence[Planned],
-    *,
-    length_s: float,
-    engine: str,
-    workers: int | None,
-    progress: Callable[[StudyProgress], None] | None,
-) -> list[Outcome]:
-    if not planned:
-        return []
-    outcomes: list[Outcome] = []
-    notes = {(one.task.arm.name, one.task.seed): one.note for one in planned}
-    labels = [f"{one.task.arm.name} {one.task.seed}" for one in planned]
-    with watched(labels, length_s=length_s, progress=progress) as tickers:
-        jobs = [_Job(task=one.task, tick=tick) for one, tick in zip(planned, tickers, strict=True)]
-        try:
-            for outcome in run_tasks(run_task, jobs, engine=engine, workers=workers):
-                outcomes.append(replace(outcome, note=notes[outcome.arm, outcome.seed]))
-        except BrokenExecutor as error:
-            raise StudyError(
-                f"a worker process died, perhaps for want of memory ({error}); finished records are kept,"
-                " so the same command goes on from here; --workers 1 needs the least memory"
-            ) from error
-    return outcomes
+def _with_loads(tasks: Sequence[Task], on_workers: _Workers) -> list[Task]:
+    """The tasks with their loads, where finding one takes time: once per seed, not once per arm."""
+    by_seed = {task.seed: task for task in tasks if task.scenario.demand.load_factor is not None}
+    if not by_seed:
+        return list(tasks)
+    loads = dict(
+        run_tasks(seed_load, list(by_seed.values()), engine=on_workers.engine, workers=on_workers.workers)
+    )
+    return [replace(task, load=loads[task.seed]) for task in tasks]
 
 
-def _reuse(planned: Planned) -> Outcome:
+def _reuse(task: Task) -> Outcome:
     from qdpem.records.reader import open_record
 
-    task = planned.task
     record = open_record(task.path)
     return Outcome(
         arm=task.arm.name,
@@ -224,40 +214,56 @@ def _reuse(planned: Planned) -> Outcome:
 
 
 def _decision_ms(wall: Mapping[str, Any]) -> float:
-    """Wall time of a decision for each site asked, from what a record says of it."""
+    """Wall time of a decision for one site, from the wall times that a record keeps."""
     asked = float(wall.get("sites_asked", 0.0))
     return 1e3 * float(wall.get("decide_s", math.nan)) / asked if asked else math.nan
 
 
-def _with_decision(outcome: Outcome) -> Outcome:
+def _with_decision_time(outcome: Outcome) -> Outcome:
     if outcome.metrics is None:
         return outcome
-    return replace(outcome, metrics={**outcome.metrics, DECISION.metric: outcome.decision_ms})
+    return replace(outcome, metrics={**outcome.metrics, DECISION.name: outcome.decision_ms})
 
 
 def _gather(
     scenario: Scenario, directory: Path, plan: StudyPlan, bounded: BoundedOutcomes, *, wall_s: float
 ) -> StudyResult:
-    order = {(one.task.arm.name, one.task.seed): place for place, one in enumerate(plan.planned)}
+    tasks = [planned.task for planned in plan.planned]
+    order = {(task.arm.name, task.seed): position for position, task in enumerate(tasks)}
     outcomes = sorted(bounded.outcomes, key=lambda outcome: order[outcome.arm, outcome.seed])
-    tuning = [one for one in outcomes if one.arm in plan.contenders and one.seed in plan.tuning_seeds]
-    strongest = None
+    tuning = [
+        outcome
+        for outcome in outcomes
+        if outcome.arm in plan.contenders and outcome.seed in plan.tuning_seeds
+    ]
+    reference_arm = None
     if plan.contenders:
-        measure = headline_formats_of(scenario.demand)[0][0]
-        strongest = find_reference_arm(plan.contenders, tuning, seeds=plan.tuning_seeds, measure=measure)
+        metric_format = primary_formats_of(scenario.demand)[0]
+        reference_arm = find_reference_arm(
+            plan.contenders, tuning, seeds=plan.tuning_seeds, metric_format=metric_format
+        )
     return StudyResult(
         scenario=scenario,
         directory=directory,
         arms=plan.arms,
         seeds=plan.seeds,
-        reference=strongest.name if strongest else plan.reference,
-        outcomes=tuple(one for one in outcomes if one.seed in plan.seeds),
+        reference=reference_arm.name if reference_arm else plan.reference,
+        outcomes=tuple(outcome for outcome in outcomes if outcome.seed in plan.seeds),
         wall_s=wall_s,
-        strongest=strongest,
+        reference_arm=reference_arm,
         tuning=tuple(tuning),
         bounds=bounded.bounds,
         bound_notes=bounded.notes,
     )
+
+
+def _write_reports(result: StudyResult, *, command: str) -> StudyResult:
+    """Write the three reports; the result with their paths."""
+    report, table = result.directory / "report.html", result.directory / "results.csv"
+    write_whole(table, results_csv(result))
+    write_whole(result.directory / "results.md", results_markdown(result))
+    write_report(result, path=report, appendix=build_appendix(result, command=command))
+    return replace(result, report=report, table=table)
 
 
 def _require_report_packages() -> None:

@@ -45,7 +45,7 @@ def counts_by_minute(soak, arm, path, *, overrides):
     seconds = 60.0 * MINUTES + 1.0
     scenario = soak.light_load("scenarios/quickstart.toml", seconds=seconds, overrides=overrides)
     watch = soak.Watch(hours=seconds / soak.HOUR_S, say=lambda line: None, every_s=60.0)
-    soak.soak(scenario, resolve_arm(arm), seed=1, path=path, watch=watch)
+    soak.soak(scenario, resolve_arm(arm).arm, seed=1, path=path, watch=watch)
     assert len(watch.counts) == MINUTES
     return watch.counts
 
@@ -86,7 +86,7 @@ def test_an_hour_is_told_with_memory_and_conservation(soak, tmp_path):
     overrides = [*LINE, "demand.rate_hz=0.05", "control.decision_epoch_s=10.0"]
     scenario = soak.light_load("scenarios/quickstart.toml", seconds=soak.HOUR_S + 1.0, overrides=overrides)
     watch = soak.Watch(hours=1, say=lambda line: told.append(json.loads(json.dumps(line))))
-    arm = resolve_arm(Arm(name="local-minhop"))
+    arm = resolve_arm(Arm(name="local-minhop")).arm
     soak.soak(scenario, arm, seed=1, path=tmp_path / "soak.h5", watch=watch)
     (line,) = told
     assert watch.lines == told

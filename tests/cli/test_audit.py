@@ -34,7 +34,7 @@ def test_an_honest_record_passes_under_the_reference_its_model_names(ask, record
     pairs = len(open_record(record_file).tables["pairs"]["pair"])
     assert pairs > 10
     assert f"{pairs} of {pairs} pairs made under 'pauli' were replayed under 'qutip'" in answer.stdout
-    assert "tolerance 1e-09: nothing differs by more" in answer.stdout
+    assert "tolerance 1e-09: no difference is larger" in answer.stdout
 
 
 def test_a_changed_value_exits_1_and_names_its_pair(ask, record_file) -> None:

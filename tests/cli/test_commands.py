@@ -51,7 +51,7 @@ def test_run_prints_the_network_records_and_measures(ask, row_file) -> None:
     assert answer.exit_code == 0, answer.stderr
     assert "5 nodes, 4 links" in answer.stdout
     assert "pairs/s of a link: median" in answer.stdout
-    assert "local · serve · none · local-minhop" in answer.stdout
+    assert "local · none · none · local-minhop" in answer.stdout
     record = open_record(row_file.parent / "output/row/near/1001.h5")
     assert record.complete
     assert (record.arm.name, record.seed) == ("near", 1001)
@@ -84,7 +84,12 @@ def test_run_warns_of_demand_nothing_can_serve(ask, row_file) -> None:
     assert "warning: nothing can serve 100.0% of the teleportation demand at fidelity 0.7" in answer.stdout
 
 
-ONCE = ("demand.rate_hz=", "demand.arrivals=once", "demand.weights=ends", "demand.classes.0.persistence=pair")
+ONCE = (
+    "demand.rate_hz=",
+    "demand.arrivals=batch",
+    "demand.weights=endpoints",
+    "demand.classes.0.persistence=pair",
+)
 
 
 @pytest.mark.slow
@@ -103,10 +108,10 @@ def test_requests_that_come_once_are_told_by_their_pairs(ask, row_file) -> None:
     result = open_record(row_file.parent / "output/row/near/1001.h5").metrics
     assert result["pairs_per_s"] > 0.0
     page = (row_file.parent / "output/row/report.html").read_text(encoding="utf-8")
-    assert "all requests at t = 0, and no more" in page
+    assert "all requests arrive at t = 0" in page
     assert "first and last node" in page
     assert "figure-distributions" not in page
-    assert page.count("--set demand.arrivals=once") == 2  # of the study, and of a run of it
+    assert page.count("--set demand.arrivals=batch") == 2  # of the study, and of a run of it
 
 
 def test_run_warns_of_nodes_that_cannot_swap_and_outages_after_the_end(ask, row_file) -> None:
@@ -121,7 +126,7 @@ def test_run_warns_of_nodes_that_cannot_swap_and_outages_after_the_end(ask, row_
 def test_study_prints_both_tables_and_the_report(ask, row_file) -> None:
     answer = ask("study", row_file, "--workers", 1)
     assert answer.exit_code == 0, answer.stderr
-    assert "central · serve · none · central-fcfs" in answer.stdout
+    assert "central · none · none · central-fcfs" in answer.stdout
     assert "paired difference from central-fcfs" in answer.stdout
     assert "report: output/row/report.html" in answer.stdout
     assert "table: output/row/results.csv" in answer.stdout
@@ -130,7 +135,7 @@ def test_study_prints_both_tables_and_the_report(ask, row_file) -> None:
     page = (row_file.parent / "output/row/report.html").read_text(encoding="utf-8")
     assert f"qdpem study {row_file}" in page
     again = ask("study", row_file)
-    assert "4 of them kept from before" in again.stdout
+    assert "4 of them reused" in again.stdout
 
 
 @pytest.mark.slow
@@ -139,7 +144,7 @@ def test_output_to_a_file_is_as_wide_as_columns_says(ask, row_file, monkeypatch)
         lines = ask("study", row_file, "--workers", 1).stdout.splitlines()
         return next(line for line in lines if "pregeneration" in line)
 
-    assert "control · rights · knowledge · policy" in heading()
+    assert "control · pregeneration · forecaster · policy" in heading()
     monkeypatch.setenv("COLUMNS", "170")
     assert heading().split()[:5] == ["arm", "control", "pregeneration", "forecaster", "policy"]
 
@@ -202,7 +207,7 @@ def test_check_judges_physics_policies_and_scenarios(ask, row_file) -> None:
     assert "BROKEN" not in physics.stdout
     policy = ask("check", "policy", "local-minhop")
     assert policy.exit_code == 0, policy.stdout
-    assert "is sound" in ask("check", "scenario", row_file).stdout
+    assert "has no faults" in ask("check", "scenario", row_file).stdout
 
 
 def test_check_judges_and_scores_a_forecaster(ask, row_file) -> None:
@@ -275,16 +280,16 @@ def test_a_load_share_is_told_by_run_json_study_and_report(ask, row_file) -> Non
     assert rate in ask("check", "scenario", row_file).stdout
     study = ask("study", row_file, "--workers", 1)
     assert study.exit_code == 0, study.stderr
-    said = "at the peak 0.5 of what the network of each seed could serve to 90% in the long run"
+    said = "peak at 0.5 of the rate at which the network of each seed could serve 90% of the requests"
     assert said in " ".join(study.stdout.split())
     assert rate in " ".join(study.stdout.split())
     page = (row_file.parent / "output/row/report.html").read_text(encoding="utf-8")
-    assert f"{said}: {rate}" in page
+    assert f"{said} in the long run: {rate}" in page
     for arm in ("central-fcfs", "near"):
         kept = open_record(row_file.parent / f"output/row/{arm}/1000.h5")
         assert kept.tables["demand"]["rate_hz"].tolist() == [load["rate_hz"]]
     again = ask("study", row_file)
-    assert "4 of them kept from before" in again.stdout
+    assert "4 of them reused" in again.stdout
     assert rate in " ".join(again.stdout.split())
 
 
@@ -295,7 +300,7 @@ def test_bound_says_what_no_arm_can_exceed_and_what_binds(ask, row_file) -> None
     assert found["time_without_stock"] <= found["time"] <= found["flow"] < found["asked"]
     assert found["demand"] + found["links"] + found["repeaters"] == pytest.approx(1.0)
     assert "in time, without stock" in answer.stderr
-    assert "repeaters that bind most" in answer.stderr
+    assert "most limiting repeaters" in answer.stderr
     assert ask("run", row_file, "--seed", 3, "--set", "demand.rate_hz=40").exit_code == 0
     record = open_record(row_file.parent / "output/row/local-minhop/3.h5")
     assert deliveries(record.tables["requests"]) <= found["time_without_stock"]

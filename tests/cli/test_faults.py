@@ -111,7 +111,7 @@ def test_ctrl_c_exits_130_and_leaves_a_readable_record(ask, row_file, tmp_path, 
     assert len(record.tables["requests"]["request"]) > 0
     resumed = ask("study", row_file)
     assert resumed.exit_code == 130
-    assert "Give the same command again to go on" in resumed.stderr
+    assert "The same command continues from here" in resumed.stderr
 
 
 def failing(error: BaseException):

@@ -72,4 +72,4 @@ def test_wrong_names_are_answered(ask) -> None:
     assert "no hardware preset is called 'nv-center'; did you mean 'nv-centre'?" in wrong.stderr
     odd = ask("list", "physics", "pauli")
     assert odd.exit_code == 2
-    assert "only presets are shown one by one; give `qdpem list physics` without 'pauli'" in odd.stderr
+    assert "only presets can be shown one by one; use `qdpem list physics` without 'pauli'" in odd.stderr

@@ -153,7 +153,7 @@ def test_mean_arrivals_are_those_of_the_recorded_rate() -> None:
 
 
 def test_a_record_says_its_rate_which_scenario_and_seed_give_again(tmp_path: Path) -> None:
-    scenario, arm = mesh(), resolve_arm(Arm(name="local-minhop"))
+    scenario, arm = mesh(), resolve_arm(Arm(name="local-minhop")).arm
     path = tmp_path / "one.h5"
     with RecordWriter(path, scenario=scenario, arm=arm, seed=4) as writer:
         simulate(scenario, arm, seed=4, recorder=writer)

@@ -245,6 +245,21 @@ def study(**changes: str) -> str:
             "'dpem' is the name of an arm above",
         ),
         ({"reference": '"dpm"'}, "study.reference", "no arm is called 'dpm'; did you mean 'dpem'?"),
+        (
+            {"claim": '{ arm = "dpm", delivery_gain = 0.25, contention_relief = 0.17 }'},
+            "study.claim.arm",
+            "no arm is called 'dpm'; did you mean 'dpem'?",
+        ),
+        (
+            {"claim": '{ arm = "dpem", delivery_gain = 0.25, contention_relief = 0.17, against = "x" }'},
+            "study.claim.against",
+            "no arm is called 'x'",
+        ),
+        (
+            {"claim": '{ arm = "dpem", delivery_gain = -0.25, contention_relief = 0.17 }'},
+            "study.claim.delivery_gain",
+            "-0.25 is not allowed",
+        ),
         ({"seeds": "[1000, 1000]"}, "study.seeds", "1000 is given more than once"),
         ({"seeds": "[3, 1000]"}, "study.seeds", "tuning and test seeds are mixed"),
         ({"seeds": "[1000, 10000]"}, "study.seeds", "test and training seeds are mixed"),
@@ -305,8 +320,9 @@ def test_junk_anywhere_is_one_fault_at_or_below_its_place(junk: str) -> None:
             load_scenario(QUICKSTART, [f"{place}={junk}"])
         except ScenarioError as error:
             for fault in error.faults:
-                # An arm renamed is also an arm that `reference` no longer finds.
-                aside = fault.path == "study.reference" and place.startswith("study.arms")
+                # An arm renamed is also an arm that `reference` and the claim no longer find.
+                named = ("study.reference", "study.claim.arm")
+                aside = fault.path in named and place.startswith("study.arms")
                 assert aside or fault.path.startswith(place) or place.startswith(fault.path)
                 assert "Input" not in fault.message
                 assert "function-" not in str(fault)

@@ -258,7 +258,8 @@ def test_whatever_meets_repeats_and_can_be_lived_again(tmp_path_factory, scenari
     """The same seed gives the same bytes, and an audit finds nothing."""
     directory, found = tmp_path_factory.mktemp("records"), []
     for name in ("first.h5", "second.h5"):
-        with RecordWriter(directory / name, scenario=scenario, arm=resolve_arm(arm), seed=seed) as writer:
+        full = resolve_arm(arm).arm
+        with RecordWriter(directory / name, scenario=scenario, arm=full, seed=seed) as writer:
             play(scenario, arm, seed, writer)
             found.append(writer.tables())
             writer.close_complete({}, {})

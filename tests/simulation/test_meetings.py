@@ -274,7 +274,7 @@ def test_an_audit_follows_pairs_of_one_link_that_are_distilled_end_to_end(tmp_pa
     """On a link and end to end is then the same place, and the same coins decide both."""
     scenario = replace(_line(nodes=2, persistence="pair"), window=Window(warm_up_s=1e-3, measured_s=4.0))
     policy = Blind(plan=Plan(rounds_per_link=rounds, end_rounds=1))
-    arm = resolve_arm(_BLIND_ARM)
+    arm = resolve_arm(_BLIND_ARM).arm
     with RecordWriter(tmp_path / "one.h5", scenario=scenario, arm=arm, seed=3) as writer:
         simulate(scenario, arm, seed=3, recorder=writer, policy=policy)
         writer.close_complete({}, {})

@@ -16,7 +16,7 @@ from qdpem.bounds.seed_bounds import find_bounds
 from qdpem.metrics.deliveries import deliveries
 from qdpem.records.reader import open_record
 from qdpem.scenario.schema import Scenario
-from qdpem.study.analysis.metric_formats import BOUND_HEADINGS, BOUND_SHARES
+from qdpem.study.analysis.metric_formats import BOUND_FRACTIONS, BOUND_HEADINGS
 from qdpem.study.bounds import BoundTask, read_bounds, with_bound_fractions, write_bounds
 from qdpem.study.plan import without_study
 from qdpem.study.progress import StudyProgress
@@ -34,9 +34,9 @@ def test_deliveries_are_told_as_shares_of_the_flow_bound(finished_study) -> None
     for outcome in finished_study.outcomes:
         kept = json.loads((finished_study.directory / f"bounds/{outcome.seed}.json").read_text())
         delivered = deliveries(open_record(outcome.path).tables["requests"])
-        assert outcome.metrics["share_of_flow_bound"] == delivered / kept["bounds"]["flow"] <= 1.0
-        assert math.isnan(outcome.metrics["share_of_time_bound"])
-    assert finished_study.known(BOUND_SHARES) == BOUND_SHARES[:1]
+        assert outcome.metrics["fraction_of_flow_bound"] == delivered / kept["bounds"]["flow"] <= 1.0
+        assert math.isnan(outcome.metrics["fraction_of_time_bound"])
+    assert finished_study.known(BOUND_FRACTIONS) == BOUND_FRACTIONS[:1]
     assert "flow bound" in printed(finished_study)
     assert "of flow bound" in finished_study.report.read_text(encoding="utf-8")
 
@@ -46,13 +46,13 @@ def test_deliveries_are_told_as_shares_of_the_flow_bound(finished_study) -> None
 def test_time_bounds_are_told_too_and_found_once(small_scenario: Scenario, tmp_path: Path) -> None:
     timed = replace(small_scenario, study=replace(small_scenario.study, bounds="time", seeds=(1000,)))
     first = run_study(timed, directory=tmp_path)
-    assert first.known(BOUND_SHARES) == BOUND_SHARES
+    assert first.known(BOUND_FRACTIONS) == BOUND_FRACTIONS
     kept = (tmp_path / "bounds/1000.json").read_text()
     again = run_study(timed, directory=tmp_path)
     assert (tmp_path / "bounds/1000.json").read_text() == kept
-    assert again.scores("share_of_time_bound") == first.scores("share_of_time_bound")
+    assert again.scores("fraction_of_time_bound") == first.scores("fraction_of_time_bound")
     report = again.report.read_text(encoding="utf-8")
-    assert all(measure.heading in report for measure in BOUND_SHARES)
+    assert all(metric_format.heading in report for metric_format in BOUND_FRACTIONS)
 
 
 @pytest.mark.slow
@@ -122,7 +122,7 @@ def test_a_bound_on_its_way_is_named_with_its_seconds(
 def test_bounds_can_be_switched_off(small_scenario: Scenario, tmp_path: Path) -> None:
     quiet = replace(small_scenario, study=replace(small_scenario.study, bounds="none", seeds=(1000,)))
     result = run_study(quiet, directory=tmp_path)
-    assert result.known(BOUND_SHARES) == ()
+    assert result.known(BOUND_FRACTIONS) == ()
     assert not (tmp_path / "bounds").exists()
     assert "flow bound" not in printed(result)
 
@@ -157,9 +157,9 @@ def test_a_share_above_one_is_called_a_fault(finished_study, tmp_path: Path) -> 
         engine="serial",
         workers=None,
     )
-    assert all(one.metrics["share_of_flow_bound"] > 1.0 for one in found.outcomes)
+    assert all(one.metrics["fraction_of_flow_bound"] > 1.0 for one in found.outcomes)
     assert found.notes == tuple(
-        f"{one.arm}, seed {seed}, delivered more than its flow bound allows: a fault in qdpem"
+        f"{one.arm}, seed {seed}, delivered more than its flow bound allows: this is a bug in qdpem"
         for one in outcomes
     )
 

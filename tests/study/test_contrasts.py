@@ -1,4 +1,4 @@
-"""Ladders follow from settings: which arms stand on them, and what the steps say."""
+"""Contrasts follow from the settings of arms: which arms they pair, and the differences they state."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ LOCAL = (
 
 
 def names(*arms: Arm) -> dict[str, list[tuple[str, str]]]:
-    found = contrast_pairs([resolve_arm(arm) for arm in arms])
+    found = contrast_pairs([resolve_arm(arm).arm for arm in arms])
     return {setting: [(one.name, other.name) for one, other in pairs] for setting, pairs in found.items()}
 
 
-def test_rights_climb_in_their_order_whatever_the_order_of_arms() -> None:
+def test_pregenerations_are_paired_in_their_order_whatever_the_order_of_arms() -> None:
     """local-stock is local-expected-delay with other defaults: the same rule."""
     contrasts = [("plain", "links"), ("links", "end-to-end"), ("end-to-end", "virtual-link")]
     assert names(*LOCAL)["pregeneration"] == contrasts
@@ -46,7 +46,7 @@ def test_rights_climb_in_their_order_whatever_the_order_of_arms() -> None:
     assert names(LOCAL[0], LOCAL[3])["pregeneration"] == [("plain", "virtual-link")]
 
 
-def test_other_control_rules_and_parameters_are_other_ladders() -> None:
+def test_other_control_rules_and_parameters_are_other_families() -> None:
     central = Arm(
         name="central", policy="central-expected-delay", pregeneration="link", forecaster="constant"
     )
@@ -58,7 +58,7 @@ def test_other_control_rules_and_parameters_are_other_ladders() -> None:
     assert names(default, stock)["pregeneration"] == [("default", "end-to-end")]
 
 
-def test_forecasts_are_told_from_constant_knowledge() -> None:
+def test_forecasts_are_paired_with_the_constant_one() -> None:
     def stock(forecaster: str) -> Arm:
         return Arm(name=forecaster, policy="local-stock", forecaster=forecaster)
 
@@ -71,7 +71,7 @@ def test_forecasts_are_told_from_constant_knowledge() -> None:
     assert names(seen[0], seen[3])["forecaster"] == [("none", "bayes-filter")]
     assert names(seen[0], seen[2])["forecaster"] == [("bayes-filter", "ewma")]
     assert names(seen[1])["forecaster"] == []
-    # A forecast is no right: with a forecast there is no step from an arm that only serves.
+    # With a forecast there is no contrast with an arm that has neither forecast nor stock.
     assert names(LOCAL[0], seen[0])["pregeneration"] == []
     elsewhere = Arm(
         name="links-bayes-filter",
@@ -84,12 +84,12 @@ def test_forecasts_are_told_from_constant_knowledge() -> None:
 
 
 @pytest.fixture
-def climbing(made_result):
-    """Four rungs on six seeds, and an arm of the same rule with a parameter of its own."""
+def all_pregenerations(made_result):
+    """Four pregenerations on six seeds, and an arm of the same rule with a parameter of its own."""
     generator = np.random.default_rng(5)
     base = generator.uniform(0.4, 0.6, size=6)
     arms = [
-        resolve_arm(one)
+        resolve_arm(one).arm
         for one in (
             *LOCAL,
             Arm(name="tuned", policy="local-expected-delay", parameters={"max_loaded_delay": 3.0}),
@@ -97,20 +97,20 @@ def climbing(made_result):
     ]
     gains = (0.0, 0.1, 0.09, 0.11, 0.01)
     scores = {
-        arm.name: {measure.metric: [1.0] * 6 for measure in METRIC_FORMATS}
+        arm.name: {metric_format.name: [1.0] * 6 for metric_format in METRIC_FORMATS}
         | {
-            DELIVERY.metric: (base + gain + generator.normal(0.0, 0.004, size=6)).tolist(),
-            CONTENTION.metric: (2.0 + 10.0 * gain + generator.normal(0.0, 0.1, size=6)).tolist(),
+            DELIVERY.name: (base + gain + generator.normal(0.0, 0.004, size=6)).tolist(),
+            CONTENTION.name: (2.0 + 10.0 * gain + generator.normal(0.0, 0.1, size=6)).tolist(),
         }
         for arm, gain in zip(arms, gains, strict=True)
     }
     return made_result(scores, arms=arms, reference="virtual-link")
 
 
-def test_steps_are_paired_differences_with_holm_over_the_table(climbing) -> None:
-    [family] = contrast_families(climbing)
-    for metric in (DELIVERY.metric, CONTENTION.metric):
-        scores = climbing.scores(metric)
+def test_contrasts_are_paired_differences_with_holm_over_the_table(all_pregenerations) -> None:
+    [family] = contrast_families(all_pregenerations)
+    for metric in (DELIVERY.name, CONTENTION.name):
+        scores = all_pregenerations.scores(metric)
         found = {
             contrast.upper.name: paired_difference(
                 scores[contrast.upper.name], reference=scores[contrast.lower.name], key="any"
@@ -126,57 +126,59 @@ def test_steps_are_paired_differences_with_holm_over_the_table(climbing) -> None
             assert contrast.p_values[metric] == adjusted[contrast.upper.name]
 
 
-def test_terminal_and_report_have_the_same_ladder(climbing) -> None:
+def test_terminal_and_report_have_the_same_contrasts(all_pregenerations) -> None:
     shown = io.StringIO()
-    print_study(climbing, console=Console(file=shown, width=120))
-    page = render_report(climbing, appendix=Appendix())
-    section = page[page.index('id="ladders"') : page.index('id="differences"')]
-    [family] = contrast_families(climbing)
+    print_study(all_pregenerations, console=Console(file=shown, width=120))
+    page = render_report(all_pregenerations, appendix=Appendix())
+    section = page[page.index('id="contrasts"') : page.index('id="differences"')]
+    [family] = contrast_families(all_pregenerations)
     for contrast in family.contrasts:
-        gap = f"{contrast.differences[DELIVERY.metric].difference.estimate:+.3f}"
+        gap = f"{contrast.differences[DELIVERY.name].difference.estimate:+.3f}"
         for text in (shown.getvalue(), section):
             assert f"{contrast.lower.pregeneration} → {contrast.upper.pregeneration}" in text
             assert f"{contrast.lower.name} → {contrast.upper.name}" in text
             assert gap in text
-    assert "what rights alone are worth" in shown.getvalue()
-    assert "forecasts alone" not in shown.getvalue()
+    assert "effect of pregeneration alone" in shown.getvalue()
+    assert "effect of the forecaster" not in shown.getvalue()
 
 
-def test_markdown_has_the_same_ladder(climbing) -> None:
-    _, _, table = results_markdown(climbing).strip().split("\n\n")
+def test_markdown_has_the_same_contrasts(all_pregenerations) -> None:
+    _, _, table = results_markdown(all_pregenerations).strip().split("\n\n")
     heads, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.split("\n")]
     assert heads == [
         "pregeneration",
-        "what rights alone are worth",
+        "effect of pregeneration alone",
         "delivered",
         "Holm p",
         "contended / request",
         "Holm p",
     ]
-    [family] = contrast_families(climbing)
+    [family] = contrast_families(all_pregenerations)
     for contrast, row in zip(family.contrasts, rows, strict=True):
-        gap = contrast.differences[DELIVERY.metric].difference
+        gap = contrast.differences[DELIVERY.name].difference
         assert row[:3] == [
             f"{contrast.lower.pregeneration} → {contrast.upper.pregeneration}",
             f"`{contrast.lower.name}` → `{contrast.upper.name}`",
             f"{gap.estimate:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]",
         ]
-        assert row[5] == p_text(contrast.p_values[CONTENTION.metric])
+        assert row[5] == p_text(contrast.p_values[CONTENTION.name])
 
 
-def test_what_is_left_out_and_what_is_mixed_is_said(climbing) -> None:
-    [family] = contrast_families(climbing)
-    start, left_out = contrast_notes(climbing, family)
-    assert start.startswith("The ladder of constant stock starts at the arm that serves only")
-    assert left_out.startswith("tuned, of the same rule, has parameters of its own")
-    said = [sentence for sentence in findings(climbing) if "at once" in sentence]
-    # A step of a ladder counts as one setting; who is further down it is not one step away.
-    mixed = "plain and tuned differ from virtual in rights and knowledge at once"
-    assert said == [f"{mixed}; no single one of them is shown to matter."]
+def test_what_is_left_out_and_what_is_mixed_is_said(all_pregenerations) -> None:
+    [family] = contrast_families(all_pregenerations)
+    mixed, left_out = contrast_notes(all_pregenerations, family)
+    assert mixed.startswith("plain and links also differ in the forecaster")
+    assert left_out.startswith("tuned is left out: its parameters differ too")
+    said = [sentence for sentence in findings(all_pregenerations) if "at once" in sentence]
+    # The arms of a contrast count as different in one factor; arms further apart are no contrast.
+    [sentence] = said
+    assert sentence.startswith(
+        "plain and tuned differ from virtual-link in pregeneration and forecaster at once"
+    )
 
 
-def test_a_study_without_such_arms_has_no_ladder(made_result) -> None:
-    scores = {measure.metric: [1.0, 1.1, 0.9] for measure in METRIC_FORMATS}
+def test_a_study_without_such_arms_has_no_contrasts(made_result) -> None:
+    scores = {metric_format.name: [1.0, 1.1, 0.9] for metric_format in METRIC_FORMATS}
     result = made_result({"central": scores, "near": scores})
     assert contrast_families(result) == ()
-    assert 'id="ladders"' not in render_report(result, appendix=Appendix())
+    assert 'id="contrasts"' not in render_report(result, appendix=Appendix())

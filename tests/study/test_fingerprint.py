@@ -60,12 +60,12 @@ def test_a_record_is_made_again_when_the_policy_that_made_it_was_edited(
         return plan_study(scenario, directory=tmp_path / "study").planned
 
     run_study(scenario, directory=tmp_path / "study", engine="serial")
-    assert [one.keep for one in planned()] == [True, True]
+    assert [one.reuse for one in planned()] == [True, True]
     own_rule.write_text(_RULE + "\n\nFASTER = True\n", encoding="utf-8")
-    assert [one.keep for one in planned()] == [False, True]
-    assert "other code made it" in planned()[0].note
+    assert [one.reuse for one in planned()] == [False, True]
+    assert "has changed" in planned()[0].note
     own_rule.write_text(_RULE, encoding="utf-8")
-    assert [one.keep for one in planned()] == [True, True]
+    assert [one.reuse for one in planned()] == [True, True]
 
 
 @pytest.mark.slow
@@ -76,16 +76,17 @@ def test_trials_are_made_again_when_the_policy_was_edited(small_scenario, own_ru
         return tune(small_scenario, arm, budget=8, trials=path, engine="serial")
 
     first = found()
-    assert (found().made, found().kept) == (0, first.made)
+    assert (found().made, found().reused) == (0, first.made)
     own_rule.write_text(_RULE + "\n", encoding="utf-8")
     assert found().made == first.made
 
 
 def test_the_digest_follows_the_package_that_offers_the_policy(small_scenario, own_rule, tmp_path) -> None:
-    alone, own = code_digest(small_scenario), code_digest(small_scenario, resolve_arm(Arm(name="own-rule")))
+    own_arm = resolve_arm(Arm(name="own-rule")).arm
+    alone, own = code_digest(small_scenario), code_digest(small_scenario, own_arm)
     assert (
         alone
-        == code_digest(small_scenario, resolve_arm(Arm(name="local-expected-delay", forecaster="gru")))
+        == code_digest(small_scenario, resolve_arm(Arm(name="local-expected-delay", forecaster="gru")).arm)
         != own
     )
     assert registry.package_of("policy", "own-rule") == "own_rule"

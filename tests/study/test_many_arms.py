@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 
 from qdpem.bounds.seed_bounds import Bounds
-from qdpem.scenario.schema import Arm
+from qdpem.scenario.schema import Arm, Claim
 from qdpem.scenario.words import Pregeneration
 from qdpem.study.analysis.metric_formats import (
-    BOUND_SHARES,
+    BOUND_FRACTIONS,
     CONTENTION,
     DECISION,
     DELIVERY,
@@ -23,7 +23,7 @@ from qdpem.study.analysis.metric_formats import (
     PAIR_METRIC_FORMATS,
 )
 from qdpem.study.report.csv import COLUMNS, results_csv
-from qdpem.study.report.findings import CLAIMANT, findings
+from qdpem.study.report.findings import findings
 from qdpem.study.report.html import Appendix, render_report
 from qdpem.study.report.markdown import results_markdown
 from qdpem.study.report.shown_arms import shown_arms, shown_arms_sentence, styles_of
@@ -51,7 +51,7 @@ ARMS = (
         )
         for number in range(13)
     ),
-    Arm(name="learned", policy=CLAIMANT, control="local", pregeneration="end-to-end", forecaster="gru"),
+    Arm(name="learned", policy="dpem", control="local", pregeneration="end-to-end", forecaster="gru"),
 )
 SEEDS = 8
 
@@ -63,16 +63,19 @@ def crowd(made_result):
     base = generator.uniform(0.5, 0.6, size=SEEDS)
     scores = {
         arm.name: {
-            measure.metric: generator.uniform(1.0, 2.0, size=SEEDS).tolist()
-            for measure in (*METRIC_FORMATS, *BOUND_SHARES, DECISION)
+            metric_format.name: generator.uniform(1.0, 2.0, size=SEEDS).tolist()
+            for metric_format in (*METRIC_FORMATS, *BOUND_FRACTIONS, DECISION)
         }
         | {
-            DELIVERY.metric: (base + 0.01 * place + generator.normal(0.0, 0.001, size=SEEDS)).tolist(),
-            CONTENTION.metric: (20.0 - 0.5 * place + generator.normal(0.0, 0.1, size=SEEDS)).tolist(),
+            DELIVERY.name: (base + 0.01 * place + generator.normal(0.0, 0.001, size=SEEDS)).tolist(),
+            CONTENTION.name: (20.0 - 0.5 * place + generator.normal(0.0, 0.1, size=SEEDS)).tolist(),
         }
         for place, arm in enumerate(ARMS)
     }
-    return made_result(scores, arms=ARMS, reference="central-03")
+    result = made_result(scores, arms=ARMS, reference="central-03")
+    claim = Claim(arm="learned", delivery_gain=0.25, contention_relief=0.17)
+    study = replace(result.scenario.study, claim=claim)
+    return replace(result, scenario=replace(result.scenario, study=study))
 
 
 def printed(result, width: int) -> str:
@@ -87,19 +90,19 @@ def test_the_terminal_cuts_nothing_at_any_width(crowd, width: int) -> None:
     text = printed(crowd, width)
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
-    for measure in (DELIVERY, CONTENTION):
-        for arm, mean in crowd.means(measure.metric).items():
+    for metric_format in (DELIVERY, CONTENTION):
+        for arm, mean in crowd.means(metric_format.name).items():
             assert arm in text
-            assert measure.text(mean.estimate) in text
+            assert metric_format.text(mean.estimate) in text
             if width > 80:
-                assert f"[{measure.text(mean.low)}, {measure.text(mean.high)}]" in text
-    for arm, found in crowd.differences(DELIVERY.metric).items():
+                assert f"[{metric_format.text(mean.low)}, {metric_format.text(mean.high)}]" in text
+    for arm, found in crowd.differences(DELIVERY.name).items():
         assert f"{found.difference.estimate:+.3f}" in text, arm
 
 
 def test_wide_terminals_have_one_line_for_an_arm(crowd) -> None:
     [line] = [line for line in printed(crowd, 220).splitlines() if line.split()[:2] == ["central-03", "*"]]
-    mean = crowd.means(DELIVERY.metric)["central-03"]
+    mean = crowd.means(DELIVERY.name)["central-03"]
     assert line.split()[2:6] == ["central", "none", "none", "central-expected-delay"]
     assert f"{mean.estimate:.3f} [{mean.low:.3f}, {mean.high:.3f}]" in line
 
@@ -119,9 +122,9 @@ def test_arms_stand_best_first_everywhere(crowd) -> None:
 
 
 def test_arms_without_a_mean_come_last(crowd, made_result) -> None:
-    scores = {measure.metric: [1.0, 1.0] for measure in METRIC_FORMATS}
+    scores = {metric_format.name: [1.0, 1.0] for metric_format in METRIC_FORMATS}
     lost = {metric: [float("nan")] * 2 for metric in scores}
-    result = made_result({"lost": lost, "weak": scores | {DELIVERY.metric: [0.1, 0.2]}, "good": scores})
+    result = made_result({"lost": lost, "weak": scores | {DELIVERY.name: [0.1, 0.2]}, "good": scores})
     assert [arm.name for arm in result.ranked] == ["good", "weak", "lost"]
 
 
@@ -144,20 +147,20 @@ def test_sentences_of_many_arms_are_few_and_name_every_arm(crowd) -> None:
     assert len(said) < len(ARMS)
     less = next(sentence for sentence in said if "delivered less than central-03" in sentence)
     more = next(sentence for sentence in said if "delivered more than central-03" in sentence)
-    assert less.startswith("3 arms delivered less than central-03, which is no gain: central-02 -")
+    assert less.startswith("3 arms delivered less than central-03, which is worse: central-02 -")
     assert more.startswith("17 arms delivered more than central-03: central-04 +")
     for arm in ARMS[4:]:
-        change = crowd.differences(DELIVERY.metric)[arm.name].ratio.estimate - 1.0
+        change = crowd.differences(DELIVERY.name)[arm.name].ratio.estimate - 1.0
         assert f"{arm.name} {change:+.1%}" in more
     contended = next(sentence for sentence in said if "contended less" in sentence)
-    assert "no gain" not in contended
+    assert "worse" not in contended
 
 
 @pytest.mark.parametrize(
     ("others", "expected"),
     [
         ([0.601, 0.619, 0.582, 0.608, 0.59], "9 arms delivered as much as first to within 3 %: "),
-        ([0.80, 0.45, 0.70, 0.40, 0.72], "9 arms and first cannot be told apart by what they delivered"),
+        ([0.80, 0.45, 0.70, 0.40, 0.72], "9 arms cannot be distinguished from first by what they delivered"),
         (
             [float("nan")] * 4 + [0.5],
             "have too few seeds in common with first to compare what they delivered.",
@@ -165,18 +168,16 @@ def test_sentences_of_many_arms_are_few_and_name_every_arm(crowd) -> None:
     ],
 )
 def test_arms_of_one_verdict_share_its_sentence(made_result, others, expected) -> None:
-    plain = {measure.metric: [1.0] * 5 for measure in METRIC_FORMATS}
-    scores = {"first": plain | {DELIVERY.metric: [0.60, 0.62, 0.58, 0.61, 0.59]}}
-    scores |= {f"other-{number}": plain | {DELIVERY.metric: others} for number in range(9)}
+    plain = {metric_format.name: [1.0] * 5 for metric_format in METRIC_FORMATS}
+    scores = {"first": plain | {DELIVERY.name: [0.60, 0.62, 0.58, 0.61, 0.59]}}
+    scores |= {f"other-{number}": plain | {DELIVERY.name: others} for number in range(9)}
     [said] = [sentence for sentence in findings(made_result(scores)) if expected in sentence]
     assert all(f"other-{number}" in said for number in range(9))
 
 
 def test_nothing_delivered_by_the_reference_leaves_no_ratios(made_result) -> None:
-    plain = {measure.metric: [1.0] * 5 for measure in METRIC_FORMATS}
-    scores = {"first": plain | {DELIVERY.metric: [0.0] * 5}} | {
-        f"other-{number}": plain for number in range(9)
-    }
+    plain = {metric_format.name: [1.0] * 5 for metric_format in METRIC_FORMATS}
+    scores = {"first": plain | {DELIVERY.name: [0.0] * 5}} | {f"other-{number}": plain for number in range(9)}
     said = findings(made_result(scores))
     assert said[0].startswith("first delivered nothing, so no ratio with other-0, other-1,")
 
@@ -189,7 +190,7 @@ def test_headline_arms_are_the_reference_the_claimant_and_the_best_of_each_kind(
     assert len({styles[name].colour for name in found}) == len(found)
     assert set(styles) == {arm.name for arm in ARMS}
     assert shown_arms_sentence(shown, crowd).startswith(
-        f" Shown are 4 of 21 arms: the reference, {CLAIMANT} and the best"
+        " The figure shows 4 of 21 arms: the reference, learned and the best"
     )
 
 
@@ -201,14 +202,14 @@ def test_all_arms_of_a_small_study_are_headline_arms(finished_study) -> None:
 
 def test_results_csv_has_a_line_per_arm_and_measure(crowd) -> None:
     rows = list(csv.DictReader(io.StringIO(results_csv(crowd))))
-    measures = [one.metric for one in (*METRIC_FORMATS, *BOUND_SHARES, DECISION)]
+    metric_formats = [one.name for one in (*METRIC_FORMATS, *BOUND_FRACTIONS, DECISION)]
     assert list(rows[0]) == list(COLUMNS)
-    assert [(row["arm"], row["measure"]) for row in rows] == [
-        (arm.name, metric) for arm in ARMS for metric in measures
+    assert [(row["arm"], row["metric"]) for row in rows] == [
+        (arm.name, metric) for arm in ARMS for metric in metric_formats
     ]
     by_name = {arm.name: arm for arm in ARMS}
     for row in rows:
-        arm, metric = by_name[row["arm"]], row["measure"]
+        arm, metric = by_name[row["arm"]], row["metric"]
         assert (row["control"], row["pregeneration"], row["forecaster"]) == (
             arm.control,
             arm.pregeneration,
@@ -222,7 +223,7 @@ def test_results_csv_has_a_line_per_arm_and_measure(crowd) -> None:
             mean.high,
         )
         assert int(row["seeds"]) == SEEDS
-        if arm.name == crowd.reference or metric == DECISION.metric:
+        if arm.name == crowd.reference or metric == DECISION.name:
             assert row["difference"] == row["difference_low"] == row["holm_p"] == ""
         else:
             gap = crowd.differences(metric)[arm.name]
@@ -240,14 +241,14 @@ def test_results_markdown_has_a_row_per_arm(crowd) -> None:
     names = [f"`{arm.name}`" + (r" \*" if arm.name == crowd.reference else "") for arm in crowd.ranked]
     assert [row[0] for row in rows[: len(names)]] == names
     best = crowd.ranked[0]
-    delivered = crowd.means(DELIVERY.metric)[best.name]
+    delivered = crowd.means(DELIVERY.name)[best.name]
     assert rows[0][1:4] == [best.control, best.pregeneration, best.forecaster]
     assert rows[0][4] == f"{delivered.estimate:.3f} [{delivered.low:.3f}, {delivered.high:.3f}]"
     assert not contrasts
 
 
 def test_results_markdown_of_an_arm_that_failed(made_result) -> None:
-    scores = {measure.metric: [1.0, 1.2] for measure in METRIC_FORMATS}
+    scores = {metric_format.name: [1.0, 1.2] for metric_format in METRIC_FORMATS}
     lost = {metric: [float("nan")] * 2 for metric in scores}
     text = results_markdown(made_result({"central": scores, "lost": lost}))
     [row] = [line for line in text.split("\n") if line.startswith("| `lost`")]
@@ -256,8 +257,8 @@ def test_results_markdown_of_an_arm_that_failed(made_result) -> None:
 
 
 def test_results_markdown_of_a_scenario_without_arrivals(made_result) -> None:
-    """Its measures are of pairs, and a bound, a share of requests, has no column to stand in."""
-    scores = {measure.metric: [1.0, 1.2] for measure in PAIR_METRIC_FORMATS}
+    """Its metric_formats are of pairs, and a bound, a share of requests, has no column to stand in."""
+    scores = {metric_format.name: [1.0, 1.2] for metric_format in PAIR_METRIC_FORMATS}
     made = made_result({"central": scores, "near": scores})
     demand = replace(made.scenario.demand, arrivals="batch", rate_hz=None)
     bounds = {seed: Bounds(unit="pairs", asked=2.0, end_s=1.0, flow=1.0) for seed in made.seeds}
@@ -270,13 +271,13 @@ def test_results_markdown_of_a_scenario_without_arrivals(made_result) -> None:
 
 
 def test_what_is_unknown_is_empty_in_results_csv(made_result) -> None:
-    scores = {measure.metric: [1.0, 1.2] for measure in METRIC_FORMATS}
+    scores = {metric_format.name: [1.0, 1.2] for metric_format in METRIC_FORMATS}
     lost = {metric: [float("nan")] * 2 for metric in scores}
     text = results_csv(made_result({"central": scores, "lost": lost}))
     assert "nan" not in text.lower()
     [row] = [
         row
         for row in csv.DictReader(io.StringIO(text))
-        if (row["arm"], row["measure"]) == ("lost", DELIVERY.metric)
+        if (row["arm"], row["metric"]) == ("lost", DELIVERY.name)
     ]
     assert (row["mean"], row["low"], row["difference"], row["seeds"]) == ("", "", "", "0")

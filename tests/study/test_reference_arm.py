@@ -11,7 +11,7 @@ from qdpem.errors import StudyError
 from qdpem.scenario.schema import Arm
 from qdpem.study.analysis.metric_formats import DELIVERY
 from qdpem.study.analysis.outcome import Outcome
-from qdpem.study.analysis.reference_arm import contenders, find_reference_arm, reference_sentence
+from qdpem.study.analysis.reference_arm import contenders, find_reference_arm, reference_sentences
 from qdpem.study.plan import plan_study
 from qdpem.study.report.findings import findings
 from qdpem.study.run import run_study
@@ -42,7 +42,7 @@ def outcomes(scores: dict[str, list[float | None]]) -> list[Outcome]:
             arm=arm,
             seed=seed,
             path=Path(f"{arm}/{seed}.h5"),
-            metrics=None if value is None else {DELIVERY.metric: value},
+            metrics=None if value is None else {DELIVERY.name: value},
             fault="" if value is not None else "broken",
         )
         for arm, values in scores.items()
@@ -51,27 +51,27 @@ def outcomes(scores: dict[str, list[float | None]]) -> list[Outcome]:
 
 
 def find(scores: dict[str, list[float | None]]):
-    return find_reference_arm(list(scores), outcomes(scores), seeds=(0, 1, 2), measure=DELIVERY)
+    return find_reference_arm(list(scores), outcomes(scores), seeds=(0, 1, 2), metric_format=DELIVERY)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_a_study_finds_its_reference_on_the_tuning_seeds(open_study, tmp_path) -> None:
     result = run_study(open_study, directory=tmp_path)
-    assert result.strongest is not None
-    assert set(result.strongest.means) == {"central-fcfs", "near", "stocked"}
-    assert result.reference == result.strongest.name == next(iter(result.strongest.means))
+    assert result.reference_arm is not None
+    assert set(result.reference_arm.means) == {"central-fcfs", "near", "stocked"}
+    assert result.reference == result.reference_arm.name == next(iter(result.reference_arm.means))
     measured = {
         arm: sum(one.metrics["delivery_ratio"] for one in result.tuning if one.arm == arm) / 3
-        for arm in result.strongest.means
+        for arm in result.reference_arm.means
     }
-    assert result.strongest.means == pytest.approx(measured)
+    assert result.reference_arm.means == pytest.approx(measured)
     assert max(measured, key=measured.get) == result.reference
     assert {one.seed for one in result.tuning} == {3, 4, 5}
     assert {one.seed for one in result.outcomes} == {1000, 1001, 1002}
     assert set(result.differences("delivery_ratio")) == {arm.name for arm in ARMS} - {result.reference}
     said = findings(result)[0]
-    assert said.startswith(f"{result.reference} is the strongest of 3 arms without a forecast")
+    assert said.startswith(f"The reference is {result.reference}, the strongest of 3 arms without a forecast")
     assert "tuning seeds 3, 4, 5" in said
     assert said.replace("'", "&#39;") in result.report.read_text(encoding="utf-8")
     assert sorted(path.stem for path in tmp_path.glob("near/*.h5")) == ["1000", "1001", "1002", "3", "4", "5"]
@@ -102,41 +102,39 @@ def test_one_contender_is_it_without_runs_and_none_is_a_sentence(open_study, tmp
     plan = plan_study(alone, directory=tmp_path)
     assert (plan.reference, len(plan.planned)) == ("stocked", 6)
     nobody = replace(open_study, study=replace(open_study.study, arms=ARMS[3:]))
-    with pytest.raises(StudyError, match="no arm of the study has knowledge 'none' or 'constant'"):
+    with pytest.raises(StudyError, match="no arm of the study has the forecaster 'none' or 'constant'"):
         plan_study(nobody, directory=tmp_path)
 
 
-def test_contenders_are_those_that_foresee_nothing_whatever_their_control_and_rights() -> None:
+def test_contenders_are_the_arms_without_a_forecast_under_any_control_and_pregeneration() -> None:
     from qdpem.simulation.arms import resolve_arm
 
-    arms = [resolve_arm(arm) for arm in (*ARMS, Arm(name="local-stock"), Arm(name="dpem"))]
+    arms = [resolve_arm(arm).arm for arm in (*ARMS, Arm(name="local-stock"), Arm(name="dpem"))]
     assert [arm.name for arm in contenders(arms)] == ["central-fcfs", "near", "stocked", "local-stock"]
 
 
 def test_the_margin_over_the_next_is_said_with_its_interval() -> None:
     found = find({"weak": [0.5, 0.6, 0.55], "best": [0.8, 0.9, 0.86], "next": [0.7, 0.81, 0.75]})
     assert list(found.means) == ["best", "next", "weak"]
-    [said] = reference_sentence(found, compared_on=(1000, 1001))
-    assert said.startswith("best is the strongest of 3 arms without a forecast")
-    scores = (
-        "delivered on the tuning seeds 0, 1, 2: 0.853, and 0.753 by next, the next (+0.100, 95 % interval +0."
-    )
-    assert scores in said
+    [said] = reference_sentences(found, compared_on=(1000, 1001))
+    assert said.startswith("The reference is best, the strongest of 3 arms without a forecast.")
+    assert "On the tuning seeds 0, 1, 2 its mean of 'delivered' is 0.853;" in said
+    assert "the next, next, has 0.753 (+0.100, 95 % interval +0." in said
     assert "too little" not in said
     close = find({"best": [0.8, 0.9, 0.86], "next": [0.9, 0.79, 0.85]})
-    assert "too little to tell the two apart" in reference_sentence(close, compared_on=(1000,))[0]
+    assert "too little to distinguish the two" in reference_sentences(close, compared_on=(1000,))[0]
 
 
 def test_an_arm_that_failed_there_is_not_it_and_said() -> None:
     found = find({"broken": [0.9, None, 0.95], "whole": [0.5, 0.5, 0.5]})
     assert found.name == "whole"
-    assert reference_sentence(found, compared_on=())[1].startswith("broken failed on a tuning seed")
+    assert reference_sentences(found, compared_on=())[1].startswith("broken failed on a tuning seed")
     lost = find({"one": [None, 0.1, 0.1], "two": [0.2, None, 0.2]})
     assert lost.name == "one"
-    [said] = reference_sentence(lost, compared_on=())
-    assert "the strongest is unknown; one stands in for it" in said
+    [said] = reference_sentences(lost, compared_on=())
+    assert "the strongest is unknown. one, the first of them, is the reference instead" in said
 
 
 def test_choosing_and_comparing_on_the_same_seeds_is_admitted() -> None:
     found = find({"best": [0.8, 0.9, 0.86], "next": [0.7, 0.81, 0.75]})
-    assert "is optimistic" in reference_sentence(found, compared_on=(2, 3))[-1]
+    assert "is optimistic" in reference_sentences(found, compared_on=(2, 3))[-1]

@@ -16,7 +16,7 @@ from qdpem.records.reader import open_record
 from qdpem.scenario.load import scenario_text
 from qdpem.study.analysis.metric_formats import DECISION
 from qdpem.study.plan import plan_study
-from qdpem.study.progress import ProgressReporter, StudyProgress, watched
+from qdpem.study.progress import ProgressReporter, StudyProgress, progress_reporters
 from qdpem.study.report.markdown import results_markdown
 from qdpem.study.run import run_study
 
@@ -28,8 +28,8 @@ def stamps(directory: Path) -> dict[str, int]:
 
 
 def test_a_study_writes_one_record_per_task_and_a_report(small_scenario, tmp_path) -> None:
-    moments: list[StudyProgress] = []
-    result = run_study(small_scenario, directory=tmp_path, progress=moments.append)
+    updates: list[StudyProgress] = []
+    result = run_study(small_scenario, directory=tmp_path, progress=updates.append)
     assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.glob("*/*.h5"))] == [
         f"{arm}/{seed}.h5" for arm in ("central-fcfs", "near") for seed in (1000, 1001, 1002)
     ]
@@ -38,7 +38,7 @@ def test_a_study_writes_one_record_per_task_and_a_report(small_scenario, tmp_pat
     assert result.arms[1].control == "local"
     assert result.table == tmp_path / "results.csv"
     assert (tmp_path / "results.md").read_text(encoding="utf-8") == results_markdown(result)
-    runs = [moment for moment in moments if moment.work == "runs"]
+    runs = [update for update in updates if update.work == "runs"]
     assert runs[-1].finished == runs[-1].tasks == 6
     assert runs[-1].done_s == runs[-1].total_s == pytest.approx(30.0)
     assert runs[-1].length_s == pytest.approx(5.0)
@@ -66,8 +66,8 @@ def test_resuming_keeps_what_is_done_and_makes_the_rest_again(small_scenario, tm
         assert now.reused == (now.arm == "central-fcfs")
         if not now.reused:
             # A new run's wall time of a decision is its own.
-            assert now.metrics[DECISION.metric] > 0.0
-            then = replace(then, metrics={**then.metrics, DECISION.metric: now.metrics[DECISION.metric]})
+            assert now.metrics[DECISION.name] > 0.0
+            then = replace(then, metrics={**then.metrics, DECISION.name: now.metrics[DECISION.name]})
         np.testing.assert_equal(dict(now.metrics), dict(then.metrics))
     changed = {path for path in before if before[path] != after[path]}
     assert changed == {str(tmp_path / "near" / f"{seed}.h5") for seed in (1000, 1001, 1002)}
@@ -82,7 +82,7 @@ def test_resuming_keeps_what_is_done_and_makes_the_rest_again(small_scenario, tm
 @pytest.mark.usefixtures("undrawn")
 def test_another_scenario_arm_or_fresh_makes_records_again(small_scenario, tmp_path) -> None:
     def kept(scenario, *, fresh: bool = False) -> list[bool]:
-        return [one.keep for one in plan_study(scenario, directory=tmp_path, fresh=fresh).planned]
+        return [one.reuse for one in plan_study(scenario, directory=tmp_path, fresh=fresh).planned]
 
     table = replace(small_scenario.study, seeds=(1000,))
     scenario = replace(small_scenario, study=table)
@@ -110,11 +110,11 @@ def test_learned_files_are_embedded_and_a_new_one_makes_the_record_again(
     run_study(scenario, directory=tmp_path)
     record = open_record(tmp_path / "near" / "1000.h5")
     assert record.file("weights") == b"one"
-    assert [one.keep for one in plan_study(scenario, directory=tmp_path).planned] == [True, True]
+    assert [one.reuse for one in plan_study(scenario, directory=tmp_path).planned] == [True, True]
     learned.write_bytes(b"two")
     planned = plan_study(scenario, directory=tmp_path).planned
-    assert not planned[1].keep
-    assert planned[1].note.endswith("its policy or forecaster has learned files that are others now")
+    assert not planned[1].reuse
+    assert planned[1].note.endswith("the learned files of its policy or forecaster have changed")
 
 
 @pytest.mark.slow
@@ -169,7 +169,7 @@ def test_the_report_holds_everything_and_fetches_nothing(finished_study) -> None
     page = result.report.read_text(encoding="utf-8")
     body = page[page.index("<body>") :]
     for section in (
-        "reading",
+        "findings",
         "arms",
         "results",
         "figures",
@@ -179,7 +179,7 @@ def test_the_report_holds_everything_and_fetches_nothing(finished_study) -> None
         "reproduce",
     ):
         assert f'<section id="{section}">' in body
-    assert "No public traces" in body
+    assert "no public traces" in body
     assert "qdpem run row.toml --arm ARM" in body
     for arm in result.arms:
         assert all(
@@ -217,15 +217,15 @@ def test_the_package_can_be_called_and_still_holds_its_modules(small_scenario, t
 
 
 def test_progress_is_read_from_what_workers_wrote() -> None:
-    moments: list[StudyProgress] = []
-    with watched(["a", "b", "c"], length_s=10.0, progress=moments.append) as tickers:
-        tickers[0](10.0)
-        tickers[1](4.0)
-    last = moments[-1]
+    updates: list[StudyProgress] = []
+    with progress_reporters(["a", "b", "c"], length_s=10.0, progress=updates.append) as reporters:
+        reporters[0](10.0)
+        reporters[1](4.0)
+    last = updates[-1]
     assert (last.done_s, last.total_s) == (14.0, 30.0)
     assert (last.finished, last.tasks, last.running) == (1, 3, (("b", 4.0),))
 
 
-def test_a_ticker_without_a_board_says_nothing(tmp_path) -> None:
+def test_a_reporter_without_a_file_writes_nothing(tmp_path) -> None:
     ProgressReporter(tmp_path / "gone", 0)(1.0)
     assert not (tmp_path / "gone").exists()

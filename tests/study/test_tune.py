@@ -15,7 +15,7 @@ from qdpem.policies.minimum_hop import LocalMinimumHop, MinimumHopParameters
 from qdpem.policy.interface import Decisions, Observation
 from qdpem.policy.tuning import Range, tunable
 from qdpem.scenario.schema import Arm
-from qdpem.simulation.arms import resolve_arm
+from qdpem.simulation.arms import ResolvedArm, resolve_arm
 from qdpem.study.tuning.trials import Trial, TrialFile
 from qdpem.study.tuning.tune import Candidate, Tuning, snippet, tune
 
@@ -40,7 +40,7 @@ class Picky(LocalMinimumHop):
 
 
 @pytest.fixture
-def picky(monkeypatch: pytest.MonkeyPatch) -> Arm:
+def picky(monkeypatch: pytest.MonkeyPatch) -> ResolvedArm:
     """A resolved arm of `Picky`, registered in place of local-minhop."""
     monkeypatch.setattr("qdpem.policies.minimum_hop.LocalMinimumHop", Picky)
     return resolve_arm(Arm(name="picky", policy="local-minhop"))
@@ -64,7 +64,7 @@ def test_a_better_parameter_is_found_and_beats_the_defaults_on_seeds_held_out(
     assert found.verdict.difference.estimate > 0.2
     assert set(found.seeds).isdisjoint(found.held_out)
     assert set(found.seeds) | set(found.held_out) <= set(range(100))
-    assert found.chosen.arm == replace(picky, parameters=dict(found.winner.values))
+    assert found.chosen.arm.arm == replace(picky.arm, parameters=dict(found.winner.values))
     assert found.defaults in found.finalists
     assert found.defaults.values == {"fraction": 0.3}
 
@@ -94,12 +94,12 @@ def test_finished_runs_are_kept_and_a_killed_tuning_goes_on(small_scenario, pick
     lines = path.read_text(encoding="utf-8").splitlines()
     assert len(lines) == whole.made
     again = run(small_scenario, picky, tmp_path)
-    assert (again.made, again.kept) == (0, whole.made)
+    assert (again.made, again.reused) == (0, whole.made)
     assert again.winner.values == whole.winner.values
     # Killed while the eighth line was written.
     path.write_text("\n".join(lines[:7]) + "\n" + lines[7][:40], encoding="utf-8")
     resumed = run(small_scenario, picky, tmp_path)
-    assert (resumed.made, resumed.kept) == (whole.made - 7, 7)
+    assert (resumed.made, resumed.reused) == (whole.made - 7, 7)
     assert resumed.winner.values == whole.winner.values
     np.testing.assert_array_equal(resumed.winner.scores(whole.seeds), whole.winner.scores(whole.seeds))
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
@@ -110,27 +110,27 @@ def test_finished_runs_are_kept_and_a_killed_tuning_goes_on(small_scenario, pick
 def test_another_scenario_or_parameter_runs_again(small_scenario, picky, tmp_path) -> None:
     run(small_scenario, picky, tmp_path)
     louder = replace(small_scenario, demand=replace(small_scenario.demand, rate_hz=7.0))
-    assert run(louder, picky, tmp_path).kept == 0
-    slower = replace(picky, parameters={"storage_fraction": 0.3})
-    assert run(small_scenario, slower, tmp_path).kept == 0
+    assert run(louder, picky, tmp_path).reused == 0
+    slower = replace(picky.arm, parameters={"storage_fraction": 0.3})
+    assert run(small_scenario, slower, tmp_path).reused == 0
     assert run(replace(small_scenario, study=None), picky, tmp_path).made == 0
 
 
 @pytest.mark.slow
 def test_a_larger_budget_reuses_the_runs_of_a_smaller_one(small_scenario, picky, tmp_path) -> None:
     run(small_scenario, picky, tmp_path, budget=10)
-    assert run(small_scenario, picky, tmp_path).kept > 0
+    assert run(small_scenario, picky, tmp_path).reused > 0
 
 
 @pytest.mark.slow
 def test_a_candidate_that_fails_is_out_and_told(small_scenario, picky, tmp_path) -> None:
-    arm = replace(picky, parameters={"fails_above": 0.6})
+    arm = replace(picky.arm, parameters={"fails_above": 0.6})
     found = run(small_scenario, arm, tmp_path)
     assert found.faults
     assert all("share is too high" in fault for fault in found.faults)
     assert 0.3 < found.winner.values["fraction"] <= 0.6
     with pytest.raises(StudyError, match=r"the defaults themselves fail:\n.*share is too high"):
-        run(small_scenario, replace(picky, parameters={"fails_above": 0.2}), tmp_path)
+        run(small_scenario, replace(picky.arm, parameters={"fails_above": 0.2}), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -154,12 +154,17 @@ def test_an_arm_without_tunable_parameters_is_a_sentence(small_scenario, tmp_pat
 @pytest.mark.slow
 def test_the_snippet_is_an_arm_that_a_scenario_takes(small_scenario, picky, tmp_path) -> None:
     found = run(small_scenario, picky, tmp_path)
-    text = snippet(found, told=["found by hand"])
+    text = snippet(found, comments=["found by hand"])
     assert text.startswith("# found by hand\n")
     [arm] = tomllib.loads(text)["study"]["arms"]
-    assert resolve_arm(Arm(**arm)) == found.chosen.arm
+    assert resolve_arm(Arm(**arm)).arm == found.chosen.arm.arm
     listed = next(line for line in text.splitlines() if "In a list" in line).partition(": ")[2]
     assert tomllib.loads(f"arms = [{listed}]")["arms"] == [arm]
+
+
+def unregistered(fraction: float) -> ResolvedArm:
+    """An arm that no test runs."""
+    return ResolvedArm(arm=Arm(name="x", parameters={"fraction": fraction}), factory=None, parameters=None)
 
 
 def made_tuning(small_scenario, *, winner: list[float], defaults: list[float]) -> Tuning:
@@ -169,9 +174,7 @@ def made_tuning(small_scenario, *, winner: list[float], defaults: list[float]) -
 
     def candidate(fraction: float, values: list[float]) -> Candidate:
         trials = {seed: Trial(value=value, contention=1.0, wall_s=1.0) for seed, value in enumerate(values)}
-        return Candidate(
-            values={"fraction": fraction}, arm=Arm(name="x", parameters={"fraction": fraction}), trials=trials
-        )
+        return Candidate(values={"fraction": fraction}, arm=unregistered(fraction), trials=trials)
 
     best = candidate(0.9, [0.8, 0.81, 0.82, 0.83, *winner])
     first = candidate(0.3, [0.7, 0.71, 0.72, 0.73, *defaults])
@@ -179,29 +182,31 @@ def made_tuning(small_scenario, *, winner: list[float], defaults: list[float]) -
         arm=Arm(name="x"),
         space={"fraction": Range(0.0, 1.0)},
         plan=plan_halving(24, seeds=100),
-        measure=DELIVERY,
+        objective=DELIVERY,
         defaults=first,
         finalists=(best, first),
         seeds=(0, 1, 2, 3),
         held_out=(4, 5, 6, 7),
         faults=(),
         made=1,
-        kept=0,
+        reused=0,
     )
 
 
 def test_what_the_held_out_seeds_say_is_what_is_said(small_scenario) -> None:
-    from qdpem.cli.tune import sentences
+    from qdpem.study.tuning.report import tuning_sentences
 
     base = [0.70, 0.72, 0.71, 0.73]
     clear = made_tuning(small_scenario, winner=[0.75, 0.78, 0.76, 0.78], defaults=base)
-    assert sentences(clear)[0].startswith("The winner beats the defaults on the 4 seeds held out (4 to 7)")
-    assert "Its +0.100 on the seeds that chose it is optimistic" in sentences(clear)[1]
+    assert tuning_sentences(clear)[0].startswith(
+        "The winner beats the defaults on the 4 seeds held out (4 to 7)"
+    )
+    assert "Its +0.100 on the seeds that chose it is optimistic" in tuning_sentences(clear)[1]
     unclear = made_tuning(small_scenario, winner=[0.72, 0.70, 0.73, 0.73], defaults=base)
-    assert "cannot be told from the defaults" in sentences(unclear)[0]
+    assert "do not distinguish it from the defaults" in tuning_sentences(unclear)[0]
     assert unclear.chosen is unclear.winner
     worse = made_tuning(small_scenario, winner=[0.69, 0.70, 0.70, 0.73], defaults=base)
-    assert "The defaults are kept." in sentences(worse)[0]
+    assert "The defaults are kept: the winner does not beat them" in tuning_sentences(worse)[0]
     assert worse.chosen is worse.defaults
 
 
@@ -216,20 +221,20 @@ def test_what_the_held_out_seeds_say_is_what_is_said(small_scenario) -> None:
     ],
 )
 def test_a_parameter_chosen_at_an_end_of_its_range_is_told(small_scenario, space, said) -> None:
-    from qdpem.cli.tune import sentences
+    from qdpem.study.tuning.report import tuning_sentences
 
     clear = made_tuning(small_scenario, winner=[0.75, 0.78, 0.76, 0.78], defaults=[0.70, 0.72, 0.71, 0.73])
-    told = sentences(replace(clear, space={"fraction": space}))[2:]
-    assert told == [f"At an end of where it was looked for: {said}. Better may lie beyond."] * bool(said)
+    told = tuning_sentences(replace(clear, space={"fraction": space}))[2:]
+    assert told == [f"At an end of its range: {said}. Better values may lie beyond."] * bool(said)
 
 
 def test_ties_go_to_less_contention_and_then_to_the_defaults() -> None:
     def candidate(value: float, contention: float) -> Candidate:
         trial = Trial(value=value, contention=contention, wall_s=1.0)
-        return Candidate(values={}, arm=Arm(name="x"), trials={0: trial})
+        return Candidate(values={}, arm=unregistered(0.5), trials={0: trial})
 
     loud, quiet, better = candidate(0.5, 2.0), candidate(0.5, 1.0), candidate(0.6, 9.0)
-    unknown = Candidate(values={}, arm=Arm(name="x"))
+    unknown = Candidate(values={}, arm=unregistered(0.5))
     ranked = sorted([unknown, loud, quiet, better], key=lambda one: one.rank([0]))
     assert ranked == [better, quiet, loud, unknown]
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from qdpem.scenario.tables.fields import CHECKED, Count, Seed
+from qdpem.scenario.tables.fields import CHECKED, Count, NotNegative, Probability, Seed
 from qdpem.scenario.words import BoundKind, Control, Engine, Pregeneration
 
 STRONGEST = "strongest"
@@ -31,6 +31,20 @@ class Arm:
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
+class Claim:
+    """A claim that a study tests: `arm` delivers more and contends less than `against`.
+
+    `delivery_gain` and `contention_relief` are fractions of what `against` delivers and contends. "" as
+    `against` means the strongest arm under central control.
+    """
+
+    arm: str
+    delivery_gain: NotNegative
+    contention_relief: Probability
+    against: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Study:
     """Arms and seeds, run by an engine. All other arms are compared with the arm `reference`.
 
@@ -46,6 +60,7 @@ class Study:
     reference: str = STRONGEST
     sweep: dict[str, Any] = field(default_factory=dict)
     tuning_seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
+    claim: Claim | None = None
     bounds: BoundKind = BoundKind.FLOW
     engine: Engine = Engine.LOKY
     workers: Count | None = None

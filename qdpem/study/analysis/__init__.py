@@ -1,1 +1,1 @@
-"""What finished records say: results, statistics, contrasts between arms, the reference arm."""
+"""The analysis of finished records: results, statistics, contrasts between arms, the reference arm."""

@@ -1,4 +1,4 @@
-"""What the network could carry at most on average: the flow bound of a scenario's mean demand."""
+"""The flow bound of a scenario's mean demand: the most that its network can carry on average."""
 
 from __future__ import annotations
 
@@ -17,8 +17,16 @@ def mean_capacity(
 ) -> FlowBound:
     """The multicommodity flow bound for `rate_hz` requests per second in the mix of `scenario` on `network`.
 
-    It knows no deadlines, no bursts and no decay, and only plans alike on all links, so it guides. A run may
-    pass it by luck, and the mean over long runs only where some links of a path are distilled and others not.
+    The bound is a guide: it ignores deadlines, bursts and decay, and its distillation plans are the same on
+    all links of a path. A short run may exceed it by chance. The mean of long runs exceeds it only where some
+    links of a path are distilled and others are not.
+
+    Args:
+        scenario: gives the classes of demand and the weights of node pairs.
+        rate_hz: requests per second of the whole network.
+        network: the network of `seed`.
+        physics: the scenario's physics model.
+        seed: the seed that drew the weights of node pairs.
     """
     classes = mean_commodities(
         scenario.demand.classes,

@@ -1,8 +1,8 @@
-"""What one more right or another forecast is worth: arms of a study that are alike but for that one setting.
+"""Contrasts: pairs of arms that differ in only one factor, their pregeneration or their forecaster.
 
-The right to keep stock and the forecast that steers it are often sold together. Where a study has arms of one
-rule that differ in nothing but rights, or in nothing but knowledge, their paired differences tell the two
-apart. Which arms those are follows from their settings, not from their names.
+Stock of pairs and the forecast that controls it are often studied together. If a study has arms of one policy
+family that differ only in pregeneration, or only in the forecaster, their paired differences separate the two
+effects. The pairs follow from the settings of the arms, not from their names.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from qdpem import registry
 from qdpem.scenario.load import parameters_of
 from qdpem.scenario.schema import Arm
 from qdpem.scenario.words import Pregeneration
-from qdpem.study.analysis.metric_formats import headline_formats_of
+from qdpem.study.analysis.metric_formats import primary_formats_of
 from qdpem.study.analysis.reference_arm import WITHOUT_FORECAST
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.analysis.statistics import PairedDifference, holm
@@ -25,16 +25,17 @@ _DECLARED = {"name", "control", "pregeneration", "forecaster", "_abc_impl"}
 """What a policy class may say and still be the rule of the class it is made from; the last is ABCMeta's."""
 
 CONTRAST_HEADINGS: Mapping[str, str] = {
-    "pregeneration": "what rights alone are worth",
-    "forecaster": "what forecasts alone are worth",
+    "pregeneration": "effect of pregeneration alone",
+    "forecaster": "effect of the forecaster alone",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast:
-    """Two arms that differ in one setting, and what `upper` has more of each headline metric than `lower`.
+    """Two arms that differ in one factor.
 
-    `p_values`: Holm's p of the paired t test, over the steps of the ladder.
+    `differences` of the primary metrics are `upper` minus `lower`. `p_values` are Holm's p of the paired t
+    test, over the contrasts of the family.
     """
 
     lower: Arm
@@ -45,15 +46,15 @@ class Contrast:
 
 @dataclass(frozen=True, kw_only=True)
 class ContrastFamily:
-    """All steps of one `setting`, "rights" or "knowledge"."""
+    """All contrasts of one `factor`, "pregeneration" or "forecaster"."""
 
-    setting: str
+    factor: str
     contrasts: tuple[Contrast, ...]
 
 
 @dataclass(frozen=True)
 class _Family:
-    """What decides, but for rights and knowledge."""
+    """All that decides an arm's allocations, except its pregeneration and its forecaster."""
 
     rule: Any
     control: str | None
@@ -61,87 +62,94 @@ class _Family:
 
 
 def contrast_families(result: StudyResult) -> tuple[ContrastFamily, ...]:
-    """The ladders of a study's arms: rights, then knowledge; those without a step are left out."""
+    """The contrasts of a study by factor, pregeneration first; a factor without a contrast is left out."""
     return tuple(
-        ContrastFamily(setting=setting, contrasts=_contrasts(result, pairs))
-        for setting, pairs in contrast_pairs(result.arms).items()
+        ContrastFamily(factor=factor, contrasts=_contrasts(result, pairs))
+        for factor, pairs in contrast_pairs(result.arms).items()
         if pairs
     )
 
 
 def contrast_pairs(arms: Sequence[Arm]) -> dict[str, list[tuple[Arm, Arm]]]:
-    """Setting -> the pairs of resolved arms that differ in it alone, as steps of its ladder."""
-    brains = {arm.name: _brain(arm) for arm in arms}
+    """Factor -> the pairs of resolved arms that differ only in it."""
+    families = {arm.name: _family(arm) for arm in arms}
     return {
-        "pregeneration": pregeneration_pairs(arms, brains.__getitem__),
-        "forecaster": forecaster_pairs(arms, brains.__getitem__),
+        "pregeneration": pregeneration_pairs(arms, families.__getitem__),
+        "forecaster": forecaster_pairs(arms, families.__getitem__),
     }
 
 
-def pregeneration_pairs(arms: Sequence[Arm], brain: Callable[[str], object]) -> list[tuple[Arm, Arm]]:
-    """Neighbours in the order of rights among resolved arms of one `brain` (by name) and knowledge.
+def pregeneration_pairs(arms: Sequence[Arm], family: Callable[[str], object]) -> list[tuple[Arm, Arm]]:
+    """Pairs of resolved arms with neighbouring pregenerations, of one family and forecaster.
 
-    A serve-only arm that foresees nothing starts the ladder of those that keep a constant stock: without
-    stock there is nothing to foresee for.
+    `family` maps an arm's name to its family. An arm without pregeneration keeps no stock, so its forecast
+    has no effect. The arm of the family without pregeneration and without a forecast is therefore also the
+    lowest of those with a constant forecast.
     """
     pairs = []
-    for group in _groups(arms, lambda arm: (brain(arm.name), arm.forecaster)):
-        rungs = {arm.pregeneration: arm for arm in reversed(group)}
-        if group[0].forecaster in WITHOUT_FORECAST and Pregeneration.NONE not in rungs:
-            alike = (one for one in arms if brain(one.name) == brain(group[0].name))
-            rungs |= {
-                one.pregeneration: one
-                for one in alike
-                if one.pregeneration == Pregeneration.NONE and one.forecaster in WITHOUT_FORECAST
+    for group in _groups(arms, lambda arm: (family(arm.name), arm.forecaster)):
+        by_pregeneration = {arm.pregeneration: arm for arm in reversed(group)}
+        if group[0].forecaster in WITHOUT_FORECAST and Pregeneration.NONE not in by_pregeneration:
+            relatives = (arm for arm in arms if family(arm.name) == family(group[0].name))
+            by_pregeneration |= {
+                arm.pregeneration: arm
+                for arm in relatives
+                if arm.pregeneration == Pregeneration.NONE and arm.forecaster in WITHOUT_FORECAST
             }
-        family = [rungs[right] for right in Pregeneration if right in rungs]
-        pairs += list(pairwise(family))
+        ordered = [by_pregeneration[word] for word in Pregeneration if word in by_pregeneration]
+        pairs += list(pairwise(ordered))
     return pairs
 
 
-def forecaster_pairs(arms: Sequence[Arm], brain: Callable[[str], object]) -> list[tuple[Arm, Arm]]:
-    """Among resolved arms of one `brain` (by name) and rights: each knowledge and the constant one.
+def forecaster_pairs(arms: Sequence[Arm], family: Callable[[str], object]) -> list[tuple[Arm, Arm]]:
+    """Pairs of resolved arms with different forecasters, of one family and pregeneration.
 
-    Where no arm is constant, with the one that knows nothing, and without that with the first; the constant
-    one itself with the one that knows nothing.
+    `family` maps an arm's name to its family. Each arm with a forecast is paired with the constant one. If no
+    arm is constant, it is paired with the arm without a forecast, and if there is none, with the first arm.
+    The constant arm is paired with the arm without a forecast.
     """
     pairs = []
-    for group in _groups(arms, lambda arm: (brain(arm.name), arm.pregeneration)):
-        rungs = {arm.forecaster: arm for arm in reversed(group)}
-        blind = [rungs[forecaster] for forecaster in WITHOUT_FORECAST if forecaster in rungs]
-        seeing = [arm for arm in group if rungs[arm.forecaster] is arm and arm not in blind]
-        base = blind[-1] if blind else seeing.pop(0)
-        pairs += [*pairwise(blind), *((base, arm) for arm in seeing)]
+    for group in _groups(arms, lambda arm: (family(arm.name), arm.pregeneration)):
+        by_forecaster = {arm.forecaster: arm for arm in reversed(group)}
+        without = [by_forecaster[word] for word in WITHOUT_FORECAST if word in by_forecaster]
+        foreseeing = [arm for arm in group if by_forecaster[arm.forecaster] is arm and arm not in without]
+        base = without[-1] if without else foreseeing.pop(0)
+        pairs += [*pairwise(without), *((base, arm) for arm in foreseeing)]
     return pairs
 
 
 def contrast_notes(result: StudyResult, family: ContrastFamily) -> list[str]:
-    """What a reader of a ladder must know: where knowledge changes too, and which arms are left out."""
-    if family.setting != "pregeneration":
+    """Notes to the contrasts of pregeneration: forecasters that differ too, and arms that are left out."""
+    if family.factor != "pregeneration":
         return []
-    mixed = any(contrast.lower.forecaster != contrast.upper.forecaster for contrast in family.contrasts)
-    start = (
-        "The ladder of constant stock starts at the arm that serves only and foresees nothing: without stock"
-        " there is no amount to keep constant."
-    )
-    return [*([start] if mixed else []), *_left_out(result, family)]
+    mixed = [
+        contrast for contrast in family.contrasts if contrast.lower.forecaster != contrast.upper.forecaster
+    ]
+    notes = [
+        f"{contrast.lower.name} and {contrast.upper.name} also differ in the forecaster, which has no effect"
+        " on an arm without stock."
+        for contrast in mixed
+    ]
+    return [*notes, *_left_out(result, family)]
 
 
 def _left_out(result: StudyResult, family: ContrastFamily) -> list[str]:
-    """Arms that would be on the ladder, had they not parameters of their own."""
-    brains = {arm.name: _brain(arm) for arm in result.arms}
-    rules = {name: (brain.rule, brain.control) for name, brain in brains.items()}
-    placed = {arm.name for contrast in family.contrasts for arm in (contrast.lower, contrast.upper)}
-    on_ladder = [rules[name] for name in placed]
+    """A sentence for each arm that only its parameters exclude from the contrasts."""
+    families = {arm.name: _family(arm) for arm in result.arms}
+    rules = {name: (own.rule, own.control) for name, own in families.items()}
+    compared = {arm.name for contrast in family.contrasts for arm in (contrast.lower, contrast.upper)}
+    compared_rules = [rules[name] for name in compared]
     return [
-        f"{arm.name}, of the same rule, has parameters of its own and is left out: a step from or to it would"
-        " show more than the right."
+        f"{arm.name} is left out: its parameters differ too, so a difference would show more than the effect"
+        " of pregeneration."
         for arm in result.arms
-        if arm.name not in placed and arm.forecaster in WITHOUT_FORECAST and rules[arm.name] in on_ladder
+        if arm.name not in compared
+        and arm.forecaster in WITHOUT_FORECAST
+        and rules[arm.name] in compared_rules
     ]
 
 
-def _brain(arm: Arm) -> _Family:
+def _family(arm: Arm) -> _Family:
     factory = registry.load("policy", arm.policy)
     parameters = parameters_of(factory, arm.parameters, path=f"arm {arm.name}.parameters")
     return _Family(rule=_rule(factory), control=arm.control, parameters=parameters)
@@ -159,27 +167,27 @@ def _rule(factory: Any) -> Any:
 
 
 def _groups(arms: Iterable[Arm], key: Callable[[Arm], object]) -> list[list[Arm]]:
-    """Arms with equal keys together, in the order they come; keys need not be hashable."""
-    found: list[tuple[object, list[Arm]]] = []
+    """Arms with equal keys together, in the order in which they come; keys need not be hashable."""
+    groups: list[tuple[object, list[Arm]]] = []
     for arm in arms:
-        known = next((group for other, group in found if other == key(arm)), None)
-        if known is None:
-            found.append((key(arm), [arm]))
+        group = next((members for other, members in groups if other == key(arm)), None)
+        if group is None:
+            groups.append((key(arm), [arm]))
         else:
-            known.append(arm)
-    return [group for _, group in found]
+            group.append(arm)
+    return [members for _, members in groups]
 
 
 def _contrasts(result: StudyResult, pairs: Sequence[tuple[Arm, Arm]]) -> tuple[Contrast, ...]:
-    differences: list[dict[str, PairedDifference]] = [{} for _ in pairs]
-    p_values: list[dict[str, float]] = [{} for _ in pairs]
-    for measure, _ in headline_formats_of(result.scenario.demand):
-        for (lower, upper), found in zip(pairs, differences, strict=True):
-            found[measure.metric] = result.difference(measure.metric, upper.name, reference=lower.name)
-        raw = {str(place): found[measure.metric].p_value for place, found in enumerate(differences)}
-        for place, p in holm(raw).items():
-            p_values[int(place)][measure.metric] = p
+    all_differences: list[dict[str, PairedDifference]] = [{} for _ in pairs]
+    all_p_values: list[dict[str, float]] = [{} for _ in pairs]
+    for metric in (metric_format.name for metric_format in primary_formats_of(result.scenario.demand)):
+        for (lower, upper), differences in zip(pairs, all_differences, strict=True):
+            differences[metric] = result.difference(metric, upper.name, reference=lower.name)
+        raw = {str(index): by_metric[metric].p_value for index, by_metric in enumerate(all_differences)}
+        for index, p in holm(raw).items():
+            all_p_values[int(index)][metric] = p
     return tuple(
-        Contrast(lower=lower, upper=upper, differences=found, p_values=p)
-        for (lower, upper), found, p in zip(pairs, differences, p_values, strict=True)
+        Contrast(lower=lower, upper=upper, differences=differences, p_values=p_values)
+        for (lower, upper), differences, p_values in zip(pairs, all_differences, all_p_values, strict=True)
     )

@@ -1,4 +1,4 @@
-"""What tables say of a run: which metrics, under which heading, in which unit."""
+"""The metrics that tables print: their headings, units and decimals."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from qdpem.scenario.schema import Demand
 
 @dataclass(frozen=True, kw_only=True)
 class MetricFormat:
-    """A metric as tables print it: heading, unit, decimals; `better` is "higher" or "lower"."""
+    """The form in which tables print the metric `name`.
 
-    metric: str
+    `better` is "higher" or "lower". Values are multiplied by `scale`, and are then in `unit`. `verb` makes
+    sentences of primary metrics: an arm "delivered" more than another.
+    """
+
+    name: str
     heading: str
     better: str
     unit: str = ""
     decimals: int = 3
     scale: float = 1.0
+    verb: str = ""
 
     def text(self, value: float) -> str:
         """The number as tables print it, an en dash for NaN."""
@@ -29,90 +34,95 @@ class MetricFormat:
         return "–" if math.isnan(value) else f"{value * self.scale:+.{self.decimals}f}"
 
 
-DELIVERY = MetricFormat(metric="delivery_ratio", heading="delivered", better="higher")
+DELIVERY = MetricFormat(name="delivery_ratio", heading="delivered", better="higher", verb="delivered")
 CONTENTION = MetricFormat(
-    metric="contended_claims_per_request", heading="contended / request", better="lower", decimals=2
+    name="contended_claims_per_request",
+    heading="contended / request",
+    better="lower",
+    decimals=2,
+    verb="contended",
+)
+ADMISSION_DELAY = MetricFormat(
+    name="admission_delay_s_per_request",
+    heading="admission delay / request",
+    better="lower",
+    unit="ms",
+    decimals=1,
+    scale=1000.0,
 )
 METRIC_FORMATS: tuple[MetricFormat, ...] = (
     DELIVERY,
     CONTENTION,
-    MetricFormat(metric="delivered_fidelity", heading="fidelity", better="higher"),
+    MetricFormat(name="delivered_fidelity", heading="fidelity", better="higher"),
     MetricFormat(
-        metric="latency_p50_s", heading="latency p50", better="lower", unit="ms", decimals=0, scale=1000.0
+        name="latency_p50_s", heading="latency p50", better="lower", unit="ms", decimals=0, scale=1000.0
     ),
     MetricFormat(
-        metric="latency_p95_s", heading="latency p95", better="lower", unit="ms", decimals=0, scale=1000.0
+        name="latency_p95_s", heading="latency p95", better="lower", unit="ms", decimals=0, scale=1000.0
     ),
-    MetricFormat(metric="pairs_ratio", heading="pairs delivered / asked", better="higher"),
+    MetricFormat(name="pairs_ratio", heading="pairs delivered / asked", better="higher"),
+    ADMISSION_DELAY,
     MetricFormat(
-        metric="admission_delay_s_per_request",
-        heading="admission delay / request",
-        better="lower",
-        unit="ms",
-        decimals=1,
-        scale=1000.0,
-    ),
-    MetricFormat(
-        metric="contended_serve_claims_per_request",
+        name="contended_serve_claims_per_request",
         heading="contended to serve / request",
         better="lower",
         decimals=2,
     ),
     MetricFormat(
-        metric="contended_stock_claims_per_request",
+        name="contended_stock_claims_per_request",
         heading="contended to stock / request",
         better="lower",
         decimals=2,
     ),
-    MetricFormat(metric="refusals_per_request", heading="refusals / request", better="lower", decimals=2),
-    MetricFormat(metric="pairs_wasted_fraction", heading="pairs wasted", better="lower", decimals=2),
-    MetricFormat(metric="jain_index", heading="Jain fairness", better="higher"),
-    MetricFormat(metric="messages_per_request", heading="messages / request", better="lower", decimals=1),
+    MetricFormat(name="refusals_per_request", heading="refusals / request", better="lower", decimals=2),
+    MetricFormat(name="pairs_wasted_fraction", heading="pairs wasted", better="lower", decimals=2),
+    MetricFormat(name="jain_index", heading="Jain fairness", better="higher"),
+    MetricFormat(name="messages_per_request", heading="messages / request", better="lower", decimals=1),
 )
-"""The first five make the terminal's table; the report and results.csv have all."""
+"""The terminal's table has the first five; the report and results.csv have all."""
 
-PAIR_RATE = MetricFormat(metric="pairs_per_s", heading="pairs / s", better="higher", decimals=2)
+PAIR_RATE = MetricFormat(
+    name="pairs_per_s", heading="pairs / s", better="higher", decimals=2, verb="delivered"
+)
 PAIR_METRIC_FORMATS: tuple[MetricFormat, ...] = (
     PAIR_RATE,
     MetricFormat(
-        metric="pair_waiting_s", heading="waiting / pair", better="lower", unit="ms", decimals=2, scale=1000.0
+        name="pair_waiting_s", heading="waiting / pair", better="lower", unit="ms", decimals=2, scale=1000.0
     ),
-    MetricFormat(metric="pair_fidelity", heading="fidelity / pair", better="higher", decimals=4),
-    MetricFormat(metric="pairs_wasted_fraction", heading="pairs wasted", better="lower", decimals=2),
+    MetricFormat(name="pair_fidelity", heading="fidelity / pair", better="higher", decimals=4),
+    MetricFormat(name="pairs_wasted_fraction", heading="pairs wasted", better="lower", decimals=2),
 )
-"""In place of METRIC_FORMATS where all requests come at t = 0: none arrives in the window to divide by."""
+"""Replaces METRIC_FORMATS where all requests come at t = 0: no request arrives in the window to divide by."""
 
 
-BOUND_SHARES: tuple[MetricFormat, ...] = (
-    MetricFormat(metric="share_of_flow_bound", heading="of flow bound", better="higher"),
-    MetricFormat(metric="share_of_time_bound", heading="of time bound", better="higher"),
-    MetricFormat(metric="share_of_stockless_bound", heading="of bound without stock", better="higher"),
+BOUND_FRACTIONS: tuple[MetricFormat, ...] = (
+    MetricFormat(name="fraction_of_flow_bound", heading="of flow bound", better="higher"),
+    MetricFormat(name="fraction_of_time_bound", heading="of time bound", better="higher"),
+    MetricFormat(name="fraction_of_stockless_bound", heading="of bound without stock", better="higher"),
 )
-"""Deliveries of the whole run over the seed's bounds; the last may be passed by arms that keep stock."""
+"""Deliveries of the whole run over the seed's bounds. Arms that keep stock may exceed the last bound."""
 
 BOUND_HEADINGS: Mapping[str, str] = {
     "flow": "flow bound",
     "time": "time bound",
     "time_without_stock": "time bound without stock",
 }
-"""The bounds of `qdpem.bounds.seed_bounds.Bounds` as tables name them, in the order of BOUND_SHARES."""
+"""Fields of `qdpem.bounds.seed_bounds.Bounds` and their names in tables, in the order of BOUND_FRACTIONS."""
 
 DECISION = MetricFormat(
-    metric="decision_ms", heading="decision / site asked", better="lower", unit="ms of wall time"
+    name="decision_ms", heading="decision / site asked", better="lower", unit="ms of wall time"
 )
-"""Of a study alone: records keep wall-clock times apart, and no comparison is made of them."""
+"""A metric of studies only. It is not compared between arms, and records keep wall times apart."""
 
 PAIRS_WITH_ERRORS = ("pair_waiting_s", "pair_fidelity")
-"""Those that `qdpem run` prints with a standard error of their own."""
+"""Metrics that `qdpem run` prints with their standard error."""
 
 
 def metric_formats_of(demand: Demand) -> tuple[MetricFormat, ...]:
-    """What tables print of a scenario with this demand."""
+    """The metrics that tables print for a scenario with this demand."""
     return PAIR_METRIC_FORMATS if demand.arrivals == "batch" else METRIC_FORMATS
 
 
-def headline_formats_of(demand: Demand) -> tuple[tuple[MetricFormat, str], ...]:
-    """The measures that arms are compared by, each with the verb of its sentence."""
-    if demand.arrivals == "batch":
-        return ((PAIR_RATE, "delivered"),)
-    return ((DELIVERY, "delivered"), (CONTENTION, "contended"))
+def primary_formats_of(demand: Demand) -> tuple[MetricFormat, ...]:
+    """The primary metrics: those by which arms are compared in sentences and ranked."""
+    return (PAIR_RATE,) if demand.arrivals == "batch" else (DELIVERY, CONTENTION)

@@ -1,4 +1,4 @@
-"""What a network can do, before anything runs: size, slowest links, demand, and what nobody can serve."""
+"""A summary of a network before anything runs: size, slowest links, demand, and demand without a path."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from qdpem.scenario.schema import RequestClass, Scenario
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSummary:
-    """A network in a few numbers. Pairs/s of a link: both its sources working for it alone."""
+    """A network in a few numbers; the pairs/s of a link are those of both its sources working only for it."""
 
     topology: str
     nodes: int
@@ -45,7 +45,7 @@ class NetworkSummary:
 def summarize_network(
     scenario: Scenario, *, network: Network, physics: PhysicsModel, seed: int
 ) -> NetworkSummary:
-    """The outlook of `scenario` on the `network` of `seed`."""
+    """The summary of the `network` that `seed` gives in `scenario`, with the offered load."""
     weakest = int(network.link_rate_hz.argmin())
     names = network.graph.node_names
     first, second = network.graph.link_ends[weakest].tolist()
@@ -65,28 +65,30 @@ def summarize_network(
 def find_warnings(
     scenario: Scenario, *, network: Network, physics: PhysicsModel, seed: int
 ) -> tuple[str, ...]:
-    """The network's own, outages after the run, and the share of each class of demand that no path serves."""
+    """Warnings of the network, of outages after the end, and of demand that no path can serve, by class."""
     estimates = Estimates(network, physics)
 
     def can_serve(path: Path, kind: RequestClass) -> bool:
         return estimates.rounds_for(path, kind.target_fidelity, age_s=0.0) is not None
 
-    found = unserved_demand(
+    by_class = unserved_demand(
         network,
         routes=Routes(network),
         can_serve=can_serve,
         weights=pair_weights(scenario, network, seed=seed),
         classes=scenario.demand.classes,
     )
-    unserved = tuple(str(part) for part in found if part.fraction > 0.0)
+    unserved = tuple(str(part) for part in by_class if part.fraction > 0.0)
     return network_warnings(network) + _late_outages(scenario) + unserved
 
 
 def _late_outages(scenario: Scenario) -> tuple[str, ...]:
-    """Outages and joins that the run ends before."""
+    """A sentence for each outage and each join that lies after the end of the run."""
     outages, end_s = scenario.outages, scenario.window.end_s
-    times_s = {f"outages.scheduled.{at}.from_s": one.from_s for at, one in enumerate(outages.scheduled)}
-    times_s |= {f"outages.joins.{at}.at_s": one.at_s for at, one in enumerate(outages.joins)}
+    times_s = {
+        f"outages.scheduled.{index}.from_s": outage.from_s for index, outage in enumerate(outages.scheduled)
+    }
+    times_s |= {f"outages.joins.{index}.at_s": join.at_s for index, join in enumerate(outages.joins)}
     return tuple(
         f"{key} = {time_s:g} is never reached: the run ends at {end_s:g} s"
         for key, time_s in times_s.items()

@@ -1,4 +1,4 @@
-"""What one task of a study ended with."""
+"""The outcome of one task of a study."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One task's end. `fault` is a sentence when it failed, `note` one when a record was kept or redone.
+    """The outcome of one task.
 
-    `asked_hz`: the mean rate of requests, the same for every arm of a seed. `decision_ms`: wall time for each
-    site asked.
+    `fault` is a sentence if the task failed, `note` one if an existing record was made again. `asked_hz` is
+    the mean rate of requests, equal for all arms of a seed. `decision_ms` is the wall time of one decision of
+    one site.
     """
 
     arm: str

@@ -1,4 +1,4 @@
-"""What a study found, as values: what its outcomes, one per arm and seed, say together."""
+"""The result of a study: its outcomes, one per arm and seed, and the statistics of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from qdpem.bounds.seed_bounds import Bounds
 from qdpem.scenario.schema import Arm, Scenario
-from qdpem.study.analysis.metric_formats import BOUND_HEADINGS, MetricFormat, headline_formats_of
+from qdpem.study.analysis.metric_formats import BOUND_HEADINGS, MetricFormat, primary_formats_of
 from qdpem.study.analysis.outcome import Outcome
 from qdpem.study.analysis.reference_arm import ReferenceArm
 from qdpem.study.analysis.statistics import (
@@ -31,10 +31,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StudyResult:
-    """A study's outcomes. `arms` are resolved: every one states policy, control, rights and knowledge.
+    """The outcomes of a study.
 
-    `strongest` says how the reference was found where it was, on the outcomes `tuning`. `bounds`: by seed,
-    those that were found. `report` and `table`: the HTML page and the CSV file, once written.
+    Every arm states its policy, control, pregeneration and forecaster. If the reference was found on tuning
+    seeds, `reference_arm` states how, and `tuning` has the outcomes there. `bounds` are by seed. `report` and
+    `table` are the HTML page and the CSV file, once written.
     """
 
     scenario: Scenario
@@ -46,31 +47,31 @@ class StudyResult:
     wall_s: float = math.nan
     report: Path | None = None
     table: Path | None = None
-    strongest: ReferenceArm | None = None
+    reference_arm: ReferenceArm | None = None
     tuning: tuple[Outcome, ...] = ()
     bounds: Mapping[int, Bounds] = field(default_factory=dict)
     bound_notes: tuple[str, ...] = ()
 
     @property
     def runs(self) -> tuple[Outcome, ...]:
-        """All outcomes, those that found the reference first, each once."""
-        return tuple({one.path: one for one in (*self.tuning, *self.outcomes)}.values())
+        """All outcomes, each once; those that found the reference come first."""
+        return tuple({outcome.path: outcome for outcome in (*self.tuning, *self.outcomes)}.values())
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """A sentence per arm and fault, with the seeds it befell."""
+        """A sentence per arm and fault, with the seeds at which it occurred."""
         seeds: dict[tuple[str, str], list[str]] = {}
         for outcome in self.runs:
             if outcome.fault:
                 seeds.setdefault((outcome.arm, outcome.fault), []).append(str(outcome.seed))
         return tuple(
-            f"{arm}, seed{'s' if len(befallen) > 1 else ''} {', '.join(befallen)}: {fault}"
-            for (arm, fault), befallen in seeds.items()
+            f"{arm}, seed{'s' if len(failed) > 1 else ''} {', '.join(failed)}: {fault}"
+            for (arm, fault), failed in seeds.items()
         )
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences about records that were redone, each once, and about bounds."""
+        """Sentences about records that were made again, each once, and about bounds."""
         redone = dict.fromkeys(outcome.note for outcome in self.runs if outcome.note)
         return (*redone, *self.bound_notes)
 
@@ -82,20 +83,26 @@ class StudyResult:
         """The outcome of one task."""
         return self._by_task[arm, seed]
 
-    def known(self, measures: Sequence[MetricFormat]) -> tuple[MetricFormat, ...]:
-        """Those of `measures` that any outcome has."""
-        found = [outcome.metrics or {} for outcome in self.outcomes]
+    def known(self, metric_formats: Sequence[MetricFormat]) -> tuple[MetricFormat, ...]:
+        """Those of `metric_formats` for which any outcome has a number."""
+        all_metrics = [outcome.metrics or {} for outcome in self.outcomes]
         return tuple(
-            one for one in measures if any(math.isfinite(some.get(one.metric, math.nan)) for some in found)
+            metric_format
+            for metric_format in metric_formats
+            if any(math.isfinite(metrics.get(metric_format.name, math.nan)) for metrics in all_metrics)
         )
 
     def asked_hz(self, seed: int) -> float:
-        """Requests per second that a seed asks for on average; NaN where every task of it failed."""
-        known = [one.asked_hz for one in self.outcomes if one.seed == seed and not math.isnan(one.asked_hz)]
-        return known[0] if known else math.nan
+        """The mean rate of requests of a seed; NaN if every task of it failed."""
+        rates_hz = [
+            outcome.asked_hz
+            for outcome in self.outcomes
+            if outcome.seed == seed and not math.isnan(outcome.asked_hz)
+        ]
+        return rates_hz[0] if rates_hz else math.nan
 
     def scores(self, metric: str) -> dict[str, Floats]:
-        """Arm -> float64 [seeds] in the order of `seeds`, NaN where a task failed."""
+        """Arm -> float64 [seeds] in the order of `seeds`; NaN where a task failed."""
         return {
             arm.name: np.array([self._score(arm.name, seed, metric) for seed in self.seeds])
             for arm in self.arms
@@ -106,7 +113,7 @@ class StudyResult:
         return math.nan if metrics is None else float(metrics.get(metric, math.nan))
 
     def means(self, metric: str) -> dict[str, Interval]:
-        """Arm -> mean over seeds with its interval."""
+        """Arm -> the mean over seeds with its interval."""
         if metric not in self._means:
             self._means[metric] = {
                 arm: mean_interval(values, key=f"{metric}/{arm}")
@@ -116,17 +123,20 @@ class StudyResult:
 
     @cached_property
     def _means(self) -> dict[str, dict[str, Interval]]:
-        """As `_differences`."""
+        """A cache, as `_differences`."""
         return {}
 
     def maximum(self) -> dict[str, Interval]:
-        """Bound, as BOUND_HEADINGS names it, -> the share of requests that it allows, mean over seeds.
+        """Key of BOUND_HEADINGS -> the fraction of requests that this bound allows, mean over seeds.
 
-        Of the whole run, warm-up included. Empty where requests are not what is counted, or none arrive.
+        Bounds are of the whole run, warm-up included. Empty if no requests arrive, and if bounds count pairs.
         """
-        counted = [one for one in self.bounds.values() if math.isfinite(one.asked) and one.asked > 0.0]
+        bounds = [
+            bounds for bounds in self.bounds.values() if math.isfinite(bounds.asked) and bounds.asked > 0.0
+        ]
         fractions = {
-            name: np.array([getattr(one, name) / one.asked for one in counted]) for name in BOUND_HEADINGS
+            name: np.array([getattr(of_seed, name) / of_seed.asked for of_seed in bounds])
+            for name in BOUND_HEADINGS
         }
         return {
             name: mean_interval(values, key=f"bound/{name}")
@@ -141,7 +151,7 @@ class StudyResult:
         return paired_difference(scores[arm], reference=scores[reference], key=key)
 
     def differences(self, metric: str) -> dict[str, PairedDifference]:
-        """Arm -> paired difference from the reference arm; the reference itself is left out."""
+        """Arm -> its paired difference from the reference arm, which is itself left out."""
         if metric not in self._differences:
             self._differences[metric] = {
                 arm.name: self.difference(metric, arm.name, reference=self.reference)
@@ -152,15 +162,15 @@ class StudyResult:
 
     @cached_property
     def _differences(self) -> dict[str, dict[str, PairedDifference]]:
-        """Those worked out before: tables and sentences ask for the same ones again and again."""
+        """A cache: tables and sentences use the same differences, and each takes thousands of resamples."""
         return {}
 
     @cached_property
     def ranked(self) -> tuple[Arm, ...]:
-        """The arms, best first by the mean of the first headline; those without one come last."""
-        measure = headline_formats_of(self.scenario.demand)[0][0]
-        means = {arm: mean.estimate for arm, mean in self.means(measure.metric).items()}
-        sign = -1.0 if measure.better == "higher" else 1.0
+        """The arms, best first by the mean of the first primary metric; arms without a mean come last."""
+        metric_format = primary_formats_of(self.scenario.demand)[0]
+        means = {arm: mean.estimate for arm, mean in self.means(metric_format.name).items()}
+        sign = -1.0 if metric_format.better == "higher" else 1.0
         return tuple(
             sorted(
                 self.arms,
@@ -170,9 +180,9 @@ class StudyResult:
 
     def adjusted_p(self, metric: str) -> dict[str, float]:
         """Arm -> Holm's p of the paired t tests of this metric."""
-        return holm({arm: found.p_value for arm, found in self.differences(metric).items()})
+        return holm({arm: difference.p_value for arm, difference in self.differences(metric).items()})
 
     def effects(self, metric: str) -> tuple[Effect, ...]:
-        """Two-way analysis of variance of this metric; empty where there is too little to analyse."""
+        """Two-way analysis of variance of this metric; empty if there are too few arms or seeds."""
         scores = self.scores(metric).items()
         return two_way_anova({arm: values for arm, values in scores if np.isfinite(values).any()})

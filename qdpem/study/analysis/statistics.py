@@ -1,7 +1,7 @@
-"""What paired seeds say about arms: intervals, paired differences, analysis of variance, equivalence.
+"""Statistics of paired seeds: intervals, paired differences, equivalence, analysis of variance.
 
-The unit is a seed: every arm meets the same network and the same requests on it, so arms are compared
-seed by seed. With few seeds every interval here is rough; `docs` and reports say so next to it.
+The unit is a seed. On a seed every arm runs on the same network with the same requests, so arms are compared
+seed by seed. With few seeds every interval here is rough, and reports state so.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ Statistic = Callable[[Floats], Floats]
 CONFIDENCE = 0.95
 RESAMPLES = 9999
 EQUIVALENCE_MARGIN = 0.03
-"""Two arms closer than this share of the reference count as equal (two one-sided tests)."""
+"""Arms count as equal if they differ by less than this fraction of the reference (two one-sided tests)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """An estimate, its two-sided bounds (NaN where the data cannot give any) and the number of seeds."""
+    """An estimate, its two-sided bounds (NaN where the data give none) and the number of seeds."""
 
     estimate: float
     low: float
@@ -36,7 +36,7 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether zero lies outside both bounds; False when there are none."""
+        """Whether zero lies outside the bounds; False without bounds."""
         return self.low > 0.0 or self.high < 0.0
 
 
@@ -44,10 +44,11 @@ class Interval:
 class PairedDifference:
     """Arm minus reference of one metric, seed by seed.
 
-    `difference`: mean with its BCa interval; `student_low`, `student_high`: the paired t interval, wider
-    and safer with few seeds. `ratio`: ratio of means. `p_value`: paired t test, two-sided.
-    `paired_spread`, `unpaired_spread`: standard error of the difference with and without the pairing.
-    `equivalence_p`: larger p of two one-sided tests at +-3 % of the reference mean.
+    `difference` is the mean with its BCa interval. `student_low` and `student_high` bound the paired t
+    interval, which is wider and safer with few seeds. `ratio` is the ratio of the means. `p_value` is that of
+    the two-sided paired t test. `paired_spread` and `unpaired_spread` are the standard errors of the
+    difference with and without the pairing. `equivalence_p` is the larger p of two one-sided tests at +-3 %
+    of the reference's mean.
     """
 
     difference: Interval
@@ -61,12 +62,12 @@ class PairedDifference:
 
     @property
     def clear(self) -> bool:
-        """Whether BOTH intervals exclude zero; the bootstrap alone is too narrow with few seeds."""
+        """Whether both intervals exclude zero; the bootstrap interval is too narrow with few seeds."""
         return self.difference.excludes_zero and (self.student_low > 0.0 or self.student_high < 0.0)
 
     @property
     def equal(self) -> bool:
-        """Whether the two are equal to within +-3 % of the reference, at the 5 % level."""
+        """Whether arm and reference are equal to within +-3 % of the reference, at the 5 % level."""
         return self.equivalence_p < 1.0 - CONFIDENCE
 
 
@@ -92,10 +93,15 @@ def bootstrap_interval(
 ) -> Interval:
     """BCa bootstrap interval of `statistic` over seeds (Efron 1987; Efron and Tibshirani 1993, section 14.3).
 
-    `samples` float64 [n, c]: one row per seed, rows are resampled whole, so columns stay paired.
-    `statistic` maps [..., n, c] to [...]. `key` names the random stream, so the same data give the same
-    interval. Bounds are NaN with fewer than two rows or where a resample has no finite statistic, and the
-    estimate itself where resamples do not vary.
+    Bounds are NaN with fewer than two rows and where a resample has no finite statistic. They equal the
+    estimate where resamples do not vary.
+
+    Args:
+        samples: float64 [n, c], one row per seed; rows are resampled whole, so columns stay paired.
+        statistic: maps [..., n, c] to [...].
+        key: names the random stream, so that the same data give the same interval.
+        confidence: two-sided.
+        resamples: number of bootstrap resamples.
 
     >>> interval = bootstrap_interval(np.arange(20.0)[:, None], statistic=mean_of, key="example")
     >>> interval.low < interval.estimate == 9.5 < interval.high
@@ -120,7 +126,7 @@ def bootstrap_interval(
 def _bca_quantiles(
     estimate: float, replicates: Floats, left_out: Floats, confidence: float
 ) -> tuple[float, float] | None:
-    """The two quantile levels after bias and acceleration, None when replicates do not vary."""
+    """The two quantile levels, corrected for bias and acceleration; None when replicates do not vary."""
     from scipy.special import ndtr, ndtri
 
     if replicates[0] == replicates[-1]:
@@ -139,7 +145,7 @@ def _bca_quantiles(
 
 
 def _acceleration(left_out: Floats) -> float:
-    """From the jackknife: sum d^3 / (6 (sum d^2)^1.5), d taken in units of its largest; 0 when all agree."""
+    """From the jackknife: sum d^3 / (6 (sum d^2)^1.5), d in units of its largest; 0 when all d are 0."""
     deviation = left_out.mean() - left_out
     largest = float(np.abs(deviation).max())
     if not (0.0 < largest < math.inf):
@@ -155,19 +161,20 @@ def mean_of(samples: Floats) -> Floats:
 
 def mean_interval(values: Floats, *, key: str) -> Interval:
     """Mean over seeds with its 95 % BCa interval; seeds whose value is NaN are left out."""
-    kept = values[np.isfinite(values)]
-    return bootstrap_interval(kept[:, None], statistic=mean_of, key=key)
+    finite = values[np.isfinite(values)]
+    return bootstrap_interval(finite[:, None], statistic=mean_of, key=key)
 
 
 def paired_difference(values: Floats, *, reference: Floats, key: str) -> PairedDifference:
-    """Compare an arm with the reference: float64 [n] each, the same seed in the same place.
+    """Compare an arm with the reference: float64 [n] each, in the same order of seeds.
 
-    Seeds at which either is NaN are left out. Raises StudyError when the lengths differ.
+    Seeds at which either is NaN are left out. `key` names the random stream. Raises StudyError when the
+    lengths differ.
     """
     if len(values) != len(reference):
         raise StudyError(f"{len(values)} seeds cannot be paired with {len(reference)}; they must be the same")
-    kept = np.isfinite(values) & np.isfinite(reference)
-    both = np.stack([values[kept], reference[kept]], axis=1)
+    finite = np.isfinite(values) & np.isfinite(reference)
+    both = np.stack([values[finite], reference[finite]], axis=1)
     gaps = both[:, 0] - both[:, 1]
     low, high, p_value = _student(gaps)
     scale = float(both[:, 1].mean()) if len(both) else math.nan
@@ -195,7 +202,7 @@ def _standard_error(values: Floats) -> float:
 
 
 def _student(gaps: Floats) -> tuple[float, float, float]:
-    """Two-sided 95 % t interval of the mean and the p-value of mean = 0."""
+    """The two-sided 95 % t interval of the mean, and the p-value of mean = 0."""
     from scipy.special import stdtr, stdtrit
 
     if len(gaps) < 2:
@@ -220,25 +227,25 @@ def _equivalence(gaps: Floats, *, margin: float) -> float:
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's adjusted p-values (Holm 1979), NaN where NaN was given.
+    """Holm's adjusted p-values (Holm 1979); NaN stays NaN.
 
     >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
     {'a': 0.03, 'b': 0.06, 'c': 0.06}
     """
     known = sorted((name for name in p_values if math.isfinite(p_values[name])), key=lambda n: p_values[n])
     adjusted = dict.fromkeys(p_values, math.nan)
-    highest = 0.0
+    running_max = 0.0
     for rank, name in enumerate(known):
-        highest = max(highest, min(1.0, (len(known) - rank) * p_values[name]))
-        adjusted[name] = highest
+        running_max = max(running_max, min(1.0, (len(known) - rank) * p_values[name]))
+        adjusted[name] = running_max
     return adjusted
 
 
 def two_way_anova(scores: Mapping[str, Floats]) -> tuple[Effect, ...]:
-    """Arm and seed (as block), without interaction: what each explains of one metric.
+    """Analysis of variance of one metric by arm and seed (as block), without interaction.
 
-    `scores`: arm -> float64 [n], the same seeds in the same places; seeds with a NaN anywhere are left
-    out. Empty with fewer than two arms or seeds, or when nothing varies.
+    `scores`: arm -> float64 [n], in the same order of seeds. Seeds with a NaN anywhere are left out. Empty
+    with fewer than two arms or seeds, and when nothing varies.
     """
     if not scores:
         return ()

@@ -1,4 +1,4 @@
-"""A study's comparison as a file that others can read: one line per arm and measure."""
+"""A study's comparison as a CSV file: one line per arm and metric."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from qdpem.scenario.schema import Arm
-from qdpem.study.analysis.metric_formats import BOUND_SHARES, DECISION, MetricFormat, metric_formats_of
+from qdpem.study.analysis.metric_formats import BOUND_FRACTIONS, DECISION, MetricFormat, metric_formats_of
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.analysis.statistics import Interval, PairedDifference
 
@@ -21,7 +21,7 @@ COLUMNS = (
     "pregeneration",
     "forecaster",
     "parameters",
-    "measure",
+    "metric",
     "better",
     "mean",
     "low",
@@ -36,10 +36,10 @@ COLUMNS = (
 
 
 def results_csv(result: StudyResult) -> str:
-    """Every measure of the report, arm by arm, in the units its name ends with; what is unknown is empty.
+    """Every metric of the report, arm by arm, in the unit that its name ends with; unknown values are empty.
 
-    `low` and `high`: 95 % BCa interval of the mean. `difference`: from the reference, seed by seed, with
-    Student's paired 95 % interval, as in a grid's summary.csv. Measures of wall time have no difference.
+    `low` and `high` are the 95 % BCa interval of the mean. `difference` is the paired difference from the
+    reference with Student's 95 % interval, as in a sweep's summary.csv. Wall times have no difference.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -49,7 +49,7 @@ def results_csv(result: StudyResult) -> str:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file, whole or not at all, and the folder it lies in."""
+    """Write a file, whole or not at all; its directory is created if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
     unfinished.write_text(text, encoding="utf-8")
@@ -57,21 +57,19 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def _rows(result: StudyResult) -> Iterator[list[object]]:
-    measures = (*metric_formats_of(result.scenario.demand), *result.known((*BOUND_SHARES, DECISION)))
-    means = {one.metric: result.means(one.metric) for one in measures}
-    compared = [one.metric for one in measures if one != DECISION]
-    gaps = {metric: result.differences(metric) for metric in compared}
-    adjusted = {metric: result.adjusted_p(metric) for metric in compared}
+    metrics = (*metric_formats_of(result.scenario.demand), *result.known((*BOUND_FRACTIONS, DECISION)))
+    means = {metric.name: result.means(metric.name) for metric in metrics}
+    compared = [metric.name for metric in metrics if metric != DECISION]
+    differences = {name: result.differences(name) for name in compared}
+    adjusted = {name: result.adjusted_p(name) for name in compared}
     for arm in result.arms:
-        for measure in measures:
-            gap = gaps.get(measure.metric, {}).get(arm.name)
-            p = adjusted.get(measure.metric, {}).get(arm.name, math.nan)
+        for metric in metrics:
             yield [
                 *_settings(arm),
-                *_mean(measure, means[measure.metric][arm.name]),
+                *_mean(metric, means[metric.name][arm.name]),
                 result.reference,
-                *_gap(gap),
-                _number(p),
+                *_difference(differences.get(metric.name, {}).get(arm.name)),
+                _number(adjusted.get(metric.name, {}).get(arm.name, math.nan)),
             ]
 
 
@@ -80,15 +78,15 @@ def _settings(arm: Arm) -> list[object]:
     return [arm.name, arm.policy, arm.control, arm.pregeneration, arm.forecaster, parameters]
 
 
-def _mean(measure: MetricFormat, found: Interval) -> list[object]:
-    bounds = [_number(value) for value in (found.estimate, found.low, found.high)]
-    return [measure.metric, measure.better, *bounds, found.seeds]
+def _mean(metric: MetricFormat, mean: Interval) -> list[object]:
+    numbers = [_number(value) for value in (mean.estimate, mean.low, mean.high)]
+    return [metric.name, metric.better, *numbers, mean.seeds]
 
 
-def _gap(found: PairedDifference | None) -> list[object]:
-    if found is None:
+def _difference(paired: PairedDifference | None) -> list[object]:
+    if paired is None:
         return ["", "", ""]
-    return [_number(value) for value in (found.difference.estimate, found.student_low, found.student_high)]
+    return [_number(value) for value in (paired.difference.estimate, paired.student_low, paired.student_high)]
 
 
 def _number(value: float) -> object:

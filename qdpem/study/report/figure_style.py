@@ -1,8 +1,8 @@
-"""What all figures of a study share: the same bytes for the same data, legible on light and dark pages.
+"""The style of all figures of a study: the same bytes for the same data, legible on light and dark pages.
 
-Text and axes are drawn in one ink that becomes CSS `currentColor`; data use the palette of Okabe and Ito
-(2008), which colour-blind readers can tell apart, its blue a little lighter for dark pages, with a marker
-and a dash for every arm besides. An arm looks the same in every figure.
+Text and axes use one ink, which becomes CSS `currentColor`. Data use the palette of Okabe and Ito (2008),
+which colour-blind readers can distinguish; its blue is a little lighter for dark pages. Every arm also has a
+marker and a dash, and looks the same in all figures.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _SETTINGS: Mapping[Any, Any] = {
 
 @dataclass(frozen=True)
 class ArmStyle:
-    """How one arm looks everywhere."""
+    """The colour, marker and dash of one arm in all figures."""
 
     colour: str
     marker: str
@@ -58,13 +58,13 @@ class ArmStyle:
 
 
 def arm_styles(names: Sequence[str]) -> dict[str, ArmStyle]:
-    """One look per arm, by its place in the study."""
-    looks = zip(names, cycle(COLOURS), _markers(), cycle(_DASHES), strict=False)
-    return {name: ArmStyle(colour, marker, dash) for name, colour, marker, dash in looks}
+    """One style per arm, by its position in the study."""
+    styles = zip(names, cycle(COLOURS), _markers(), cycle(_DASHES), strict=False)
+    return {name: ArmStyle(colour, marker, dash) for name, colour, marker, dash in styles}
 
 
 def _markers() -> Iterator[str]:
-    """Markers that meet each colour in another order each time round: 49 looks before one comes again."""
+    """Markers in an order that shifts after every cycle of colours: 49 styles before one repeats."""
     for number in count():
         yield _MARKERS[(number + number // len(COLOURS)) % len(_MARKERS)]
 
@@ -73,7 +73,7 @@ def _markers() -> Iterator[str]:
 def new_figure(
     *, width: float, height: float, columns: int = 1, rows: int = 1
 ) -> Iterator[tuple[Figure, Sequence[Axes]]]:
-    """A figure in our settings, drawn without any window and without touching pyplot's state."""
+    """A figure with its axes in the style of studies; opens no window and leaves pyplot's state alone."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -85,7 +85,7 @@ def new_figure(
 
 
 def svg(figure: Figure, prefix: str) -> str:
-    """The figure as one <svg> element; ids carry `prefix`, so several can stand in one page."""
+    """The figure as one <svg> element; ids start with `prefix`, so that one page can hold several figures."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Figures of a study over its arms, as SVG text: time, frontier, distributions, learning."""
+"""Figures of a study's arms as SVG text: delivery over time, frontier, distributions, learning curve."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 _MAX_INSIDE = 8
-"""More arms than this have their legend beside the frontier, not in it, and no mark for each seed."""
+"""With more arms than these the frontier has its legend at the side and no marks for seeds."""
 
 _LOGARITHMIC = 6.0
-"""Where the contention of many arms spans more than this factor, its axis is logarithmic."""
+"""The axis of contention is logarithmic if the contention of many arms spans more than this factor."""
 
 _LONGEST_S, _SHOWN_S = 180.0, 120.0
-"""Of a run longer than the first, lines over time show the second, where bursts still have a shape."""
+"""Of a run longer than the first, lines over time show only the second, so that bursts stay visible."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,31 +45,34 @@ def delivery_over_time(
     end_s: float,
     warm_up_s: float,
 ) -> str:
-    """One seed: requests that arrived per second (grey) and those of them delivered later, per arm."""
+    """Requests that arrived per second on one seed (grey), and those that each arm delivered later.
+
+    `requests`: arm -> columns of its requests. `styles`: arm -> its style. `warm_up_s`, `end_s`: of the run.
+    """
     step_s = 0.25
     times = np.arange(0.0, end_s, step_s) + 0.5 * step_s
     delivered = RequestOutcome.DELIVERED.code
-    with new_figure(width=9.2, height=3.6) as (figure, (place,)):
+    with new_figure(width=9.2, height=3.6) as (figure, (axes,)):
         first = next(iter(requests.values()))
         arrived = _smooth_rate(first["time_s"], times=times)
-        place.fill_between(times, arrived, color="#808080", alpha=0.3, linewidth=0, label="arrived")
+        axes.fill_between(times, arrived, color="#808080", alpha=0.3, linewidth=0, label="arrived")
         for arm, table in requests.items():
-            made = _smooth_rate(table["time_s"][table["outcome"] == delivered], times=times)
+            delivered_hz = _smooth_rate(table["time_s"][table["outcome"] == delivered], times=times)
             style = styles[arm]
-            place.plot(times, made, color=style.colour, linestyle=style.dash, linewidth=1.5, label=arm)
+            axes.plot(times, delivered_hz, color=style.colour, linestyle=style.dash, linewidth=1.5, label=arm)
         if shown_span(warm_up_s, end_s)[0] < warm_up_s:
-            place.axvline(warm_up_s, color=INK, linewidth=0.8, linestyle=":")
-            _note(place, "measured from here", x=warm_up_s)
-        place.set_xlim(*shown_span(warm_up_s, end_s))
-        place.set_ylim(0.0)
-        place.set_xlabel("arrival time (s)")
-        place.set_ylabel("requests per second")
-        _legend_above(place, count=len(requests) + 1)
+            axes.axvline(warm_up_s, color=INK, linewidth=0.8, linestyle=":")
+            _note(axes, "measured from here", x=warm_up_s)
+        axes.set_xlim(*shown_span(warm_up_s, end_s))
+        axes.set_ylim(0.0)
+        axes.set_xlabel("arrival time (s)")
+        axes.set_ylabel("requests per second")
+        _legend_above(axes, count=len(requests) + 1)
         return svg(figure, "time")
 
 
 def shown_span(warm_up_s: float, end_s: float) -> tuple[float, float]:
-    """The seconds of a run that lines over time show: all of a short one, the first measured of a long one.
+    """The seconds that lines over time show: all of a short run, the first measured ones of a long run.
 
     >>> shown_span(30.0, 150.0), shown_span(60.0, 360.0)
     ((0.0, 150.0), (60.0, 180.0))
@@ -77,8 +80,8 @@ def shown_span(warm_up_s: float, end_s: float) -> tuple[float, float]:
     return (0.0, end_s) if end_s <= _LONGEST_S else (warm_up_s, min(warm_up_s + _SHOWN_S, end_s))
 
 
-def _note(place: Axes, text: str, *, x: float) -> None:
-    place.annotate(
+def _note(axes: Axes, text: str, *, x: float) -> None:
+    axes.annotate(
         text,
         (x, 1.0),
         xycoords=("data", "axes fraction"),
@@ -89,7 +92,7 @@ def _note(place: Axes, text: str, *, x: float) -> None:
 
 
 def _smooth_rate(events_s: Floats, *, times: Floats, width_s: float = 1.0) -> Floats:
-    """Events per second around each time, Gaussian window of standard deviation `width_s`."""
+    """Events per second around each time, by a Gaussian window of standard deviation `width_s`."""
     step_s = float(times[1] - times[0]) if len(times) > 1 else 1.0
     counts = np.histogram(events_s, bins=np.append(times - 0.5 * step_s, times[-1] + 0.5 * step_s))[0]
     reach = np.arange(-4.0 * width_s, 4.0 * width_s + step_s, step_s)
@@ -100,14 +103,14 @@ def _smooth_rate(events_s: Floats, *, times: Floats, width_s: float = 1.0) -> Fl
 
 
 def frontier(points: Mapping[str, Point], *, styles: Mapping[str, ArmStyle]) -> str:
-    """Delivery against contention: means with 95 % intervals, and of few arms every seed as a small mark."""
+    """Delivery against contention: means with 95 % intervals, and small marks for seeds if arms are few."""
     crowded = is_crowded(points)
     height = max(4.2, 0.24 * len(points) + 0.3)
-    with new_figure(width=8.4 if crowded else 6.4, height=height) as (figure, (place,)):
+    with new_figure(width=8.4 if crowded else 6.4, height=height) as (figure, (axes,)):
         for arm, point in points.items():
             style = styles[arm]
             if not crowded:
-                place.plot(
+                axes.plot(
                     point.seeds_contention,
                     point.seeds_delivery,
                     style.marker,
@@ -116,7 +119,7 @@ def frontier(points: Mapping[str, Point], *, styles: Mapping[str, ArmStyle]) -> 
                     alpha=0.45,
                     markeredgewidth=0,
                 )
-            place.errorbar(
+            axes.errorbar(
                 point.contention.estimate,
                 point.delivery.estimate,
                 xerr=_whiskers(point.contention),
@@ -129,32 +132,32 @@ def frontier(points: Mapping[str, Point], *, styles: Mapping[str, ArmStyle]) -> 
                 capsize=3,
                 label=arm,
             )
-        place.set_xlabel("contended claims per arrived request")
-        place.set_ylabel("requests delivered / requests")
-        place.annotate("better: up and left", (0.0, 1.0), xycoords="axes fraction", fontsize=8, va="bottom")
+        axes.set_xlabel("contended claims per arrived request")
+        axes.set_ylabel("requests delivered / requests")
+        axes.annotate("better: up and left", (0.0, 1.0), xycoords="axes fraction", fontsize=8, va="bottom")
         if crowded:
-            _spread(place, [point.contention.estimate for point in points.values()])
-            place.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
+            _spread(axes, [point.contention.estimate for point in points.values()])
+            axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
         else:
-            place.legend(loc="best")
-        place.margins(0.12)
+            axes.legend(loc="best")
+        axes.margins(0.12)
         return svg(figure, "frontier")
 
 
 def is_crowded(points: Mapping[str, Point]) -> bool:
-    """Whether a frontier has more arms than leave room for a mark for each seed."""
+    """Whether a frontier has too many arms for marks of their seeds."""
     return len(points) > _MAX_INSIDE
 
 
-def _spread(place: Axes, contention: Sequence[float]) -> None:
-    """A logarithmic axis of contention, with plain numbers, where it spans much."""
+def _spread(axes: Axes, contention: Sequence[float]) -> None:
+    """Make the axis of contention logarithmic, with plain numbers, if it spans a large factor."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     if min(contention) > 0.0 and max(contention) > _LOGARITHMIC * min(contention):
-        place.set_xscale("log")
-        place.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        place.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        place.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _whiskers(interval: Interval) -> list[list[float]]:
@@ -169,9 +172,10 @@ def distributions(
     counts: Mapping[str, int],
     styles: Mapping[str, ArmStyle],
 ) -> str:
-    """Latency and fidelity above target, over ALL measured requests: curves end at the delivery ratio.
+    """Distributions of latency and of fidelity above target; curves end at the arm's delivery ratio.
 
-    `latencies_s`, `margins`: of delivered requests, all seeds together; `counts`: how many were measured.
+    `latencies_s` and `margins` are those of delivered requests, all seeds together. `counts` are the numbers
+    of measured requests, delivered or not.
     """
     with new_figure(columns=2, width=9.2, height=3.6) as (figure, (left, right)):
         for arm, values in latencies_s.items():
@@ -179,26 +183,26 @@ def distributions(
         for arm, values in margins.items():
             _steps(right, values, total=counts[arm], style=styles[arm], label=arm)
         left.set_xlabel("latency (s)")
-        left.set_ylabel("share of requests delivered within")
+        left.set_ylabel("fraction of requests delivered within")
         left.set_xlim(0.0)
         right.set_xlabel("fidelity above target")
-        right.set_ylabel("share of requests up to")
-        for place in (left, right):
-            place.set_ylim(0.0, 1.0)
+        right.set_ylabel("fraction of requests up to")
+        for axes in (left, right):
+            axes.set_ylim(0.0, 1.0)
         figure.legend(
             *left.get_legend_handles_labels(), loc="outside upper center", ncols=max(1, min(4, len(counts)))
         )
         return svg(figure, "distributions")
 
 
-def _steps(place: Axes, values: Floats, *, total: int, style: ArmStyle, label: str) -> None:
-    """Cumulative share, thinned to at most 400 steps so that the file stays small."""
+def _steps(axes: Axes, values: Floats, *, total: int, style: ArmStyle, label: str) -> None:
+    """Draw the cumulative fraction, thinned to at most 400 steps so that the file stays small."""
     ordered = np.sort(values[np.isfinite(values)])
     ranks = np.unique(np.linspace(0, max(len(ordered) - 1, 0), 400).astype(np.int64))
     if len(ordered) == 0:
         ranks = ranks[:0]
     heights = (ranks + 1) / max(total, 1)
-    place.step(
+    axes.step(
         ordered[ranks],
         heights,
         where="post",
@@ -210,15 +214,15 @@ def _steps(place: Axes, values: Floats, *, total: int, style: ArmStyle, label: s
 
 
 def learning_curve(curve: Mapping[str, Floats]) -> str:
-    """Delivery ratio by training round: every seed thin, their mean thick.
+    """Delivery ratio by training round: thin lines for seeds, a thick line for their mean.
 
-    `curve`: columns `round` and `delivery_ratio`, and `seed` when there is more than one training.
+    `curve` has the columns `round` and `delivery_ratio`, and `seed` if there are several trainings.
     """
     seeds = curve["seed"] if "seed" in curve else np.zeros(len(curve["round"]))
-    with new_figure(width=6.4, height=3.6) as (figure, (place,)):
+    with new_figure(width=6.4, height=3.6) as (figure, (axes,)):
         for seed in np.unique(seeds):
             chosen = seeds == seed
-            place.plot(
+            axes.plot(
                 curve["round"][chosen],
                 curve["delivery_ratio"][chosen],
                 color=COLOURS[0],
@@ -228,12 +232,12 @@ def learning_curve(curve: Mapping[str, Floats]) -> str:
         rounds = np.unique(curve["round"])
         means = np.array([curve["delivery_ratio"][curve["round"] == number].mean() for number in rounds])
         label = f"mean of {len(np.unique(seeds))} trainings"
-        place.plot(rounds, means, color=COLOURS[0], linewidth=2.2, label=label)
-        place.set_xlabel("training round")
-        place.set_ylabel("requests delivered / requests")
-        place.legend(loc="lower right")
+        axes.plot(rounds, means, color=COLOURS[0], linewidth=2.2, label=label)
+        axes.set_xlabel("training round")
+        axes.set_ylabel("requests delivered / requests")
+        axes.legend(loc="lower right")
         return svg(figure, "learning")
 
 
-def _legend_above(place: Axes, *, count: int) -> None:
-    place.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(4, count), handlelength=2.6)
+def _legend_above(axes: Axes, *, count: int) -> None:
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(4, count), handlelength=2.6)

@@ -1,244 +1,277 @@
-"""Sentences computed from intervals: what a study shows, and what it does not."""
+"""Findings: sentences computed from intervals that state what a study shows, and what it does not."""
 
 from __future__ import annotations
 
 import math
+from typing import Literal, TypeAlias, get_args
 
+from qdpem.scenario.schema import Arm, Claim
 from qdpem.study.analysis.contrasts import contrast_pairs
-from qdpem.study.analysis.metric_formats import CONTENTION, DELIVERY, MetricFormat, headline_formats_of
-from qdpem.study.analysis.reference_arm import reference_sentence
+from qdpem.study.analysis.metric_formats import (
+    ADMISSION_DELAY,
+    CONTENTION,
+    DELIVERY,
+    MetricFormat,
+    primary_formats_of,
+)
+from qdpem.study.analysis.reference_arm import reference_sentences
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.analysis.statistics import CONFIDENCE, PairedDifference
 from qdpem.study.report.wording import counted, listed, p_text
 
 FEW_SEEDS = 10
-_ADMISSION_DELAY = "admission_delay_s_per_request"
 MANY_ARMS = 8
-"""With more arms than these, sentences and curves speak of groups of them, not of each."""
+"""With more arms than these, sentences and curves show groups of arms instead of each arm."""
 
-CLAIMANT = "dpem"
-"""The policy whose claim is under test."""
+_FACTORS = ("control", "pregeneration", "forecaster", "policy")
 
-CLAIMED_GAIN, CLAIMED_RELIEF = 0.25, 0.17
-"""What predictive decentralised allocation is said to gain over central allocation."""
+_Verdict: TypeAlias = Literal["more", "less", "equal", "unknown", "too few seeds", "no ratio"]
 
 
 def findings(result: StudyResult) -> list[str]:
-    """How the reference was found, what each arm does beside it by each headline metric, then what the
-    comparison mixes and how far to trust it.
+    """Sentences on the reference, each arm's primary metrics beside it, and the limits of the comparison.
 
-    A difference is called one only when it is `PairedDifference.clear` and Holm's p is below 0.05. Of many
-    arms those of one verdict share a sentence, and the intervals stand in the table of differences alone.
+    A difference is stated as one only if `PairedDifference.clear` and Holm's p is below 0.05. If there are
+    many arms, those with the same verdict share a sentence without intervals.
     """
-    sentences = reference_sentence(result.strongest, compared_on=result.seeds) if result.strongest else []
-    for measure, verb in headline_formats_of(result.scenario.demand):
+    sentences: list[str] = []
+    if result.reference_arm:
+        sentences += reference_sentences(result.reference_arm, compared_on=result.seeds)
+    for metric_format in primary_formats_of(result.scenario.demand):
         compare = _by_arm if len(result.arms) <= MANY_ARMS else _by_verdict
-        sentences += compare(result, measure, verb)
+        sentences += compare(result, metric_format)
     sentences += _admission_delay(result)
-    sentences += _claims(result)
+    sentences += _claim_under_test(result)
     sentences += _confounded(result)
-    return [sentence for sentence in [*sentences, _few(result)] if sentence]
+    sentences += _few_seeds(result)
+    return sentences
 
 
-def decided(found: PairedDifference, *, p: float) -> bool:
-    """Whether a difference may be called one: both intervals exclude zero, and so does Holm's test."""
-    return found.clear and p < 1.0 - CONFIDENCE
+def decided(difference: PairedDifference, *, p: float) -> bool:
+    """Whether a difference counts as one: both intervals exclude zero, and Holm's p is below 0.05."""
+    return difference.clear and p < 1.0 - CONFIDENCE
 
 
-def _by_arm(result: StudyResult, measure: MetricFormat, verb: str) -> list[str]:
+def _by_arm(result: StudyResult, metric_format: MetricFormat) -> list[str]:
     """A sentence per arm."""
-    adjusted = result.adjusted_p(measure.metric)
+    adjusted = result.adjusted_p(metric_format.name)
     return [
-        _compare(arm, verb, measure, found, reference=result.reference, p=adjusted[arm])
-        for arm, found in result.differences(measure.metric).items()
+        _compare(arm, metric_format, difference, reference=result.reference, p=adjusted[arm])
+        for arm, difference in result.differences(metric_format.name).items()
     ]
 
 
-def _by_verdict(result: StudyResult, measure: MetricFormat, verb: str) -> list[str]:
-    """A sentence per verdict, its arms in the order of what they differ by."""
-    adjusted, differences = result.adjusted_p(measure.metric), result.differences(measure.metric)
-    groups: dict[str, list[str]] = {one: [] for one in ("more", "less", "equal", "unknown", "few", "none")}
-    for arm, found in differences.items():
-        groups[_verdict(found, p=adjusted[arm])].append(arm)
+def _by_verdict(result: StudyResult, metric_format: MetricFormat) -> list[str]:
+    """A sentence per verdict, its arms in the order of their differences."""
+    adjusted, differences = result.adjusted_p(metric_format.name), result.differences(metric_format.name)
+    groups: dict[_Verdict, list[str]] = {verdict: [] for verdict in get_args(_Verdict)}
+    for arm, difference in differences.items():
+        groups[_verdict(difference, p=adjusted[arm])].append(arm)
     sentences = []
     for verdict, arms in groups.items():
         arms.sort(key=lambda arm: abs(differences[arm].difference.estimate))
         if len(arms) == 1:
             [arm] = arms
             sentences.append(
-                _compare(arm, verb, measure, differences[arm], reference=result.reference, p=adjusted[arm])
+                _compare(arm, metric_format, differences[arm], reference=result.reference, p=adjusted[arm])
             )
         elif arms:
-            sentences.append(_together(verdict, arms, verb, measure, result))
+            sentences.append(_compare_group(verdict, arms, metric_format, result))
     return sentences
 
 
-def _verdict(found: PairedDifference, *, p: float) -> str:
-    if found.difference.seeds < 2:
-        return "few"
-    if not math.isfinite(found.ratio.estimate):
-        return "none"
-    if not decided(found, p=p):
-        return "equal" if found.equal else "unknown"
-    return "more" if found.ratio.estimate > 1.0 else "less"
+def _verdict(difference: PairedDifference, *, p: float) -> _Verdict:
+    if difference.difference.seeds < 2:
+        return "too few seeds"
+    if not math.isfinite(difference.ratio.estimate):
+        return "no ratio"
+    if not decided(difference, p=p):
+        return "equal" if difference.equal else "unknown"
+    return "more" if difference.ratio.estimate > 1.0 else "less"
 
 
-def _together(verdict: str, arms: list[str], verb: str, measure: MetricFormat, result: StudyResult) -> str:
-    """What several arms of one verdict do."""
-    reference, differences = result.reference, result.differences(measure.metric)
-    if verdict == "few":
+def _compare_group(
+    verdict: _Verdict, arms: list[str], metric_format: MetricFormat, result: StudyResult
+) -> str:
+    """One sentence on several arms with the same verdict."""
+    reference, verb = result.reference, metric_format.verb
+    differences = result.differences(metric_format.name)
+    if verdict == "too few seeds":
         return f"{listed(arms)} have too few seeds in common with {reference} to compare what they {verb}."
-    if verdict == "none":
+    if verdict == "no ratio":
         return f"{reference} {verb} nothing, so no ratio with {listed(arms)} exists."
     changes = listed([f"{arm} {differences[arm].ratio.estimate - 1.0:+.1%}" for arm in arms])
     if verdict == "equal":
         return f"{len(arms)} arms {verb} as much as {reference} to within 3 %: {changes}."
     if verdict == "unknown":
         return (
-            f"{len(arms)} arms and {reference} cannot be told apart by what they {verb}, since bootstrap"
+            f"{len(arms)} arms cannot be distinguished from {reference} by what they {verb}: the bootstrap"
             f" interval, Student's t interval and Holm's p do not all show a difference: {changes}."
         )
-    gain = "" if (verdict == "more") == (measure.better == "higher") else ", which is no gain"
-    return f"{len(arms)} arms {verb} {verdict} than {reference}{gain}: {changes}."
+    worse = "" if (verdict == "more") == (metric_format.better == "higher") else ", which is worse"
+    return f"{len(arms)} arms {verb} {verdict} than {reference}{worse}: {changes}."
 
 
 def _compare(
-    arm: str, verb: str, measure: MetricFormat, found: PairedDifference, *, reference: str, p: float
+    arm: str, metric_format: MetricFormat, difference: PairedDifference, *, reference: str, p: float
 ) -> str:
-    seeds = f"{found.difference.seeds} seeds"
-    if found.difference.seeds < 2:
+    verb, seeds = metric_format.verb, f"{difference.difference.seeds} seeds"
+    if difference.difference.seeds < 2:
         return f"{arm} and {reference} have too few seeds in common to compare what they {verb}."
-    if not math.isfinite(found.ratio.estimate):
+    if not math.isfinite(difference.ratio.estimate):
         return f"{reference} {verb} nothing, so no ratio with {arm} exists."
-    change = found.ratio.estimate - 1.0
+    change = difference.ratio.estimate - 1.0
     amount = f"{abs(change):.1%} {'more' if change > 0.0 else 'less'}"
-    if not decided(found, p=p):
-        if found.equal:
-            return f"{arm} {verb} as much as {reference} to within 3 % ({_bounds(found)}, {seeds})."
+    if not decided(difference, p=p):
+        if difference.equal:
+            return f"{arm} {verb} as much as {reference} to within 3 % ({_bounds(difference)}, {seeds})."
         return (
-            f"{arm} and {reference} cannot be told apart by what they {verb}: bootstrap interval, Student's t"
-            f" interval and Holm's p {p_text(p)} do not all show a difference ({_bounds(found)}, {seeds})."
+            f"{arm} and {reference} cannot be distinguished by what they {verb}: the bootstrap interval,"
+            f" Student's t interval and Holm's p {p_text(p)} do not all show a difference"
+            f" ({_bounds(difference)}, {seeds})."
         )
-    gain = (change > 0.0) == (measure.better == "higher")
-    verdict = "" if gain else ": no gain here"
-    return f"{arm} {verb} {amount} than {reference} ({_bounds(found)}, {seeds}, Holm p {p_text(p)}){verdict}."
+    better = (change > 0.0) == (metric_format.better == "higher")
+    verdict = "" if better else ", which is worse"
+    return (
+        f"{arm} {verb} {amount} than {reference}{verdict}"
+        f" ({_bounds(difference)}, {seeds}, Holm's p {p_text(p)})."
+    )
 
 
 def _admission_delay(result: StudyResult) -> list[str]:
-    """Arms that contend less than the reference and hold requests back longer: such waiting is no claim."""
-    adjusted = result.adjusted_p(CONTENTION.metric)
-    waits = result.differences(_ADMISSION_DELAY)
-    wait_p = result.adjusted_p(_ADMISSION_DELAY)
+    """Arms that contend less than the reference and delay requests longer: such a delay is no claim."""
+    adjusted = result.adjusted_p(CONTENTION.name)
+    delays = result.differences(ADMISSION_DELAY.name)
+    delay_p = result.adjusted_p(ADMISSION_DELAY.name)
     sentences = []
-    for arm, found in result.differences(CONTENTION.metric).items():
-        longer = waits[arm].difference
-        less = decided(found, p=adjusted[arm]) and found.difference.estimate < 0.0
-        if less and decided(waits[arm], p=wait_p[arm]) and longer.estimate > 0.0:
+    for arm, contention in result.differences(CONTENTION.name).items():
+        longer = delays[arm].difference
+        contends_less = decided(contention, p=adjusted[arm]) and contention.difference.estimate < 0.0
+        if contends_less and decided(delays[arm], p=delay_p[arm]) and longer.estimate > 0.0:
             sentences.append(
-                f"{arm} holds requests back {1e3 * longer.estimate:.0f} ms longer than {result.reference}"
-                " before it claims anything for them, on average; contention does not see that wait, and is"
-                " lower for it."
+                f"{arm} waits {1e3 * longer.estimate:.0f} ms longer than {result.reference} before it claims"
+                " resources for a request, on average. Contention does not count this delay, which lowers it."
             )
     return sentences
 
 
-def _bounds(found: PairedDifference) -> str:
-    low, high = found.ratio.low - 1.0, found.ratio.high - 1.0
+def _bounds(difference: PairedDifference) -> str:
+    low, high = difference.ratio.low - 1.0, difference.ratio.high - 1.0
     if math.isnan(low):
         return "no interval of the ratio exists"
     return f"95 % interval {low:+.1%} to {high:+.1%}"
 
 
-def _claims(result: StudyResult) -> list[str]:
-    """Whether each dpem arm reaches the published claim against a central reference: both bounds must."""
-    control = {arm.name: arm.control for arm in result.arms}
-    if control[result.reference] != "central":
+def claimed_arm(result: StudyResult) -> Arm | None:
+    """The arm whose claim the study tests; None without a claim or without the arm."""
+    claim = _claim_of(result)
+    return next((arm for arm in result.arms if claim is not None and arm.name == claim.arm), None)
+
+
+def _claim_of(result: StudyResult) -> Claim | None:
+    return result.scenario.study.claim if result.scenario.study else None
+
+
+def _claim_under_test(result: StudyResult) -> list[str]:
+    """Whether the study's claim is reached: the bounds of both intervals must reach it."""
+    claim, arm = _claim_of(result), claimed_arm(result)
+    against = _rival(result, claim) if claim and arm else None
+    if claim is None or arm is None or against is None:
         return []
-    delivered, contended = result.differences(DELIVERY.metric), result.differences(CONTENTION.metric)
-    sentences = []
-    for arm in result.arms:
-        if arm.policy != CLAIMANT or arm.name == result.reference or delivered[arm.name].difference.seeds < 2:
-            continue
-        if not math.isfinite(delivered[arm.name].ratio.estimate):
-            continue
-        more = delivered[arm.name].ratio.low >= 1.0 + CLAIMED_GAIN
-        less = contended[arm.name].ratio.high <= 1.0 - CLAIMED_RELIEF
-        reached = "both reached" if more and less else "not reached"
-        if more != less:
-            reached = "reached for delivery alone" if more else "reached for contention alone"
-        sentences.append(
-            f"The claim under test, {CLAIMED_GAIN:.0%} more delivered and {CLAIMED_RELIEF:.0%} less contended"
-            f" than central allocation, is {reached} by {arm.name} here (the bounds of the 95 % intervals"
-            " decide)."
-        )
-    return sentences
+    delivered = result.difference(DELIVERY.name, arm.name, reference=against)
+    contended = result.difference(CONTENTION.name, arm.name, reference=against)
+    if delivered.difference.seeds < 2 or not math.isfinite(delivered.ratio.estimate):
+        return []
+    more = delivered.ratio.low >= 1.0 + claim.delivery_gain
+    less = contended.ratio.high <= 1.0 - claim.contention_relief
+    verdict = "reached" if more and less else "not reached"
+    if more != less:
+        verdict = "reached only for delivery" if more else "reached only for contention"
+    return [
+        f"The claim that {arm.name} delivers {claim.delivery_gain:.0%} more and contends"
+        f" {claim.contention_relief:.0%} less than {against} is {verdict}; the bounds of the 95 % intervals"
+        " decide."
+    ]
+
+
+def _rival(result: StudyResult, claim: Claim) -> str | None:
+    """The arm that the claim is made against; None if the study has none.
+
+    The strongest arm under central control is the reference if that is central, otherwise the best central
+    arm on the tuning seeds, otherwise the best central arm of the comparison.
+    """
+    control = {arm.name: arm.control for arm in result.arms}
+    if claim.against:
+        return claim.against if claim.against in control else None
+    on_tuning_seeds = result.reference_arm.means if result.reference_arm else ()
+    by_strength = (result.reference, *on_tuning_seeds, *(arm.name for arm in result.ranked))
+    return next((name for name in by_strength if control[name] == "central" and name != claim.arm), None)
 
 
 def _confounded(result: StudyResult) -> list[str]:
-    """Arms that differ from the reference in more than one setting, those of the same settings together.
+    """Arms that differ from the reference in several factors, those with the same factors together.
 
-    A step of a ladder counts as one setting.
+    Two arms of a contrast differ in one factor, whatever their settings.
     """
     reference = next(other for other in result.arms if other.name == result.reference)
     contrasts = [
-        {one.name for one in pair} for pairs in contrast_pairs(result.arms).values() for pair in pairs
+        {arm.name for arm in pair} for pairs in contrast_pairs(result.arms).values() for pair in pairs
     ]
-    found: dict[tuple[str, ...], list[str]] = {}
+    by_factors: dict[tuple[str, ...], list[str]] = {}
     for arm in result.arms:
         if {arm.name, reference.name} in contrasts:
             continue
-        factors = ("control", "pregeneration", "forecaster", "policy")
-        different = tuple(name for name in factors if getattr(arm, name) != getattr(reference, name))
+        different = tuple(name for name in _FACTORS if getattr(arm, name) != getattr(reference, name))
         if len(different) > 1:
-            found.setdefault(different, []).append(arm.name)
+            by_factors.setdefault(different, []).append(arm.name)
     return [
         f"{listed(arms)} {'differs' if len(arms) == 1 else 'differ'} from {reference.name} in"
-        f" {listed(different)} at once; no single one of them is shown to matter."
-        for different, arms in found.items()
+        f" {listed(factors)} at once, so the difference cannot be attributed to one of them."
+        for factors, arms in by_factors.items()
     ]
 
 
 def demand_sentence(result: StudyResult) -> str:
-    """How much the seeds asked for, and by what rule."""
+    """The rate of requests over the seeds, and the rule that sets it."""
     demand = result.scenario.demand
     if demand.arrivals == "batch":
-        return "all requests at t = 0, and no more"
+        return "all requests arrive at t = 0"
     if demand.rate_hz is not None:
         return f"{demand.rate_hz:g} requests/s on average"
-    asked = [rate for rate in map(result.asked_hz, result.seeds) if not math.isnan(rate)]
+    rates_hz = [rate for rate in map(result.asked_hz, result.seeds) if not math.isnan(rate)]
     rule = (
-        f"at the peak {demand.load_factor:g} of what the network of each seed could serve to"
-        f" {demand.served_fraction:.0%} in the long run"
+        f"peak at {demand.load_factor:g} of the rate at which the network of each seed could serve"
+        f" {demand.served_fraction:.0%} of the requests in the long run"
     )
-    if not asked:
+    if not rates_hz:
         return rule
-    mean = math.fsum(asked) / len(asked)
-    return f"{rule}: {mean:.3g} requests/s on average, {min(asked):.3g} to {max(asked):.3g} by seed"
+    mean = math.fsum(rates_hz) / len(rates_hz)
+    return f"{rule}: {mean:.3g} requests/s on average, {min(rates_hz):.3g} to {max(rates_hz):.3g} by seed"
 
 
-def _few(result: StudyResult) -> str:
+def _few_seeds(result: StudyResult) -> list[str]:
     if len(result.seeds) >= FEW_SEEDS:
-        return ""
-    return (
-        f"With {counted(len(result.seeds), 'seed')} every interval here is rough: bootstrap intervals of so"
-        " few are too narrow, and a missing difference is no proof of equality."
-    )
+        return []
+    return [
+        f"With {counted(len(result.seeds), 'seed')} every interval here is rough. Bootstrap intervals of so"
+        " few seeds are too narrow, and a difference that is not shown may still exist."
+    ]
 
 
 def spread_sentence(result: StudyResult) -> str:
-    """How much pairing by seed narrows the comparison of delivery, as measured."""
-    found = [
+    """The measured effect of pairing by seed on the standard error of delivery; "" if there is none."""
+    differences = [
         difference
-        for difference in result.differences(DELIVERY.metric).values()
+        for difference in result.differences(DELIVERY.name).values()
         if difference.paired_spread > 0.0 and math.isfinite(difference.unpaired_spread)
     ]
-    if not found:
+    if not differences:
         return ""
-    factors = sorted(difference.unpaired_spread / difference.paired_spread for difference in found)
-    middle = factors[len(factors) // 2]
-    effect = "narrower" if middle > 1.0 else "wider"
-    size = middle if middle > 1.0 else 1.0 / middle
+    factors = sorted(difference.unpaired_spread / difference.paired_spread for difference in differences)
+    median = factors[len(factors) // 2]
+    effect = "smaller" if median > 1.0 else "larger"
+    size = median if median > 1.0 else 1.0 / median
     return (
-        "Pairing arms by seed makes the standard error of a delivery difference"
-        f" {size:.1f} times {effect} (median arm)."
+        f"Pairing arms by seed makes the standard error of a delivery difference {size:.1f} times {effect}"
+        " (median arm)."
     )

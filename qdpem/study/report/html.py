@@ -1,4 +1,4 @@
-"""The report: one HTML file with everything inside it, made from a study's outcomes and records."""
+"""The report of a study: one HTML file that contains everything, figures included."""
 
 from __future__ import annotations
 
@@ -22,17 +22,21 @@ from qdpem.study.report.tables import report_tables
 from qdpem.study.report.wording import counted
 
 CAVEATS = (
-    "No public traces of requests for entanglement exist: the demand is a model, stated in the scenario.",
-    "Physics is pair by pair: correlations over more than one pair are out of scope.",
+    "The demand is a model, stated in the scenario: no public traces of requests for entanglement exist.",
+    "The physics treats each pair separately: correlations between pairs are out of scope.",
     "Hardware numbers are stated choices, not measurements of a deployed network.",
 )
 
-_STANDING = {"no": "", "pair": ", asking on pair by pair", "link": ", asking on with every link at work"}
+_PERSISTENCE = {
+    "no": "",
+    "pair": ", renewed after each delivered pair",
+    "link": ", renewed with every link at work",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportFigure:
-    """One figure of the report: SVG text and what it shows."""
+    """One figure of the report: its SVG text and its caption."""
 
     name: str
     svg: str
@@ -41,9 +45,12 @@ class ReportFigure:
 
 @dataclass(frozen=True, kw_only=True)
 class Appendix:
-    """What outcomes alone do not say: figures, the network in words, its warnings, the command that ran."""
+    """The parts of a report that outcomes do not contain.
 
-    drawings: tuple[ReportFigure, ...] = ()
+    These are the figures, a description of the network, its warnings, its flow bound, and the command.
+    """
+
+    figures: tuple[ReportFigure, ...] = ()
     warnings: tuple[str, ...] = ()
     topology: str = ""
     capacity: str = ""
@@ -56,7 +63,7 @@ def write_report(result: StudyResult, *, path: Path, appendix: Appendix) -> None
 
 
 def render_report(result: StudyResult, *, appendix: Appendix) -> str:
-    """The report as HTML text. It fetches nothing: style and figures are inside it."""
+    """The report as HTML text. It loads nothing: style and figures are inside it."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -75,12 +82,12 @@ def _setting(result: StudyResult, appendix: Appendix) -> dict[str, Any]:
     scenario = result.scenario
     return {
         "title": scenario.name,
-        "question": scenario.description
-        or "Which allocator delivers most pairs, at the wanted fidelity, in time?",
+        "description": scenario.description
+        or "Which arm delivers most requests in time and at their target fidelity?",
         "faults": result.faults,
         "failed_count": sum(bool(outcome.fault) for outcome in result.runs),
         "task_count": len(result.runs),
-        "figures": appendix.drawings,
+        "figures": appendix.figures,
         "warnings": appendix.warnings,
         "facts": _facts(result, appendix),
         "scenario_text": json.dumps(json.loads(scenario_text(scenario)), indent=2, ensure_ascii=False),
@@ -106,7 +113,7 @@ def _facts(result: StudyResult, appendix: Appendix) -> list[tuple[str, str]]:
         ("links", _link(scenario.links.hardware) + _timing(scenario.links)),
         ("physics model", scenario.physics.model),
         ("demand", demand_sentence(result)),
-        ("who asks", _who(demand)),
+        ("node pairs", _node_pairs(demand)),
     ]
     if nodes.source_rate_hz is not None:
         facts.insert(2, ("sources", f"{_rate(nodes.source_rate_hz)} photon pairs/s each, before loss"))
@@ -114,9 +121,9 @@ def _facts(result: StudyResult, appendix: Appendix) -> list[tuple[str, str]]:
     facts += [
         (
             f"class: {kind.application}",
-            f"{kind.fraction / fractions:.0%} of the requests, {kind.pairs} pair{'s' if kind.pairs > 1 else ''}"
+            f"{kind.fraction / fractions:.0%} of the requests, {counted(kind.pairs, 'pair')}"
             f" of fidelity {kind.target_fidelity:g} or more within {kind.patience_s:g} s"
-            f"{_STANDING[kind.persistence]}",
+            f"{_PERSISTENCE[kind.persistence]}",
         )
         for kind in demand.classes
     ]
@@ -126,14 +133,14 @@ def _facts(result: StudyResult, appendix: Appendix) -> list[tuple[str, str]]:
     return [*facts, ("seeds", ", ".join(map(str, seeds)))]
 
 
-def _who(demand: Demand) -> str:
+def _node_pairs(demand: Demand) -> str:
     if demand.weights == "endpoints":
         return "the topology's first and last node"
     if demand.weights != "neighbourhood":
-        return f"pairs weighed by {demand.weights}"
+        return f"pairs of nodes weighted by {demand.weights}"
     neighbourhood = demand.neighbourhood or Neighbourhood()
-    picked = f", {neighbourhood.peers} picked by each node" if neighbourhood.peers is not None else ""
-    return f"pairs {neighbourhood.min_hops} to {neighbourhood.max_hops} hops apart{picked}"
+    picked = f", {neighbourhood.peers} drawn for each node" if neighbourhood.peers is not None else ""
+    return f"pairs of nodes {neighbourhood.min_hops} to {neighbourhood.max_hops} hops apart{picked}"
 
 
 def _rate(value: float | Uniform) -> str:
@@ -143,15 +150,17 @@ def _rate(value: float | Uniform) -> str:
 def _link(link: LinkHardware) -> str:
     if isinstance(link, SourceLink):
         return f"{_fibre(link.fibre)}, fresh fidelity {link.fresh_fidelity:g}"
-    told = {name: value for name, value in asdict(link).items() if name not in ("kind", "fibre", "detector")}
-    own = ", ".join(f"{name} = {value}" for name, value in told.items())
+    shared = ("kind", "fibre", "detector")
+    own = ", ".join(f"{name} = {value}" for name, value in asdict(link).items() if name not in shared)
     return (
         f"{link.kind}, {own}" if isinstance(link, DirectLink) else f"{link.kind}, {_fibre(link.fibre)}, {own}"
     )
 
 
 def _timing(links: Links) -> str:
-    return (", slotted" if links.slotted else "") + ("" if links.light_delay else "; messages without light")
+    return (", slotted" if links.slotted else "") + (
+        "" if links.light_delay else "; messages without delay of light"
+    )
 
 
 def _fibre(fibre: Fibre) -> str:
@@ -162,8 +171,8 @@ def _swaps(nodes: Nodes) -> str:
     cutoff = "no cut-off" if nodes.cutoff_s is None else f"cut-off after {nodes.cutoff_s:g} s"
     hardware = nodes.hardware
     return (
-        f"{nodes.swap_order}, {cutoff}; {hardware.bell_measurement} Bell measurement, all else succeeds with"
-        f" probability {hardware.swap_success_probability:g}"
+        f"{nodes.swap_order}, {cutoff}; {hardware.bell_measurement} Bell measurement, other steps"
+        f" succeed with probability {hardware.swap_success_probability:g}"
     )
 
 
@@ -185,18 +194,18 @@ def _bursts(scenario: Scenario) -> str:
         return "none" if scenario.demand.arrivals == "batch" else "none: stationary Poisson arrivals"
     timing = {
         "calendar": f"jitter {bursts.jitter_s:g} s",
-        "memoryless": "memoryless: on and off for exponential times",
-        "cascading": f"each region {bursts.lag_s or 0.0:g} s after the one before, the first memoryless",
+        "memoryless": "memoryless: exponential times on and off",
+        "cascading": f"each region {bursts.lag_s or 0.0:g} s after the previous one, the first memoryless",
     }
     return (
-        f"{bursts.regions} regions, each {bursts.peak:g} times its mean for {bursts.duration_s:g} s"
+        f"{bursts.regions} regions, each at {bursts.peak:g} times its mean rate for {bursts.duration_s:g} s"
         f" about every {bursts.period_s:g} s ({timing[bursts.timing]})"
     )
 
 
 def _outages(outages: Outages) -> str:
-    """What goes and comes back, in words."""
-    told = [
+    """The outages in words."""
+    parts = [
         f"{kind} up {each.mean_up_s:g} s and down {each.mean_down_s:g} s on average"
         for kind, each in (
             ("each link", outages.links),
@@ -205,20 +214,20 @@ def _outages(outages: Outages) -> str:
         )
         if each is not None
     ]
-    for count, what in ((len(outages.scheduled), "scheduled"), (len(outages.joins), "of nodes that join")):
-        told += [f"{count} {what}"] if count else []
-    return "; ".join(told) or "none"
+    for count, kind in ((len(outages.scheduled), "scheduled"), (len(outages.joins), "until a node joins")):
+        parts += [f"{count} {kind}"] if count else []
+    return "; ".join(parts) or "none"
 
 
 def _few_seeds(seeds: Sequence[int]) -> list[str]:
     if len(seeds) >= 30:
         return []
     few = f"{counted(len(seeds), 'seed')} {'is' if len(seeds) == 1 else 'are'} few"
-    return [f"{few}; read small differences as unknown, not as zero."]
+    return [f"{few}; a small difference is unknown, not zero."]
 
 
 def _commands(command: str) -> list[str]:
-    """The study's command, then one run of it with the same overrides, and how to read its record."""
+    """The study's command, one of its runs with the same overrides, and the export of a record."""
     words = shlex.split(command)
     file = next((word for word in words if word.endswith(".toml")), "SCENARIO.toml")
     overrides = [word for pair in itertools.pairwise(words) if pair[0] == "--set" for word in pair]
@@ -231,11 +240,11 @@ def _commands(command: str) -> list[str]:
 
 def _provenance(result: StudyResult) -> list[tuple[str, str]]:
     facts: Mapping[str, str] = provenance(scenario_hash=scenario_hash(result.scenario))
-    shown = [(name.replace("_", " "), value) for name, value in facts.items() if value]
+    rows = [(name.replace("_", " "), value) for name, value in facts.items() if value]
     wall = [outcome.wall_s for outcome in result.outcomes if math.isfinite(outcome.wall_s)]
     if wall:
         length_s = result.scenario.window.end_s
-        shown.append(
+        rows.append(
             ("wall time of a run", f"{sum(wall) / len(wall):.1f} s for {length_s:g} simulated s (mean)")
         )
-    return shown
+    return rows

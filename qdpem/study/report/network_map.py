@@ -1,4 +1,4 @@
-"""The map of a study: the network coloured by what its repeaters and links had to do."""
+"""The map of a study: the network coloured by the load of its repeaters and the use of its links."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 def repeater_load(tables: Tables, *, start_s: float, end_s: float) -> Floats:
     """Tokens used per second over the repeater's rate, float64 [N]; NaN where a node cannot swap.
 
-    Counts tokens granted to claims made in [start_s, end_s).
+    The tokens are those granted to claims made in [start_s, end_s).
     """
     rate = tables["nodes"]["repeater_rate_hz"]
     tokens = repeater_use(tables, len(rate), start_s=start_s, end_s=end_s)["tokens"]
@@ -31,7 +31,7 @@ def repeater_load(tables: Tables, *, start_s: float, end_s: float) -> Floats:
 
 
 def link_use(tables: Tables, *, start_s: float, end_s: float) -> Floats:
-    """Fresh pairs born per second on each link in [start_s, end_s), float64 [L]."""
+    """Fresh pairs per second on each link in [start_s, end_s), float64 [L]."""
     pairs = tables["pairs"]
     inside = (pairs["link"] >= 0) & (pairs["born_s"] >= start_s) & (pairs["born_s"] < end_s)
     counts = np.bincount(pairs["link"][inside], minlength=len(tables["links"]["link"]))
@@ -41,40 +41,43 @@ def link_use(tables: Tables, *, start_s: float, end_s: float) -> Floats:
 def network_map(
     tables: Tables, *, names: Sequence[str], loads: Mapping[str, Floats], uses: Mapping[str, Floats]
 ) -> str:
-    """The network once per arm: nodes coloured by load, sized by rate; links as wide as their use."""
+    """One map per arm: nodes coloured by load and sized by rate, links as wide as their use.
+
+    `loads`: arm -> float64 [N]. `uses`: arm -> float64 [L].
+    """
     highest = max((float(np.nanmax(load, initial=0.0)) for load in loads.values()), default=0.0)
     top = max(0.2, min(1.0, np.ceil(10.0 * highest) / 10.0))
     busiest = max((float(use.max(initial=0.0)) for use in uses.values()), default=0.0)
     columns = min(2, len(loads))
     rows = -(-len(loads) // columns)
     height = _map_height(tables, columns=columns)
-    with new_figure(columns=columns, rows=rows, width=9.2, height=rows * height) as (figure, axes):
+    with new_figure(columns=columns, rows=rows, width=9.2, height=rows * height) as (figure, all_axes):
         maps = []
-        for place, (arm, load) in zip(axes, loads.items(), strict=False):
+        for axes, (arm, load) in zip(all_axes, loads.items(), strict=False):
             fraction = uses[arm] / max(busiest, 1e-12)
-            maps.append(_draw_map(place, tables, load=load, use=fraction, top=top))
-            _name_busiest(place, tables, load=load, names=names)
-            place.set_title(arm)
-        for place in axes[len(loads) :]:
-            place.set_visible(False)
-        bar = figure.colorbar(maps[-1], ax=list(axes), shrink=0.6, pad=0.02)
+            maps.append(_draw_map(axes, tables, load=load, use=fraction, top=top))
+            _name_busiest(axes, tables, load=load, names=names)
+            axes.set_title(arm)
+        for axes in all_axes[len(loads) :]:
+            axes.set_visible(False)
+        bar = figure.colorbar(maps[-1], ax=list(all_axes), shrink=0.6, pad=0.02)
         bar.set_label("repeater load (swap tokens used / refilled)")
         bar.outline.set_visible(False)
         return svg(figure, "map")
 
 
 def _map_height(tables: Tables, *, columns: int) -> float:
-    """Inches per row that show the network with true proportions."""
+    """The height of a row in inches that shows the network in true proportion."""
     nodes = tables["nodes"]
     wide, tall = (max(float(np.ptp(nodes[name])), 1e-9) for name in ("x_km", "y_km"))
     return float(np.clip(8.0 / columns * tall / wide, 1.6, 4.6)) + 0.4
 
 
-def _draw_map(place: Axes, tables: Tables, *, load: Floats, use: Floats, top: float) -> Any:
+def _draw_map(axes: Axes, tables: Tables, *, load: Floats, use: Floats, top: float) -> Any:
     nodes, links = tables["nodes"], tables["links"]
     x_km, y_km, rate = nodes["x_km"], nodes["y_km"], nodes["repeater_rate_hz"]
     for first, second, fraction in zip(links["first"], links["second"], use, strict=True):
-        place.plot(
+        axes.plot(
             x_km[[first, second]],
             y_km[[first, second]],
             color="#808080",
@@ -84,10 +87,10 @@ def _draw_map(place: Axes, tables: Tables, *, load: Floats, use: Floats, top: fl
             solid_capstyle="round",
         )
     size = 22.0 + 70.0 * rate / max(float(rate.max(initial=0.0)), 1e-12)
-    place.set_aspect("equal", adjustable="datalim")
-    place.set_axis_off()
-    place.margins(0.08)
-    return place.scatter(
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_axis_off()
+    axes.margins(0.08)
+    return axes.scatter(
         x_km,
         y_km,
         c=np.nan_to_num(load),
@@ -101,7 +104,7 @@ def _draw_map(place: Axes, tables: Tables, *, load: Floats, use: Floats, top: fl
     )
 
 
-def _name_busiest(place: Axes, tables: Tables, *, load: Floats, names: Sequence[str], count: int = 5) -> None:
+def _name_busiest(axes: Axes, tables: Tables, *, load: Floats, names: Sequence[str], count: int = 5) -> None:
     nodes = tables["nodes"]
     order = np.argsort(-np.nan_to_num(load, nan=-1.0), kind="stable")[:count]
     spots = np.stack([nodes["x_km"], nodes["y_km"]], axis=1)
@@ -121,4 +124,4 @@ def _name_busiest(place: Axes, tables: Tables, *, load: Floats, names: Sequence[
         corner = corners[int(np.argmin(crowd))]
         covered = corner + size * np.linspace(0.05, 0.95, 8)[:, np.newaxis] * (1.0, 0.0) + size * (0.0, 0.5)
         taken = np.concatenate([taken, covered])
-        place.text(corner[0], corner[1], names[node], fontsize=8, zorder=3)
+        axes.text(corner[0], corner[1], names[node], fontsize=8, zorder=3)

@@ -1,4 +1,4 @@
-"""From records to the report's figures: reads what each needs, and leaves out what no record holds."""
+"""The report's figures, drawn from records; a figure whose tables no record holds is left out."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ from qdpem.study.report.wording import counted
 Floats = NDArray[np.float64]
 
 _LARGE = 120
-"""Nodes above which the flow bound is not worked out for a report."""
+"""With more nodes than these a report has no flow bound, which would take long."""
 
 
 def build_appendix(result: StudyResult, *, command: str = "") -> Appendix:
-    """Every figure that the study's records can give, the network's warnings, and the command."""
+    """The figures that the study's records allow, the network's description and warnings, and the command."""
     styles, chosen = styles_of(result), shown_arms(result)
     seed = _shown_seed(result)
-    done = [arm.name for arm in _done(result, seed) if arm in chosen]
-    shown = {arm: open_record(result.outcome(arm, seed=seed).path) for arm in done}
+    finished = [arm.name for arm in _finished(result, seed) if arm in chosen]
+    shown = {arm: open_record(result.outcome(arm, seed=seed).path) for arm in finished}
     network, physics = _network(result, seed)
-    found = [_map(result, shown, network, seed=seed)] if shown else []
+    drawn = [_map(result, shown, network, seed=seed)] if shown else []
     if result.scenario.demand.arrivals != "batch":
-        found += [
+        drawn += [
             _time(result, shown, styles, seed=seed) if shown else None,
             _frontier(result, styles),
             _distributions(result, {arm.name: styles[arm.name] for arm in chosen}),
         ]
-    found.append(_learning())
+    drawn.append(_learning())
     return Appendix(
-        drawings=tuple(drawing for drawing in found if drawing is not None),
+        figures=tuple(figure for figure in drawn if figure is not None),
         warnings=find_warnings(result.scenario, network=network, physics=physics, seed=seed),
         topology=f"{network.graph.name}: {network.node_count} nodes, {network.link_count} links",
         capacity=_capacity(result, network, physics, seed=seed),
@@ -59,11 +59,11 @@ def build_appendix(result: StudyResult, *, command: str = "") -> Appendix:
 
 
 def _shown_seed(result: StudyResult) -> int:
-    """The first seed at which most arms finished."""
-    return max(result.seeds, key=lambda seed: len(_done(result, seed)))
+    """The seed on which most arms finished, the first of several."""
+    return max(result.seeds, key=lambda seed: len(_finished(result, seed)))
 
 
-def _done(result: StudyResult, seed: int) -> list[Any]:
+def _finished(result: StudyResult, seed: int) -> list[Any]:
     return [arm for arm in result.arms if not result.outcome(arm.name, seed=seed).fault]
 
 
@@ -73,7 +73,7 @@ def _network(result: StudyResult, seed: int) -> tuple[Network, PhysicsModel]:
 
 
 def _capacity(result: StudyResult, network: Network, physics: PhysicsModel, *, seed: int) -> str:
-    """The flow bound in words; nothing on large networks, where it takes long, and where no rate is asked."""
+    """The flow bound in words; "" on large networks, where it takes long, and without a rate of requests."""
     if network.node_count > _LARGE or result.scenario.demand.arrivals == "batch":
         return ""
     bound = mean_capacity(
@@ -81,9 +81,9 @@ def _capacity(result: StudyResult, network: Network, physics: PhysicsModel, *, s
     )
     busiest = int(bound.repeater_load.argmax())
     return (
-        f"at most {bound.fraction:.1%} of the mean demand can be delivered in the long run, deadlines, bursts"
-        f" and decay left aside; in the best flow {network.graph.node_names[busiest]} uses"
-        f" {bound.repeater_load[busiest]:.0%} of its swaps"
+        f"at most {bound.fraction:.1%} of the mean demand can be delivered in the long run, without"
+        f" deadlines, bursts and decay; the best flow uses {bound.repeater_load[busiest]:.0%} of the swaps of"
+        f" {network.graph.node_names[busiest]}"
     )
 
 
@@ -107,7 +107,7 @@ def _map(
         },
     )
     caption = (
-        f"The network, once per arm (seed {seed}). Colour: share of a repeater's swap tokens used in the"
+        f"The network under each arm (seed {seed}). Colour: fraction of a repeater's swap tokens used in the"
         " measured window. Area of a node: its repeater rate. Width of a link: fresh pairs per second. The"
         f" five busiest repeaters are named.{shown_arms_sentence(shown_arms(result), result)}"
     )
@@ -125,8 +125,8 @@ def _time(
         warm_up_s=window.warm_up_s,
     )
     caption = (
-        f"Seed {seed}: requests by the time they arrived, all whose deadline lies in the run (grey) and those"
-        " that were delivered, smoothed over about a second. The gap to the grey is what an arm failed."
+        f"Requests by arrival time on seed {seed}: all whose deadline lies in the run (grey) and those that"
+        " were delivered (lines), smoothed over about a second. The gap below the grey shows the failed ones."
         f"{_part_text(window)}{shown_arms_sentence(shown_arms(result), result)}"
     )
     return ReportFigure(name="time", svg=svg, caption=caption)
@@ -136,18 +136,18 @@ def _part_text(window: Window) -> str:
     start_s, end_s = figures.shown_span(window.warm_up_s, window.end_s)
     if (start_s, end_s) == (0.0, window.end_s):
         return ""
-    return f" Shown are {start_s:g} s to {end_s:g} s of {window.end_s:g} s."
+    return f" The figure shows {start_s:g} s to {end_s:g} s of {window.end_s:g} s."
 
 
 def _due(requests: Mapping[str, NDArray[Any]], *, end_s: float) -> Columns:
-    """The requests whose deadline lies in the run: the others count neither way."""
+    """The requests whose deadline lies in the run; the others are not counted."""
     due = requests["deadline_s"] <= end_s
     return {name: values[due] for name, values in requests.items()}
 
 
 def _frontier(result: StudyResult, styles: Mapping[str, ArmStyle]) -> ReportFigure | None:
-    delivery, contention = result.means(DELIVERY.metric), result.means(CONTENTION.metric)
-    seeds_delivery, seeds_contention = result.scores(DELIVERY.metric), result.scores(CONTENTION.metric)
+    delivery, contention = result.means(DELIVERY.name), result.means(CONTENTION.name)
+    seeds_delivery, seeds_contention = result.scores(DELIVERY.name), result.scores(CONTENTION.name)
     points = {
         arm: figures.Point(
             contention=contention[arm],
@@ -155,12 +155,12 @@ def _frontier(result: StudyResult, styles: Mapping[str, ArmStyle]) -> ReportFigu
             seeds_contention=seeds_contention[arm],
             seeds_delivery=seeds_delivery[arm],
         )
-        for arm in (one.name for one in result.ranked)
+        for arm in (arm.name for arm in result.ranked)
         if contention[arm].seeds and delivery[arm].seeds
     }
     if not points:
         return None
-    seeds = "" if figures.is_crowded(points) else ", every seed a small mark"
+    seeds = "" if figures.is_crowded(points) else "; small marks are seeds"
     caption = f"Delivery against contention: means with 95 % BCa intervals{seeds}."
     return ReportFigure(name="frontier", svg=figures.frontier(points, styles=styles), caption=caption)
 
@@ -171,23 +171,26 @@ def _distributions(result: StudyResult, styles: Mapping[str, ArmStyle]) -> Repor
     measured: dict[str, int] = {}
     for arm in styles:
         parts = [_requests(result, arm, seed) for seed in result.seeds]
-        kept = [part for part in parts if part is not None]
-        if not kept:
+        finished = [part for part in parts if part is not None]
+        if not finished:
             continue
-        latencies[arm] = np.concatenate([latency for latency, _, _ in kept])
-        margins[arm] = np.concatenate([margin for _, margin, _ in kept])
-        measured[arm] = sum(count for _, _, count in kept)
+        latencies[arm] = np.concatenate([latency for latency, _, _ in finished])
+        margins[arm] = np.concatenate([margin for _, margin, _ in finished])
+        measured[arm] = sum(count for _, _, count in finished)
     svg = figures.distributions(latencies, margins=margins, counts=measured, styles=styles)
     caption = (
-        f"{counted(len(result.seeds), 'seed')} together, as shares of ALL measured requests, so every curve"
-        " ends at the arm's delivery ratio. Left: how soon requests are delivered. Right: by how much true"
-        f" fidelity exceeds the target.{shown_arms_sentence(shown_arms(result), result)}"
+        f"Cumulative distributions over all measured requests of {counted(len(result.seeds), 'seed')}; every"
+        " curve ends at the arm's delivery ratio. Left: latency of delivered requests. Right: true fidelity"
+        f" minus target fidelity.{shown_arms_sentence(shown_arms(result), result)}"
     )
     return ReportFigure(name="distributions", svg=svg, caption=caption)
 
 
 def _requests(result: StudyResult, arm: str, seed: int) -> tuple[Floats, Floats, int] | None:
-    """Latencies and fidelity margins of the measured requests delivered, and how many were measured."""
+    """Latencies and fidelity margins of the delivered requests, and the number of measured requests.
+
+    None if the run failed.
+    """
     outcome = result.outcome(arm, seed=seed)
     if outcome.fault:
         return None
@@ -201,22 +204,22 @@ def _requests(result: StudyResult, arm: str, seed: int) -> tuple[Floats, Floats,
 
 
 def _learning() -> ReportFigure | None:
-    """The curve of the training whose network ships with qdpem, when it ships."""
+    """The learning curve of the network that ships with qdpem, None if there is none."""
     curve = read_curve()
     if curve is None:
         return None
     caption = (
-        "How the shipped dpem network was learned: delivery ratio in the episodes of each round of training,"
-        " every training seed thin, their mean thick."
+        "The training of the dpem network that ships with qdpem: delivery ratio in the episodes of each"
+        " round. Thin lines are training seeds, the thick line is their mean."
     )
     return ReportFigure(name="learning", svg=figures.learning_curve(curve), caption=caption)
 
 
 def read_curve() -> dict[str, Floats] | None:
-    """Columns of the shipped learning curve; None without one that has `round` and `delivery_ratio`."""
+    """Columns of the shipped learning curve; None if it or its `round` or `delivery_ratio` is missing."""
     import csv
 
-    shipped = files("qdpem") / "learning" / "released" / "curve.csv"
+    shipped = files("qdpem") / "policies" / "dpem" / "released" / "curve.csv"
     if not shipped.is_file():
         return None
     rows = list(csv.DictReader(shipped.read_text(encoding="utf-8").splitlines()))
@@ -229,4 +232,4 @@ def read_curve() -> dict[str, Floats] | None:
             if name in rows[0]
         }
     except ValueError as error:
-        raise QdpemError(f"the learning curve {shipped} has a value that is no number: {error}") from error
+        raise QdpemError(f"the learning curve {shipped} has a value that is not a number: {error}") from error

@@ -1,4 +1,4 @@
-"""Which arms stand for the others where a figure has no room for all."""
+"""The arms that represent all others in a figure without room for every arm."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from qdpem.scenario.words import Pregeneration
 from qdpem.study.analysis.reference_arm import WITHOUT_FORECAST
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.report.figure_style import ArmStyle, arm_styles
-from qdpem.study.report.findings import CLAIMANT, MANY_ARMS
+from qdpem.study.report.findings import MANY_ARMS, claimed_arm
 
 _MAX_SHOWN = 7
 
 
 def shown_arms(result: StudyResult) -> tuple[Arm, ...]:
-    """All arms of a small study; of a large one those a reader looks for, in the study's order.
+    """All arms of a small study; of a large one its representatives, in the study's order.
 
-    These are the reference, the best arm of the policy whose claim is under test, and the best of each kind:
-    central or local, with stock or without, with a forecast or without.
+    These are the reference, the arm whose claim is under test, and the best arm of each kind: central or
+    local, with stock or without, with a forecast or without.
     """
     if len(result.arms) <= MANY_ARMS:
         return result.arms
@@ -32,24 +32,25 @@ def shown_arms(result: StudyResult) -> tuple[Arm, ...]:
             ),
             arm,
         )
-    first = [arm for arm in result.arms if arm.name == result.reference]
-    first += [arm for arm in result.ranked if arm.policy == CLAIMANT][:1]
+    claimed = claimed_arm(result)
+    first = [arm for arm in result.arms if arm.name == result.reference] + ([claimed] if claimed else [])
     chosen = list(dict.fromkeys(arm.name for arm in (*first, *kinds.values())))[:_MAX_SHOWN]
     return tuple(arm for arm in result.arms if arm.name in chosen)
 
 
 def styles_of(result: StudyResult) -> Mapping[str, ArmStyle]:
-    """How each arm looks in every figure and table: headline arms first, each in a colour of its own."""
+    """The style of each arm in all figures and tables; each shown arm has a colour of its own."""
     names = [arm.name for arm in shown_arms(result)]
     return arm_styles([*names, *(arm.name for arm in result.arms if arm.name not in names)])
 
 
 def shown_arms_sentence(shown: Sequence[Arm], result: StudyResult) -> str:
-    """What a caption adds where some arms are left out; "" where all are shown."""
+    """A caption's sentence on the arms that are left out; "" if all are shown."""
     if len(shown) == len(result.arms):
         return ""
-    claimed = f", {CLAIMANT}" if any(arm.policy == CLAIMANT for arm in shown) else ""
+    claimed = claimed_arm(result)
+    also = f", {claimed.name}" if claimed and claimed.name != result.reference else ""
     return (
-        f" Shown are {len(shown)} of {len(result.arms)} arms: the reference{claimed} and the best of each"
+        f" The figure shows {len(shown)} of {len(result.arms)} arms: the reference{also} and the best of each"
         " kind (central or local, with stock or without, with a forecast or without)."
     )

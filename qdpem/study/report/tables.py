@@ -1,4 +1,4 @@
-"""The report's tables as rows of text: arms down, measures across, best arm first."""
+"""The report's tables as rows of text: one row per arm, best first, and one column per metric."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from qdpem.study.analysis.contrasts import (
     contrast_notes,
 )
 from qdpem.study.analysis.metric_formats import (
+    ADMISSION_DELAY,
+    BOUND_FRACTIONS,
     BOUND_HEADINGS,
-    BOUND_SHARES,
     DECISION,
     DELIVERY,
     MetricFormat,
-    headline_formats_of,
     metric_formats_of,
+    primary_formats_of,
 )
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.analysis.statistics import Interval, PairedDifference
@@ -31,16 +32,15 @@ from qdpem.study.report.shown_arms import styles_of
 from qdpem.study.report.wording import p_text
 
 _FIRST = 5
-"""So many of a scenario's measures open the first table and are compared arm by arm."""
+"""The number of metrics that open the first table, and whose differences are shown arm by arm."""
 
-_ALSO_FIRST = ("admission_delay_s_per_request",)
-_FEWEST = 3
-"""Measures below which a second table is not worth having."""
+_MIN_SECOND_TABLE = 3
+"""With fewer further metrics than these, the first table takes them in."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A number as text, its bounds below it, and whether it stands out."""
+    """A number as text, the bounds below it, and whether it is printed bold."""
 
     text: str
     bounds: str = ""
@@ -49,7 +49,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One arm's cells. `strip` places its headline between 0 and 1 for a drawing; None without one."""
+    """The cells of one arm; `strip` draws its first primary metric, None without a mean."""
 
     arm: Arm
     cells: tuple[Cell, ...]
@@ -58,7 +58,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Strip:
-    """Where low, mean and high of a headline lie in the width of its drawing, in per cent."""
+    """The positions of a mean and its bounds in the width of a drawing, in per cent."""
 
     low: float
     mean: float
@@ -67,64 +67,64 @@ class Strip:
 
 @dataclass(frozen=True, kw_only=True)
 class Sheet:
-    """A table of arms: the measures of its columns, a row per arm."""
+    """A table of arms: the metrics of its columns, and a row per arm."""
 
-    measures: tuple[MetricFormat, ...]
+    metric_formats: tuple[MetricFormat, ...]
     rows: tuple[Row, ...]
 
 
 def report_tables(result: StudyResult) -> dict[str, Any]:
-    """What the report's template needs of numbers."""
+    """The numbers that the report's template needs, by the names that it uses."""
     columns = _columns(result)
     compared = metric_formats_of(result.scenario.demand)[:_FIRST]
-    headlines = [measure for measure, _ in headline_formats_of(result.scenario.demand)]
+    primary = primary_formats_of(result.scenario.demand)
     return {
         "arms": result.arms,
         "reference": result.reference,
         "seeds": result.seeds,
         "colours": {name: style.colour for name, style in styles_of(result).items()},
-        "headline": headlines[0],
-        "extent": _range(headlines[0], *_extent(result)),
+        "first_metric": primary[0],
+        "extent": _range(primary[0], *_extent(result)),
         "results": _sheet(result, columns[""], strips=True),
-        "sheets": [(title, _sheet(result, found)) for title, found in columns.items() if title],
+        "sheets": [(title, _sheet(result, formats)) for title, formats in columns.items() if title],
         "bounds": _bound_cells(result, columns[""]),
         "differences": _differences(result, compared),
-        "details": [_detail(result, measure) for measure in compared] if len(result.arms) > 1 else [],
-        "ladders": [_family(result, family) for family in contrast_families(result)],
-        "headlines": headlines,
+        "details": [_detail(result, metric) for metric in compared] if len(result.arms) > 1 else [],
+        "contrast_families": [_family(result, family) for family in contrast_families(result)],
+        "primary_metrics": primary,
         "spread_sentence": spread_sentence(result),
-        "effects": [row for measure in headlines for row in _effect_rows(result, measure)],
+        "effects": [row for metric in primary for row in _effect_rows(result, metric)],
     }
 
 
 def _columns(result: StudyResult) -> dict[str, tuple[MetricFormat, ...]]:
-    """Heading -> measures of each table of means; the first has no heading.
+    """Title -> the metrics of each table of means; the first table has the title "".
 
-    A second bound on makes a table of bounds, and few measures more make no second table.
+    Two or more bounds have a table of their own. A few further metrics join the first table.
     """
-    known, fractions = metric_formats_of(result.scenario.demand), result.known(BOUND_SHARES)
-    early = [one for one in known[_FIRST:] if one.metric in _ALSO_FIRST]
-    first = (*known[:_FIRST], *early)
-    second = (*(one for one in known[_FIRST:] if one not in early), *result.known([DECISION]))
-    found = {"": (*first, *fractions) if len(fractions) < 2 else first}
-    if len(second) < _FEWEST:
-        found[""] += second
+    known, fractions = metric_formats_of(result.scenario.demand), result.known(BOUND_FRACTIONS)
+    further = known[_FIRST:]
+    first = (*known[:_FIRST], *(metric for metric in further if metric == ADMISSION_DELAY))
+    second = (*(metric for metric in further if metric not in first), *result.known([DECISION]))
+    tables = {"": (*first, *fractions) if len(fractions) < 2 else first}
+    if len(second) < _MIN_SECOND_TABLE:
+        tables[""] += second
     else:
-        found["Where it contends, and what it costs"] = second
+        tables["Contention by purpose, waste, fairness and cost"] = second
     if len(fractions) > 1:
-        found["Deliveries as shares of what no arm can exceed"] = fractions
-    return found
+        tables["Deliveries as fractions of the bounds"] = fractions
+    return tables
 
 
-def _sheet(result: StudyResult, measures: Sequence[MetricFormat], *, strips: bool = False) -> Sheet:
-    means = {measure.metric: result.means(measure.metric) for measure in measures}
+def _sheet(result: StudyResult, metric_formats: Sequence[MetricFormat], *, strips: bool = False) -> Sheet:
+    means = {metric.name: result.means(metric.name) for metric in metric_formats}
     strip = _strips(result) if strips else {}
     return Sheet(
-        measures=tuple(measures),
+        metric_formats=tuple(metric_formats),
         rows=tuple(
             Row(
                 arm=arm,
-                cells=tuple(_mean_cell(one, means[one.metric][arm.name]) for one in measures),
+                cells=tuple(_mean_cell(metric, means[metric.name][arm.name]) for metric in metric_formats),
                 strip=strip.get(arm.name),
             )
             for arm in result.ranked
@@ -133,147 +133,151 @@ def _sheet(result: StudyResult, measures: Sequence[MetricFormat], *, strips: boo
 
 
 def _strips(result: StudyResult) -> dict[str, Strip]:
-    """Arm -> where its first headline lies between the lowest and the highest bound of all arms."""
-    means = result.means(headline_formats_of(result.scenario.demand)[0][0].metric)
-    found = {arm: _ends(mean) for arm, mean in means.items() if math.isfinite(mean.estimate)}
+    """Arm -> the positions of its first primary metric between the outermost bounds of all arms."""
+    means = result.means(primary_formats_of(result.scenario.demand)[0].name)
+    bounds = {arm: _ends(mean) for arm, mean in means.items() if math.isfinite(mean.estimate)}
     lowest, highest = _extent(result)
     width = highest - lowest
     if not width > 0.0:
         return {}
 
-    def place(value: float) -> float:
+    def per_cent(value: float) -> float:
         return 100.0 * (value - lowest) / width
 
     return {
-        arm: Strip(low=place(low), mean=place(means[arm].estimate), high=place(high))
-        for arm, (low, high) in found.items()
+        arm: Strip(low=per_cent(low), mean=per_cent(means[arm].estimate), high=per_cent(high))
+        for arm, (low, high) in bounds.items()
     }
 
 
 def _extent(result: StudyResult) -> tuple[float, float]:
-    """Lowest and highest bound of the first headline over all arms; NaN without any."""
-    means = result.means(headline_formats_of(result.scenario.demand)[0][0].metric).values()
+    """The outermost bounds of the first primary metric over all arms; NaN without any."""
+    means = result.means(primary_formats_of(result.scenario.demand)[0].name).values()
     ends = [end for mean in means if math.isfinite(mean.estimate) for end in _ends(mean)]
     return (min(ends), max(ends)) if ends else (math.nan, math.nan)
 
 
 def _ends(mean: Interval) -> tuple[float, float]:
-    """The bounds of a mean, or itself where it has none."""
+    """The bounds of a mean, or twice the mean if it has none."""
     return (mean.low, mean.high) if math.isfinite(mean.low) else (mean.estimate, mean.estimate)
 
 
-def _mean_cell(measure: MetricFormat, mean: Interval) -> Cell:
-    return Cell(text=measure.text(mean.estimate), bounds=_range(measure, mean.low, mean.high))
+def _mean_cell(metric: MetricFormat, mean: Interval) -> Cell:
+    return Cell(text=metric.text(mean.estimate), bounds=_range(metric, mean.low, mean.high))
 
 
-def _range(measure: MetricFormat, low: float, high: float) -> str:
-    return "" if math.isnan(low) or math.isnan(high) else f"{measure.text(low)}–{measure.text(high)}"
+def _range(metric: MetricFormat, low: float, high: float) -> str:
+    return "" if math.isnan(low) or math.isnan(high) else f"{metric.text(low)}–{metric.text(high)}"
 
 
-def _bound_cells(result: StudyResult, measures: Sequence[MetricFormat]) -> list[tuple[str, list[Cell]]]:
-    """A row per bound: its share of requests under "delivered", nothing elsewhere."""
-    if DELIVERY not in measures:
+def _bound_cells(result: StudyResult, metric_formats: Sequence[MetricFormat]) -> list[tuple[str, list[Cell]]]:
+    """A row per bound: the fraction of requests that it allows under "delivered", nothing elsewhere."""
+    if DELIVERY not in metric_formats:
         return []
     return [
         (
             BOUND_HEADINGS[name],
-            [_mean_cell(DELIVERY, maximum) if one == DELIVERY else Cell(text="") for one in measures],
+            [
+                _mean_cell(DELIVERY, maximum) if metric == DELIVERY else Cell(text="")
+                for metric in metric_formats
+            ],
         )
         for name, maximum in result.maximum().items()
     ]
 
 
-def _differences(result: StudyResult, measures: Sequence[MetricFormat]) -> Sheet:
-    """Arm by arm the differences from the reference in `measures`; those that are clear stand out."""
-    found = {one.metric: (result.differences(one.metric), result.adjusted_p(one.metric)) for one in measures}
+def _differences(result: StudyResult, metric_formats: Sequence[MetricFormat]) -> Sheet:
+    """The differences of every other arm from the reference; clear ones are bold."""
+    by_metric = {
+        metric.name: (result.differences(metric.name), result.adjusted_p(metric.name))
+        for metric in metric_formats
+    }
 
-    def cell(measure: MetricFormat, arm: str) -> Cell:
-        differences, adjusted = found[measure.metric]
-        return difference_cell(measure, differences[arm], p=adjusted[arm])
+    def cell(metric: MetricFormat, arm: str) -> Cell:
+        differences, adjusted = by_metric[metric.name]
+        return difference_cell(metric, differences[arm], p=adjusted[arm])
 
     return Sheet(
-        measures=tuple(measures),
+        metric_formats=tuple(metric_formats),
         rows=tuple(
-            Row(arm=arm, cells=tuple(cell(one, arm.name) for one in measures))
+            Row(arm=arm, cells=tuple(cell(metric, arm.name) for metric in metric_formats))
             for arm in result.ranked
             if arm.name != result.reference
         ),
     )
 
 
-def difference_cell(measure: MetricFormat, found: PairedDifference, *, p: float) -> Cell:
-    """A difference, in per cent too where that means something, over its BCa interval."""
-    gap, ratio = found.difference, found.ratio.estimate
+def difference_cell(metric: MetricFormat, paired: PairedDifference, *, p: float) -> Cell:
+    """A difference, also in per cent if its ratio exists, over its BCa interval."""
+    mean, ratio = paired.difference, paired.ratio.estimate
     relative = "" if math.isnan(ratio) else f" ({100.0 * (ratio - 1.0):+.1f} %)"
     return Cell(
-        text=measure.signed(gap.estimate) + relative,
-        bounds="" if math.isnan(gap.low) else _between(measure, gap.low, gap.high),
-        clear=decided(found, p=p),
+        text=metric.signed(mean.estimate) + relative,
+        bounds="" if math.isnan(mean.low) else _between(metric, mean.low, mean.high),
+        clear=decided(paired, p=p),
     )
 
 
-def _between(measure: MetricFormat, low: float, high: float) -> str:
-    return "–" if math.isnan(low) else f"{measure.signed(low)} … {measure.signed(high)}"
+def _between(metric: MetricFormat, low: float, high: float) -> str:
+    return "–" if math.isnan(low) else f"{metric.signed(low)} … {metric.signed(high)}"
 
 
-def _detail(result: StudyResult, measure: MetricFormat) -> dict[str, Any]:
-    """All that is known of the differences in one measure, a row per arm."""
-    adjusted, differences = result.adjusted_p(measure.metric), result.differences(measure.metric)
+def _detail(result: StudyResult, metric: MetricFormat) -> dict[str, Any]:
+    """Everything about the differences in one metric, a row per arm."""
+    adjusted, differences = result.adjusted_p(metric.name), result.differences(metric.name)
     arms = [arm.name for arm in result.ranked if arm.name != result.reference]
     return {
-        "measure": measure,
+        "metric_format": metric,
         "rows": [
             {"arm": arm, "decided": decided(differences[arm], p=adjusted[arm])}
-            | _difference_texts(measure, differences[arm], p=adjusted[arm])
+            | _difference_texts(metric, differences[arm], p=adjusted[arm])
             for arm in arms
         ],
     }
 
 
-def _difference_texts(measure: MetricFormat, found: PairedDifference, *, p: float) -> dict[str, str]:
-    ratio, low, high = found.ratio.estimate, found.ratio.low, found.ratio.high
+def _difference_texts(metric: MetricFormat, paired: PairedDifference, *, p: float) -> dict[str, str]:
+    ratio, low, high = paired.ratio.estimate, paired.ratio.low, paired.ratio.high
     return {
-        "difference": measure.signed(found.difference.estimate),
-        "bounds": _between(measure, found.difference.low, found.difference.high),
-        "student": _between(measure, found.student_low, found.student_high),
+        "difference": metric.signed(paired.difference.estimate),
+        "bounds": _between(metric, paired.difference.low, paired.difference.high),
+        "student": _between(metric, paired.student_low, paired.student_high),
         "ratio": "–" if math.isnan(ratio) else f"{ratio:.3f}",
         "ratio_bounds": "" if math.isnan(low) else f"{low:.3f}–{high:.3f}",
         "p": p_text(p),
-        "spread": _short(found.paired_spread * measure.scale),
-        "unpaired": _short(found.unpaired_spread * measure.scale),
+        "spread": _short(paired.paired_spread * metric.scale),
+        "unpaired": _short(paired.unpaired_spread * metric.scale),
     }
 
 
 def _family(result: StudyResult, family: ContrastFamily) -> Mapping[str, Any]:
-    measures = [measure for measure, _ in headline_formats_of(result.scenario.demand)]
+    primary = primary_formats_of(result.scenario.demand)
     return {
-        "setting": family.setting,
-        "heading": CONTRAST_HEADINGS[family.setting],
+        "factor": family.factor,
+        "heading": CONTRAST_HEADINGS[family.factor],
         "notes": contrast_notes(result, family),
-        "steps": [_contrast(contrast, family.setting, measures) for contrast in family.contrasts],
+        "contrasts": [_contrast(contrast, family.factor, primary) for contrast in family.contrasts],
     }
 
 
-def _contrast(contrast: Contrast, setting: str, measures: Sequence[MetricFormat]) -> Mapping[str, Any]:
+def _contrast(contrast: Contrast, factor: str, metric_formats: Sequence[MetricFormat]) -> Mapping[str, Any]:
     return {
         "lower": contrast.lower,
         "upper": contrast.upper,
-        "from": getattr(contrast.lower, setting),
-        "to": getattr(contrast.upper, setting),
+        "from": getattr(contrast.lower, factor),
+        "to": getattr(contrast.upper, factor),
         "cells": [
-            (
-                difference_cell(one, contrast.differences[one.metric], p=contrast.p_values[one.metric]),
-                p_text(contrast.p_values[one.metric]),
-            )
-            for one in measures
+            (difference_cell(metric, contrast.differences[metric.name], p=p), p_text(p))
+            for metric in metric_formats
+            for p in (contrast.p_values[metric.name],)
         ],
     }
 
 
-def _effect_rows(result: StudyResult, measure: MetricFormat) -> list[dict[str, Any]]:
+def _effect_rows(result: StudyResult, metric: MetricFormat) -> list[dict[str, Any]]:
     return [
         {
-            "heading": measure.heading,
+            "heading": metric.heading,
             "factor": effect.factor,
             "squares": _short(effect.sum_squares),
             "degrees": effect.degrees,
@@ -281,7 +285,7 @@ def _effect_rows(result: StudyResult, measure: MetricFormat) -> list[dict[str, A
             "p": p_text(effect.p_value),
             "eta": f"{effect.partial_eta_squared:.2f}",
         }
-        for effect in result.effects(measure.metric)
+        for effect in result.effects(metric.name)
     ]
 
 

@@ -1,4 +1,4 @@
-"""The study in a terminal: what ran, what came out, and how arms differ from the reference."""
+"""A study in a terminal: the means, the differences from the reference, the contrasts and the findings."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from qdpem.study.analysis.contrasts import (
     contrast_notes,
 )
 from qdpem.study.analysis.metric_formats import (
+    BOUND_FRACTIONS,
     BOUND_HEADINGS,
-    BOUND_SHARES,
     DELIVERY,
     MetricFormat,
-    headline_formats_of,
     metric_formats_of,
+    primary_formats_of,
 )
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.analysis.statistics import Interval, PairedDifference
@@ -35,18 +35,18 @@ _COLUMNS = 5
 _UNBOUNDED = 10_000
 
 Layout: TypeAlias = Literal["one line", "two lines", "tight", "narrow"]
-"""An arm's four factors in columns, on a second line, the same with less room between, or on two."""
+"""An arm's four factors in columns, on a second line, the same with less space between columns, or on two."""
 
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 
 def print_study(result: StudyResult, *, console: Console) -> None:
-    """Print the tables, as wide as they fit, the reading in sentences, and every fault."""
-    console.print(_widest(console, (results_table(result, layout=one) for one in LAYOUTS)))
+    """Print the tables in the widest layout that fits, the findings in sentences, and every fault."""
+    console.print(_widest(console, (results_table(result, layout=layout) for layout in LAYOUTS)))
     if len(result.arms) > 1:
-        console.print(_widest(console, (differences_table(result, layout=one) for one in LAYOUTS)))
+        console.print(_widest(console, (differences_table(result, layout=layout) for layout in LAYOUTS)))
     for family in contrast_families(result):
-        console.print(_widest(console, (contrast_table(result, family, layout=one) for one in LAYOUTS)))
+        console.print(_widest(console, (contrast_table(result, family, layout=layout) for layout in LAYOUTS)))
         for sentence in contrast_notes(result, family):
             console.print(f"- {sentence}", style="dim", highlight=False)
     if result.scenario.demand.load_factor is not None:
@@ -58,7 +58,7 @@ def print_study(result: StudyResult, *, console: Console) -> None:
 
 
 def _widest(console: Console, tables: Iterator[Table]) -> Table:
-    """The first of the tables, which come widest first, that the console holds; else the last."""
+    """The first of `tables`, which come widest first, that fits the console; the last if none does."""
     unbounded = console.options.update(width=_UNBOUNDED)
     for table in tables:
         if table.__rich_measure__(console, unbounded).maximum <= console.width:
@@ -67,24 +67,48 @@ def _widest(console: Console, tables: Iterator[Table]) -> Table:
 
 
 def results_table(result: StudyResult, *, layout: Layout = "two lines") -> Table:
-    """One row per arm, best first, with all four factors; means over seeds, headlines with intervals.
+    """One row per arm, best first, with its four factors and its means; primary metrics with intervals.
 
-    The reference is marked *. Factors stand in columns of their own, or below the arm.
+    The reference is marked *. The factors are in columns of their own or below the arm's name.
     """
     count = counted(len(result.seeds), "seed")
     table = _table(
         f"{result.scenario.name}: mean of {count} [95 % interval], best first, * the reference", layout
     )
+    primary, metrics = primary_formats_of(result.scenario.demand), _columns(result, layout)
+    _add_mean_columns(table, metrics, layout)
+    means = {metric.name: result.means(metric.name) for metric in metrics}
+    between = " " if layout == "one line" else "\n"
+    for arm in result.ranked:
+        cells = [
+            _with_bounds(metric, means[metric.name][arm.name], metric in primary, between)
+            for metric in metrics
+        ]
+        table.add_row(*_arm_cells(arm, layout, is_reference=arm.name == result.reference), *cells)
+    for name, maximum in result.maximum().items():
+        cells = [
+            _with_bounds(DELIVERY, maximum, True, between) if metric == DELIVERY else "" for metric in metrics
+        ]
+        empty = [""] * (len(table.columns) - len(cells) - 1)
+        table.add_row(f"at most{between}({BOUND_HEADINGS[name]})", *empty, *cells)
+    return table
+
+
+def _columns(result: StudyResult, layout: Layout) -> Sequence[MetricFormat]:
+    """The metrics of the table of means."""
+    fractions = result.known(BOUND_FRACTIONS[:2])
+    first = metric_formats_of(result.scenario.demand)[:_COLUMNS]
+    return first + (fractions[-1:] if layout == "narrow" else fractions)
+
+
+def _add_mean_columns(table: Table, metrics: Sequence[MetricFormat], layout: Layout) -> None:
     if layout == "one line":
         for heading in ("arm", "control", "pregeneration", "forecaster", "policy"):
             table.add_column(heading, no_wrap=True)
     else:
         table.add_column(_factors_heading(layout), no_wrap=True)
-    measures, headlines = metric_formats_of(result.scenario.demand)[:_COLUMNS], _headlines(result)
-    fractions = result.known(BOUND_SHARES[:2])
-    measures += fractions[-1:] if layout == "narrow" else fractions
-    for measure in measures:
-        heading = _short_heading(measure) + (f"\n({measure.unit})" if measure.unit else "")
+    for metric in metrics:
+        heading = _short_heading(metric) + (f"\n({metric.unit})" if metric.unit else "")
         table.add_column(
             heading,
             justify="right",
@@ -92,72 +116,58 @@ def results_table(result: StudyResult, *, layout: Layout = "two lines") -> Table
             min_width=max(map(len, heading.split("\n"))),
             overflow="fold",
         )
-    means = {measure.metric: result.means(measure.metric) for measure in measures}
-    between = " " if layout == "one line" else "\n"
-    for arm in result.ranked:
-        cells = [
-            _with_bounds(measure, means[measure.metric][arm.name], measure in headlines, between)
-            for measure in measures
-        ]
-        table.add_row(*_arm_cells(arm, layout, mark=arm.name == result.reference), *cells)
-    for name, maximum in result.maximum().items():
-        cells = [
-            _with_bounds(DELIVERY, maximum, True, between) if one == DELIVERY else "" for one in measures
-        ]
-        empty = [""] * (len(table.columns) - len(cells) - 1)
-        table.add_row(f"at most{between}({BOUND_HEADINGS[name]})", *empty, *cells)
-    return table
 
 
 def differences_table(result: StudyResult, *, layout: Layout = "two lines") -> Table:
-    """Paired differences from the reference of the headlines, with Holm's p, best arm first."""
+    """Paired differences of the primary metrics from the reference, with Holm's p, best arm first."""
     table = _table(f"paired difference from {result.reference} [95 % interval]", layout)
     table.add_column("arm", no_wrap=True)
-    headlines = _headlines(result)
-    _add_difference_columns(table, headlines, layout)
-    columns = [(result.differences(m.metric), result.adjusted_p(m.metric), m) for m in headlines]
+    primary = primary_formats_of(result.scenario.demand)
+    _add_difference_columns(table, primary, layout)
+    columns = [
+        (metric, result.differences(metric.name), result.adjusted_p(metric.name)) for metric in primary
+    ]
     for arm in result.ranked:
         if arm.name == result.reference:
             continue
         cells = [
             cell
-            for found, p, measure in columns
-            for cell in _difference(measure, found[arm.name], p[arm.name], layout)
+            for metric, differences, p in columns
+            for cell in _difference(metric, differences[arm.name], p[arm.name], layout)
         ]
         table.add_row(arm.name, *cells)
     return table
 
 
 def contrast_table(result: StudyResult, family: ContrastFamily, *, layout: Layout = "two lines") -> Table:
-    """Paired differences of the steps of a ladder: arms alike but for one setting."""
-    setting = family.setting
-    table = _table(f"{CONTRAST_HEADINGS[setting]}: paired difference [95 % interval]", layout)
-    table.add_column(f"{setting}\nfrom arm to arm", no_wrap=True)
-    headlines = _headlines(result)
-    _add_difference_columns(table, headlines, layout)
+    """Paired differences of arms that differ in one factor."""
+    factor, primary = family.factor, primary_formats_of(result.scenario.demand)
+    table = _table(f"{CONTRAST_HEADINGS[factor]}: paired difference [95 % interval]", layout)
+    table.add_column(f"{factor}\nfrom arm to arm", no_wrap=True)
+    _add_difference_columns(table, primary, layout)
     for contrast in family.contrasts:
         cells = [
             cell
-            for measure in headlines
+            for metric in primary
             for cell in _difference(
-                measure, contrast.differences[measure.metric], contrast.p_values[measure.metric], layout
+                metric, contrast.differences[metric.name], contrast.p_values[metric.name], layout
             )
         ]
-        table.add_row(_contrast_cell(contrast, setting, layout), *cells)
+        table.add_row(_contrast_cell(contrast, factor, layout), *cells)
     return table
 
 
-def _add_difference_columns(table: Table, headlines: Sequence[MetricFormat], layout: Layout) -> None:
-    for measure in headlines:
-        heading = _short_heading(measure) if layout == "narrow" else measure.heading
+def _add_difference_columns(table: Table, metrics: Sequence[MetricFormat], layout: Layout) -> None:
+    for metric in metrics:
+        heading = _short_heading(metric) if layout == "narrow" else metric.heading
         table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("Holm p", justify="right", no_wrap=True)
 
 
-def _contrast_cell(contrast: Contrast, setting: str, layout: Layout) -> RenderableType:
+def _contrast_cell(contrast: Contrast, factor: str, layout: Layout) -> RenderableType:
     from rich.text import Text
 
-    values = f"{getattr(contrast.lower, setting)} → {getattr(contrast.upper, setting)}"
+    values = f"{getattr(contrast.lower, factor)} → {getattr(contrast.upper, factor)}"
     between = "\n  → " if layout == "narrow" else " → "
     return Text.assemble(
         (values, "bold"), "\n", (f"{contrast.lower.name}{between}{contrast.upper.name}", "dim")
@@ -165,16 +175,12 @@ def _contrast_cell(contrast: Contrast, setting: str, layout: Layout) -> Renderab
 
 
 def arm_factors(arm: Arm, between: str = " · ") -> str:
-    """An arm's four factors in one fixed order, with `between` in their middle.
+    """An arm's control, pregeneration, forecaster and policy, with `between` in their middle.
 
-    >>> arm_factors(Arm(name="a", policy="dpem", control="local", pregeneration="end-to-end", forecaster="gru"))
-    'local · remote · gru · dpem'
+    >>> arm_factors(Arm(name="a", policy="dpem", control="local", pregeneration="link", forecaster="gru"))
+    'local · link · gru · dpem'
     """
     return f"{arm.control} · {arm.pregeneration}{between}{arm.forecaster} · {arm.policy}"
-
-
-def _headlines(result: StudyResult) -> list[MetricFormat]:
-    return [measure for measure, _ in headline_formats_of(result.scenario.demand)]
 
 
 def _table(title: str, layout: Layout) -> Table:
@@ -194,20 +200,20 @@ def _table(title: str, layout: Layout) -> Table:
 
 def _factors_heading(layout: Layout) -> str:
     if layout == "narrow":
-        return "arm\ncontrol · rights\nknowledge · policy"
-    return "arm\ncontrol · rights · knowledge · policy"
+        return "arm\ncontrol · pregeneration\nforecaster · policy"
+    return "arm\ncontrol · pregeneration · forecaster · policy"
 
 
-def _short_heading(measure: MetricFormat) -> str:
-    """A heading on two lines, the longer word of "of flow bound" alone."""
-    words = measure.heading.rsplit(" ", 1) if measure in BOUND_SHARES else measure.heading.split(" ", 1)
+def _short_heading(metric: MetricFormat) -> str:
+    """A heading on two lines; in "of flow bound" the last word has a line of its own."""
+    words = metric.heading.rsplit(" ", 1) if metric in BOUND_FRACTIONS else metric.heading.split(" ", 1)
     return "\n".join(words)
 
 
-def _arm_cells(arm: Arm, layout: Layout, *, mark: bool) -> list[RenderableType]:
+def _arm_cells(arm: Arm, layout: Layout, *, is_reference: bool) -> list[RenderableType]:
     from rich.text import Text
 
-    name = Text.assemble((arm.name, "bold"), " *" if mark else "")
+    name = Text.assemble((arm.name, "bold"), " *" if is_reference else "")
     if layout == "one line":
         factors = (arm.control, arm.pregeneration, arm.forecaster, arm.policy)
         return [name, *(Text(str(factor), style="dim") for factor in factors)]
@@ -215,21 +221,21 @@ def _arm_cells(arm: Arm, layout: Layout, *, mark: bool) -> list[RenderableType]:
     return [Text.assemble(name, "\n", (arm_factors(arm, between), "dim"))]
 
 
-def _with_bounds(measure: MetricFormat, interval: Interval, bounded: bool, between: str) -> str:
-    text = measure.text(interval.estimate)
+def _with_bounds(metric: MetricFormat, interval: Interval, bounded: bool, between: str) -> str:
+    text = metric.text(interval.estimate)
     if not bounded or math.isnan(interval.low):
         return text
-    return f"{text}{between}\\[{measure.text(interval.low)}, {measure.text(interval.high)}]"
+    return f"{text}{between}\\[{metric.text(interval.low)}, {metric.text(interval.high)}]"
 
 
-def _difference(measure: MetricFormat, found: PairedDifference, p: float, layout: Layout) -> tuple[str, str]:
-    """The difference, relative too, with its bounds beside or below it; and p."""
-    digits, bounds, between = measure.decimals, found.difference, " " if layout == "one line" else "\n"
-    if math.isnan(bounds.estimate):
+def _difference(metric: MetricFormat, paired: PairedDifference, p: float, layout: Layout) -> tuple[str, str]:
+    """The difference, also relative, with its bounds beside or below it; and p."""
+    digits, mean, between = metric.decimals, paired.difference, " " if layout == "one line" else "\n"
+    if math.isnan(mean.estimate):
         return "–", "–"
-    ratio = found.ratio.estimate
+    ratio = paired.ratio.estimate
     relative = "" if math.isnan(ratio) else f" ({ratio - 1.0:+.1%})"
-    text = f"{bounds.estimate:+.{digits}f}{relative}"
-    if not math.isnan(bounds.low):
-        text += f"{between}\\[{bounds.low:+.{digits}f}, {bounds.high:+.{digits}f}]"
+    text = f"{mean.estimate:+.{digits}f}{relative}"
+    if not math.isnan(mean.low):
+        text += f"{between}\\[{mean.low:+.{digits}f}, {mean.high:+.{digits}f}]"
     return text, p_text(p)

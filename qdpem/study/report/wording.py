@@ -1,4 +1,4 @@
-"""Numbers and lists as sentences and tables say them."""
+"""Numbers and lists as words."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import math
 from collections.abc import Sequence
 
 
-def counted(number: int, what: str) -> str:
-    """How many, in words.
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, singular or plural.
 
     >>> counted(1, "seed"), counted(3, "seed")
     ('1 seed', '3 seeds')
     """
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def listed(words: Sequence[str]) -> str:
-    """Words as a sentence lists them.
+    """Words as a list in a sentence.
 
     >>> listed(["a"]), listed(["a", "b", "c"])
     ('a', 'a, b and c')
@@ -25,7 +25,7 @@ def listed(words: Sequence[str]) -> str:
 
 
 def p_text(value: float) -> str:
-    """A p-value as tables and sentences print it.
+    """A p-value as text.
 
     >>> p_text(0.0002), p_text(0.04)
     ('< 0.001', '0.040')

@@ -1,8 +1,8 @@
-"""Successive halving: how a budget of runs is spent on candidates, and where the candidates come from.
+"""Successive halving: the division of a budget of runs among candidates, and the candidates' origin.
 
-Source: Jamieson and Talwalkar (2016). All candidates meet the same few seeds; the better half goes on to
-twice as many; and so on. The first candidate is what is in use now, and is never dropped, so that the others
-can be paired with it to the end. Seeds that no choice looked at are held out for the last word.
+Source: Jamieson and Talwalkar (2016). All candidates run on the same few seeds, the better half continues
+on twice as many seeds, and so on. The first candidate holds the values in use now. It is never dropped, so
+that the others can be paired with it to the end. The final comparison uses seeds that no choice has used.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _HELD_OUT_FRACTION = 8
 _MIN_BUDGET = 8
 _DIGITS = 4
 _PATIENCE = 64
-"""Draws in a row that may bring nothing new before a space counts as used up."""
+"""Draws in a row without a new point after which a space counts as exhausted."""
 
 
 @dataclass(frozen=True)
 class Rung:
-    """So many candidates, each on the first so many seeds; runs of earlier rungs count."""
+    """A number of candidates, each run on the first `seeds` seeds; runs of earlier rungs count."""
 
     candidates: int
     seeds: int
@@ -39,7 +39,7 @@ class Rung:
 
 @dataclass(frozen=True, kw_only=True)
 class Halving:
-    """How a budget is spent: the rungs, then the winner and the defaults on `held_out` further seeds."""
+    """The division of a budget: the rungs, then the winner and the defaults on `held_out` further seeds."""
 
     budget: int
     rungs: tuple[Rung, ...]
@@ -47,7 +47,7 @@ class Halving:
 
     @property
     def search_runs(self) -> int:
-        """Runs of all rungs."""
+        """The runs of all rungs."""
         return _cost(self.rungs)
 
     @property
@@ -56,9 +56,9 @@ class Halving:
         return self.search_runs + 2 * self.held_out
 
     def __str__(self) -> str:
-        steps = ", ".join(f"{rung.candidates} candidates on {rung.seeds} seeds" for rung in self.rungs)
+        rungs = ", ".join(f"{rung.candidates} candidates on {rung.seeds} seeds" for rung in self.rungs)
         return (
-            f"{steps} ({self.search_runs} runs), then the winner and the defaults on {self.held_out} seeds"
+            f"{rungs} ({self.search_runs} runs), then the winner and the defaults on {self.held_out} seeds"
             f" held out ({2 * self.held_out} runs)"
         )
 
@@ -66,8 +66,9 @@ class Halving:
 def plan_halving(budget: int, *, seeds: int, maximum: int | None = None) -> Halving:
     """The largest halving within `budget` runs and `seeds` seeds, of at most `maximum` candidates.
 
-    An eighth of the budget, and no more than half of the seeds, says how many seeds are held out. What
-    rounding leaves over gives the last rung more seeds. Raises StudyError when there is too little of either.
+    One seed is held out for every eight runs of the budget, but at most half of the seeds. The runs that
+    rounding leaves over give the last rung more seeds. Raises StudyError for too small a budget or too few
+    seeds or candidates.
 
     >>> print(plan_halving(64, seeds=100))
     12 candidates on 2 seeds, 6 candidates on 4 seeds, 3 candidates on 8 seeds (48 runs), then the winner\
@@ -75,32 +76,33 @@ def plan_halving(budget: int, *, seeds: int, maximum: int | None = None) -> Halv
     """
     if budget < _MIN_BUDGET:
         raise StudyError(
-            f"a budget of {budget} runs finds nothing; it must be {_MIN_BUDGET} or more, which is two"
-            " candidates on two seeds, and both on two seeds held out"
+            f"a budget of {budget} runs is too small; it must be {_MIN_BUDGET} or more: two candidates on two"
+            " seeds, and both on two seeds held out"
         )
     if seeds < _FIRST_SEEDS + _MIN_HELD_OUT:
         raise StudyError(
-            f"{seeds} seeds are too few to tune on; give {_FIRST_SEEDS + _MIN_HELD_OUT} or more, half of"
-            " which are held out"
+            f"{seeds} seeds are too few to tune on; give {_FIRST_SEEDS + _MIN_HELD_OUT} or more;"
+            " half of them are held out"
         )
     held_out = min(max(_MIN_HELD_OUT, budget // _HELD_OUT_FRACTION), seeds // 2)
-    left, shared = budget - 2 * held_out, seeds - held_out
-    highest = left // _FIRST_SEEDS if maximum is None else min(maximum, left // _FIRST_SEEDS)
-    fitting = (_rungs(count, shared) for count in range(highest, 1, -1))
-    rungs = next((found for found in fitting if _cost(found) <= left), None)
+    search_runs, search_seeds = budget - 2 * held_out, seeds - held_out
+    largest = search_runs // _FIRST_SEEDS
+    largest = largest if maximum is None else min(maximum, largest)
+    plans = (_rungs(count, search_seeds) for count in range(largest, 1, -1))
+    rungs = next((plan for plan in plans if _cost(plan) <= search_runs), None)
     if rungs is None:
-        raise StudyError(f"there are {maximum} candidates; it needs two or more to choose from")
+        raise StudyError(f"{maximum} candidates are too few to choose from; tuning needs two or more")
     *before, last = rungs
-    more = min(last.seeds + (left - _cost(rungs)) // last.candidates, shared)
-    return Halving(budget=budget, rungs=(*before, Rung(last.candidates, more)), held_out=held_out)
+    last_seeds = min(last.seeds + (search_runs - _cost(rungs)) // last.candidates, search_seeds)
+    return Halving(budget=budget, rungs=(*before, Rung(last.candidates, last_seeds)), held_out=held_out)
 
 
 def _rungs(candidates: int, seeds: int) -> tuple[Rung, ...]:
-    found = [Rung(candidates, min(_FIRST_SEEDS, seeds))]
-    while found[-1].candidates > _FINALISTS and found[-1].seeds < seeds:
-        last = found[-1]
-        found.append(Rung(math.ceil(last.candidates / 2), min(2 * last.seeds, seeds)))
-    return tuple(found)
+    rungs = [Rung(candidates, min(_FIRST_SEEDS, seeds))]
+    while rungs[-1].candidates > _FINALISTS and rungs[-1].seeds < seeds:
+        last = rungs[-1]
+        rungs.append(Rung(math.ceil(last.candidates / 2), min(2 * last.seeds, seeds)))
+    return tuple(rungs)
 
 
 def _cost(rungs: tuple[Rung, ...]) -> int:
@@ -116,40 +118,47 @@ def draw_candidates(
     key: str,
     allowed: Callable[[Values], bool] = lambda _: True,
 ) -> list[Values]:
-    """At most `count` different points of `space`, those `known` first; fewer when it has no more.
+    """At most `count` different points of `space`, fewer when it has no more.
 
-    The others are a Sobol sequence (1967) in the unit cube, scrambled by the stream named `key`, so that more
-    are the same ones and some on top. Points that are not `allowed` are left out.
+    The others than the `known` points are a Sobol sequence (1967) in the unit cube, scrambled by the stream
+    named `key`. A larger `count` therefore gives the same points and further ones.
+
+    Args:
+        space: name -> the range or choices of a parameter.
+        known: the first points; the very first is taken even if it is not `allowed`.
+        count: the largest number of points.
+        key: the name of the random stream.
+        allowed: points for which it is false are left out.
     """
-    found: list[Values] = []
+    points: list[Values] = []
     for values in known:
-        if values not in found and (not found or allowed(values)):
-            found.append(values)
-    without_news = 0
-    for point in _sobol(len(space), key=key):
-        if len(found) >= count or without_news >= _PATIENCE:
+        if values not in points and (not points or allowed(values)):
+            points.append(values)
+    draws_without_new = 0
+    for uniforms in _sobol(len(space), key=key):
+        if len(points) >= count or draws_without_new >= _PATIENCE:
             break
-        values = {name: _at(one, u) for (name, one), u in zip(space.items(), point, strict=True)}
-        fresh = values not in found and allowed(values)
-        without_news = 0 if fresh else without_news + 1
-        if fresh:
-            found.append(values)
-    return found
+        values = {name: _at(axis, u) for (name, axis), u in zip(space.items(), uniforms, strict=True)}
+        is_new = values not in points and allowed(values)
+        draws_without_new = 0 if is_new else draws_without_new + 1
+        if is_new:
+            points.append(values)
+    return points
 
 
 def _sobol(dimensions: int, *, key: str) -> Iterator[list[float]]:
-    """Points of the unit cube without end."""
+    """An endless sequence of points of the unit cube."""
     from scipy.stats.qmc import Sobol
 
     sequence = Sobol(dimensions, scramble=True, seed=stream(0, f"tune/{key}"))
-    # Powers of two keep the sequence balanced: the first block, then as many again, and so on.
+    # A Sobol sequence is balanced at powers of two: 16 points, then 16 more, then 32 more, and so on.
     yield from sequence.random_base2(4).tolist()
     for power in itertools.count(4):
         yield from sequence.random_base2(power).tolist()
 
 
 def _at(space: Space, u: float) -> Any:
-    """The value that a uniform on [0, 1) stands for."""
+    """The value at the uniform number `u` in [0, 1)."""
     if isinstance(space, Choices):
         return space.values[int(u * len(space.values))]
     if space.whole:

@@ -1,4 +1,4 @@
-"""Trials: short runs without records, of which a file keeps what came out, so that none is made twice."""
+"""Trials: short runs without records. A file keeps their results, so that none is made twice."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from qdpem import registry
 from qdpem.demand.offered_load import OfferedLoad
-from qdpem.errors import QdpemError, StudyError
+from qdpem.errors import QdpemError
 from qdpem.parallel import run_tasks
-from qdpem.scenario.load import parameters_of, scenario_hash
-from qdpem.scenario.schema import Arm, Scenario
+from qdpem.scenario.load import scenario_hash
+from qdpem.scenario.schema import Scenario
+from qdpem.simulation.arms import ResolvedArm
 from qdpem.simulation.fingerprint import code_digest
-from qdpem.study.analysis.metric_formats import CONTENTION, MetricFormat, headline_formats_of
-from qdpem.study.plan import Task, learned_files
-from qdpem.study.progress import ProgressReporter, StudyProgress, watched
+from qdpem.study.analysis.metric_formats import CONTENTION, MetricFormat, primary_formats_of
+from qdpem.study.plan import Task
+from qdpem.study.progress import ProgressReporter, StudyProgress
 from qdpem.study.run import seed_load
+from qdpem.study.workers import run_watched
 
 Facts = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What came out of one run: the objective and contention (NaN where there is none)."""
+    """The result of one run: its objective and its contention (NaN where there is none)."""
 
     value: float
     contention: float
@@ -37,25 +37,28 @@ class Trial:
 
 
 class TrialFile:
-    """Finished runs as JSON lines: `run`, what was run, `trial`, what came out. Torn lines are left out."""
+    """Finished runs as JSON lines: `run` states all that a run depends on, `trial` its result.
+
+    Incomplete lines, which an interrupted process leaves, are ignored.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._known: dict[str, Trial] = {}
+        self._trials: dict[str, Trial] = {}
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
             try:
                 row = json.loads(line)
-                self._known[_key(row["run"])] = Trial(**row["trial"])
+                self._trials[_key(row["run"])] = Trial(**row["trial"])
             except (ValueError, KeyError, TypeError):
                 continue
 
     def find(self, run: Facts) -> Trial | None:
-        """The trial of this run, None if it was not made."""
-        return self._known.get(_key(run))
+        """The trial of this run, None if the file has none."""
+        return self._trials.get(_key(run))
 
     def add(self, run: Facts, trial: Trial) -> None:
-        """Keep it, and write it down at once."""
-        self._known[_key(run)] = trial
+        """Add a trial, and write it to the file at once."""
+        self._trials[_key(run)] = trial
         self._path.parent.mkdir(parents=True, exist_ok=True)
         torn = self._path.exists() and not self._path.read_bytes().endswith(b"\n")
         with self._path.open("a", encoding="utf-8") as file:
@@ -67,17 +70,16 @@ def _key(run: Facts) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Job:
+class _TrialTask:
     task: Task
-    measure: MetricFormat
-    tick: ProgressReporter
+    objective: MetricFormat
 
 
 class Trials:
-    """Makes runs of arms on seeds of one scenario, but those that `path` holds already.
+    """Runs arms on seeds of one scenario, except those that the file at `path` holds already.
 
-    `made` and `kept` count runs, `faults` has a sentence for each that failed. `planned`: of how many runs
-    in all `progress` is told.
+    `made` and `reused` count runs. `faults` has a sentence for each run that failed. `planned` is the number
+    of runs that `progress` counts as all.
     """
 
     def __init__(
@@ -94,112 +96,98 @@ class Trials:
         self._engine, self._workers, self._progress = engine, workers, progress
         self._loads: dict[int, OfferedLoad | None] = {}
         self._scenario_hash = scenario_hash(scenario)
-        self.measure: MetricFormat = headline_formats_of(scenario.demand)[0][0]
-        self.made = self.kept = 0
+        self.objective: MetricFormat = primary_formats_of(scenario.demand)[0]
+        self.made = self.reused = 0
         self.faults: list[str] = []
 
-    def run(self, wanted: Sequence[tuple[Arm, int]]) -> list[Trial | None]:
-        """The trial of each resolved arm and seed, None for one that failed."""
+    def run(self, wanted: Sequence[tuple[ResolvedArm, int]]) -> list[Trial | None]:
+        """The trial of each arm and seed, None for one that failed."""
         runs = [self._run_facts(arm, seed) for arm, seed in wanted]
-        missing = [place for place, facts in enumerate(runs) if self._file.find(facts) is None]
-        self.kept += len(wanted) - len(missing)
-        tasks = self._tasks([wanted[place] for place in missing])
-        labels = [f"run {number}, {task.label}" for number, task in enumerate(tasks, start=self.made + 1)]
-        with watched(labels, length_s=self._scenario.window.end_s, progress=self._tell()) as tickers:
-            jobs = [
-                _Job(task=task, measure=self.measure, tick=tick)
-                for task, tick in zip(tasks, tickers, strict=True)
-            ]
-            try:
-                for place, trial, fault in run_tasks(
-                    run_trial, jobs, engine=self._engine, workers=self._workers
-                ):
-                    if trial is None:
-                        self.faults.append(fault)
-                    else:
-                        self._file.add(runs[missing[place]], trial)
-            except BrokenExecutor as error:
-                raise StudyError(
-                    f"a worker process died, perhaps for want of memory ({error}); finished runs are kept, so"
-                    " the same command goes on from here; --workers 1 needs the least memory"
-                ) from error
+        missing = [index for index, facts in enumerate(runs) if self._file.find(facts) is None]
+        self.reused += len(wanted) - len(missing)
+        tasks = self._tasks([wanted[index] for index in missing])
+        results = run_watched(
+            run_trial,
+            [_TrialTask(task=task, objective=self.objective) for task in tasks],
+            labels=[f"run {number}, {task.label}" for number, task in enumerate(tasks, start=self.made + 1)],
+            length_s=self._scenario.window.end_s,
+            engine=self._engine,
+            workers=self._workers,
+            progress=self._progress_of_all(),
+        )
+        for position, trial in results:
+            if isinstance(trial, str):
+                self.faults.append(trial)
+            else:
+                self._file.add(runs[missing[position]], trial)
         self.made += len(missing)
         return [self._file.find(facts) for facts in runs]
 
-    def _run_facts(self, arm: Arm, seed: int) -> Facts:
+    def _run_facts(self, arm: ResolvedArm, seed: int) -> Facts:
         """All that a run depends on, every parameter written out."""
-        factory = registry.load("policy", arm.policy)
-        parameters = parameters_of(factory, arm.parameters, path=f"arm {arm.name}.parameters")
         learned = hashlib.blake2b(digest_size=8)
-        for name, data in sorted(learned_files(arm).items()):
+        for name, data in sorted(arm.read_learned_files().items()):
             learned.update(f"{name}/{len(data)}/".encode() + data)
         facts = {
             "scenario": self._scenario_hash,
-            "code": code_digest(self._scenario, arm),
-            "policy": arm.policy,
-            "control": arm.control,
-            "pregeneration": arm.pregeneration,
-            "forecaster": arm.forecaster,
-            "parameters": asdict(parameters),
+            "code": code_digest(self._scenario, arm.arm),
+            "policy": arm.arm.policy,
+            "control": arm.arm.control,
+            "pregeneration": arm.arm.pregeneration,
+            "forecaster": arm.arm.forecaster,
+            "parameters": asdict(arm.parameters),
             "learned": learned.hexdigest(),
             "seed": seed,
         }
-        # As JSON gives it back: a tuple is a list there.
-        found: Facts = json.loads(json.dumps(facts, default=str))
-        return found
+        # JSON has no tuples: the facts must compare equal to those read from the file.
+        as_read: Facts = json.loads(json.dumps(facts, default=str))
+        return as_read
 
-    def _tasks(self, wanted: Sequence[tuple[Arm, int]]) -> list[Task]:
-        """Tasks with the load of their seed, where finding it takes time: once per seed."""
+    def _tasks(self, wanted: Sequence[tuple[ResolvedArm, int]]) -> list[Task]:
+        """Tasks with the load of their seed, where finding one takes time: once per seed."""
         tasks = [
             Task(scenario=self._scenario, arm=arm, seed=seed, path=Path("trial")) for arm, seed in wanted
         ]
         if self._scenario.demand.load_factor is not None:
-            first = {task.seed: task for task in tasks if task.seed not in self._loads}
-            found = run_tasks(seed_load, list(first.values()), engine=self._engine, workers=self._workers)
-            self._loads |= dict(found)
-        return [
-            Task(scenario=task.scenario, arm=task.arm, seed=task.seed, path=task.path, load=load)
-            for task in tasks
-            for load in (self._loads.get(task.seed),)
-        ]
+            by_seed = {task.seed: task for task in tasks if task.seed not in self._loads}
+            loads = run_tasks(seed_load, list(by_seed.values()), engine=self._engine, workers=self._workers)
+            self._loads |= dict(loads)
+        return [replace(task, load=self._loads.get(task.seed)) for task in tasks]
 
-    def _tell(self) -> Callable[[StudyProgress], None] | None:
-        """Moments of these runs as moments of all that is planned."""
-        progress, length_s, before = self._progress, self._scenario.window.end_s, self.made + self.kept
+    def _progress_of_all(self) -> Callable[[StudyProgress], None] | None:
+        """Receives the progress of the next runs and passes it on as progress of all planned runs."""
+        progress, length_s, before = self._progress, self._scenario.window.end_s, self.made + self.reused
         if progress is None:
             return None
 
-        def tell(moment: StudyProgress) -> None:
+        def pass_on(update: StudyProgress) -> None:
             progress(
                 StudyProgress(
-                    done_s=before * length_s + moment.done_s,
+                    done_s=before * length_s + update.done_s,
                     total_s=self._planned * length_s,
-                    finished=before + moment.finished,
+                    finished=before + update.finished,
                     tasks=self._planned,
-                    running=moment.running,
+                    running=update.running,
                 )
             )
 
-        return tell
+        return pass_on
 
 
-def run_trial(job: _Job) -> tuple[int, Trial | None, str]:
-    """Simulate a job and measure it, for a worker: its place, the trial, and a sentence where it failed."""
+def run_trial(trial: _TrialTask, report: ProgressReporter) -> Trial | str:
+    """Simulate a task and measure it, for a worker: its trial, or a sentence that states why it failed."""
     from qdpem.metrics.metrics import measure
     from qdpem.simulation.run import simulate
 
-    task, place, began_s = job.task, job.tick.place, time.perf_counter()
+    task, began_s = trial.task, time.perf_counter()
     window = task.scenario.window
     try:
-        run = simulate(task.scenario, task.arm, seed=task.seed, load=task.load, on_progress=job.tick)
+        run = simulate(task.scenario, task.arm, seed=task.seed, load=task.load, on_progress=report)
         assert run.tables is not None
         metrics: Mapping[str, float] = measure(run.tables, start_s=window.warm_up_s, end_s=window.end_s)
     except QdpemError as error:
-        return place, None, f"{task.label}, {task.arm.parameters}: {error}"
-    finally:
-        job.tick(window.end_s)
-    value, contention = float(metrics[job.measure.metric]), float(metrics[CONTENTION.metric])
-    wall_s = time.perf_counter() - began_s
+        return f"{task.label}, {task.arm.arm.parameters}: {error}"
+    value, contention = float(metrics[trial.objective.name]), float(metrics[CONTENTION.name])
     if not math.isfinite(value):
-        return place, None, f"{task.label}: no request was measured; lengthen window.measured_s"
-    return place, Trial(value=value, contention=contention, wall_s=wall_s), ""
+        return f"{task.label}: no request was measured; lengthen window.measured_s"
+    return Trial(value=value, contention=contention, wall_s=time.perf_counter() - began_s)

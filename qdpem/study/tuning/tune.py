@@ -1,8 +1,8 @@
 """Tuning an arm: its tunable parameters, found on the tuning seeds by successive halving.
 
-One run is one candidate on one seed over the scenario's whole window; a budget counts them all. The same
-budget serves every arm, whatever it has to tune. The best of many is best partly by luck: its own score is
-optimistic, and only seeds that chose nothing say whether it beats the defaults.
+One run is one candidate on one seed over the scenario's whole window, and a budget counts all runs. The same
+budget serves every arm, however many parameters it has. The best of many candidates is the best partly by
+luck, so its own score is optimistic. Seeds held out of the choice show whether it beats the defaults.
 """
 
 from __future__ import annotations
@@ -12,19 +12,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem import registry
 from qdpem.errors import ScenarioError, StudyError
 from qdpem.policy.tuning import Space, search_space
 from qdpem.scenario.load import parameters_of
 from qdpem.scenario.overrides import toml_value
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.scenario.semantics import TUNING_SEEDS
-from qdpem.simulation.arms import resolve_arm
+from qdpem.simulation.arms import ResolvedArm, resolve_arm
 from qdpem.study.analysis.metric_formats import MetricFormat
 from qdpem.study.analysis.statistics import PairedDifference, paired_difference
 from qdpem.study.plan import without_study
@@ -40,7 +38,7 @@ class Candidate:
     """One choice of the tunable parameters, the arm that has it, and its trials by seed."""
 
     values: Values
-    arm: Arm
+    arm: ResolvedArm
     trials: dict[int, Trial] = field(default_factory=dict)
 
     def scores(self, seeds: Sequence[int]) -> Floats:
@@ -48,32 +46,34 @@ class Candidate:
         return np.array([self.trials[seed].value if seed in self.trials else math.nan for seed in seeds])
 
     def rank(self, seeds: Sequence[int]) -> tuple[float, float]:
-        """For sorting: the objective falling, then contention rising; last of all if a trial is missing."""
-        found = [self.trials[seed] for seed in seeds if seed in self.trials]
-        if len(found) < len(seeds):
+        """A sort key: falling objective, then rising contention. A candidate without a trial comes last."""
+        trials = [self.trials[seed] for seed in seeds if seed in self.trials]
+        if len(trials) < len(seeds):
             return math.inf, math.inf
-        contention = math.fsum(one.contention for one in found)
-        return -math.fsum(one.value for one in found), contention if math.isfinite(contention) else 0.0
+        contention = math.fsum(trial.contention for trial in trials)
+        return -math.fsum(trial.value for trial in trials), contention if math.isfinite(contention) else 0.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tuning:
-    """What tuning found. `finalists`, best first, are the last rung; `seeds` chose among them.
+    """The result of a tuning.
 
-    `held_out` are seeds that chose nothing; `made` and `kept` count runs made now and found in the file.
+    `finalists` are the candidates of the last rung, best first. They were compared on `seeds`; the seeds
+    `held_out` had no part in any choice. `made` and `reused` count the runs made now and those found in the
+    file.
     """
 
     arm: Arm
     space: dict[str, Space]
     plan: Halving
-    measure: MetricFormat
+    objective: MetricFormat
     defaults: Candidate
     finalists: tuple[Candidate, ...]
     seeds: tuple[int, ...]
     held_out: tuple[int, ...]
     faults: tuple[str, ...]
     made: int
-    kept: int
+    reused: int
 
     @property
     def winner(self) -> Candidate:
@@ -91,7 +91,7 @@ class Tuning:
 
     @property
     def chosen(self) -> Candidate:
-        """The winner, or the defaults where it does worse than they on the seeds held out."""
+        """The winner, or the defaults if the winner does worse on the seeds held out."""
         better = self.verdict is not None and self.verdict.difference.estimate >= 0.0
         return self.winner if better else self.defaults
 
@@ -103,7 +103,7 @@ class Tuning:
 
 def tune(
     scenario: Scenario,
-    arm: Arm,
+    arm: Arm | ResolvedArm,
     *,
     budget: int,
     trials: Path,
@@ -113,17 +113,28 @@ def tune(
     progress: Callable[[StudyProgress], None] | None = None,
     on_plan: Callable[[Halving], None] | None = None,
 ) -> Tuning:
-    """Find the tunable parameters of a resolved arm within `budget` runs, those in `trials` included.
+    """Find the tunable parameters of an arm within `budget` runs.
 
-    The objective is the mean delivery ratio over seeds (pairs per second where all requests come at t = 0);
-    ties go to less contention. A candidate with a run that fails is out, and told in `Tuning.faults`.
-    What other arms of the study have of the same parameters is tried as well. `on_plan` hears how the budget
-    is spent before the first run. Raises StudyError for seeds that are no
-    tuning seeds, an arm with nothing to tune, too small a budget, and when the defaults themselves fail.
+    The objective is the mean delivery ratio over seeds, or pairs per second where all requests come at t = 0.
+    Ties go to less contention. A candidate with a failed run is dropped and reported in `Tuning.faults`.
+    Values that other arms of the study set for the same parameters are candidates too. Raises StudyError for
+    seeds that are not tuning seeds, an arm with nothing to tune, too small a budget, and failed defaults.
+
+    Args:
+        scenario: the scenario to tune on; its [study] table gives the other arms.
+        arm: the arm to tune.
+        budget: runs, those found in `trials` included.
+        trials: the file that keeps the result of every run.
+        seeds: tuning seeds, used in this order.
+        engine: "serial" or "loky".
+        workers: runs at a time; one per core when None.
+        progress: receives the progress of all planned runs.
+        on_plan: receives the division of the budget before the first run.
     """
     _check_seeds(seeds)
-    others = [resolve_arm(one) for one in scenario.study.arms] if scenario.study else []
-    candidates, space = find_candidates(arm, others=others, count=budget)
+    resolved = resolve_arm(arm)
+    others = [resolve_arm(other) for other in scenario.study.arms] if scenario.study else []
+    candidates, space = find_candidates(resolved, others=others, count=budget)
     plan = plan_halving(budget, seeds=len(seeds), maximum=len(candidates))
     if on_plan is not None:
         on_plan(plan)
@@ -135,86 +146,81 @@ def tune(
         workers=workers,
         progress=progress,
     )
-    finalists = _climb(runner, candidates, plan, seeds)
-    defaults, last = candidates[0], plan.rungs[-1].seeds
-    chosen_on, held_out = tuple(seeds[:last]), tuple(seeds[last : last + plan.held_out])
-    if len(defaults.trials) < last:
-        raise StudyError("the defaults themselves fail:\n  " + "\n  ".join(runner.faults))
-    if finalists[0] is not defaults:
-        _run(runner, [finalists[0], defaults], held_out)
+    finalists = _run_rungs(runner, candidates, plan, seeds)
+    last = plan.rungs[-1].seeds
+    held_out = tuple(seeds[last : last + plan.held_out])
+    _run_held_out(runner, finalists[0], candidates[0], chosen_on=last, held_out=held_out)
     return Tuning(
-        arm=arm,
+        arm=resolved.arm,
         space=space,
         plan=plan,
-        measure=runner.measure,
-        defaults=defaults,
+        objective=runner.objective,
+        defaults=candidates[0],
         finalists=tuple(finalists),
-        seeds=chosen_on,
+        seeds=tuple(seeds[:last]),
         held_out=held_out,
         faults=tuple(runner.faults),
         made=runner.made,
-        kept=runner.kept,
+        reused=runner.reused,
     )
 
 
 def find_candidates(
-    arm: Arm, *, count: int, others: Sequence[Arm] = ()
+    arm: ResolvedArm, *, count: int, others: Sequence[ResolvedArm] = ()
 ) -> tuple[list[Candidate], dict[str, Space]]:
-    """Up to `count` candidates, the arm as it is the first, and the space they come from.
+    """Up to `count` candidates, the first of which is the arm itself, and the space that they come from.
 
-    Next come the choices of resolved `others` whose policies have the same parameters: what serves one may
-    serve the other. What the arm sets of its other parameters stays. Points that the policy refuses are left
-    out. Raises StudyError when nothing is tunable.
+    The values of those `others` whose policies have the same kind of parameters come next. Parameters that
+    are not tunable keep the arm's values. Points that the policy refuses are left out. Raises StudyError when
+    nothing is tunable.
     """
-    factory = registry.load("policy", arm.policy)
-    kind = getattr(factory, "Parameters", None)
-    space: dict[str, Space] = {}
-    if kind is not None:
-        space = search_space(
-            kind, pregeneration=arm.pregeneration or factory.pregeneration, control=factory.control
-        )
-    if kind is None or not space:
-        raise StudyError(
-            f"the policy {arm.policy!r} of the arm {arm.name!r} has no tunable parameter, so that there is"
-            " nothing to find; what is learned is found by `qdpem train`"
-        )
+    kind, space = getattr(arm.factory, "Parameters", None), _space_of(arm)
     path = f"arm {arm.name}.parameters"
-    given = parameters_of(factory, arm.parameters, path=path)
 
     def allowed(values: Values) -> bool:
         try:
-            parameters_of(factory, arm.parameters | values, path=path)
+            parameters_of(arm.factory, arm.arm.parameters | values, path=path)
         except ScenarioError:
             return False
         return True
 
-    chosen = [given, *_parameters_of_kind(kind, others)]
+    alike = [other for other in others if getattr(other.factory, "Parameters", None) is kind]
     drawn = draw_candidates(
         space,
-        known=[{name: getattr(one, name) for name in space} for one in chosen],
+        known=[{name: getattr(one.parameters, name) for name in space} for one in (arm, *alike)],
         count=count,
-        key=arm.policy,
+        key=str(arm.arm.policy),
         allowed=allowed,
     )
-    made = [replace(arm, parameters=arm.parameters | values) for values in drawn[1:]]
+    arms = [arm, *(_with_parameters(arm, values) for values in drawn[1:])]
     return [
-        Candidate(values=values, arm=each) for values, each in zip(drawn, [arm, *made], strict=True)
+        Candidate(values=values, arm=candidate) for values, candidate in zip(drawn, arms, strict=True)
     ], space
 
 
-def _parameters_of_kind(kind: type, arms: Sequence[Arm]) -> list[Any]:
-    """What those of the arms have whose policy has parameters of this kind."""
-    factories = [(registry.load("policy", arm.policy), arm) for arm in arms]
-    return [
-        parameters_of(factory, arm.parameters, path=f"arm {arm.name}.parameters")
-        for factory, arm in factories
-        if getattr(factory, "Parameters", None) is kind
-    ]
+def _space_of(arm: ResolvedArm) -> dict[str, Space]:
+    """The ranges and choices of the arm's tunable parameters. Raises StudyError when there are none."""
+    kind, factory = getattr(arm.factory, "Parameters", None), arm.factory
+    space: dict[str, Space] = {}
+    if kind is not None:
+        space = search_space(
+            kind, pregeneration=arm.arm.pregeneration or factory.pregeneration, control=factory.control
+        )
+    if not space:
+        raise StudyError(
+            f"the policy {arm.arm.policy!r} of the arm {arm.name!r} has no tunable parameter;"
+            " a learned policy is trained with `qdpem train`"
+        )
+    return space
 
 
-def snippet(tuning: Tuning, *, told: Sequence[str]) -> str:
-    """The chosen arm as TOML, with comments that say what was found."""
-    arm = tuning.chosen.arm
+def _with_parameters(arm: ResolvedArm, values: Values) -> ResolvedArm:
+    return resolve_arm(replace(arm.arm, parameters=arm.arm.parameters | values))
+
+
+def snippet(tuning: Tuning, *, comments: Sequence[str]) -> str:
+    """The chosen arm as TOML under `comments`, one a line."""
+    arm = tuning.chosen.arm.arm
     parameters = ", ".join(f"{name} = {toml_value(value)}" for name, value in arm.parameters.items())
     values = {
         "name": arm.name,
@@ -225,9 +231,9 @@ def snippet(tuning: Tuning, *, told: Sequence[str]) -> str:
     }
     pairs = [f"{name} = {toml_value(value)}" for name, value in values.items()]
     pairs += [f"parameters = {{ {parameters} }}"] if parameters else []
-    comments = [f"# {line}".rstrip() for line in told]
+    lines = [f"# {line}".rstrip() for line in comments]
     listed = f"# In a list of arms: {{ {', '.join(pairs)} }},"
-    return "\n".join([*comments, listed, "[[study.arms]]", *pairs, ""])
+    return "\n".join([*lines, listed, "[[study.arms]]", *pairs, ""])
 
 
 def _check_seeds(seeds: Sequence[int]) -> None:
@@ -236,38 +242,57 @@ def _check_seeds(seeds: Sequence[int]) -> None:
         listed = ", ".join(map(str, strangers[:5])) + (", ..." if len(strangers) > 5 else "")
         raise StudyError(
             f"{listed} {'is no tuning seed' if len(strangers) == 1 else 'are no tuning seeds'}; they are"
-            f" {TUNING_SEEDS[0]} to {TUNING_SEEDS[-1]}, and what is tuned is tested on others"
+            f" {TUNING_SEEDS[0]} to {TUNING_SEEDS[-1]}, because a tuned arm must be tested on other seeds"
         )
-    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
-    if twice:
-        raise StudyError(f"seed {twice[0]} is given more than once; each counts once")
+    repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+    if repeated:
+        raise StudyError(f"seed {repeated[0]} is given more than once; give each seed once")
 
 
-def _climb(
+def _run_rungs(
     runner: Trials, candidates: Sequence[Candidate], plan: Halving, seeds: Sequence[int]
 ) -> list[Candidate]:
     """The candidates of the last rung, best first."""
-    persistence, seen = list(candidates), 0
+    remaining, seen = list(candidates), 0
     for rung in plan.rungs:
-        persistence = _best(persistence, seeds[:seen], keep=rung.candidates, defaults=candidates[0])
+        remaining = _best(remaining, seeds[:seen], count=rung.candidates, defaults=candidates[0])
         seen = rung.seeds
-        _run(runner, persistence, seeds[:seen])
-    return sorted(persistence, key=lambda one: one.rank(seeds[:seen]))
+        _run(runner, remaining, seeds[:seen])
+    return sorted(remaining, key=lambda candidate: candidate.rank(seeds[:seen]))
+
+
+def _run_held_out(
+    runner: Trials, winner: Candidate, defaults: Candidate, *, chosen_on: int, held_out: Sequence[int]
+) -> None:
+    """Run the winner and the defaults on the seeds held out, unless the defaults are the winner.
+
+    Raises StudyError if the defaults failed on one of the `chosen_on` seeds of the last rung.
+    """
+    if len(defaults.trials) < chosen_on:
+        raise StudyError("the defaults themselves fail:\n  " + "\n  ".join(runner.faults))
+    if winner is not defaults:
+        _run(runner, [winner, defaults], held_out)
 
 
 def _best(
-    persistence: Sequence[Candidate], seeds: Sequence[int], *, keep: int, defaults: Candidate
+    candidates: Sequence[Candidate], seeds: Sequence[int], *, count: int, defaults: Candidate
 ) -> list[Candidate]:
-    """The best `keep` of those that never failed, the defaults among them."""
-    sound = [one for one in persistence if one is defaults or math.isfinite(one.rank(seeds)[0])]
-    ranked = sorted(sound, key=lambda one: one.rank(seeds))[:keep]
+    """The best `count` of those that never failed, the defaults among them."""
+    sound = [
+        candidate
+        for candidate in candidates
+        if candidate is defaults or math.isfinite(candidate.rank(seeds)[0])
+    ]
+    ranked = sorted(sound, key=lambda candidate: candidate.rank(seeds))[:count]
     return ranked if defaults in ranked else [*ranked[:-1], defaults]
 
 
 def _run(runner: Trials, candidates: Sequence[Candidate], seeds: Sequence[int]) -> None:
-    """Fill in the trials that the candidates lack on these seeds."""
-    wanted = [(one, seed) for seed in seeds for one in candidates if seed not in one.trials]
-    found = runner.run([(one.arm, seed) for one, seed in wanted])
-    for (one, seed), trial in zip(wanted, found, strict=True):
+    """Add the trials that the candidates lack on these seeds."""
+    missing = [
+        (candidate, seed) for seed in seeds for candidate in candidates if seed not in candidate.trials
+    ]
+    trials = runner.run([(candidate.arm, seed) for candidate, seed in missing])
+    for (candidate, seed), trial in zip(missing, trials, strict=True):
         if trial is not None:
-            one.trials[seed] = trial
+            candidate.trials[seed] = trial

@@ -29,7 +29,7 @@ from qdpem.policy.synthetic import small_context
 from qdpem.policy.validation import validate
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Arm
-from qdpem.simulation.arms import build_policy
+from qdpem.simulation.arms import resolve_arm
 from qdpem.simulation.run import Simulation, simulate
 from tests.helpers.exploit_field import FIELD
 
@@ -338,7 +338,8 @@ def test_a_copy_goes_on_to_the_bit_as_the_original_would() -> None:
         policy, copied = simulation.policy, False
         while (observations := simulation.advance()) is not None:
             if observations.time_s > copied_s and not copied:
-                saved, policy, copied = policy.state(), build_policy(simulation.arm), True
+                saved, copied = policy.state(), True
+                policy = resolve_arm(simulation.arm).build_policy()
                 policy.reset(simulation.context)
                 policy.load_state(saved)
             simulation.apply(policy.act(observations))

@@ -112,7 +112,7 @@ def train(
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     checkpoint = directory / "checkpoint.npz"
-    arm = resolve_arm(arm or Arm(name="dpem"))
+    arm = resolve_arm(arm or Arm(name="dpem")).arm
     fingerprint = training_fingerprint(scenario, arm, seed)
     state = load(checkpoint, fingerprint) if resume and checkpoint.exists() else None
     if state is None:

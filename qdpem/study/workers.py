@@ -1,0 +1,73 @@
+"""The one loop over worker processes: tasks in, results and progress out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from qdpem.errors import StudyError
+from qdpem.parallel import run_tasks
+from qdpem.study.progress import ProgressReporter, StudyProgress, Work, progress_reporters
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """The message to a worker: the function, one task and the reporter of its progress."""
+
+    function: Callable[[Any, ProgressReporter], Any]
+    task: Any
+    report: ProgressReporter
+    length_s: float
+
+
+def run_watched(
+    function: Callable[[Task, ProgressReporter], Result],
+    tasks: Sequence[Task],
+    *,
+    labels: Sequence[str],
+    length_s: float,
+    engine: str,
+    workers: int | None,
+    progress: Callable[[StudyProgress], None] | None = None,
+    work: Work = "runs",
+) -> Iterator[tuple[int, Result]]:
+    """Yield the index of each task and `function(task, report)`, as tasks finish (order not kept).
+
+    Raises StudyError when a worker process dies.
+
+    Args:
+        function: a module-level function, so that it reaches other processes.
+        tasks: its first arguments, one for each call.
+        labels: names of the tasks in the progress.
+        length_s: the seconds that a finished task has reported.
+        engine: "serial" or "loky".
+        workers: tasks at a time; one per core when None.
+        progress: receives the progress of all tasks.
+        work: the kind of the tasks.
+    """
+    if not tasks:
+        return
+    with progress_reporters(labels, length_s=length_s, progress=progress, work=work) as reporters:
+        jobs = [
+            _Job(function=function, task=task, report=report, length_s=length_s)
+            for task, report in zip(tasks, reporters, strict=True)
+        ]
+        try:
+            yield from run_tasks(_run_job, jobs, engine=engine, workers=workers)
+        except BrokenExecutor as error:
+            raise StudyError(
+                f"a worker process died, perhaps because memory ran out ({error}). Finished work is kept:"
+                " the same command continues from here. --workers 1 needs the least memory"
+            ) from error
+
+
+def _run_job(job: _Job) -> tuple[int, Any]:
+    try:
+        return job.report.index, job.function(job.task, job.report)
+    finally:
+        job.report(job.length_s)

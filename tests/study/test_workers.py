@@ -1,0 +1,83 @@
+"""The worker loop gives each result with its task, reports progress, and turns a dead worker into an error."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+
+from qdpem.errors import StudyError
+from qdpem.study.progress import ProgressReporter, StudyProgress
+from qdpem.study.run import run_study
+from qdpem.study.workers import run_watched
+
+
+def square(task: float, report: ProgressReporter) -> float:
+    report(0.5)
+    return task**2
+
+
+def die(task: float, report: ProgressReporter) -> float:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return task
+
+
+@pytest.mark.parametrize("engine", ["serial", "loky"])
+def test_results_come_with_the_index_of_their_task(engine: str) -> None:
+    updates: list[StudyProgress] = []
+    tasks = [3.0, 1.0, 2.0]
+    results = run_watched(
+        square,
+        tasks,
+        labels=["a", "b", "c"],
+        length_s=2.0,
+        engine=engine,
+        workers=2,
+        progress=updates.append,
+        work="bounds",
+    )
+    assert dict(results) == {0: 9.0, 1: 1.0, 2: 4.0}
+    # A task counts as finished whatever it has reported itself.
+    last = updates[-1]
+    assert (last.finished, last.tasks, last.done_s, last.running) == (3, 3, 6.0, ())
+    assert last.work == "bounds"
+
+
+def test_without_tasks_nothing_is_run_or_reported() -> None:
+    updates: list[StudyProgress] = []
+    results = run_watched(
+        square, [], labels=[], length_s=1.0, engine="loky", workers=2, progress=updates.append
+    )
+    assert list(results) == updates == []
+
+
+def test_a_worker_that_dies_is_a_sentence() -> None:
+    results = run_watched(die, [1.0, 2.0], labels=["a", "b"], length_s=1.0, engine="loky", workers=2)
+    with pytest.raises(StudyError, match="a worker process died"):
+        list(results)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_study_builds_a_policy_once_to_check_it_and_once_for_each_run(
+    small_scenario, tmp_path, monkeypatch
+) -> None:
+    from qdpem.policies.minimum_hop import LocalMinimumHop
+
+    built = []
+    build = LocalMinimumHop.__init__
+
+    def count(self, *arguments: object, **options: object) -> None:
+        built.append(self)
+        build(self, *arguments, **options)
+
+    monkeypatch.setattr(LocalMinimumHop, "__init__", count)
+    # The policy of the other arm is built from the same class.
+    seeds, arms = small_scenario.study.seeds, len(small_scenario.study.arms)
+    run_study(small_scenario, directory=tmp_path, engine="serial")
+    assert len(built) == arms * (1 + len(seeds))
+    built.clear()
+    again = run_study(replace(small_scenario), directory=tmp_path, engine="serial")
+    assert all(outcome.reused for outcome in again.outcomes)
+    assert len(built) == arms
