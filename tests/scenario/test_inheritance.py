@@ -96,7 +96,7 @@ def test_bases_may_have_bases_but_no_circle(folder) -> None:
         ('without = ["demand"]\n', "without: has no meaning without based_on"),
         (
             'based_on = "base.toml"\nwithout = ["demand.load_factor"]\n',
-            "without.0: 'demand.load_factor' does not",
+            "without.0: 'demand.load_factor' is not a key",
         ),
         (
             'based_on = "base.toml"\nwithout = "demand"\n',

@@ -343,7 +343,7 @@ def test_a_source_rate_is_missed_by_source_links_alone() -> None:
     bare = SMALL.replace("source_rate_hz = 50\n", "")
     assert faults_of(bare) == {
         "nodes.source_rate_hz": "is missing; should be a number or a table with low, high,"
-        " for links.hardware is of the kind 'source'"
+        " because links.hardware is of the kind 'source'"
     }
     direct = "links.hardware={kind='direct',success_probability=0.5,attempt_period_s=1e-3,modes=4}"
     scenario = parse_scenario(bare, overrides=[direct])
