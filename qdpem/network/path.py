@@ -19,8 +19,8 @@ class Path:
     """N+1 nodes and the N links between them; hop i joins positions i and i+1 of `nodes`.
 
     `links`: the link of each hop, VIRTUAL_LINK for a hop over a stocked remote pair. `hop_delay_s`: message
-    delay over each hop, one way. `delay_s`: their sum, the message delay from end to end. It is stored because a
-    path and its reverse must agree on it to the last bit, and floating-point sums depend on their order.
+    delay over each hop, one way. `delay_s`: their sum, the message delay from end to end. It is stored:
+    a path and its reverse must agree on it to the last bit, and floating-point sums depend on their order.
     """
 
     nodes: tuple[int, ...]

@@ -206,6 +206,7 @@ class Simulation:
             outages=self._outages,
             woken=woken,
         )
+        # What the decisions set off may wake sites again at this moment.
         woken.clear()
         return self._observations
 
@@ -215,6 +216,7 @@ class Simulation:
         if observations is None:
             raise RuntimeError("apply() was called without observations to answer: call advance() first")
         validate(decisions, observations, self.context, policy_name=self.policy.name)
+        # Only valid decisions are an answer: after a PolicyError the same observations can be answered again.
         self._observations = None
         self._write_decisions(decisions, observations)
         self._discard(decisions.discards, observations)

@@ -64,8 +64,8 @@ def assert_all_is_over(simulation: Simulation) -> None:
     assert not control_plane.holding()
     assert not control_plane.ordered.any()
     assert not any(control_plane.stock_orders.values())
-    assert not any(map(len, (*state.inventory.owned, *state.inventory.reported, *state.inventory.leaving)))
-    assert not state.inventory._gone_unseen
+    assert not any(map(len, (*state.inventory.owned, *state.inventory.reported, *state.inventory.unreleased)))
+    assert not state.inventory._ended_before_reported
     assert not any(mode.claim for link in state.attempts.values() for mode in link._modes)
 
 

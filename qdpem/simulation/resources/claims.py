@@ -121,6 +121,7 @@ class ClaimBook:
             claimant, id=self._next_id, kind=kind, node=node, link=link, time_s=now_s, owner=owner, tag=tag
         )
         self._next_id += 1
+        # A grant may come at once, when the claim reaches its resource: it must be in the book by then.
         self.open[claim.id] = claim
         return claim
 

@@ -75,6 +75,7 @@ class Inventory:
     def take(self, pair: Pair) -> None:
         """Take a pair out of the stock to use it; its two qubits pass to the user."""
         self._remove(pair)
+        # Its qubit at the partner belongs to a reservation now, and does not count against the stock's quota.
         self._memories.remote[pair.second] -= 1
         self._report(pair, pair.owner, self._report_ended)
 

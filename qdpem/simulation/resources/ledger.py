@@ -89,6 +89,8 @@ class Ledger:
         self._physics = physics
         self._append = append
         self._memory = [hardware.memory for hardware in network.hardware]
+        # Batches are compiled for one kind of memory and for the Pauli model itself: a derived model may
+        # change what they compile.
         alike = len(set(self._memory)) == 1
         self._batched = batched(physics) if alike else None
         self.fresh_pairs = FreshPairs(network, physics)

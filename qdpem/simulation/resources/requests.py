@@ -184,6 +184,7 @@ class RequestBook:
 
     def _end(self, request: Request, outcome: RequestOutcome) -> None:
         request.open = False
+        # Allocations that still work for it find it closed, and count their pairs as lost.
         self._stop_waiting(request)
         del self.open[request.id]
         self._write(request, outcome)
