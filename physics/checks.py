@@ -41,7 +41,7 @@ def as_float(name: str, value: object) -> float:
     return value if type(value) is int else number
 
 
-def take_whole(part: Any, name: str, allowed: str, *, maximum: float = math.inf) -> None:
+def take_integer(part: Any, name: str, allowed: str, *, maximum: float = math.inf) -> None:
     """Convert the field `name` to an int. Raises ValueError unless it is whole, from 1 to `maximum`."""
     value = getattr(part, name)
     require(not isinstance(value, bool) and hasattr(value, "__index__"), name, value, allowed)

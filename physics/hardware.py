@@ -22,7 +22,7 @@ from physics.checks import (
     require_positive_probability,
     require_probability,
     take_floats,
-    take_whole,
+    take_integer,
 )
 
 FIBRE_SPEED_KM_PER_S: Final = 2.0e5
@@ -167,7 +167,7 @@ class SourceLink:
         require_positive_probability("efficiency", self.efficiency)
         require(0.25 <= self.fresh_fidelity <= 1.0, "fresh_fidelity", self.fresh_fidelity, "in [1/4, 1]")
         require_amount("reset_time_s", self.reset_time_s)
-        take_whole(self, "modes", _MODES)
+        take_integer(self, "modes", _MODES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +195,7 @@ class MidpointSourceLink:
         require_probability("absorption_efficiency", self.absorption_efficiency)
         require(0.25 <= self.fresh_fidelity <= 1.0, "fresh_fidelity", self.fresh_fidelity, "in [1/4, 1]")
         require_amount("reset_time_s", self.reset_time_s)
-        take_whole(self, "modes", _MODES)
+        take_integer(self, "modes", _MODES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,11 +225,11 @@ class DoubleClickLink:
         take_floats(self)
         require_instance("fibre", self.fibre, Fibre)
         require_instance("detector", self.detector, Detector)
-        take_whole(self, "rounds", "1 or 2", maximum=2)
+        take_integer(self, "rounds", "1 or 2", maximum=2)
         for name in ("emission_efficiency", "visibility", "station_position"):
             require_probability(name, getattr(self, name))
         require_amount("reset_time_s", self.reset_time_s)
-        take_whole(self, "modes", _MODES)
+        take_integer(self, "modes", _MODES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,7 +265,7 @@ class SingleClickLink:
             require_probability(name, getattr(self, name))
         require_amount("phase_deviation_rad", self.phase_deviation_rad)
         require_amount("reset_time_s", self.reset_time_s)
-        take_whole(self, "modes", _MODES)
+        take_integer(self, "modes", _MODES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,7 +296,7 @@ class DirectLink:
         weights = self._weights()
         object.__setattr__(self, "fresh_weights", weights)
         require(weights[0] >= 0.25, "fresh_weights[0]", weights[0], "a fidelity in [1/4, 1]")
-        take_whole(self, "modes", _MODES)
+        take_integer(self, "modes", _MODES)
         for name in ("stored_from_s", "known_s"):
             times = getattr(self, name)
             object.__setattr__(self, name, (period_s, period_s) if times is None else _two_times(name, times))

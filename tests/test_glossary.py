@@ -31,23 +31,8 @@ PAGE = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
 UNITS = frozenset({"s", "s2", "hz", "km", "db", "rad"})
 # A noun stands before these: `flow_bound_of_seed` is a bound, `refusals_per_request` are refusals.
 PREPOSITIONS = frozenset(
-    {
-        "of",
-        "with",
-        "without",
-        "by",
-        "per",
-        "from",
-        "to",
-        "in",
-        "at",
-        "on",
-        "over",
-        "after",
-        "before",
-        "between",
-        "within",
-    }
+    {"of", "with", "without", "by", "per", "from", "to", "in", "at", "on", "over", "under", "after", "before"}
+    | {"between", "within", "against", "along", "if"}
 )
 
 
@@ -86,6 +71,9 @@ def head_word(name: str) -> str:
     words = [word.lower() for word in words]
     cuts = [place for place, word in enumerate(words) if word in PREPOSITIONS and place > 0]
     words = words[: cuts[0]] if cuts else words
+    # An adverb says how: `aggregate_privately` is to aggregate.
+    while len(words) > 1 and words[-1].endswith("ly") and words[-1] not in ("family", "supply"):
+        words.pop()
     while len(words) > 1 and words[-1] in UNITS:
         words.pop()
     return singular(words[-1])

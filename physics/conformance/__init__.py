@@ -41,12 +41,12 @@ Law: TypeAlias = Callable[[ModelUnderTest], Iterator[Deviation]]
 
 LAWS: Final[Mapping[str, Law]] = MappingProxyType(
     {
-        "every operation is carried out": states.carried_out,
+        "every operation is carried out": states.completion,
         "trace is 1": states.trace,
         "states are Hermitian and positive": states.positivity,
         "0 <= F <= 1 and F = <Phi+|rho|Phi+>": states.fidelities,
         "states survive as density matrices": states.density_matrices,
-        "links have sound probabilities and times": links.sound,
+        "links have sound probabilities and times": links.validity,
         "links match their hardware": links.match_hardware,
         "links succeed less often the longer they are": links.fall_with_length,
         "ideal stations herald as photons interfere": links.stations,
@@ -70,7 +70,7 @@ LAWS: Final[Mapping[str, Law]] = MappingProxyType(
         "a round's noise stays at its own end": noise.own_end,
         "the ends are alike": conduct.symmetry,
         "the same call gives the same bits": conduct.determinism,
-        "arguments are left as they were": conduct.untouched,
+        "arguments are left as they were": conduct.arguments,
         "nonsense is refused": conduct.refusals,
     }
 )

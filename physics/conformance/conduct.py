@@ -81,7 +81,7 @@ def determinism(tested: ModelUnderTest) -> Iterator[Deviation]:
         yield zero_if(same), f"two calls differ: {where}"
 
 
-def untouched(tested: ModelUnderTest) -> Iterator[Deviation]:
+def arguments(tested: ModelUnderTest) -> Iterator[Deviation]:
     """No operation changes a state that it was given."""
     for name, next_name in pairwise(MIXED):
         given = tested.state(name), tested.state(next_name)

@@ -31,7 +31,7 @@ _IDEAL_STATIONS: Final[tuple[DoubleClickLink | SingleClickLink, ...]] = (
 """Identical photons, no dark counts, no phase noise: probability and state have a closed form."""
 
 
-def sound(tested: ModelUnderTest) -> Iterator[Deviation]:
+def validity(tested: ModelUnderTest) -> Iterator[Deviation]:
     """Probabilities, times and modes are valid for every kind of link at several lengths."""
     for compiled, hardware, _, where in _compiled(tested):
         p = compiled.success_probability

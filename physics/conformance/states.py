@@ -11,7 +11,7 @@ from physics import states
 from physics.conformance.fixtures import Deviation, ModelUnderTest, distance
 
 
-def carried_out(tested: ModelUnderTest) -> Iterator[Deviation]:
+def completion(tested: ModelUnderTest) -> Iterator[Deviation]:
     """No possible operation raises an error."""
     for where in tested.results.states:
         yield 0.0, where

@@ -50,7 +50,7 @@ _CLOCK_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContinuousParameters:
+class ContinuousGenerationParameters:
     """Parameters of adaptive continuous generation."""
 
     learning_rate: float = tunable(0.05, low=0.01, high=0.5, log=True, pregeneration="link")
@@ -86,17 +86,17 @@ class ContinuousParameters:
             raise ValueError(f"min_fidelity is {self.min_fidelity!r}; it must be above 1/4 and below 1")
 
 
-class LocalContinuous(PolicyDefaults):
+class LocalContinuousGeneration(PolicyDefaults):
     """Every node stocks link pairs with the neighbours that it uses, and serves requests with them."""
 
-    Parameters = ContinuousParameters
+    Parameters = ContinuousGenerationParameters
     name = "local-continuous"
     family = "continuous-generation"
     control: Control = Control.LOCAL
     pregeneration: Pregeneration = Pregeneration.LINK
     acts_every_epoch = True
 
-    def __init__(self, parameters: ContinuousParameters) -> None:
+    def __init__(self, parameters: ContinuousGenerationParameters) -> None:
         self._parameters = parameters
 
     def reset(self, context: Context) -> None:

@@ -70,7 +70,7 @@ class LocalMinimumHop(PolicyDefaults):
         )
 
 
-class CentralFirstCome(LocalMinimumHop):
+class CentralFirstComeFirstServed(LocalMinimumHop):
     """The controller serves all requests that reach it in the same way."""
 
     name = "central-fcfs"

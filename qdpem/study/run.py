@@ -25,7 +25,7 @@ from qdpem.study.analysis.results import StudyResult
 from qdpem.study.bounds import BoundedOutcomes, with_bound_fractions
 from qdpem.study.plan import StudyPlan, Task, plan_study, without_study
 from qdpem.study.progress import ProgressReporter, StudyProgress
-from qdpem.study.report.csv import results_csv, write_whole
+from qdpem.study.report.csv import results_csv, write_text_file
 from qdpem.study.report.html import write_report
 from qdpem.study.report.markdown import results_markdown
 from qdpem.study.report.report_figures import build_appendix
@@ -260,8 +260,8 @@ def _gather(
 def _write_reports(result: StudyResult, *, command: str) -> StudyResult:
     """Write the three reports; the result with their paths."""
     report, table = result.directory / "report.html", result.directory / "results.csv"
-    write_whole(table, results_csv(result))
-    write_whole(result.directory / "results.md", results_markdown(result))
+    write_text_file(table, results_csv(result))
+    write_text_file(result.directory / "results.md", results_markdown(result))
     write_report(result, path=report, appendix=build_appendix(result, command=command))
     return replace(result, report=report, table=table)
 

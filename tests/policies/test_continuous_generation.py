@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qdpem.policies.continuous_generation import ContinuousParameters, LocalContinuous
+from qdpem.policies.continuous_generation import ContinuousGenerationParameters, LocalContinuousGeneration
 from qdpem.policies.inventory.link_usage import LinkUsage
 from qdpem.policy.interface import FREE_MEMORIES, Context, Observation
 from qdpem.policy.synthetic import small_context
@@ -22,7 +22,7 @@ from tests.helpers.observations import act, quiet_views
 def test_parameters_out_of_range_are_answered(wrong: dict[str, float]) -> None:
     (name,) = wrong
     with pytest.raises(ValueError, match=name):
-        ContinuousParameters(**wrong)
+        ContinuousGenerationParameters(**wrong)
 
 
 def link_usage(context: Context, *, learning_rate: float = 0.05) -> LinkUsage:
@@ -107,7 +107,7 @@ def test_a_refused_order_is_not_repeated_at_once() -> None:
 def test_orders_follow_the_draws_quota_and_room() -> None:
     context = small_context(pregeneration="link")
     observations = quiet_views(context, stock=1, message_width=4)
-    orders = act(LocalContinuous(ContinuousParameters()), observations, context)
+    orders = act(LocalContinuousGeneration(ContinuousGenerationParameters()), observations, context)
     assert orders
     for order in orders:
         assert (order.purpose, len(order.path)) == ("stock", 2)
@@ -115,17 +115,17 @@ def test_orders_follow_the_draws_quota_and_room() -> None:
     # 9 nodes, each "none" with 1 / (degree + 1): some order and some do not.
     assert len(orders) < 9
     observations.status[:, :, FREE_MEMORIES] = 3.0
-    assert act(LocalContinuous(ContinuousParameters()), observations, context) == ()
+    assert act(LocalContinuousGeneration(ContinuousGenerationParameters()), observations, context) == ()
 
 
 def test_draws_go_on_from_a_saved_state() -> None:
     context = small_context(pregeneration="link")
 
-    def play(policy: LocalContinuous, epochs: range) -> list[Any]:
+    def play(policy: LocalContinuousGeneration, epochs: range) -> list[Any]:
         observations = quiet_views(context, stock=1, message_width=4)
         return [policy.act(replace(observations, time_s=0.1 * epoch)).allocations for epoch in epochs]
 
-    first, second = (LocalContinuous(ContinuousParameters()) for _ in range(2))
+    first, second = (LocalContinuousGeneration(ContinuousGenerationParameters()) for _ in range(2))
     first.reset(context)
     play(first, range(100, 110))
     saved = first.state()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from qdpem.policies.continuous_generation import ContinuousParameters, LocalContinuous
+from qdpem.policies.continuous_generation import ContinuousGenerationParameters, LocalContinuousGeneration
 from qdpem.policies.max_weight import CentralMaxWeight, LocalMaxWeight, MaxWeightParameters
 from qdpem.policies.price_based import LocalPriceBased, PriceParameters
 from qdpem.policy.conformance import check_policy
@@ -20,7 +20,7 @@ ARMS = [
     (LocalPriceBased, PriceParameters),
     (LocalMaxWeight, MaxWeightParameters),
     (CentralMaxWeight, MaxWeightParameters),
-    (LocalContinuous, ContinuousParameters),
+    (LocalContinuousGeneration, ContinuousGenerationParameters),
 ]
 
 

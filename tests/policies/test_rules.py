@@ -11,7 +11,7 @@ import pytest
 from qdpem.policies.expected_delay import CentralExpectedDelay, ExpectedDelayParameters, LocalStock
 from qdpem.policies.inventory.base_stock import BaseStock
 from qdpem.policies.inventory.stock_levels import DemandFactor
-from qdpem.policies.minimum_hop import CentralFirstCome, LocalMinimumHop, MinimumHopParameters
+from qdpem.policies.minimum_hop import CentralFirstComeFirstServed, LocalMinimumHop, MinimumHopParameters
 from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.pending_requests import pending_requests
 from qdpem.policies.routing.planner import Planner
@@ -23,7 +23,7 @@ from qdpem.scenario.words import Control, Pregeneration
 from tests.helpers.observations import act, ask_for, quiet_views, shelve
 
 
-@pytest.mark.parametrize("policy", [CentralFirstCome, LocalMinimumHop])
+@pytest.mark.parametrize("policy", [CentralFirstComeFirstServed, LocalMinimumHop])
 def test_minimum_hop_takes_the_shortest_feasible_path_for_each_in_turn(policy: Any) -> None:
     context = small_context(control=policy.control)
     observations = quiet_views(context, (0, 2, 0.6, 1.0), (0, 8, 0.7, 0.5))

@@ -48,7 +48,7 @@ def results_csv(result: StudyResult) -> str:
     return text.getvalue()
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_text_file(path: Path, text: str) -> None:
     """Write a file, whole or not at all; its directory is created if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")

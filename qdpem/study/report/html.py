@@ -16,7 +16,7 @@ from qdpem.provenance import provenance
 from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Demand, Links, Neighbourhood, Nodes, Outages, Scenario, Uniform
 from qdpem.study.analysis.results import StudyResult
-from qdpem.study.report.csv import write_whole
+from qdpem.study.report.csv import write_text_file
 from qdpem.study.report.findings import demand_sentence, findings
 from qdpem.study.report.tables import report_tables
 from qdpem.study.report.wording import counted
@@ -59,7 +59,7 @@ class Appendix:
 
 def write_report(result: StudyResult, *, path: Path, appendix: Appendix) -> None:
     """Write the report to `path`, whole or not at all."""
-    write_whole(path, render_report(result, appendix=appendix))
+    write_text_file(path, render_report(result, appendix=appendix))
 
 
 def render_report(result: StudyResult, *, appendix: Appendix) -> str:
