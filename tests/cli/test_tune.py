@@ -60,8 +60,8 @@ def _inline(text: str) -> str:
         (("--arm", "dpem"), "no tunable parameter"),
         (("--arm", "nearr"), "no policy is called 'nearr'"),
         (("--arm", "near", "--seeds", "0-5,1000"), "1000 is no tuning seed"),
-        (("--arm", "near", "--seeds", "5-1"), "'5-1' is no list of seeds"),
-        (("--arm", "near", "--budget", 3), "a budget of 3 runs finds nothing"),
+        (("--arm", "near", "--seeds", "5-1"), "'5-1' is not a list of seeds"),
+        (("--arm", "near", "--budget", 3), "a budget of 3 runs is too small"),
     ],
 )
 def test_what_cannot_be_tuned_is_a_sentence(ask, row_file, words, said: str) -> None:

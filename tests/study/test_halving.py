@@ -46,9 +46,9 @@ def test_every_plan_keeps_to_its_budget_and_seeds(budget: int, seeds: int, maxim
 @pytest.mark.parametrize(
     ("budget", "seeds", "maximum", "words"),
     [
-        (7, 100, None, "a budget of 7 runs finds nothing; it must be 8 or more"),
+        (7, 100, None, "a budget of 7 runs is too small; it must be 8 or more"),
         (64, 3, None, "3 seeds are too few to tune on; give 4 or more"),
-        (64, 100, 1, "there are 1 candidates; it needs two or more"),
+        (64, 100, 1, "1 candidates are too few to choose from; tuning needs two or more"),
     ],
 )
 def test_too_little_is_a_sentence(budget: int, seeds: int, maximum: int | None, words: str) -> None:

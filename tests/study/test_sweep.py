@@ -30,7 +30,9 @@ def gridded(small_scenario):
 @pytest.mark.usefixtures("undrawn")
 def test_each_cell_has_its_own_records_and_report_and_the_summary_all_of_them(gridded, tmp_path) -> None:
     heard: list[str] = []
-    found = run_sweep(gridded, directory=tmp_path, watch=lambda name: heard.append(name) or (lambda _: None))
+    found = run_sweep(
+        gridded, directory=tmp_path, progress=lambda name: heard.append(name) or (lambda _: None)
+    )
     names = ["rate_hz=4,size=short", "rate_hz=8,size=short"]
     assert heard == names == [cell.name for cell, _ in found.cells]
     for (cell, result), rate_hz in zip(found.cells, (4.0, 8.0), strict=True):
@@ -91,5 +93,5 @@ def test_a_cell_that_fails_is_told_and_when_all_do_it_is_an_error(gridded, tmp_p
     assert [result is None for _, result in found.cells] == [False, True]
     assert found.faults[0].startswith("rate_hz=8,size=short: every task of the study failed")
     failing = {4.0, 8.0}
-    with pytest.raises(StudyError, match="every cell of the grid failed"):
+    with pytest.raises(StudyError, match="every cell of the sweep failed"):
         run_sweep(gridded, directory=tmp_path, fresh=True)

@@ -1,4 +1,4 @@
-"""The worker loop gives each result with its task, reports progress, and turns a dead worker into an error."""
+"""The worker loop gives each result with its task, reports progress, and makes a dead worker an error."""
 
 from __future__ import annotations
 
