@@ -2,7 +2,7 @@
 
 Source: routing by the multicommodity flow of Chakraborty, Elkouss, Rijsman and Wehner 2020
 (arXiv:2005.14304), each request over a path drawn from its class' mix, solved again each period; here by
-column generation (`flow.mixing`) and with a price on waiting (Gallager 1977), for a flow that only counts
+column generation (`flow.path_mix`) and with a price on waiting (Gallager 1977), for a flow that only counts
 deliveries fills repeaters to the brim, and to it all paths of a light load are alike. Classes are pairs of
 nodes and what is within their reach: how many hops each number of distillation rounds allows, at the age that
 an idle network gives, at most 4 more than the fewest.

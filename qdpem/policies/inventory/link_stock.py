@@ -133,7 +133,11 @@ class LinkStock:
         network, rule = self._context.network, self._rule
         link = network.link_between[owner, partner]
         life_s, rate_hz = self._life_s(link), float(network.link_rate_hz[link])
-        if life_s < rule.min_lifetime_s or not rate_hz > 0.0 or unavailable.affects((owner, partner), (link,)):
+        if (
+            life_s < rule.min_lifetime_s
+            or not rate_hz > 0.0
+            or unavailable.affects((owner, partner), (link,))
+        ):
             return None
         self.ordered_s[owner, partner] = now_s
         return Allocation(
