@@ -130,8 +130,7 @@ def max_integer_below(bound: float) -> float:
 def is_close(bound: float, flow_value: float, *, tolerance: float) -> bool:
     """Whether bound and flow are so close that another round would not matter."""
     return (
-        max_integer_below(bound) <= max_integer_below(flow_value)
-        or bound - flow_value <= tolerance * bound
+        max_integer_below(bound) <= max_integer_below(flow_value) or bound - flow_value <= tolerance * bound
     )
 
 

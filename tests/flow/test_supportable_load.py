@@ -1,4 +1,4 @@
-"""The carrying capacity against closed forms and against programmes with every path written out."""
+"""The supportable load against closed forms and against programmes with every path written out."""
 
 from __future__ import annotations
 
