@@ -58,6 +58,7 @@ class Dpem:
                 raise ValueError(f"temperature is {self.temperature!r}; it must be above 0")
 
     name: ClassVar[str] = "dpem"
+    family: ClassVar[str] = "dpem"
     control: ClassVar[Control] = "local"
     pregeneration: ClassVar[Pregeneration] = "end-to-end"
     forecaster: ClassVar[str] = "gru"

@@ -20,9 +20,6 @@ from qdpem.study.analysis.reference_arm import WITHOUT_FORECAST
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.analysis.statistics import PairedDifference, holm
 
-_DECLARED = {"name", "control", "pregeneration", "forecaster", "_abc_impl"}
-"""What a policy class may say and still be the rule of the class it is made from; the last is ABCMeta's."""
-
 CONTRAST_HEADINGS: Mapping[str, str] = {
     "pregeneration": "what rights alone are worth",
     "forecaster": "what forecasts alone are worth",
@@ -51,10 +48,10 @@ class ContrastFamily:
 
 
 @dataclass(frozen=True)
-class _Family:
-    """What decides, but for rights and knowledge."""
+class _Decider:
+    """The part of an arm that decides; arms with equal ones differ in pregeneration or forecaster only."""
 
-    rule: Any
+    family: str
     control: str | None
     parameters: Any
 
@@ -70,24 +67,24 @@ def contrast_families(result: StudyResult) -> tuple[ContrastFamily, ...]:
 
 def contrast_pairs(arms: Sequence[Arm]) -> dict[str, list[tuple[Arm, Arm]]]:
     """Setting -> the pairs of resolved arms that differ in it alone, as steps of its ladder."""
-    brains = {arm.name: _brain(arm) for arm in arms}
+    deciders = {arm.name: _decider(arm) for arm in arms}
     return {
-        "pregeneration": pregeneration_pairs(arms, brains.__getitem__),
-        "forecaster": forecaster_pairs(arms, brains.__getitem__),
+        "pregeneration": pregeneration_pairs(arms, deciders.__getitem__),
+        "forecaster": forecaster_pairs(arms, deciders.__getitem__),
     }
 
 
-def pregeneration_pairs(arms: Sequence[Arm], brain: Callable[[str], object]) -> list[tuple[Arm, Arm]]:
-    """Neighbours in the order of rights among resolved arms of one `brain` (by name) and knowledge.
+def pregeneration_pairs(arms: Sequence[Arm], decider: Callable[[str], object]) -> list[tuple[Arm, Arm]]:
+    """Neighbours in the order of rights among resolved arms of one `decider` (by name) and knowledge.
 
     A serve-only arm that foresees nothing starts the ladder of those that keep a constant stock: without
     stock there is nothing to foresee for.
     """
     pairs = []
-    for group in _groups(arms, lambda arm: (brain(arm.name), arm.forecaster)):
+    for group in _groups(arms, lambda arm: (decider(arm.name), arm.forecaster)):
         rungs = {arm.pregeneration: arm for arm in reversed(group)}
         if group[0].forecaster in WITHOUT_FORECAST and PREGENERATIONS[0] not in rungs:
-            alike = (one for one in arms if brain(one.name) == brain(group[0].name))
+            alike = (one for one in arms if decider(one.name) == decider(group[0].name))
             rungs |= {
                 one.pregeneration: one
                 for one in alike
@@ -98,14 +95,14 @@ def pregeneration_pairs(arms: Sequence[Arm], brain: Callable[[str], object]) -> 
     return pairs
 
 
-def forecaster_pairs(arms: Sequence[Arm], brain: Callable[[str], object]) -> list[tuple[Arm, Arm]]:
-    """Among resolved arms of one `brain` (by name) and rights: each knowledge and the constant one.
+def forecaster_pairs(arms: Sequence[Arm], decider: Callable[[str], object]) -> list[tuple[Arm, Arm]]:
+    """Among resolved arms of one `decider` (by name) and rights: each knowledge and the constant one.
 
     Where no arm is constant, with the one that knows nothing, and without that with the first; the constant
     one itself with the one that knows nothing.
     """
     pairs = []
-    for group in _groups(arms, lambda arm: (brain(arm.name), arm.pregeneration)):
+    for group in _groups(arms, lambda arm: (decider(arm.name), arm.pregeneration)):
         rungs = {arm.forecaster: arm for arm in reversed(group)}
         blind = [rungs[forecaster] for forecaster in WITHOUT_FORECAST if forecaster in rungs]
         seeing = [arm for arm in group if rungs[arm.forecaster] is arm and arm not in blind]
@@ -128,8 +125,8 @@ def contrast_notes(result: StudyResult, family: ContrastFamily) -> list[str]:
 
 def _left_out(result: StudyResult, family: ContrastFamily) -> list[str]:
     """Arms that would be on the ladder, had they not parameters of their own."""
-    brains = {arm.name: _brain(arm) for arm in result.arms}
-    rules = {name: (brain.rule, brain.control) for name, brain in brains.items()}
+    deciders = {arm.name: _decider(arm) for arm in result.arms}
+    rules = {name: (decider.family, decider.control) for name, decider in deciders.items()}
     placed = {arm.name for contrast in family.contrasts for arm in (contrast.lower, contrast.upper)}
     on_ladder = [rules[name] for name in placed]
     return [
@@ -140,21 +137,12 @@ def _left_out(result: StudyResult, family: ContrastFamily) -> list[str]:
     ]
 
 
-def _brain(arm: Arm) -> _Family:
+def _decider(arm: Arm) -> _Decider:
+    """The decider of a resolved arm; a policy that declares no family is one of its own."""
     factory = registry.load("policy", arm.policy)
     parameters = parameters_of(factory, arm.parameters, path=f"arm {arm.name}.parameters")
-    return _Family(rule=_rule(factory), control=arm.control, parameters=parameters)
-
-
-def _rule(factory: Any) -> Any:
-    """The class that a policy's decisions come from: past those that only declare other defaults."""
-    for one in getattr(factory, "__mro__", ()):
-        said = {
-            key for key, value in vars(one).items() if callable(value) or not key.startswith("__")
-        } - _DECLARED
-        if said:
-            return one
-    return factory
+    family = getattr(factory, "family", factory.name)
+    return _Decider(family=family, control=arm.control, parameters=parameters)
 
 
 def _groups(arms: Iterable[Arm], key: Callable[[Arm], object]) -> list[list[Arm]]:
