@@ -2,7 +2,7 @@
 
     python examples/own_policy.py
 
-To give it a name that scenario files know, register the class in your package's `pyproject.toml`:
+To give it a name for scenario files, register the class in your package's `pyproject.toml`:
 
     [project.entry-points."qdpem.policies"]
     random-path = "your_package:RandomPath"
@@ -15,23 +15,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from physics.plans import Plan
-from qdpem import load_scenario, simulate
-from qdpem.metrics.metrics import measure
-from qdpem.policy.interface import Allocation, Context, Decisions, Observation, per_site
-from qdpem.scenario.schema import Arm
+from qdpem import (
+    Allocation,
+    Arm,
+    Context,
+    Decisions,
+    Observation,
+    Plan,
+    load_scenario,
+    measure,
+    per_site,
+    simulate,
+)
 
 SCENARIO = Path(__file__).parent.parent / "scenarios" / "quickstart.toml"
 
 
 class RandomPath:
-    """Local control, serve only: any feasible path is as good as another."""
+    """Every node serves its own requests, each over a random path that reaches its target."""
 
     @dataclass(frozen=True)
     class Parameters:
-        """It has none."""
+        """There are none."""
 
-    name, control, pregeneration, forecaster = "random-path", "local", "none", "none"
+    name = family = "random-path"
+    control = "local"
+    pregeneration = forecaster = "none"
     acts_every_epoch = False
     message_width = 0
 
@@ -39,51 +48,40 @@ class RandomPath:
         self.parameters = parameters or self.Parameters()
 
     def reset(self, context: Context) -> None:
-        """Begin a run: one random stream per site, so that no site's draws depend on another's."""
+        """Begin a run, with a random stream for each site: no site's draws depend on another's."""
         self.context = context
         self.streams = {site: context.site_stream(site) for site in context.sites}
 
     def act(self, observations: Observation) -> Decisions:
-        """Every site follows the same rule."""
-        return per_site(self.rule, observations, self.context)
+        """Apply `serve` to every site of the observation."""
+        return per_site(self.serve, observations, self.context)
 
-    def rule(self, observation: Observation, context: Context) -> tuple[Allocation, ...]:
-        """One allocation for each waiting request that some path can serve at its target."""
-        site, made = int(observation.site[0]), []
-        for column in (observation.request_id[0] >= 0).nonzero()[0]:
-            target = float(observation.request_target_fidelity[0, column])
-            destination = int(observation.request_destination[0, column])
-            choices = []
-            for path in context.routes.paths(site, destination, observation.unavailable()):
-                rounds = context.estimates.rounds_for(path, target, age_s=0.2)
+    def serve(self, observation: Observation, context: Context) -> tuple[Allocation, ...]:
+        """Allocations for the pending requests of one site."""
+        stream = self.streams[int(observation.site[0])]
+        allocations = []
+        for request in observation.requests():
+            options = []
+            for path in context.routes.paths(request.source, request.destination, observation.unavailable()):
+                # The fewest rounds of distillation that meet the target if link pairs wait 0.2 s.
+                rounds = context.estimates.rounds_for(path, request.target_fidelity, age_s=0.2)
                 if rounds is not None:
-                    choices.append((path, rounds))
-            if choices:
-                path, rounds = choices[self.streams[site].integers(len(choices))]
-                made.append(
-                    Allocation(
-                        source=site,
-                        destination=destination,
-                        target_fidelity=target,
-                        path=path.nodes,
-                        plan=Plan(rounds_per_link=rounds),
-                        expires_s=float(observation.request_deadline_s[0, column]),
-                        pairs=int(observation.request_pairs[0, column]),
-                        request=int(observation.request_id[0, column]),
-                    )
-                )
-        return tuple(made)
+                    options.append((path, Plan(rounds_per_link=rounds)))
+            if options:
+                path, plan = options[stream.integers(len(options))]
+                allocations.append(request.allocation(path.nodes, plan=plan))
+        return tuple(allocations)
 
     def state(self) -> dict[str, Any]:
-        """Nothing is learned."""
+        """Empty: nothing is learned."""
         return {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Nothing to take up."""
+        """Do nothing: there is no state."""
 
 
 def main() -> None:
-    """Random paths against the fewest hops, on one seed."""
+    """Compare random paths with the paths of fewest hops on one seed."""
     scenario = load_scenario(SCENARIO, ["window.warm_up_s=5", "window.measured_s=20"])
     arm = Arm(name="local-minhop")
     for name, policy in (("random path", RandomPath()), ("fewest hops", None)):

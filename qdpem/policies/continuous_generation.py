@@ -1,13 +1,17 @@
 """Adaptive continuous generation: every node keeps generating link pairs with the neighbours it uses most.
 
 Source: Kolar, Zang, Chung, Suchara and Kettimuthu (2022, arXiv:2212.08806); Zhan et al. (2025,
-arXiv:2502.01964). Every epoch each node draws a neighbour or "none" from its own stream, with probabilities
-that adapt to use (`inventory.link_usage`). It orders a pair with that neighbour if its quota, its source and
-the known free memories of both allow it, with at most one order at a time for each neighbour. The pair is
-kept while a fresh one would still meet `min_fidelity`.
+arXiv:2502.01964).
+
+Every epoch each node draws a neighbour or "none" from its own stream, with probabilities that adapt to use
+(`inventory.link_usage`). It orders a pair with that neighbour if its quota, its source and the known free
+memories of both allow it, with at most one order at a time for each neighbour. The pair is kept for as long
+as a fresh one meets `min_fidelity`.
+
 A request takes the path and plan of largest believed probability of delivery in time, where links with a
 stocked pair count as ready. The control plane then uses the oldest pair that lets the path meet its target. A
 node observes its own stock, and learns that of its neighbours from their messages, one number for each link.
+
 Knowledge: the map, its own and its neighbours' status and stock, its own book of orders. It never forecasts.
 Work: O(degree x quota) for each site, O(K x plans x hops) for each pending request, some 0.5 ms.
 """
@@ -51,7 +55,7 @@ _CLOCK_TOLERANCE = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class ContinuousGenerationParameters:
-    """Parameters of adaptive continuous generation."""
+    """Parameters of adaptive continuous generation. Raises ValueError for a value out of range."""
 
     learning_rate: float = tunable(0.05, low=0.01, high=0.5, log=True, pregeneration="link")
     """Gain (above 0) of a used neighbour's probability in each period, before all are normalised."""

@@ -137,4 +137,12 @@ class EarliestDeadlineFirst(PolicyDefaults, ABC):
         stock: StockByEnds,
         unavailable: Unavailable,
     ) -> RoutePlan | None:
-        """The route of a request with `slack_s` until its deadline; None leaves it pending."""
+        """The route of a request; None leaves it pending.
+
+        Args:
+            request: the request to serve.
+            backlog: work ahead, with that of the requests served before in this call.
+            slack_s: seconds from the arrival of the decision at the source to the deadline.
+            stock: ready pairs that the site observes.
+            unavailable: nodes and links to avoid.
+        """

@@ -4,10 +4,12 @@ Source: least expected completion time with admission, as in reservation routing
 join-the-shortest-queue dispatching; `routing.path_features` has the formulas.
 Knowledge: the map, reports of outages, aged reports of neighbours (local) or of all nodes (central), and the
 site's own book of orders.
+
 With pregeneration it stocks link pairs (`inventory.link_stock`) and, from "end-to-end" on, end-to-end pairs
 (`inventory.base_stock`). Their number follows from the demand expected in their useful life, constant or
 forecast. Requests are served from stock, links with a stocked pair count as ready (`routing.stocked_pairs`),
 and with "virtual-link" paths may cross end-to-end pairs (`routing.virtual_links`).
+
 Work: O(K x plans x hops) for each pending request, about 0.1 ms, and O(N) for each site.
 """
 

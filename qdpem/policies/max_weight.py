@@ -154,6 +154,17 @@ class Matching:
         now_s: float,
         unavailable: Unavailable,
     ) -> None:
+        """Begin a matching.
+
+        Args:
+            context: the map and its estimates.
+            features: path features, kept between matchings.
+            parameters: of the policy.
+            backlog: work ahead; the work of each request served is added.
+            stock: ready pairs; those that serve a request are removed.
+            now_s: time of the decision.
+            unavailable: nodes and links to avoid.
+        """
         self._context, self._features, self._parameters = context, features, parameters
         self._backlog, self._stock = backlog, stock
         self._now_s, self._unavailable = now_s, unavailable

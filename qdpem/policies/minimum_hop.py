@@ -28,7 +28,7 @@ from qdpem.scenario.words import Control
 
 @dataclass(frozen=True, kw_only=True)
 class MinimumHopParameters:
-    """Parameters of the minimum-hop policies."""
+    """Parameters of the minimum-hop policies. Raises ValueError for a value out of range."""
 
     storage_fraction: float = tunable(0.15, low=0.0, high=0.5)
     """Assumed age of link pairs when they are swapped, as a fraction (0 to 1) of the time to the deadline.

@@ -9,7 +9,8 @@ class PolicyDefaults:
     """Attributes of a policy that keeps no stock, uses no forecast, sends no messages and acts on events
     only.
 
-    A policy overrides those in which it differs, and sets `name`, `family`, `control` and `Parameters`.
+    A policy overrides those in which it differs, and sets `Parameters`, `name`, `family` and `control`. A
+    subclass of a policy that decides by another rule sets a `family` of its own.
     """
 
     pregeneration: Pregeneration = Pregeneration.NONE

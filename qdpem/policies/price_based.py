@@ -1,5 +1,4 @@
-"""Price-based allocation: every node charges for its repeater and source what excess demand makes of the
-price.
+"""Price-based allocation: nodes charge for their repeater and source, more while demand exceeds capacity.
 
 Source: price-based rate control of Gauthier, Vardoyan and Wehner (2023, arXiv:2309.02098), there for one
 switch, here for all sources and repeaters of a network; the price also follows the queue (Athuraliya, Low, Li

@@ -218,6 +218,9 @@ class Policy(Protocol):
 
     Parameters: ClassVar[type]
     name: str
+    family: str
+    """Policies of one family follow one rule and differ only in control, or in their default pregeneration or
+    forecaster. Studies contrast arms within a family. A policy without this attribute is one of its own."""
     control: Control
     pregeneration: Pregeneration
     """The pregeneration of an arm that sets none."""

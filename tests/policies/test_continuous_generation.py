@@ -1,4 +1,4 @@
-"""Continuous generation: what is learnt of use, and what is ordered."""
+"""Continuous generation: learned use and orders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.helpers.observations import act, quiet_views
 
 
 @pytest.mark.parametrize("wrong", [{"learning_rate": 0.0}, {"min_fidelity": 0.2}, {"storage_fraction": 2.0}])
-def test_parameters_out_of_range_are_answered(wrong: dict[str, float]) -> None:
+def test_parameters_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     (name,) = wrong
     with pytest.raises(ValueError, match=name):
         ContinuousGenerationParameters(**wrong)
@@ -49,17 +49,19 @@ def test_probabilities_by_hand() -> None:
     assert usage.probability[0] == pytest.approx((before + np.array([0.05, 0.05, 0, 0, 0])) / 1.1)
 
 
-def test_the_stationary_share_is_that_of_use() -> None:
-    """With one neighbour of use in each period, E p <- (E p + learning_rate q)/(1 + learning_rate) has the fixed point q.
+def test_the_stationary_probability_is_the_frequency_of_use() -> None:
+    """With one used neighbour in each period, E p <- (E p + a q)/(1 + a), a the learning rate, has the fixed
+    point q.
 
-    The mean of p over n periods has a variance of at most q (1 - q)/n but for the start, which is left out
-    (200 periods: 1.05^-200 < 1e-4). Bound: 4 standard deviations, false alarm 2e-4 over three shares.
+    Apart from the start, which is left out, the mean of p over n periods has a variance of at most q (1 -
+    q)/n (200 periods: 1.05^-200 < 1e-4). Bound: 4 standard deviations, false alarm 2e-4 over three
+    probabilities.
     """
     usage = link_usage(small_context())
     site, fraction, periods = 4, np.array([0.6, 0.3, 0.1, 0.0]), 20_000
     total = np.zeros(5)
-    for period, place in enumerate(stream(3, "use").choice(4, size=periods + 200, p=fraction)):
-        usage.used[site, place] = True
+    for period, rank in enumerate(stream(3, "use").choice(4, size=periods + 200, p=fraction)):
+        usage.used[site, rank] = True
         usage.end_period(np.array([site]), period)
         total += usage.probability[site] * (period >= 200)
     error = 4.0 * np.sqrt(fraction * (1 - fraction) / periods)
@@ -67,10 +69,10 @@ def test_the_stationary_share_is_that_of_use() -> None:
     assert total[3:].max() / periods < 1e-3
 
 
-def shelf_views(
+def observed_stock(
     context: Context, time_s: float, ready: int, *, pair: int = 70, partner: int = 1
 ) -> Observation:
-    """Node 0 has a pair with `partner` on its shelf (1), on order (0), or neither (-1)."""
+    """Node 0 has a pair with `partner` in stock (1), on order (0), or neither (-1)."""
     observations = replace(quiet_views(context, stock=1, message_width=4), time_s=time_s)
     if ready >= 0:
         observations.stock_id[0, 0] = pair if ready else -1
@@ -83,13 +85,13 @@ def shelf_views(
 
 
 @pytest.mark.parametrize(("gone_s", "of_use"), [(14.0, True), (15.0, False)])
-def test_a_pair_gone_before_its_time_was_of_use(gone_s: float, of_use: bool) -> None:
+def test_a_pair_gone_before_it_expires_was_used(gone_s: float, of_use: bool) -> None:
     context = small_context(pregeneration="link")
     usage = link_usage(context)
     usage.order_expires_s[0, 0] = 15.0
     for time_s, ready in ((10.0, 0), (10.1, 1), (13.9, 1), (gone_s, -1)):
         assert not usage.used.any()
-        usage.observe(shelf_views(context, time_s, ready))
+        usage.observe(observed_stock(context, time_s, ready))
     assert usage.used[0, 0] == of_use
     assert usage.used.sum() == of_use
 
@@ -98,13 +100,13 @@ def test_a_refused_order_is_not_repeated_at_once() -> None:
     context = small_context(pregeneration="link")
     usage = link_usage(context)
     usage.order_expires_s[0, 0] = 15.0
-    usage.observe(shelf_views(context, 10.0, 0))
+    usage.observe(observed_stock(context, 10.0, 0))
     assert not usage.may_order(0, 0, 10.0)
-    usage.observe(shelf_views(context, 10.1, -1))
+    usage.observe(observed_stock(context, 10.1, -1))
     assert [usage.may_order(0, 0, time_s) for time_s in (10.1, 11.0, 11.2)] == [False, False, True]
 
 
-def test_orders_follow_the_draws_quota_and_room() -> None:
+def test_orders_follow_draws_quota_and_free_memories() -> None:
     context = small_context(pregeneration="link")
     observations = quiet_views(context, stock=1, message_width=4)
     orders = act(LocalContinuousGeneration(ContinuousGenerationParameters()), observations, context)
@@ -112,13 +114,13 @@ def test_orders_follow_the_draws_quota_and_room() -> None:
     for order in orders:
         assert (order.purpose, len(order.path)) == ("stock", 2)
         assert order.expires_s > observations.time_s
-    # 9 nodes, each "none" with 1 / (degree + 1): some order and some do not.
+    # Each of 9 nodes draws "none" with probability 1 / (degree + 1): some order and some do not.
     assert len(orders) < 9
     observations.status[:, :, FREE_MEMORIES] = 3.0
     assert act(LocalContinuousGeneration(ContinuousGenerationParameters()), observations, context) == ()
 
 
-def test_draws_go_on_from_a_saved_state() -> None:
+def test_draws_continue_from_a_saved_state() -> None:
     context = small_context(pregeneration="link")
 
     def play(policy: LocalContinuousGeneration, epochs: range) -> list[Any]:
@@ -136,8 +138,8 @@ def test_draws_go_on_from_a_saved_state() -> None:
     assert any(expected)
 
 
-def test_continuous_generation_favours_who_is_asked_for(small: Callable[..., Run]) -> None:
-    """A star whose first leaf asks the second three times as often as the third, and never the fourth."""
+def test_continuous_generation_favours_requested_neighbours(small: Callable[..., Run]) -> None:
+    """A star: the first leaf requests the second three times as often as the third, and never the fourth."""
     demand = {"1": {"2": 3, "3": 1}}
     run = small("local-continuous", "01 02 03 04", demand, rate_hz=4.0, repeaters=[20, 0, 0, 0, 0])
     allocations = run.tables["allocations"]  # type: ignore[index]

@@ -1,4 +1,4 @@
-"""Expected finish against roots found numerically, known waiting times, and laws."""
+"""Expected delay against numerical roots, known waiting times, and laws."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def backlog_of(*, context: Context = CONTEXT, **changes: Any) -> Backlog:
     return Backlog(context.network, **(values | changes))
 
 
-def query(source: int, destination: int, **about: Any) -> RouteQuery:
-    return RouteQuery(source=source, destination=destination, **about)
+def query(source: int, destination: int, **criteria: Any) -> RouteQuery:
+    return RouteQuery(source=source, destination=destination, **criteria)
 
 
 def one_link(first: int = 0, second: int = 1) -> PathFeatures:
@@ -43,7 +43,7 @@ def fixed_delay_s(features: PathFeatures) -> float:
 
 @settings(deadline=None)
 @given(first=st.floats(0.0, 20.0), second=st.floats(0.0, 20.0), pairs=st.integers(1, 3))
-def test_a_link_with_work_ahead_solves_the_fluid_law(first: float, second: float, pairs: int) -> None:
+def test_the_wait_behind_a_backlog_solves_the_fluid_law(first: float, second: float, pairs: int) -> None:
     ahead = np.zeros(NETWORK.node_count)
     ahead[0], ahead[1] = first, second
     backlog = backlog_of(pairs=ahead)
@@ -51,32 +51,32 @@ def test_a_link_with_work_ahead_solves_the_fluid_law(first: float, second: float
     ready = backlog.source_wait_s[:2]
     rates = NETWORK.source_rate_hz[:2] * NETWORK.success_probability[NETWORK.link_between[0, 1]]
 
-    def made(time_s: float) -> float:
+    def surplus_pairs(time_s: float) -> float:
         return float((rates * np.maximum(time_s - ready, 0.0)).sum()) - pairs
 
-    expected = brentq(made, 0.0, 1e4, xtol=1e-12)
-    found = features.expected_delay_s(backlog, pairs=pairs)[0, 0] - fixed_delay_s(features)
-    assert found == pytest.approx(expected, rel=1e-9)
+    expected = brentq(surplus_pairs, 0.0, 1e4, xtol=1e-12)
+    delay_s = features.expected_delay_s(backlog, pairs=pairs)[0, 0] - fixed_delay_s(features)
+    assert delay_s == pytest.approx(expected, rel=1e-9)
 
 
-def test_an_idle_link_takes_the_mean_of_its_two_poisson_streams() -> None:
+def test_an_idle_link_takes_the_mean_of_two_poisson_streams() -> None:
     features = one_link()
     rate_hz = NETWORK.link_rate_hz[NETWORK.link_between[0, 1]]
-    found = features.expected_delay_s(Backlog.idle(NETWORK))[0, 0] - fixed_delay_s(features)
-    assert found == pytest.approx(1.0 / rate_hz, rel=1e-12)
+    delay_s = features.expected_delay_s(Backlog.idle(NETWORK))[0, 0] - fixed_delay_s(features)
+    assert delay_s == pytest.approx(1.0 / rate_hz, rel=1e-12)
 
 
 def attempting(context: Context, *, modes: int, period_s: float) -> Context:
-    """The same grid with links that attempt by themselves."""
+    """The same grid with attempting links."""
     links = tuple(
-        replace(one, source_limited=False, modes=modes, attempt_period_s=period_s)
-        for one in context.network.links
+        replace(link, source_limited=False, modes=modes, attempt_period_s=period_s)
+        for link in context.network.links
     )
     return replace(context, network=replace(context.network, links=links))
 
 
-def test_a_link_that_attempts_works_off_what_is_ahead_at_its_quieter_end_at_its_own_rate() -> None:
-    """min(T_u, T_v) + n/r, T the work at a node over all its links' rates, r = modes x p / period."""
+def test_an_attempting_link_first_works_off_the_smaller_backlog_of_its_ends() -> None:
+    """min(T_u, T_v) + n/r: T is the pairs ahead over all rates of a node, and r = modes x p / period."""
     context = attempting(CONTEXT, modes=3, period_s=0.2)
     features = path_features(context.routes.paths(0, 1)[:1], context)
     rate_hz = 3 * float(NETWORK.success_probability[0]) / 0.2
@@ -85,11 +85,11 @@ def test_a_link_that_attempts_works_off_what_is_ahead_at_its_quieter_end_at_its_
     idle, busy = backlog_of(context=context), backlog_of(context=context, pairs=ahead)
     assert busy.source_wait_s[:2] == pytest.approx([8.0 / (2 * rate_hz), 9.0 / (3 * rate_hz)])
     for pairs in (1, 2):
-        found = [
+        delay_s = [
             features.expected_delay_s(backlog, pairs=pairs)[0, 0] - fixed_delay_s(features)
             for backlog in (idle, busy)
         ]
-        assert found == pytest.approx([pairs / rate_hz, 3.0 / rate_hz + pairs / rate_hz])
+        assert delay_s == pytest.approx([pairs / rate_hz, 3.0 / rate_hz + pairs / rate_hz])
     assert features.work_s[0, 0] == pytest.approx(1.0 / rate_hz)
 
 
@@ -103,22 +103,22 @@ def test_the_root_of_summed_squares_is_within_a_tenth_of_the_expected_maximum(co
 def test_equal_links_of_a_path_combine_as_the_root_of_summed_squares() -> None:
     network = replace(NETWORK, source_rate_hz=np.full(9, 10.0))
     features = path_features(CONTEXT.routes.paths(0, 8)[:1], replace(CONTEXT, network=network))
-    found = features.expected_delay_s(Backlog.idle(network))[0, 0] - fixed_delay_s(features)
+    delay_s = features.expected_delay_s(Backlog.idle(network))[0, 0] - fixed_delay_s(features)
     assert features.paths[0].hops == 4
-    assert found == pytest.approx(math.sqrt(4) / float(network.link_rate_hz[0]), rel=1e-9)
+    assert delay_s == pytest.approx(math.sqrt(4) / float(network.link_rate_hz[0]), rel=1e-9)
 
 
-def test_a_swap_waits_for_the_tokens_that_are_missing() -> None:
+def test_a_swap_waits_for_missing_tokens() -> None:
     tokens, swaps = np.ones(9), np.zeros(9)
     tokens[1], swaps[1] = 0.25, 2.0
     backlog = backlog_of(tokens=tokens, swaps=swaps)
-    # Two swaps ahead and its own need 3 tokens; 0.25 lie ready; the rest refills at c.
+    # Two swaps ahead and the own one need 3 tokens. The bucket has 0.25; the rest refills at c.
     assert backlog.token_wait_s()[1] == pytest.approx(2.75 / NETWORK.repeater_rate_hz[1])
     assert backlog.token_wait_s(2)[1] == pytest.approx(3.75 / NETWORK.repeater_rate_hz[1])
     assert backlog.token_wait_s()[0] == 0.0
 
 
-def test_a_view_is_believed_as_it_was_said() -> None:
+def test_the_backlog_of_an_observation_follows_its_reports() -> None:
     observations = idle_views(CONTEXT)
     observation = observations[4]
     observation.status[0, 0] = (3.0, 0.5, 7.0, 1.0, 2.0, 4.0)
@@ -126,7 +126,7 @@ def test_a_view_is_believed_as_it_was_said() -> None:
     backlog = Backlog.of_observation(observation, NETWORK, unobserved_backlog=5.0, unobserved_tokens=0.0)
     rate_hz = NETWORK.repeater_rate_hz[4]
     assert backlog.token_wait_s()[4] == pytest.approx((4.0 + 1.0 - 0.5 - 0.1 * rate_hz) / rate_hz)
-    # Node 0 is no neighbour of node 4: what is unseen is what was told to be believed of it.
+    # Node 0 is no neighbour of node 4, so it has the backlog assumed for unobserved nodes.
     assert backlog.token_wait_s()[0] == pytest.approx(1.0 / NETWORK.repeater_rate_hz[0])
     assert backlog.source_wait_s[4] / backlog.source_wait_s[0] == pytest.approx(
         7.0 / 5.0 * mean_rate(0) / mean_rate(4), rel=1e-12
@@ -148,7 +148,7 @@ def idle_views(context: Context) -> Observation:
 
 @settings(deadline=None)
 @given(node=st.integers(0, 8), pairs=st.floats(0.0, 50.0), swaps=st.floats(0.0, 10.0))
-def test_more_work_never_ends_sooner(node: int, pairs: float, swaps: float) -> None:
+def test_more_backlog_never_shortens_the_delay(node: int, pairs: float, swaps: float) -> None:
     features = path_features(CONTEXT.routes.paths(0, 8), CONTEXT)
     ahead, waiting = np.zeros(9), np.zeros(9)
     ahead[node], waiting[node] = pairs, swaps
@@ -156,7 +156,7 @@ def test_more_work_never_ends_sooner(node: int, pairs: float, swaps: float) -> N
     assert np.all(busy >= features.expected_delay_s(Backlog.idle(NETWORK)) - 1e-12)
 
 
-def test_the_choice_avoids_a_busy_repeater_and_counts_its_own_work() -> None:
+def test_the_route_avoids_a_busy_repeater_and_its_work_is_counted() -> None:
     planner = Planner(CONTEXT, storage_fraction=0.3)
     backlog = Backlog.idle(NETWORK)
     to_centre = query(0, 4, target_fidelity=0.7, max_unloaded_delay_s=10.0)
@@ -170,7 +170,7 @@ def test_the_choice_avoids_a_busy_repeater_and_counts_its_own_work() -> None:
     assert first.path.nodes[1] not in second.path.nodes
 
 
-def test_a_hard_target_is_met_by_distillation_or_not_at_all() -> None:
+def test_a_high_target_is_met_by_distillation_or_not_at_all() -> None:
     planner = Planner(CONTEXT, storage_fraction=0.0)
     backlog = Backlog.idle(NETWORK)
     easy = planner.choose(query(0, 1, target_fidelity=0.9, max_unloaded_delay_s=10.0), backlog)
@@ -182,7 +182,7 @@ def test_a_hard_target_is_met_by_distillation_or_not_at_all() -> None:
     assert planner.choose(query(0, 1, target_fidelity=0.9999, max_unloaded_delay_s=10.0), backlog) is None
 
 
-def test_what_an_idle_network_cannot_do_in_time_is_refused() -> None:
+def test_a_request_too_late_even_on_an_idle_network_gets_no_route() -> None:
     planner = Planner(CONTEXT, storage_fraction=0.3)
     backlog = Backlog.idle(NETWORK)
     quick = planner.choose(query(0, 8, target_fidelity=0.6, max_unloaded_delay_s=10.0), backlog)
@@ -195,7 +195,7 @@ def test_what_an_idle_network_cannot_do_in_time_is_refused() -> None:
     )
 
 
-def test_quiet_paths_go_only_over_idle_repeaters() -> None:
+def test_idle_repeaters_only_excludes_busy_ones() -> None:
     planner = Planner(CONTEXT, storage_fraction=0.3)
     tokens = np.ones(9)
     tokens[[1, 3]] = 0.5
@@ -222,7 +222,7 @@ def test_quiet_paths_go_only_over_idle_repeaters() -> None:
     )
 
 
-def test_no_path_and_dead_links_give_no_choice() -> None:
+def test_no_route_without_a_path_or_over_links_without_a_rate() -> None:
     silent = replace(NETWORK, source_rate_hz=np.zeros(9))
     planner = Planner(replace(CONTEXT, network=silent), storage_fraction=0.3)
     assert (
@@ -235,12 +235,12 @@ def test_no_path_and_dead_links_give_no_choice() -> None:
     )
 
 
-def test_servers_take_their_time_side_by_side_and_then_are_waited_for_as_tokens_are() -> None:
-    """Nothing ahead: the slowest server of the path, however many; the waits are those of tokens."""
+def test_servers_work_in_parallel_and_queue_like_tokens() -> None:
+    """Without a backlog the slowest server of the path counts; waits are those of token buckets."""
     serving = replace(CONTEXT, network=replace(NETWORK, repeater_kind="server"))
-    ways = CONTEXT.routes.paths(0, 8)
-    bucket, server = path_features(ways, CONTEXT), path_features(ways, serving)
-    for row, path in enumerate(ways):
+    paths = CONTEXT.routes.paths(0, 8)
+    bucket, server = path_features(paths, CONTEXT), path_features(paths, serving)
+    for row, path in enumerate(paths):
         slowest_s = 1.0 / NETWORK.repeater_rate_hz[list(path.nodes[1:-1])].min()
         gates_s = 1e-3 * math.ceil(math.log2(path.hops))
         assert server.fixed_delay_s[:, row] - bucket.fixed_delay_s[:, row] == pytest.approx(
@@ -250,7 +250,7 @@ def test_servers_take_their_time_side_by_side_and_then_are_waited_for_as_tokens_
     assert path_features(one_link, serving).fixed_delay_s == pytest.approx(
         path_features(one_link, CONTEXT).fixed_delay_s
     )
-    # Half-way through a swap, two waiting: ours begins when 2.5 services are over, and is counted for 1 more.
+    # Half-way through a swap with two waiting, a new swap starts after 2.5 services and takes 1 more.
     tokens, swaps = np.ones(9), np.zeros(9)
     tokens[1], swaps[1] = 0.5, 2.0
     busy = backlog_of(context=serving, tokens=tokens, swaps=swaps)

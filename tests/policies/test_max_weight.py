@@ -1,4 +1,4 @@
-"""Max-weight under both controls: who goes first, and what is left for the next."""
+"""Max-weight scheduling under both controls: order of service and remaining resources."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from tests.helpers.observations import act, quiet_views
         {"availability_horizon_s": -1.0},
     ],
 )
-def test_parameters_out_of_range_are_answered(wrong: dict[str, float]) -> None:
+def test_parameters_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     (name,) = wrong
     with pytest.raises(ValueError, match=name):
         MaxWeightParameters(**wrong)
 
 
 @pytest.mark.parametrize("policy", [LocalMaxWeight, CentralMaxWeight])
-def test_the_heavier_urgency_is_served_first(policy: Any) -> None:
+def test_the_more_urgent_queue_is_served_first(policy: Any) -> None:
     context = small_context(control=policy.control)
-    rule = MaxWeightParameters(half_weight_slack_s=0.1)
+    parameters = MaxWeightParameters(half_weight_slack_s=0.1)
     calm_first = quiet_views(context, (0, 6, 0.6, 9.0), (0, 2, 0.6, 1.0))
-    assert [made.request for made in act(policy(rule), calm_first, context)] == [41, 40]
+    assert [allocation.request for allocation in act(policy(parameters), calm_first, context)] == [41, 40]
     one_against_two = quiet_views(context, (0, 6, 0.6, 8.9), (0, 2, 0.6, 9.0), (0, 2, 0.6, 9.0))
-    first = act(policy(rule), one_against_two, context)[0]
+    first = act(policy(parameters), one_against_two, context)[0]
     assert first.request == 41
 
 
-def test_what_is_given_away_is_not_there_for_the_next() -> None:
+def test_allocated_resources_are_not_available_to_the_next_request() -> None:
     context = small_context(control="central")
     observations = quiet_views(context, (0, 4, 0.6, 1.0), (0, 4, 0.6, 1.0))
     first, second = act(CentralMaxWeight(MaxWeightParameters()), observations, context)
     assert {first.path[1], second.path[1]} == {1, 3}
-    # One token each at the two repeaters between, and the next one too late.
+    # The two repeaters between have one token each, and the next tokens come too late.
     hurried = quiet_views(context, *[(0, 4, 0.6, 0.2)] * 3)
     assert (
         len(act(CentralMaxWeight(MaxWeightParameters(min_success_probability=0.01)), hurried, context)) == 2
@@ -59,44 +59,48 @@ def test_a_request_waits_while_nothing_is_available() -> None:
     assert act(LocalMaxWeight(MaxWeightParameters()), observations, context) == ()
 
 
-def test_of_two_that_want_one_token_the_heavier_goes_and_the_other_waits() -> None:
-    """From 0 to 2 by the fewest hops there is one repeater, and a token lies there for one of them."""
+def test_the_heavier_of_two_queues_gets_the_only_token() -> None:
+    """The shortest path from 0 to 2 has one repeater, with a token for one of the two queues."""
     context = small_context(control="central")
-    rule = MaxWeightParameters(availability_horizon_s=0.0)
+    parameters = MaxWeightParameters(availability_horizon_s=0.0)
     observations = quiet_views(context, (0, 2, 0.6, 9.0), (0, 2, 0.6, 1.0))
-    assert [made.request for made in act(CentralMaxWeight(rule), observations, context)][:1] == [41]
+    assert [allocation.request for allocation in act(CentralMaxWeight(parameters), observations, context)][
+        :1
+    ] == [41]
     for node in range(9):
         observations.status[0, node, TOKENS] = float(node == 1)
-    assert [made.request for made in act(CentralMaxWeight(rule), observations, context)] == [41]
+    assert [
+        allocation.request for allocation in act(CentralMaxWeight(parameters), observations, context)
+    ] == [41]
     patient = MaxWeightParameters(availability_horizon_s=3.0)
     assert len(act(CentralMaxWeight(patient), observations, context)) == 2
 
 
-def test_a_path_is_available_while_one_source_of_each_link_is_soon_done() -> None:
+def test_a_path_is_available_while_each_link_has_a_free_source() -> None:
     context = small_context(control="central")
     observations = quiet_views(context, (0, 1, 0.6, 1e4))
     observations.status[0, 0, EMISSION_BACKLOG] = 1e3
-    rule = MaxWeightParameters(availability_horizon_s=0.01)
-    assert len(act(CentralMaxWeight(rule), observations, context)) == 1
+    parameters = MaxWeightParameters(availability_horizon_s=0.01)
+    assert len(act(CentralMaxWeight(parameters), observations, context)) == 1
     observations.status[0, :, EMISSION_BACKLOG] = 1e3
-    assert act(CentralMaxWeight(rule), observations, context) == ()
-    # A source that makes nothing is not free, however idle.
+    assert act(CentralMaxWeight(parameters), observations, context) == ()
+    # A source without a rate is not free, even if it is idle.
     observations.status[0, 0, EMISSION_BACKLOG] = 0.0
-    assert len(act(CentralMaxWeight(rule), observations, context)) == 1
+    assert len(act(CentralMaxWeight(parameters), observations, context)) == 1
     silent = context.network.source_rate_hz.copy()
     silent[0] = 0.0
     dark = replace(context, network=replace(context.network, source_rate_hz=silent))
-    assert act(CentralMaxWeight(rule), observations, dark) == ()
+    assert act(CentralMaxWeight(parameters), observations, dark) == ()
     assert (
         len(act(CentralMaxWeight(MaxWeightParameters(availability_horizon_s=1e4)), observations, context))
         == 1
     )
 
 
-def test_stock_serves_as_what_is_sure() -> None:
+def test_stock_counts_as_certain_delivery() -> None:
     context = small_context(pregeneration="end-to-end")
     observations = quiet_views(context, (0, 8, 0.6, 0.01), stock=1)
     observations.stock_id[0, 0], observations.stock_owner[0, 0], observations.stock_partner[0, 0] = 70, 0, 8
     observations.stock_fidelity[0, 0], observations.stock_ready[0, 0] = 0.8, 1
-    (made,) = act(LocalMaxWeight(MaxWeightParameters(link_base_stock_level=0)), observations, context)
-    assert (made.path, made.purpose) == ((0, 8), "serve")
+    (allocation,) = act(LocalMaxWeight(MaxWeightParameters(link_base_stock_level=0)), observations, context)
+    assert (allocation.path, allocation.purpose) == ((0, 8), "serve")

@@ -1,4 +1,4 @@
-"""Prices of repeaters and sources: how they move, travel and turn requests away."""
+"""Prices of repeaters and sources: their updates, their messages, and the requests they turn away."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tests.helpers.observations import act, quiet_views
 @pytest.mark.parametrize(
     "wrong", [{"step_size": 0.0}, {"target_utilization": 1.1}, {"storage_fraction": 2.0}]
 )
-def test_parameters_out_of_range_are_answered(wrong: dict[str, float]) -> None:
+def test_parameters_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     (name,) = wrong
     with pytest.raises(ValueError, match=name):
         PriceParameters(**wrong)
 
 
-def look(table: PriceTable, context: Context, time_s: float, **status: float) -> Any:
-    """Node 0 looks at itself; every other node and its news are as nothing."""
+def own_price(table: PriceTable, context: Context, time_s: float, **status: float) -> Any:
+    """Update the table from node 0's observation of itself; all other nodes are idle and send zeros."""
     observations = replace(quiet_views(context, message_width=2 * context.network.node_count), time_s=time_s)[
         0
     ]
@@ -45,18 +45,18 @@ def test_a_price_rises_with_backlog_and_falls_when_idle() -> None:
     network = context.network
     table = PriceTable(network, step_size=0.5, target_utilization=0.8, max_price=10.0)
     rate_hz, job_s = network.repeater_rate_hz[0], network.pair_time_s[0]
-    assert look(table, context, 1.0).tolist() == [0.0, 0.0]
-    # One swap was made, two more wait; the source is taken to have had work half the time.
-    first = look(table, context, 1.1, tokens=0.5, swaps=2.0, pairs=3.0)
+    assert own_price(table, context, 1.0).tolist() == [0.0, 0.0]
+    # One swap was made and two more wait; the source is assumed busy half the time.
+    first = own_price(table, context, 1.1, tokens=0.5, swaps=2.0, pairs=3.0)
     assert first[REPEATER] == pytest.approx(0.5 * ((1 + 2) / rate_hz - 0.8 * 0.1))
     assert first[SOURCE] == pytest.approx(0.5 * (3 * job_s + 0.5 * 0.1 - 0.8 * 0.1))
-    later = look(table, context, 1.2, tokens=1.0, swaps=2.0, pairs=3.0)
+    later = own_price(table, context, 1.2, tokens=1.0, swaps=2.0, pairs=3.0)
     assert later[REPEATER] == pytest.approx(first[REPEATER] - 0.5 * 0.8 * 0.1)
     assert later[SOURCE] == pytest.approx(first[SOURCE] + 0.5 * (0.1 - 0.8 * 0.1))
-    assert look(table, context, 60.0).tolist() == [0.0, 0.0]
+    assert own_price(table, context, 60.0).tolist() == [0.0, 0.0]
 
 
-def test_prices_travel_over_the_fewest_hops_and_round_the_silent() -> None:
+def test_prices_travel_over_fewest_hops_and_around_unavailable_nodes() -> None:
     context = small_context()
     nodes = context.network.node_count
     table = PriceTable(context.network, step_size=1.0, target_utilization=0.9, max_price=2.0)
@@ -67,7 +67,7 @@ def test_prices_travel_over_the_fewest_hops_and_round_the_silent() -> None:
         received = messages[np.maximum(observations.observed_node, 0)]
         observations.status[:, :, STATUS_WIDTH:] = received
         messages = table.update(observations)
-        # Node 8 is four hops from node 0 and knows itself after one look.
+        # Node 8 is four hops from node 0, and knows its own prices after one update.
         assert table.believed[0, 8].tolist() == ([0.7, 0.3] if step >= 4 else [0.0, 0.0])
     observations.status[:, :, STATUS_WIDTH:] = 0.5
     observations.status[0, 1, STATUS_WIDTH:] = 1.5
@@ -78,7 +78,7 @@ def test_prices_travel_over_the_fewest_hops_and_round_the_silent() -> None:
     assert (table.believed[0, 2] == 0.5).all()
 
 
-def test_a_request_goes_round_a_dear_repeater_and_waits_when_all_are() -> None:
+def test_a_request_avoids_an_expensive_repeater_and_waits_when_all_are() -> None:
     context = small_context()
     policy = LocalPriceBased(PriceParameters())
     observations = quiet_views(context, (0, 8, 0.6, 2.0), message_width=18)
@@ -93,10 +93,11 @@ def test_a_request_goes_round_a_dear_repeater_and_waits_when_all_are() -> None:
 
 @pytest.mark.slow
 def test_two_flows_share_a_repeater_up_to_its_capacity(small: Callable[..., Run]) -> None:
-    """Two flows of 6/s each through a repeater of 5/s: it is kept busy, but not let in for what it cannot do.
+    """Two flows of 6/s each through a repeater of 5/s: it stays busy, and the excess is not admitted.
 
-    Tokens come regularly: at most 5 x 60 + 1 in the window. Each request served is of either flow with
-    chance 1/2: 4 standard deviations of some 300 coins are .12 (false alarm 6e-5). Minimum hops admits all.
+    Tokens are periodic: at most 5 x 60 + 1 in the window. Each delivered request is of either flow with
+    probability 1/2: 4 standard deviations of some 300 draws are .12 (false alarm 6e-5). Minimum hop admits
+    all.
     """
     demand = {"1": {"2": 1}, "3": {"4": 1}}
     runs = [

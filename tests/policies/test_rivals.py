@@ -1,4 +1,4 @@
-"""What prices, max-weight and continuous generation have in common, one by one in files of their own."""
+"""Tests that price-based, max-weight and continuous policies have in common."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from qdpem.policies.price_based import LocalPriceBased, PriceParameters
 from qdpem.policy.conformance import check_policy
 from qdpem.policy.synthetic import small_context
 from qdpem.simulation.run import Run
-from tests.helpers.delivered_paths import delivered_hz_by_path
 from tests.helpers.observations import act, quiet_views
 
 ARMS = [
@@ -27,7 +26,7 @@ ARMS = [
 @pytest.mark.mostly_slow
 @pytest.mark.parametrize(("policy", "parameters"), ARMS)
 @pytest.mark.parametrize("pregeneration", ["none", "link", "virtual-link"])
-def test_conformance_with_every_right(policy: Any, parameters: Any, pregeneration: Any) -> None:
+def test_conformance_with_every_pregeneration(policy: Any, parameters: Any, pregeneration: Any) -> None:
     context = small_context(control=policy.control, pregeneration=pregeneration)
     checks = check_policy(lambda: policy(parameters()), context, calls=4)
     assert [check for check in checks if not check.passed] == []
@@ -36,16 +35,18 @@ def test_conformance_with_every_right(policy: Any, parameters: Any, pregeneratio
 @pytest.mark.parametrize(("policy", "parameters"), ARMS)
 def test_a_single_link_is_served_over_itself(policy: Any, parameters: Any) -> None:
     context = small_context(control=policy.control)
-    rule = policy(parameters())
-    rule.reset(context)
-    (made,) = act(rule, quiet_views(context, (0, 1, 0.7, 1.0), message_width=rule.message_width), context)
-    assert (made.path, made.request, made.plan.rounds_per_link) == ((0, 1), 40, 0)
+    instance = policy(parameters())
+    instance.reset(context)
+    (allocation,) = act(
+        instance, quiet_views(context, (0, 1, 0.7, 1.0), message_width=instance.message_width), context
+    )
+    assert (allocation.path, allocation.request, allocation.plan.rounds_per_link) == ((0, 1), 40, 0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arm", ["local-price-based", "local-maxweight", "central-maxweight"])
 def test_a_diamond_is_split_as_the_flow_optimum_splits_it(small: Callable[..., Run], arm: str) -> None:
-    """12/s asked through repeaters of 6/s and 2/s: the LP serves 8/s, three quarters of it over the first."""
+    """12/s requested through repeaters of 6/s and 2/s: the LP serves 8/s, three quarters over the first."""
     served = delivered_hz_by_path(
         small(arm, "01 13 02 23", {"0": {"3": 1}}, rate_hz=12.0, repeaters=[0, 6, 2, 0])
     )

@@ -1,4 +1,4 @@
-"""The minimum-hop and queue-aware rules on views made by hand."""
+"""The minimum-hop and expected-delay policies on observations made by hand."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ def test_minimum_hop_takes_the_shortest_feasible_path_for_each_in_turn(policy: A
     assert first.plan.rounds_per_link == 0
 
 
-def test_minimum_hop_distils_where_it_must_and_leaves_what_nothing_reaches() -> None:
+def test_minimum_hop_distils_only_where_needed_and_leaves_unreachable_targets() -> None:
     context = small_context()
     path = context.routes.paths(0, 8)[0]
     fresh, distilled = (context.estimates.fidelity(path, rounds=rounds) for rounds in (0, 1))
     target = 0.5 * (fresh + distilled)
     observations = quiet_views(context, (0, 8, target, 0.1), (0, 8, 0.9999, 1.0))
-    (made,) = act(LocalMinimumHop(MinimumHopParameters()), observations, context)
-    assert (made.request, made.plan.rounds_per_link) == (40, 1)
-    # Nothing meets the target after 15 s; who need not wait so long is served as if it waited not at all.
+    (allocation,) = act(LocalMinimumHop(MinimumHopParameters()), observations, context)
+    assert (allocation.request, allocation.plan.rounds_per_link) == (40, 1)
+    # No plan meets the target after 15 s of storage, so the request is served as if without storage.
     patient = quiet_views(context, (0, 8, target, 30.0))
     assert context.estimates.rounds_for(path, target, age_s=15.0) is None
-    (made,) = act(LocalMinimumHop(MinimumHopParameters(storage_fraction=0.5)), patient, context)
-    assert (made.request, made.plan.rounds_per_link) == (40, 1)
+    (allocation,) = act(LocalMinimumHop(MinimumHopParameters(storage_fraction=0.5)), patient, context)
+    assert (allocation.request, allocation.plan.rounds_per_link) == (40, 1)
 
 
-def test_minimum_hop_sees_no_queue() -> None:
+def test_minimum_hop_ignores_queues() -> None:
     context = small_context()
     observations = quiet_views(context, (0, 2, 0.6, 1.0))
     before = act(LocalMinimumHop(MinimumHopParameters()), observations, context)
@@ -59,20 +59,20 @@ def test_minimum_hop_sees_no_queue() -> None:
     assert act(LocalMinimumHop(MinimumHopParameters()), observations, context) == before
 
 
-def test_parameters_out_of_range_are_answered() -> None:
+def test_parameters_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match=r"storage_fraction is 1\.5"):
         MinimumHopParameters(storage_fraction=1.5)
     with pytest.raises(ValueError, match="max_unloaded_delay is 0"):
         ExpectedDelayParameters(max_unloaded_delay=0.0)
 
 
-def test_what_is_past_its_deadline_is_not_served() -> None:
+def test_a_request_past_its_deadline_is_not_pending() -> None:
     context = small_context()
     observations = quiet_views(context, (0, 2, 0.6, 0.0))
     assert list(pending_requests(observations[0])) == []
 
 
-def test_central_live_serves_in_deadline_order_and_spreads_the_work() -> None:
+def test_expected_delay_serves_in_deadline_order_and_spreads_the_work() -> None:
     context = small_context(control="central")
     observations = quiet_views(context, (0, 4, 0.6, 2.0), (0, 4, 0.6, 1.0))
     first, second = act(CentralExpectedDelay(ExpectedDelayParameters()), observations, context)
@@ -80,7 +80,7 @@ def test_central_live_serves_in_deadline_order_and_spreads_the_work() -> None:
     assert first.path[1] != second.path[1]
 
 
-def test_central_live_goes_round_an_empty_bucket() -> None:
+def test_expected_delay_avoids_an_empty_token_bucket() -> None:
     context = small_context(control="central")
     observations = quiet_views(context, (0, 4, 0.6, 2.0))
     (before,) = act(CentralExpectedDelay(ExpectedDelayParameters()), observations, context)
@@ -89,7 +89,7 @@ def test_central_live_goes_round_an_empty_bucket() -> None:
     assert {before.path[1], after.path[1]} == {1, 3}
 
 
-def test_central_live_refuses_what_cannot_be_in_time() -> None:
+def test_expected_delay_leaves_a_request_that_cannot_be_in_time() -> None:
     context = small_context(control="central")
     assert (
         act(CentralExpectedDelay(ExpectedDelayParameters()), quiet_views(context, (0, 8, 0.6, 0.02)), context)
@@ -97,19 +97,22 @@ def test_central_live_refuses_what_cannot_be_in_time() -> None:
     )
 
 
-def test_epochs_are_asked_for_only_with_a_right_to_stock() -> None:
+def test_the_policy_acts_every_epoch_only_with_pregeneration() -> None:
     policy = CentralExpectedDelay(ExpectedDelayParameters())
     for pregeneration, wanted in (("none", False), ("link", True), ("end-to-end", True)):
         policy.reset(small_context(control="central", pregeneration=pregeneration))  # type: ignore[arg-type]
         assert policy.acts_every_epoch is wanted
 
 
-def test_stock_serves_first_and_the_worst_good_pair_goes() -> None:
+def test_stock_serves_first_and_with_the_worst_sufficient_pair() -> None:
     context = small_context(pregeneration="end-to-end")
     observations = quiet_views(context, (0, 8, 0.7, 1.0), (0, 8, 0.8, 1.0), stock=3)
     shelve(observations, (0, 8, 0.75), (0, 8, 0.9), (0, 5, 0.95))
-    made = act(LocalStock(ExpectedDelayParameters()), observations, context)
-    assert [allocation.path for allocation in made if allocation.purpose == "serve"] == [(0, 8), (0, 8)]
+    allocations = act(LocalStock(ExpectedDelayParameters()), observations, context)
+    assert [allocation.path for allocation in allocations if allocation.purpose == "serve"] == [
+        (0, 8),
+        (0, 8),
+    ]
     stock = ready_stock(observations[0])
     low, high = pending_requests(observations[0])
     assert serve_from_stock(high, stock, fidelity_margin=0.01) is not None
@@ -132,15 +135,15 @@ def orders(context: Context, observations: Observation, **changes: Any) -> list[
     return list(stock.replenish(stock.understocked(observations)[0], backlog, now_s=observations.time_s))
 
 
-def test_base_stock_orders_what_is_missing_for_its_useful_life() -> None:
+def test_base_stock_orders_missing_pairs_for_their_useful_life() -> None:
     context = small_context(pregeneration="end-to-end")
     observations = quiet_views(context)
     ask_for(observations, (0, 8, 1.0), (0, 1, 0.5), (0, 4, 0.001))
-    made = orders(context, observations, max_source_backlog=9.0)
-    assert [(order.source, order.destination) for order in made] == [(0, 8), (0, 1)]
-    # An order is itself work ahead: without leave to queue, a node orders one pair at a time.
+    placed = orders(context, observations, max_source_backlog=9.0)
+    assert [(order.source, order.destination) for order in placed] == [(0, 8), (0, 1)]
+    # An order is work itself: with no admissible backlog a node orders one pair at a time.
     assert [order.destination for order in orders(context, observations, max_source_backlog=0.0)] == [8]
-    for order in made:
+    for order in placed:
         path = next(p for p in context.routes.paths(0, order.destination) if p.nodes == order.path)
         life_s = context.estimates.useful_life_s(path, 0.7)
         assert life_s < order.expires_s - observations.time_s < life_s + 2.0
@@ -155,7 +158,7 @@ def test_base_stock_orders_what_is_missing_for_its_useful_life() -> None:
     assert orders(small_context(pregeneration="link"), observations) == []
 
 
-def test_base_stock_yields() -> None:
+def test_base_stock_yields_to_requests() -> None:
     context = small_context(pregeneration="end-to-end")
     observations = quiet_views(context)
     ask_for(observations, (0, 4, 1.0))
@@ -185,7 +188,7 @@ def test_a_refused_order_is_not_repeated_at_once() -> None:
     assert copy.act(observations[0]) == Decisions()
 
 
-def test_foreign_quota_is_kept_in_mind() -> None:
+def test_base_stock_respects_the_remote_storage_quota() -> None:
     context = small_context(control="central", pregeneration="end-to-end")
     observations = quiet_views(context, stock=4)
     ask_for(observations, (0, 4, 1.0))
@@ -205,7 +208,9 @@ def test_foreign_quota_is_kept_in_mind() -> None:
         (LocalStock, "local", "end-to-end"),
     ],
 )
-def test_conformance_with_every_right(policy: Any, control: Control, pregeneration: Pregeneration) -> None:
+def test_conformance_with_every_pregeneration(
+    policy: Any, control: Control, pregeneration: Pregeneration
+) -> None:
     context = small_context(control=control, pregeneration=pregeneration)
     checks = check_policy(lambda: policy(ExpectedDelayParameters()), context, calls=8)
     assert [check for check in checks if not check.passed] == []

@@ -1,4 +1,4 @@
-"""What rights are used for: link stock, stock in paths, virtual links, end rounds, levels of demand."""
+"""Uses of pregeneration: link stock, stock in paths, virtual links, end rounds, stock levels."""
 
 from __future__ import annotations
 
@@ -44,23 +44,23 @@ def plan_for(context: Context, stock: StockByEnds, *, target: float = 0.7, slack
     return route
 
 
-def test_a_link_with_a_good_stocked_pair_is_ready_now_and_the_pair_is_spoken_for() -> None:
+def test_a_stocked_pair_makes_its_link_ready_and_is_used_once() -> None:
     context = small_context(pregeneration="link")
     without = plan_for(context, {})
     steps = list(pairwise(without.path.nodes))
-    # Owned by either end of the link, in the direction of the path or against it.
+    # Either end of a link may own the pair.
     stock = {steps[0]: [0.97], steps[1][::-1]: [0.96]}
     route = plan_for(context, stock)
     assert (route.path, route.stocked_pairs) == (without.path, ((steps[0], 0.97), (steps[1][::-1], 0.96)))
     assert route.fresh_pairs.tolist() == [0.0, 0.0, *without.fresh_pairs[2:].tolist()]
-    # Equal links and repeaters would make it sqrt(2/4) of the time; these differ.
+    # With equal links and repeaters the ratio would be sqrt(2/4); these differ.
     assert route.expected_delay_s < 0.8 * without.expected_delay_s
     remove_pairs(stock, route.stocked_pairs)
     assert plan_for(context, stock).stocked_pairs == ()
 
 
-def test_a_pair_is_counted_on_only_while_the_path_still_meets_its_target() -> None:
-    """By the budget of Werner weights: w_path(0.3 left) x w_aged / w_fresh against w_target."""
+def test_a_stocked_pair_is_used_only_while_the_path_meets_its_target() -> None:
+    """Budget of Werner weights: w_path(0.3 slack) x w_aged / w_fresh against w_target."""
     context = small_context(pregeneration="link")
     path = plan_for(context, {}).path
     weight = (4.0 * context.estimates.fidelity(path, age_s=0.3) - 1.0) / 3.0
@@ -72,60 +72,60 @@ def test_a_pair_is_counted_on_only_while_the_path_still_meets_its_target() -> No
     assert plan_for(context, {ends: [minimum - 1e-6]}).stocked_pairs == ()
 
 
-def test_every_link_has_at_most_one_keeper_and_no_quota_is_passed() -> None:
+def test_every_link_has_at_most_one_owner_and_quotas_hold() -> None:
     network = small_context().network
     quota = np.floor(network.remote_storage_quota * network.memories)
-    for maximum in (0, 1, 2, 9):
-        kept = link_stock_levels(network, max_level=maximum)
-        assert np.all(kept.sum(axis=0) <= quota)
-        assert np.all((kept == 0) | (kept.T == 0))
-        assert np.all((kept == 0) | network.adjacent)
-        assert kept.max() <= maximum
+    for max_level in (0, 1, 2, 9):
+        level = link_stock_levels(network, max_level=max_level)
+        assert np.all(level.sum(axis=0) <= quota)
+        assert np.all((level == 0) | (level.T == 0))
+        assert np.all((level == 0) | network.adjacent)
+        assert level.max() <= max_level
     assert (link_stock_levels(network, max_level=1) > 0).sum() == network.link_count
     tight = replace(network, remote_storage_quota=1.0 / 16.0)
     assert link_stock_levels(tight, max_level=1).sum() == 9
 
 
 @pytest.mark.parametrize("fraction", [1.0 / 16.0, 0.125, 0.25])
-def test_no_link_has_a_second_pair_where_another_could_have_its_first(fraction: float) -> None:
+def test_every_link_gets_its_first_pair_before_any_gets_a_second(fraction: float) -> None:
     network = replace(small_context().network, remote_storage_quota=fraction)
     first = link_stock_levels(network, max_level=1)
     assert np.array_equal(link_stock_levels(network, max_level=4) > 0, first > 0)
     assert link_stock_levels(network, max_level=4).max() == (
         1 if fraction < 0.125 else 2 if fraction < 0.25 else 4
     )
-    # All that a quota has left is given in the end.
+    # Quotas are used up in the end.
     spare = np.floor(fraction * network.memories) - link_stock_levels(network, max_level=99).sum(axis=0)
     assert np.all((spare == 0) | (first.sum(axis=0) == 0))
 
 
 @pytest.mark.parametrize("policy", [LocalExpectedDelay, CentralExpectedDelay])
-def test_link_stock_is_ordered_where_both_ends_are_quiet(policy: Any) -> None:
+def test_link_stock_is_ordered_where_both_ends_are_idle(policy: Any) -> None:
     context = small_context(control=policy.control, pregeneration="link")
     observations = quiet_views(context)
-    made = act(policy(ExpectedDelayParameters()), observations, context)
-    assert {one.purpose for one in made} == {"stock"}
-    assert all(len(one.path) == 2 for one in made)
-    links = [context.network.link_between[one.path[0], one.path[1]] for one in made]
+    orders = act(policy(ExpectedDelayParameters()), observations, context)
+    assert {order.purpose for order in orders} == {"stock"}
+    assert all(len(order.path) == 2 for order in orders)
+    links = [context.network.link_between[order.path[0], order.path[1]] for order in orders]
     assert len(set(links)) == len(links)
     life_s = context.estimates.useful_life_s(context.routes.paths(0, 1)[0], 0.85)
-    for one, link in zip(made, links, strict=True):
-        assert one.expires_s - observations.time_s == pytest.approx(
+    for order, link in zip(orders, links, strict=True):
+        assert order.expires_s - observations.time_s == pytest.approx(
             life_s + 1.0 / context.network.link_rate_hz[link], rel=1e-6
         )
-    busy = {one.path for one in made}
+    busy = {order.path for order in orders}
     for column, value in ((EMISSION_BACKLOG, 1.0), (FREE_MEMORIES, 3.0)):
         disturbed = quiet_views(context)
-        disturbed.status[disturbed.observed_node == 4, column] = value
-        left = {one.path for one in act(policy(ExpectedDelayParameters()), disturbed, context)}
+        disturbed.status[disturbed.known == 4, column] = value
+        left = {order.path for order in act(policy(ExpectedDelayParameters()), disturbed, context)}
         assert not any(4 in path for path in left)
     assert any(4 in path for path in busy)
     assert act(policy(ExpectedDelayParameters(link_base_stock_level=0)), observations, context) == ()
 
 
-def test_a_stocked_remote_pair_stands_in_for_a_stretch_only_with_the_right_to_it() -> None:
-    """Believed weight: stretch x swap at the joint x aged pair; a worse pair is left where it is."""
-    rule = ExpectedDelayParameters(base_stock_level=0, link_base_stock_level=0)
+def test_a_stocked_pair_replaces_a_segment_only_with_virtual_links() -> None:
+    """Believed weight: segment x swap x aged pair; a pair that is too bad stays in stock."""
+    parameters = ExpectedDelayParameters(base_stock_level=0, link_base_stock_level=0)
     for pregeneration, fidelity, path in (
         ("end-to-end", 0.93, None),
         ("virtual-link", 0.93, (0, 5, 8)),
@@ -134,22 +134,22 @@ def test_a_stocked_remote_pair_stands_in_for_a_stretch_only_with_the_right_to_it
         context = small_context(pregeneration=pregeneration)  # type: ignore[arg-type]
         observations = quiet_views(context, (0, 8, 0.7, 1.0))
         shelve(observations, (0, 5, fidelity))
-        (made,) = act(LocalExpectedDelay(rule), observations, context)
-        assert ((0, 5) in pairwise(made.path)) is (path is not None)
-        assert path is None or made.path == path
+        (allocation,) = act(LocalExpectedDelay(parameters), observations, context)
+        assert ((0, 5) in pairwise(allocation.path)) is (path is not None)
+        assert path is None or allocation.path == path
 
 
-def test_the_controller_crosses_a_pair_in_its_owners_direction_alone() -> None:
+def test_the_controller_crosses_a_pair_only_from_its_owner() -> None:
     context = small_context(control="central", pregeneration="virtual-link")
-    rule = ExpectedDelayParameters(base_stock_level=0, link_base_stock_level=0)
+    parameters = ExpectedDelayParameters(base_stock_level=0, link_base_stock_level=0)
     for ends, crossed in (((1, 7), True), ((7, 1), False)):
         observations = quiet_views(context, (0, 8, 0.6, 1.0), stock=4)
         shelve(observations, (*ends, 0.95))
-        (made,) = act(CentralExpectedDelay(rule), observations, context)
-        assert (ends in pairwise(made.path)) is crossed
+        (allocation,) = act(CentralExpectedDelay(parameters), observations, context)
+        assert (ends in pairwise(allocation.path)) is crossed
 
 
-def test_what_links_cannot_reach_is_distilled_end_to_end() -> None:
+def test_a_target_beyond_link_distillation_is_distilled_end_to_end() -> None:
     context = small_context()
     path = context.routes.paths(0, 8)[0]
     fidelity, takes = context.estimates.end_to_end(path, rounds=2, age_s=0.0)
@@ -168,20 +168,18 @@ def test_what_links_cannot_reach_is_distilled_end_to_end() -> None:
     observations = quiet_views(context, (0, 8, 0.5 * (linked + fidelity), 5.0))
     assert fidelity > linked
     assert act(LocalExpectedDelay(ExpectedDelayParameters()), observations, context) == ()
-    (made,) = act(
+    (allocation,) = act(
         LocalExpectedDelay(ExpectedDelayParameters(end_rounds=True, storage_fraction=0.0)),
         observations,
         context,
     )
-    assert made.plan.end_rounds == 1
+    assert allocation.plan.end_rounds == 1
 
 
 @settings(deadline=None, max_examples=40)
-@given(use=st.floats(0.05, 2.0), maximum=st.integers(1, 6))
-def test_the_nth_pair_is_kept_where_as_many_come_as_likely_as_one_comes_for_the_first(
-    use: float, maximum: int
-) -> None:
-    means = stocking_means(use, maximum)
+@given(use=st.floats(0.05, 2.0), max_level=st.integers(1, 6))
+def test_the_nth_pair_has_the_critical_ratio_of_the_first(use: float, max_level: int) -> None:
+    means = stocking_means(use, max_level)
     assert means[0] == use
     for n, mean in enumerate(means.tolist(), start=1):
         assert poisson.sf(n - 1, mean) == pytest.approx(-math.expm1(-use), rel=1e-9)
@@ -196,7 +194,7 @@ def forecast_views(context: Context, *, step: int, near: float, far: float) -> O
     return observations
 
 
-def test_the_surge_is_the_forecast_within_a_life_over_its_mean_so_far() -> None:
+def test_the_demand_factor_is_the_forecast_within_a_life_over_the_mean_so_far() -> None:
     context = small_context(pregeneration="end-to-end")
     demand, nodes = DemandFactor(context), np.array([0, 4])
     assert demand.factor(nodes, np.array([2.0, np.inf])).tolist() == [1.0, 1.0]
@@ -205,7 +203,7 @@ def test_the_surge_is_the_forecast_within_a_life_over_its_mean_so_far() -> None:
             demand.update(forecast_views(context, step=step, near=0.2, far=0.2))
     assert demand.factor(nodes, np.array([2.0, np.inf])) == pytest.approx([1.0, 1.0])
     demand.update(forecast_views(context, step=4, near=0.2, far=1.0))
-    # Eight steps ahead, the last four at 1.0; the mean so far stays 0.2.
+    # Of eight steps ahead the last four are 1.0; the mean so far stays 0.2.
     assert demand.factor(nodes, np.array([3.5, 5.5])) == pytest.approx([1.0, 14.0 / 6.0])
     copy = DemandFactor(context)
     copy.load_state(demand.state())
@@ -215,7 +213,7 @@ def test_the_surge_is_the_forecast_within_a_life_over_its_mean_so_far() -> None:
     )
 
 
-def test_more_is_kept_for_a_peer_while_more_is_expected() -> None:
+def test_more_pairs_are_kept_while_more_demand_is_forecast() -> None:
     context = small_context(pregeneration="end-to-end")
     path = context.routes.paths(0, 8)[0]
     life_s = context.estimates.useful_life_s(path, 0.7)
@@ -226,7 +224,7 @@ def test_more_is_kept_for_a_peer_while_more_is_expected() -> None:
         for step in range(3):
             policy.act(forecast_views(context, step=step, near=0.2, far=0.2))
         observations = forecast_views(context, step=3, near=0.2, far=far)
-        # One pair lies there; of demand 0.5 in a life a second is not worth it, of several times that it is.
+        # With one pair in stock, demand 0.5 in its life justifies no second pair; several times that does.
         ask_for(observations, (0, 8, 0.5 / life_s))
         shelve(observations, (0, 8, 0.9))
         counts.append(len(policy.act(observations).allocations))
@@ -236,7 +234,7 @@ def test_more_is_kept_for_a_peer_while_more_is_expected() -> None:
 @pytest.mark.mostly_slow
 @pytest.mark.parametrize("policy", [LocalExpectedDelay, LocalStock, CentralExpectedDelay])
 @pytest.mark.parametrize("pregeneration", Pregeneration)
-def test_conformance_with_every_right_and_all_that_may_be_kept(
+def test_conformance_with_every_pregeneration_and_high_levels(
     policy: Any, pregeneration: Pregeneration
 ) -> None:
     context = small_context(control=policy.control, pregeneration=pregeneration)

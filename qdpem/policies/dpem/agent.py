@@ -58,6 +58,7 @@ class Dpem:
                 raise ValueError(f"temperature is {self.temperature!r}; it must be above 0")
 
     name: ClassVar[str] = "dpem"
+    family: ClassVar[str] = "dpem"
     control: ClassVar[Control] = Control.LOCAL
     pregeneration: ClassVar[Pregeneration] = Pregeneration.END_TO_END
     forecaster: ClassVar[str] = "gru"

@@ -26,7 +26,10 @@ from qdpem.policy.tuning import tunable
 
 @dataclass(frozen=True, kw_only=True)
 class BaseStockParameters:
-    """Parameters of stock: how many pairs are kept, for which nodes, at which fidelity, and when to order."""
+    """Parameters of stock: how many pairs are kept, for which nodes, at which fidelity, and when to order.
+
+    Raises ValueError for a value out of range.
+    """
 
     base_stock_level: int = tunable(1, low=0, high=4, pregeneration="end-to-end")
     """Most end-to-end pairs kept or on order for each peer (0 or more)."""
@@ -182,7 +185,14 @@ class BaseStock:
         now_s: float,
         unavailable: Unavailable = ALL_AVAILABLE,
     ) -> Iterator[Allocation]:
-        """Orders for understocked peers, each over the quickest available path with idle repeaters."""
+        """Orders for understocked peers, each over the quickest available path with idle repeaters.
+
+        Args:
+            understocked: (source, destination) of the peers of one site, in the order to serve them.
+            backlog: work ahead; the work of each order is added.
+            now_s: time of the decision.
+            unavailable: nodes and links to avoid.
+        """
         idle = backlog.sources_idle(pairs=self._parameters.max_source_backlog)
         for source, destination in understocked:
             if not (idle[source] and idle[destination]):

@@ -1,5 +1,4 @@
-"""The demand that a controller estimates: counts that decay, the mix of request kinds, and forecasts by
-node."""
+"""A controller's estimate of demand: decaying counts, the mix of request kinds, and forecasts by node."""
 
 from __future__ import annotations
 

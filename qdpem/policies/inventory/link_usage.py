@@ -1,11 +1,13 @@
-"""What continuous generation learns about the use of its links, and its stock with each neighbour.
+"""Use of links and stock with each neighbour, as continuous generation learns them.
 
 Source: the update of Kolar et al. (2022, arXiv:2212.08806). At the end of every period each neighbour on a
-used path gains a fixed step, "none" gains it if none was used, and all are divided by their sum. A node
-observes use in two ways: the first links of the paths that its own requests were given, and pairs of its own
-stock that are gone before they expire. Such a pair was taken by some path, given up to make room for a
-request, or lost to an outage; the node cannot distinguish these. It does not observe other paths that run
+used path gains a fixed step, "none" gains it if none was used, and all are divided by their sum.
+
+A node observes use in two ways: the first links of the paths that its own requests were given, and pairs of
+its own stock that are gone before they expire. Such a pair was taken by some path, given up to make room for
+a request, or lost to an outage; the node cannot distinguish these. It does not observe other paths that run
 through it, nor a pair that was made and taken between two observations.
+
 Work: O(degree x quota) array elements for each site.
 """
 

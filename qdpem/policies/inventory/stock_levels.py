@@ -1,10 +1,12 @@
 """The newsvendor's stock level: the number of pairs worth keeping for the demand in a pair's useful life.
 
 Source: the newsvendor rule of perishable goods (Arrow, Harris and Marschak 1951; Nahmias 2011). The n-th pair
-is kept while P(demand >= n) is at least the critical ratio, where demand is Poisson. Its mean is the rate at
-which a pair of nodes was requested so far, times a factor from the forecast of its source: the forecast over
-its mean since the run began. The factor is 1 without a forecast (NaN), and 1 up to the drift of the mean with
-a constant one.
+is kept while P(demand >= n) is at least the critical ratio, where demand is Poisson.
+
+The mean demand is the rate at which a pair of nodes was requested so far, times its useful life, times a
+factor from the forecast of its source: the forecast over its mean since the run began. The factor is 1
+without a forecast (NaN), and 1 up to the drift of the mean with a constant one.
+
 Work: O(N H) once for each forecast step, and one look-up for each peer.
 """
 

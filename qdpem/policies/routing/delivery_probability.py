@@ -1,9 +1,9 @@
-"""The believed probability that a path delivers in time, used by price-based, max-weight and continuous
-policies.
+"""The believed probability that a path delivers in time, and the best route by a gain made of it.
 
-Pairs of a link arrive as a Poisson stream. A link with an expected wait m has its pairs within t with
-probability 1 - exp(-t/m). A delivery needs all links, and swaps wait for the slowest token. m is the time
-until the less busy of the link's ends has worked off its backlog, plus the time of the link's own pairs.
+Price-based, max-weight and continuous policies use both. Pairs of a link arrive as a Poisson stream. A link
+with an expected wait m has its pairs within t with probability 1 - exp(-t/m). A delivery needs all links, and
+swaps wait for the slowest token. m is the time until the less busy of the link's ends has worked off its
+backlog, plus the time of the link's own pairs.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 """The expected delay of every path and plan between two nodes, from the map and the backlog of its nodes.
 
 Both sources feed a link e = (u, v), at r_u = g_u eta_e and r_v = g_v eta_e pairs/s. With work ahead that
-occupies u until T_u and v until T_v, the n-th pair of the link is expected at the time t at which r_u max(t -
-T_u, 0) + r_v max(t - T_v, 0) = n. That is the least of T_u + n/r_u, T_v + n/r_v and (n + r_u T_u + r_v T_v) /
-(r_u + r_v). A link that attempts by itself, at rate r, first works off the pairs ahead on it, which are at
-most those ahead at either end: min(T_u, T_v) + n/r. A swap waits until its repeater has refilled a token for
-it and for the swaps ahead.
+occupies u until T_u and v until T_v, the n-th pair of the link is expected at the time t at which
+
+    r_u max(t - T_u, 0) + r_v max(t - T_v, 0) = n,
+
+that is the minimum of T_u + n/r_u, T_v + n/r_v and (n + r_u T_u + r_v T_v) / (r_u + r_v). A link that
+attempts by itself, at rate r, first works off the pairs ahead on it, which are at most those ahead at either
+end: min(T_u, T_v) + n/r. A swap waits until its repeater has refilled a token for it and for the swaps ahead.
 
 A delivery needs all links and all tokens. The root of the summed squares approximates the expected maximum of
 independent exponential times, within 10 % for up to 8 of equal mean (harmonic number against square root).

@@ -3,8 +3,7 @@
 Source: least expected completion time (`path_features`). The loss of fidelity that a path can bear is a
 budget of Werner weights, which multiply along swapped Werner pairs (Briegel et al. 1998).
 Knowledge: the map, a site's belief about backlogs, and the stock it observes.
-Work: O(K x plans x hops) for each request. With stock, one look-up for each hop and each stocked end-to-end
-pair.
+Work: O(K x plans x hops) for each request; with stock, one look-up for each hop and end-to-end pair.
 """
 
 from __future__ import annotations

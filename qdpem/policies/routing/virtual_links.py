@@ -1,14 +1,14 @@
 """Virtual links: a stocked end-to-end pair replaces a segment of a longer path.
 
-Source: pre-distribution of entanglement over an overlay (Ghaderibaneh et al. 2022; Pouryousef et al. 2022). A
-path that crosses a pair of owner a and partner b runs over links from the source to a, over the pair, and
+Source: pre-distribution of entanglement over an overlay (Ghaderibaneh et al. 2022; Pouryousef et al. 2022).
+
+A path that crosses a pair of owner a and partner b runs over links from the source to a, over the pair, and
 over links from b to the destination. Only pairs that save at least one link are considered. The believed
 weight of such a path is the product of the weights of its link segments, of the swaps that join them, and of
 the stocked pair aged by the expected delay.
-Knowledge: the map and the stock that a site observes. A node observes its own pairs, so the pair begins the
-path.
-Work: one scan of all stocked pairs for each request, and the features of a few paths, cached by pair and
-ends.
+
+Knowledge: the map and the stock that a site observes. A node observes its own pairs, which begin its paths.
+Work: one scan of the stock for each request, and the features of a few paths, cached by pair and ends.
 """
 
 from __future__ import annotations

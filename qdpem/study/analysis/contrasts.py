@@ -21,9 +21,6 @@ from qdpem.study.analysis.reference_arm import WITHOUT_FORECAST
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.analysis.statistics import PairedDifference, holm
 
-_DECLARED = {"name", "control", "pregeneration", "forecaster", "_abc_impl"}
-"""What a policy class may say and still be the rule of the class it is made from; the last is ABCMeta's."""
-
 CONTRAST_HEADINGS: Mapping[str, str] = {
     "pregeneration": "effect of pregeneration alone",
     "forecaster": "effect of the forecaster alone",
@@ -56,7 +53,7 @@ class ContrastFamily:
 class _Family:
     """All that decides an arm's allocations, except its pregeneration and its forecaster."""
 
-    rule: Any
+    family: str
     control: str | None
     parameters: Any
 
@@ -136,7 +133,7 @@ def contrast_notes(result: StudyResult, family: ContrastFamily) -> list[str]:
 def _left_out(result: StudyResult, family: ContrastFamily) -> list[str]:
     """A sentence for each arm that only its parameters exclude from the contrasts."""
     families = {arm.name: _family(arm) for arm in result.arms}
-    rules = {name: (own.rule, own.control) for name, own in families.items()}
+    rules = {name: (own.family, own.control) for name, own in families.items()}
     compared = {arm.name for contrast in family.contrasts for arm in (contrast.lower, contrast.upper)}
     compared_rules = [rules[name] for name in compared]
     return [
@@ -150,20 +147,11 @@ def _left_out(result: StudyResult, family: ContrastFamily) -> list[str]:
 
 
 def _family(arm: Arm) -> _Family:
+    """The family of a resolved arm. A policy that declares none is a family of its own."""
     factory = registry.load("policy", arm.policy)
     parameters = parameters_of(factory, arm.parameters, path=f"arm {arm.name}.parameters")
-    return _Family(rule=_rule(factory), control=arm.control, parameters=parameters)
-
-
-def _rule(factory: Any) -> Any:
-    """The class that a policy's decisions come from: past those that only declare other defaults."""
-    for one in getattr(factory, "__mro__", ()):
-        said = {
-            key for key, value in vars(one).items() if callable(value) or not key.startswith("__")
-        } - _DECLARED
-        if said:
-            return one
-    return factory
+    family = getattr(factory, "family", factory.name)
+    return _Family(family=family, control=arm.control, parameters=parameters)
 
 
 def _groups(arms: Iterable[Arm], key: Callable[[Arm], object]) -> list[list[Arm]]:

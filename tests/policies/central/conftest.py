@@ -1,4 +1,4 @@
-"""Contexts on maps made by hand, and views of a controller that sees an idle network."""
+"""Contexts on maps made by hand, and a controller's observations of an idle network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _made_context(
     depolarising_s: float = 1e6,
     seed: int = 0,
 ) -> Context:
-    """A controller's context: links of 10 km between `ends`, each with a fresh fidelity of its own."""
+    """A controller's context with links of 10 km between `ends`, each with its own fresh fidelity."""
     model, nodes = PauliModel(), len(repeater_hz)
     fresh = np.broadcast_to(fidelity, len(ends)).tolist()
     network = Network(
@@ -44,7 +44,7 @@ def _made_context(
         memories=np.full(nodes, 16),
         remote_storage_quota=0.25,
         delay_s=np.full(len(ends), LENGTH_KM / 2e5),
-        links=tuple(model.link(SourceLink(fresh_fidelity=one), LENGTH_KM) for one in fresh),
+        links=tuple(model.link(SourceLink(fresh_fidelity=value), LENGTH_KM) for value in fresh),
         hardware=(NodeHardware(memory=DepolarisingMemory(depolarising_s=depolarising_s)),) * nodes,
     )
     return Context(
@@ -59,11 +59,11 @@ def _made_context(
     )
 
 
-def _seen(
-    context: Context, *requests: tuple[int, int, float], time_s: float = 10.0, first_id: int = 0, **about: Any
+def _observed(
+    context: Context, *requests: tuple[int, int, float], time_s: float = 10.0, first_id: int = 0, **sizes: Any
 ) -> Observation:
-    """An idle network; `requests` (source, destination, target) of patience 1 s are before the controller."""
-    observations = synthetic_observation(context, stream(5, "idle"), waiting=max(len(requests), 1), **about)
+    """An observation of an idle network; pending `requests` (source, destination, target) have 1 s left."""
+    observations = synthetic_observation(context, stream(5, "idle"), waiting=max(len(requests), 1), **sizes)
     observations = Observation(**{**observations.__dict__, "time_s": time_s})
     observations.status[:] = (16.0, 1.0, 0.0, 0.0, 0.0, 0.0)
     observations.forecast[:] = np.nan
@@ -82,11 +82,11 @@ def _seen(
 
 @pytest.fixture(scope="session")
 def made_context() -> Callable[..., Context]:
-    """Builds a controller's context on a map made by hand."""
+    """A builder of controllers' contexts on maps made by hand."""
     return _made_context
 
 
 @pytest.fixture(scope="session")
-def seen() -> Callable[..., Observation]:
-    """Builds the controller's view of an idle network and of requests that wait."""
-    return _seen
+def observed() -> Callable[..., Observation]:
+    """A builder of the controller's observations of an idle network with pending requests."""
+    return _observed

@@ -1,4 +1,4 @@
-"""The flow's mix on a diamond: what is solved and drawn, what follows from queues, news and forecasts."""
+"""Multicommodity flow on a diamond: solutions, draws, and the effect of queues, reports and forecasts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from qdpem.simulation.run import Simulation, simulate
 from tests.helpers.exploit_field import FIELD
 
 FALSE_ALARM = 1e-3
-# A diamond from 0 to 3 over 1 or 2, and a leaf 4 that hangs on 1.
+# A diamond from 0 to 3 over 1 or 2, and a leaf 4 at 1.
 ENDS = ((0, 1), (0, 2), (1, 3), (1, 4), (2, 3))
 OVER_1, OVER_2 = (0, 1, 3), (0, 2, 3)
 
@@ -48,7 +48,7 @@ def diamond(made_context: Build) -> Callable[..., Context]:
 
 
 def with_history(observations: Observation, *rates: tuple[int, int, float]) -> Observation:
-    """TopPairs that were asked for at these rates before the run."""
+    """Set the rates at which pairs of nodes were requested before the run."""
     for column, (source, destination, rate_hz) in enumerate(rates):
         observations.top_pair_source[0, column] = source
         observations.top_pair_destination[0, column] = destination
@@ -72,35 +72,35 @@ def fractions(policy: CentralMulticommodity, low: int, high: int) -> dict[tuple[
 
 
 def within(counts: np.ndarray, expected: np.ndarray) -> bool:
-    """A two-sided test of counts: whether the chi-square lies within its middle 1 - FALSE_ALARM."""
+    """Two-sided test of counts: the chi-square lies within its central 1 - FALSE_ALARM."""
     statistic = float(((counts - expected) ** 2 / expected).sum())
     low, high = chi2.ppf([FALSE_ALARM / 2, 1.0 - FALSE_ALARM / 2], len(counts) - 1)
     return bool(low <= statistic <= high)
 
 
-def test_ways_are_drawn_by_their_shares_and_none_with_the_rest() -> None:
+def test_paths_are_drawn_by_their_fractions_and_none_with_the_rest() -> None:
     draws, wanted = np.random.default_rng(1), np.array([0.5, 0.3, 0.1])
     orders = [tuple(draw_order(wanted, draws).tolist()) for _ in range(4000)]
     first = Counter(order[0] if order else -1 for order in orders)
-    counts = np.array([first[way] for way in (0, 1, 2, -1)])
+    counts = np.array([first[path] for path in (0, 1, 2, -1)])
     assert within(counts, 4000 * np.array([0.5, 0.3, 0.1, 0.1]))
     assert all(sorted(order) == [0, 1, 2] for order in orders if order)
-    # Given the first, the second is drawn by what the others have: 3 to 1 after way 0.
+    # Given the first path, the second is drawn by the other fractions: 3 to 1 after path 0.
     second = Counter(order[1] for order in orders if order and order[0] == 0)
     counts = np.array([second[1], second[2]])
     assert within(counts, counts.sum() * np.array([0.75, 0.25]))
 
 
 @pytest.mark.slow
-def test_requests_go_by_the_flow_that_the_solver_found(diamond: Build, seen: Build) -> None:
-    """Repeaters of 3/s and 2/s, 10/s asked: the flow serves a half, three fifths of that over the first."""
+def test_requests_follow_the_solved_flow(diamond: Build, observed: Build) -> None:
+    """Repeaters of 3/s and 2/s, 10/s requested: the flow serves half, three fifths of it over the first."""
     context = diamond()
     policy = policy_on(context, delay_cost_per_s=0.0, max_path_delay=1e9, max_fallback_delay=0.0)
     taken: Counter[tuple[int, ...]] = Counter()
     for call in range(3000):
-        observations = with_history(seen(context, (0, 3, 0.7), first_id=call), (0, 3, 6.0), (3, 0, 4.0))
-        made = policy.act(observations).allocations
-        taken[made[0].path if made else ()] += 1
+        observations = with_history(observed(context, (0, 3, 0.7), first_id=call), (0, 3, 6.0), (3, 0, 4.0))
+        allocations = policy.act(observations).allocations
+        taken[allocations[0].path if allocations else ()] += 1
     assert fractions(policy, 0, 3) == pytest.approx({OVER_1: 0.3, OVER_2: 0.2}, rel=1e-2)
     counts = np.array([taken[OVER_1], taken[OVER_2], taken[()]])
     mixed = fractions(policy, 0, 3)
@@ -108,123 +108,127 @@ def test_requests_go_by_the_flow_that_the_solver_found(diamond: Build, seen: Bui
     assert within(counts, expected)
 
 
-def test_a_chain_of_two_links_is_planned_for_what_its_repeater_carries(
-    made_context: Build, seen: Build
+def test_a_chain_of_two_links_is_planned_for_its_repeaters_capacity(
+    made_context: Build, observed: Build
 ) -> None:
     context = made_context([(0, 1), (1, 2)], repeater_hz=(0, 4, 0), source_hz=1e3)
     policy = policy_on(context, delay_cost_per_s=0.0)
-    policy.act(with_history(seen(context, (2, 0, 0.7)), (0, 2, 5.0)))
+    policy.act(with_history(observed(context, (2, 0, 0.7)), (0, 2, 5.0)))
     assert fractions(policy, 0, 2) == pytest.approx({(0, 1, 2): 0.8}, rel=2e-2)
 
 
-def test_either_direction_is_the_same_class_and_paths_are_turned(diamond: Build, seen: Build) -> None:
+def test_both_directions_are_one_commodity_and_paths_are_reversed(diamond: Build, observed: Build) -> None:
     context = diamond()
     policy = policy_on(context)
-    observations = with_history(seen(context, (3, 0, 0.7)), (0, 3, 1.0))
-    (made,) = policy.act(observations).allocations
+    observations = with_history(observed(context, (3, 0, 0.7)), (0, 3, 1.0))
+    (allocation,) = policy.act(observations).allocations
     validate(policy.act(observations), observations, context, policy_name=policy.name)
-    assert made.path in (OVER_1[::-1], OVER_2[::-1])
+    assert allocation.path in (OVER_1[::-1], OVER_2[::-1])
 
 
-def test_a_later_solution_follows_the_demand(diamond: Build, seen: Build) -> None:
-    """0 to 4 goes over 1 alone. When it is asked for much, 0 to 3 is left with the way over 2."""
+def test_a_later_solution_follows_the_demand(diamond: Build, observed: Build) -> None:
+    """0 to 4 has only the path over 1. When its demand grows, 0 to 3 is left with the path over 2."""
     context = diamond()
     policy = policy_on(context, demand_time_constant_s=5.0, period_s=1.0, delay_cost_per_s=0.1)
-    policy.act(with_history(seen(context, (0, 3, 0.7)), (0, 3, 2.0)))
+    policy.act(with_history(observed(context, (0, 3, 0.7)), (0, 3, 2.0)))
     before = fractions(policy, 0, 3)
     assert before[OVER_1] > 0.3
     for call in range(200):
         requests = ((0, 4, 0.7), (0, 3, 0.7)) if call % 2 else ((0, 4, 0.7),)
-        policy.act(seen(context, *requests, time_s=10.0 + 0.4 * call, first_id=10 + 2 * call))
+        policy.act(observed(context, *requests, time_s=10.0 + 0.4 * call, first_id=10 + 2 * call))
     after = fractions(policy, 0, 3)
     assert after.get(OVER_1, 0.0) < 0.5 * before[OVER_1]
     assert after[OVER_2] > before[OVER_2]
     assert sum(fractions(policy, 0, 4).values()) > 0.3
 
 
-def test_between_solutions_the_mix_stays(diamond: Build, seen: Build) -> None:
+def test_the_mix_is_constant_between_solutions(diamond: Build, observed: Build) -> None:
     context = diamond()
     policy = policy_on(context, period_s=5.0)
-    policy.act(with_history(seen(context, (0, 3, 0.7)), (0, 3, 2.0)))
+    policy.act(with_history(observed(context, (0, 3, 0.7)), (0, 3, 2.0)))
     first = policy.path_mixes
-    policy.act(seen(context, (0, 4, 0.7), time_s=14.9, first_id=7))
+    policy.act(observed(context, (0, 4, 0.7), time_s=14.9, first_id=7))
     assert policy.path_mixes is first
-    policy.act(seen(context, (0, 4, 0.7), time_s=15.0, first_id=9))
+    policy.act(observed(context, (0, 4, 0.7), time_s=15.0, first_id=9))
     assert policy.path_mixes is not first
 
 
-def test_a_forecast_scales_what_a_source_is_planned_for(diamond: Build, seen: Build) -> None:
+def test_a_forecast_scales_the_demand_of_its_source(diamond: Build, observed: Build) -> None:
     context = diamond()
     estimate = DemandEstimate(context, demand_time_constant_s=100.0, period_s=2.0)
-    observations = with_history(seen(context, (0, 3, 0.7)), (0, 3, 1.0), (3, 1, 0.5))
+    observations = with_history(observed(context, (0, 3, 0.7)), (0, 3, 1.0), (3, 1, 0.5))
     estimate.update(observations)
     plain = {(low, high): rate_hz for low, high, _, rate_hz in estimate.rates(observations)}
     assert plain == pytest.approx({(0, 3): 1.0 + 0.01, (1, 3): 0.5})
     observations.forecast[0, 0] = np.arange(8.0)
-    # The mean of the next two seconds is 1/2 request for source 0; source 3 has no forecast.
-    assert {one[:2]: one[3] for one in estimate.rates(observations)} == pytest.approx(
+    # The forecast mean of the next two seconds is 1/2 request for source 0; source 3 has none.
+    assert {rate[:2]: rate[3] for rate in estimate.rates(observations)} == pytest.approx(
         {(0, 3): 0.5, (1, 3): 0.5}
     )
 
 
-def test_counts_fade_and_the_mix_of_a_pair_is_shrunk_to_that_of_all(diamond: Build, seen: Build) -> None:
+def test_counts_decay_and_the_mix_of_a_pair_is_shrunk_to_that_of_all(diamond: Build, observed: Build) -> None:
     context = diamond()
     estimate = DemandEstimate(context, demand_time_constant_s=10.0, period_s=1.0)
-    estimate.update(seen(context, *[(0, 3, 0.7)] * 3, (0, 4, 0.8)))
-    rates = {one[:3]: one[3] for one in estimate.rates(seen(context))}
+    estimate.update(observed(context, *[(0, 3, 0.7)] * 3, (0, 4, 0.8)))
+    rates = {rate[:3]: rate[3] for rate in estimate.rates(observed(context))}
     of_pair = 0.3 * np.array([3.0 + 7.5, 2.5]) / 13.0
     assert rates[0, 3, RequestKind(0.7, 1)] == pytest.approx(of_pair[0])
     assert rates[0, 3, RequestKind(0.8, 1)] == pytest.approx(of_pair[1])
     estimate.decay(20.0)
-    faded = {one[:3]: one[3] for one in estimate.rates(seen(context))}
+    faded = {rate[:3]: rate[3] for rate in estimate.rates(observed(context))}
     assert sum(faded.values()) == pytest.approx(0.4 / np.e)
-    estimate.update(seen(context, (0, 3, 0.7), time_s=20.0))
-    assert sum(one[3] for one in estimate.rates(seen(context))) == pytest.approx(0.4 / np.e + 0.1)
+    estimate.update(observed(context, (0, 3, 0.7), time_s=20.0))
+    assert sum(rate[3] for rate in estimate.rates(observed(context))) == pytest.approx(0.4 / np.e + 0.1)
 
 
-def test_a_request_that_waits_counts_once(diamond: Build, seen: Build) -> None:
+def test_a_pending_request_counts_once(diamond: Build, observed: Build) -> None:
     context = diamond()
     estimate = DemandEstimate(context, demand_time_constant_s=10.0, period_s=1.0)
     for time_s in (10.0, 10.3, 10.6):
-        observations = seen(context, (0, 3, 0.7), time_s=time_s)
+        observations = observed(context, (0, 3, 0.7), time_s=time_s)
         observations.request_deadline_s[0, 0] = 11.0
         estimate.update(observations)
     assert estimate.total[0, 3] == pytest.approx(np.exp(0.0))
 
 
-def test_a_path_that_is_too_late_is_passed_over_and_left_where_all_are(diamond: Build, seen: Build) -> None:
+def test_a_slow_path_is_passed_over_and_a_request_waits_where_all_are(
+    diamond: Build, observed: Build
+) -> None:
     context = diamond(repeater_hz=(0, 5, 5, 0, 0))
-    observations = with_history(seen(context, (0, 3, 0.7)), (0, 3, 1.0))
+    observations = with_history(observed(context, (0, 3, 0.7)), (0, 3, 1.0))
     observations.status[0, 1, ORDERED_SWAPS] = 30.0
     for seed in range(10):
         policy = policy_on(
             diamond(repeater_hz=(0, 5, 5, 0, 0), seed=seed), max_path_delay=0.8, max_fallback_delay=0.8
         )
-        (made,) = policy.act(observations).allocations
-        assert made.path == OVER_2
+        (allocation,) = policy.act(observations).allocations
+        assert allocation.path == OVER_2
     observations.status[0, 2, ORDERED_SWAPS] = 30.0
     policy = policy_on(context, max_path_delay=0.8, max_fallback_delay=0.8)
     assert policy.act(observations).allocations == ()
-    # It is looked at again after an epoch of 0.1 s, not at once.
+    # The request is deferred for an epoch of 0.1 s.
     observations.status[0, :, ORDERED_SWAPS] = 0.0
     assert policy.act(replace(observations, time_s=10.05)).allocations == ()
     assert len(policy.act(replace(observations, time_s=10.2)).allocations) == 1
 
 
-def test_what_the_flow_leaves_out_is_tried_only_where_it_may(diamond: Build, seen: Build) -> None:
+def test_a_request_outside_the_flow_is_served_only_with_a_fallback(diamond: Build, observed: Build) -> None:
     context = diamond(repeater_hz=(0, 0.01, 0, 0, 0))
-    observations = with_history(seen(context, (0, 3, 0.7)), (0, 3, 100.0))
+    observations = with_history(observed(context, (0, 3, 0.7)), (0, 3, 100.0))
     assert (
         policy_on(context, delay_cost_per_s=0.0, max_fallback_delay=0.0).act(observations).allocations == ()
     )
-    (made,) = policy_on(context, delay_cost_per_s=0.0, max_fallback_delay=1.0).act(observations).allocations
-    assert made.path == OVER_1
+    (allocation,) = (
+        policy_on(context, delay_cost_per_s=0.0, max_fallback_delay=1.0).act(observations).allocations
+    )
+    assert allocation.path == OVER_1
 
 
-def test_news_of_an_outage_is_solved_for_at_once(diamond: Build, seen: Build) -> None:
+def test_a_reported_outage_is_solved_for_at_once(diamond: Build, observed: Build) -> None:
     context = diamond(repeater_hz=(0, 3, 3, 0, 0))
     policy = policy_on(context, period_s=1e3)
-    observations = with_history(seen(context, (0, 3, 0.7)), (0, 3, 2.0))
+    observations = with_history(observed(context, (0, 3, 0.7)), (0, 3, 2.0))
     policy.act(observations)
     assert set(fractions(policy, 0, 3)) == {OVER_1, OVER_2}
     for gone in ({"unavailable_node": np.array([[1]])}, {"unavailable_link": np.array([[0]])}):
@@ -234,16 +238,16 @@ def test_news_of_an_outage_is_solved_for_at_once(diamond: Build, seen: Build) ->
     assert set(fractions(policy, 0, 3)) == {OVER_1, OVER_2}
 
 
-def test_reach_is_that_of_paths_as_they_are(made_context: Build) -> None:
-    """All links alike: so many hops are an option exactly where a real path of so many meets the target."""
+def test_the_reach_agrees_with_real_paths(made_context: Build) -> None:
+    """With equal links, hops are within reach exactly where a real path of as many meets the target."""
     nodes = 9
     ends = [(node, node + 1) for node in range(nodes - 1)]
     context = made_context(ends, repeater_hz=[5.0] * nodes, fidelity=0.95)
     reach = DistillationReach(context, storage_fraction=0.0)
     for target in (0.7, 0.8, 0.93):
-        found = dict.fromkeys(range(3), 0)
+        max_hops = dict.fromkeys(range(3), 0)
         for option in reach.options(target, nodes - 1):
-            found[reach.rounds(option.pairs_per_link)] = option.max_hops
+            max_hops[reach.rounds(option.pairs_per_link)] = option.max_hops
         best = 0
         for rounds in range(3):
             real = max(
@@ -254,7 +258,7 @@ def test_reach_is_that_of_paths_as_they_are(made_context: Build) -> None:
                 ),
                 default=0,
             )
-            assert found[rounds] == (real if real > best else 0)
+            assert max_hops[rounds] == (real if real > best else 0)
             best = max(best, real)
     assert reach.options(0.7, 2) == (DistillationOption(2, 1.0),)
 
@@ -298,12 +302,12 @@ UNEVEN = {"nodes": 16, "mean_degree": 4.0, "low_hz": 0.5, "high_hz": 12.0}
     [(OVERLOADED, {"max_fallback_delay": 0.0}, 0.97), (UNEVEN, {}, 0.99)],
     ids=["overloaded", "uneven"],
 )
-def test_it_comes_within_three_per_cent_of_the_flow_bound(
+def test_deliveries_are_within_three_per_cent_of_the_flow_bound(
     network: dict[str, float], parameters: dict[str, float], minimum: float, seed: int
 ) -> None:
-    """Of the seed's own bound, over the whole run; fewest hops lose at least 1.7 times as much of it.
+    """Of the seed's own bound, over the whole run; minimum hop loses at least 1.7 times as much of it.
 
-    With 30 % more asked than can be carried, the flow says whom to leave; nobody else is served (`spare`).
+    With 30 % more demand than capacity the flow excludes requests, and no fallback serves them.
     """
     from qdpem.bounds.seed_bounds import find_bounds
     from qdpem.metrics.deliveries import deliveries
@@ -323,8 +327,8 @@ def test_it_comes_within_three_per_cent_of_the_flow_bound(
 
 
 @pytest.mark.slow
-def test_a_copy_goes_on_to_the_bit_as_the_original_would() -> None:
-    """Between two solutions of the flow as well: what it was solved to and begins with is saved."""
+def test_a_copy_continues_to_the_bit_as_the_original() -> None:
+    """Also between two solutions of the flow: the mixes and the solver's columns are saved."""
     scenario = parse_scenario(FIELD)
     arm = Arm(
         name="central-multicommodity",
@@ -351,8 +355,8 @@ def test_a_copy_goes_on_to_the_bit_as_the_original_would() -> None:
             assert values.tobytes() == copied[name][column].tobytes(), (name, column)
 
 
-def test_mixes_are_the_same_from_their_arrays() -> None:
-    """Several ways and options, one of each, and a class that the flow leaves out."""
+def test_mixes_survive_a_round_trip_through_arrays() -> None:
+    """Several paths and options, one of each, and a commodity that the flow excludes."""
     plain, twice = DistillationOption(4, 1.0), DistillationOption(7, 2.125)
     path_mixes = {
         (0, 3, (plain, twice), 1): PathMix((OVER_1, OVER_2), (0, 1), np.array([0.25, 0.5])),
@@ -360,16 +364,16 @@ def test_mixes_are_the_same_from_their_arrays() -> None:
         (0, 4, (), 1): PathMix((), (), np.zeros(0)),
     }
     assert path_mixes_of_arrays(path_mixes_to_arrays({})) == {}
-    found = path_mixes_of_arrays(path_mixes_to_arrays(path_mixes))
-    assert list(found) == list(path_mixes)
+    restored = path_mixes_of_arrays(path_mixes_to_arrays(path_mixes))
+    assert list(restored) == list(path_mixes)
     for key, (paths, rounds, fractions) in path_mixes.items():
-        assert (found[key].paths, found[key].rounds) == (paths, rounds)
-        assert found[key].fractions.tolist() == fractions.tolist()
+        assert (restored[key].paths, restored[key].rounds) == (paths, rounds)
+        assert restored[key].fractions.tolist() == fractions.tolist()
 
 
 @pytest.mark.mostly_slow
 @pytest.mark.parametrize("pregeneration", ["none", "link", "end-to-end", "virtual-link"])
-def test_conformance_with_every_right(pregeneration) -> None:
+def test_conformance_with_every_pregeneration(pregeneration) -> None:
     context = small_context(control="central", pregeneration=pregeneration)
     factory = lambda: CentralMulticommodity(MulticommodityParameters(period_s=0.5))  # noqa: E731
     assert [check for check in check_policy(factory, context, calls=8) if not check.passed] == []
@@ -378,6 +382,6 @@ def test_conformance_with_every_right(pregeneration) -> None:
 @pytest.mark.parametrize(
     "name", ["period_s", "demand_time_constant_s", "delay_cost_per_s", "max_path_delay", "max_fallback_delay"]
 )
-def test_senseless_parameters_are_a_sentence(name: str) -> None:
+def test_parameters_out_of_range_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is -1"):
         MulticommodityParameters(**{name: -1.0})
