@@ -13,8 +13,8 @@ class Requests:
     """R requests in order of `time_s`; all arrays of length R.
 
     `time_s`, `deadline_s`: absolute simulated seconds, float64. `id`, `source`, `destination`, `pairs`:
-    int64. `target_fidelity`: float64. `application`, `persistence`: int64 indices into Application and Persistence
-    of `scenario.schema`.
+    int64. `target_fidelity`: float64. `application`, `persistence`: int64 codes of
+    `Application` and `Persistence` in `qdpem.scenario.words`.
     Ids of history (time_s < 0) are negative, those of the run count up from 0.
     """
 

@@ -33,7 +33,7 @@ class Allocation:
 class PendingRequest:
     """One waiting request of an observation: `Observation.requests` makes them.
 
-    `application` is an index into `scenario.words.Application`; `attempts` counts the allocations made for it
+    `application` is the code of a `scenario.words.Application`; `attempts` counts the allocations made for it
     so far; a `persistent` one asks for `pairs` at a time until its deadline.
     """
 

@@ -39,7 +39,7 @@ STATUS_WIDTH = 6
 class Observation:
     """What the sites asked now may know, one row each. Padding is -1 in ids and nodes, NaN in floats.
 
-    - `site` [S] node or CONTROLLER; `reason` [S] index into `events.tables.DecisionReason`.
+    - `site` [S] node or CONTROLLER; `reason` [S] code of a `qdpem.events.words.DecisionReason`.
     - `known` [S, W] nodes this site has news of (itself first if local); `status` [S, W, 6 + news] what
       they said, newest heard; `status_age_s` [S, W]. ORDERED_PAIRS and ORDERED_SWAPS are the site's own
       book: pairs and swaps it ordered at that node and has not yet heard the end of. FREE_MEMORIES counts the
@@ -47,7 +47,7 @@ class Observation:
       share of its present swap that is done.
     - `forecast` [S, W, H] expected requests per step at `known` nodes, NaN where it has no forecast.
     - `request_*` [S, R] waiting requests, oldest first. A standing one (above 0, an index into
-      `scenario.schema.Persistence`) asks for `pairs` at a time until its deadline; an allocation for it works
+      `scenario.words.Persistence`) asks for `pairs` at a time until its deadline; an allocation for it works
       until it expires.
     - `stock_*` [S, K] pairs it owns (the controller: all it ordered) that are not locked: opaque id,
       owner, partner, age; `stock_fidelity` believed now; `stock_ready` 0 while still being made (NaN age).

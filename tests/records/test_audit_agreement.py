@@ -170,9 +170,7 @@ def test_a_limit_takes_whole_stories_and_the_same_ones_again(tmp_path: Path) -> 
 
 
 def test_a_record_without_pairs_is_told_what_it_lacks(tmp_path: Path) -> None:
-    with pytest.raises(
-        RecordError, match=r"recorded at level 'requests'.*record.level=events"
-    ):
+    with pytest.raises(RecordError, match=r"recorded at level 'requests'.*record.level=events"):
         audit(write(tmp_path / "a.h5", level="requests", measured_s=1.0))
     record = write(tmp_path / "b.h5", measured_s=1.0)
 

@@ -79,7 +79,11 @@ def test_every_new_name_is_registered_and_no_old_one_is(kind: str, old: str, new
         ("demand.classes.0.share", "demand.classes.0.share=0.5", "fraction"),
         ("nodes.foreign_stock_share", "nodes.foreign_stock_share=0.5", "remote_storage_quota"),
         ("training.trace_decay", "training.trace_decay=0.5", "gae_lambda"),
-        ("study.arms.0.rights", 'study={seeds=[1000], arms=[{name="dpem", rights="serve"}]}', "pregeneration"),
+        (
+            "study.arms.0.rights",
+            'study={seeds=[1000], arms=[{name="dpem", rights="serve"}]}',
+            "pregeneration",
+        ),
         ("study.grid", 'study={seeds=[1000], arms=[{name="dpem"}], grid={}}', "sweep"),
         ("demand.arrivals", "demand.arrivals=once", "batch"),
         ("demand.weights", "demand.weights=near", "neighbourhood"),

@@ -122,11 +122,11 @@ def test_stored_pairs_survive_their_link_but_not_their_node(line, script, arrive
     assert run.until(5.0).held == [1, 0, 0]
     assert not run.state.ledger.live
     # What the owner believes changes when the word has come.
-    assert run.state.stock.seen[0]
-    assert not run.state.stock.owned[0]
+    assert run.state.inventory.seen[0]
+    assert not run.state.inventory.owned[0]
     run.until(5.0 + 1.001 * DELAY_S)
     assert run.held == [0, 0, 0]
-    assert not run.state.stock.seen[0]
+    assert not run.state.inventory.seen[0]
     pairs = run.finish()["pairs"]
     assert (pairs["end_s"][0], pairs["outcome"][0]) == (5.0, PairOutcome.LOST.code)
 

@@ -17,6 +17,7 @@ from qdpem.policy.synthetic import small_network
 from qdpem.rng import stream
 from qdpem.simulation.resources.claims import ClaimBook
 from qdpem.simulation.resources.clock import Clock
+from qdpem.simulation.resources.inventory import Inventory
 from qdpem.simulation.resources.ledger import Ledger
 from qdpem.simulation.resources.memories import Memories
 from qdpem.simulation.resources.messages import MessageCounter
