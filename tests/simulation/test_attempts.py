@@ -44,7 +44,9 @@ class Bench:
 
     def add(self, *, deadline_s: float = math.inf, site: int = 0):
         claimant = SimpleNamespace(id=0, purpose=0, source=site, expires_s=deadline_s)
-        claim = self.book.make(ClaimKind.EMISSION, claimant, node=0, link=0, now_s=self.clock.now_s, owner=None)
+        claim = self.book.make(
+            ClaimKind.EMISSION, claimant, node=0, link=0, now_s=self.clock.now_s, owner=None
+        )
         self.link.add(claim)
         return claim
 

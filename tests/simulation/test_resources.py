@@ -54,7 +54,9 @@ class Bench:
 
     def claim(self, link: int, *, deadline_s: float = math.inf, purpose: int = 0, owner=None):
         claimant = SimpleNamespace(id=0, purpose=purpose, source=link, expires_s=deadline_s)
-        return self.book.make(ClaimKind.EMISSION, claimant, node=0, link=link, now_s=self.clock.now_s, owner=owner)
+        return self.book.make(
+            ClaimKind.EMISSION, claimant, node=0, link=link, now_s=self.clock.now_s, owner=owner
+        )
 
     def run(self, until_s: float) -> None:
         while self.clock.next_s <= until_s:
