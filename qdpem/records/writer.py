@@ -44,7 +44,7 @@ FLUSH_EVERY_S = 10.0
 """Wall time after which rows are written out however few they are."""
 
 _BLOCK_ROWS = 4 * CHUNK_ROWS
-"""Rows of one table that are written together. A last chunk that is not full is compressed again each time."""
+"""Rows of a table that are written together. A last chunk that is not full is compressed again each time."""
 _MARGIN_BYTES = 1 << 20
 _COLUMN_BYTES = 2 * CHUNK_ROWS * 8 + 4096
 """An upper limit to what rewriting a column's last chunk and its part of the index takes."""

@@ -95,7 +95,7 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
         (
             "demand.neighbourhood={peers=3}",
             "demand.neighbourhood",
-            "neighbourhood means nothing while weights is 'uniform'; set weights to 'neighbourhood' or leave it out",
+            "neighbourhood means nothing while weights is 'uniform'; set weights to 'neighbourhood'",
         ),
         (
             "demand.neighbourhood={min_hops=3,max_hops=2}",
