@@ -28,8 +28,8 @@ sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__fi
 
 # ruff: noqa: E402
 from qdpem import load_scenario
-from qdpem.draws.herald_timing import FreshPairs
 from qdpem.network.graph import Network
+from qdpem.network.herald_timing import FreshPairs
 from qdpem.network.path import Paths
 from qdpem.network.path_estimates import Estimates
 from qdpem.network.routing import Routes

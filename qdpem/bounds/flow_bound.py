@@ -53,7 +53,7 @@ class SeedBound:
     @property
     def max_deliveries(self) -> float:
         """The largest whole number of deliveries below the bound."""
-        return max_integer_below(self.bound)
+        return integer_bound(self.bound)
 
 
 def flow_bound_of_seed(
@@ -122,16 +122,14 @@ def _used_paths(master: Master, solution: Solution) -> dict[tuple[int, int], lis
     return {ends: list(own) for ends, own in paths.items()}
 
 
-def max_integer_below(bound: float) -> float:
+def integer_bound(bound: float) -> float:
     """The largest whole number that is not above a bound, up to rounding."""
     return math.floor(bound + _ROUNDING) if math.isfinite(bound) else math.inf
 
 
 def is_close(bound: float, flow_value: float, *, tolerance: float) -> bool:
     """Whether bound and flow are so close that another round would not matter."""
-    return (
-        max_integer_below(bound) <= max_integer_below(flow_value) or bound - flow_value <= tolerance * bound
-    )
+    return integer_bound(bound) <= integer_bound(flow_value) or bound - flow_value <= tolerance * bound
 
 
 class _Pricing:

@@ -15,9 +15,9 @@ from qdpem.bounds.windows import bins_in
 from qdpem.demand.requests import Requests
 from qdpem.draws.attempts import AttemptSequence
 from qdpem.draws.emissions import Emissions
-from qdpem.draws.herald_timing import NO_SENDER, FreshPairs
 from qdpem.draws.outcome_draws import swap_draws
 from qdpem.network.graph import Network
+from qdpem.network.herald_timing import NO_SENDER, FreshPairs
 from qdpem.rng import pair_key, stream
 
 _OF_A_PERIOD = 1e-5

@@ -18,7 +18,7 @@ _MIN_ROOM = 40
 """Columns of a value, of output to a file or pipe, and at least of a source."""
 
 
-def descriptions() -> list[tuple[str, str]]:
+def preset_descriptions() -> list[tuple[str, str]]:
     """Name and description of every preset."""
     from physics.presets import preset, preset_names
 

@@ -118,29 +118,29 @@ class _ForecasterTrial:
         self._require_valid(forecaster.forecast(), "the forecast before fit")
         for history, moment in ((self.history[:0], "an empty history"), (self.history, "the history")):
             forecaster.fit(history)
-            for step, forecast in enumerate(_follow(forecaster, self.counts)):
+            for step, forecast in enumerate(_rolling_forecasts(forecaster, self.counts)):
                 self._require_valid(forecast, f"forecast {step} after a fit on {moment}")
         size = (self.context.node_count, self.context.horizon_steps)
         return f"{2 * len(self.counts) + 3} forecasts float64 {size}"
 
     def determinism(self) -> str:
         first = self.begin()
-        expected = _follow(first, self.counts)
-        _require_same(expected, _follow(self.begin(), self.counts), "of a second copy")
+        expected = _rolling_forecasts(first, self.counts)
+        _require_same(expected, _rolling_forecasts(self.begin(), self.counts), "of a second copy")
         first.reset(self.context)
         first.fit(self.history)
-        _require_same(expected, _follow(first, self.counts), "after reset")
+        _require_same(expected, _rolling_forecasts(first, self.counts), "after reset")
         return f"{len(expected)} forecasts, three runs, the same to the bit"
 
     def own_counts(self) -> str:
-        expected = _follow(self.begin(), self.counts)
+        expected = _rolling_forecasts(self.begin(), self.counts)
         draws = stream(self.context.seed, "conformance/forecaster/others")
         nodes = evenly_spaced(self.context.node_count, _TRIED_NODES)
         for node in nodes:
             history, counts = (
                 _read_only(_with_other_nodes(own, node, draws)) for own in (self.history, self.counts)
             )
-            forecasts = _follow(self.begin(history), counts)
+            forecasts = _rolling_forecasts(self.begin(history), counts)
             _require_same(
                 [forecast[node] for forecast in expected],
                 [forecast[node] for forecast in forecasts],
@@ -159,32 +159,34 @@ class _ForecasterTrial:
             # The history is handed over as a view of everything, so that its base gives the future away.
             everything = _read_only(np.concatenate([self.history, counts]))
             forecaster = self.begin(everything[: len(self.history)])
-            runs.append(_follow(forecaster, counts, copy=False)[: cut + 1])
+            runs.append(_rolling_forecasts(forecaster, counts, copy=False)[: cut + 1])
         _require_same(runs[0], runs[1], "when only later counts change")
         return f"{cut + 1} forecasts with two futures, the same to the bit"
 
     def fit_first(self) -> str:
-        expected = _follow(self.begin(), self.counts)
+        expected = _rolling_forecasts(self.begin(), self.counts)
         used = self.begin(self.history[: len(self.history) // 2])
-        _follow(used, self.counts[::-1])
+        _rolling_forecasts(used, self.counts[::-1])
         used.fit(self.history)
-        _require_same(expected, _follow(used, self.counts), "after a second fit")
+        _require_same(expected, _rolling_forecasts(used, self.counts), "after a second fit")
         return f"{len(expected)} forecasts after a second fit, the same to the bit"
 
     def state(self) -> str:
         cut = len(self.counts) // 2
         original = self.begin()
-        _follow(original, self.counts[:cut])
+        _rolling_forecasts(original, self.counts[:cut])
         saved = {name: array.copy() for name, array in original.state().items()}
         fresh, used = self.forecaster_factory(), self.begin()
         fresh.reset(self.context)
-        _follow(used, self.counts[::-1])
+        _rolling_forecasts(used, self.counts[::-1])
         for copy in (fresh, used):
             copy.load_state(saved)
             require_same_arrays(saved, copy.state(), "the state given back")
-        expected = _follow(original, self.counts[cut:])
+        expected = _rolling_forecasts(original, self.counts[cut:])
         for copy in (fresh, used):
-            _require_same(expected, _follow(copy, self.counts[cut:]), "of a copy with the saved state")
+            _require_same(
+                expected, _rolling_forecasts(copy, self.counts[cut:]), "of a copy with the saved state"
+            )
         return f"{len(saved)} arrays, the same after a round trip"
 
     def _require_valid(self, forecast: Floats, subject: str) -> None:
@@ -200,7 +202,7 @@ class _ForecasterTrial:
             )
 
 
-def _follow(forecaster: Forecaster, counts: Counts, *, copy: bool = True) -> list[Floats]:
+def _rolling_forecasts(forecaster: Forecaster, counts: Counts, *, copy: bool = True) -> list[Floats]:
     """The forecasts made before each row of `counts`, and the one after the last row."""
     forecasts = [forecaster.forecast()]
     for row in counts:

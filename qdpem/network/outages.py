@@ -37,7 +37,7 @@ class Unavailable:
 
     def with_change(self, kind: OutageKind, place: int, *, unavailable: bool) -> Unavailable:
         """These nodes and links with one added or, when it is available again, removed."""
-        if kind is OutageKind.NODE:
+        if kind == OutageKind.NODE:
             return replace(self, nodes=self.nodes | {place} if unavailable else self.nodes - {place})
         return replace(self, links=self.links | {place} if unavailable else self.links - {place})
 

@@ -219,7 +219,7 @@ class CentralMulticommodity(CentralExpectedDelay):
 
         None if no path is in time, or if the flow excludes the request.
         """
-        order = draw_order(mix.fractions, self._draws)
+        order = draw_path_order(mix.fractions, self._draws)
         if not len(order):
             # One draw decides for good: drawing again at each epoch would admit more than the flow carries.
             self._excluded.add(request.id, request.deadline_s)
@@ -243,7 +243,7 @@ class CentralMulticommodity(CentralExpectedDelay):
         return None
 
 
-def draw_order(fractions: Floats, draws: np.random.Generator) -> Ints:
+def draw_path_order(fractions: Floats, draws: np.random.Generator) -> Ints:
     """Indices of all paths in drawn order, or none: path i is first with probability fractions[i].
 
     With the remaining probability the result is empty. Later paths are drawn by their fractions from the rest

@@ -111,7 +111,7 @@ weights = "endpoints"
 application = "teleportation"
 fraction = 1.0
 target_fidelity = 0.51
-persistence = "{standing}"
+persistence = "{persistence}"
 pairs = {pairs}
 patience_s = {patience_s}
 [forecasting]

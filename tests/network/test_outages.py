@@ -125,7 +125,7 @@ def test_outages_belong_to_seed_and_name_alone() -> None:
             'scheduled = [{ kind = "node", name = "n1", from_s = 4, until_s = 4 }]',
             ["outages.scheduled.0", "until_s = 4 must be above from_s = 4"],
         ),
-        ('scheduled = [{ kind = "node", from_s = 4 }]', ["outages.scheduled.0", "should say which node"]),
+        ('scheduled = [{ kind = "node", from_s = 4 }]', ["outages.scheduled.0", "name is missing"]),
         (
             'scheduled = [{ kind = "controller", name = "n1", from_s = 4 }]',
             ["outages.scheduled.0", "name = 'n1'", "there is one controller"],

@@ -29,6 +29,6 @@ def test_a_policy_without_a_family_is_one_of_its_own(monkeypatch) -> None:
     serve = Arm(name="serve", policy="local-minhop")
     link = Arm(name="link", policy="local-minhop", pregeneration="link")
     monkeypatch.delattr(LocalMinimumHop, "family")
-    arms = [resolve_arm(arm) for arm in (serve, link, Arm(name="prices", policy="local-price-based"))]
+    arms = [resolve_arm(arm).arm for arm in (serve, link, Arm(name="prices", policy="local-price-based"))]
     [(lower, upper)] = contrast_pairs(arms)["pregeneration"]
     assert (lower.name, upper.name) == ("serve", "link")

@@ -13,6 +13,7 @@ from qdpem.policies.price_based import LocalPriceBased, PriceParameters
 from qdpem.policy.conformance import check_policy
 from qdpem.policy.synthetic import small_context
 from qdpem.simulation.run import Run
+from tests.helpers.delivered_paths import delivered_hz_by_path
 from tests.helpers.observations import act, quiet_views
 
 ARMS = [

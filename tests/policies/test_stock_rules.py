@@ -116,7 +116,7 @@ def test_link_stock_is_ordered_where_both_ends_are_idle(policy: Any) -> None:
     busy = {order.path for order in orders}
     for column, value in ((EMISSION_BACKLOG, 1.0), (FREE_MEMORIES, 3.0)):
         disturbed = quiet_views(context)
-        disturbed.status[disturbed.known == 4, column] = value
+        disturbed.status[disturbed.observed_node == 4, column] = value
         left = {order.path for order in act(policy(ExpectedDelayParameters()), disturbed, context)}
         assert not any(4 in path for path in left)
     assert any(4 in path for path in busy)

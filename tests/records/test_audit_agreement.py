@@ -207,7 +207,7 @@ def test_pairs_turned_and_distilled_after_swaps_are_followed(
             ledger.flip(joined)
             long.append(joined)
         kept = ledger.distil(*long[:2], protocol=protocol, now_s=0.2, u=0.0)
-        ledger.turn(kept)
+        ledger.flip(kept)
         ledger.end(kept, PairOutcome.DELIVERED, 0.5, fidelity_at_s=0.4)
         step = ledger.birth(2, sender=3, ends=(3, 2), now_s=0.3, allocation=7)
         longer = ledger.swap(step, long[2], now_s=0.7, u=draws[2].next(), allocation=7)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from qdpem.draws.attempts import AttemptSequence
-from qdpem.events.words import ClaimKind, ClaimOutcome
+from qdpem.events.words import ClaimKind, ClaimOutcome, Purpose
 from qdpem.rng import stream
 from qdpem.simulation.resources.attempts import Attempts
 from qdpem.simulation.resources.claims import ClaimBook
@@ -43,7 +43,7 @@ class Bench:
         )
 
     def add(self, *, deadline_s: float = math.inf, site: int = 0):
-        claimant = SimpleNamespace(id=0, purpose=0, source=site, expires_s=deadline_s)
+        claimant = SimpleNamespace(id=0, purpose=Purpose.SERVE, source=site, expires_s=deadline_s)
         claim = self.book.make(
             ClaimKind.EMISSION, claimant, node=0, link=0, now_s=self.clock.now_s, owner=None
         )

@@ -22,7 +22,7 @@ SHARED = ("nodes.memories=4",)
 @pytest.mark.parametrize("memory", [OWN, SHARED], ids=["own qubits", "shared qubits"])
 @pytest.mark.parametrize(
     ("weights", "rate_hz", "swap_success"),
-    [("ends", 500.0, 1.0), ("uniform", 1500.0, 1.0), ("uniform", 600.0, 0.5)],
+    [("endpoints", 500.0, 1.0), ("uniform", 1500.0, 1.0), ("uniform", 600.0, 0.5)],
     ids=["end to end", "all pairs", "all pairs, half the swaps fail"],
 )
 def test_a_saturated_chain_of_seventeen_nodes_never_locks(memory, weights, rate_hz, swap_success):

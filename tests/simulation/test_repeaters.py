@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qdpem.events.words import ClaimKind, ClaimOutcome, RequestOutcome
+from qdpem.events.words import ClaimKind, ClaimOutcome, Purpose, RequestOutcome
 from qdpem.policy.interface import Allocation, Decisions
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Arm
@@ -40,7 +40,7 @@ class Station:
     def ask(self, *, deadline_s: float = math.inf, withdrawn_s: float = math.inf) -> None:
         """A swap asks now; it gives up at `withdrawn_s` if it still waits then."""
         now_s = self.clock.now_s
-        claimant = SimpleNamespace(id=0, purpose=0, source=0, expires_s=deadline_s)
+        claimant = SimpleNamespace(id=0, purpose=Purpose.SERVE, source=0, expires_s=deadline_s)
         claim = self.book.make(ClaimKind.TOKEN, claimant, node=0, now_s=now_s, owner=None)
         self.repeater.add(claim)
         if claim.open and withdrawn_s < math.inf:

@@ -12,7 +12,7 @@ from scipy import stats
 
 from physics.pauli import PauliModel
 from qdpem.demand.requests import Requests
-from qdpem.events.words import ClaimKind, ClaimOutcome
+from qdpem.events.words import ClaimKind, ClaimOutcome, Purpose
 from qdpem.policy.synthetic import small_network
 from qdpem.rng import stream
 from qdpem.simulation.resources.claims import ClaimBook
@@ -52,7 +52,7 @@ class Bench:
         self.sources.append(made)
         return made
 
-    def claim(self, link: int, *, deadline_s: float = math.inf, purpose: int = 0, owner=None):
+    def claim(self, link: int, *, deadline_s: float = math.inf, purpose: Purpose = Purpose.SERVE, owner=None):
         claimant = SimpleNamespace(id=0, purpose=purpose, source=link, expires_s=deadline_s)
         return self.book.make(
             ClaimKind.EMISSION, claimant, node=0, link=link, now_s=self.clock.now_s, owner=owner
@@ -184,7 +184,7 @@ class Bucket:
             rate_hz=rate_hz, burst=burst, swap_time_s=0.0, clock=self.bench.clock, grant=self._grant
         )
 
-    def ask(self, deadline_s: float, purpose: int = 0):
+    def ask(self, deadline_s: float, purpose: Purpose = Purpose.SERVE):
         claim = self.bench.claim(0, deadline_s=deadline_s, purpose=purpose)
         self.repeater.add(claim)
         return claim
@@ -218,7 +218,7 @@ def test_token_bucket_departures_follow_their_recursion(rate_hz, burst):
 def test_tokens_go_to_the_most_urgent_and_stock_waits_behind_all():
     bucket = Bucket(rate_hz=1.0, burst=1.0)
     bucket.ask(0.0)
-    stock, late, soon = bucket.ask(0.0, purpose=1), bucket.ask(9.0), bucket.ask(5.0)
+    stock, late, soon = bucket.ask(0.0, purpose=Purpose.STOCK), bucket.ask(9.0), bucket.ask(5.0)
     withdrawn = bucket.ask(1.0)
     bucket.repeater.remove(withdrawn)
     bucket.bench.run(10.0)

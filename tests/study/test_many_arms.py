@@ -215,7 +215,7 @@ def test_results_csv_has_a_line_per_arm_and_measure(crowd) -> None:
             arm.pregeneration,
             arm.forecaster,
         )
-        assert row["pregeneration"] in Pregeneration
+        assert Pregeneration(row["pregeneration"])
         mean = crowd.means(metric)[arm.name]
         assert (float(row["mean"]), float(row["low"]), float(row["high"])) == (
             mean.estimate,

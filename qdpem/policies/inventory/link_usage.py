@@ -74,7 +74,7 @@ class LinkUsage:
         new = (ids >= 0) & ~(ids[:, :, None] == stocked[:, None, :]).any(axis=2)
         for row, column in np.argwhere(new).tolist():
             self._add(int(sites[row]), int(rank[row, column]), int(ids[row, column]))
-        self._back_off(observations, np.where(observations.stock_ready == 0, rank, -1))
+        self._pause_failed_orders(observations, np.where(observations.stock_ready == 0, rank, -1))
 
     def may_order(self, site: int, rank: int, now_s: float) -> bool:
         """Whether nothing is on order with a neighbour, and no order has just failed."""
@@ -120,10 +120,10 @@ class LinkUsage:
         self.stocked_until_s[site, free[0]] = expires_s
         self.order_expires_s[site, rank] = np.nan
 
-    def _back_off(self, observations: Observation, rank_on_order: Ints) -> None:
+    def _pause_failed_orders(self, observations: Observation, ordered_rank: Ints) -> None:
         """Orders that are neither ready nor being made have failed: pause before the next one."""
         sites = observations.site
-        pending = (rank_on_order[:, :, None] == np.arange(self.degree)).any(axis=1)
+        pending = (ordered_rank[:, :, None] == np.arange(self.degree)).any(axis=1)
         failed = ~pending & ~np.isnan(self.order_expires_s[sites])
         rows, columns = np.nonzero(failed)
         self.backed_off_until_s[sites[rows], columns] = observations.time_s + self._back_off_s

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from physics.interface import PROTOCOLS, PhysicsModel, State
 from physics.sampling import succeeds
-from qdpem.draws.herald_timing import NO_SENDER, FreshPairs
 from qdpem.network.graph import Network
+from qdpem.network.herald_timing import NO_SENDER, FreshPairs
 from qdpem.provenance import provenance
 from qdpem.records.audit.lineage import DISTILLATION, SWAP, Lineage, Operation
 from qdpem.records.reader import Record

@@ -2,7 +2,7 @@
 
 Its link generates pairs and distils them into one, or a stocked pair stands in. Side 0 of a hop is its left
 end, side 1 its right end. A node acts on what it knows. Each end of a link learns of a fresh pair at the
-time that the link's herald timing gives (`qdpem.draws.herald_timing`).
+time that the link's herald timing gives (`qdpem.network.herald_timing`).
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from qdpem.draws.herald_timing import NO_SENDER, HeraldTiming
 from qdpem.events.words import ClaimKind, ClaimOutcome, PairOutcome
+from qdpem.network.herald_timing import NO_SENDER, HeraldTiming
 from qdpem.simulation.execution.reservation_view import ReservationView
 from qdpem.simulation.resources.claims import Claim
 from qdpem.simulation.resources.ledger import Pair

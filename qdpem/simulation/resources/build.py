@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from physics.interface import PhysicsModel
-from qdpem.draws.herald_timing import NO_SENDER
 from qdpem.draws.outcome_draws import EndDistillationDraws, distillation_draws, swap_draws
 from qdpem.events.recorder import Recorder
 from qdpem.events.tables import CLAIMS, MESSAGES, PAIRS, REQUESTS
 from qdpem.network.graph import Network
+from qdpem.network.herald_timing import NO_SENDER
 from qdpem.network.path import Paths
 from qdpem.network.path_estimates import Estimates
 from qdpem.rng import pair_key

@@ -8,10 +8,10 @@ import numpy as np
 
 from physics.batched import batched
 from physics.interface import PhysicsModel, State
-from qdpem.draws.herald_timing import FreshPairs
 from qdpem.events.recorder import Row
 from qdpem.events.words import PairOutcome
 from qdpem.network.graph import Network
+from qdpem.network.herald_timing import FreshPairs
 
 _MIN_BATCH = 8
 """Below this number, pairs are aged faster one by one."""

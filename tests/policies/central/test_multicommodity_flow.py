@@ -19,7 +19,7 @@ from qdpem.policies.inventory.demand_estimate import DemandEstimate, RequestKind
 from qdpem.policies.multicommodity_flow import (
     CentralMulticommodity,
     MulticommodityParameters,
-    draw_order,
+    draw_path_order,
 )
 from qdpem.policies.routing.distillation_reach import DistillationReach
 from qdpem.policies.routing.path_mix import PathMix, path_mixes_of_arrays, path_mixes_to_arrays
@@ -80,7 +80,7 @@ def within(counts: np.ndarray, expected: np.ndarray) -> bool:
 
 def test_paths_are_drawn_by_their_fractions_and_none_with_the_rest() -> None:
     draws, wanted = np.random.default_rng(1), np.array([0.5, 0.3, 0.1])
-    orders = [tuple(draw_order(wanted, draws).tolist()) for _ in range(4000)]
+    orders = [tuple(draw_path_order(wanted, draws).tolist()) for _ in range(4000)]
     first = Counter(order[0] if order else -1 for order in orders)
     counts = np.array([first[path] for path in (0, 1, 2, -1)])
     assert within(counts, 4000 * np.array([0.5, 0.3, 0.1, 0.1]))
