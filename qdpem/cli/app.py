@@ -7,16 +7,16 @@ from typing import Annotated
 
 import typer
 
-from qdpem.cli.audit import audit
-from qdpem.cli.bound import bound
-from qdpem.cli.check import check
-from qdpem.cli.export import export
+from qdpem.cli.commands.audit import audit
+from qdpem.cli.commands.bound import bound
+from qdpem.cli.commands.check import check
+from qdpem.cli.commands.export import export
+from qdpem.cli.commands.names import list_command
+from qdpem.cli.commands.run import run
+from qdpem.cli.commands.study import study
+from qdpem.cli.commands.train import train
+from qdpem.cli.commands.tune import tune
 from qdpem.cli.guard import guarded
-from qdpem.cli.names import list_command
-from qdpem.cli.run import run
-from qdpem.cli.study import study
-from qdpem.cli.train import train
-from qdpem.cli.tune import tune
 
 app = typer.Typer(
     name="qdpem",

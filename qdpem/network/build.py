@@ -20,8 +20,8 @@ from qdpem.network.outages import outage_faults
 from qdpem.network.path import Path
 from qdpem.network.routing import Routes
 from qdpem.rng import stream
+from qdpem.scenario.faults.messages import own_words
 from qdpem.scenario.load import parameters_of
-from qdpem.scenario.messages import own_words
 from qdpem.scenario.schema import Nodes, PerNode, RequestClass, Scenario, Topology, Uniform
 
 _MAX_NAMES = 5

@@ -31,18 +31,18 @@ from qdpem.flow.commodities import Commodity
 from qdpem.flow.path_mix import PathMixSolver
 from qdpem.network.graph import Network
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
-from qdpem.policies.expected_delay import CentralExpectedDelay, ExpectedDelayParameters
-from qdpem.policies.inventory.demand_estimate import DemandEstimate, RequestKind
-from qdpem.policies.routing.backlog import Backlog, Floats
-from qdpem.policies.routing.distillation_reach import DistillationReach
-from qdpem.policies.routing.expiring_set import ExpiringSet
-from qdpem.policies.routing.path_evaluation import PathEvaluator
-from qdpem.policies.routing.path_mix import (
+from qdpem.policies.central_routing.distillation_reach import DistillationReach
+from qdpem.policies.central_routing.path_mix import (
     CommodityKey,
     PathMix,
     path_mixes_of_arrays,
     path_mixes_to_arrays,
 )
+from qdpem.policies.expected_delay import CentralExpectedDelay, ExpectedDelayParameters
+from qdpem.policies.inventory.demand_estimate import DemandEstimate, RequestKind
+from qdpem.policies.routing.backlog import Backlog, Floats
+from qdpem.policies.routing.expiring_set import ExpiringSet
+from qdpem.policies.routing.path_evaluation import PathEvaluator
 from qdpem.policies.routing.route_plan import RoutePlan
 from qdpem.policies.routing.stocked_pairs import StockByEnds
 from qdpem.policy.allocation import PendingRequest

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from qdpem.errors import Fault, ScenarioError, UnknownNameError
-from qdpem.scenario.messages import shown
+from qdpem.scenario.faults.messages import shown
 from qdpem.scenario.overrides import Plain, merged
 
 LIKE = "like"

@@ -8,7 +8,7 @@ from typing import Any
 
 from qdpem.errors import Fault, ScenarioError
 from qdpem.scenario.arm_inheritance import arms_of, resolve_likes
-from qdpem.scenario.messages import shown
+from qdpem.scenario.faults.messages import shown
 from qdpem.scenario.overrides import Plain, merged, set_key
 
 BASED_ON, WITHOUT = "based_on", "without"

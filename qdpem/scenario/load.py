@@ -12,12 +12,12 @@ from typing import Any
 
 from qdpem.errors import Fault, ScenarioError
 from qdpem.scenario.arm_inheritance import arms_of, resolve_likes
+from qdpem.scenario.faults.semantics import semantic_faults
+from qdpem.scenario.faults.validation import checked, parameters_of
 from qdpem.scenario.inheritance import BASED_ON, parse_toml, read_values
 from qdpem.scenario.overrides import apply_overrides, without_none
 from qdpem.scenario.schema import Scenario
-from qdpem.scenario.semantics import semantic_faults
 from qdpem.scenario.sweep import sweep_cells
-from qdpem.scenario.validation import checked, parameters_of
 
 __all__ = [
     "apply_overrides",

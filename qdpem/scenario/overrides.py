@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qdpem.errors import Fault, ScenarioError
-from qdpem.scenario.messages import shown
+from qdpem.scenario.faults.messages import shown
 
 Plain = dict[str, Any]
 

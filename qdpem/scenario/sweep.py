@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from qdpem.errors import Fault, ScenarioError
-from qdpem.scenario.messages import shown
+from qdpem.scenario.faults.messages import shown
+from qdpem.scenario.faults.semantics import semantic_faults
+from qdpem.scenario.faults.validation import checked
 from qdpem.scenario.overrides import set_key, without_none
 from qdpem.scenario.schema import Scenario
-from qdpem.scenario.semantics import semantic_faults
-from qdpem.scenario.validation import checked
 
 LABEL = "label"
 """In a value that sets several keys: the name of the value."""

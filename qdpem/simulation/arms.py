@@ -12,8 +12,8 @@ from qdpem import registry
 from qdpem.demand.requests import Arrivals
 from qdpem.errors import Fault, ScenarioError, UnknownNameError
 from qdpem.policy.interface import ForecastContext, Forecaster, Policy
+from qdpem.scenario.faults.renamed import new_name
 from qdpem.scenario.load import parameters_of
-from qdpem.scenario.renamed import new_name
 from qdpem.scenario.schema import Arm, Forecasting, Scenario
 
 

@@ -25,10 +25,10 @@ from qdpem.study.analysis.results import StudyResult
 from qdpem.study.bounds import BoundedOutcomes, with_bound_fractions
 from qdpem.study.plan import StudyPlan, Task, plan_study, without_study
 from qdpem.study.progress import ProgressReporter, StudyProgress
+from qdpem.study.report.appendix import build_appendix
 from qdpem.study.report.csv import results_csv, write_text_file
 from qdpem.study.report.html import write_report
 from qdpem.study.report.markdown import results_markdown
-from qdpem.study.report.report_figures import build_appendix
 from qdpem.study.workers import run_watched
 
 _REPORT_PACKAGES = ("jinja2", "matplotlib", "pandas", "statsmodels")

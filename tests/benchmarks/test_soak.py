@@ -8,7 +8,7 @@ import pytest
 
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.arms import resolve_arm
-from qdpem.simulation.resources.claims import ClaimBook
+from qdpem.simulation.resources.queues.claims import ClaimBook
 
 MINUTES = 20
 SETTLED = slice(4, 9)

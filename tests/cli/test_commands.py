@@ -153,7 +153,7 @@ def test_output_to_a_file_is_as_wide_as_columns_says(ask, row_file, monkeypatch)
 def test_bars_tell_runs_then_bounds() -> None:
     from rich.progress import Progress
 
-    from qdpem.cli.study import progress_callback
+    from qdpem.cli.commands.study import progress_callback
     from qdpem.study.progress import StudyProgress
 
     bars = Progress(disable=True)

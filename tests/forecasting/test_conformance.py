@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from qdpem.errors import UnknownNameError
-from qdpem.forecasting.conformance import check_forecaster, check_named_forecaster
+from qdpem.forecasting.checks.conformance import check_forecaster, check_named_forecaster
 from qdpem.forecasting.gru import GruForecast
 from qdpem.policy.checks import Check
 from qdpem.policy.interface import ForecastContext, Forecaster

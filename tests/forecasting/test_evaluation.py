@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from qdpem.errors import QdpemError, UnknownNameError
-from qdpem.forecasting.evaluation import (
+from qdpem.forecasting.checks.evaluation import (
     compare,
     format_table,
     pinball,

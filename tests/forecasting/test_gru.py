@@ -6,7 +6,7 @@ import torch
 
 from qdpem.errors import QdpemError
 from qdpem.forecasting.cell import CellStack, read_heads, run_cells
-from qdpem.forecasting.evaluation import score_forecaster
+from qdpem.forecasting.checks.evaluation import score_forecaster
 from qdpem.forecasting.features import fit_calendar, step_features
 from qdpem.forecasting.gru import GruForecast
 from qdpem.forecasting.simple import ConstantForecast, EwmaForecast

@@ -11,7 +11,7 @@ import pytest
 
 from qdpem.events.words import RequestOutcome
 from qdpem.policies.price_based import LocalPriceBased, PriceParameters
-from qdpem.policies.routing.price_table import REPEATER, SOURCE, PriceTable
+from qdpem.policies.pricing.price_table import REPEATER, SOURCE, PriceTable
 from qdpem.policy.interface import EMISSION_BACKLOG, STATUS_WIDTH, TOKEN_BACKLOG, TOKENS, Context
 from qdpem.policy.synthetic import small_context
 from qdpem.simulation.run import Run

@@ -20,7 +20,7 @@ from qdpem.records.audit.audit import audit
 from qdpem.records.reader import open_record
 from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import Arm
-from qdpem.simulation.resources.ledger import Ledger
+from qdpem.simulation.resources.pairs.ledger import Ledger
 from qdpem.simulation.topology_tables import write_topology
 from tests.helpers.audited import (
     DISTILLED,

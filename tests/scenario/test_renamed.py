@@ -10,8 +10,8 @@ import pytest
 from qdpem import registry
 from qdpem.errors import ScenarioError, UnknownNameError
 from qdpem.scenario import words
+from qdpem.scenario.faults.renamed import PARAMETERS, REGISTERED, SCENARIO_KEYS, WORDS
 from qdpem.scenario.load import parse_scenario
-from qdpem.scenario.renamed import PARAMETERS, REGISTERED, SCENARIO_KEYS, WORDS
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation.arms import find_arm
 from tests.helpers.small_scenario import SMALL
@@ -114,7 +114,7 @@ def test_an_old_arm_is_answered_with_the_new_one() -> None:
 
 
 def test_an_old_parameter_is_answered_with_the_new_one() -> None:
-    from qdpem.scenario.validation import parameters_of
+    from qdpem.scenario.faults.validation import parameters_of
 
     with pytest.raises(ScenarioError) as caught:
         parameters_of(registry.load("policy", "local-stock"), {"hope": 1.0, "peers": 3}, path="arm")

@@ -10,8 +10,8 @@ import pytest
 
 from physics.hardware import DirectLink
 from qdpem.errors import ScenarioError
+from qdpem.scenario.faults.messages import described, shown
 from qdpem.scenario.load import load_scenario, parse_scenario, scenario_from_text, scenario_text
-from qdpem.scenario.messages import described, shown
 from tests.helpers.small_scenario import SMALL, faults_of
 
 QUICKSTART = Path(__file__).parents[2] / "scenarios" / "quickstart.toml"

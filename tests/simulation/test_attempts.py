@@ -14,9 +14,9 @@ from scipy import stats
 from qdpem.draws.attempts import AttemptSequence
 from qdpem.events.words import ClaimKind, ClaimOutcome, Purpose
 from qdpem.rng import stream
-from qdpem.simulation.resources.attempts import Attempts
-from qdpem.simulation.resources.claims import ClaimBook
 from qdpem.simulation.resources.clock import Clock
+from qdpem.simulation.resources.queues.attempts import Attempts
+from qdpem.simulation.resources.queues.claims import ClaimBook
 
 PERIOD_S = 0.5
 

@@ -18,7 +18,7 @@ from qdpem.policy.interface import FREE_MEMORIES, Decisions
 from qdpem.policy.synthetic import small_network
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Arm
-from qdpem.simulation.resources.memories import Memories
+from qdpem.simulation.resources.pairs.memories import Memories
 from qdpem.simulation.run import Simulation, simulate
 from tests.helpers.scripts import order
 

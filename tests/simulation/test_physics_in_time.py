@@ -13,7 +13,7 @@ from physics.pauli import PauliModel
 from qdpem.events.words import PairOutcome, RequestOutcome
 from qdpem.network.build import build_network
 from qdpem.scenario.schema import Arm
-from qdpem.simulation.resources.ledger import Ledger
+from qdpem.simulation.resources.pairs.ledger import Ledger
 from qdpem.simulation.run import simulate
 
 LOCAL = Arm(name="local-minhop")

@@ -14,9 +14,9 @@ from qdpem.events.words import ClaimKind, ClaimOutcome, Purpose, RequestOutcome
 from qdpem.policy.interface import Allocation, Decisions
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Arm
-from qdpem.simulation.resources.claims import ClaimBook
 from qdpem.simulation.resources.clock import Clock
-from qdpem.simulation.resources.repeaters import Repeater, Server
+from qdpem.simulation.resources.queues.claims import ClaimBook
+from qdpem.simulation.resources.queues.repeaters import Repeater, Server
 from qdpem.simulation.run import simulate
 
 BORROWED = 1e-9

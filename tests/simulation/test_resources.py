@@ -15,15 +15,15 @@ from qdpem.demand.requests import Requests
 from qdpem.events.words import ClaimKind, ClaimOutcome, Purpose
 from qdpem.policy.synthetic import small_network
 from qdpem.rng import stream
-from qdpem.simulation.resources.claims import ClaimBook
 from qdpem.simulation.resources.clock import Clock
-from qdpem.simulation.resources.inventory import Inventory
-from qdpem.simulation.resources.ledger import Ledger
-from qdpem.simulation.resources.memories import Memories
 from qdpem.simulation.resources.messages import MessageCounter
-from qdpem.simulation.resources.repeaters import Repeater
+from qdpem.simulation.resources.pairs.inventory import Inventory
+from qdpem.simulation.resources.pairs.ledger import Ledger
+from qdpem.simulation.resources.pairs.memories import Memories
+from qdpem.simulation.resources.queues.claims import ClaimBook
+from qdpem.simulation.resources.queues.repeaters import Repeater
+from qdpem.simulation.resources.queues.sources import Source
 from qdpem.simulation.resources.requests import ArrivedPair, Request, RequestBook
-from qdpem.simulation.resources.sources import Source
 
 _END_S = 1e6
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from qdpem.study.analysis.statistics import mean_interval
-from qdpem.study.report import figure_style, figures, network_map
+from qdpem.study.report.figures import network_map, plots, style
 
 
 @pytest.fixture
@@ -49,23 +49,23 @@ def test_link_use_counts_fresh_pairs_of_the_window(small_tables) -> None:
 
 def test_smoothing_keeps_the_rate_of_a_steady_stream() -> None:
     times = np.arange(0.125, 20.0, 0.25)
-    rate = figures._smooth_rate(np.arange(0.05, 20.0, 0.1), times=times)
+    rate = plots._smooth_rate(np.arange(0.05, 20.0, 0.1), times=times)
     assert rate.tolist() == pytest.approx([10.0] * len(times), rel=0.08)
 
 
 def test_an_arm_looks_the_same_whatever_else_is_drawn() -> None:
-    styles = figure_style.arm_styles(["a", "b", "c"])
-    assert styles["a"] == figure_style.arm_styles(["a"])["a"]
-    many = figure_style.arm_styles(map(str, range(49))).values()
+    styles = style.arm_styles(["a", "b", "c"])
+    assert styles["a"] == style.arm_styles(["a"])["a"]
+    many = style.arm_styles(map(str, range(49))).values()
     assert len({(style.colour, style.marker) for style in many}) == 49
 
 
 def drawn(small_tables) -> dict[str, str]:
-    styles = figure_style.arm_styles(["a", "b"])
+    styles = style.arm_styles(["a", "b"])
     times = np.linspace(0.0, 9.0, 40)
     table = {"time_s": times, "outcome": (np.arange(40) % 2).astype(np.int8)}
     values = np.array([0.4, 0.5, 0.6])
-    point = figures.Point(
+    point = plots.Point(
         contention=mean_interval(values, key="c"),
         delivery=mean_interval(values, key="d"),
         seeds_contention=values,
@@ -75,17 +75,15 @@ def drawn(small_tables) -> dict[str, str]:
     uses = {arm: np.array([0.5, 0.0]) for arm in styles}
     return {
         "map": network_map.network_map(small_tables, names=("x", "middle", "z"), loads=loads, uses=uses),
-        "time": figures.delivery_over_time(
-            {"a": table, "b": table}, styles=styles, end_s=10.0, warm_up_s=2.0
-        ),
-        "frontier": figures.frontier({"a": point, "b": point}, styles=styles),
-        "distributions": figures.distributions(
+        "time": plots.delivery_over_time({"a": table, "b": table}, styles=styles, end_s=10.0, warm_up_s=2.0),
+        "frontier": plots.frontier({"a": point, "b": point}, styles=styles),
+        "distributions": plots.distributions(
             {"a": values, "b": np.empty(0)},
             margins={"a": values, "b": np.empty(0)},
             counts={"a": 6, "b": 0},
             styles=styles,
         ),
-        "learning": figures.learning_curve(
+        "learning": plots.learning_curve(
             {"round": np.arange(4.0), "delivery_ratio": np.linspace(0.1, 0.4, 4)}
         ),
     }
@@ -98,24 +96,24 @@ def test_figures_are_valid_stable_and_take_the_page_ink(small_tables) -> None:
         root = ElementTree.fromstring(svg)
         assert root.tag.endswith("svg"), name
         assert "currentColor" in svg
-        assert figure_style.INK not in svg
+        assert style.INK not in svg
     assert "middle" in first["map"]
     assert "arrival time (s)" in first["time"]
-    styles = figure_style.arm_styles(["a", "b"])
+    styles = style.arm_styles(["a", "b"])
     for name in ("time", "frontier", "distributions"):
         assert styles["a"].colour.lower() in first[name].lower()
 
 
 @pytest.mark.slow
 def test_a_crowded_frontier_drops_the_seeds_and_spreads_contention() -> None:
-    def points(count: int, *, contrast: float) -> dict[str, figures.Point]:
+    def points(count: int, *, contrast: float) -> dict[str, plots.Point]:
         found = {}
         for place in range(count):
             contended, delivered = (
                 1.0 + contrast * place + np.arange(3.0) / 10.0,
                 0.5 + np.arange(3.0) / 100.0,
             )
-            found[f"arm-{place}"] = figures.Point(
+            found[f"arm-{place}"] = plots.Point(
                 contention=mean_interval(contended, key=f"c{place}"),
                 delivery=mean_interval(delivered, key=f"d{place}"),
                 seeds_contention=contended,
@@ -124,9 +122,9 @@ def test_a_crowded_frontier_drops_the_seeds_and_spreads_contention() -> None:
         return found
 
     few, many, near = points(8, contrast=1.0), points(21, contrast=1.0), points(21, contrast=0.01)
-    styles = figure_style.arm_styles(list(many))
-    assert [figures.is_crowded(one) for one in (few, many)] == [False, True]
-    svgs = {name: figures.frontier(one, styles=styles) for name, one in (("many", many), ("near", near))}
+    styles = style.arm_styles(list(many))
+    assert [plots.is_crowded(one) for one in (few, many)] == [False, True]
+    svgs = {name: plots.frontier(one, styles=styles) for name, one in (("many", many), ("near", near))}
     assert all(f">{arm}</text>" in svgs["many"] for arm in many)
     # Ticks of a logarithmic axis from 1 to 21, and of a linear one from 1.1 to 1.3.
     assert {"1", "2", "5", "10", "20"} <= set(re.findall(r">([0-9.]+)</text>", svgs["many"]))
@@ -136,12 +134,12 @@ def test_a_crowded_frontier_drops_the_seeds_and_spreads_contention() -> None:
 def test_a_long_run_is_shown_in_part() -> None:
     times = np.linspace(0.0, 359.0, 4000)
     table = {"time_s": times, "outcome": np.zeros(4000, dtype=np.int8)}
-    styles = figure_style.arm_styles(["a"])
+    styles = style.arm_styles(["a"])
     long, short = (
-        figures.delivery_over_time({"a": table}, styles=styles, end_s=end_s, warm_up_s=60.0)
+        plots.delivery_over_time({"a": table}, styles=styles, end_s=end_s, warm_up_s=60.0)
         for end_s in (360.0, 180.0)
     )
-    assert figures.shown_span(60.0, 100.0) == (0.0, 100.0)
+    assert plots.shown_span(60.0, 100.0) == (0.0, 100.0)
     assert "measured from here" in short
     assert "measured from here" not in long
     assert ">160</text>" in long

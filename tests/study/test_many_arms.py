@@ -23,10 +23,10 @@ from qdpem.study.analysis.metric_formats import (
     PAIR_METRIC_FORMATS,
 )
 from qdpem.study.report.csv import COLUMNS, results_csv
+from qdpem.study.report.figures.shown_arms import shown_arms, shown_arms_sentence, styles_of
 from qdpem.study.report.findings import findings
 from qdpem.study.report.html import Appendix, render_report
 from qdpem.study.report.markdown import results_markdown
-from qdpem.study.report.shown_arms import shown_arms, shown_arms_sentence, styles_of
 from qdpem.study.report.terminal import print_study
 
 ARMS = (

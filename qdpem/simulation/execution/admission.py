@@ -10,7 +10,7 @@ from qdpem.simulation.execution.end_to_end import EndToEndGeneration
 from qdpem.simulation.execution.fidelity_budget import FidelityBudget
 from qdpem.simulation.execution.link_generation import LinkGeneration
 from qdpem.simulation.execution.reservation_view import ONCE, ReservationView
-from qdpem.simulation.resources.ledger import Pair
+from qdpem.simulation.resources.pairs.ledger import Pair
 from qdpem.simulation.resources.state import SimulationState
 
 

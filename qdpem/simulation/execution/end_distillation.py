@@ -14,7 +14,7 @@ from qdpem.events.words import PairOutcome
 from qdpem.rng import UniformStream
 from qdpem.simulation.execution.end_to_end import EndToEndGeneration
 from qdpem.simulation.execution.reservation_view import ReservationView
-from qdpem.simulation.resources.ledger import Pair
+from qdpem.simulation.resources.pairs.ledger import Pair
 from qdpem.simulation.resources.state import SimulationState
 
 HandOver: TypeAlias = Callable[[EndToEndGeneration, Pair, float], None]

@@ -18,8 +18,8 @@ from qdpem.events.words import ClaimKind, ClaimOutcome, PairOutcome
 from qdpem.simulation.execution.link_generation import LinkGeneration
 from qdpem.simulation.execution.reservation_view import BY_LINK, ONCE, ReservationView
 from qdpem.simulation.execution.segments import Segment, joined
-from qdpem.simulation.resources.claims import Claim
-from qdpem.simulation.resources.ledger import Pair
+from qdpem.simulation.resources.pairs.ledger import Pair
+from qdpem.simulation.resources.queues.claims import Claim
 from qdpem.simulation.resources.state import SimulationState
 
 _AFTER = 1e-14

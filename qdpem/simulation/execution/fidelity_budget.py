@@ -10,7 +10,7 @@ from qdpem.network.path import Path, path_along
 from qdpem.network.path_estimates import ASSUMED_WAIT_FRACTION
 from qdpem.policy.interface import Allocation
 from qdpem.simulation.execution.link_generation import LinkGeneration
-from qdpem.simulation.resources.ledger import Pair
+from qdpem.simulation.resources.pairs.ledger import Pair
 from qdpem.simulation.resources.state import SimulationState
 
 

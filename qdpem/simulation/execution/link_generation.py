@@ -13,8 +13,8 @@ from typing import TypeAlias
 from qdpem.events.words import ClaimKind, ClaimOutcome, PairOutcome
 from qdpem.network.herald_timing import NO_SENDER, HeraldTiming
 from qdpem.simulation.execution.reservation_view import ReservationView
-from qdpem.simulation.resources.claims import Claim
-from qdpem.simulation.resources.ledger import Pair
+from qdpem.simulation.resources.pairs.ledger import Pair
+from qdpem.simulation.resources.queues.claims import Claim
 from qdpem.simulation.resources.state import SimulationState
 
 _HELD = -1.0

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from qdpem.network.path import Path
 from qdpem.policy.interface import Allocation
-from qdpem.simulation.resources.claims import Claimant
+from qdpem.simulation.resources.queues.claims import Claimant
 
 ONCE, BY_PAIR, BY_LINK = range(3)
 """When a generation starts anew: never, after each delivery, or link by link when qubits are free."""

@@ -20,7 +20,7 @@ from qdpem.simulation.execution.end_distillation import EndDistillation
 from qdpem.simulation.execution.end_to_end import EndToEndGeneration
 from qdpem.simulation.execution.reservation_view import ONCE
 from qdpem.simulation.execution.segments import Segment
-from qdpem.simulation.resources.ledger import Pair
+from qdpem.simulation.resources.pairs.ledger import Pair
 from qdpem.simulation.resources.requests import ArrivedPair, Request
 from qdpem.simulation.resources.state import SimulationState
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qdpem.simulation.resources.ledger import Pair
+from qdpem.simulation.resources.pairs.ledger import Pair
 
 
 class Segment:

@@ -11,17 +11,17 @@ from qdpem.network.herald_timing import NO_SENDER
 from qdpem.network.path import Paths
 from qdpem.network.path_estimates import Estimates
 from qdpem.rng import pair_key
-from qdpem.simulation.resources.attempts import Attempts
 from qdpem.simulation.resources.availability import Availability
-from qdpem.simulation.resources.claims import Claim, ClaimBook
 from qdpem.simulation.resources.clock import Clock
-from qdpem.simulation.resources.inventory import Inventory
-from qdpem.simulation.resources.ledger import Ledger
-from qdpem.simulation.resources.memories import Memories
 from qdpem.simulation.resources.messages import MessageCounter
-from qdpem.simulation.resources.repeaters import Repeater, Server
+from qdpem.simulation.resources.pairs.inventory import Inventory
+from qdpem.simulation.resources.pairs.ledger import Ledger
+from qdpem.simulation.resources.pairs.memories import Memories
+from qdpem.simulation.resources.queues.attempts import Attempts
+from qdpem.simulation.resources.queues.claims import Claim, ClaimBook
+from qdpem.simulation.resources.queues.repeaters import Repeater, Server
+from qdpem.simulation.resources.queues.sources import Source
 from qdpem.simulation.resources.requests import RequestBook
-from qdpem.simulation.resources.sources import Source
 from qdpem.simulation.resources.state import SimulationState
 from qdpem.simulation.resources.swap_order import SwapOrders
 

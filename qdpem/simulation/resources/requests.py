@@ -11,7 +11,7 @@ from qdpem.events.recorder import Row
 from qdpem.events.words import PairOutcome, RequestOutcome
 from qdpem.scenario.words import Application
 from qdpem.simulation.resources.clock import Clock
-from qdpem.simulation.resources.ledger import Ledger, Pair
+from qdpem.simulation.resources.pairs.ledger import Ledger, Pair
 
 _MEASURED_AT_ONCE = Application.QKD.code
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from qdpem.errors import ScenarioError, StudyError
 from qdpem.policy.tuning import Space, search_space
+from qdpem.scenario.faults.semantics import TUNING_SEEDS
 from qdpem.scenario.load import parameters_of
 from qdpem.scenario.overrides import toml_value
 from qdpem.scenario.schema import Arm, Scenario
-from qdpem.scenario.semantics import TUNING_SEEDS
 from qdpem.simulation.arms import ResolvedArm, resolve_arm
 from qdpem.study.analysis.metric_formats import MetricFormat
 from qdpem.study.analysis.statistics import PairedDifference, paired_difference

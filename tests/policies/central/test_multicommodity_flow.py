@@ -15,14 +15,14 @@ from scipy.stats import chi2
 
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.flow.commodities import DistillationOption
+from qdpem.policies.central_routing.distillation_reach import DistillationReach
+from qdpem.policies.central_routing.path_mix import PathMix, path_mixes_of_arrays, path_mixes_to_arrays
 from qdpem.policies.inventory.demand_estimate import DemandEstimate, RequestKind
 from qdpem.policies.multicommodity_flow import (
     CentralMulticommodity,
     MulticommodityParameters,
     draw_path_order,
 )
-from qdpem.policies.routing.distillation_reach import DistillationReach
-from qdpem.policies.routing.path_mix import PathMix, path_mixes_of_arrays, path_mixes_to_arrays
 from qdpem.policy.conformance import check_policy
 from qdpem.policy.interface import ORDERED_SWAPS, Context, Observation
 from qdpem.policy.synthetic import small_context

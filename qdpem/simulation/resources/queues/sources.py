@@ -13,8 +13,8 @@ from operator import attrgetter
 
 from qdpem.draws.emissions import Emissions
 from qdpem.rng import stream
-from qdpem.simulation.resources.claims import Claim
 from qdpem.simulation.resources.clock import Clock
+from qdpem.simulation.resources.queues.claims import Claim
 
 _by_key = attrgetter("key")
 

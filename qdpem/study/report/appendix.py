@@ -22,10 +22,10 @@ from qdpem.study.analysis.capacity import mean_capacity
 from qdpem.study.analysis.metric_formats import CONTENTION, DELIVERY
 from qdpem.study.analysis.network_summary import find_warnings
 from qdpem.study.analysis.results import StudyResult
-from qdpem.study.report import figures, network_map
-from qdpem.study.report.figure_style import ArmStyle
+from qdpem.study.report.figures import network_map, plots
+from qdpem.study.report.figures.shown_arms import shown_arms, shown_arms_sentence, styles_of
+from qdpem.study.report.figures.style import ArmStyle
 from qdpem.study.report.html import Appendix, ReportFigure
-from qdpem.study.report.shown_arms import shown_arms, shown_arms_sentence, styles_of
 from qdpem.study.report.wording import counted
 
 Floats = NDArray[np.float64]
@@ -118,7 +118,7 @@ def _time(
     result: StudyResult, shown: Mapping[str, Record], styles: Mapping[str, ArmStyle], *, seed: int
 ) -> ReportFigure:
     window = result.scenario.window
-    svg = figures.delivery_over_time(
+    svg = plots.delivery_over_time(
         {arm: _due(record.tables["requests"], end_s=window.end_s) for arm, record in shown.items()},
         styles=styles,
         end_s=window.end_s,
@@ -133,7 +133,7 @@ def _time(
 
 
 def _part_text(window: Window) -> str:
-    start_s, end_s = figures.shown_span(window.warm_up_s, window.end_s)
+    start_s, end_s = plots.shown_span(window.warm_up_s, window.end_s)
     if (start_s, end_s) == (0.0, window.end_s):
         return ""
     return f" The figure shows {start_s:g} s to {end_s:g} s of {window.end_s:g} s."
@@ -149,7 +149,7 @@ def _frontier(result: StudyResult, styles: Mapping[str, ArmStyle]) -> ReportFigu
     delivery, contention = result.means(DELIVERY.name), result.means(CONTENTION.name)
     seeds_delivery, seeds_contention = result.scores(DELIVERY.name), result.scores(CONTENTION.name)
     points = {
-        arm: figures.Point(
+        arm: plots.Point(
             contention=contention[arm],
             delivery=delivery[arm],
             seeds_contention=seeds_contention[arm],
@@ -160,9 +160,9 @@ def _frontier(result: StudyResult, styles: Mapping[str, ArmStyle]) -> ReportFigu
     }
     if not points:
         return None
-    seeds = "" if figures.is_crowded(points) else "; small marks are seeds"
+    seeds = "" if plots.is_crowded(points) else "; small marks are seeds"
     caption = f"Delivery against contention: means with 95 % BCa intervals{seeds}."
-    return ReportFigure(name="frontier", svg=figures.frontier(points, styles=styles), caption=caption)
+    return ReportFigure(name="frontier", svg=plots.frontier(points, styles=styles), caption=caption)
 
 
 def _distributions(result: StudyResult, styles: Mapping[str, ArmStyle]) -> ReportFigure:
@@ -177,7 +177,7 @@ def _distributions(result: StudyResult, styles: Mapping[str, ArmStyle]) -> Repor
         latencies[arm] = np.concatenate([latency for latency, _, _ in finished])
         margins[arm] = np.concatenate([margin for _, margin, _ in finished])
         measured[arm] = sum(count for _, _, count in finished)
-    svg = figures.distributions(latencies, margins=margins, counts=measured, styles=styles)
+    svg = plots.distributions(latencies, margins=margins, counts=measured, styles=styles)
     caption = (
         f"Cumulative distributions over all measured requests of {counted(len(result.seeds), 'seed')}; every"
         " curve ends at the arm's delivery ratio. Left: latency of delivered requests. Right: true fidelity"
@@ -212,7 +212,7 @@ def _learning() -> ReportFigure | None:
         "The training of the dpem network that ships with qdpem: delivery ratio in the episodes of each"
         " round. Thin lines are training seeds, the thick line is their mean."
     )
-    return ReportFigure(name="learning", svg=figures.learning_curve(curve), caption=caption)
+    return ReportFigure(name="learning", svg=plots.learning_curve(curve), caption=caption)
 
 
 def read_curve() -> dict[str, Floats] | None:

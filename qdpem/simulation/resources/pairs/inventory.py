@@ -9,9 +9,9 @@ from typing import NamedTuple
 from qdpem.events.words import PairOutcome
 from qdpem.network.graph import Network
 from qdpem.simulation.resources.clock import Clock
-from qdpem.simulation.resources.ledger import Ledger, Pair
-from qdpem.simulation.resources.memories import Memories
 from qdpem.simulation.resources.messages import MessageCounter
+from qdpem.simulation.resources.pairs.ledger import Ledger, Pair
+from qdpem.simulation.resources.pairs.memories import Memories
 
 _by_age = attrgetter("born_s", "id")
 

@@ -1,6 +1,6 @@
 """The laws that every forecaster must keep: `qdpem check forecaster NAME`.
 
->>> from qdpem.forecasting.conformance import check_named_forecaster
+>>> from qdpem.forecasting.checks.conformance import check_named_forecaster
 >>> all(check.passed for check in check_named_forecaster("ewma"))
 True
 """
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem import registry
-from qdpem.forecasting.reference_demand import scenario_arrivals, small_scenario, step_counts
+from qdpem.forecasting.checks.reference_demand import scenario_arrivals, small_scenario, step_counts
 from qdpem.policy.checks import (
     Check,
     RuleViolationError,

@@ -9,7 +9,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from qdpem.errors import nearest
-from qdpem.scenario.renamed import new_key, new_word
+from qdpem.scenario.faults.renamed import new_key, new_word
 from qdpem.scenario.words import Word
 
 _SHOWN = 60

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qdpem.cli.presets import descriptions, show_fragment, show_presets
+from qdpem.cli.commands.presets import preset_descriptions, show_fragment, show_presets
 
 SCENARIOS = Path("scenarios")
 _KINDS = {
@@ -52,7 +52,7 @@ def list_command(
 
 def _rows(heading: str, *, described: bool) -> list[tuple[str, str]]:
     if heading == "presets":
-        return descriptions()
+        return preset_descriptions()
     return _scenarios() if heading == "scenarios" else _registered(_KINDS[heading], described=described)
 
 

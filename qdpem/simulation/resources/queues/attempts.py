@@ -20,8 +20,8 @@ from collections.abc import Callable
 from operator import attrgetter
 
 from qdpem.draws.attempts import AttemptSequence
-from qdpem.simulation.resources.claims import Claim
 from qdpem.simulation.resources.clock import Clock
+from qdpem.simulation.resources.queues.claims import Claim
 
 _by_key = attrgetter("key")
 

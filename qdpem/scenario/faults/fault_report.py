@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias, Union, get_args, get_origin, get_
 from pydantic_core import ErrorDetails
 
 from qdpem.errors import Fault
-from qdpem.scenario.messages import choice, described, members, options, own_words, shown, unknown_key
+from qdpem.scenario.faults.messages import choice, described, members, options, own_words, shown, unknown_key
 
 Location: TypeAlias = tuple[str | int, ...]
 

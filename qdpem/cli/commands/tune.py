@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qdpem.cli.commands.study import progress_callback
 from qdpem.cli.console import console, progress_bars
 from qdpem.cli.options import OUTPUT, Overrides, ScenarioFile, Workers
-from qdpem.cli.study import progress_callback
 
 if TYPE_CHECKING:
     from qdpem.scenario.schema import Scenario

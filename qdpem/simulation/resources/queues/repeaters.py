@@ -7,8 +7,8 @@ from bisect import insort
 from collections.abc import Callable
 from operator import attrgetter
 
-from qdpem.simulation.resources.claims import Claim
 from qdpem.simulation.resources.clock import Clock
+from qdpem.simulation.resources.queues.claims import Claim
 
 _ENOUGH = 1.0 - 1e-9
 """A whole token up to rounding: the bucket may hold slightly less at the computed end of a refill."""

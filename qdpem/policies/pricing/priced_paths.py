@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from qdpem.network.outages import Unavailable
+from qdpem.policies.pricing.price_table import REPEATER, SOURCE
 from qdpem.policies.routing.backlog import Backlog, Floats
 from qdpem.policies.routing.delivery_probability import best_route, delivery_probability
 from qdpem.policies.routing.path_features import PathFeatureCache, PathFeatures
-from qdpem.policies.routing.price_table import REPEATER, SOURCE
 from qdpem.policies.routing.route_plan import RoutePlan
 from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import Context

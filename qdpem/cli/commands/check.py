@@ -98,7 +98,7 @@ def _check_policy(name: str, overrides: Sequence[str]) -> list[tuple[str, bool, 
 
 
 def _check_forecaster(name: str) -> list[tuple[str, bool, str]]:
-    from qdpem.forecasting.conformance import check_named_forecaster
+    from qdpem.forecasting.checks.conformance import check_named_forecaster
 
     return [(check.rule, check.passed, check.detail) for check in check_named_forecaster(name)]
 
@@ -106,8 +106,8 @@ def _check_forecaster(name: str) -> list[tuple[str, bool, str]]:
 def _score_forecaster(name: str, path: Path | None, overrides: Sequence[str]) -> None:
     """Print the rolling-origin scores on the demand of a scenario file, or of `small_scenario`."""
     from qdpem.errors import StudyError
-    from qdpem.forecasting.evaluation import evaluate_forecaster, format_table
-    from qdpem.forecasting.reference_demand import small_scenario
+    from qdpem.forecasting.checks.evaluation import evaluate_forecaster, format_table
+    from qdpem.forecasting.checks.reference_demand import small_scenario
     from qdpem.scenario.load import load_scenario
 
     if path is None and overrides:

@@ -25,7 +25,7 @@ from scipy.special import pdtr, pdtrik, xlogy
 
 from qdpem.demand.requests import Arrivals
 from qdpem.errors import QdpemError
-from qdpem.forecasting.reference_demand import scenario_arrivals, step_counts
+from qdpem.forecasting.checks.reference_demand import scenario_arrivals, step_counts
 from qdpem.forecasting.simple import MIN_RATE
 from qdpem.policy.interface import Floats, ForecastContext, Forecaster
 from qdpem.registry import list_names, load

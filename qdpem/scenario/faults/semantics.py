@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from physics.hardware import SourceLink
 from qdpem import registry
 from qdpem.errors import Fault, QdpemError, ScenarioError, UnknownNameError
-from qdpem.scenario.messages import described
-from qdpem.scenario.renamed import new_name
+from qdpem.scenario.faults.messages import described
+from qdpem.scenario.faults.renamed import new_name
+from qdpem.scenario.faults.validation import parameters_of
 from qdpem.scenario.schema import STRONGEST, Demand, PerNode, Scenario, Study, Topology
-from qdpem.scenario.validation import parameters_of
 
 KEY_THRESHOLD_FIDELITY = 0.835
 """A Werner pair below this fidelity gives no BBM92 key; its key fraction is zero at F = 0.8349."""

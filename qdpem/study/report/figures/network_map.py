@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qdpem.events.tables import Tables
 from qdpem.metrics.breakdowns import repeater_use
-from qdpem.study.report.figure_style import INK, new_figure, svg
+from qdpem.study.report.figures.style import INK, new_figure, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

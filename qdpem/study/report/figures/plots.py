@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qdpem.events.words import RequestOutcome
 from qdpem.study.analysis.statistics import Interval
-from qdpem.study.report.figure_style import COLOURS, INK, ArmStyle, new_figure, svg
+from qdpem.study.report.figures.style import COLOURS, INK, ArmStyle, new_figure, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

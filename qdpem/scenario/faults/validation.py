@@ -11,8 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from qdpem.errors import Fault, ScenarioError
-from qdpem.scenario.fault_report import FaultReport
-from qdpem.scenario.messages import unknown_key
+from qdpem.scenario.faults.fault_report import FaultReport
+from qdpem.scenario.faults.messages import unknown_key
 
 
 @cache

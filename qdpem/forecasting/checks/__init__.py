@@ -1,0 +1,1 @@
+"""What a forecaster must keep, and how well it forecasts."""

@@ -1,0 +1,1 @@
+"""What only the central policies need: path mixes, path searches over the whole network."""

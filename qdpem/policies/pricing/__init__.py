@@ -1,0 +1,1 @@
+"""What price-based allocation needs: the prices of nodes and the cheapest paths at them."""

@@ -1,0 +1,1 @@
+"""Pairs and the memories that hold them: ledger, memories, stock."""

@@ -1,0 +1,1 @@
+"""What claims wait for: sources, attempts of links, tokens of repeaters."""
