@@ -1,1 +1,1 @@
-"""What chance gives a seed: emissions, attempts, herald timing, outcomes. The same for every arm."""
+"""The random draws of a run: emissions, attempts and outcomes. They are the same for every arm of a seed."""

@@ -59,12 +59,14 @@ class AttemptSequence:
 
     def begin(self, now_s: float) -> None:
         """Attempt from now on, or from the end of the present period."""
+        # Otherwise the period of the last attempt is not over, and the sequence goes on without a gap.
         if self.next_s < now_s:
             self._begin_anew(now_s)
 
     def _begin_anew(self, now_s: float) -> None:
         """A mode that was idle can start now, or with the next slot."""
         if self.slotted:
+            # `_start_s` stays 0. Without the allowance, `ceil` would skip the slot of a slightly late claim.
             self._started = math.ceil(now_s / self._period_s - _ROUNDING)
         else:
             self._start_s, self._started = now_s, 0
@@ -90,5 +92,6 @@ class AttemptSequence:
 
     def _draw(self) -> int:
         if not self._drawn:
+            # Reversed, so that `pop` returns the draws in their order at constant cost.
             self._drawn = self._generator.geometric(self._probability, _BLOCK)[::-1].tolist()
         return self._drawn.pop()

@@ -25,6 +25,7 @@ class Emissions:
         self._generator = generator
         self._rate_hz = rate_hz * best
         self._best = best
+        # A source without a rate ends at t = 0, so `_reaches` never divides by it.
         self._end_s = end_s if self._rate_hz > 0.0 else 0.0
         self._time_s: list[float] = []
         self._u: list[float] = []
@@ -55,6 +56,7 @@ class Emissions:
         """Index of the first emission from `start` on that is later than `now_s`, or one past the last."""
         offset = start - self._dropped
         while self._reaches(offset + self._dropped):
+            # Right: an emission at `now_s` itself has happened.
             offset = bisect_right(self._time_s, now_s, offset)
             if offset < len(self._time_s):
                 break
@@ -66,6 +68,7 @@ class Emissions:
             last_s = self._time_s[-1] if self._time_s else 0.0
             if last_s >= self._end_s:
                 return False
+            # Whole blocks, gaps before uniforms: values do not depend on which arm asks for them, or when.
             gaps = self._generator.exponential(1.0 / self._rate_hz, _BLOCK)
             self._time_s += (last_s + np.cumsum(gaps)).tolist()
             self._u += (self._generator.random(_BLOCK) * self._best).tolist()

@@ -26,6 +26,7 @@ class EndDistillationDraws:
         """The stream of two nodes, in either order."""
         ends = (min(first, second), max(first, second))
         if ends not in self._streams:
+            # Keyed by names, not by indices: the streams survive a change in the order of nodes.
             names = pair_key(self._names[first], self._names[second])
             self._streams[ends] = UniformStream(self._seed, f"end-distillation/{names}")
         return self._streams[ends]

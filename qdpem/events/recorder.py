@@ -17,26 +17,27 @@ _ROWS_PER_PASS = 512
 
 
 class Recorder(Protocol):
-    """What the simulation needs of a recorder, which MUST keep rows in the order given."""
+    """Takes the rows of a simulation. A recorder MUST keep them in the order given."""
 
     def appender(self, table: Table) -> Callable[[Row], None]:
         """A function that takes one row of `table`, its values in column order."""
 
     def policy_outputs(self, outputs: Mapping[str, NDArray[Any]]) -> None:
-        """Take what a policy put out for the sites just asked, one row for each of the last `decisions`."""
+        """Take the outputs of a policy for the sites just asked, one row for each of the last `decisions`."""
 
     def tick(self, time_s: float) -> None:
         """Called once per simulated second, when the rows given so far may be written out."""
 
 
 class MemoryRecorder:
-    """Keeps every row, and what a policy put out, in memory."""
+    """Keeps every row, and the outputs of a policy, in memory."""
 
     def __init__(self) -> None:
         self._rows: dict[str, list[Row]] = {table.name: [] for table in TABLES}
         self.outputs: list[dict[str, NDArray[Any]]] = []
 
     def appender(self, table: Table) -> Callable[[Row], None]:
+        # The bound method of the list: a row costs no call of Python code.
         return self._rows[table.name].append
 
     def policy_outputs(self, outputs: Mapping[str, NDArray[Any]]) -> None:
@@ -55,6 +56,7 @@ def columns_of(table: Table, rows: list[Row]) -> Columns:
     columns = {column.name: np.empty(len(rows), dtype=column.dtype) for column in table.columns}
     for first in range(0, len(rows), _ROWS_PER_PASS):
         part = rows[first : first + _ROWS_PER_PASS]
+        # `zip(*part)` turns rows into columns; numpy then converts each column in one call.
         for column, values in zip(columns.values(), zip(*part, strict=True), strict=True):
             column[first : first + len(part)] = values
     return columns

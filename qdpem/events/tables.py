@@ -80,6 +80,7 @@ def _count(name: str, meaning: str) -> Column:
 
 
 def _code(name: str, words: Iterable[str], meaning: str) -> Column:
+    # The position of a word is its code, so the order of words is part of the layout of a record.
     return Column(name, "int8", "", meaning, tuple(map(str, words)))
 
 

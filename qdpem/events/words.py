@@ -84,7 +84,7 @@ class PairOutcome(Word):
 
 
 class MessageKind(Word):
-    """What a message is about."""
+    """The subject of a message between nodes."""
 
     REQUEST = "request"
     RESERVE = "reserve"

@@ -22,12 +22,15 @@ def series(tables: Tables, *, start_s: float, end_s: float, bin_s: float) -> dic
 
     Raises ValueError if `bin_s` is not positive.
     """
+    # Negated, so that NaN is refused as well.
     if not bin_s > 0.0:
         raise ValueError(f"bin_s is {bin_s:g}; it must be above 0")
+    # A window of whole bins may divide to slightly more than their number; that is no further bin.
     starts = start_s + bin_s * np.arange(max(math.ceil((end_s - start_s) / bin_s - 1e-9), 1))
 
     def count(times_s: NDArray[Any]) -> NDArray[np.int64]:
         inside_s = times_s[(times_s >= start_s) & (times_s < end_s)]
+        # Right: a time at the start of a bin belongs to that bin.
         bins = np.searchsorted(starts, inside_s, side="right") - 1
         return np.bincount(bins, minlength=len(starts))
 

@@ -1,14 +1,12 @@
 """Metrics: one definition each, from the event tables only, counted alike for every arm.
 
 - A rate or a "per request" counts events in [start_s, end_s) and divides them by the requests that ARRIVED in
-it.
-  The divisor is the same for every arm of a seed, so no arm can dilute a figure by padding.
+  it. The divisor is the same for every arm of a seed, so no arm can dilute a figure by padding.
 - Fractions of requests (delivery, latency, fairness) count the MEASURED requests: those that arrived in the
-window
-  with a deadline not after its end. A request that is open only because the run ends counts neither way.
+  window with a deadline not after its end. A request that is open only because the run ends counts neither
+  way.
 - A persistent request asks for no fixed number of pairs and ends only at its deadline. It has no fraction of
-pairs
-  delivered and no latency.
+  pairs delivered and no latency.
 - A metric is NaN if the record does not keep its table, or if it would divide by zero.
 """
 
@@ -166,6 +164,7 @@ def measure(tables: Tables, *, start_s: float, end_s: float) -> dict[str, float]
     Metrics whose table is missing from `tables` are NaN. The order of rows does not matter. Raises ValueError
     for an empty window.
     """
+    # Negated, so that NaN is refused as well.
     if not end_s > start_s:
         raise ValueError(f"the window [{start_s:g}, {end_s:g}) is empty; end_s must be above start_s")
     window = _Window(start_s, end_s)
@@ -178,6 +177,7 @@ def measure(tables: Tables, *, start_s: float, end_s: float) -> dict[str, float]
     values |= pair_statistics(tables, start_s=start_s, end_s=end_s)
     values |= _waste(tables.get("pairs"), window)
     if (requests["persistence"] > 0).any():
+        # A persistent request may end after the window, so its pairs are counted one by one instead.
         values["pairs_per_s"] = _delivered_pairs_per_s(tables.get("pairs"), window)
     values |= _messages(tables.get("messages"), window, arrived)
     values["requests_arrived"] = float(arrived)
@@ -185,7 +185,7 @@ def measure(tables: Tables, *, start_s: float, end_s: float) -> dict[str, float]
 
 
 def measured_requests(requests: Columns, *, start_s: float, end_s: float) -> Mask:
-    """Which rows of `requests` shares are taken over: arrived in [start_s, end_s), deadline <= end_s."""
+    """Mask of the rows of `requests` that fractions count: arrived in [start_s, end_s), deadline <= end_s."""
     times_s = requests["time_s"]
     return np.asarray((times_s >= start_s) & (times_s < end_s) & (requests["deadline_s"] <= end_s))
 
@@ -245,6 +245,7 @@ def _requests(requests: Columns, window: _Window) -> dict[str, float]:
 
 def _jain(sources: NDArray[Any], delivered: Mask) -> float:
     """(sum x)^2 / (n sum x^2) of the delivery ratio x of each source (Jain, Chiu and Hawe, 1984)."""
+    # Sources numbered without gaps: one without measured requests has no delivery ratio.
     _, group = np.unique(sources, return_inverse=True)
     requests = np.bincount(group)
     ratios = np.bincount(group[delivered], minlength=len(requests)) / requests
@@ -262,6 +263,7 @@ def _contention(claims: Columns | None, window: _Window, arrived: int) -> dict[s
         "contended_s_per_request": _ratio(_sum(seconds), arrived),
     }
     for words, codes in ((ClaimKind, kind), (Purpose, purpose)):
+        # Codes are the positions of the words.
         for code, word in enumerate(words):
             chosen = codes == code
             values[f"contended_{word}_claims_per_request"] = _ratio(chosen.sum(), arrived)
@@ -290,6 +292,7 @@ def _admission_delay(requests: Columns, allocations: Columns | None, window: _Wi
     """Delay that contention does not show, because a request that waits for its allocation makes no claim."""
     if allocations is None:
         return {}
+    # The end of a request stands until an allocation comes before it.
     first_s = dict(zip(requests["request"].tolist(), requests["end_s"].tolist(), strict=True))
     for request, time_s in zip(allocations["request"].tolist(), allocations["time_s"].tolist(), strict=True):
         if request >= 0:
@@ -310,6 +313,7 @@ def _delivered_pairs_per_s(pairs: Columns | None, window: _Window) -> float:
 def _waste(pairs: Columns | None, window: _Window) -> dict[str, float]:
     if pairs is None:
         return {}
+    # Distilled pairs have a link as well, but they have parents.
     fresh = window.holds(pairs["born_s"]) & (pairs["link"] >= 0) & (pairs["first_parent"] < 0)
     wasted = np.isin(pairs["outcome"], [PairOutcome.EXPIRED.code, PairOutcome.LOST.code])
     return {"pairs_wasted_fraction": _ratio((fresh & wasted).sum(), fresh.sum())}

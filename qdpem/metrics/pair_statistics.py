@@ -25,6 +25,7 @@ def pair_statistics(tables: Tables, *, start_s: float, end_s: float) -> dict[str
     if pairs is None:
         return {}
     rows = np.flatnonzero(pairs["outcome"] == _DELIVERED)
+    # Batch means and waiting times need the order of time. Ids break ties, whatever the order of rows.
     rows = rows[np.lexsort((pairs["pair"][rows], pairs["end_s"][rows]))]
     rows, waiting_s = _waiting_s(pairs, rows, tables["allocations"], tables["requests"])
     time_s = pairs["end_s"][rows]
@@ -52,6 +53,7 @@ def standard_error(values: NDArray[np.float64]) -> float:
     size = len(values) // _BATCHES
     if size < 2:
         return math.nan
+    # The few values after the last full batch do not enter.
     means = values[: size * _BATCHES].reshape(_BATCHES, size).mean(axis=1)
     return float(means.std(ddof=1) / math.sqrt(_BATCHES))
 
@@ -74,6 +76,8 @@ def _waiting_s(
     persistence = requests["persistence"][request] > 0
     for served in np.unique(request[persistence]):
         own = np.flatnonzero(request == served)
+        # The first pair of a persistent request waits from the arrival, each later one from the delivery
+        # before it.
         since_s[own[1:]] = time_s[own[:-1]]
         generations[own] = requests["pairs"][served]
     return rows, np.asarray(generations * (time_s - since_s))
@@ -84,6 +88,7 @@ def _rows_of(ids: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.in
     if not len(column):
         return np.full(len(ids), -1, dtype=np.int64)
     order = np.argsort(column, kind="stable")
+    # An id above all others would be placed behind the end; the comparison below then finds it missing.
     position = np.minimum(np.searchsorted(column[order], ids), len(column) - 1)
     return np.asarray(np.where(column[order[position]] == ids, order[position], -1))
 

@@ -31,13 +31,12 @@ def rewards(tables: Tables, *, weights: Reward) -> Rewards:
     """The rewards and penalties of each node, with their times, over all of `tables`.
 
     - Every delivered request gives `weights.delivered` at its end: half to its source, and half in equal
-    parts to the
-      nodes of the path that delivered it, both ends included. Without a recorded path the two ends share it.
+      parts to the nodes of the path that delivered it, both ends included. Without a recorded path the two
+      ends share it.
     - Every contended claim costs `weights.contended` at its end: for its own source, and again for the source
-    of the
-      claim that took the resource, unless the two are the same.
+      of the claim that took the resource, unless the two are the same.
     - Every stocked pair that expires unused, or that its owner drops, costs its owner `weights.expired` at
-    its end.
+      its end.
 
     Needs the tables requests, allocations, path_steps, claims and pairs. Ties in time are ordered by site, so
     the result does not depend on the order of rows.
@@ -50,6 +49,7 @@ def rewards(tables: Tables, *, weights: Reward) -> Rewards:
     time_s = np.concatenate([part.time_s for part in parts])
     site = np.concatenate([part.site for part in parts])
     amount = np.concatenate([part.amount for part in parts])
+    # The last key sorts first: by time, then site, then amount.
     order = np.lexsort((amount, site, time_s))
     return Rewards(time_s[order], site[order], amount[order])
 
@@ -70,6 +70,7 @@ def _delivered(tables: Tables, weight: float) -> list[Rewards]:
     paths = _paths(tables)
     ends = zip(source.tolist(), requests["destination"][chosen].tolist(), strict=True)
     nodes = [
+        # A path without recorded steps is empty, so the two ends stand in for it as well.
         paths.get(request) or pair
         for request, pair in zip(requests["request"][chosen].tolist(), ends, strict=True)
     ]
@@ -86,6 +87,7 @@ def _paths(tables: Tables) -> dict[int, tuple[int, ...]]:
         (allocations["outcome"] == AllocationOutcome.DONE.code) & (allocations["request"] >= 0)
     )
     order = done[np.lexsort((allocations["allocation"][done], allocations["end_s"][done]))]
+    # Ascending in time, so the last allocation of a request overwrites the earlier ones.
     last = dict(
         zip(allocations["request"][order].tolist(), allocations["allocation"][order].tolist(), strict=True)
     )
@@ -101,6 +103,7 @@ def _paths(tables: Tables) -> dict[int, tuple[int, ...]]:
 def _contended(claims: Columns, weight: float) -> list[Rewards]:
     chosen = claims["contended"] == 1
     end_s, site, rival = (claims[name][chosen] for name in ("end_s", "source", "rival"))
+    # A source that loses to itself pays once.
     other = rival != site
     return [_part(end_s, site, -weight), _part(end_s[other], rival[other], -weight)]
 

@@ -29,6 +29,7 @@ def _data_sets(file: Any) -> dict[str, Any]:
     data_sets: dict[str, Any] = {}
 
     def visit(name: str, item: Any) -> None:
+        # Groups have no dtype. `visititems` goes on as long as this function returns None.
         if hasattr(item, "dtype"):
             data_sets[name] = item
 
@@ -40,7 +41,9 @@ def _same(first: Any, second: Any) -> bool:
     if first.dtype != second.dtype or first.shape != second.shape:
         return False
     if first.ndim == 0:
+        # Bytes, because NaN differs from itself and 0.0 equals -0.0.
         return bool(first[()].tobytes() == second[()].tobytes())
+    # Whole chunks, so that none is decompressed twice.
     step = 16 * (first.chunks[0] if first.chunks else CHUNK_ROWS)
     return all(
         first[row : row + step].tobytes() == second[row : row + step].tobytes()

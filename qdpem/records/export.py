@@ -72,6 +72,7 @@ def _table(name: str) -> Table:
 
 def _write_csv(path: Path, columns: tuple[Column, ...], values: Mapping[str, NDArray[Any]]) -> Path:
     rows = len(values[columns[0].name])
+    # The csv module writes line ends itself. Blocks keep the Python objects of a long table out of memory.
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(column.name for column in columns)
@@ -84,6 +85,7 @@ def _write_csv(path: Path, columns: tuple[Column, ...], values: Mapping[str, NDA
 def _words(column: Column, values: NDArray[Any]) -> list[Any]:
     if values.dtype.kind == "S":
         return [name.decode(errors="replace") for name in values.tolist()]
+    # Python floats: their text is the shortest that reads back to the same bits.
     numbers = values.tolist()
     return [column.words[code] for code in numbers] if column.words else numbers
 
@@ -104,6 +106,7 @@ def _write_parquet(path: Path, columns: tuple[Column, ...], values: Mapping[str,
             _words(column, column_values) if column_values.dtype.kind == "S" else column_values
         )
         if column.words:
+            # The codes are the indices already.
             array = pyarrow.DictionaryArray.from_arrays(array, list(column.words))
         arrays.append(array)
         metadata = {"units": column.unit, "meaning": column.meaning}

@@ -1,4 +1,4 @@
-"""Arrays that policies put out beside their decisions, with one row per row of the table `decisions`."""
+"""Arrays that policies return beside their decisions, with one row per row of the table `decisions`."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ class PolicyOutputs:
             for name, values in outputs.items():
                 start = first_row - self._written
                 block[name][start : start + len(values)] = values
+        # Once for all outputs, so that their data sets keep one length.
         extend(group, block)
         self._written, self._pending, self.pending_bytes = decisions, [], 0
 
@@ -64,6 +65,7 @@ class PolicyOutputs:
         if self._level is RecordLevel.REQUESTS:
             return False
         array = np.asarray(values)
+        # Axes of size 1 hold no further numbers.
         wide = [size for size in array.shape[1:] if size != 1]
         return (
             self._level is RecordLevel.FULL
@@ -79,10 +81,12 @@ class PolicyOutputs:
                 f"{self._policy} puts out {name!r} of type {values.dtype} and shape {values.shape}; it must"
                 " be numbers with one row per site asked"
             )
+        # Rows before `_written` are in the file already.
         if decisions - len(values) < self._written:
             raise PolicyError(
                 f"{self._policy} puts out {name!r} for {len(values)} sites; fewer were just asked"
             )
+        # The first output of a name fixes its shape and type for the whole run.
         blank = self._blank.setdefault(name, _blank(values))
         if blank.shape != values.shape[1:]:
             raise PolicyError(

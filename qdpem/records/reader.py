@@ -115,6 +115,7 @@ def open_file(path: Path) -> Any:
         file = h5py.File(path, "r")
     except OSError as error:
         raise RecordError(_open_failure(path, error)) from error
+    # Before anything else is read: all the rest may differ in a newer layout.
     version = file.attrs.get("schema_version")
     if version is None:
         file.close()
@@ -129,6 +130,7 @@ def open_file(path: Path) -> Any:
 
 def _open_failure(path: Path, error: OSError) -> str:
     text = str(error)
+    # HDF5 gives no error number for these, only its text.
     if "truncated" in text:
         return f"{path} is cut off: part of the record is missing, and it cannot be read. Run it again."
     if "lock" in text:
@@ -188,6 +190,7 @@ def _tables(path: Path, file: Any) -> dict[str, Mapping[str, NDArray[Any]]]:
     for table in TABLES:
         if group := file.get(table.name):
             names = tuple(name for name in table.names if name in group)
+            # Columns grow one after the other: a run killed meanwhile leaves some longer by one block.
             rows = min(len(group[name]) for name in names)
             tables[table.name] = LazyColumns(path, table.name, names, rows=rows)
     return tables
@@ -204,4 +207,5 @@ def _policy_outputs(path: Path, file: Any) -> Mapping[str, NDArray[Any]]:
 
 
 def _plain(value: Any) -> Any:
+    # h5py returns numpy scalars, which JSON cannot write.
     return value.item() if isinstance(value, np.generic) else value

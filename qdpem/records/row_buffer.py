@@ -42,4 +42,5 @@ class RowBuffer:
     def _convert(self) -> None:
         self._parts.append(columns_of(self._table, self.rows))
         self._converted_rows += len(self.rows)
+        # Emptied in place, because recorders hold the `append` of this very list.
         self.rows.clear()

@@ -29,7 +29,10 @@ ROW = "row"
 """The name of the only axis of a table, and of the data set that numbers it."""
 
 CHUNK_ROWS = 4096
+"""Rows of one chunk, the unit that HDF5 compresses and reads."""
 CHUNK_VALUES = 65536
+"""Largest number of values in one chunk, which limits the rows of wide outputs."""
+# Shuffling bytes makes numbers compress well even at the fastest level; the checksum finds damage on reading.
 FILTERS: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
 
 
@@ -52,6 +55,7 @@ def create_axis(group: Any, name: str, *, length: int | None = None, meaning: st
     if length is None:
         scale = create_column(group, name, dtype="int64")
     else:
+        # HDF5 has no chunks, and so no filters, for an empty data set of fixed size.
         scale = group.create_dataset(name, data=np.arange(length), **(FILTERS if length else {}))
     scale.make_scale(name)
     scale.attrs["units"] = ""

@@ -33,14 +33,17 @@ class Spill:
         if name not in self._files:
             self._files[name] = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115
         file = self._files[name]
+        # `read` leaves the position elsewhere.
         file.seek(0, os.SEEK_END)
         for column in self._tables[name].names:
             np.save(file, block[column], allow_pickle=False)
+        # Now, so that a full disk is noticed at this block.
         file.flush()
 
     def read(self, name: str) -> Columns:
         """All rows of the table `name` so far, as one array per column."""
         table = self._tables[name]
+        # The empty part gives the columns their types when there are no blocks.
         parts = [*self._blocks(table), columns_of(table, [])]
         return {column: np.concatenate([part[column] for part in parts]) for column in table.names}
 
@@ -56,4 +59,5 @@ class Spill:
         end = file.seek(0, os.SEEK_END)
         file.seek(0)
         while file.tell() < end:
+            # Arrays follow each other in the file, each with its own header, as `add` wrote them.
             yield {name: np.load(file, allow_pickle=False) for name in table.names}

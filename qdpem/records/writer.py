@@ -71,6 +71,7 @@ class RecordWriter:
         self._failed = self._closed = False
         self._time_s = 0.0
         self._flushed_at_s = time.monotonic()
+        # Metrics need all tables, whatever the level keeps.
         omitted = [table for table in TABLES if table not in self._recorded]
         self._spill = Spill(omitted, directory=self.path.parent)
         self._file = self._create(scenario, arm, seed)
@@ -86,6 +87,7 @@ class RecordWriter:
             if not (self._failed or self._closed):
                 self.flush()
         except RecordError:
+            # An error of the run is the cause; one of the last flush must not hide it.
             if error is None:
                 raise
         finally:
@@ -106,6 +108,7 @@ class RecordWriter:
     def tick(self, time_s: float) -> None:
         """Write out the rows gathered so far, if they fill a block or have waited for 10 s of wall time."""
         self._time_s = time_s
+        # As columns, waiting rows need a fraction of the memory.
         for buffer in self._buffers.values():
             buffer.settle()
         full = any(len(buffer) >= _BLOCK_ROWS for buffer in self._buffers.values())
@@ -119,6 +122,7 @@ class RecordWriter:
         sizes = [column.nbytes + _COLUMN_BYTES for table in tables.values() for column in table.values()]
         self._reserve_space(sum(sizes) + 2 * self._outputs.pending_bytes)
         self._guarded(lambda: self._write(tables))
+        # Only after the write has succeeded: an error message reports this number.
         self._safe_rows = sum(self._counts[table.name] for table in self._recorded)
         self._flushed_at_s = time.monotonic()
 
@@ -163,6 +167,7 @@ class RecordWriter:
             for name, value in wall.items():
                 self._file[PROVENANCE_GROUP].attrs[name] = value
             self._file.flush()
+            # Marked only when all else has left the process: a run killed here counts as incomplete.
             self._file.attrs.modify("complete", 1)
             self._file.flush()
 
@@ -173,6 +178,7 @@ class RecordWriter:
         """Close the file as it is. Unless `close_complete` came before, it stays marked incomplete."""
         if self._closed:
             return
+        # First, so that a failure below does not lead to a second attempt.
         self._closed = True
         self._spill.close()
         try:
@@ -185,6 +191,7 @@ class RecordWriter:
     def _create(self, scenario: Scenario, arm: Arm, seed: int) -> Any:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            # Append mode: if the disk is full, the file that was there is still whole.
             _reserve(self.path, _MARGIN_BYTES + _COLUMN_BYTES, mode="ab")
             self._file = h5py.File(self.path, "w")
         except OSError as error:
@@ -233,10 +240,13 @@ class RecordWriter:
                 self._spill.add(name, columns)
             else:
                 extend(self._file[name], columns)
+            # The buffer gives its rows up only when they are written.
             self._counts[name] += len(self._buffers[name])
             self._buffers[name].clear()
         self._outputs.write(decisions=self._counts["decisions"])
+        # `modify` changes the value in place. Assignment would delete the attribute first.
         self._file[PROVENANCE_GROUP].attrs.modify("written_until_s", self._time_s)
+        # To the operating system, which outlives a killed process. Without fsync a power cut may lose it.
         self._file.flush()
 
     def _count(self, table: str) -> int:
@@ -253,6 +263,7 @@ class RecordWriter:
 
     def _release_space(self) -> None:
         size_bytes = self._file.id.get_filesize()
+        # The reserved bytes that HDF5 did not use.
         if self.path.stat().st_size > size_bytes:
             os.truncate(self.path, size_bytes)
 
@@ -260,6 +271,7 @@ class RecordWriter:
         try:
             write()
             self._release_space()
+        # h5py raises RuntimeError for some failures of HDF5.
         except (OSError, RuntimeError) as error:
             self._fail(error)
 
@@ -274,9 +286,11 @@ class RecordWriter:
 
 def _reserve(path: Path, needed_bytes: int, *, after_bytes: int = 0, mode: str = "r+b") -> None:
     """Reserve `needed_bytes` behind the first `after_bytes` of a file; OSError when the disk is too full."""
+    # Checked first, because a reservation that fails half-way may leave the disk full.
     if shutil.disk_usage(path.parent).free < needed_bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with path.open(mode) as file:
+        # macOS lacks it; there the check above must do.
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, after_bytes + needed_bytes)
 

@@ -70,6 +70,7 @@ def find_arm(scenario: Scenario, name: str) -> ResolvedArm:
     for arm in arms:
         if arm.name == name:
             return resolve_arm(arm)
+    # A former name gets its own error, which gives the new one.
     if name not in registry.list_names("policy") and (new := new_name("policy", name)):
         raise UnknownNameError("policy", name, (), renamed=new)
     registry.load("policy", name)
@@ -115,9 +116,11 @@ def resolve_arms(arms: Iterable[Arm], *, origin: str) -> tuple[ResolvedArm, ...]
     for arm in arms:
         try:
             resolved.append(resolve_arm(arm))
+            # This access builds the policy and the forecaster, which check their parameters.
             _ = resolved[-1].learned_files
         except ScenarioError as error:
             faults += error.faults
+    # Faults of all arms at once, so that they can be mended together.
     if faults:
         raise ScenarioError(faults, origin=origin)
     return tuple(resolved)

@@ -26,4 +26,5 @@ def code_digest(scenario: Scenario, arm: Arm | None = None) -> str:
     rooms = Path(__file__).parents[1]
     afterwards = tuple(rooms / name for name in _AFTERWARDS)
     files = [file for package in packages for file in source_files(package)]
+    # A change in a study or a command leaves stored results valid.
     return source_digest([file for file in files if not any(map(file.is_relative_to, afterwards))])

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _ALLOCATIONS_PER_COLLECTION = 20_000
+"""Net allocations between two collections of the youngest generation; Python's default is 2 000 or less."""
 
 
 @contextmanager
@@ -24,5 +25,6 @@ def frozen_gc() -> Iterator[None]:
     try:
         yield
     finally:
+        # Also after an error: thresholds belong to the process, which may go on.
         gc.set_threshold(*thresholds)
         gc.unfreeze()

@@ -114,7 +114,17 @@ class Simulation:
     """One run that stops whenever a site must decide.
 
     `advance()` runs the clock to the next such moment and returns the observations, or None at the end.
-    `apply(decisions)` carries the decisions out. The two alternate. The arguments are those of `simulate`.
+    `apply(decisions)` carries the decisions out. The two alternate.
+
+    Args:
+        scenario: network, demand, physics and window.
+        arm: policy with its parameters, control, pregeneration and forecaster.
+        seed: root seed of all random streams.
+        recorder: takes the events.
+        policy: used in place of one built from the arm.
+        network: one already built for this scenario and seed.
+        load: one already found for this scenario and seed.
+        on_progress: called with the simulated second, once for each.
     """
 
     def __init__(
@@ -149,16 +159,7 @@ class Simulation:
             estimates=Estimates(self.network, physics),
         )
         self.context = self._context(seed)
-        self._control_plane = ControlPlane(
-            state=self._state,
-            control=self.context.control,
-            settings=scenario.control,
-            seed=seed,
-            # Reports need the control plane, so they exist only after it; no request comes before both do.
-            on_request=lambda request: self._reports.count_request(request),
-            write=recorder.appender(ALLOCATIONS),
-            write_step=recorder.appender(PATH_STEPS),
-        )
+        self._control_plane = self._build_control_plane(seed)
         self._observations: Observation | None = None
         self._finished = False
         self._write_decision = recorder.appender(DECISIONS)
@@ -219,6 +220,7 @@ class Simulation:
         # Only valid decisions are an answer: after a PolicyError the same observations can be answered again.
         self._observations = None
         self._write_decisions(decisions, observations)
+        # Discards first, so that allocations decided with them may use the qubits they free.
         self._discard(decisions.discards, observations)
         for allocation in decisions.allocations:
             self._control_plane.start(allocation)
@@ -246,6 +248,18 @@ class Simulation:
 
     def _site_name(self, site: int) -> str:
         return "controller" if site == CONTROLLER else self.network.graph.node_names[site]
+
+    def _build_control_plane(self, seed: int) -> ControlPlane:
+        return ControlPlane(
+            state=self._state,
+            control=self.context.control,
+            settings=self.scenario.control,
+            seed=seed,
+            # Reports need the control plane, so they exist only after it; no request comes before both do.
+            on_request=lambda request: self._reports.count_request(request),
+            write=self._recorder.appender(ALLOCATIONS),
+            write_step=self._recorder.appender(PATH_STEPS),
+        )
 
     def _state_reports(self, seed: int) -> StateReports:
         nodes = self.network.node_count
@@ -284,6 +298,7 @@ class Simulation:
         if self.policy.acts_every_epoch:
             for site in self.context.sites:
                 self._control_plane.wake(site, EPOCH)
+        # A multiple, not a running sum, so that rounding does not build up.
         self._state.clock.at((count + 1) * self.scenario.control.decision_epoch_s, self._epoch, count + 1)
 
     def _forecast_step(self, count: int) -> None:

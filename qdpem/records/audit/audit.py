@@ -104,6 +104,7 @@ def audit(
     pairs = _pairs(record)
     name = against or named_reference(record)
     model = _model(record, name)
+    # Built with the reference, so that its links carry the values of the reference.
     network = build_network(record.scenario, model, seed=record.seed)
     _check_network(record, network)
     replay = Replay(record, pairs, network=network, model=model)
@@ -160,6 +161,7 @@ class _Findings:
         """Take two values and the distance between them."""
         if math.isfinite(deviation):
             self.worst = max(self.worst, deviation)
+        # Negated, so that NaN counts as a deviation.
         if not deviation <= self._tolerance:
             off = deviation if math.isfinite(deviation) else math.inf
             self.items.append(
@@ -209,6 +211,7 @@ def _check_network(record: Record, network: Network) -> None:
     links = record.tables["links"]
     ends, length_km = np.column_stack([links["first"], links["second"]]), links["length_km"]
     graph = network.graph
+    # Lengths may come from coordinates, which another machine computes with another rounding.
     if not (np.array_equal(ends, graph.link_ends) and np.allclose(length_km, graph.length_km, rtol=1e-12)):
         raise RecordError(
             f"the network of {record.path} cannot be built again: its scenario gives other links here"
@@ -233,6 +236,7 @@ def _chosen(lineage: Lineage, *, limit: int | None, seed: int) -> set[int]:
     families = lineage.families()
     labels, sizes = np.unique(families, return_counts=True)
     order = stream(seed, "audit").permutation(len(labels))
+    # Right: families that fill the limit exactly still fit.
     count = int(np.searchsorted(np.cumsum(sizes[order]), limit, side="right"))
     return set(np.flatnonzero(np.isin(families, labels[order[: max(count, 1)]])).tolist())
 
@@ -243,6 +247,7 @@ def _compare_pairs(
     """Replay the chosen pairs by birth; returns how many were compared and how many could not be."""
     compared = unknown = 0
     pairs = replay.lineage.columns
+    # Ids ascend with births, so the parents of a pair are replayed before the pair.
     for done, row in enumerate(sorted(chosen, key=pairs["pair"].__getitem__)):
         if progress is not None and done % _PROGRESS_EVERY == 0:
             progress(done, len(chosen))
@@ -250,6 +255,7 @@ def _compare_pairs(
         try:
             fidelity, draw = replay.pair(row)
         except MissingPairError:
+            # No finding: the rows that explain it were never written, or have been reported already.
             unknown += 1
         except ContradictionError as error:
             unknown += 1
@@ -292,6 +298,7 @@ def _check_rows(replay: Replay, chosen: set[int], findings: _Findings, *, whole:
     if whole:
         for pair in np.setdiff1d(np.arange(len(ids)), ids).tolist():
             findings.contradiction(pair, "", "it is missing from a record that is marked complete")
+    # The last row of a killed run may lack its partner without a fault.
     for row in lineage.unpaired:
         if row in chosen and (whole or row != len(ids) - 1):
             sentence = "the pair that it was swapped or distilled with does not follow it"

@@ -72,6 +72,7 @@ class Lineage:
         [pairs].
         """
         leads_to = list(range(len(self)))
+        # Backwards, so that the end of a lineage is known before the pairs that lead to it.
         for operation in reversed(self.operations):
             last = leads_to[operation.result] if operation.result >= 0 else operation.left
             leads_to[operation.left] = leads_to[operation.right] = last
@@ -86,6 +87,7 @@ class Lineage:
                 row += 1
             elif row + 1 < len(self) and outcomes[row + 1] == outcomes[row]:
                 result = children.get(self.columns["pair"][row], -1)
+                # Drawn for failed operations as well: each takes one uniform of its stream.
                 u = self._draw(kind, row)
                 self.operations.append(Operation(kind=kind, left=row, right=row + 1, result=result, u=u))
                 row += 2
@@ -100,6 +102,7 @@ class Lineage:
 
     def _draw(self, kind: str, left: int) -> float | None:
         """The next uniform of the node that swapped, or of the link or the two ends that distilled."""
+        # The left pair ends at the node that swaps. Pairs made by swaps have no link (-1).
         index = self.columns["second" if kind is SWAP else "link"][left]
         if kind is DISTILLATION and index < 0:
             ends = self.columns["first"][left], self.columns["second"][left]

@@ -23,6 +23,7 @@ from qdpem.records.audit.lineage import DISTILLATION, SWAP, Lineage, Operation
 from qdpem.records.reader import Record
 
 _BISECTIONS = 40
+"""Halvings of [0, 1): 2^-40 is about 1e-12, well below the tolerance of an audit."""
 
 
 class ContradictionError(Exception):
@@ -80,6 +81,7 @@ class Replay:
         first, second = (self._network.hardware[node].memory for node in self._ends(row))
         stored_s = columns["fidelity_s"][row] - columns["born_s"][row]
         state = self._model.age(state, first, second, stored_s)
+        # Only pairs that an operation uses: `fidelity_s` is then the time of that operation.
         if row in self.lineage.used:
             self._states[row] = state
         return self._model.fidelity(state), draw
@@ -133,6 +135,7 @@ class Replay:
         rows = operation.left, operation.right
         if not all(row in self._states for row in rows):
             raise MissingPairError
+        # A pair takes part in one operation only, so its state is not needed again.
         left, right = (self._states.pop(row) for row in rows)
         self.done[operation.kind] += 1
         carry_out = self._swap if operation.kind is SWAP else self._distil
@@ -158,6 +161,7 @@ class Replay:
         if operation.result < 0:
             return None, draw
         try:
+            # The recorded outcome is imposed, so that descendants do not repeat this deviation.
             return model.swap(left, right, hardware, 0.0, recorded).state, draw
         except ValueError as error:
             raise ContradictionError(f"the swap cannot have had its outcome: {error}") from error
@@ -216,6 +220,7 @@ def _distance(outcome_at: Callable[[float], int], u: float, recorded: int) -> fl
         rank = _rank(outcome_at(value))
         return rank >= wanted if rises else rank <= wanted
 
+    # The largest uniform below 1 is 1 - 2^-53.
     here, there = u, 1.0 - 2.0**-53 if rises else 0.0
     if not reached(there):
         return float("inf")
@@ -226,4 +231,5 @@ def _distance(outcome_at: Callable[[float], int], u: float, recorded: int) -> fl
 
 
 def _rank(outcome: int) -> int:
+    # A failure, recorded as -1, comes after the Bell states 0 to 3.
     return outcome if outcome >= 0 else 4

@@ -219,7 +219,7 @@ class ControlPlane:
         back_s = delays[0]
         if not self.local:
             back_s = self.delay_to_controller_s(nodes[position])
-            # The controller tells the other nodes; while it is unavailable, word goes along the path.
+            # The controller informs the other nodes; while it is unavailable, word goes along the path.
             if not self._state.availability.site_unavailable[CONTROLLER]:
                 delays = [back_s + self.delay_to_controller_s(node) for node in nodes]
                 delays[position] = 0.0

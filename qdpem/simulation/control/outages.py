@@ -54,6 +54,7 @@ class Outages:
         self._changes = _changes(timeline)
         sites = state.network.node_count if control_plane.local else 1
         self.believed = [ALL_AVAILABLE] * sites
+        # Outages from the start precede all events, so that the first observations know them.
         while self._changes and self._changes[-1][0] <= 0.0:
             self._begin(self._changes.pop()[2])
         self._schedule_next()

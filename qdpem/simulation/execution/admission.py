@@ -102,7 +102,7 @@ class Admission:
     def _take_all(self, position: int, supplies: list[_Supply]) -> RefusalCause:
         """Put stocked pairs into `supplies` and reserve qubits for the rest. Returns NONE or the cause."""
         node = self._nodes[position]
-        # An unavailable node does not answer. The refusal stands for the time-out of whoever waits for it.
+        # An unavailable node does not answer. The refusal stands for the time-out of the waiting node.
         if self._state.availability.site_unavailable[node]:
             return RefusalCause.OUTAGE
         needs: dict[int, int] = {}

@@ -76,7 +76,7 @@ class EndToEndGeneration:
         self.reservation.generation_done()
 
     def restart(self) -> None:
-        """Start the next pair: the source tells all nodes, or the two outer links start by themselves."""
+        """Start the next pair: the source informs all nodes, or the two outer links start by themselves."""
         if self.reservation.persistence == BY_LINK:
             # Inner links have started already, when their qubits were measured.
             self.hops[0].qubits_freed(0)

@@ -43,12 +43,14 @@ class FidelityBudget:
             fresh = _log_weight(state.physics.fidelity(state.network.links[hop.link].fresh))
         if fresh - aged > self._left:
             return False
+        # A pair better than a fresh one gives no credit: it may be lost, and the link then makes a fresh one.
         self._left -= max(fresh - aged, 0.0)
         return True
 
 
 def _log_weight(fidelity: float) -> float:
     weight = (4.0 * fidelity - 1.0) / 3.0
+    # Logarithms turn the product of weights along a path into a sum. No target can be met from weight 0.
     return math.log(weight) if weight > 0.0 else -math.inf
 
 
@@ -61,6 +63,7 @@ def _parts_over_links(
     for position in range(len(hops) + 1):
         if position == len(hops) or hops[position].link < 0:
             if position > first:
+                # A virtual link ends one part, and the next part starts at its other end.
                 path = path_along(network, nodes[first : position + 1])
                 parts.append((path, compact_rounds(tuple(hop.rounds for hop in hops[first:position]))))
             first = position + 1

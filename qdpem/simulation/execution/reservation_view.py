@@ -1,4 +1,4 @@
-"""What the parts that carry out an allocation know of the reservation they work for."""
+"""The view of a reservation that the parts carrying out its allocation have."""
 
 from __future__ import annotations
 

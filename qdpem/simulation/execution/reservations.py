@@ -27,6 +27,7 @@ from qdpem.simulation.resources.state import SimulationState
 
 def qubits_per_end(rounds: int, *, pumping: bool) -> int:
     """Qubits that one generation needs at either end of a link: nested rounds make all pairs at once."""
+    # 2^rounds pairs nest into one. Pumping holds the kept pair and one fresh pair at a time.
     return min(rounds, 1) + 1 if pumping else 1 << rounds
 
 
@@ -243,7 +244,8 @@ class Reservation:
     def _finish(
         self, outcome: AllocationOutcome, *, cause: RefusalCause = RefusalCause.NONE, node: int = -1
     ) -> None:
-        """No longer open: the row is written, and whoever keeps books of reservations is told."""
+        """The reservation is no longer open: its row is written, and the control plane hears of it."""
+        # First, so that all calls that follow from the end find the reservation closed.
         self.open = False
         self.outcome = outcome
         self._write_row(outcome, cause=cause, node=node)

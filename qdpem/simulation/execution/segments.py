@@ -45,7 +45,12 @@ def joined(
 ) -> Segment:
     """The segment of `pair`, which a swap of `left` and `right` has made now.
 
-    `delays_s`: message delay from the node that swapped to every position of the path.
+    Args:
+        left: ends at the node that swapped.
+        right: begins at that node.
+        pair: the pair that the swap made.
+        delays_s: message delay from that node to every position of the path.
+        now_s: the present simulated second.
     """
     left_known_s, right_known_s = left.path_known_s, right.path_known_s
     return Segment(
@@ -59,5 +64,6 @@ def joined(
             max(left_known_s[1], right_known_s[1], now_s + delays_s[-1]),
         ),
         operated_s=max(left.operated_s, right.operated_s, now_s),
+        # The oldest of the link pairs decides, because its noise stays in the joined pair.
         due_s=min(left.due_s, right.due_s),
     )

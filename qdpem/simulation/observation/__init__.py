@@ -1,1 +1,1 @@
-"""What a site may know when it is asked: its own state, and the aged reports of others."""
+"""The knowledge of a site when it is asked: its own state, and the aged reports of others."""

@@ -40,6 +40,7 @@ def build_observation(
         woken: reason why each site is asked, an index into `events.tables.DecisionReason`.
     """
     sites = sorted(woken)
+    # The arrays of reports have one row for each node, or one row for the controller.
     rows = np.array([0 if site == CONTROLLER else site for site in sites], dtype=np.int64)
     now_s = state.clock.now_s
     # Sites are woken for an epoch when its status is recorded, and asked before anything else happens.
@@ -93,6 +94,7 @@ def _stock_columns(
 ) -> dict[str, NDArray[Any]]:
     """The stock that each site knows of: pairs in stock, then those on order."""
     reported = state.inventory.reported
+    # The controller is the only site, and knows the stock of all owners.
     owners = range(len(reported)) if sites[0] == CONTROLLER else sites
     stocks = [reported[owner] for owner in owners]
     in_stock = list(map(len, stocks))
@@ -117,6 +119,7 @@ def _stock_columns(
     columns["stock_ready"] = np.where(filled, ready, -1)
     on_order = filled & ~ready
     ends = [pair for orders in ordered for pair in orders]
+    # In row-major order, as `ends` lists them.
     columns["stock_owner"][on_order] = [first for first, _ in ends]
     columns["stock_partner"][on_order] = [last for _, last in ends]
     return columns
@@ -143,5 +146,6 @@ def _padded(columns: Mapping[str, _Values], filled: Flags, padding: float) -> di
     indices = filled.ravel().nonzero()[0]
     if len(indices):
         for row, values in zip(block, columns.values(), strict=True):
+            # All columns of a kind share one block and one index of the filled places.
             row[indices] = np.array(values, dtype=dtype)
     return dict(zip(columns, block.reshape(-1, *filled.shape), strict=True))

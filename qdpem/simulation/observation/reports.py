@@ -49,6 +49,7 @@ class StateReports:
         self._control_plane = control_plane
         self._forecaster = forecaster
         self._epoch_s = context.control_settings.decision_epoch_s
+        # Only the controller is spared delays; under local control neighbours hear each other after theirs.
         self._instant = context.control_settings.zero_delay and not control_plane.local
         nodes = state.network.node_count
         self.known, delay_s = _report_delays(state, control_plane)
@@ -84,6 +85,7 @@ class StateReports:
 
     def next_step(self) -> NDArray[np.float64]:
         """A forecast step has ended: update the forecaster and return its new forecast [N, H]."""
+        # A copy, because the forecaster may keep it and the counts start anew.
         self._forecaster.update(self._step_counts.copy())
         self._step_counts[:] = 0
         return self.refresh_forecast()
@@ -172,7 +174,7 @@ class StateReports:
         return status
 
     def _status_of(self, nodes: Sequence[int]) -> NDArray[np.float64]:
-        """What these nodes know of themselves now, [S, 4]: the first columns of `Observation.status`."""
+        """The present status of these nodes, [S, 4]: the first columns of `Observation.status`."""
         state, now_s = self._state, self._state.clock.now_s
         free_at = state.memories.free_at
         repeaters = [state.repeaters[node] for node in nodes]

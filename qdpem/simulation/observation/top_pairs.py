@@ -39,6 +39,7 @@ class TopPairs:
         self._min_s = min_s
         self._local = local
         self._count = np.zeros((nodes, nodes))
+        # `+=` with index arrays would count a pair that occurs several times only once.
         np.add.at(self._count, (history.source, history.destination), 1.0)
         self._published = np.empty_like(self._count)
         width = min(_LOCAL_PAIRS, nodes - 1) * (1 if local else nodes)
@@ -57,6 +58,7 @@ class TopPairs:
         """Sites see the counts of now until the next refresh."""
         np.copyto(self._published, self._count)
         self._elapsed_s = max(now_s - self._started_s, self._min_s)
+        # Ranking is left to the first reader: a site that is not asked until the next refresh needs none.
         self._stale[:] = True
 
     def of(self, rows: NDArray[np.int64]) -> TopPairTable:
@@ -71,8 +73,10 @@ class TopPairs:
         """Rank anew for these sites; the others keep an old ranking until they are asked."""
         ranked = self._ranked
         table = self._published.reshape(len(self._stale), -1)[rows] / self._elapsed_s
+        # Descending. The sort is stable, so equal rates keep the order of nodes on every machine.
         order = np.argsort(-table, axis=1, kind="stable")[:, : ranked.source.shape[1]]
         rate_hz = np.take_along_axis(table, order, axis=1)
+        # The controller's table is flattened, with index N x source + destination.
         source = np.broadcast_to(rows[:, None], order.shape) if self._local else order // self._nodes
         requested = rate_hz > 0.0
         ranked.source[rows] = np.where(requested, source, -1)

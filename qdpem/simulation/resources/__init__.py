@@ -1,1 +1,1 @@
-"""What allocations compete for: clock, pairs, memories, sources, links, repeaters, claims."""
+"""The resources of a run: clock, pairs, memories, sources, links, repeaters, claims, requests."""

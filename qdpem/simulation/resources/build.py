@@ -104,6 +104,7 @@ def _compile_swaps(network: Network, physics: PhysicsModel) -> None:
 
 
 def _source(network: Network, node: int, *, seed: int, end_s: float, clock: Clock) -> Source:
+    # Links that attempt by themselves take no emissions.
     probability = {
         link: network.links[link].success_probability
         for _, link in network.neighbours[node]

@@ -53,6 +53,7 @@ class Clock(simpy.Environment):
         if delay_s < 0.0:
             raise ValueError(f"delay_s is {delay_s!r}; it must be 0 or more")
         call = _Call(function, arguments)
+        # The counter `_eid` breaks ties in the order of scheduling, so that calls are never compared.
         heappush(self._queue, (self.now_s + delay_s, NORMAL, next(self._eid), call))
 
     def at(self, time_s: float, function: Callable[..., Any], *arguments: Any) -> None:
@@ -65,13 +66,16 @@ class Clock(simpy.Environment):
         """Serve the next call."""
         call: Any
         now_s, _, _, call = heappop(self._queue)
+        # SimPy keeps its own copy of the time, which its `now` returns.
         self.now_s = self._now = now_s
         self.events += 1
         call.function(*call.arguments)
 
     def serve(self, *, until_s: float, stop: Sized) -> bool:
         """Serve calls until `stop` is not empty; False if no call is left up to `until_s`."""
+        # Local names: this loop serves every event of a run.
         queue, step = self._queue, self.step
+        # `stop` is looked at after every call, because calls fill it.
         while not stop:
             if not queue or queue[0][0] > until_s:
                 return False

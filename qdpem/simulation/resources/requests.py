@@ -95,6 +95,7 @@ class RequestBook:
     def arrive(self, request: Request) -> None:
         """A request enters. It expires at its deadline unless it has ended before."""
         self.open[request.id] = request
+        # Scheduled for every request and never revoked: `expire` looks first whether the request has ended.
         self._clock.at(request.deadline_s, self.expire, request)
 
     def wait(self, request: Request, site: int) -> None:

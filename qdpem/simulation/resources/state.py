@@ -57,6 +57,7 @@ class SimulationState:
 
     def seek_emission(self, claim: Claim) -> None:
         """The claim joins the queues that feed its link."""
+        # The source that first has a success serves it; the claim then leaves the other one too.
         for feed in self.feeds[claim.link]:
             feed.add(claim)
 

@@ -26,6 +26,7 @@ class SwapOrders:
         """
         if self._kind == "asap":
             return None
+        # Computed once for each length: all paths of that length swap alike.
         if hops not in self._spans:
             spans = {0: (0, 0), hops: (hops, hops)}
             if self._kind == "nested":

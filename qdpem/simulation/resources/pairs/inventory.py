@@ -36,6 +36,13 @@ class Inventory:
     heard of. A report from one end of a pair takes `report_delay_s(end, owner)`; expiry needs no report.
     `unreleased`, by pool: pairs that the other end has given up, whose half still occupies a qubit because
     the message about it is on its way.
+
+    Args:
+        network: distances between nodes.
+        clock: the run's clock.
+        ledger: ends the pairs that leave unused.
+        memories: the qubits that hold the halves.
+        message_counter: counts messages about stock.
     """
 
     def __init__(
@@ -89,6 +96,7 @@ class Inventory:
 
         The pair counts as expired: it is wasted alike if it is discarded now or waited for until its end.
         """
+        # It may have been taken, or have expired, while the decision travelled.
         pair = self.owned[owner].get(pair_id)
         if pair is not None:
             self._discard(pair, at=owner, outcome=PairOutcome.EXPIRED)
@@ -109,6 +117,7 @@ class Inventory:
     def fail_node(self, node: int) -> None:
         """The node has failed and lost its halves; the other ends free theirs when they hear of it."""
         for pool in self._memories.pools_at(node):
+            # A copy, because `_lose` removes the half from this dictionary.
             for pair in list(self._halves[pool].values()):
                 self._lose(pair, at=node, outcome=PairOutcome.LOST)
             # The failure has freed these qubits at once; the messages that would free them come too late.

@@ -128,11 +128,13 @@ class Ledger:
         if now_s > pair.stamp_s:
             first, second = self._memory[pair.first], self._memory[pair.second]
             pair.state = self._physics.age(pair.state, first, second, now_s - pair.stamp_s)
+            # The state is now that of `now_s`: a second call at this time ages nothing.
             pair.stamp_s = now_s
         return pair.state
 
     def fidelity(self, pair: Pair, now_s: float) -> float:
         """The true fidelity at `now_s`; the pair itself stays as it is."""
+        # Not `advance`: two steps may round otherwise than one, and a mere reading must not change a run.
         state, waited_s = pair.state, now_s - pair.stamp_s
         if waited_s > 0.0:
             state = self._physics.age(state, self._memory[pair.first], self._memory[pair.second], waited_s)
@@ -163,6 +165,7 @@ class Ledger:
         node = self._network.hardware[left.second]
         before = self.advance(left, now_s), self.advance(right, now_s)
         result = self._physics.swap(*before, node, u)
+        # Both rows follow each other, also after a failure: an audit finds operations by that.
         self._use_up(left, PairOutcome.SWAPPED, now_s)
         self._use_up(right, PairOutcome.SWAPPED, now_s)
         if not result.success:
@@ -195,6 +198,7 @@ class Ledger:
         first, second = self._network.hardware[kept.first], self._network.hardware[kept.second]
         before = self.advance(kept, now_s), self.advance(spent, now_s)
         result = self._physics.distil(*before, first, second, protocol, u)
+        # As in a swap, the two rows follow each other.
         self._use_up(kept, PairOutcome.DISTILLED, now_s)
         self._use_up(spent, PairOutcome.DISTILLED, now_s)
         if not result.success:
@@ -250,6 +254,7 @@ class Ledger:
         """End a pair whose state has been advanced to now."""
         del self.live[pair.id]
         self.ended[outcome] += 1
+        # `advance` has aged the state to now already.
         fidelity = self._physics.fidelity(pair.state)
         self._write(pair, outcome, end_s=now_s, fidelity_s=now_s, fidelity=fidelity)
 

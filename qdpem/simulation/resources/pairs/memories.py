@@ -32,6 +32,7 @@ class Memories:
             total = [network.memories_per_link] * len(self._node_of)
         self._total = total
         self._headroom = [int(headroom_fraction * count) for count in total]
+        # One list under two names when pools are shared, so that one update serves both.
         self.free = self.free_at if self._second is None else list(total)
 
     @property
@@ -41,6 +42,7 @@ class Memories:
 
     def pool(self, node: int, link: int) -> int:
         """The pool at `node` of halves that travel over `link`."""
+        # Link k has pool 2k at its first end and 2k + 1 at its second; the comparison is the 0 or 1.
         return node if self._second is None else 2 * link + (self._second[link] == node)
 
     def pools_of(self, ends: tuple[int, int], link: int) -> tuple[int, int]:
@@ -56,6 +58,7 @@ class Memories:
     def take(self, pool: int, count: int, *, inventory: bool) -> bool:
         """Reserve `count` qubits of `pool`; False, and none reserved, if too few are free."""
         left = self.free[pool] - count
+        # Stock must leave the headroom; a live request may take the last qubit.
         if left < (self._headroom[pool] if inventory else 0):
             return False
         self.free[pool] = left
@@ -68,6 +71,7 @@ class Memories:
         taken: list[int] = []
         for pool, count in needs.items():
             if not self.take(pool, count, inventory=inventory):
+                # Undo the pools taken so far, so that a refusal leaves no trace.
                 for reserved in taken:
                     self.give(reserved, needs[reserved])
                 return False

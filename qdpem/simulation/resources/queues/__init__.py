@@ -1,1 +1,1 @@
-"""What claims wait for: sources, attempts of links, tokens of repeaters."""
+"""The queues in which claims wait: for sources, attempts of links, tokens of repeaters."""

@@ -25,8 +25,17 @@ class Claim:
     """A wish of one allocation for one emission, token or qubit.
 
     `key` orders the claims at a resource: by urgency, then by id. Urgency is the expiry of the allocation.
-    It is infinite for stock, so that requests go first. `owner` is called when the claim is granted; `tag`
-    tells it which of its claims that is.
+    It is infinite for stock, so that requests go first.
+
+    Args:
+        claimant: the allocation that claims.
+        id: number of the claim.
+        kind: of the resource.
+        node: where the resource is; for emissions the first end of the link.
+        link: the link that is to make a pair; -1 for tokens and qubits.
+        time_s: when the claim is made.
+        owner: the object called when the claim is granted.
+        tag: what the owner needs to recognise the claim.
     """
 
     __slots__ = (
