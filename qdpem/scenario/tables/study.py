@@ -34,8 +34,8 @@ class Arm:
 class Claim:
     """A claim that a study tests: `arm` delivers more and contends less than `against`.
 
-    `delivery_gain` and `contention_relief` are fractions of the deliveries and the contention of `against`. ""
-    as `against` means the strongest arm under central control.
+    `delivery_gain` and `contention_relief` are fractions of the deliveries and the contention of `against`.
+    "" as `against` means the strongest arm under central control.
     """
 
     arm: str
