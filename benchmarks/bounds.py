@@ -46,7 +46,15 @@ def benchmark_scenario(seconds: float) -> Scenario:
 def measure_seed(
     scenario: Scenario, *, seed: int, load: float, bin_s: float | None, timed: bool
 ) -> dict[str, object]:
-    """One seed's line."""
+    """The line of one seed.
+
+    Args:
+        scenario: the scenario without its load.
+        seed: the seed of the network and its requests.
+        load: the factor of the scenario's rate.
+        bin_s: the resolution of the time bounds; None for the default.
+        timed: whether the time bounds are computed too.
+    """
     physics, end_s = build_physics(scenario), scenario.window.end_s
     network = build_network(scenario, physics, seed=seed)
     offered = find_offered_load(scenario, network, physics, seed=seed)

@@ -1,4 +1,4 @@
-"""What a running simulation holds, counted: objects by class, elements by the attribute they hang on."""
+"""A census of a running simulation: objects by class, and elements by the attribute that holds them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ MIN_FRACTION = 0.1
 def census(root: object, *, lasting: tuple[type, ...] = ()) -> Counter[str]:
     """Everything reachable from `root`: instances under "Class", elements under "Class.attribute".
 
-    Lists, dicts, sets, deques and arrays count by their length, also those inside others; what waits in
-    closures, bound methods and partials counts too. Objects of the types `lasting` are not entered.
+    Lists, dicts, sets, deques and arrays count by their length, also those inside others. The contents of
+    closures, bound methods and partials count too. Objects of the types `lasting` are not entered.
     """
     found: Counter[str] = Counter()
+    # Identities, because most containers cannot be hashed and equal ones count separately.
     seen = {id(root)}
     waiting: list[tuple[object, str]] = [(root, type(root).__name__)]
     while waiting:
@@ -46,9 +47,9 @@ Counts = Mapping[str, int]
 
 
 def grown(first: Sequence[Counts], last: Sequence[Counts]) -> dict[str, tuple[int, int]]:
-    """What grows: its least count among `last` is well above its greatest among `first`; both are given.
+    """Name -> its largest count in `first` and its smallest in `last`, for names that have grown.
 
-    Well above is by more than 20 and by more than a tenth.
+    A name has grown if the second exceeds the first by more than 20 and by more than a tenth.
     """
     names = {name for one in last for name in one}
     maximum = {name: max(one.get(name, 0) for one in first) for name in names}
@@ -61,7 +62,7 @@ def grown(first: Sequence[Counts], last: Sequence[Counts]) -> dict[str, tuple[in
 
 
 def _children(here: object, label: str) -> Iterator[tuple[object, str]]:
-    """What `here` refers to, and under which name its elements count."""
+    """The objects that `here` refers to, each with the name under which its elements count."""
     if isinstance(here, dict):
         yield from ((child, label) for item in here.items() for child in item)
     elif isinstance(here, list | tuple | set | frozenset | deque):
@@ -81,6 +82,7 @@ def _attributes(here: Any) -> Iterator[tuple[object, str]]:
     kind = type(here).__name__
     for name, child in getattr(here, "__dict__", {}).items():
         yield child, f"{kind}.{name}"
+    # Slots are declared class by class; `__dict__` does not have them.
     for base in type(here).__mro__:
         slots = base.__dict__.get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:

@@ -1,4 +1,4 @@
-"""What the network costs, as JSON lines: a pair on a chain, a simulated second of a mesh, an epoch, a record.
+"""The cost of the network, as JSON lines: pairs on a chain, simulated seconds of a mesh, epochs, records.
 
     python benchmarks/network.py chain [--nodes 3 5 9 17] [--memories 1 4] [--seconds 2] [--rounds 5]
     python benchmarks/network.py mesh [--seconds 20] [--rounds 5] [--large 1000] [--arms local-minhop ...]
@@ -6,7 +6,8 @@
 chain: `scenarios/chain.toml`, one standing request, `memories` pairs at a time, requests, ledger and record
 on. mesh: `scenarios/paper.toml` on seed 1, with and without a record, and with --large nodes at the same load
 per node. Cases and a bare SimPy event are measured in turn, round after round; figures are medians over the
-rounds and ratios are of medians within this one run. Set-up (map, paths, tables, forecasters) is told apart.
+rounds and ratios are of medians within this one run. Set-up (map, paths, tables, forecasters) is reported
+separately.
 """
 
 from __future__ import annotations
@@ -126,6 +127,7 @@ def timed_views() -> Iterator[list[tuple[int, float]]]:
         seen.append((len(observations), time.perf_counter() - began))
         return observations
 
+    # The simulation looks the function up in its module at every call.
     simulation_run.build_observation = timed
     try:
         yield seen
@@ -137,7 +139,7 @@ def steps(scenario: Scenario, name: str, recorder: Recorder) -> dict[str, float]
     """Wall seconds of set-up, of finding paths and of the run; milliseconds of views, decide, apply an epoch.
 
     Paths are found on first use and kept. Here they are found before the clock starts, and the heap is
-    collected, which a run does once, so that a short run tells what a long one costs.
+    collected, which a run does once. A short run therefore has the cost of a long one.
     """
     arm, seed = find_arm(scenario, name), 1
     began = time.perf_counter()
@@ -231,6 +233,7 @@ def _larger(scenario: Scenario, nodes: int, *, seconds: float) -> Scenario:
     network = simulation_run.build_network(scenario, physics, seed=1)
     rate_hz = find_offered_load(scenario, network, physics, seed=1).rate_hz
     grown = nodes / small["nodes"]
+    # The area grows with the nodes, so their density stays.
     parameters = {**small, "nodes": nodes, "side_km": small["side_km"] * math.sqrt(grown)}
     demand = replace(scenario.demand, rate_hz=rate_hz * grown, load_factor=None)
     topology = replace(scenario.topology, parameters=parameters)
@@ -238,7 +241,7 @@ def _larger(scenario: Scenario, nodes: int, *, seconds: float) -> Scenario:
 
 
 def main() -> None:
-    """MetricFormat and print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     kinds = parser.add_subparsers(required=True)
     line = kinds.add_parser("chain")

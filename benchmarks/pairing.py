@@ -1,4 +1,4 @@
-"""What common random numbers are worth: the spread of two arms' difference, paired and not, as a JSON line.
+"""The gain of common random numbers: the spread of two arms' difference, paired and not, as a JSON line.
 
     python benchmarks/pairing.py [SCENARIO] [--arms A B] [--seeds 8] [--seconds 30] [--metric delivery_ratio]
 

@@ -45,7 +45,7 @@ EXACT = 1e-12
 PAIRS = 1000
 """Operations of a fast form in one round."""
 REPEATS = 10
-"""How often a fast form goes through them in a round: to be timed as in a run, not just after other work."""
+"""Passes of a fast form over them in a round, so that it is timed as in a run, with warm caches."""
 
 RELAXING = RelaxingMemory(relaxation_s=1.0, dephasing_s=0.8)
 DEPHASING = RelaxingMemory(relaxation_s=math.inf, dephasing_s=0.8)
@@ -54,7 +54,7 @@ PERFECT = NodeHardware(memory=RELAXING)
 NOISY = NodeHardware(memory=RELAXING, gate_fidelity=0.98, readout_fidelity=0.99)
 MEAN_AGE_S = 0.1
 
-# Plain QuTiP. What does not change from call to call is made here, once.
+# Plain QuTiP. Operators that do not change from call to call are built once.
 UNIT, X, Y, Z = qutip.qeye(2), qutip.sigmax(), qutip.sigmay(), qutip.sigmaz()
 ZERO, ONE = (qutip.basis(2, bit).proj() for bit in (0, 1))
 PAIR = [[2, 2], [2, 2]]
@@ -183,7 +183,7 @@ def plain_swaps(work: Work) -> Iterator[qutip.Qobj]:
 
 
 def lean_swaps(first: Memory, second: Memory) -> Form:
-    """What the memories do to each pair of two qubits, then the swap."""
+    """The channels of the memories on each pair of two qubits, then the swap."""
 
     def form(work: Work) -> Iterator[qutip.Qobj]:
         for left, right, left_s, right_s, outcome in work.plain:
@@ -242,6 +242,7 @@ def timed_us(form: Form, work: Work, *, operations: int, repeats: int = 1) -> fl
     """Wall microseconds of one operation."""
     began = time.perf_counter()
     for _ in range(repeats):
+        # The quickest way to exhaust an iterator and keep nothing.
         deque(form(work), maxlen=0)
     return (time.perf_counter() - began) / (repeats * operations) * 1e6
 

@@ -1,4 +1,4 @@
-"""What a simulated second of a scenario costs, as JSON lines: wall time, record size, cost per event.
+"""The cost of a simulated second of a scenario, as JSON lines: wall time, record size, cost per event.
 
     python benchmarks/quickstart.py [SCENARIO] [--arms A B ...] [--seconds 30] [--rounds 3]
 

@@ -1,12 +1,12 @@
-"""A long run at light load, as JSON lines: one a simulated hour, and one that says whether memory grew.
+"""A long run at light load, as JSON lines: one per simulated hour, and one on the growth of memory.
 
     python benchmarks/soak.py [--hours 24] [--arm NAME] [--set KEY=VALUE] [--out output/soak.h5]
 
-Germany50 as in the quickstart, one request a second, epochs of one second, a record of requests alone,
-streamed, and an arm that keeps stock. Every simulated hour conservation is checked and resident memory is
-read, now and at its highest within the hour (since the start where the system does not let the mark be
-reset). Ctrl-C ends the soak after the hours it has. Exit code 1: memory at the end of the last hour was
-more than a tenth above that at the end of the first.
+Germany50 as in the quickstart, one request a second, epochs of one second, a streamed record of requests
+only, and an arm that keeps stock. Every simulated hour checks conservation and reads resident memory, now and
+at its peak within the hour (since the start where the system cannot reset the peak). Ctrl-C ends the soak
+after the hours it has. Exit code 1: memory at the end of the last hour was more than a tenth above that at
+the end of the first.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ KEEPS_STOCK = Arm(
     policy="local-stock",
     parameters={"stocking_threshold": 0.0, "tracked_pairs": 2, "min_reorder_interval_s": 60.0},
 )
-"""So little is asked for that the rule's own defaults would keep no stock."""
+"""With so few requests the defaults of the policy would keep no stock."""
 FILLS_UP = (Network, Routes, Estimates, Planner, FreshPairs, UniformStream, Paths)
-"""What a run works out once for each link or pair of nodes and keeps, and blocks of 256 draws."""
+"""Caches with one entry per link or pair of nodes, and blocks of 256 draws: they fill up and then stay."""
 SHOWN = ("Request", "Pair", "Claim", "Reservation", "Timeout")
 
 _PROGRESS_S = 5.0
@@ -64,12 +64,12 @@ _RESET_PEAK = Path("/proc/self/clear_refs")
 
 
 def light_load(scenario: str, *, seconds: float, overrides: Sequence[str] = ()) -> Scenario:
-    """The scenario file under one request a second for so long, with further overrides."""
+    """The scenario file with one request a second for `seconds`, and with further overrides."""
     return load_scenario(scenario, [*LIGHT, f"window.measured_s={seconds}", *overrides])
 
 
 def held_by(simulation: Simulation) -> dict[str, int]:
-    """What the simulation holds now, counted, but for what fills up and no more, its record and its watch."""
+    """The census of the simulation now, without `FILLS_UP`, its record and its watch."""
     return dict(census(simulation, lasting=(*FILLS_UP, RecordWriter, Watch)))
 
 
@@ -80,9 +80,9 @@ def drive(simulation: Simulation) -> None:
 
 
 class Watch:
-    """Told every simulated second; every hour, or `every_s`, it checks, counts, measures and says a line.
+    """Called every simulated second; every `every_s`, it checks, counts, measures and passes a line to `say`.
 
-    `counts` are what the simulation held each time, by class and attribute.
+    `counts` holds the census of each time, by class and attribute.
     """
 
     def __init__(
@@ -131,13 +131,18 @@ class Watch:
 
 
 def memory_mb() -> tuple[float | None, float]:
-    """Resident megabytes now (None where the system does not say) and at most since the last call."""
+    """Resident megabytes now (None where the system does not report them), and the peak since the last call.
+
+    The peak is that of the whole process where the system cannot reset it.
+    """
     if not _STATUS.exists():
+        # macOS counts bytes, other systems kibibytes.
         unit = 1 if sys.platform == "darwin" else 1024
         return None, round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
     lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
     now_mb, peak_mb = (round(int(lines[key].split()[0]) * 1024 / 1e6, 1) for key in ("VmRSS", "VmHWM"))
     with contextlib.suppress(OSError):
+        # 5 resets the peak (proc(5)). Not every system allows it.
         _RESET_PEAK.write_text("5")
     return now_mb, peak_mb
 
@@ -159,7 +164,15 @@ def verdict(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def soak(scenario: Scenario, arm: Arm, *, seed: int, path: Path, watch: Watch) -> None:
-    """One run of a resolved arm into a streamed record, watched."""
+    """Run a resolved arm into a streamed record under `watch`.
+
+    Args:
+        scenario: the scenario of the run.
+        arm: a resolved arm.
+        seed: the seed of the run.
+        path: the file of the record.
+        watch: receives the simulation and its progress.
+    """
     with RecordWriter(path, scenario=scenario, arm=arm, seed=seed) as recorder:
         watch.simulation = Simulation(scenario, arm, seed=seed, recorder=recorder, on_progress=watch.tick)
         drive(watch.simulation)
@@ -167,7 +180,7 @@ def soak(scenario: Scenario, arm: Arm, *, seed: int, path: Path, watch: Watch) -
 
 
 def main() -> int:
-    """Soak, and say whether memory grew."""
+    """Soak, and print whether memory grew."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenario", default="scenarios/quickstart.toml")
     parser.add_argument("--hours", type=int, default=24)
@@ -180,7 +193,7 @@ def main() -> int:
         parser.error(
             f"--hours {asked.hours}: a soak lasts at least 1 hour; shorter ones have no first and last"
         )
-    # One second more than whole hours, so that the last hour is told before the run ends.
+    # One second more than whole hours, so that the last hour is reported before the run ends.
     seconds = asked.hours * HOUR_S + 1.0
     scenario = light_load(asked.scenario, seconds=seconds, overrides=asked.overrides)
     arm = (find_arm(scenario, asked.arm) if asked.arm else resolve_arm(KEEPS_STOCK)).arm

@@ -48,7 +48,7 @@ class RandomPath:
         self.parameters = parameters or self.Parameters()
 
     def reset(self, context: Context) -> None:
-        """Begin a run, with a random stream for each site: no site's draws depend on another's."""
+        """Begin a run, with a random stream for each site, so that no site's draws depend on another's."""
         self.context = context
         self.streams = {site: context.site_stream(site) for site in context.sites}
 

@@ -67,13 +67,14 @@ def batched(model: PhysicsModel) -> BatchedPhysicsModel | None:
     if not isinstance(model, BatchedPhysicsModel):
         return None
     for single, many in _BATCHED_FORM.items():
+        # The single operation is overridden nearer to the instance than its batched form.
         if _depth(model, single) < _depth(model, many):
             return None
     return model
 
 
 def _depth(model: object, name: str) -> int:
-    """How far up its class hierarchy `model` finds `name`: -1 on the instance itself, 0 in its own class."""
+    """The level of the class hierarchy that defines `name`: -1 the instance itself, 0 its own class."""
     if name in getattr(model, "__dict__", ()):
         return -1
     classes = type(model).__mro__
@@ -84,6 +85,7 @@ def _depth(model: object, name: str) -> int:
 def flat_tables(states: BatchedStates) -> Floats:
     """n Pauli tables as rows, float64 (n, 16). Raises ValueError unless they are real and (n, 4, 4)."""
     given = np.asarray(states)
+    # The conversion below would drop imaginary parts with only a warning.
     if np.iscomplexobj(given):
         raise ValueError("states are complex; they must be real, (n, 4, 4): one Pauli table a pair")
     tables = given.astype(np.float64, copy=False)
@@ -98,8 +100,10 @@ def amounts(name: str, values: ArrayLike, count: int) -> Floats:
     if given.shape not in ((), (count,)):
         raise ValueError(f"{name} has shape {given.shape}; it must be one number, or ({count},): one a pair")
     spread = np.broadcast_to(given, (count,)).astype(np.float64, copy=False)
+    # NaN fails both comparisons.
     allowed = (spread >= 0.0) & (spread < np.inf)
     if not allowed.all():
+        # The first False.
         pair = int(np.argmin(allowed))
         raise ValueError(
             f"{name} of pair {pair} is {spread[pair].item()!r}; it must be 0 or more, and finite"

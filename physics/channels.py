@@ -34,11 +34,13 @@ def memory_kraus(memory: Memory | None, *, duration_s: float, attempts: float = 
     The channels form a semigroup in both. Raises ValueError for a duration or attempts below 0.
     """
     for name, value in (("duration_s", duration_s), ("attempts", attempts)):
+        # Negated, so that NaN is refused too.
         if not value >= 0.0:
             raise ValueError(f"{name} is {value!r}; it must be 0 or more")
     if memory is None:
         return (PAULIS[0],)
     attempt_decay = attempts / memory.coherence_attempts
+    # expm1 keeps the digits of small probabilities, which 1 - exp would cancel.
     if isinstance(memory, DepolarisingMemory):
         return depolarising_kraus(-math.expm1(-duration_s / memory.depolarising_s - attempt_decay))
     # 1/T2 = 1/(2 T1) + 1/T_phi; when T2 = 2 T1, rounding may put the rate 1/T_phi just below 0.
@@ -72,6 +74,7 @@ def gate_noise_kraus(gate_fidelity: float) -> Kraus:
 
     Briegel et al. 1998, Phys. Rev. Lett. 81, 5932; Duer and Briegel 2007, Rep. Prog. Phys. 70, 1381.
     """
+    # I/4 is the mean over all 16 Pauli products, the identity included.
     error = (1.0 - gate_fidelity) / 16.0
     weights = [gate_fidelity + error] + [error] * 15
     products = [qutip.tensor(a, b) for a in PAULIS for b in PAULIS]
@@ -116,6 +119,7 @@ def rotation_before(protocol: str, *, sign: int) -> Operator:
     """
     if protocol == "bbpssw":
         return PAULIS[0]
+    # Opposite signs at the two ends, because U (x) U* leaves Phi+ unchanged.
     return (PAULIS[0] - 1j * sign * PAULIS[1]) / math.sqrt(2.0)
 
 

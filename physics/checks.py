@@ -25,8 +25,10 @@ def take_floats(part: Any) -> None:
     Raises ValueError for anything but a real number; booleans, text and None are refused too.
     """
     for item in fields(part):
+        # Annotations are text in modules that import `annotations` from __future__.
         if item.type == "float":
             value = getattr(part, item.name)
+            # The classes are frozen; this is part of building them.
             object.__setattr__(part, item.name, as_float(item.name, value))
 
 
@@ -44,6 +46,7 @@ def as_float(name: str, value: object) -> float:
 def take_integer(part: Any, name: str, allowed: str, *, maximum: float = math.inf) -> None:
     """Convert the field `name` to an int. Raises ValueError unless it is whole, from 1 to `maximum`."""
     value = getattr(part, name)
+    # `__index__` admits the integers of NumPy and refuses floats; booleans have it too.
     require(not isinstance(value, bool) and hasattr(value, "__index__"), name, value, allowed)
     whole = operator.index(value)
     require(1 <= whole <= maximum, name, value, allowed)

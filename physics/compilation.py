@@ -43,6 +43,7 @@ def _swap_tables(gate_fidelity: float, readout_fidelity: float, bell_measurement
             after = channels.apply(noise, gate * qutip.tensor(left, right) * gate.dag())
             turned = hadamard * after * hadamard.dag()
             by_true_reading[:, k, l] = [0.25 * (reading * turned).tr().real for reading in readings]
+    # Outcomes number the pairs (parity, phase) in binary, in the order of a Kronecker product.
     confusion = channels.confusion(readout_fidelity)
     fractions = np.array(HERALDED_FRACTIONS[bell_measurement])
     return _rounded(np.einsum("m,mt,tkl->mkl", fractions, np.kron(confusion, confusion), by_true_reading))
@@ -97,7 +98,9 @@ class BilinearMap:
 def distillation_map(first: NodeHardware, second: NodeHardware) -> BilinearMap:
     """DEJMPS between two nodes, kept when both REPORT the same reading; out[0] is that probability."""
     full = _both_ends(first, second, "dejmps")
+    # Smaller entries are rounding errors of products that cancel.
     terms = [np.argwhere(np.abs(entry) > 1e-14) for entry in full]
+    # `PauliModel` always adds two terms.
     max_terms = max(2, *(len(indices) for indices in terms))
     coefficient = np.zeros((max_terms, 16))
     kept_index = np.zeros((max_terms, 16), dtype=np.intp)
@@ -117,6 +120,7 @@ def werner_distillation_map(first: NodeHardware, second: NodeHardware, protocol:
     full = _both_ends(first, second, protocol)
     noise, bell = np.zeros(16), np.zeros(16)
     noise[0] = 1.0
+    # The flat positions of <XX>, <YY> and <ZZ>, with their values in Phi+.
     bell[[5, 10, 15]] = 1.0, -1.0, 1.0
     pairs = ((noise, noise), (bell, noise), (noise, bell), (bell, bell))
     return _rounded(np.array([full @ spent @ kept for kept, spent in pairs]))
@@ -131,6 +135,7 @@ def _both_ends(first: NodeHardware, second: NodeHardware, protocol: str) -> NDAr
 
 def _rounded(tables: NDArray[np.float64]) -> NDArray[np.float64]:
     """Round off errors of the square roots in Kraus operators in the sixteenth decimal: 1/4 is 1/4 again."""
+    # Adding 0.0 turns -0.0 into 0.0.
     rounded: NDArray[np.float64] = np.round(tables, 15) + 0.0
     rounded.setflags(write=False)
     return rounded

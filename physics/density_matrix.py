@@ -31,8 +31,6 @@ _PAIR = [[2, 2], [2, 2]]
 class DensityMatrixModel:
     """Pairs as two-qubit `qutip.Qobj` density matrices: slow (milliseconds) and literal, to check others by.
 
-    `PhysicsModel` describes the arguments of the operations.
-
     >>> model = DensityMatrixModel()
     >>> pair = model.from_density_matrix(states.werner(0.95))
     >>> from physics.hardware import DepolarisingMemory
@@ -56,7 +54,15 @@ class DensityMatrixModel:
         duration_s: float,
         attempts: tuple[float, float] = NO_ATTEMPTS,
     ) -> Operator:
-        """Apply both memories' Kraus operators. Raises ValueError for a time or attempts below 0."""
+        """Apply both memories' Kraus operators. Raises ValueError for a time or attempts below 0.
+
+        Args:
+            state: the pair.
+            first: the memory at the first end; None for an end that does not decay.
+            second: the memory at the second end.
+            duration_s: seconds of storage.
+            attempts: the entangling attempts made meanwhile at the first and the second end's node.
+        """
         check_duration(duration_s)
         check_attempts(attempts)
         at_first = channels.memory_kraus(first, duration_s=duration_s, attempts=attempts[0])
@@ -71,6 +77,13 @@ class DensityMatrixModel:
         `u` decides success first and, rescaled, the outcome. An outcome that the node's Bell measurement
         cannot identify fails. A failed swap has outcome -1. Noise: Duer and Briegel 2007. Raises ValueError
         for a forced outcome outside 0..3 or of probability 0.
+
+        Args:
+            left: the pair that ends at `node`.
+            right: the pair that begins at `node`.
+            node: the hardware that measures.
+            u: uniform on [0, 1).
+            outcome: 0..3 to force a success with this outcome; None to draw it.
         """
         if outcome is None:
             remainder = after_success(u, node.swap_success_probability)
@@ -107,6 +120,14 @@ class DensityMatrixModel:
         "bbpssw" prepares by twirling both pairs (Bennett et al. 1996), "dejmps" by rotating both qubits of
         each end (Deutsch et al. 1996). The gate and readout noise of a node acts at its own end. Raises
         ValueError for another protocol.
+
+        Args:
+            kept: the pair that stays on success.
+            spent: the pair that is measured.
+            first: the hardware at the first end of both pairs.
+            second: the hardware at the second end.
+            protocol: one of `interface.PROTOCOLS`.
+            u: uniform on [0, 1).
         """
         check_protocol(protocol)
         if protocol == "bbpssw":
@@ -143,6 +164,7 @@ def _depolarised(state: Operator, qubits: tuple[int, int], probability: float) -
     if probability == 0.0:
         return state
     others = [qubit for qubit in range(4) if qubit not in qubits]
+    # `ptrace` keeps the qubits that it is given; the result has them in rising order.
     mixed = qutip.tensor(state.ptrace(others), channels.PAULIS[0] / 2.0, channels.PAULIS[0] / 2.0)
     order = [*others, *qubits]
     return (1.0 - probability) * state + probability * mixed.permute(
@@ -178,6 +200,7 @@ def _bell_measurement(state: Operator, node: NodeHardware) -> list[Operator]:
     """The outer pair's unnormalised, uncorrected states for each REPORTED outcome 2 x parity + phase."""
     entangled = _gate(state, 1, 2, node.gate_fidelity)
     hadamard = channels.embed(channels.HADAMARD, qubit=1, count=4)
+    # The target, qubit 2, holds the parity and the control, qubit 1, the phase.
     branches = _read(hadamard * entangled * hadamard.dag(), (2, 1))
     confusion: Any = channels.confusion(node.readout_fidelity)
     fractions = HERALDED_FRACTIONS[node.bell_measurement]

@@ -17,6 +17,7 @@ from physics import werner_figures
 from physics.interface import DensityMatrix
 from physics.states import bell_state, checked_density_matrix, pauli_table
 
+# Y (x) Y, which is real.
 _FLIP = np.array([[0, 0, 0, -1], [0, 0, 1, 0], [0, 1, 0, 0], [-1, 0, 0, 0]], dtype=np.float64)
 
 
@@ -72,6 +73,7 @@ def concurrence(matrix: ArrayLike) -> float:
     0.8
     """
     values, vectors = np.linalg.eigh(checked_density_matrix(matrix))
+    # Rounding may put an eigenvalue just below 0.
     root = vectors * np.sqrt(values.clip(0.0))
     levels = np.linalg.svd(root.T @ _FLIP @ root, compute_uv=False)
     return float(max(0.0, levels[0] - levels[1:].sum()))
@@ -89,6 +91,7 @@ def negativity(matrix: ArrayLike) -> float:
     0.4
     """
     rho = checked_density_matrix(matrix)
+    # Axes: row of the first and second qubit, column of the first and second qubit.
     transposed = rho.reshape(2, 2, 2, 2).transpose(2, 1, 0, 3).reshape(4, 4)
     return float(np.abs(np.linalg.eigvalsh(transposed).clip(max=0.0)).sum())
 
@@ -118,6 +121,7 @@ def hashing_bound(matrix: ArrayLike) -> float:
     """
     rho = checked_density_matrix(matrix)
     parts = rho.reshape(2, 2, 2, 2)
+    # The reduced states of the first and the second qubit.
     ends = (np.einsum("ikjk->ij", parts), np.einsum("kikj->ij", parts))
     return max(0.0, max(_entropy(end) for end in ends) - _entropy(rho))
 
@@ -177,6 +181,7 @@ def chsh_value(matrix: ArrayLike) -> float:
     """
     correlations = pauli_table(checked_density_matrix(matrix))[1:, 1:]
     levels = np.linalg.svd(correlations, compute_uv=False)
+    # Singular values are the square roots of the eigenvalues u1 and u2.
     return float(2.0 * np.hypot(levels[0], levels[1]))
 
 

@@ -69,6 +69,7 @@ class DepolarisingMemory(_HashedOnce):
             require_lifetime(name, getattr(self, name))
         self._keep_hash(self.kind, self.depolarising_s, self.coherence_attempts)
 
+    # Named in the class, or dataclass would generate a hash of all fields, computed at every look-up.
     __hash__ = _HashedOnce.__hash__
 
 
@@ -348,6 +349,7 @@ def _is_memory(value: object) -> bool:
     if isinstance(value, type | LinkHardware) or not hasattr(value, "kind"):
         return False
     try:
+        # A frozen dataclass is hashable only if all its fields are.
         hash(value)
     except TypeError:
         return False

@@ -98,6 +98,7 @@ def double_click(
     unlike = 0.25 * (0.25 * seen_both * on_one**2 + with_dark_counts)
     like = 0.25 * (0.25 * seen_both * (1.0 + visibility) * on_two * on_none + with_dark_counts)
     coherence = 0.0625 * seen_both * visibility * on_one**2
+    # X on the second end exchanges |00> with |01>, and |10> with |11>.
     return _herald((unlike, like, like, unlike), coherence, patterns=4)
 
 
@@ -156,6 +157,7 @@ def single_click(
     overlap = math.sqrt(first_efficiency) * math.sqrt(second_efficiency) * math.sqrt(visibility)
     interference = overlap * math.exp(-0.5 * phase_deviation_rad * phase_deviation_rad)
     coherence = 0.5 * bright * dark * on_one * interference
+    # In the order after X on the second end, as above.
     return _herald((second_bright, both_dark, both_bright, first_bright), coherence, patterns=2)
 
 
@@ -175,6 +177,7 @@ def _accepted_clicks(dark: float, number_resolving: bool) -> tuple[float, float,
     silent = 1.0 - dark
     if number_resolving:
         return dark * silent, silent**2, 0.0
+    # The detector fires on any number of photons; only the other one must stay silent.
     return dark * silent, silent, silent
 
 

@@ -28,6 +28,7 @@ State: TypeAlias = Any
 DensityMatrix: TypeAlias = NDArray[np.complex128]
 """A 4x4 complex128 density matrix in the basis order above."""
 
+# Models compare it by identity, to skip the arithmetic of attempts in the most frequent call.
 NO_ATTEMPTS = (0.0, 0.0)
 
 PROTOCOLS = ("bbpssw", "dejmps")

@@ -66,6 +66,7 @@ def compile_link(hardware: LinkHardware, length_km: float) -> CompiledLink:
     if not 0.0 <= length_km < math.inf:
         raise ValueError(f"length_km is {length_km!r}; it must be 0 or more, and finite")
     link = _compiled(hardware, length_km)
+    # An efficiency may be 0, and the transmissivity of a very long fibre underflows to 0.
     if not link.success_probability > 0.0:
         of = f"success_probability of a {hardware.kind} link of {length_km!r} km"
         raise ValueError(f"{of} is {link.success_probability!r}; it must be above 0, or no pair is ever born")
@@ -153,6 +154,7 @@ def _herald(hardware: DoubleClickLink | SingleClickLink, length_km: float) -> He
     seen = hardware.emission_efficiency * detector.efficiency
     first_efficiency = seen * _arriving(hardware.fibre, length_km, fraction=position)
     second_efficiency = seen * _arriving(hardware.fibre, length_km, fraction=1.0 - position)
+    # expm1 keeps the digits: dark counts in one window are rare.
     dark_probability = -math.expm1(-detector.dark_count_rate_hz * detector.window_s)
     if isinstance(hardware, DoubleClickLink):
         return double_click(

@@ -51,8 +51,6 @@ class PauliModel:
     bilinear in both tables. Memories act entry by entry. The model compiles the constants of a node from
     QuTiP channels on first use and keeps them, so one model should serve a whole run.
 
-    `PhysicsModel` describes the arguments of the operations.
-
     >>> model = PauliModel()
     >>> pair = model.from_density_matrix(states.werner(0.95))
     >>> from physics.hardware import DepolarisingMemory
@@ -83,8 +81,17 @@ class PauliModel:
         duration_s: float,
         attempts: tuple[float, float] = NO_ATTEMPTS,
     ) -> PauliTable:
-        """Store both ends. Raises ValueError for a time or attempts below 0 or not finite."""
+        """Store both ends. Raises ValueError for a time or attempts below 0 or not finite.
+
+        Args:
+            state: the pair.
+            first: the memory at the first end; None for an end that does not decay.
+            second: the memory at the second end.
+            duration_s: seconds of storage.
+            attempts: the entangling attempts made meanwhile at the first and the second end's node.
+        """
         storage = self._storages.get((first, second)) or self.storage(first, second)
+        # The most frequent call needs no further check: NaN, negative and huge durations fail this one.
         if attempts is NO_ATTEMPTS and 0.0 < duration_s <= MAX_DURATION_S:
             return storage.after(state, duration_s)
         check_duration(duration_s)
@@ -100,6 +107,13 @@ class PauliModel:
 
         `u` decides success first and, rescaled, the outcome. An outcome that the node's Bell measurement
         cannot identify fails. Raises ValueError for a forced outcome outside 0..3 or of probability 0.
+
+        Args:
+            left: the pair that ends at `node`.
+            right: the pair that begins at `node`.
+            node: the hardware that measures.
+            u: uniform on [0, 1).
+            outcome: 0..3 to force a success with this outcome; None to draw it.
         """
         compiled = self._swaps.get(node) or self.swap_constants(node)
         forced = outcome is not None
@@ -107,16 +121,21 @@ class PauliModel:
             remainder = after_success(u, compiled.success_probability)
             if remainder is None:
                 return FAILED_SWAP
+            # The middle matrices are diagonal, so the probabilities need only the reduced states of the inner
+            # qubits: the first row of the left table and the first column of the right one.
             outcome = choose(remainder, compiled.weights.dot(left[0] * right[:, 0]).tolist())
             if outcome is None:
                 return FAILED_SWAP
+        # The slower full check, with its messages, follows only where the quick one fails.
         elif type(outcome) is not int or not 0 <= outcome <= 3:
             check_outcome(outcome)
+        # Entry (0, 0) of the unnormalised table is the probability of the outcome.
         joined: PauliTable = left.dot(compiled.middles[outcome]).dot(right)
         probability = joined.item(0)
         if forced and not probability > MIN_FORCED_PROBABILITY:
             check_possible(outcome, probability)
         joined /= probability
+        # Outcome 0 needs no correction.
         if outcome:
             joined *= compiled.signs[outcome]
         joined.setflags(False)  # type: ignore[call-arg]  # the keyword would take twice as long
@@ -139,6 +158,14 @@ class PauliModel:
         """One round of BBPSSW (Bennett et al. 1996) or DEJMPS (Deutsch et al. 1996); succeeds when u < p.
 
         Each node has its own noise. BBPSSW first twirls both pairs. Raises ValueError for another protocol.
+
+        Args:
+            kept: the pair that stays on success.
+            spent: the pair that is measured.
+            first: the hardware at the first end of both pairs.
+            second: the hardware at the second end.
+            protocol: one of `interface.PROTOCOLS`.
+            u: uniform on [0, 1).
         """
         if protocol == "dejmps":
             compiled = self._dejmps.get((first, second)) or self.dejmps_terms(first, second)
@@ -149,6 +176,7 @@ class PauliModel:
             state = terms[0] + terms[1]
         else:
             check_protocol(protocol)
+            # A twirled pair has one number, so the round is bilinear in two of them.
             w, v = _twirled_weight(kept), _twirled_weight(spent)
             state = np.array((1.0, w, v, w * v)).dot(self.bbpssw_map(first, second)).reshape(4, 4)
         probability = state.item(0)
@@ -170,6 +198,7 @@ class PauliModel:
 
     def fidelity(self, state: PauliTable) -> float:
         """<Phi+| rho |Phi+> = (1 + R_11 - R_22 + R_33)/4."""
+        # The flat positions of the diagonal XX, YY, ZZ.
         return 0.25 * (1.0 + state.item(5) - state.item(10) + state.item(15))
 
     def age_many(

@@ -96,6 +96,7 @@ def compact_rounds(rounds: tuple[int, ...]) -> Rounds:
 
 
 def _is_count(rounds: object) -> bool:
+    # True is an int, but no number of rounds.
     return isinstance(rounds, int) and not isinstance(rounds, bool) and rounds >= 0
 
 
@@ -196,6 +197,7 @@ def distilled(
     kept, cost = pair, 1.0
     for number in range(1, rounds + 1):
         spent, spent_cost = (kept, cost) if plan.schedule == "nested" else (pair, 1.0)
+        # u = 0 succeeds whenever a round can: no draw is needed for its probability and state.
         result = model.distil(kept, spent, first, second, plan.protocol, 0.0)
         if not result.success:
             raise ValueError(f"round {number} of {plan.protocol!r} never succeeds on these pairs")

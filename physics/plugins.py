@@ -51,6 +51,7 @@ def load_physics(name: str, parameters: Mapping[str, object] = _NO_PARAMETERS) -
         raise UnknownPhysicsError(name, points)
     model = _build(name, _factory(name, points[name]), parameters)
     where = f"{_KIND} {name!r} ({points[name].value})"
+    # A protocol checks only that the members exist; `physics.conformance` checks what they do.
     if not isinstance(model, PhysicsModel):
         missing = [member for member in _members() if not hasattr(model, member)]
         raise TypeError(f"{where} lacks {', '.join(missing)}")
@@ -74,6 +75,7 @@ def load_reference(model: PhysicsModel) -> PhysicsModel | None:
         return None
     points = _installed()
     parameters = getattr(model, "parameters", None)
+    # A reference that is not registered is left to `load_physics`, whose error names it.
     taken = _parameter_names(_factory(name, points[name])) if name in points else []
     return load_physics(name, {key: getattr(parameters, key) for key in taken if hasattr(parameters, key)})
 

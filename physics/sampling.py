@@ -73,6 +73,7 @@ def check_possible(outcome: int, probability: float) -> None:
 
 def check_outcome(outcome: int) -> None:
     """Raise ValueError unless `outcome` is an integer, 0, 1, 2 or 3."""
+    # The integers of NumPy count. Booleans do not, although True is an int.
     is_whole = isinstance(outcome, _INTEGERS) and outcome is not True and outcome is not False
     if not (is_whole and 0 <= outcome <= 3):
         raise ValueError(f"outcome is {outcome!r}; it must be 0, 1, 2 or 3 (Phi+, Phi-, Psi+, Psi-)")

@@ -94,6 +94,7 @@ def random_state(generator: np.random.Generator) -> DensityMatrix:
     """
     ginibre = generator.normal(size=(4, 4)) + 1j * generator.normal(size=(4, 4))
     matrix = ginibre @ ginibre.conj().T
+    # The product is Hermitian only up to rounding.
     hermitian = 0.5 * (matrix + matrix.conj().T)
     return np.asarray(hermitian / np.trace(hermitian).real, dtype=np.complex128)
 
@@ -128,6 +129,7 @@ def pauli_table(matrix: DensityMatrix) -> PauliTable:
     >>> [float(x) for x in np.diag(pauli_table(bell_state(0))).round(12)]
     [1.0, 1.0, -1.0, 1.0]
     """
+    # The real part is a view with gaps: a copy without them multiplies faster.
     table: PauliTable = np.ascontiguousarray(np.einsum("ijab,ba->ij", PAULI_PRODUCTS, matrix).real)
     return table
 
@@ -144,6 +146,7 @@ def is_bell_diagonal(matrix: DensityMatrix) -> bool:
     >>> is_bell_diagonal(werner(0.9)), is_bell_diagonal(np.diag([1.0, 0.0, 0.0, 0.0]).astype(complex))
     (True, False)
     """
+    # <B_k| rho |B_l>, diagonal for a mixture of Bell states.
     rotated = _BELL_VECTORS.conj() @ matrix @ _BELL_VECTORS.T
     return bool(np.abs(rotated - np.diag(rotated.diagonal())).max() < 1e-12)
 

@@ -37,7 +37,7 @@ class WernerModel:
     depolarising memories and for swaps with noisy gates and perfect readout. Fidelities are also right after
     one such swap with noisy readout, any number of BBPSSW rounds and a first DEJMPS round. Elsewhere it
     forgets which error is the likely one: later rounds of DEJMPS gain less, and storage with T1 and T2 is
-    right only at first, and only for Werner pairs. `PhysicsModel` describes the arguments of the operations.
+    right only at first, and only for Werner pairs.
 
     >>> model = WernerModel()
     >>> pair = model.from_density_matrix(states.werner(0.95))
@@ -71,7 +71,15 @@ class WernerModel:
         mean of the rates of its three Paulis, (2/T2 + 1/T1)/3, and loses 2/(3N): the twirled generator of its
         decay. That is right to first order in t and a semigroup; twirling after each storage is not. Raises
         ValueError for a time or attempts below 0 or not finite.
+
+        Args:
+            state: the pair.
+            first: the memory at the first end; None for an end that does not decay.
+            second: the memory at the second end.
+            duration_s: seconds of storage.
+            attempts: the entangling attempts made meanwhile at the first and the second end's node.
         """
+        # The most frequent call passes this one comparison, and NaN fails it.
         if not 0.0 < duration_s < math.inf:
             check_duration(duration_s)
             if attempts is NO_ATTEMPTS:
@@ -96,12 +104,20 @@ class WernerModel:
         which F = (1 - w)/4. `u` decides success first and, rescaled, the outcome. An outcome that the node's
         Bell measurement cannot identify fails. Raises ValueError for a forced outcome outside 0..3 or of
         probability 0.
+
+        Args:
+            left: the pair that ends at `node`.
+            right: the pair that begins at `node`.
+            node: the hardware that measures.
+            u: uniform on [0, 1).
+            outcome: 0..3 to force a success with this outcome; None to draw it.
         """
         fractions = HERALDED_FRACTIONS[node.bell_measurement]
         if outcome is None:
             remainder = after_success(u, node.swap_success_probability)
             if remainder is None:
                 return FAILED_SWAP
+            # The inner qubits of Werner pairs are maximally mixed, so the outcomes are equally likely.
             outcome = choose(remainder, [0.25 * fraction for fraction in fractions])
             if outcome is None:
                 return FAILED_SWAP
@@ -109,6 +125,7 @@ class WernerModel:
             check_outcome(outcome)
             check_possible(outcome, 0.25 * fractions[outcome])
         m = node.readout_fidelity
+        # A wrong correction turns w into -w/3, so the readout gives m^2 - (1 - m^2)/3.
         factor = node.gate_fidelity * (4.0 * m * m - 1.0) / 3.0
         probability = 0.25 * fractions[outcome] * node.swap_success_probability
         return Swapped(success=True, outcome=outcome, probability=probability, state=left * right * factor)
@@ -126,6 +143,14 @@ class WernerModel:
 
         Without noise both protocols give the recurrence of Bennett et al. 1996. Raises ValueError for another
         protocol.
+
+        Args:
+            kept: the pair that stays on success.
+            spent: the pair that is measured.
+            first: the hardware at the first end of both pairs.
+            second: the hardware at the second end.
+            protocol: one of `interface.PROTOCOLS`.
+            u: uniform on [0, 1).
         """
         compiled = self._rounds.get((first, second, protocol)) or self._compile(first, second, protocol)
         p0, p_kept, p_spent, p_both, w0, w_kept, w_spent, w_both = compiled
@@ -185,5 +210,6 @@ def _loss_per_attempt(memory: Memory | None) -> float:
     """The logarithm of weight that one stored end loses in an entangling attempt at its node."""
     if memory is None:
         return 0.0
+    # Attempts dephase other memories: X and Y decay, Z does not.
     paulis = 1.0 if isinstance(memory, DepolarisingMemory) else 2.0 / 3.0
     return paulis / memory.coherence_attempts

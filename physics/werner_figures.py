@@ -19,6 +19,7 @@ _ROUNDING = 1e-9
 def _probability(name: str, value: float | NDArray[np.float64]) -> NDArray[np.float64]:
     """`value` clipped into [0, 1]. Raises ValueError for NaN, or farther outside than rounding explains."""
     array = np.asarray(value, dtype=np.float64)
+    # NaN fails both comparisons.
     within = (array >= -_ROUNDING) & (array <= 1.0 + _ROUNDING)
     if not within.all():
         worst = float(array[~within].flat[0])
@@ -27,6 +28,7 @@ def _probability(name: str, value: float | NDArray[np.float64]) -> NDArray[np.fl
 
 
 def _like(result: NDArray[np.float64], given: Number) -> Number:
+    # A number gives a Python float, not a scalar of NumPy.
     return result if isinstance(given, np.ndarray) else float(result)
 
 
@@ -86,6 +88,7 @@ def binary_entropy(probability: Number) -> Number:
     """
     p = _probability("probability", probability)
     inside = (p > 0.0) & (p < 1.0)
+    # log2(0) would warn. The last line replaces the values at these places.
     safe = np.where(inside, p, 0.5)
     entropy = -safe * np.log2(safe) - (1.0 - safe) * np.log2(1.0 - safe)
     return _like(np.where(inside, entropy, 0.0), probability)

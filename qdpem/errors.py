@@ -1,4 +1,4 @@
-"""One small family of errors. A message gives what was wrong, the value, and what would be right."""
+"""The errors of qdpem. A message states the fault, the value and what is allowed."""
 
 from __future__ import annotations
 
@@ -47,19 +47,20 @@ class ScenarioError(QdpemError):
 
 
 class UnknownNameError(QdpemError, errors.UnknownNameError):
-    """A name that nothing is registered under, answered with the nearest right one.
+    """A name that is not registered; the message suggests the nearest registered one.
 
-    `renamed` is the name that took its place, where there is one.
+    `renamed` is the name that took its place, if there is one.
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, renamed: str | None = None) -> None:
         super().__init__(kind, name, known)
         if renamed is not None:
+            # Replaces the message, which the base class has put together without the new name.
             self.args = (f"no {kind} is called {name!r}; it is now {renamed!r}",)
 
 
 class PolicyError(QdpemError):
-    """A policy that said something the rules do not allow: names the policy, time and rule."""
+    """A decision that breaks a rule; the message names the policy, the time and the rule."""
 
 
 class RecordError(QdpemError):

@@ -16,6 +16,7 @@ ENGINES = ("serial", "loky")
 
 def cores() -> int:
     """The number of cores that this process may use."""
+    # The affinity respects the CPU sets of batch systems; the CPU count does not.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -47,6 +48,7 @@ def run_tasks(
     import joblib
 
     with joblib.parallel_config(backend=engine, n_jobs=count, inner_max_num_threads=_inner(engine)):
+        # Tasks are long: a batch of several would leave other workers idle at the end.
         parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
         yield from parallel(joblib.delayed(_one_thread)(function, task) for task in tasks)
 
@@ -58,6 +60,7 @@ def _inner(engine: str) -> int | None:
 def _one_thread(function: Callable[[Any], Any], task: Any) -> Any:
     import sys
 
+    # torch has its own number of threads. It is limited where it is loaded, and not loaded for that.
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
     return function(task)

@@ -1,4 +1,4 @@
-"""Where a result came from: versions, machine, commit and date. Facts for attributes, never data."""
+"""The origin of a result: versions, machine, commit and date, for the attributes of a record."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ PACKAGES = ("qdpem", "numpy", "scipy", "qutip", "networkx", "torch", "simpy", "h
 def provenance(*, scenario_hash: str = "") -> dict[str, str]:
     """Versions of Python and the packages, platform, git commit if any, date (UTC), scenario hash.
 
-    Keys are plain words ("python", "numpy_version", "commit", "date", ...); what is unknown is "".
-    Nothing is imported to learn its version.
+    Keys are plain words ("python", "numpy_version", "commit", "date", ...); an unknown fact is "".
+    No package is imported to find its version.
     """
     facts = {f"{package}_version": _version(package) for package in PACKAGES}
     return facts | {
@@ -43,7 +43,7 @@ def source_files(package: str) -> list[Path]:
 
 
 def source_digest(files: Iterable[Path]) -> str:
-    """BLAKE2b digest of what the files say, 32 hex digits; where they lie and in which order is no matter.
+    """BLAKE2b digest of the files' contents, 32 hexadecimal digits; paths and order have no effect.
 
     >>> source_digest([])
     'cae66941d9efbd404e4d88758ea67670'
@@ -60,7 +60,7 @@ def _version(package: str) -> str:
 
 
 def _commit() -> str:
-    """The commit this package's source stands at, with "+changes" if files differ; "" when installed."""
+    """The commit of this package's source, with "+changes" if files differ; "" when installed."""
     source = Path(__file__).resolve().parent.parent
     if not (source / ".git").exists():
         return ""
@@ -72,7 +72,12 @@ def _commit() -> str:
 def _git(directory: Path, *arguments: str) -> str:
     try:
         answer = subprocess.run(
-            ["git", "-C", str(directory), *arguments], capture_output=True, text=True, timeout=5.0, check=True
+            # The timeout keeps a slow file system from holding up a run.
+            ["git", "-C", str(directory), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=5.0,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -1,7 +1,8 @@
 """Names to factories, by entry points, loaded only when asked for.
 
 qdpem registers its own policies, forecasters and topologies as any other package does: in `pyproject.toml`.
-So no lower room spells the name of an upper one. `physics.entry_points` reads and loads the entry points.
+A lower room therefore never names a module of an upper one. `physics.entry_points` reads
+and loads the entry points.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Keyed random streams: every entity draws from its own, named by what it is.
+"""Keyed random streams: every entity draws from its own stream, named after the entity.
 
-A stream depends on the root seed and its key alone, never on the order of calls or on which other
-streams exist, so adding a node or an arm changes no other stream (common random numbers).
+A stream depends only on the root seed and its key, not on the order of calls or on other streams. Adding a
+node or an arm therefore changes no other stream (common random numbers).
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ def stream(seed: int, key: str) -> np.random.Generator:
     >>> stream(1, "source/17").random() == stream(1, "source/18").random()
     False
     """
+    # The built-in hash differs from process to process; a digest does not.
     digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
+    # Little-endian on every machine.
     words = np.frombuffer(digest, dtype="<u4").tolist()
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *words])))
 
 
 def position(generator: np.random.Generator) -> NDArray[np.uint64]:
-    """Where a stream stands, uint64 [6], for `move_to`.
+    """The position of a stream, uint64 [6], for `move_to`.
 
     >>> ahead, behind = stream(1, "source/17"), stream(1, "source/17")
     >>> _ = ahead.random(5)
@@ -38,12 +40,13 @@ def position(generator: np.random.Generator) -> NDArray[np.uint64]:
     True
     """
     held: Any = generator.bit_generator.state
+    # State and increment have 128 bits each.
     halves = [half for name in ("state", "inc") for half in divmod(held["state"][name], 1 << 64)]
     return np.array([*halves, held["has_uint32"], held["uinteger"]], dtype=np.uint64)
 
 
 def move_to(generator: np.random.Generator, position: NDArray[np.uint64]) -> None:
-    """Put a stream where `position` found it or another."""
+    """Move a stream to a position that `position` returned for it or for another stream."""
     high, low, inc_high, inc_low, has_uint32, uinteger = position.tolist()
     generator.bit_generator.state = {
         "bit_generator": "PCG64",
@@ -54,7 +57,7 @@ def move_to(generator: np.random.Generator, position: NDArray[np.uint64]) -> Non
 
 
 def pair_key(first: str, second: str) -> str:
-    """What two nodes are called in the key of a stream: both names, in the order of the alphabet.
+    """The name of a pair of nodes in the key of a stream: both names, in alphabetical order.
 
     >>> pair_key("b", "a")
     'a/b'
@@ -75,5 +78,6 @@ class UniformStream:
     def next(self) -> float:
         """The next uniform."""
         if not self._block:
+            # Reversed, so that pop takes the uniforms in the order of the stream.
             self._block = self._generator.random(_BLOCK)[::-1].tolist()
         return self._block.pop()

@@ -1,6 +1,6 @@
-"""What all programs of the comparison run: one chain, one standing request between its ends.
+"""The case that all programs of the comparison run: one chain, one standing request between its ends.
 
-`memories` qubits at either end of every hop; the request takes whatever pairs the chain can make, for ever.
+Every hop has `memories` qubits at either end. The request takes all pairs that the chain can make, for ever.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ATTEMPT_S = 2.0 * HOP_S + 1.0 / SOURCE_HZ
 
 
 def link_success() -> float:
-    """Probability that an attempt succeeds: a photon from either end, half of the Bell states told apart."""
+    """Probability that an attempt succeeds: a photon from either end, half of the Bell states identified."""
     arm = MEMORY_EFFICIENCY * DETECTOR_EFFICIENCY * 10.0 ** (-LOSS_DB_PER_KM * HOP_KM / 2.0 / 10.0)
     return 0.5 * arm**2
 
@@ -65,7 +65,15 @@ def asked_case(about: str, *, warm_up_s: float = 0.05) -> Case:
 
 
 def tell(peer: str, case: Case, *, wall_s: float, fidelities: Sequence[float], events: int) -> None:
-    """Print what was measured, as one JSON line; fidelities are those of the delivered pairs."""
+    """Print the measurement as one JSON line.
+
+    Args:
+        peer: the name of the program.
+        case: the case that it has run.
+        wall_s: the wall seconds of the measured time.
+        fidelities: one for each delivered pair.
+        events: the events of the measured time.
+    """
     count = len(fidelities)
     spread = statistics.stdev(fidelities) / math.sqrt(count) if count > 1 else None
     print(

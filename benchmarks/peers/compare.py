@@ -5,9 +5,9 @@
                                        [--rounds 5] [--wall 3] [--peers-python .venv-peers/bin/python]
 
 Every run is a process of its own, one at a time. In each round each case is run by all programs in turn,
-so that what else the machine does meets all alike; figures are medians over the rounds, ratios of medians
-within this one run. How long a case is simulated follows from a short trial: about `--wall` seconds of
-wall time each. A program that fails is told, with its last words, and left out of the figures.
+so that other work of the machine affects all alike. Figures are medians over the rounds, ratios of medians
+within this one run. A short trial sets the simulated time of a case, so that it takes about `--wall`
+seconds of wall time. A program that fails is reported with the last line of its errors, and left out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,16 @@ _MAX_S = 100.0
 
 
 def run_once(program: str, python: str, *, nodes: int, memories: int, seed: int, simulated_s: float) -> Row:
-    """One program on one case, in a process of its own."""
+    """Run one program on one case, in a process of its own.
+
+    Args:
+        program: its name.
+        python: the interpreter that has the program.
+        nodes: nodes of the chain.
+        memories: qubits at either end of every hop.
+        seed: the seed of the run.
+        simulated_s: simulated seconds that are measured.
+    """
     case = {"nodes": nodes, "memories": memories, "seed": seed}
     options = [f"--{name}={value}" for name, value in case.items()]
     command = [python, str(HERE / f"run_{program}.py"), *options, f"--simulated-s={simulated_s}"]
@@ -67,7 +76,7 @@ class Comparison:
         self.rows: list[Row] = []
 
     def run(self) -> None:
-        """All trials and rounds; programs whose trial fails on a case are told and left out of it."""
+        """All trials and rounds. A program whose trial fails on a case is reported and left out of it."""
         lengths: dict[tuple[int, int, str], float] = {}
         for (nodes, memories), program in product(self._cases, self._asked.programs):
             row = self._once("trial", program, nodes, memories, seed=0, simulated_s=TRIAL_S[program])

@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 OURS = "qdpem"
 AT_LEAST = {"simqn": 4.0, "sequence": 120.0, "probe": 1.0 / 2.5}
-"""What the project asks: how many times our wall time per delivered pair each must take at least."""
+"""The project's requirement: the smallest ratio of a peer's wall time per delivered pair to ours."""
 
 _HEADINGS = (
     "nodes", "memories", "program", "runs", "ms/pair", "x ours", "asked", "met", "events/pair", "pairs/s",
@@ -23,7 +23,15 @@ _HEADINGS = (
 
 
 def failure(peer: str, *, nodes: int, memories: int, seed: int, error: str) -> Row:
-    """What stands for a run that gave nothing."""
+    """The row of a run that gave no result.
+
+    Args:
+        peer: the name of the program.
+        nodes: nodes of the chain.
+        memories: qubits at either end of every hop.
+        seed: the seed of the run.
+        error: the reason.
+    """
     return {"peer": peer, "nodes": nodes, "memories": memories, "seed": seed, "error": error}
 
 
@@ -51,7 +59,7 @@ def summaries(rows: Iterable[Row], *, ours: str = OURS) -> list[Row]:
 
 
 def table(found: Sequence[Row]) -> str:
-    """The summaries for people: columns aligned, each failed program told with its reason below."""
+    """The summaries for people: columns aligned, each failed program with its reason below."""
     lines = [_HEADINGS, *map(_cells, found)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADINGS))]
     text = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]

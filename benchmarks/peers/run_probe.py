@@ -21,7 +21,7 @@ _PHI_PLUS = np.array([1.0, 1.0, -1.0, 1.0])
 _TURNS = np.array(
     [[1.0, 1.0, 1.0, 1.0], [1.0, -1.0, -1.0, 1.0], [1.0, 1.0, -1.0, -1.0], [1.0, -1.0, 1.0, -1.0]]
 )
-"""What the correction of each Bell outcome does to the Pauli operators of a qubit."""
+"""The effect of the correction of each Bell outcome on the Pauli operators of a qubit."""
 _FRESH = np.diag(_PHI_PLUS * [1.0, *[(4.0 * FRESH_FIDELITY - 1.0) / 3.0] * 3])
 
 

@@ -22,7 +22,7 @@ _ARM = "local-minhop"
 
 
 def description(case: Case) -> list[str]:
-    """The case as changes to the scenario file: the one place that says what is asked of qdpem."""
+    """The case as changes to the scenario file: the only place that sets them for qdpem."""
     changes = {
         "topology.parameters.nodes": case.nodes,
         "nodes.memories": 2 * case.memories,
@@ -41,7 +41,7 @@ def measure(case: Case, scenario: Scenario, path: Path) -> tuple[float, int]:
 
     def progress(time_s: float) -> None:
         if round(time_s) == round(case.warm_up_s):
-            # The measured time writes what it records itself, no more and no less.
+            # Rows of the warm-up are written now, so that the measured time writes only its own.
             recorder.flush()
             mark.update(events=simulation.events, wall_s=time.perf_counter())
 
@@ -65,7 +65,7 @@ def delivered(path: Path, *, from_s: float) -> list[float]:
 
 def main() -> None:
     """Run the asked case."""
-    # A run tells the time at whole seconds, so the warm-up is one.
+    # A run reports its progress at whole seconds, so the warm-up ends at one.
     case = asked_case(__doc__, warm_up_s=1.0)
     if case.warm_up_s < 1.0 or case.warm_up_s % 1.0:
         raise SystemExit(f"--warm-up-s {case.warm_up_s:g}: must be whole seconds, at least 1")

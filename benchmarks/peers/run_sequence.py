@@ -2,8 +2,8 @@
 
 One reservation of all memories from end to end takes the place of the standing request. SeQUeNCe's link
 takes two rounds where the others take one, and its fidelity is a number beside the state that does not fall
-while a pair is stored; for a swap it multiplies the two and a factor 0.95, in place of which the rule for
-Werner states is put here.
+while a pair is stored; for a swap it multiplies the two and a factor 0.95. Here the rule for Werner states
+replaces that.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ def description(case: Case) -> dict[str, Any]:
 
 def build(case: Case) -> tuple[Any, ReceivingApp]:
     """The timeline, run until the chain is reserved, and the application at its source."""
+    # SeQUeNCe calls it at every swap, so the class is patched before the network is built.
     EntanglementSwappingA.updated_fidelity = werner_swap
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(description(case), file)

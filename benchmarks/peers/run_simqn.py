@@ -1,6 +1,6 @@
 """The chain as an application for SimQN 0.2.3: its kernel, channels, memories and Werner pairs.
 
-Written the way of SimQN's own EntanglementDistributionApp, which knows neither loss nor retries: a node
+Written like SimQN's own EntanglementDistributionApp, which knows neither loss nor retries: a node
 sends a half through the quantum channel, which loses it at the link's rate, hears of its arrival by a
 classical packet or tries again, and swaps lane with equal lane as soon as it knows of a pair on either side.
 """
@@ -53,7 +53,7 @@ class RepeaterApp(Application):
             self.attempt(lane)
 
     def attempt(self, lane: int) -> None:
-        """Send one half; without word of its arrival within a round trip, send the next."""
+        """Send one half; if no herald arrives within a round trip, send the next."""
         pair = self._new_pair(FRESH_FIDELITY)
         pair.lane, pair.first, pair.last = lane, self.position, self.position + 1
         neighbour = self.chain[self.position + 1].get_node()
@@ -64,17 +64,18 @@ class RepeaterApp(Application):
         simulator.add_event(self.timers[lane])
 
     def photon_arrives(self, _node: Any, event: RecvQubitPacket) -> None:
-        """The right end of a new pair: keep it and say so."""
+        """The right end of a new pair: keep it and herald it."""
         pair = event.qubit
         self._keep(pair)
         self._send(pair.first, {"word": "herald", "lane": pair.lane})
         self.swap(pair.lane)
 
     def packet_arrives(self, _node: Any, event: RecvClassicPacket) -> None:
-        """Word from another node."""
+        """Handle a message from another node."""
         message = event.packet.get()
         lane = message["lane"]
         if message["word"] == "herald":
+            # Otherwise the retry would send another half into a qubit in use.
             self.timers[lane].cancel()
             self.heralded[lane] = True
             self.swap(lane)
@@ -107,6 +108,7 @@ class RepeaterApp(Application):
         if self.position not in (0, len(self.chain) - 1) or pair is None or pair.name != name:
             return
         pair.told += 1
+        # Both ends know: only then may the qubits be read and used again.
         if pair.told == 2:
             self._release(pair)
             self.fidelities.append(float(pair.fidelity))
@@ -137,7 +139,7 @@ class RepeaterApp(Application):
 
 
 def build(case: Case, simulator: Simulator) -> tuple[list[RepeaterApp], list[float]]:
-    """The chain, installed; what it delivers goes into the list."""
+    """The installed chain, and the list that receives the fidelities of delivered pairs."""
     topology = LineTopology(
         nodes_number=case.nodes,
         nodes_apps=[RepeaterApp()],

@@ -114,6 +114,7 @@ def _judge(law: str, rule: Law, tested: ModelUnderTest, tolerance: float) -> Che
     try:
         for deviation, where in rule(tested):
             count += 1
+            # Negated, so that NaN breaks the law.
             if not deviation <= tolerance:
                 return Check(law, False, deviation, _sentence(law, deviation, where, tolerance))
             worst = max(worst, deviation)

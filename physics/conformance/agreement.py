@@ -36,6 +36,7 @@ def agreement(tested: ModelUnderTest) -> Iterator[Deviation]:
 
 def _states(ours: ModelUnderTest, theirs: ModelUnderTest) -> Iterator[Deviation]:
     expected = theirs.results.states
+    # An operation that fails in both models counts as agreement.
     for where in sorted(ours.results.states.keys() ^ expected.keys()):
         yield math.inf, f"only one of the two models gave a state: {where}"
     for where, state in ours.results.states.items():
@@ -59,6 +60,7 @@ def _links(ours: ModelUnderTest, theirs: ModelUnderTest) -> Iterator[Deviation]:
             (compiled.attempt_period_s, compiled.stored_from_s, compiled.known_s, compiled.modes)
             for compiled in (our_link, their_link)
         ]
+        # Equal to the last bit, because times order the events of a run.
         yield zero_if(times[0] == times[1]), f"times or modes of {where}"
 
 

@@ -23,6 +23,7 @@ def single_operations(tested: ModelUnderTest) -> Iterator[Deviation]:
     for first, second in product(MEMORIES, MEMORIES):
         stored = f"first {describe(first)}, second {describe(second)}"
         states = [tested.state(name) for name in names]
+        # Both forms of an argument: one number a pair, and one number for all.
         aged = model.age_many(states, first, second, durations_s, (attempts, 2.0))
         fidelities = model.fidelity_many(aged).tolist()
         complete = zero_if(len(fidelities) == len(names))

@@ -50,6 +50,7 @@ def rounds(tested: ModelUnderTest) -> Iterator[Deviation]:
             before, after = model.fidelity(pair), model.fidelity(distilled)
             where = f"round {number} of {protocol} from Werner F = {fidelity}, {describe(PERFECT)}"
             yield zero_if(after > before), f"F went from {before:.6g} to {after:.6g} in distil, {where}"
+            # The next round takes two pairs like the one just distilled.
             pair = distilled
 
 

@@ -37,6 +37,7 @@ _DRAWN_PAIRS = (
     ("|00>", "|00>"),
     ("|+>|0>", "|11>"),
 )
+# 2^-33 is about 1e-10, below the tolerance of the laws.
 _HALVINGS = 33
 
 
@@ -170,6 +171,7 @@ def _reported_up_to(
 
 def _reported_until(reported: Callable[[float], bool]) -> float:
     """The u on [0, 1] above which `reported` no longer holds, by bisection."""
+    # Outcomes occupy u in rising order, so `reported` changes only once.
     low, high = 0.0, 1.0
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)

@@ -22,6 +22,7 @@ STANDINGS: Final[Mapping[Standing, str]] = MappingProxyType(
 )
 """The meaning of each standing."""
 
+# The first ending that fits counts, so longer endings come before those that they end with.
 _UNITS: Final = (
     ("_db_per_km", "dB/km"),
     ("_db", "dB"),
@@ -98,6 +99,7 @@ class Preset:
     def __post_init__(self) -> None:
         for built, values in ((self.node, self.node_values), (self.link, self.link_values)):
             names = [sourced.name for sourced in values]
+            # Repeated names, and by the symmetric difference unknown and missing ones.
             wrong = sorted(
                 {name for name in names if names.count(name) > 1} | set(names) ^ set(_names(built))
             )

@@ -35,12 +35,14 @@ def guarded(*, interrupted: str) -> Callable[[Callable[Arguments, None]], Callab
             signal.signal(signal.SIGTERM, _interrupt)
             try:
                 command(*arguments, **options)
+            # A deliberate exit is an exception too, and no bug.
             except typer.Exit:
                 raise
             except QdpemError as error:
                 _leave(str(error), FAULT)
             except KeyboardInterrupt:
                 _leave(f"\nStopped. {interrupted}", INTERRUPTED)
+            # Before OSError, of which it is a kind.
             except BrokenPipeError:
                 _close_output()
                 raise typer.Exit(0) from None

@@ -1,4 +1,4 @@
-"""The question, as typed values."""
+"""Scenarios: the typed description of a run, read from TOML."""
 
 from __future__ import annotations
 

@@ -99,4 +99,5 @@ class _Resolver:
         return None
 
     def _fail(self, index: int, wrong: str) -> None:
+        # An arm is resolved again whenever another leads to it: its first fault stays.
         self.faults.setdefault(index, Fault(f"study.arms.{index}.{LIKE}", wrong))

@@ -35,13 +35,16 @@ def read_values(path: Path, *, origin: str, above: tuple[Path, ...] = ()) -> Pla
             f"{shown(other)} is not allowed; should be the path of a file, relative to this one",
             origin,
         )
+    # Resolved, so that symbolic links and ".." cannot hide a circle.
     base_path = (path.parent / other).resolve()
     if base_path in (path.resolve(), *above):
         _fail(BASED_ON, f"{other!r} leads back to itself", origin)
     base = read_values(base_path, origin=f"the scenario {str(base_path)!r}", above=(path.resolve(), *above))
+    # Before the merge, which replaces the list of arms of the other file as a whole.
     resolve_likes(values, base_arms=arms_of(base), origin=origin)
     if not isinstance(without, list) or not all(isinstance(key, str) for key in without):
         _fail(WITHOUT, f"{shown(without)} is not allowed; should be a list of dotted keys", origin)
+    # Before the merge, so that this file can set a removed key anew.
     for index, key in enumerate(without):
         if not _has_key(base, key):
             _fail(f"{WITHOUT}.{index}", f"{key!r} is not a key of {other!r}", origin)

@@ -61,6 +61,7 @@ def parse_scenario(text: str, *, origin: str = "the scenario", overrides: Sequen
 
 
 def _scenario(values: dict[str, Any], *, origin: str, overrides: Sequence[str]) -> Scenario:
+    # A copy, because overrides change the arms in place.
     file_arms = deepcopy(arms_of(values))
     apply_overrides(values, overrides, origin=origin)
     # Overrides may add arms, and these may be like those of the file.
@@ -69,6 +70,7 @@ def _scenario(values: dict[str, Any], *, origin: str, overrides: Sequence[str]) 
     faults = semantic_faults(scenario)
     if faults:
         raise ScenarioError(faults, origin=origin)
+    # Only for its faults: an invalid cell is reported now and not after the cells before it.
     sweep_cells(scenario)
     return scenario
 

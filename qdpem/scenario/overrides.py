@@ -65,6 +65,7 @@ def toml_value(value: Any) -> str:
         )
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(toml_value, value)) + "]"
+    # JSON would write Infinity where TOML has inf.
     return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
 
 
@@ -115,6 +116,7 @@ def _set_at(values: dict[str, Any], parts: list[str], value: Any) -> list[Fault]
         if depth == len(parts) - 1:
             _set(here, index, value)
         elif isinstance(here, dict):
+            # A missing table is created. A missing item of a list is a fault.
             here = here.setdefault(part, {})
         else:
             here = here[index]
@@ -137,4 +139,5 @@ def _value(text: str) -> Any:
         table = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    # Text with a line break may define further keys; such text is no value.
     return table["value"] if set(table) == {"value"} else text

@@ -108,6 +108,7 @@ def _word(value: Any, index: int) -> str:
 def _with(scenario: Scenario, words: Mapping[str, str], settings: Mapping[str, Any]) -> Scenario:
     label = ", ".join(f"{axis} = {word}" for axis, word in words.items())
     origin = f"the scenario {scenario.name!r} with {label}"
+    # Through JSON, words become plain text and tuples become lists, as in a file.
     values = without_none(json.loads(json.dumps(asdict(scenario))))
     values["name"] = f"{scenario.name}, {label}"
     del values["study"]["sweep"]

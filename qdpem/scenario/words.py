@@ -45,14 +45,14 @@ class OrderedWord(Word):
 
 
 class Control(Word):
-    """Who decides: every node for its own requests, or one controller for all."""
+    """The decision makers: every node for its own requests, or one controller for all."""
 
     LOCAL = "local"
     CENTRAL = "central"
 
 
 class Pregeneration(OrderedWord):
-    """Which pairs an arm may generate before they are asked for; each word includes those before it.
+    """The pairs that an arm may generate before any request needs them; each word includes those before it.
 
     None; pairs on single links; pairs between any two nodes, each of which serves a whole path; pairs between
     any two nodes as virtual links, which are steps of longer paths.
@@ -65,7 +65,7 @@ class Pregeneration(OrderedWord):
 
 
 class Application(Word):
-    """What a request needs its pairs for. Pairs for quantum key distribution are measured without waiting."""
+    """The purpose of a request's pairs. Pairs for quantum key distribution are measured without waiting."""
 
     TELEPORTATION = "teleportation"
     COMPUTING = "computing"
@@ -73,9 +73,9 @@ class Application(Word):
 
 
 class Persistence(Word):
-    """What a request starts again by itself until its deadline.
+    """The part of a request that starts again by itself until its deadline.
 
-    Nothing; the next pair when the last one is delivered; every link as soon as its qubits are free.
+    None; the next pair when the last one is delivered; every link as soon as its qubits are free.
     """
 
     NO = "no"
@@ -123,7 +123,7 @@ class BurstTiming(Word):
 
 
 class OutageKind(Word):
-    """What an outage makes unavailable."""
+    """The resource that an outage makes unavailable."""
 
     LINK = "link"
     NODE = "node"
@@ -131,7 +131,7 @@ class OutageKind(Word):
 
 
 class RecordLevel(OrderedWord):
-    """How much a record keeps: requests only, all events, or also what every decision saw."""
+    """How much a record keeps: requests only, all events, or also every observation."""
 
     REQUESTS = "requests"
     EVENTS = "events"

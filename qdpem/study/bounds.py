@@ -131,6 +131,7 @@ def _find(task: BoundTask, report: ProgressReporter) -> Bounds | str:
     began_s = time.monotonic()
 
     def report_wall_time(*_: object) -> None:
+        # 0 would mean a task that has not started.
         report(min(max(time.monotonic() - began_s, 1e-3), 0.999 * _MAX_WALL_S))
 
     report_wall_time()
@@ -153,6 +154,7 @@ def read_bounds(task: BoundTask) -> Bounds | None:
         values: dict[str, Any] = {
             name: math.nan if value is None else value for name, value in content["bounds"].items()
         }
+    # A damaged file counts as missing: its bounds are found again.
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return Bounds(**values) if set(values) == {item.name for item in fields(Bounds)} else None
@@ -161,6 +163,7 @@ def read_bounds(task: BoundTask) -> Bounds | None:
 def write_bounds(task: BoundTask, bounds: Bounds) -> None:
     """Write the bounds to the task's file, whole or not at all."""
     values = {
+        # JSON has no NaN.
         name: None if isinstance(value, float) and math.isnan(value) else value
         for name, value in asdict(bounds).items()
     }
@@ -168,6 +171,7 @@ def write_bounds(task: BoundTask, bounds: Bounds) -> None:
     unfinished = task.path.with_suffix(".part")
     text = json.dumps({"of": _origin(task), "kind": task.kind, "bounds": values}, indent=2)
     unfinished.write_text(text, encoding="utf-8")
+    # A rename is atomic: an interruption leaves no half-written file under this name.
     unfinished.replace(task.path)
 
 

@@ -69,10 +69,12 @@ def plan_study(scenario: Scenario, *, directory: Path, fresh: bool = False) -> S
     """
     study, plain = _study_of(scenario), without_study(scenario)
     arms = resolve_arms(study.arms, origin=f"the scenario {scenario.name!r}")
+    # Once per arm: the digest reads all source files.
     code = {arm.name: code_digest(plain, arm.arm) for arm in arms}
     reference, candidates = _reference(study, [arm.arm for arm in arms])
     candidate_arms = [arm for arm in arms if arm.name in candidates]
     runs = [(arm, seed) for seed in study.tuning_seeds for arm in candidate_arms]
+    # A tuning seed may also be a seed of the comparison; it runs once.
     runs += [(arm, seed) for seed in study.seeds for arm in arms if (arm, seed) not in runs]
     tasks = [
         Task(scenario=plain, arm=arm, seed=seed, path=directory / arm.name / f"{seed}.h5")

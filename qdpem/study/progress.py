@@ -52,6 +52,7 @@ class ProgressReporter:
     def __call__(self, time_s: float) -> None:
         try:
             with self.progress_file.open("r+b") as file:
+                # Every worker writes only its own eight bytes, so no lock is needed.
                 file.seek(self.index * _NUMBER.size)
                 file.write(_NUMBER.pack(time_s))
         except OSError:
@@ -95,6 +96,7 @@ def progress_reporters(
             yield reporters
         finally:
             done.set()
+            # Before the last call, so that no two threads are in `progress` at once.
             reader.join()
             progress(_read(file, labels, length_s=length_s, work=work))
 

@@ -69,6 +69,7 @@ def run_study(
         progress: receives the progress of the runs, then that of the bounds.
         command: the command line that the report prints under "How to reproduce".
     """
+    # Before the runs, which may take hours.
     _require_report_packages()
     began_s = time.monotonic()
     directory = Path(directory)
@@ -125,6 +126,7 @@ def record_run(
         metrics = measure(writer.tables(), start_s=window.warm_up_s, end_s=window.end_s)
         wall_s = time.perf_counter() - began_s
         wall = {"wall_s": wall_s, "decide_s": run.decide_s, "sites_asked": run.asked, "events": run.events}
+        # The last step: an error before it leaves the record marked incomplete.
         writer.close_complete(metrics, wall)
     return Outcome(
         arm=task.arm.name,
@@ -143,13 +145,14 @@ def run_task(task: Task, report: ProgressReporter) -> Outcome:
     errors = task.path.with_suffix(".error.txt")
     try:
         outcome = record_run(task, on_progress=report)
+        # The traceback of an earlier attempt no longer applies.
         errors.unlink(missing_ok=True)
     except (QdpemError, OSError) as error:
         return failed(fault=str(error))
     except Exception as error:
         try:
             errors.write_text(traceback.format_exc(), encoding="utf-8")
-        except OSError:
+        except OSError:  # the disk may be full
             return failed(fault=f"{type(error).__name__}: {error}")
         return failed(
             fault=f"{type(error).__name__}: {error} (a bug in qdpem;"
@@ -230,6 +233,7 @@ def _gather(
 ) -> StudyResult:
     tasks = [planned.task for planned in plan.planned]
     order = {(task.arm.name, task.seed): position for position, task in enumerate(tasks)}
+    # Workers finish in any order, on which reports must not depend.
     outcomes = sorted(bounded.outcomes, key=lambda outcome: order[outcome.arm, outcome.seed])
     tuning = [
         outcome

@@ -90,6 +90,7 @@ def cell_command(command: str, cell: SweepCell, *, directory: Path) -> str:
     words = shlex.split(command)
     if "--out" in words:
         index = words.index("--out")
+        # Every cell has its own directory, which the last line adds.
         del words[index : index + 2]
     settings: Mapping[str, object] = {**cell.settings, "name": cell.scenario.name}
     for override in ("study.sweep=", *(f"{key}={toml_value(value)}" for key, value in settings.items())):

@@ -70,4 +70,5 @@ def _run_job(job: _Job) -> tuple[int, Any]:
     try:
         return job.report.index, job.function(job.task, job.report)
     finally:
+        # A task that failed is finished too; otherwise its bar would stay.
         job.report(job.length_s)

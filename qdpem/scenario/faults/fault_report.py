@@ -45,15 +45,12 @@ class FaultReport:
     passes.
 
     1. `_locate` splits the location of each error into the path of a value in the file and, inside a union,
-    the
-       path of the union and pydantic's name of the branch. Errors outside unions become faults at once.
-    2. The errors of a union become one fault, or those of the one branch that the value was most likely meant
-    to
-       be: a table with the same `kind`, or with the most keys in common.
-    3. A dataclass of `physics` checks its values one after another and raises at the first wrong one. Each of
-    its
-       other values is checked by itself, beside the defaults of the rest, to find the wrong ones behind the
-       first.
+       the path of the union and pydantic's name of the branch. Errors outside unions become faults at once.
+    2. The errors of a union become one fault, or those of the one branch that the value was most likely
+       meant to be: a table with the same `kind`, or with the most keys in common.
+    3. A dataclass of `physics` checks its values one after another and raises at the first wrong one. Each
+       of its other values is checked by itself, beside the defaults of the rest, to find the wrong ones
+       behind the first.
 
     `kind` is the type that was expected, `values` what was given, and `path` the dotted path of `values`.
     """

@@ -36,8 +36,7 @@ class Bursts:
 
     - "calendar": every `period_s`, each start displaced by a normal draw of standard deviation `jitter_s`;
     - "memoryless": on and off for exponential times with these means, independently in each region, so that a
-    burst
-      can be detected but not predicted;
+      burst can be detected but not predicted;
     - "cascading": region 0 is memoryless, and each other region follows the one before it by `lag_s`.
     """
 
@@ -89,19 +88,17 @@ class Neighbourhood:
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Demand:
-    """Which requests arrive where and when.
+    """The requests of a run: their classes, rate, node pairs and arrival times.
 
     - `rate_hz` is the mean rate of all requests of the network. `load_factor` gives the rate instead as a
-    fraction
-      of the largest rate that the network could serve to `served_fraction`, while all regions burst. A flow
-      program for each seed computes that rate.
+      fraction of the largest rate that the network could serve to `served_fraction`, while all regions burst.
+      A flow program for each seed computes that rate.
     - `weights`: "matrix" uses the demand matrix of the topology; "uniform" gives all pairs of nodes equal
-    weights;
-      "neighbourhood" selects the pairs that `neighbourhood` describes; "endpoints" selects one pair, the
-      first and the last node of the topology, as for a line.
+      weights; "neighbourhood" selects the pairs that `neighbourhood` describes; "endpoints" selects one pair,
+      the first and the last node of the topology, as for a line.
     - `arrivals`: "poisson" is stationary without `bursts`. With "batch", each pair of nodes with a weight
-    makes one
-      request of each class at t = 0, from its lower node, and no more follow, so that there is no rate.
+      makes one request of each class at t = 0, from its lower node, and no more follow, so that there is no
+      rate.
     """
 
     classes: Annotated[tuple[RequestClass, ...], Field(min_length=1)]

@@ -42,16 +42,14 @@ class Nodes:
 
     - `source_rate_hz` is required for source-limited links; other links ignore it.
     - `repeater_kind` limits a repeater to `repeater_rate_hz` swaps per second. A "token-bucket" gives each
-    swap a
-      token and the result `swap_time_s` later. A "server" makes one swap at a time in 1/rate, which includes
-      gates and read-out.
+      swap a token and the result `swap_time_s` later. A "server" makes one swap at a time in 1/rate, which
+      includes gates and read-out.
     - `swap_order`: a repeater swaps as soon as it can ("asap"), when its two pairs span halves of the path
       ("nested"), or when the left pair reaches back to the source ("left-to-right").
-    - `cutoff_s`: a pair in generation is dropped at both ends and generated anew when its oldest link pair is
-    older.
+    - `cutoff_s`: a pair in generation is dropped at both ends and generated anew when its oldest link pair
+      is older.
     - `memories` qubits are shared by all links of a node, 16 by default. `memories_per_link` instead gives
-    each link
-      its own qubits.
+      each link its own qubits.
     - `remote_storage_quota` is the fraction of a node's qubits that stock of other nodes may occupy.
     """
 

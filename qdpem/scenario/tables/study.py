@@ -19,7 +19,7 @@ STRONGEST = "strongest"
 class Arm:
     """One contender of a study: control, pregeneration, forecaster and policy.
 
-    An empty `policy` means the policy called `name`. What is None is taken from the policy.
+    An empty `policy` means the policy called `name`. Settings that are None are taken from the policy.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -34,8 +34,8 @@ class Arm:
 class Claim:
     """A claim that a study tests: `arm` delivers more and contends less than `against`.
 
-    `delivery_gain` and `contention_relief` are fractions of what `against` delivers and contends. "" as
-    `against` means the strongest arm under central control.
+    `delivery_gain` and `contention_relief` are fractions of the deliveries and the contention of `against`.
+    "" as `against` means the strongest arm under central control.
     """
 
     arm: str

@@ -85,6 +85,7 @@ def pregeneration_pairs(arms: Sequence[Arm], family: Callable[[str], object]) ->
     """
     pairs = []
     for group in _groups(arms, lambda arm: (family(arm.name), arm.forecaster)):
+        # Reversed, so that the first of several arms with the same word stays.
         by_pregeneration = {arm.pregeneration: arm for arm in reversed(group)}
         if group[0].forecaster in WITHOUT_FORECAST and Pregeneration.NONE not in by_pregeneration:
             relatives = (arm for arm in arms if family(arm.name) == family(group[0].name))
@@ -107,6 +108,7 @@ def forecaster_pairs(arms: Sequence[Arm], family: Callable[[str], object]) -> li
     """
     pairs = []
     for group in _groups(arms, lambda arm: (family(arm.name), arm.pregeneration)):
+        # Reversed, as above.
         by_forecaster = {arm.forecaster: arm for arm in reversed(group)}
         without = [by_forecaster[word] for word in WITHOUT_FORECAST if word in by_forecaster]
         foreseeing = [arm for arm in group if by_forecaster[arm.forecaster] is arm and arm not in without]
@@ -172,6 +174,7 @@ def _contrasts(result: StudyResult, pairs: Sequence[tuple[Arm, Arm]]) -> tuple[C
     for metric in (metric_format.name for metric_format in primary_formats_of(result.scenario.demand)):
         for (lower, upper), differences in zip(pairs, all_differences, strict=True):
             differences[metric] = result.difference(metric, upper.name, reference=lower.name)
+        # Holm's correction covers all contrasts of the factor in one metric.
         raw = {str(index): by_metric[metric].p_value for index, by_metric in enumerate(all_differences)}
         for index, p in holm(raw).items():
             all_p_values[int(index)][metric] = p

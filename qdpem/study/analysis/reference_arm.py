@@ -58,6 +58,7 @@ def find_reference_arm(
         for name in names
     }
     finished = [name for name in names if np.isfinite(scores[name]).all()]
+    # The sort is stable: equal arms stay in the order of the study.
     ranked = sorted(finished, key=lambda name: -float(scores[name].mean()))
     margin = None
     if len(ranked) > 1:

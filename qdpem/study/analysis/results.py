@@ -146,6 +146,7 @@ class StudyResult:
 
     def difference(self, metric: str, arm: str, *, reference: str) -> PairedDifference:
         """The paired difference of any two arms: `arm` minus `reference`."""
+        # The key names the stream of the bootstrap, so that a pair of arms always has the same interval.
         key = f"{metric}/{arm}" if reference == self.reference else f"{metric}/{arm}/{reference}"
         scores = self.scores(metric)
         return paired_difference(scores[arm], reference=scores[reference], key=key)

@@ -131,7 +131,9 @@ def _bca_quantiles(
 
     if replicates[0] == replicates[-1]:
         return None
+    # Replicates equal to the estimate count half: means of few seeds have many ties.
     ties = 0.5 * (np.mean(replicates < estimate) + np.mean(replicates <= estimate))
+    # The normal quantile is infinite at 0 and 1.
     smallest = 0.5 / len(replicates)
     bias = ndtri(np.clip(ties, smallest, 1.0 - smallest))
     acceleration = _acceleration(left_out)
@@ -148,8 +150,10 @@ def _acceleration(left_out: Floats) -> float:
     """From the jackknife: sum d^3 / (6 (sum d^2)^1.5), d in units of its largest; 0 when all d are 0."""
     deviation = left_out.mean() - left_out
     largest = float(np.abs(deviation).max())
+    # Negated, so that NaN gives 0 too.
     if not (0.0 < largest < math.inf):
         return 0.0
+    # Scaled, so that cubes neither overflow nor underflow.
     deviation = deviation / largest
     return float(np.sum(deviation**3) / (6.0 * np.sum(deviation**2) ** 1.5))
 
@@ -193,6 +197,7 @@ def paired_difference(values: Floats, *, reference: Floats, key: str) -> PairedD
 def _ratio_of_means(samples: Floats) -> Floats:
     means = samples.mean(axis=-2)
     safe = np.where(means[..., 1] == 0.0, np.nan, means[..., 1])
+    # A ratio that overflows is infinite, and the interval is then NaN.
     with np.errstate(over="ignore"):
         return np.asarray(means[..., 0] / safe)
 
@@ -208,6 +213,7 @@ def _student(gaps: Floats) -> tuple[float, float, float]:
     if len(gaps) < 2:
         return math.nan, math.nan, math.nan
     mean, error, freedom = float(gaps.mean()), _standard_error(gaps), len(gaps) - 1
+    # Without spread the t statistic is infinite or 0/0, so the mean decides.
     if error == 0.0:
         return mean, mean, 1.0 if mean == 0.0 else 0.0
     reach = float(stdtrit(freedom, 0.5 * (1.0 + CONFIDENCE))) * error
@@ -234,6 +240,7 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """
     known = sorted((name for name in p_values if math.isfinite(p_values[name])), key=lambda n: p_values[n])
     adjusted = dict.fromkeys(p_values, math.nan)
+    # Step-down: along the order an adjusted p-value is no smaller than the one before.
     running_max = 0.0
     for rank, name in enumerate(known):
         running_max = max(running_max, min(1.0, (len(known) - rank) * p_values[name]))

@@ -53,6 +53,7 @@ def write_text_file(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
     unfinished.write_text(text, encoding="utf-8")
+    # A rename is atomic: readers see the old file or the whole new one.
     unfinished.replace(path)
 
 

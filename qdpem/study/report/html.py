@@ -69,6 +69,7 @@ def render_report(result: StudyResult, *, appendix: Appendix) -> str:
     environment = Environment(
         loader=PackageLoader("qdpem.study.report", "."),
         autoescape=True,
+        # A name that the template misspells raises an error instead of leaving a gap.
         undefined=StrictUndefined,
         trim_blocks=True,
         keep_trailing_newline=True,

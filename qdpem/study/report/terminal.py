@@ -59,6 +59,7 @@ def print_study(result: StudyResult, *, console: Console) -> None:
 
 def _widest(console: Console, tables: Iterator[Table]) -> Table:
     """The first of `tables`, which come widest first, that fits the console; the last if none does."""
+    # Measured without a limit, because rich would shrink a table to the console and call that a fit.
     unbounded = console.options.update(width=_UNBOUNDED)
     for table in tables:
         if table.__rich_measure__(console, unbounded).maximum <= console.width:
@@ -225,6 +226,7 @@ def _with_bounds(metric: MetricFormat, interval: Interval, bounded: bool, betwee
     text = metric.text(interval.estimate)
     if not bounded or math.isnan(interval.low):
         return text
+    # rich reads an unescaped bracket as markup.
     return f"{text}{between}\\[{metric.text(interval.low)}, {metric.text(interval.high)}]"
 
 

@@ -88,6 +88,7 @@ def plan_halving(budget: int, *, seeds: int, maximum: int | None = None) -> Halv
     search_runs, search_seeds = budget - 2 * held_out, seeds - held_out
     largest = search_runs // _FIRST_SEEDS
     largest = largest if maximum is None else min(maximum, largest)
+    # The first plan that fits has the most candidates.
     plans = (_rungs(count, search_seeds) for count in range(largest, 1, -1))
     rungs = next((plan for plan in plans if _cost(plan) <= search_runs), None)
     if rungs is None:
@@ -106,6 +107,7 @@ def _rungs(candidates: int, seeds: int) -> tuple[Rung, ...]:
 
 
 def _cost(rungs: tuple[Rung, ...]) -> int:
+    # The candidates of a rung have already run on the seeds of the rung before.
     seen = [0, *(rung.seeds for rung in rungs)]
     return sum(rung.candidates * (rung.seeds - before) for rung, before in zip(rungs, seen[:-1], strict=True))
 
@@ -162,7 +164,9 @@ def _at(space: Space, u: float) -> Any:
     if isinstance(space, Choices):
         return space.values[int(u * len(space.values))]
     if space.whole:
+        # One more than the highest, so that the floor gives every whole number the same probability.
         return min(math.floor(_between(space, space.low, space.high + 1, u)), int(space.high))
+    # Few digits make a readable scenario. Rounding may leave the range, so the value is clipped.
     value = float(f"{_between(space, space.low, space.high, u):.{_DIGITS}g}")
     return min(max(value, space.low), space.high)
 

@@ -60,6 +60,7 @@ class TrialFile:
         """Add a trial, and write it to the file at once."""
         self._trials[_key(run)] = trial
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        # An interrupted process may have left half a line, which the next one must not continue.
         torn = self._path.exists() and not self._path.read_bytes().endswith(b"\n")
         with self._path.open("a", encoding="utf-8") as file:
             file.write("\n" * torn + json.dumps({"run": run, "trial": asdict(trial)}) + "\n")
@@ -119,6 +120,7 @@ class Trials:
             if isinstance(trial, str):
                 self.faults.append(trial)
             else:
+                # Written at once, so that an interruption loses only the runs at work.
                 self._file.add(runs[missing[position]], trial)
         self.made += len(missing)
         return [self._file.find(facts) for facts in runs]
@@ -127,6 +129,7 @@ class Trials:
         """All that a run depends on, every parameter written out."""
         learned = hashlib.blake2b(digest_size=8)
         for name, data in sorted(arm.read_learned_files().items()):
+            # The length separates one file from the next.
             learned.update(f"{name}/{len(data)}/".encode() + data)
         facts = {
             "scenario": self._scenario_hash,

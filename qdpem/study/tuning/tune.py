@@ -51,6 +51,7 @@ class Candidate:
         if len(trials) < len(seeds):
             return math.inf, math.inf
         contention = math.fsum(trial.contention for trial in trials)
+        # NaN would leave the order of a sort undefined.
         return -math.fsum(trial.value for trial in trials), contention if math.isfinite(contention) else 0.0
 
 
@@ -284,6 +285,7 @@ def _best(
         if candidate is defaults or math.isfinite(candidate.rank(seeds)[0])
     ]
     ranked = sorted(sound, key=lambda candidate: candidate.rank(seeds))[:count]
+    # The defaults take the last place: every other candidate is paired with them.
     return ranked if defaults in ranked else [*ranked[:-1], defaults]
 
 

@@ -45,6 +45,7 @@ class BiasedMemoryModel(PauliModel):
         if not isinstance(memory, DepolarisingMemory):
             return unbiased
         bias = self.parameters.bias
+        # Relative to the unbiased rate 4 gamma/3, that is 1/T.
         xy_factor, z_factor = 1.5 * (0.5 + bias) / (1.0 + bias), 1.5 / (1.0 + bias)
         factors = np.array([1.0, xy_factor, xy_factor, z_factor])
         return replace(

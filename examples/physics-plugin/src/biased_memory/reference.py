@@ -34,7 +34,15 @@ class BiasedMemoryReference(DensityMatrixModel):
         duration_s: float,
         attempts: tuple[float, float] = NO_ATTEMPTS,
     ) -> Operator:
-        """Carry out the errors of both ends. Raises ValueError for a time or attempts below 0."""
+        """Carry out the errors of both ends. Raises ValueError for a time or attempts below 0.
+
+        Args:
+            state: the pair.
+            first: the memory at the first end; None for an end that does not decay.
+            second: the memory at the second end.
+            duration_s: seconds of storage.
+            attempts: the entangling attempts made meanwhile at the first and the second end's node.
+        """
         check_duration(duration_s)
         check_attempts(attempts)
         for end, memory in enumerate((first, second)):
@@ -57,5 +65,6 @@ class BiasedMemoryReference(DensityMatrixModel):
 
 
 def _flip(pauli: Operator, expected_errors: float) -> Kraus:
+    # expm1 keeps the digits of small probabilities.
     flipped = -0.5 * math.expm1(-2.0 * expected_errors)
     return (math.sqrt(1.0 - flipped) * channels.PAULIS[0], math.sqrt(flipped) * pauli)

@@ -49,6 +49,7 @@ def network_map(
     top = max(0.2, min(1.0, np.ceil(10.0 * highest) / 10.0))
     busiest = max((float(use.max(initial=0.0)) for use in uses.values()), default=0.0)
     columns = min(2, len(loads))
+    # Division that rounds up.
     rows = -(-len(loads) // columns)
     height = _map_height(tables, columns=columns)
     with new_figure(columns=columns, rows=rows, width=9.2, height=rows * height) as (figure, all_axes):
@@ -106,11 +107,13 @@ def _draw_map(axes: Axes, tables: Tables, *, load: Floats, use: Floats, top: flo
 
 def _name_busiest(axes: Axes, tables: Tables, *, load: Floats, names: Sequence[str], count: int = 5) -> None:
     nodes = tables["nodes"]
+    # Stable, so that equal loads give the same figure; nodes that cannot swap come last.
     order = np.argsort(-np.nan_to_num(load, nan=-1.0), kind="stable")[:count]
     spots = np.stack([nodes["x_km"], nodes["y_km"]], axis=1)
     km_per_point = max(float(np.ptp(spots[:, 1])), 1e-9) / 270.0
     taken = spots
     for node in order.tolist():
+        # The extent of the text: at this font size a letter is about 4.8 points wide.
         size = np.array([4.8 * len(names[node]), 8.0]) * km_per_point
         corners = [spots[node] + np.array(shift) * km_per_point for shift in ((7, 2), (7, -10))]
         corners += [
@@ -121,6 +124,7 @@ def _name_busiest(axes: Axes, tables: Tables, *, load: Floats, names: Sequence[s
             int(((taken > corner - reach) & (taken < corner + size + reach)).all(axis=1).sum())
             for corner in corners
         ]
+        # The corner with the fewest nodes and parts of earlier names.
         corner = corners[int(np.argmin(crowd))]
         covered = corner + size * np.linspace(0.05, 0.95, 8)[:, np.newaxis] * (1.0, 0.0) + size * (0.0, 0.5)
         taken = np.concatenate([taken, covered])

@@ -97,6 +97,7 @@ def _smooth_rate(events_s: Floats, *, times: Floats, width_s: float = 1.0) -> Fl
     counts = np.histogram(events_s, bins=np.append(times - 0.5 * step_s, times[-1] + 0.5 * step_s))[0]
     reach = np.arange(-4.0 * width_s, 4.0 * width_s + step_s, step_s)
     window = np.exp(-0.5 * (reach / width_s) ** 2)
+    # At the ends the window reaches beyond the run: only the part inside counts.
     covered = np.convolve(np.ones(len(times)), window)
     middle = slice(len(window) // 2, len(window) // 2 + len(times))
     return np.asarray(np.convolve(counts, window)[middle] / covered[middle] / step_s)

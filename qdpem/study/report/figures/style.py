@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# Nothing else has this colour, so that replacing it in the SVG text changes only the ink.
 INK = "#010203"
 COLOURS = ("#1C86CC", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _DASHES = ((0, ()), (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))
 _SETTINGS: Mapping[Any, Any] = {
     "svg.fonttype": "none",
+    # Without a salt the ids in the file would be random.
     "svg.hashsalt": "qdpem",
     "font.family": "sans-serif",
     "font.size": 10.0,
@@ -80,6 +82,7 @@ def new_figure(
 
     with matplotlib.rc_context(dict(_SETTINGS)):
         figure = Figure(figsize=(width, height), layout="constrained")
+        # The canvas attaches itself to the figure.
         FigureCanvasSVG(figure)
         yield figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
@@ -87,6 +90,7 @@ def new_figure(
 def svg(figure: Figure, prefix: str) -> str:
     """The figure as one <svg> element; ids start with `prefix`, so that one page can hold several figures."""
     buffer = io.StringIO()
+    # A date would make equal figures differ.
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
