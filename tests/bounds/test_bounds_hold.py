@@ -95,7 +95,7 @@ def draw_scenario(seed: int) -> Scenario:
             target_fidelity=target,
             patience_s=one((0.3, 1.0)),
             pairs=int(draws.integers(1, 3)),
-            persistence=one(Persistence) if draws.random() < 0.15 else "no",
+            persistence=one(tuple(Persistence)) if draws.random() < 0.15 else "no",
         )
         for application, target in targets[: int(draws.integers(1, 4))]
     )

@@ -140,7 +140,7 @@ def _check_scenario(path: Path, overrides: Sequence[str]) -> None:
     network = build_network(scenario, physics, seed=seed)
     summary = summarize_network(scenario, network=network, physics=physics, seed=seed)
     output = console()
-    output.print(f"{path} is sound (network of seed {seed})", markup=False)
+    output.print(f"{path} has no faults (network of seed {seed})", markup=False)
     output.print(str(summary), markup=False)
     for warning in summary.warnings:
         output.print(f"warning: {warning}", style="yellow", markup=False)

@@ -106,19 +106,12 @@ def _table(task: Task, outcome: Outcome, load: OfferedLoad) -> Table:
 
 
 def _outcomes(path: Path) -> tuple[str, str]:
-    """How many requests a record has, and how they ended."""
+    """The number of requests in a record, and the numbers of their outcomes."""
     from qdpem.events.words import RequestOutcome
     from qdpem.records.reader import open_record
 
-    found = open_record(path).tables["requests"]["outcome"]
-    counts = {word: int((found == code).sum()) for code, word in enumerate(RequestOutcome)}
-    ended = [f"{count} {word.replace('_', ' ')}" for word, count in counts.items() if count]
-    return str(len(found)), ", ".join(ended)
-    """The number of requests in a record, and the numbers of their outcomes."""
-    from qdpem.events.words import RequestOutcome
-
     outcomes = open_record(path).tables["requests"]["outcome"]
-    counts = {word: int((outcomes == code).sum()) for code, word in enumerate(RequestOutcome)}
+    counts = {word: int((outcomes == word.code).sum()) for word in RequestOutcome}
     words = [f"{count} {word.replace('_', ' ')}" for word, count in counts.items() if count]
     return str(len(outcomes)), ", ".join(words)
 
