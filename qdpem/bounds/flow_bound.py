@@ -96,8 +96,7 @@ def flow_bound_of_seed(
     centre = prices
     for rounds in range(1, max_rounds + 1):
         added = 0
-        # Two sets of prices a round: the newest find columns, the smoothed ones improve the bound more
-        # steadily.
+        # The newest prices find columns; the smoothed ones improve the bound more steadily.
         for tried in (prices,) if solution is None else (prices, smoothed(prices, centre)):
             proved = pricing.price(tried, solution)
             added += pricing.added

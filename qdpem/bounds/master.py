@@ -132,11 +132,9 @@ class Master:
         for node in np.unique(levels.node).tolist():
             best_link, best_price = -1, 0.0
             own = np.flatnonzero(levels.node == node)
-            # Levels are nested; the difference is the number of emissions that only links of this level or
-            # above can use.
+            # Levels are nested: the differences are emissions that only this level and higher ones can use.
             counts = np.diff(self._supply.emissions[own], prepend=0.0)
-            # From the most probable level down, so that the best price so far covers all links that can use
-            # an emission.
+            # From the highest level down: the best price so far covers all links that can use an emission.
             for level, count in zip(own[::-1].tolist(), counts[::-1].tolist(), strict=True):
                 for link in self._level_links[level]:
                     if prices.link[link] > best_price:
@@ -253,8 +251,7 @@ class Master:
         entries = [
             (level, side)
             for side, lowest in enumerate(own.tolist())
-            # An emission that succeeds on an improbable link belongs to all higher levels of its node as
-            # well.
+            # An emission for an improbable link also belongs to all higher levels of its node.
             for level in range(lowest, len(levels.node))
             if levels.node[level] == levels.node[lowest]
         ]

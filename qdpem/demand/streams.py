@@ -51,11 +51,11 @@ def pair_weights(scenario: Scenario, network: Network, *, seed: int) -> Floats:
     weight.
     """
     if scenario.demand.weights == "matrix":
-        # Directions are averaged because pairs are undirected, and a request may start at either end.
         matrix = network.graph.demand_weights
         if matrix is None:
             message = f'"matrix" needs a topology with its own demand matrix, which {network.graph.name!r}'
             raise ScenarioError([Fault("demand.weights", message + ' has not; use "uniform"')])
+        # Directions are averaged because pairs are undirected, and a request may start at either end.
         weights = 0.5 * (matrix + matrix.T)
     elif scenario.demand.weights == "endpoints":
         weights = np.zeros((network.node_count, network.node_count))

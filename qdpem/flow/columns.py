@@ -176,8 +176,7 @@ class Columns:
             links: tuple[int, ...]
             inner: tuple[int, ...]
             direct_cost = self._direct_cost(np.array([option]), pricing.prices)[0] * commodity.pairs
-            # The search prices a single link with its surplus for failed swaps, which a direct pair does not
-            # need.
+            # The search adds a surplus for failed swaps, which a pair of a single link does not need.
             if direct_cost <= pricing.cost[index]:
                 links, inner = (int(self._options.direct_link[option]),), ()
             else:

@@ -170,8 +170,7 @@ class PathMixSolver:
             for known, solutions in self._idle_solutions.items()
             if solutions + 1 < _MAX_IDLE_SOLUTIONS
         }
-        # Sorted, because the order of a set is undefined and the order of columns affects the
-        # solver.
+        # Sorted: the order of a set is undefined, and that of columns affects the solver.
         self._idle_solutions = idle | dict.fromkeys(sorted(carrying), 0)
 
 

@@ -82,7 +82,7 @@ def fit_calendar(counts: NDArray[np.int64]) -> Calendar:
     each = np.arange(nodes)
     first_wave, second_wave = waves[best, each], waves[2 * best, each]
     angle = np.angle(first_wave)
-    # Rotated by twice the phase of the first harmonic, which moves the peak of both to phase 0.
+    # Rotated by twice the phase of the first harmonic: the real part is in phase with it.
     in_phase = (second_wave * np.exp(-2j * angle)).real
     scale = np.where(significant, 2.0 / np.maximum(total, 1), 0.0)
     return Calendar(
@@ -100,7 +100,7 @@ def _threshold(independent: float) -> float:
     three trials for each independent frequency. The equation is solved by repeated substitution.
     """
     tail = _FALSE_ALARM_PROBABILITY / (3.0 * independent)
-    # A start above the solution; the substitution contracts, and 50 steps reach full precision.
+    # The substitution contracts from any start, and 50 steps reach full precision.
     value = 30.0
     for _ in range(50):
         value = 2.0 * (np.log1p(0.5 * value) - np.log(tail))

@@ -103,8 +103,7 @@ def _first_feasible(
     request: PendingRequest, context: Context, *, age_s: float, unavailable: Unavailable
 ) -> tuple[Path, int] | None:
     for path in context.routes.paths(request.source, request.destination, unavailable):
-        # `Routes` also offers paths over links without a rate, on which a request would wait until it
-        # expires.
+        # `Routes` also offers paths over links that make no pairs.
         if not np.all(context.network.link_rate_hz[list(path.links)] > 0.0):
             continue
         rounds = context.estimates.rounds_for(path, request.target_fidelity, age_s=age_s)

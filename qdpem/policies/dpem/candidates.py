@@ -132,7 +132,6 @@ class CandidateBuilder:
         allowed[:, 1:] = np.where(serves[:, None], feasible, stockable)
         apart = np.array([not self._paths.adjacent(slot.source, slot.destination) for slot in slots])
         stocked = np.array([slot.ready for slot in slots]) >= pairs
-        # Option 1 means something else in each kind of slot: from stock for a request, first hop for a top
-        # pair.
+        # Option 1 differs by slot: from stock for a request, the first hop for a top pair.
         allowed[:, 1] = np.where(serves, stocked & apart & end_to_end, stockable[:, 0])
         return allowed

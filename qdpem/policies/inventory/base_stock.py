@@ -204,8 +204,7 @@ class BaseStock:
             route = self._idle_route(source, destination, backlog, unavailable)
             order = self._order(route, now_s) if route else None
             if route is not None and order is not None:
-                # Stock goes from understocked to on order; the interval runs from here even if the order is
-                # refused.
+                # From understocked to on order; the interval runs from here even if the order is refused.
                 self.ordered_s[source, destination] = now_s
                 # The order is work itself, so the next peers of this call may find their sources busy.
                 backlog.add(route)

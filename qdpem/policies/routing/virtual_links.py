@@ -83,8 +83,7 @@ class VirtualLinks:
         hops, adjacent = self._network.hop_distance, self._network.adjacent
         owner, partner = np.array(list(stock), dtype=np.int64).reshape(-1, 2).T
         remaining = hops[source, owner] + hops[partner, destination]
-        # With no hop remaining the pair serves the request directly, which needs no path; link pairs replace
-        # links.
+        # With no hop remaining the pair serves the request directly, and link pairs replace links.
         useful = (remaining < hops[source, destination]) & (remaining > 0) & ~adjacent[owner, partner]
         columns = useful.nonzero()[0]
         order = columns[np.argsort(remaining[columns], kind="stable")][:_MAX_PAIRS]
