@@ -59,6 +59,7 @@ class BudgetedPaths:
         self._double = (2.0 * link_price + STEP_COST, node_price)
         start = np.full((len(source), arcs.node_count), np.inf)
         start[np.arange(len(source)), source] = 0.0
+        # Double hops are free of the budget, so every layer is closed under them before the next single hop.
         self._layers = [self._with_double_hops(start)]
         for _ in range(max_single):
             last = self._layers[-1]
@@ -77,6 +78,7 @@ class BudgetedPaths:
         for layer in np.unique(level).tolist():
             own = level == layer
             cost[own] = self._layers[layer][row[own], destination[own]]
+        # Subtracting too much only lowers a cost, which keeps the bound valid.
         return np.maximum(cost - STEP_COST * 2.0 * self._arcs.node_count, 0.0)
 
     def path(self, row: int, destination: int, max_single: int) -> BudgetedPath:
@@ -86,6 +88,7 @@ class BudgetedPaths:
         source = int(self._source[row])
         while nodes[-1] != source:
             node = nodes[-1]
+            # Unimproved costs are copied, so exact equality finds the layer in which the cost arose.
             while level > 0 and self._layers[level - 1][row, node] == self._layers[level][row, node]:
                 level -= 1
             tail, link, single = self._last_hop(row, node, level)
@@ -109,6 +112,7 @@ class BudgetedPaths:
                 costs = self._layers[before][row, tails] + swap + link_price[row % len(link_price), links]
                 cheapest = int(costs.argmin())
                 hops.append((float(costs[cheapest]), cheapest, single))
+        # The hop is found by computing both candidates again, which is cheaper than storing predecessors.
         _, arc, single = min(hops, key=lambda hop: hop[0])
         return int(tails[arc]), int(links[arc]), single
 
@@ -126,6 +130,7 @@ class BudgetedPaths:
         link_price, node_price = prices
         departure = cost + node_price
         own = np.arange(len(self._source))
+        # The source itself swaps nothing.
         departure[own, self._source] = cost[own, self._source]
         arc_arrival = departure[:, self._arcs.tail] + link_price[:, self._arcs.link]
         arrival = np.full_like(cost, np.inf)

@@ -1,14 +1,14 @@
 """The furthest that link pairs reach: over how many hops and up to what age they can meet a target.
 
-These are upper limits that no run can pass, whatever the outcomes, and not estimates. A bound built on them
+These are upper limits that no run can exceed, whatever the outcomes, and not estimates. A bound built on them
 stays a bound. There are three noise models:
 
-- **"pauli"**: fresh pairs are Bell-diagonal, and memories and swaps act as Pauli channels. (This is checked
-  on the model: a channel is what it makes of half a Bell pair.) States then stay Bell-diagonal, and along a
-  path the three correlations |t_j| multiply: F <= (1 + sum_j prod_i |t_ij|)/4, with a factor for every link
+- **"pauli"**: fresh pairs are Bell-diagonal, and memories and swaps act as Pauli channels. (The check ages
+  half a Bell pair, whose state afterwards determines the channel.) States then stay Bell-diagonal, and along
+  a path the three correlations |t_j| multiply: F <= (1 + sum_j prod_i |t_ij|)/4, with a factor for every link
   pair, swap and storage. While a link pair waits, or anything swapped from it, two stored qubits decay.
 - **"bell-diagonal"**: fresh pairs are Bell-diagonal, but memories relax or a measurement is biased, so that
-  an outcome may purify. No local operation of the nodes, with any luck, can raise F/(1 - F) above the
+  an outcome may purify. No local operation of the nodes, whatever its outcome, can raise F/(1 - F) above the
   projective robustness of the pairs (Regula 2022, Phys. Rev. Lett. 128, 110505): Omega = min max(r/s)
   max(s/r) over mixtures s of states that are unentangled across one of the links. No limit of age follows.
 - **"other"**: no limit at all. Single clicks leave |11>, which filters can remove, and models of third
@@ -54,6 +54,7 @@ class FidelityReach:
 
     def hops(self, target_fidelity: float) -> int:
         """Largest number of undistilled hops of a path whose pair can meet the target; at most N - 1."""
+        # Fidelity falls with every hop, so bisection finds the largest number.
         low, high = 0, self._limit
         while low < high:
             middle = (low + high + 1) // 2
@@ -62,7 +63,7 @@ class FidelityReach:
         return low
 
     def max_age_s(self, target_fidelity: float, hops: int) -> float:
-        """How old the parts of a delivery over `hops` single hops can be; inf: no limit.
+        """Largest age of the parts of a delivery over `hops` single hops; inf without a limit.
 
         0 where not even fresh pairs meet the target.
         """
@@ -75,6 +76,7 @@ class FidelityReach:
 
         if not meets(0.0):
             return 0.0
+        # Doubling from 1 ms brackets the age; beyond 1e9 s (30 years) it counts as unlimited.
         high = 1e-3
         while meets(high):
             high *= 2.0
@@ -84,6 +86,7 @@ class FidelityReach:
         for _ in range(_BISECTIONS):
             middle = 0.5 * (low + high)
             low, high = (middle, high) if meets(middle) else (low, middle)
+        # The upper end of the bracket: a limit that is too large is still a limit.
         return high
 
     def _fidelity(self, hops: int) -> float:
@@ -99,6 +102,7 @@ class FidelityReach:
         """The first model that holds; sets the largest correlations of link pairs and swaps with it."""
         usable = np.flatnonzero(network.link_rate_hz > 0.0).tolist()
         fresh = [self._correlations(network.links[link].fresh) for link in usable]
+        # `_correlations` is empty for a state that is not Bell-diagonal.
         if getattr(self._physics, "name", "") not in _KNOWN_MODELS or not all(map(len, fresh)):
             return "other"
         stored = [self._correlations(self._aged(memory, _PROBE_S)) for memory in self._memories]
@@ -116,6 +120,7 @@ class FidelityReach:
         outcomes = []
         for outcome in node.heralded_outcomes:  # type: ignore[attr-defined]
             swapped = self._physics.swap(self._perfect, self._perfect, node, 0.0, outcome)  # type: ignore[arg-type]
+            # The state of an outcome that never occurs is undefined.
             if swapped.probability > _MIN_PROBABILITY:
                 outcomes.append(self._correlations(swapped.state))
         return outcomes
@@ -125,6 +130,7 @@ class FidelityReach:
 
     def _stored(self, age_s: float) -> Floats:
         """Largest |t_j| that two stored qubits keep, the best memory at both ends."""
+        # The memories of the ends are unknown here, so each axis gets the best memory at both ends.
         kept = [np.abs(self._correlations(self._aged(memory, age_s))) for memory in self._memories]
         return np.asarray(np.max(kept, axis=0) ** 2)
 
@@ -142,7 +148,9 @@ def _bell_weights(correlations: Floats) -> Floats:
 
 @cache
 def max_fidelity_ratio(fidelity: float, hops: int) -> float:
-    """Largest F/(1 - F) that local operations can leave of `hops` Bell-diagonal pairs in a row, by any luck.
+    """Largest F/(1 - F) that local operations can make from `hops` Bell-diagonal pairs in a row.
+
+    It holds for every outcome of these operations.
 
     `fidelity` is the largest Bell weight of each. With k errors among n pairs the state has the eigenvalue
     r_k ~ F^(n-k) (1-F)^k. s mixes, over the links, an unentangled pair (weight 1/2) on one of them with any
@@ -163,12 +171,15 @@ def max_fidelity_ratio(fidelity: float, hops: int) -> float:
     mixture = np.zeros((hops + 1, hops))
     mixture[count[:-1], count[:-1]] = 0.5 * (1.0 - count[:-1] / hops)
     mixture[count[1:], count[:-1]] = 0.5 * ratio_of_pair * count[1:] / hops
+    # Scaled so that the smallest ratio is at least 1; the last variable is the largest one.
     rows = np.block([[-mixture, np.zeros((hops + 1, 1))], [mixture, -np.ones((hops + 1, 1))]])
     limits = np.concatenate([-np.ones(hops + 1), np.zeros(hops + 1)])
     result = linprog(np.append(np.zeros(hops), 1.0), A_ub=rows, b_ub=limits, method="highs")
     if result.status != 0:
         return ratio_of_pair
+    # The ratios of the solver's own solution, not its optimum: they are exact for whatever it found.
     ratios = mixture @ np.maximum(result.x[:-1], 0.0)
+    # Negated, so that NaN is caught too.
     if not ratios.min() > 0.0:
         return ratio_of_pair
     return min(ratio_of_pair, float(ratios.max() / ratios.min()))

@@ -24,7 +24,7 @@ _SMOOTHING = 0.5
 class SeedBound:
     """A bound on the deliveries of one seed, and the value of the best flow below it.
 
-    `bound`: proved by dual prices, converged or not; no policy passes it. `flow_value`: of the best flow.
+    `bound`: proved by dual prices, converged or not; no policy exceeds it. `flow_value`: of the best flow.
     `rounds` of the column generation; `converged`: more rounds would not matter. The parts of the bound show
     which resource binds; they sum to it. `demand`: the value of requests beyond the cost of serving them;
     `link_value` [L]: of each link's pairs, whichever source makes them; `node_value` [N]: of each node's
@@ -96,6 +96,7 @@ def flow_bound_of_seed(
     centre = prices
     for rounds in range(1, max_rounds + 1):
         added = 0
+        # The newest prices find columns; the smoothed ones improve the bound more steadily.
         for tried in (prices,) if solution is None else (prices, smoothed(prices, centre)):
             proved = pricing.price(tried, solution)
             added += pricing.added
@@ -124,6 +125,7 @@ def _used_paths(master: Master, solution: Solution) -> dict[tuple[int, int], lis
 
 def integer_bound(bound: float) -> float:
     """The largest whole number that is not above a bound, up to rounding."""
+    # A bound just below a whole number because of rounding must not lose that delivery.
     return math.floor(bound + _ROUNDING) if math.isfinite(bound) else math.inf
 
 
@@ -155,6 +157,7 @@ class _Pricing:
         )
         cost = search.cost(self._row, groups.destination, groups.max_single)
         demand_price = np.zeros(len(groups)) if solution is None else solution.demand_price
+        # At first every group gets its cheapest path, paying or not, so that the master has columns.
         pays = np.isfinite(cost) & ((cost < groups.gain - demand_price - _MIN_GAIN) | (solution is None))
         for group in np.flatnonzero(pays).tolist():
             row, limit = int(self._row[group]), int(groups.max_single[group])
@@ -189,6 +192,7 @@ def bound_by_prices(master: Master, prices: DualPrices, cost: Floats) -> SeedBou
             return SeedBound(bound=math.inf)
         cost = cost * factor
         prices = DualPrices(*(factor * part for part in prices))
+    # Groups of unlimited demand are left out: by now they gain nothing, and inf x 0 is NaN.
     finite = np.isfinite(groups.pairs) & np.isfinite(cost)
     demand = float(groups.pairs[finite] @ np.maximum(0.0, groups.gain[finite] - cost[finite]))
     links, nodes = master.resource_value(prices)

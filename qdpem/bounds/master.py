@@ -107,6 +107,7 @@ class Master:
     def add(self, group: int, path: BudgetedPath, span: Span) -> bool:
         """Add a path for a group and all of its chain that may use it; False if it is known."""
         single = path.pairs.count(1)
+        # Stored for the most restricted group that may use it: less restricted groups share the column.
         first = next(member for member in self._chain[group] if self.groups.max_single[member] >= single)
         column = GroupColumn(first, path, span)
         new = column not in self._known
@@ -131,7 +132,9 @@ class Master:
         for node in np.unique(levels.node).tolist():
             best_link, best_price = -1, 0.0
             own = np.flatnonzero(levels.node == node)
+            # Levels are nested: the differences are emissions that only this level and higher ones can use.
             counts = np.diff(self._supply.emissions[own], prepend=0.0)
+            # From the highest level down: the best price so far covers all links that can use an emission.
             for level, count in zip(own[::-1].tolist(), counts[::-1].tolist(), strict=True):
                 for link in self._level_links[level]:
                     if prices.link[link] > best_price:
@@ -145,6 +148,7 @@ class Master:
         matrix, limits, emission_count = self._rows(finite)
         gain = self.groups.gain[[column.group for column in self.columns]]
         result = _minimise(-np.concatenate([gain, np.zeros(emission_count)]), matrix, limits)
+        # Interior-point duals can be slightly negative; a bound needs prices of 0 or more.
         duals = np.maximum(0.0, -result.ineqlin.marginals)
         sizes = [
             int(finite.sum()),
@@ -204,6 +208,7 @@ class Master:
         ]
         matrices = []
         for entries, row_count in ((pairs, self._network.link_count), (swaps, self._network.node_count)):
+            # float64 holds the indices exactly; the reshape keeps three columns when there are no entries.
             values, rows, columns = np.array(entries, dtype=np.float64).reshape(-1, 3).T
             shape = (row_count, len(self.columns))
             matrices.append(csr_matrix((values, (rows.astype(int), columns.astype(int))), shape=shape))
@@ -246,6 +251,7 @@ class Master:
         entries = [
             (level, side)
             for side, lowest in enumerate(own.tolist())
+            # An emission for an improbable link also belongs to all higher levels of its node.
             for level in range(lowest, len(levels.node))
             if levels.node[level] == levels.node[lowest]
         ]
@@ -275,6 +281,7 @@ def _chains(groups: RequestGroups) -> list[tuple[int, ...]]:
         groups.source.tolist(),
         groups.destination.tolist(),
         groups.gain.tolist(),
+        # Unlimited demand would make the condition of the whole chain unlimited.
         np.isinf(groups.pairs).tolist(),
         groups.span,
         groups.distilled_span,

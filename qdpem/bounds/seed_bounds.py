@@ -134,6 +134,7 @@ def bounds_of_sample(
     """
     unit = counted_in(requests)
     began_s = time.perf_counter()
+    # The flow bound comes first: its paths are the first columns of the time bounds.
     flow = flow_bound_of_seed(network, sample, group_requests(requests, reach))
     bounds = Bounds(
         unit=unit,
@@ -158,10 +159,12 @@ def bounds_of_sample(
         on_progress=on_progress,
     )
     with_stock, without_stock = find_time_bound(stock=True), find_time_bound(stock=False)
+    # A time bound that ran out of time may lie above the flow bound; each of them is valid.
     time_bound = min(bounds.flow, with_stock.max_deliveries)
     return replace(
         bounds,
         time=time_bound,
+        # Arms without stock are also subject to the bound with stock.
         time_without_stock=min(time_bound, without_stock.max_deliveries),
         bin_s=width_s,
         converged=with_stock.converged and without_stock.converged,
@@ -214,6 +217,7 @@ def _binding(network: Network, bound: SeedBound) -> dict[str, Any]:
 
 
 def _most_valuable(names: Sequence[str], value: Floats) -> tuple[str, ...]:
+    # Stable, so that equal values are listed in the order of the map.
     order = np.argsort(-value, kind="stable")[:_MAX_NAMES]
     return tuple(names[index] for index in order.tolist() if value[index] > _MIN_VALUE)
 
@@ -222,6 +226,7 @@ def _bin_s(requests: Requests, end_s: float, bin_s: float | None) -> float:
     """The length of bins; any is valid, because spans are rounded outwards."""
     if bin_s is None:
         patience_s = float((requests.deadline_s - requests.time_s).min())
+        # Shorter bins give a tighter bound, but the number of windows grows with its square.
         return min(max(patience_s / _BINS_PER_PATIENCE, end_s / _BINS), end_s)
     if not 0.0 < bin_s <= end_s or end_s / bin_s > _MAX_BINS:
         raise QdpemError(

@@ -40,6 +40,7 @@ def draw_seed_sample(network: Network, physics: PhysicsModel, *, seed: int, end_
         _successes(network, link, seed=seed, last_s=end_s - float(birth_s[link]))
         for link in range(network.link_count)
     ]
+    # Only as many swap outcomes are drawn as the seed's tokens and pairs can ever use.
     max_swaps = _max_swaps(network, levels, emission_s, successes, end_s)
     return SeedSample(
         end_s=end_s,
@@ -65,6 +66,7 @@ def _emissions(network: Network, levels: EmissionLevels, *, seed: int, end_s: fl
     """Times of the emissions of every level: those whose draw is below its probability."""
     emission_s = []
     for node, probability in zip(levels.node.tolist(), levels.probability.tolist(), strict=True):
+        # A run thins its stream by the best probability of the node, so the same value must be used here.
         best = float(levels.probability[levels.node == node].max())
         emissions = Emissions(
             stream(seed, f"source/{network.graph.node_names[node]}"),
@@ -96,6 +98,7 @@ def _successes(network: Network, link: int, *, seed: int, last_s: float) -> list
             period_s=period_s,
         )
         attempts = list[int]()
+        # The margin keeps an attempt whose pair is born exactly at the end of the run.
         while mode.success_s <= last_s + _OF_A_PERIOD * period_s:
             attempts.append(round(mode.success_s / period_s) + 1)
             mode.succeed()
@@ -138,6 +141,7 @@ def _swap_outcomes(
         swap_draws(network.graph, seed=seed), network.hardware, max_swaps, strict=True
     ):
         limit = hardware.mean_swap_success_probability if unbiased else hardware.swap_success_probability
+        # Slightly generous: a draw at the limit must never count as a failure that a run sees as a success.
         limit *= 1.0 + _ROUNDING
         outcomes.append(np.array([draws.next() < limit for _ in range(maximum)], dtype=np.bool_))
     return outcomes
@@ -166,11 +170,14 @@ def group_requests(
     persistent = requests.persistence > 0
     hops = {target: reach.hops(target) for target in np.unique(requests.target_fidelity).tolist()}
     max_hops = np.array([hops[target] for target in requests.target_fidelity.tolist()], dtype=np.float64)
+    # A request of k pairs counts once, so each of its pairs is worth 1/k.
     gain = np.ones(len(requests)) if counted_in(requests) == "pairs" else 1.0 / requests.pairs
+    # Pairs have no direction, so both directions share a group.
     ends = np.sort(np.stack([requests.source, requests.destination]), axis=0)
     keys = np.stack([*ends, max_hops, gain, persistent, *spans.T], axis=1)
     groups, group = np.unique(keys, axis=0, return_inverse=True)
     pairs = np.zeros(len(groups))
+    # Some NumPy versions return a 2-D inverse for `axis=0`.
     np.add.at(pairs, group.reshape(-1), np.where(persistent, np.inf, requests.pairs.astype(np.float64)))
     span = [(int(first), int(last)) for first, last in groups[:, 5:7].tolist()]
     source, destination, max_single = groups[:, :3].astype(np.int64).T
@@ -214,6 +221,7 @@ def request_spans(
     kinds = list(zip(requests.target_fidelity.tolist(), hops, strict=True))
     age_s = {kind: reach.max_age_s(*kind) + lead_s if stock else 0.0 for kind in set(kinds)}
     before_s = np.array([age_s[kind] for kind in kinds], dtype=np.float64)
+    # A microsecond outwards at both ends: rounding of event times must not cut off a valid delivery.
     first_s = np.maximum(requests.time_s - before_s - _SLACK_S, 0.0)
     last_s = np.minimum(requests.deadline_s, end_s) + _SLACK_S
     bins = bins_in(end_s, bin_s)

@@ -40,6 +40,7 @@ class EmissionLevels:
             for end in ends
             if network.source_limited[link]
         ]
+        # Sorted by node, then probability: the levels of a node are consecutive and ascending.
         level = {side: number for number, side in enumerate(sorted(set(sides)))}
         of_link = np.full((network.link_count, 2), -1, dtype=np.int64)
         for link, ends in enumerate(network.graph.link_ends.tolist()):
@@ -87,6 +88,7 @@ class SeedSample:
         """The supply in the window [from_s, until_s], cut to the run; its ends count as inside."""
         start, stop = max(from_s, 0.0), min(until_s, self.end_s)
         emissions = [
+            # Both ends are widened by the rounding of event times, which can only raise the supply.
             np.searchsorted(times, stop + _ROUNDING, side="right") - np.searchsorted(times, start - _ROUNDING)
             for times in self.emission_s
         ]
@@ -106,11 +108,13 @@ class SeedSample:
         if not rate_hz > 0.0:
             return 0.0
         successes = self._cumulative_successes[node]
+        # The policy chooses how many swaps it makes before the window, and so which draws fall inside.
         before = min(whole_tokens(self.token_burst + rate_hz * from_s), len(successes) - 1)
         inside = whole_tokens(self.token_burst + rate_hz * max(until_s - swap_time_s - from_s, 0.0))
         if until_s < swap_time_s:
             return 0.0
         if from_s <= 0.0:
+            # No swap can precede t = 0, so the window holds the first draws.
             return float(successes[min(inside, len(successes) - 1)])
         return _max_successes(successes, first=before, length=inside)
 
@@ -138,6 +142,7 @@ class SeedSample:
         period_s, last_s = float(self.period_s[link]), until_s - float(self.birth_s[link])
         if last_s < from_s:
             return 0.0
+        # A fraction of a period is added, so that rounding never loses an attempt that fits exactly.
         inside = math.floor((last_s - from_s) / period_s + _OF_A_PERIOD) + 1
         before = math.floor(from_s / period_s + _OF_A_PERIOD) + 1 if from_s > 0.0 else 0
         return float(sum(_max_attempts(numbers, before, inside) for numbers in self.successes[link]))

@@ -115,12 +115,14 @@ class _CutGeneration:
         free = DualPrices(np.zeros(self._network.link_count), np.zeros(self._network.node_count), np.zeros(0))
         best, value, rounds, close_rounds = SeedBound(bound=math.inf), 0.0, 0, 0
         centre = free
+        # Free resources first: a group without a path even now can never be served.
         self._price(free, None)
         if not master.columns:
             return SeedBound(bound=0.0, converged=True)
         while True:
             solution = master.solve()
             rounds, value = rounds + 1, solution.value
+            # Searched before pricing adds columns, because the solution has no flow on new columns.
             violated = self._violated_cuts(solution)
             added = 0
             for prices in (solution.prices, smoothed(solution.prices, centre)):
@@ -128,6 +130,7 @@ class _CutGeneration:
                 added += new
                 if proved.bound < best.bound:
                     best, centre = proved, prices
+            # Added only after pricing: the prices of this solution belong to the cuts it was solved with.
             master.cuts += violated
             if on_progress is not None:
                 on_progress(Progress(rounds, best.bound, value, len(master.columns), len(master.cuts)))
@@ -142,10 +145,12 @@ class _CutGeneration:
         """Drop the cuts that had no price for some rounds; the centre's prices without them."""
         cuts, priced = self._master.cuts, len(prices.cut)
         price = prices.cut.copy()
+        # A cut that the centre prices is in use too; dropping it would weaken the smoothed prices.
         price[: len(centre.cut)] += centre.cut
         kept_cuts, kept = [], np.ones(len(cuts), dtype=np.bool_)
         for number, cut in enumerate(cuts):
             key = cut[:3]
+            # Cuts added in this round have no price yet and are not idle.
             idle = self._idle_rounds.get(key, 0) + 1 if number < priced and price[number] <= 0.0 else 0
             self._idle_rounds[key] = idle
             kept[number] = idle < _MAX_IDLE_ROUNDS
@@ -178,6 +183,7 @@ class _CutGeneration:
         min_cost, added = np.full(count, np.inf), 0
         demand_price = np.zeros(count) if solution is None else solution.demand_price
         same_spans = list(groups.span) == list(groups.distilled_span)
+        # Paths with a double hop may have a longer span, so they are priced in a search of their own.
         cases = [(groups.span, True)] if same_spans else [(groups.span, False), (groups.distilled_span, True)]
         for spans, doubles in cases:
             for rows, search, own in self._searches(prices, spans, doubles=doubles):
@@ -201,6 +207,7 @@ class _CutGeneration:
         row_of_group = row_of_group.reshape(-1)
         link, swap = self._span_prices(prices, rows[:, 1:])
         searches = []
+        # Blocks of rows bound the memory of one search.
         for first in range(0, len(rows), _MAX_ROWS):
             own = np.flatnonzero((row_of_group >= first) & (row_of_group < first + _MAX_ROWS))
             search = BudgetedPaths(
@@ -251,6 +258,7 @@ class _CutGeneration:
         for is_link, uses in zip((True, False), self._master.uses(), strict=True):
             for index in range(uses.shape[0]):
                 violated += self._windows.violated(index, uses[index], solution.flow, spans, is_link=is_link)
+        # The most violated cuts first, because only `_MAX_CUTS` are added in a round.
         violated.sort(key=lambda pair: -pair[0])
         new = [cut for _, cut in violated if cut[:3] not in self._cuts][:_MAX_CUTS]
         self._cuts.update(cut[:3] for cut in new)

@@ -40,6 +40,7 @@ class Windows:
         """
         amounts = uses.data * flow[uses.indices]
         used = amounts > 0.0
+        # A supply is a whole number, and a use of at most 1 is seldom worth a cut.
         if amounts.sum() < 1.0 + _MIN_EXCESS:
             return []
         # use[start, end] becomes the use by spans inside the window from `start` to `end`.
@@ -52,6 +53,7 @@ class Windows:
             ends = np.minimum(starts + lengths, self._bins)
             excess = use[starts, ends] - self._max_supply(index, starts, ends, lengths, is_link=is_link)
             worst, block = excess.max(axis=1), max(int(lengths[0]) // 2, 1)
+            # The worst window of each block only: neighbouring windows would give nearly the same cut.
             for first in range(0, self._bins + 1, block):
                 start = first + int(worst[first : first + block].argmax())
                 if worst[start] > _MIN_EXCESS:

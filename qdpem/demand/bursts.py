@@ -38,11 +38,13 @@ def assign_regions(network: Network, count: int, generator: np.random.Generator)
     points = np.column_stack([network.graph.x_km, network.graph.y_km])
     label = _assign(points, _initial_centres(points, count, generator))
     for _ in range(_LLOYD_STEPS):
+        # `_assign` leaves no region without points, so no mean is over an empty set.
         centres = np.array([points[label == region].mean(axis=0) for region in range(count)])
         new_label = _assign(points, centres)
         if np.array_equal(new_label, label):
             break
         label = new_label
+    # Labels follow the random order of the centres; numbering by first node makes them independent of it.
     _, first_node, region = np.unique(label, return_index=True, return_inverse=True)
     return np.asarray(np.argsort(np.argsort(first_node))[region], dtype=np.int64)
 
@@ -59,6 +61,7 @@ def burst_time_fraction(bursts: Bursts) -> float:
     period_s, duration_s, jitter_s = bursts.period_s, bursts.duration_s, bursts.jitter_s
     if bursts.timing != "calendar" or duration_s + 1.5 * _MAX_DEVIATIONS * jitter_s <= period_s:
         return duration_s / period_s
+    # Neighbouring bursts can overlap: integrate numerically over one period with the midpoint rule.
     from scipy.special import ndtr
 
     time_s = (np.arange(_GRID) + 0.5) * (period_s / _GRID)
@@ -118,6 +121,7 @@ def _calendar_bursts(
     """Merged bursts of one region with a calendar, float64 [B, 2]."""
     starts_s = _burst_starts(bursts, first_s, region, start_s=start_s, end_s=end_s, seed=seed)
     merged: list[list[float]] = []
+    # Jitter can change the order of bursts, so they are sorted before overlapping ones are merged.
     for begin_s in np.sort(starts_s).tolist():
         if merged and begin_s <= merged[-1][1]:
             merged[-1][1] = begin_s + bursts.duration_s
@@ -130,6 +134,7 @@ def _calendar_bursts(
 def _cascading_bursts(bursts: Bursts, *, start_s: float, end_s: float, seed: int) -> list[Floats]:
     """Bursts of every region, float64 [B, 2] each: those of region 0, delayed more from region to region."""
     lags_s = (bursts.lag_s or 0.0) * np.arange(bursts.regions)
+    # The last region repeats region 0 with the largest lag, so region 0 is drawn from that much earlier.
     first_s = on_spans(bursts, name="0", start_s=start_s - float(lags_s[-1]), end_s=end_s, seed=seed)
     delayed = [first_s + lag_s for lag_s in lags_s]
     return [spans_s[(spans_s[:, 0] < end_s) & (spans_s[:, 1] > start_s)] for spans_s in delayed]
@@ -150,6 +155,7 @@ def _burst_starts(
     margin_s = bursts.duration_s + _MAX_DEVIATIONS * bursts.jitter_s
     after = max(0, math.ceil((end_s + margin_s - first_s) / bursts.period_s) + 1)
     before = max(0, math.ceil((first_s - start_s + margin_s) / bursts.period_s) + 1)
+    # One stream per direction: a longer span appends draws to each and shifts none.
     k = np.concatenate([np.arange(after), -1 - np.arange(before)])
     later = stream(seed, f"demand/bursts/{region}/after").standard_normal(after)
     earlier = stream(seed, f"demand/bursts/{region}/before").standard_normal(before)
@@ -162,6 +168,7 @@ def _initial_centres(points: Floats, count: int, generator: np.random.Generator)
     while len(chosen) < count:
         squared = _squared_distance(points, points[chosen]).min(axis=1)
         total = squared.sum()
+        # All points may coincide with chosen centres; every point is then equally likely.
         probability = squared / total if total > 0.0 else np.full(len(points), 1.0 / len(points))
         chosen.append(int(generator.choice(len(points), p=probability)))
     return points[chosen]
@@ -173,6 +180,7 @@ def _assign(points: Floats, centres: Floats) -> Ints:
     label = squared.argmin(axis=1)
     for region in range(len(centres)):
         if not (label == region).any():
+            # Only a region of two or more points may lose one, or the repair would empty it.
             not_alone = np.bincount(label, minlength=len(centres))[label] > 1
             label[int(np.where(not_alone, squared[np.arange(len(points)), label], -1.0).argmax())] = region
     return np.asarray(label, dtype=np.int64)

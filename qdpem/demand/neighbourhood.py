@@ -31,6 +31,7 @@ def neighbourhood_weights(network: Network, neighbourhood: Neighbourhood, *, see
         return in_range.astype(np.float64)
     drawn = np.zeros(in_range.shape)
     for node in range(network.node_count):
+        # A whole permutation is drawn whatever the number of peers, so that a larger number only adds peers.
         order = stream(seed, f"demand/peers/{node}").permutation(np.flatnonzero(in_range[node]))
         drawn[node, order[: neighbourhood.peers]] = 1.0
     return drawn + drawn.T

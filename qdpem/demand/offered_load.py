@@ -66,6 +66,7 @@ def find_offered_load(
         demand.classes,
         network,
         pair_weights(scenario, network, seed=seed),
+        # The rate cancels: only the ratios between commodities matter to the supportable load.
         rate_hz=1.0,
         plans=flow_plans(network, Estimates(network, physics)),
     )

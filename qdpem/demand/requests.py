@@ -42,6 +42,7 @@ class Requests:
         step = np.floor((self.time_s - start_s) / step_s).astype(np.int64)
         inside = (step >= 0) & (step < steps)
         table = np.zeros((steps, nodes), dtype=np.int64)
+        # `add.at` counts repeated index pairs; plain indexed addition would count each once.
         np.add.at(table, (step[inside], self.source[inside]), 1)
         return table
 

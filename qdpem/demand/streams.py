@@ -55,6 +55,7 @@ def pair_weights(scenario: Scenario, network: Network, *, seed: int) -> Floats:
         if matrix is None:
             message = f'"matrix" needs a topology with its own demand matrix, which {network.graph.name!r}'
             raise ScenarioError([Fault("demand.weights", message + ' has not; use "uniform"')])
+        # Directions are averaged because pairs are undirected, and a request may start at either end.
         weights = 0.5 * (matrix + matrix.T)
     elif scenario.demand.weights == "endpoints":
         weights = np.zeros((network.node_count, network.node_count))
@@ -122,10 +123,12 @@ def _arrival_process(scenario: Scenario, network: Network, weights: Floats, *, s
         topology_seed = seed if scenario.topology_seed is None else scenario.topology_seed
         region = assign_regions(network, bursts.regions, stream(topology_seed, "demand/regions"))
         phase_s = draw_phases(bursts, seed=seed)
+        # A forecast made at the end of the run still needs its true demand, hence the margin at both ends.
         beyond_s = bursts.period_s + scenario.forecasting.step_s * (scenario.forecasting.horizon_steps + 1)
         end_s = scenario.window.end_s + beyond_s
         bursts_s = draw_bursts(bursts, phase_s, start_s=-history_s - beyond_s, end_s=end_s, seed=seed)
         fraction = burst_time_fraction(bursts)
+        # The schema keeps peak x fraction at most 1; the maximum only absorbs rounding.
         low, high = max(0.0, (1.0 - bursts.peak * fraction) / (1.0 - fraction)), bursts.peak
     return Arrivals(
         requests=no_requests,
@@ -183,10 +186,12 @@ def _draw_requests(
         return stream(seed, f"demand/{purpose}/{name}/{side}").random(count)
 
     gaps = stream(seed, f"demand/gaps/{name}/{side}")
+    # Thinning needs candidates at the highest rate of the node, which is that inside bursts.
     from_zero_s = _poisson_times(float(process.base_rate_hz[source]) * process.high, span_s, gaps)
     time_s = from_zero_s if side == "after" else -from_zero_s
     bursting = in_burst(process.bursts_s, int(process.region[source]), time_s)
     factor = np.where(bursting, process.high, process.low)
+    # One uniform for each candidate, kept or not: a change of one rate changes no other candidate's draw.
     time_s = time_s[uniforms("keep", len(time_s)) * process.high < factor]
     count = len(time_s)
     fractions = np.array([request_class.fraction for request_class in classes])
@@ -201,9 +206,11 @@ def _draw_requests(
 def _poisson_times(rate_hz: float, span_s: float, generator: np.random.Generator) -> Floats:
     """Ascending times in (0, span_s) of a Poisson process; a longer span only appends."""
     mean = rate_hz * span_s
+    # Mean plus six standard deviations: a second block is almost never needed.
     block = int(mean + 6.0 * math.sqrt(mean)) + 16
     gaps = generator.standard_exponential(block)
     while gaps.sum() < mean:
+        # Gaps have unit rate, so that another rate rescales the same times.
         gaps = np.concatenate([gaps, generator.standard_exponential(block)])
     time_s = np.cumsum(gaps) / rate_hz
     return np.asarray(time_s[time_s < span_s])
@@ -213,6 +220,7 @@ def _draw_index(weights: Floats, u: Floats) -> Ints:
     """An index with probability proportional to its weight for each uniform; never one of weight 0."""
     cumulative = np.cumsum(weights)
     index = np.searchsorted(cumulative, u * cumulative[-1], side="right")
+    # u x total may round up to the total itself, which would select an index past the last one with weight.
     return np.asarray(np.minimum(index, np.flatnonzero(weights)[-1]), dtype=np.int64)
 
 
@@ -223,10 +231,12 @@ def _requests(drawn: list[_NodeRequests], classes: tuple[RequestClass, ...], *, 
     time_s, source, destination, request_class = (
         np.concatenate(column) for column in zip(none, *drawn, strict=True)
     )
+    # Ids follow this order, so ties must not depend on the sorting algorithm.
     order = np.argsort(time_s, kind="stable")
     time_s, request_class = time_s[order], request_class[order]
     count = len(order)
     return Requests(
+        # History gets negative ids, so that ids of the run start at 0 however long the history is.
         id=np.arange(count, dtype=np.int64) - (count if history else 0),
         time_s=time_s,
         source=source[order],

@@ -17,7 +17,7 @@ _BLOCK = 64
 
 
 def on_spans(bursts: Bursts, *, name: str, start_s: float, end_s: float, seed: int) -> Floats:
-    """All spans on that touch [start_s, end_s), float64 [B, 2], start and end, ascending.
+    """All on-spans that touch [start_s, end_s), float64 [B, 2], start and end, ascending.
 
     The mean time on is `duration_s`, the mean time off the rest of `period_s`. A longer range adds spans and
     moves none.
@@ -32,6 +32,7 @@ def on_spans(bursts: Bursts, *, name: str, start_s: float, end_s: float, seed: i
     key = f"demand/switching/{name}"
     on = stream(seed, key).random() < bursts.duration_s / bursts.period_s
     later_s = _switches(bursts, on, beyond_s=end_s, generator=stream(seed, f"{key}/after"))
+    # Reversible in time: the past is drawn like the future, from t = 0 outwards, and then mirrored.
     earlier_s = -_switches(bursts, on, beyond_s=-start_s, generator=stream(seed, f"{key}/before"))[::-1]
     switch_s = np.concatenate([earlier_s, later_s])
     # States alternate, so the number of switches before t = 0 decides whether the first one switches on.
@@ -47,6 +48,7 @@ def _switches(bursts: Bursts, on: bool, *, beyond_s: float, generator: np.random
     durations_s = np.zeros(0)
     while durations_s.sum() <= beyond_s:
         state = (np.arange(len(durations_s), len(durations_s) + _BLOCK) + (not on)) % 2
+        # Always whole blocks: the k-th duration is the same for every range.
         block_s = generator.standard_exponential(_BLOCK) * means_s[state]
         durations_s = np.concatenate([durations_s, block_s])
     switch_s = np.cumsum(durations_s)

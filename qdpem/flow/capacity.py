@@ -61,8 +61,8 @@ def flow_bound(
 
     Ages, deadlines and memories are left out. That only raises the optimum if the options of the commodities
     hold every plan that an arm may use. The bound holds for long-run means: a run of one seed is finite and
-    may exceed it by luck, so it guides and scales, and is never asserted of a run. Raises QdpemError when the
-    solver fails.
+    may exceed it by chance, so it serves as a guide and a scale, and no check compares a run with it. Raises
+    QdpemError when the solver fails.
     """
     master = _DeliveryMaster(network, Columns(network, commodities))
     return master.result(generate_columns(master, tolerance=tolerance, max_iterations=max_iterations))
@@ -112,6 +112,7 @@ class _DeliveryMaster(MasterProblem):
         offered, unit_hz = float(columns.rate.sum()), columns.unit_hz
         return FlowBound(
             offered_hz=offered * unit_hz,
+            # Solver tolerance may lift the value slightly above the proved bound.
             delivered_hz=min(solution.value, bound) * unit_hz,
             bound_hz=bound * unit_hz,
             fraction=bound / offered if offered > 0.0 else 1.0,

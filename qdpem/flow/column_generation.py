@@ -95,10 +95,12 @@ def generate_columns(master: MasterProblem, *, tolerance: float, max_iterations:
     columns, solution, iterations = master.columns, master.start(), 0
     while True:
         pricing = columns.price(solution.prices)
+        # Dual bounds are not monotone from round to round, and each of them is valid: keep the best.
         master.bound = min(master.bound, master.dual_bound(solution, pricing))
         if master.bound - solution.value <= tolerance * master.bound or iterations == max_iterations:
             break
         columns_added = columns.add(pricing, below=solution.delivery_value - solution.demand_price)
+        # Rows are added in any case: a violated row matters even when no column pays.
         rows_added = master.add_rows()
         # Before the first solution there may be columns of earlier programmes, which nothing has priced yet.
         unsolved = not iterations and len(columns)

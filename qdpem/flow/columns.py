@@ -58,8 +58,8 @@ class PricingResult(NamedTuple):
 class Columns:
     """The columns generated so far for the commodities that have any rate.
 
-    Rates are in units of the mean rate `unit_hz` of a commodity, so that a solver's absolute tolerances mean
-    something. `rate` float64 [K]: of each commodity. `per_emission` float64 [L]: pairs that an emission gives
+    Rates are in units of the mean rate `unit_hz` of a commodity, so that a solver's absolute tolerances fit
+    them. `rate` float64 [K]: of each commodity. `per_emission` float64 [L]: pairs that an emission gives
     a source-limited link. It is 0 for other links, which have a capacity of their own.
 
     Commodities between the same ends form chains, in which each may use every path that the next one may. A
@@ -88,8 +88,10 @@ class Columns:
         )
         self.per_emission = np.where(network.source_limited, network.success_probability, 0.0)
         success = np.array([node.swap_success_probability for node in network.hardware])
+        # A failed swap costs both its pairs; charging each link at its better end never overstates the cost.
         better_end = success[network.graph.link_ends].max(axis=1)
         with np.errstate(divide="ignore"):
+            # inf marks forbidden nodes and links, so that no price, not even 0, makes them usable.
             self._swaps = np.where(network.repeater_rate_hz > 0.0, 1.0 / success, np.inf)
             self._pairs = np.where(network.link_rate_hz > 0.0, 1.0 / better_end, np.inf)
         self._columns: dict[Column, int] = {}
@@ -136,6 +138,7 @@ class Columns:
             path_cost = search.cost(options.source[rows], options.destination[rows], options.max_hops[rows])
             cost[rows] = np.minimum(path_cost, self._direct_cost(rows, prices)) * options.pairs[rows]
             searches[pairs_per_link] = search
+        # Sorted by commodity, then cost: the first row of each commodity is its cheapest option.
         order = np.lexsort((cost, options.commodity))
         commodities, first = np.unique(options.commodity[order], return_index=True)
         min_cost, option = np.full(len(self._commodities), np.inf), np.full(len(self._commodities), -1)
@@ -145,6 +148,7 @@ class Columns:
     def _direct_cost(self, rows: Ints, prices: ResourcePrices) -> Floats:
         """Cost of the single link between the ends, which needs no swap; inf where there is none."""
         link = self._options.direct_link[rows]
+        # A link of -1 reads the last entry, which `link >= 0` masks.
         usable = (link >= 0) & np.isfinite(self._pairs[link])
         return np.where(usable, self._options.pairs_per_link[rows] * prices.link[link], np.inf)
 
@@ -164,6 +168,7 @@ class Columns:
     def add(self, pricing: PricingResult, *, below: Floats) -> int:
         """Add each commodity's cheapest column if it costs less than `below` [K]; the number of new ones."""
         before = len(self._columns)
+        # The margin keeps rounding from adding columns without end.
         pays = pricing.cost < below - _MIN_GAIN
         for index in np.flatnonzero(pays).tolist():
             option, commodity = int(pricing.option[index]), self._commodities[index]
@@ -171,6 +176,7 @@ class Columns:
             links: tuple[int, ...]
             inner: tuple[int, ...]
             direct_cost = self._direct_cost(np.array([option]), pricing.prices)[0] * commodity.pairs
+            # The search adds a surplus for failed swaps, which a pair of a single link does not need.
             if direct_cost <= pricing.cost[index]:
                 links, inner = (int(self._options.direct_link[option]),), ()
             else:
@@ -197,6 +203,7 @@ class Columns:
         """Append the path's column for the last commodity of the chain that may use it, unless it exists."""
         option = DistillationOption(len(links), pairs_per_link)
         chain = self._chain[commodity]
+        # Stored for the tightest commodity that may use it: all that allow more share this column.
         last = next(index for index in reversed(chain) if _allows(self._commodities[index].options, option))
         column = Column(last, links, inner, pairs_per_link)
         if column not in self._columns:
@@ -207,7 +214,9 @@ class Columns:
         """The prices of commodities [K] and of resources, from the dual values of K + L + 2N or more rows."""
         count, links, nodes = self._sizes
         demand, link, _, swap = np.split(
-            np.maximum(0.0, duals[: count + links + 2 * nodes]), np.cumsum([count, links, nodes])
+            # Interior-point duals can be slightly negative; a bound needs prices of 0 or more.
+            np.maximum(0.0, duals[: count + links + 2 * nodes]),
+            np.cumsum([count, links, nodes]),
         )
         return self._chain_matrix.T @ demand, ResourcePrices(link, swap)
 
@@ -283,6 +292,7 @@ def _chains(commodities: tuple[Commodity, ...]) -> list[tuple[int, ...]]:
     chains: list[tuple[int, ...]] = [()] * len(commodities)
     for group in groups.values():
         chain: tuple[int, ...] = ()
+        # From the tightest to the most permissive, so that each chain can grow at its front.
         for index in sorted(group, key=lambda index: max(commodities[index].options, default=(0, 0.0))):
             tighter = commodities[chain[0]].options if chain else ()
             allows_all = all(_allows(commodities[index].options, option) for option in tighter)

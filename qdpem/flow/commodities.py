@@ -86,6 +86,7 @@ def hops_within(target_fidelity: float, plan: LinkPlan, *, limit: int, swap_weig
 
     target_weight, link_weight = weight(target_fidelity), weight(plan.fidelity)
     path_weight, hops = link_weight, 0
+    # A relative tolerance: a path exactly at its target must not be lost to rounding.
     while hops < limit and link_weight > 0.0 and path_weight >= target_weight * (1.0 - _ROUNDING):
         hops += 1
         path_weight *= link_weight * swap_weight
@@ -142,6 +143,7 @@ def _options(
 ) -> tuple[DistillationOption, ...]:
     """Each plan that allows more hops than every cheaper one, cheapest first."""
     options: list[DistillationOption] = []
+    # Ascending cost: a plan that reaches no farther than a cheaper one is dominated.
     for plan in sorted(plans, key=lambda plan: plan.pairs_per_link):
         hops = hops_within(target_fidelity, plan, limit=limit, swap_weight=swap_weight)
         if hops > max((option.max_hops for option in options), default=0):

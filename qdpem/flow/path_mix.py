@@ -103,6 +103,7 @@ class PathMixSolver:
                 iterations=0,
                 columns=0,
             )
+        # `Columns` drops commodities without a rate; the same selection keeps its indices aligned.
         own = [commodities[index] for index in offered]
         columns = Columns(network, own)
         self._add_known_paths(columns, own)
@@ -154,6 +155,7 @@ class PathMixSolver:
         for index, commodity in enumerate(commodities):
             between.setdefault(_ends(commodity), []).append(index)
         for ends, path in self._idle_solutions:
+            # `any` stops at the first commodity that accepts the path; one column serves its whole chain.
             any(columns.add_path(index, *path) for index in between.get(ends, ()))
 
     def _note_use(self, columns: Columns, commodities: Sequence[Commodity], flow: Floats) -> None:
@@ -168,6 +170,7 @@ class PathMixSolver:
             for known, solutions in self._idle_solutions.items()
             if solutions + 1 < _MAX_IDLE_SOLUTIONS
         }
+        # Sorted: the order of a set is undefined, and that of columns affects the solver.
         self._idle_solutions = idle | dict.fromkeys(sorted(carrying), 0)
 
 
@@ -186,11 +189,13 @@ class _MixMaster(MasterProblem):
         regular = np.diff(0.5 * edges**2 / (1.0 - edges)) / np.diff(edges)
         regular = regular + (network.repeater_kind == "server")
         slope = np.concatenate([np.tile(exponential, (links + nodes, 1)), np.tile(regular, (nodes, 1))])
+        # Without a cost one part holds the whole capacity, and the others have width 0.
         width = np.diff(np.append(edges[:-1], 1.0)) if cost_per_s else np.eye(1, _CHORDS + 1)[0]
         capacity = columns.capacities[:, None]
         self._part = capacity * width
         with np.errstate(divide="ignore", invalid="ignore"):
             delay_price = cost_per_s * slope / (capacity * columns.unit_hz)
+        # Resources without capacity have no part; 0 replaces their NaN or inf.
         self._delay_price = np.where(capacity > 0.0, delay_price, 0.0)
         self._rows, self._parts = np.nonzero(self._part > 0.0)
         # A row has no capacity of its own: one unit of a part allows one use of its row.
@@ -265,6 +270,7 @@ def _path_flows(
     left over.
     """
     open_to: dict[int, list[tuple[Column, int]]] = {}
+    # Interior-point flows can be slightly negative.
     unassigned = np.maximum(flow, 0.0)
     for number, column in enumerate(columns):
         for index in columns.users(column.commodity):
@@ -283,5 +289,6 @@ def _path_flows(
             if rate > _MIN_RATE:
                 nodes = (commodity.source, *column.inner, commodity.destination)
                 own_flows.append(PathFlow(nodes, column.links, column.pairs_per_link, rate * columns.unit_hz))
+        # Nodes break ties between equal rates, so that the order is reproducible.
         path_flows[index] = tuple(sorted(own_flows, key=lambda path: (-path.rate_hz, path.nodes)))
     return path_flows

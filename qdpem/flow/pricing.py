@@ -28,6 +28,7 @@ class Arcs:
         """The arcs of a network."""
         ends = network.graph.link_ends
         tail, head = np.concatenate([ends, ends[:, ::-1]]).T
+        # Sorted by head, `minimum.reduceat` takes the minimum over all arcs into a node in one call.
         order = np.argsort(head, kind="stable")
         link = np.tile(np.arange(len(ends)), 2)
         return cls(tail[order], head[order], link[order], network.node_count)
@@ -54,6 +55,7 @@ class CheapestPaths:
         self._arcs = arcs
         self._row = {source: row for row, source in enumerate(sources.tolist())}
         inner = np.tile(node_cost, (len(sources), 1))
+        # The source itself swaps nothing.
         inner[np.arange(len(sources)), sources] = 0.0
         self._arc_cost = inner[:, arcs.tail] + link_cost[arcs.link]
         self._first_arc = np.searchsorted(arcs.head, np.arange(arcs.node_count + 1))
@@ -81,6 +83,7 @@ class CheapestPaths:
         nodes, links = [destination], list[int]()
         while nodes[-1] != source:
             node = nodes[-1]
+            # Exact comparison is safe: an unimproved cost is copied, not computed again.
             while level > 0 and self._costs[level - 1][row, node] == self._costs[level][row, node]:
                 level -= 1
             level -= 1
@@ -94,6 +97,7 @@ class CheapestPaths:
     def _with_another_hop(self, cost: Floats) -> Floats:
         """Minimum cost with one more hop allowed."""
         arc_arrival = cost[:, self._arcs.tail] + self._arc_cost
+        # reduceat returns a wrong value for an empty segment, so nodes without arcs are left out.
         with_arcs = np.flatnonzero(np.diff(self._first_arc))
         lower = cost.copy()
         if len(with_arcs):
@@ -133,5 +137,6 @@ class CommodityOptions(NamedTuple):
             for index, commodity in enumerate(commodities)
             for option in commodity.options
         ]
+        # float64 holds the indices exactly; the reshape keeps seven columns when there are no rows.
         table = np.array(rows, dtype=np.float64).reshape(-1, 7).T
         return cls(*table[:5].astype(np.int64), *table[5:])

@@ -73,6 +73,7 @@ def find_supportable_load(
     solution, bound, iterations = generate_columns(master, tolerance=tolerance, max_iterations=max_iterations)
     unit_hz = columns.unit_hz * float(columns.rate.sum())
     return SupportableLoad(
+        # Solver tolerance may lift the rate slightly above the proved bound.
         rate_hz=min(solution.value, bound) * unit_hz,
         bound_hz=bound * unit_hz,
         iterations=iterations,
@@ -109,9 +110,11 @@ class _LoadMaster(MasterProblem):
         """The rate that the prices prove to be out of reach: capacity value / minimum cost of the service."""
         rate = self.columns.rate
         self._check_reachable(pricing)
+        # Cheapest commodities first: this is the minimum cost of serving the fraction, so the bound is valid.
         order = np.argsort(pricing.cost, kind="stable")
         before = np.cumsum(rate[order]) - rate[order]
         taken = np.clip(self._served - before, 0.0, rate[order])
+        # A remainder from rounding must not bring in the infinite cost of an unreachable commodity.
         needed = taken > self._served * _ROUNDING
         cost = float(taken[needed] @ pricing.cost[order][needed])
         return self.columns.capacity_value(solution.prices) / cost if cost > 0.0 else np.inf
@@ -139,6 +142,7 @@ class _LoadMaster(MasterProblem):
 
         columns, count = self.columns, len(self.columns.rate)
         paths, emissions = len(columns), 2 * self.network.link_count
+        # The solver's absolute tolerances suit variables of about 1.
         scale = self.bound if self._rate is None else self._rate
         fraction = np.concatenate([np.zeros(count), -columns.capacities / scale])
         rows = hstack(
@@ -158,6 +162,7 @@ class _LoadMaster(MasterProblem):
         )
         flow, emitted = self.flow_of(result.x)
         self._note(flow, rate=scale / float(result.x[-1]))
+        # Rows that were left out bind nothing: their dual price is 0.
         duals = np.zeros(len(limits))
         duals[used_rows] = -result.ineqlin.marginals[:-1]
         demand_price, prices = columns.dual_prices(duals)

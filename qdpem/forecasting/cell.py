@@ -39,6 +39,7 @@ def run_cells(weights: Mapping[str, Tensor], features: Tensor, hidden: Tensor) -
     steps, nodes, batch, width = features.shape
     units = hidden.shape[-1]
     flat = features.permute(1, 0, 2, 3).reshape(nodes, steps * batch, width)
+    # The input part of the gates does not depend on the state: one product covers all steps.
     from_inputs = torch.baddbmm(weights["input_bias"], flat, weights["input"])
     by_step = from_inputs.reshape(nodes, steps, batch, 3 * units).permute(1, 0, 2, 3).contiguous()
     states = []
@@ -47,6 +48,7 @@ def run_cells(weights: Mapping[str, Tensor], features: Tensor, hidden: Tensor) -
         gates = torch.sigmoid(from_input[..., : 2 * units] + from_hidden[..., : 2 * units])
         reset, update = gates[..., :units], gates[..., units:]
         candidate = torch.tanh(from_input[..., 2 * units :] + reset * from_hidden[..., 2 * units :])
+        # (1 - z) n + z h with one product less.
         hidden = candidate + update * (hidden - candidate)
         states.append(hidden)
     return torch.stack(states), hidden
@@ -83,4 +85,5 @@ class CellStack:
     def read(self, hidden: NDArray[np.float32]) -> Floats:
         """Positive multiples of the mean rate [N, A] for the coming steps."""
         raw = np.matmul(hidden[:, None, :], self._w["head"])[:, 0] + self._w["head_bias"][:, 0]
+        # logaddexp(0, x) is softplus without overflow.
         return np.asarray(np.logaddexp(0.0, raw.astype(np.float64)))

@@ -67,10 +67,12 @@ def fit_calendar(counts: NDArray[np.int64]) -> Calendar:
     """
     steps, nodes = counts.shape
     size = _OVERSAMPLING * steps
+    # In bins of the padded transform, which samples each independent frequency 16 times.
     first, last = int(np.ceil(_MIN_CYCLES * _OVERSAMPLING)), int(size / _MIN_PERIOD_STEPS)
     if last <= first:
         return Calendar.none(nodes)
     total = counts.sum(axis=0)
+    # Without its mean a padded series leaks no constant into low frequencies.
     waves = np.fft.rfft(counts - counts.mean(axis=0), n=size, axis=0)
     power = 2.0 * np.abs(waves) ** 2 / np.maximum(total, 1)
     candidates = np.arange(first, last + 1)
@@ -80,6 +82,7 @@ def fit_calendar(counts: NDArray[np.int64]) -> Calendar:
     each = np.arange(nodes)
     first_wave, second_wave = waves[best, each], waves[2 * best, each]
     angle = np.angle(first_wave)
+    # Rotated by twice the phase of the first harmonic: the real part is in phase with it.
     in_phase = (second_wave * np.exp(-2j * angle)).real
     scale = np.where(significant, 2.0 / np.maximum(total, 1), 0.0)
     return Calendar(
@@ -97,6 +100,7 @@ def _threshold(independent: float) -> float:
     three trials for each independent frequency. The equation is solved by repeated substitution.
     """
     tail = _FALSE_ALARM_PROBABILITY / (3.0 * independent)
+    # The substitution contracts from any start, and 50 steps reach full precision.
     value = 30.0
     for _ in range(50):
         value = 2.0 * (np.log1p(0.5 * value) - np.log(tail))
@@ -111,6 +115,7 @@ def step_features(
     The harmonics beside a step's count are those of the step after it, which the unit is about to forecast.
     """
     features = np.empty((*counts.shape, FEATURES), dtype=np.float32)
+    # Dividing by the mean itself would give huge inputs at quiet nodes.
     features[..., 0] = (counts - mean) / (1.0 + mean)
     features[..., 1] = 0.5 * np.log(mean)
     features[..., 2] = calendar.strength

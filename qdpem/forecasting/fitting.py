@@ -143,6 +143,7 @@ class _Fitting:
         self._weights = {name: torch.tensor(value, requires_grad=True) for name, value in weights.items()}
         self._last = split - horizon
         self._length = self._last // SEGMENTS
+        # The remainder is cut off at the old end: the most recent steps matter most.
         self._first = self._last - SEGMENTS * self._length
         # Forecasts of the first horizon - 1 rows still reach into the training part: they are not scored.
         self._scored = horizon - 1
@@ -222,6 +223,7 @@ class _Fitting:
 
         ahead = read_heads(self._weights, states)
         loss = (ahead - 1.0) * self._rate - counts * torch.log(ahead)
+        # The root of the rate balances busy and quiet nodes, as in the pretraining.
         return (loss * self._rate.rsqrt()).mean(dim=(0, 2, 3))
 
     def _clip(self) -> None:

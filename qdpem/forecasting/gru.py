@@ -148,6 +148,7 @@ class GruForecast:
         p = self.parameters
         settings = (history.shape, self._context.horizon_steps, p.epochs, p.learning_rate, p.calendar)
         key = hashlib.blake2b(repr(settings).encode(), digest_size=16)
+        # Other pretrained weights give another fit, so they are part of the key.
         key.update(digest(load_pretrained()).encode())
         key.update(history.tobytes())
         return key.hexdigest()

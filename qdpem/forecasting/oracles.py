@@ -73,6 +73,7 @@ class ClairvoyantForecast(_Oracle):
     def forecast(self) -> Floats:
         """The counts of the next steps, float64 [N, H]."""
         ahead = np.zeros((self._context.node_count, self._context.horizon_steps))
+        # Past the end of the run the slice is short or empty, and zeros remain.
         coming = self._counts[self._steps : self._steps + self._context.horizon_steps]
         ahead[:, : len(coming)] = coming.T
         return ahead
@@ -136,12 +137,14 @@ class BayesFilterForecast(_Oracle):
         truth = self._truth
         leader = 0 if truth.timing == "cascading" else region
         begin_s, end_s = truth.bursts_s[truth.bursts_s[:, 0] == leader][:, 1:].T
+        # A delayed region sees region 0 as it was `lag_s` ago: part of its future is already known.
         edges_s = edges_s - (region - leader) * truth.lag_s
         known_s, ahead_s = np.minimum(edges_s, now_s), np.maximum(edges_s - now_s, 0.0)
         past = np.clip(known_s[:, None] - begin_s, 0.0, end_s - begin_s).sum(axis=1)
         on = bool(((begin_s <= now_s) & (now_s < end_s)).any())
         fraction = truth.duration_s / truth.period_s
         rate_hz = 1.0 / truth.duration_s + 1.0 / (truth.period_s - truth.duration_s)
+        # expm1 keeps the digits for steps that are short against the switching time.
         coming = fraction * ahead_s - (on - fraction) * np.expm1(-rate_hz * ahead_s) / rate_hz
         return np.asarray(np.diff(past + coming) / np.diff(edges_s))
 
@@ -164,6 +167,7 @@ class BayesFilterForecast(_Oracle):
             np.floor((now_s - reach_s - phase_s) / period_s),
             np.ceil((until_s + reach_s - phase_s) / period_s) + 1.0,
         )
+        # A joined burst stands for all nominal starts from its first to its last.
         first = np.round((begin_s - phase_s) / period_s)
         last = np.round((end_s - truth.duration_s - phase_s) / period_s)
         started = ((k[:, None] >= first) & (k[:, None] <= last)).any(axis=1)
@@ -176,6 +180,7 @@ def _start_integral(x_s: Floats, nominal_s: Floats, now_s: float, jitter_s: floa
     Shapes broadcast. The integral is 0 for a start that is overdue with a probability below 1e-12: the
     generator drew no such burst.
     """
+    # Without jitter the distribution is a step; a nanosecond keeps the formula finite.
     j = max(jitter_s, _MIN_JITTER_S)
 
     def integral(y: Floats) -> Floats:

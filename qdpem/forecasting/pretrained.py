@@ -83,6 +83,7 @@ def synthetic_counts(generator: np.random.Generator, *, steps: int, series: int)
     kind = generator.choice(3, p=(0.6, 0.25, 0.15), size=series)
     inside = np.empty((steps, series))
     for index in range(series):
+        # Log-uniform: no octave of periods is preferred.
         period = np.exp(generator.uniform(np.log(10.0), np.log(80.0)))
         jitter = generator.uniform(0.0, 0.06) * period if kind[index] == 0 else None
         inside[:, index] = _covered_fraction(generator, period, fraction[index] * period, jitter, steps)
@@ -113,6 +114,7 @@ def _covered_fraction(
         lengths = np.full(count, length)
     edges = np.arange(steps + 1)[:, None]
     covered = np.clip(edges - begin, 0.0, lengths).sum(axis=1)
+    # Overlapping bursts count once, as in the demand of scenarios.
     return np.asarray(np.minimum(np.diff(covered), 1.0))
 
 
@@ -166,6 +168,7 @@ def _windows(generator: np.random.Generator, series: int) -> Iterator[tuple[Tens
     import torch
 
     counts = synthetic_counts(generator, steps=_STEPS + STEPS_AHEAD, series=series)
+    # Mean and calendar come from the first part only: a unit must learn to rely on them beyond it.
     mean = np.maximum(counts[:_HISTORY].mean(axis=0), MIN_MEAN)
     features = step_features(counts, mean, fit_calendar(counts[:_HISTORY]), first_step=0)
     ahead = np.lib.stride_tricks.sliding_window_view(counts[1:], STEPS_AHEAD, axis=0)
@@ -188,6 +191,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=PretrainingSettings.seed)
     parser.add_argument("--batches", type=int, default=PretrainingSettings.batches)
     arguments = parser.parse_args()
+    # One thread, so that sums have one order and the released weights can be reproduced.
     torch.set_num_threads(1)
 
     def report(batch: int, loss: float) -> None:

@@ -95,14 +95,17 @@ class ShuffledForecast:
     def _begin(self, total: Floats, *, steps: int) -> None:
         self._total, self._steps = total, steps
         order = stream(self._context.seed, "forecast/shuffled").permutation(self._context.node_count)
+        # A node without requests has no mean to scale by, so it neither gives nor gets a forecast.
         order = order[total[order] > 0.0]
         self._other = np.arange(self._context.node_count)
+        # One cycle, so that no node gets its own forecast.
         self._other[order] = np.roll(order, 1)
         self._past = deque([self._inner.forecast()], maxlen=_MAX_PAST_STEPS)
         self._shuffle()
 
     def _shuffle(self) -> None:
         nodes = self._context.node_count
+        # One stream per step: a restored state draws what the original would have drawn.
         draws = stream(self._context.seed, f"forecast/shuffled/{self._steps}")
         steps = draws.integers(len(self._past), size=nodes)
         shuffled = np.stack([self._past[step][node] for step, node in zip(steps, self._other, strict=True)])

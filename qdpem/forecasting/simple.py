@@ -144,7 +144,9 @@ class EwmaForecast:
         for counts in history:
             safe = np.maximum(level, MIN_RATE)
             deviance += safe - counts * np.log(safe)
+            # Scored before it moves: the deviance is that of a forecast one step ahead.
             level = level + constants * (counts - level)
+        # argmin takes the first of equals: the smallest constant, which is the most stable.
         best = deviance.argmin(axis=0)
         self._smoothing = np.array(grid)[best]
         self._level = level[best, np.arange(level.shape[1])]

@@ -62,6 +62,7 @@ def build_network(scenario: Scenario, physics: PhysicsModel, *, seed: int) -> Ne
         cutoff_s=math.inf if nodes.cutoff_s is None else nodes.cutoff_s,
         memories=_memories(nodes, graph),
         remote_storage_quota=nodes.remote_storage_quota,
+        # `light_delay` is a flag; without it only the processing delay remains.
         delay_s=scenario.links.light_delay * graph.length_km / FIBRE_SPEED_KM_PER_S
         + scenario.links.processing_delay_s,
         slotted=scenario.links.slotted,
@@ -79,6 +80,7 @@ def build_graph(scenario: Scenario, *, seed: int) -> Graph:
     factory = registry.load("topology", topology.kind)
     parameters = parameters_of(factory, topology.parameters, path="topology.parameters")
     graph: Graph = factory(parameters, stream=stream(root, "topology"))
+    # All faults are collected before any is raised, so that one run of the program reports them together.
     faults = graph_faults(graph)
     if scenario.demand.weights == "matrix" and (
         graph.demand_weights is None or not graph.demand_weights.any()
@@ -163,6 +165,7 @@ def unserved_demand(
         classes: the request classes.
     """
     node_pairs = np.argwhere(weights > 0.0).tolist()
+    # `Routes` also offers paths over links without a rate, which serve nothing.
     working = network.link_rate_hz > 0.0
     open_paths = {
         (source, destination): [
@@ -193,6 +196,7 @@ def unserved_demand(
 def _scaled(graph: Graph, topology: Topology) -> Graph:
     """Lengths and positions times the scale, with no link below the minimum length; links sorted by ends."""
     scale = topology.length_scale
+    # Sorted links make the network independent of the order in which a file lists them.
     order = np.lexsort((graph.link_ends.max(axis=1), graph.link_ends.min(axis=1)))
     length_km = np.maximum(graph.length_km[order] * scale, topology.min_length_km)
     return replace(
@@ -208,6 +212,7 @@ def _memories(nodes: Nodes, graph: Graph) -> Ints:
     """Qubits of each node, int64 [N]: shared by its links, or the sum of the qubits of each link there."""
     count = len(graph.node_names)
     if nodes.memories_per_link is None:
+        # Without qubits per link, all links of a node share its memories.
         return np.full(count, nodes.memories, dtype=np.int64)
     links = np.bincount(graph.link_ends.ravel(), minlength=count)
     return np.asarray(nodes.memories_per_link * links, dtype=np.int64)
@@ -224,6 +229,7 @@ def _per_node(value: PerNode, names: Sequence[str], *, seed: int, key: str) -> F
 
 
 def _compile(length_km: Floats, scenario: Scenario, physics: PhysicsModel) -> tuple[CompiledLink, ...]:
+    # Compilation is slow and depends on length only; grids and lines have one length.
     compiled: dict[float, CompiledLink] = {}
     for length in length_km.tolist():
         if length not in compiled:
@@ -242,6 +248,7 @@ def _compile_one(length_km: float, scenario: Scenario, physics: PhysicsModel) ->
             " it must be above 0, or it never stops making pairs"
         )
     except ValueError as error:
+        # Messages of physics begin with the parameter at fault, which completes the path in the scenario.
         word, path = str(error).partition(" ")[0], "links.hardware"
         path += f".{word}" if hasattr(hardware, word) else ""
         fault = Fault(path, own_words(str(error)))

@@ -104,6 +104,7 @@ def great_circle_km(
     low, high = math.radians(first_latitude), math.radians(second_latitude)
     across = math.radians(second_longitude - first_longitude)
     square = math.sin((high - low) / 2) ** 2 + math.cos(low) * math.cos(high) * math.sin(across / 2) ** 2
+    # Rounding can lift the square just above 1 at antipodes, where asin is undefined.
     return 2.0 * EARTH_RADIUS_KM * math.asin(math.sqrt(min(square, 1.0)))
 
 
@@ -113,6 +114,7 @@ def projected_km(degrees: Floats) -> Floats:
     True in length along parallels of the mean latitude and all meridians.
     """
     angles = np.radians(degrees[:, 0])
+    # A circular mean: an arithmetic one fails for networks on both sides of the date line.
     middle = math.degrees(math.atan2(float(np.sin(angles).mean()), float(np.cos(angles).mean())))
     east = np.radians((degrees[:, 0] - middle + 180.0) % 360.0 - 180.0)
     latitude = np.radians(degrees[:, 1])
@@ -124,6 +126,7 @@ def _lengths_fit(graph: Graph) -> bool:
     """Whether at least half of the lengths are within 5 % of the straight line between the ends."""
     first, second = graph.link_ends.T
     straight = np.hypot(graph.x_km[first] - graph.x_km[second], graph.y_km[first] - graph.y_km[second])
+    # The median tolerates a few links with wrong lengths or positions.
     return bool(np.median(np.abs(straight - graph.length_km) - 0.05 * straight) <= 0.0)
 
 
@@ -163,6 +166,7 @@ def _graph(graph: Any, *, name: str) -> Graph:
             link = f"the link {names[pair[0]]} - {names[pair[1]]}"
             message = f"{link} of {name} has no length: give it length_km, or its nodes positions"
             faults.append(Fault("topology.parameters", message))
+        # A link without a length keeps its place, so that all of them are reported at once.
         ends.append(pair)
         lengths.append(0.0 if length is None else length)
     if faults:
@@ -202,7 +206,7 @@ def _positions(graph: Any) -> tuple[Floats | None, bool]:
     if data and all("pos" in attributes for attributes in data):
         table = [[float(value) for value in attributes["pos"]] for attributes in data]
         positions = np.array(table)
-        # topohub's synthetic (Gabriel) graphs lie on a plane in km, without an attribute that tells.
+        # topohub's synthetic (Gabriel) graphs lie on a plane in km, without an attribute that says so.
         in_range = np.abs(positions[:, 1]).max() <= 90.0 and np.abs(positions[:, 0]).max() <= 180.0
         return positions, bool(in_range)
     return None, False

@@ -191,6 +191,7 @@ def _shortest_pairs(positions: Floats, links: int) -> tuple[Ints, Floats]:
     from scipy.spatial.distance import pdist
 
     distance = pdist(positions)
+    # argpartition finds the shortest in linear time; sorted indices of `pdist` are sorted by ends.
     chosen = np.sort(np.argpartition(distance, links - 1)[:links])
     first, second = np.triu_indices(len(positions), k=1)
     return np.stack([first[chosen], second[chosen]], axis=1).astype(np.int64), distance[chosen]
@@ -207,5 +208,6 @@ def _connecting_degree(positions: Floats) -> float:
     from scipy.spatial.distance import pdist, squareform
 
     distance = pdist(positions)
+    # The longest edge of the minimum spanning tree is the radius at which the graph becomes connected.
     longest = minimum_spanning_tree(squareform(distance)).max()
     return 2.0 * int((distance <= longest).sum()) / len(positions)

@@ -113,6 +113,7 @@ class Network:
             np.add.at(source_hz, ends, np.where(self.source_limited, self.link_rate_hz, 0.0))
             np.add.at(attempt_hz, ends, np.where(self.source_limited, 0.0, self.link_rate_hz))
             np.add.at(count, ends, np.where(self.source_limited, 1.0, 0.0))
+        # A node with self-attempting links only counts as one source, so that the formula has one form.
         count = np.maximum(count, 1.0)
         total = source_hz + count * attempt_hz
         return np.divide(count, total, out=np.zeros(self.node_count), where=total > 0.0)
@@ -132,6 +133,7 @@ class Network:
         for link, (first, second) in enumerate(self.graph.link_ends.tolist()):
             neighbours[first].append((second, link))
             neighbours[second].append((first, link))
+        # Order is part of the contract: policies, streams and ties rely on it.
         return tuple(tuple(sorted(pairs)) for pairs in neighbours)
 
     @cached_property
@@ -150,6 +152,7 @@ class Network:
 
         ends = self.graph.link_ends
         shape = (self.node_count, self.node_count)
+        # A delay of exactly 0 stays an explicit entry, and Dijkstra counts it as an edge.
         weights = csr_matrix((self.delay_s, (ends[:, 0], ends[:, 1])), shape=shape)
         return np.asarray(dijkstra(weights, directed=False))
 
@@ -167,4 +170,5 @@ class Network:
     @cached_property
     def median_node(self) -> int:
         """The node with the smallest sum of delays to all others, where the controller is."""
+        # argmin takes the first of equals, so the choice is reproducible.
         return int(self.distance_s.sum(axis=1).argmin())

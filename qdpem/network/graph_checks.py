@@ -26,11 +26,13 @@ def components(node_count: int, link_ends: Ints) -> Ints:
 
 
 def graph_faults(graph: Graph, *, path: str = "topology") -> list[Fault]:
-    """Duplicate names or links, loops, bad lengths or weights, a second component; `path` is where."""
+    """Duplicate names or links, loops, bad lengths or weights, a second component; `path` locates them."""
     faults = _node_faults(graph, path)
     if not faults:
+        # Messages about links name their ends, so names must be valid first.
         faults = _link_faults(graph, path) + _matrix_faults(graph, path)
     if not faults:
+        # Invalid links would make the components misleading.
         faults = _connection_faults(graph, path)
     return faults
 

@@ -1,5 +1,5 @@
-"""Herald timing: when a fresh pair is born, how long its halves were stored by then, and who learns of it
-when.
+"""Herald timing: the birth of a fresh pair, the storage of its halves before that, and its announcement to
+the ends.
 
 On a source-limited link one node emits; it is the sender. The pair is born when its other half is heralded
 at the far end, one link delay after the emission. The sender has stored its half for that long, and learns
@@ -33,7 +33,7 @@ class HeraldTiming:
 
 
 class FreshPairs:
-    """Herald timings, and states at birth, of the fresh pairs of a network; each is worked out once."""
+    """Herald timings, and states at birth, of the fresh pairs of a network; each is computed once."""
 
     def __init__(self, network: Network, physics: PhysicsModel) -> None:
         self._network = network
@@ -59,6 +59,7 @@ class FreshPairs:
     def _aged(self, link: int, ends: tuple[int, int], sender: int) -> State:
         network, stored_s = self._network, self.timing(link, sender).stored_s
         state = network.links[link].fresh
+        # `fresh` is compiled with the lower node first.
         if int(network.graph.link_ends[link, 0]) != ends[0]:
             state = self._physics.flip(state)
         for end in ends:

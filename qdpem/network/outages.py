@@ -66,6 +66,7 @@ def draw_outages(settings: Outages, network: Network, *, seed: int, end_s: float
     their own random stream under `seed`, keyed by name: "outage/node/Berlin", "outage/link/Berlin/Hamburg",
     "outage/controller". The names in `settings` must be in the network (`outage_faults`).
     """
+    # Scheduled, random and joining spans of one place are collected first, because they may overlap.
     spans: dict[tuple[OutageKind, int], list[Span]] = defaultdict(list)
     places = _places(network.graph)
     for scheduled in settings.scheduled:
@@ -88,6 +89,7 @@ def draw_outages(settings: Outages, network: Network, *, seed: int, end_s: float
         for from_s, until_s in _merged(own)
         if from_s <= end_s
     ]
+    # Kind and place break ties in time, so that simultaneous outages have one order in every arm.
     return tuple(sorted(outages, key=lambda outage: (outage.from_s, outage.kind, outage.place)))
 
 
@@ -140,11 +142,13 @@ def _stream_names(graph: Graph, kind: OutageKind) -> Iterator[tuple[int, str]]:
     else:
         for link, ends in enumerate(graph.link_ends.tolist()):
             first, second = (graph.node_names[end] for end in ends)
+            # Names instead of indices: an added node or link leaves every other place's outages unchanged.
             yield link, f"outage/link/{first}/{second}"
 
 
 def _random_spans(law: RandomOutages, *, seed: int, name: str, end_s: float) -> list[Span]:
     generator, spans = stream(seed, name), []
+    # Up first: every place is available at t = 0.
     from_s = float(generator.exponential(law.mean_up_s))
     while from_s <= end_s:
         until_s = from_s + float(generator.exponential(law.mean_down_s))
@@ -161,6 +165,7 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
     """
     merged: list[Span] = []
     for from_s, until_s in sorted(spans):
+        # Spans that touch are merged too: a place must not become available and unavailable at one time.
         if merged and from_s <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(merged[-1][1], until_s))
         else:

@@ -44,6 +44,7 @@ class Path:
 
     def _delays_from(self, position: int) -> tuple[float, ...]:
         delays = [0.0] * len(self.nodes)
+        # Sums run outwards from the position; differences of one running sum would round differently.
         for left in range(position - 1, -1, -1):
             delays[left] = delays[left + 1] + self.hop_delay_s[left]
         for right in range(position + 1, len(self.nodes)):
@@ -55,7 +56,7 @@ def path_along(network: Network, nodes: tuple[int, ...]) -> Path:
     """The path that visits `nodes` in this order; nodes may occur twice.
 
     Two nodes that follow each other without a link between them are a hop over a stocked remote pair: its
-    messages take the shortest way over links.
+    messages take the path of least delay over links.
     """
     steps = list(pairwise(nodes))
     links = tuple(network.link_between.get(step, VIRTUAL_LINK) for step in steps)
@@ -67,7 +68,7 @@ def path_along(network: Network, nodes: tuple[int, ...]) -> Path:
 
 
 class Paths:
-    """The paths that allocations of one network name, each worked out when it is first named."""
+    """The paths that allocations of one network name, each computed on first use."""
 
     def __init__(self, network: Network) -> None:
         self._network = network

@@ -54,6 +54,7 @@ class Estimates:
         key = (path.nodes, rounds, age_s)
         if key not in self._fidelity:
             if len(self._fidelity) == _MAX_CACHED:
+                # Cleared whole: an LRU would cost more at every look-up than the rare computation again.
                 self._fidelity.clear()
             self._fidelity[key] = self._physics.fidelity(self._state(path, rounds, age_s))
         return self._fidelity[key]
@@ -118,6 +119,7 @@ class Estimates:
 
         if not meets(0.0):
             return 0.0
+        # Doubling from 1 ms brackets the life; beyond 1e9 s (30 years) it counts as unlimited.
         low, high = 0.0, 1e-3
         while meets(high):
             low, high = high, 2.0 * high
@@ -126,6 +128,7 @@ class Estimates:
         for _ in range(_BISECTIONS):
             middle = 0.5 * (low + high)
             low, high = (middle, high) if meets(middle) else (low, middle)
+        # The lower end of the bracket still meets the target, so the life is never overestimated.
         return low
 
     def _state(self, path: Path, rounds: Rounds, age_s: float) -> State:
@@ -160,6 +163,7 @@ class Estimates:
         if key not in self._stays_bell_diagonal:
             first, second = (self._network.hardware[end] for end in self._network.graph.link_ends[link])
             pair = self._distilled(link, rounds)[0]
+            # A memory channel that preserves the form for one duration preserves it for all.
             aged = self._physics.age(pair, first.memory, second.memory, _PROBE_S)
             self._stays_bell_diagonal[key] = is_bell_diagonal(self._physics.density_matrix(aged))
         return self._stays_bell_diagonal[key]
@@ -184,4 +188,5 @@ def _rounded_up(age_s: float) -> float:
     if age_s <= 0.0:
         return 0.0
     unit = 10.0 ** (math.floor(math.log10(age_s)) - (_AGE_DIGITS - 1))
+    # Rounded up, estimates err on the safe side. The 1e-9 keeps ages that are already round from moving up.
     return math.ceil(age_s / unit - 1e-9) * unit

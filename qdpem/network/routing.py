@@ -87,12 +87,14 @@ class Routes:
         if key not in self._paths:
             self._search(min(key), max(key))
         paths = self._paths[key]
+        # Without an affected path the same tuple is returned; callers test for it by identity.
         if unavailable and any(unavailable.affects(path.nodes, path.links) for path in paths):
             return self._avoiding(unavailable).paths(source, destination)
         return paths
 
     def _avoiding(self, unavailable: Unavailable) -> Routes:
         """The routes that avoid what is unavailable; those used last are cached."""
+        # Popped and inserted again: insertion order then is the order of last use, and the first is evicted.
         detour = self._detours.pop(unavailable, None)
         if detour is None:
             detour = Routes(
@@ -109,6 +111,7 @@ class Routes:
                 f"no path from node {low} to node {high}: nodes are 0 to {self.network.node_count - 1}"
             )
         paths = [] if low == high else self._best(low, high)
+        # Each unordered pair is searched once, from its lower node, so that both directions agree.
         self._paths[low, high] = tuple(paths)
         self._paths[high, low] = tuple(path.reversed() for path in paths)
 
@@ -129,6 +132,7 @@ class Routes:
         return Path(nodes, links, hop_delay_s, sum(hop_delay_s))
 
     def _hops_length_nodes(self, path: Path) -> tuple[int, float, tuple[int, ...]]:
+        # Rounded to the micrometre, like the search, so that the order does not depend on how a sum rounds.
         return path.hops, round(sum(self._length_km[link] for link in path.links), 9), path.nodes
 
 
@@ -141,6 +145,7 @@ def _without(unavailable: Unavailable, neighbours: Neighbours) -> Neighbours:
 
 def _hops_then_length(network: Network) -> list[int]:
     """Link costs under which one more hop is always worse than any length."""
+    # Integer costs make sums exact and ties reproducible.
     steps = np.rint(network.graph.length_km * _STEPS_PER_KM).astype(np.int64)
     return list((_HOP + steps).tolist())
 
@@ -191,6 +196,7 @@ class _Search:
             for node, link in neighbours[nodes[-1]]:
                 new_cost = cost_so_far + cost[link]
                 new_bound = new_cost + min_cost_left[node]
+                # The bound is that of walks, so a prefix must itself be kept simple.
                 if new_bound < _UNREACHABLE and node not in nodes:
                     heappush(heap, (new_bound, (*nodes, node), new_cost))
 
@@ -200,6 +206,7 @@ class _Search:
             if len(self._walks) == _CACHED_WALKS:
                 del self._walks[next(iter(self._walks))]
             no_transit = self._no_repeater.copy()
+            # A walk ends at its destination, so it may not pass through it.
             no_transit[destination] = True
             walks = self._walks[destination] = _Walks(self._arcs, destination, no_transit)
         return walks
@@ -266,6 +273,7 @@ class _Walks:
         arcs = self._arcs
         row = self._row.copy()
         if len(arcs.tails):
+            # Capped, so that unreachable nodes stay so and sums never overflow int64.
             arc_cost = np.minimum(self._row[arcs.head] + arcs.cost, _UNREACHABLE)
             lower = np.minimum(np.minimum.reduceat(arc_cost, arcs.first), row[arcs.tails])
             row[arcs.tails] = np.where(self._no_transit[arcs.tails], row[arcs.tails], lower)

@@ -13,7 +13,7 @@ stocked pair count as ready. The control plane then uses the oldest pair that le
 node observes its own stock, and learns that of its neighbours from their messages, one number for each link.
 
 Knowledge: the map, its own and its neighbours' status and stock, its own book of orders. It never forecasts.
-Work: O(degree x quota) for each site, O(K x plans x hops) for each pending request, some 0.5 ms.
+Work: O(degree x quota) for each site, O(K x plans x hops) for each pending request, about 0.5 ms.
 """
 
 from __future__ import annotations
@@ -68,12 +68,12 @@ class ContinuousGenerationParameters:
     delay_weight_per_s: float = tunable(0.1, low=0.01, high=1.0, log=True)
     """Probability given up for each second of delay and of nodes' time saved by another path or plan."""
     max_source_backlog: float = 0.0
-    """Most pairs ahead at the node's source when it orders. On seeds 0 and 1 of the paper's set-up a value of
-    1 delivered .007 more, with half as much contention again."""
+    """Maximum number of pairs ahead at the node's source when it orders. On seeds 0 and 1 of the
+    paper's set-up a value of 1 delivered .007 more, with half as much contention again."""
     back_off_s: float = 2.0
     """Seconds without a further order to a neighbour after an order was refused or failed."""
     min_free_memories: int = 4
-    """Fewest free memories that both ends need, reported or assumed, when a pair is ordered."""
+    """Minimum number of free memories, reported or assumed, at both ends of an order."""
     storage_fraction: float = 0.15
     """Assumed age of link pairs when they are swapped, as a fraction (0 to 1) of the expected delay."""
     min_success_probability: float = 0.05
@@ -108,6 +108,7 @@ class LocalContinuousGeneration(PolicyDefaults):
         network, parameters = context.network, self._parameters
         self._context = context
         self._features = PathFeatureCache(context)
+        # At least one memory, or a small node would never take part.
         self._quota = np.maximum(np.floor(parameters.memory_quota * network.memories), 1).astype(np.int64)
         self.link_usage = LinkUsage(
             network,
@@ -124,7 +125,9 @@ class LocalContinuousGeneration(PolicyDefaults):
         """Learn and order once in each epoch, serve pending requests, and send the stock to neighbours."""
         allocations: list[Allocation] = []
         if self._context.pregeneration != "none":
+            # Use is observed before the period ends, so that it counts for the period in which it happened.
             self.link_usage.observe(observations)
+            # The tolerance keeps a time on a boundary from falling into the period before it.
             period = int(observations.time_s / self._parameters.period_s + _CLOCK_TOLERANCE)
             self.link_usage.end_period(observations.site, period)
             allocations = self._orders(observations)
@@ -160,6 +163,7 @@ class LocalContinuousGeneration(PolicyDefaults):
         usage, parameters, sites = self.link_usage, self._parameters, observations.site
         epoch = int(observations.time_s / self._context.control_settings.decision_epoch_s + _CLOCK_TOLERANCE)
         rows = np.flatnonzero(usage.epoch[sites] < epoch)
+        # Marked before the draw: a site that observes again in this epoch draws no second time.
         usage.epoch[sites[rows]] = epoch
         rank = self._draw(sites[rows])
         owned = observations.stock_owner[rows] == sites[rows, None]
@@ -180,6 +184,7 @@ class LocalContinuousGeneration(PolicyDefaults):
         """The rank of one neighbour for each site, D for "none", from the site's own stream."""
         u = np.array([self._streams[site].random() for site in sites.tolist()])
         passed = u[:, None] >= self.link_usage.probability[sites].cumsum(axis=1)
+        # Probabilities may sum to slightly less than 1; a draw beyond the sum means "none".
         return np.asarray(np.minimum(passed.sum(axis=1), self.link_usage.degree))
 
     def _order(self, site: int, rank: int, now_s: float, unavailable: Unavailable) -> Allocation | None:
@@ -190,6 +195,7 @@ class LocalContinuousGeneration(PolicyDefaults):
         link = self._context.network.link_between[site, neighbour]
         if unavailable and unavailable.affects((site, neighbour), (link,)):
             return None
+        # Time to make the pair, then its useful life.
         expires_s = now_s + 1.0 / float(self._context.network.link_rate_hz[link]) + life_s
         self.link_usage.order_expires_s[site, rank] = expires_s
         return Allocation(
@@ -224,6 +230,7 @@ class LocalContinuousGeneration(PolicyDefaults):
         nodes, usage = self._context.network.node_count, self.link_usage
         stock = np.zeros((nodes, nodes), dtype=np.int64)
         messages = np.nan_to_num(observation.status[0, :, STATUS_WIDTH:])
+        # Row 0 is the site itself: its last message is older than its own stock.
         messages[0] = own_stock
         counts_by_node = np.rint(messages).astype(np.int64)
         for node, counts in zip(observation.observed_node[0].tolist(), counts_by_node, strict=True):
@@ -231,6 +238,7 @@ class LocalContinuousGeneration(PolicyDefaults):
                 around = usage.neighbour[node]
                 real = around >= 0
                 stock[node, around[real]] += counts[real]
+        # Each pair has one owner, so the sum counts no pair twice.
         return stock + stock.T
 
     def _serve(
@@ -265,6 +273,7 @@ class LocalContinuousGeneration(PolicyDefaults):
         if best is None:
             return None
         route = best[0]
+        # Later requests of this call must see the work and the stock that this one takes.
         backlog.add(route, pairs=request.pairs)
         self._use(route.path, stock, request)
         return request.allocation(route.path.nodes, plan=route.plan)

@@ -98,6 +98,7 @@ class EarliestDeadlineFirst(PolicyDefaults, ABC):
             unobserved_backlog=self._parameters.unobserved_backlog,
             unobserved_tokens=self._parameters.unobserved_tokens,
         )
+        # Stock serves requests only, and listing it costs time at every epoch.
         stock = self._inventory.ready_stock(observation) if requests else {}
         unavailable = observation.unavailable()
         allocations = [
@@ -105,6 +106,7 @@ class EarliestDeadlineFirst(PolicyDefaults, ABC):
             for request in requests
             if (allocation := self._serve(request, observation.time_s, backlog, stock, unavailable))
         ]
+        # Last: stock gets only the capacity that requests leave, which `backlog` counts.
         return allocations + self._inventory.replenish(understocked, backlog, observation)
 
     def _serve(

@@ -106,8 +106,10 @@ class CentralFidelityRouting(EarliestDeadlineFirst):
         horizon_s = min(self._parameters.horizon_s, slack_s)
         route = self._route(request, backlog, unavailable=unavailable, horizon_s=horizon_s)
         if route is None and self._parameters.overflow == "queue":
+            # An unlimited horizon is unlimited capacity: the path of its choice, behind its queues.
             route = self._route(request, backlog, unavailable=unavailable, horizon_s=np.inf)
         if route is None:
+            # Not tried again before the next epoch, because each search is costly.
             self._deferred.remove_expired(self._now_s)
             self._deferred.add(request.id, self._now_s + self._context.control_settings.decision_epoch_s)
         return route
@@ -125,6 +127,7 @@ class CentralFidelityRouting(EarliestDeadlineFirst):
             )
             if route is not None or not lacking:
                 return route
+            # Without capacity these links are avoided, so each further search considers other paths.
             remaining_pairs[list(lacking)] = 0.0
         return None
 

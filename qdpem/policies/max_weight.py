@@ -2,15 +2,15 @@
 
 Source: max-weight scheduling of entanglement switches (Vasantam and Towsley 2021, arXiv:2106.00831), with
 local and with full information over networks as in Fittipaldi, Giovanidis and Grosshans (2024,
-arXiv:2307.06009). There queues wait for ever and backlog is a count. Here a request is worth nothing after
+arXiv:2307.06009). There queues wait forever and backlog is a count. Here a request is worth nothing after
 its deadline, so it counts 1 / (1 + slack / `half_weight_slack_s`).
 
 The weight of a pair of nodes is the sum over its pending requests, times the believed probability that its
 most urgent request is delivered in time over the best path and plan (1 from stock). A path is available if
 each repeater has a token, and each link a source without backlog, now or within `availability_horizon_s`. The
-heaviest pair is served first and takes its tokens, emissions and stock; the others are weighed again with the
-rest. A request without an available path, or with a probability of at most `min_success_probability`, stays
-pending and is weighed again at the site's next observation.
+heaviest pair is served first and takes its tokens, emissions and stock; the others are weighed again with
+what is left. A request without an available path, or with a probability of at most
+`min_success_probability`, stays pending and is weighed again at the site's next observation.
 
 Knowledge: the map, aged status of all nodes (central) or of neighbours (local), the site's own book of
 orders, its stock. It never forecasts. With pregeneration it keeps the base stock of `inventory`.
@@ -174,6 +174,7 @@ class Matching:
         queues: dict[tuple[int, int], list[PendingRequest]] = {}
         for request in in_deadline_order(requests):
             queues.setdefault((request.source, request.destination), []).append(request)
+        # Negated, because heapq pops the smallest; ends break ties reproducibly.
         heap = [(-self.weight(queue), ends) for ends, queue in queues.items()]
         heapify(heap)
         while heap:
@@ -184,6 +185,7 @@ class Matching:
             if weight <= 0.0:
                 # The first request cannot be served; the next may have a lower target or need fewer pairs.
                 queue.pop(0)
+            # The second smallest entry of a heap is one of the root's two children.
             elif len(heap) > 1 and weight < -min(heap[1:3])[0]:
                 heapreplace(heap, (-weight, ends))
                 continue
@@ -204,6 +206,7 @@ class Matching:
     def _best(self, request: PendingRequest) -> tuple[float, RoutePlan | None]:
         """Probability and route of the best option of a request: (1, None) from stock, (0, None) to wait."""
         parameters = self._parameters
+        # A copy, because this only asks whether stock would serve; `serve_from_stock` removes what it uses.
         stock = {ends: list(fidelities) for ends, fidelities in self._stock.items()}
         if stock and serve_from_stock(request, stock, fidelity_margin=parameters.fidelity_margin) is not None:
             return 1.0, None

@@ -89,7 +89,7 @@ def serve_minimum_hop(
     """
     unavailable = observation.unavailable()
     for request in pending_requests(observation):
-        # The deadline of a persistent request does not tell how long one pair of it takes.
+        # The deadline of a persistent request is no measure of how long one of its pairs takes.
         age_s = 0.0 if request.persistent else storage_fraction * (request.deadline_s - observation.time_s)
         route = _first_feasible(request, context, age_s=age_s, unavailable=unavailable)
         if route is None and age_s > 0.0:
@@ -103,6 +103,7 @@ def _first_feasible(
     request: PendingRequest, context: Context, *, age_s: float, unavailable: Unavailable
 ) -> tuple[Path, int] | None:
     for path in context.routes.paths(request.source, request.destination, unavailable):
+        # `Routes` also offers paths over links that make no pairs.
         if not np.all(context.network.link_rate_hz[list(path.links)] > 0.0):
             continue
         rounds = context.estimates.rounds_for(path, request.target_fidelity, age_s=age_s)

@@ -152,9 +152,11 @@ class CentralMulticommodity(CentralExpectedDelay):
         if unavailable != self._solved_for:
             # Deferred requests may have a path in the changed network, so they are considered at once.
             self._deferred.clear()
+        # The next regular solution is a full period from now, also after one that an outage caused.
         self._solve_at_s, self._solved_for = now_s + self._parameters.period_s, unavailable
         self._excluded.remove_expired(now_s)
         self._deferred.remove_expired(now_s)
+        # Rates are read as of `updated_s`, so the counts are decayed to now first.
         self._demand.decay(now_s)
         rates: dict[CommodityKey, float] = {}
         for low, high, kind, rate_hz in self._demand.rates(observation):
@@ -177,6 +179,7 @@ class CentralMulticommodity(CentralExpectedDelay):
 
     def _key(self, first: int, second: int, kind: RequestKind) -> CommodityKey:
         low, high = min(first, second), max(first, second)
+        # The distance of the whole network, so that keys stay the same during outages.
         max_hops = int(self._context.network.hop_distance[low, high]) + _EXTRA_HOPS
         return low, high, self._reach.options(kind.target_fidelity, max_hops), kind.pairs
 
@@ -249,6 +252,7 @@ def draw_path_order(fractions: Floats, draws: np.random.Generator) -> Ints:
     With the remaining probability the result is empty. Later paths are drawn by their fractions from the rest
     (Efraimidis and Spirakis 2006: exponential times with these rates, in ascending order).
     """
+    # The flow may carry only part of the demand: the rest of the probability excludes the request.
     if draws.random() >= fractions.sum():
         return np.zeros(0, dtype=np.int64)
     return np.argsort(draws.exponential(size=len(fractions)) / fractions, kind="stable")
@@ -263,6 +267,7 @@ def _without(network: Network, unavailable: Unavailable) -> Network:
     source_hz[nodes], repeater_hz[nodes] = 0.0, 0.0
     ends = network.graph.link_ends.tolist()
     links = tuple(
+        # Kept with rate 0, so that indices of nodes and links stay those of the map.
         replace(link, success_probability=0.0) if unavailable.affects(ends[index], (index,)) else link
         for index, link in enumerate(network.links)
     )

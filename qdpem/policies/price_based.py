@@ -11,14 +11,14 @@ source had work. Prices are sent to neighbours, which pass on those of nodes beh
 fewest hops: two epochs for each hop.
 
 A request takes, among its K paths and 3 plans, the one with the largest utility - price, where the utility is
-the believed probability that all its links and swaps are in time. While none is above 0 it waits, and at last
+the believed probability that all its links and swaps are in time. While none is above 0 it waits, and finally
 expires. Without deadlines the fixed point is that of the dual of the flow LP. With deadlines, withdrawn
 claims leave the queue, so an overloaded node stays busy, admits more than it serves, and deadlines select
 among the admitted.
 
 Knowledge: the map, its own status, neighbours' messages (2 N numbers), its own book of orders. With
 pregeneration it keeps the base stock of `inventory`. It never forecasts.
-Work: O(N) for each site, O(K x plans x hops) for each pending request, some 0.5 ms.
+Work: O(N) for each site, O(K x plans x hops) for each pending request, about 0.5 ms.
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ class LocalPriceBased(PolicyDefaults):
 
     def act(self, observations: Observation) -> Decisions:
         """Update prices, serve the requests that are worth their price, then replenish the stock."""
+        # Prices first: the decisions of this call are made at them.
         messages = self.prices.update(observations)
         allocations = [
             allocation
@@ -153,5 +154,6 @@ class LocalPriceBased(PolicyDefaults):
         route = self._paths.best(request, backlog, prices, now_s=now_s, unavailable=unavailable)
         if route is None:
             return None
+        # Later requests of this call must see this work; prices follow at the next observation.
         backlog.add(route, pairs=request.pairs)
         return request.allocation(route.path.nodes, plan=route.plan)

@@ -85,6 +85,7 @@ class _PolicyTrial:
     def observations(self, key: str, *, calls: int | None = None) -> list[Observation]:
         """A sequence of observations of all sites, the same for the same key."""
         draws = stream(self.seed, f"conformance/{key}")
+        # Read after `reset`, which may set the width to the size of the network.
         width = self.begin().message_width
         return [
             synthetic_observation(
@@ -111,6 +112,7 @@ class _PolicyTrial:
         expected = [_answer(first.act(observations)) for observations in sequence]
         for call, observations in enumerate(sequence):
             _require_same(expected[call], _answer(second.act(observations)), f"call {call} of a second copy")
+        # The used copy is reset: whatever its first run left behind would show.
         first.reset(self.context)
         for call, observations in enumerate(sequence):
             _require_same(expected[call], _answer(first.act(observations)), f"call {call} after reset")
@@ -153,6 +155,7 @@ class _PolicyTrial:
         sequence = self.observations("state", calls=min(self.calls, 10))
         for observations in sequence:
             original.act(observations)
+        # Copied, because a policy may return its own arrays and change them later.
         saved = {name: array.copy() for name, array in original.state().items()}
         for copy in copies:
             copy.load_state(saved)
@@ -189,6 +192,7 @@ def _answer(decisions: Decisions) -> _Answer:
 def _answer_of_site(decisions: Decisions, observations: Observation, row: int) -> _Answer:
     """The answer of the site of one row: its allocations, its discards, its rows of all arrays."""
     _, discards, arrays = _answer(decisions)
+    # Discards carry no site, so they are assigned by the stock in which the site sees them.
     own = set(observations.stock_id[row].tolist())
     return (
         _allocations_by(decisions, int(observations.site[row])),

@@ -160,6 +160,7 @@ class Observation:
         """The observation of the site in `row`, as an `Observation` of length 1."""
         if not -len(self) <= row < len(self):
             raise IndexError(f"row {row} of an observation of {len(self)} sites")
+        # Row -1 needs the stop None, because a stop of 0 would give an empty slice.
         only_row = slice(row, row + 1 or None)
         # The __init__ of a frozen dataclass is slow, and this runs for every site at every decision.
         observation = object.__new__(Observation)

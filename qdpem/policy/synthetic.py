@@ -176,6 +176,7 @@ class _RowBuilder:
         observed_node[:count] = nodes
         status = np.full((width, STATUS_WIDTH + self._message_width), np.nan)
         status[:count, 0] = draws.integers(0, 17, count)
+        # Many nodes are idle, because policies that order stock only while idle would else never do so.
         idle = draws.random((count, 1)) < _IDLE_FRACTION
         status[:count, 1] = np.where(idle[:, 0], 1.0, draws.random(count)) * network.repeater_burst
         status[:count, 2:6] = np.where(idle, 0, draws.poisson(1.0, (count, 4)))
@@ -187,6 +188,7 @@ class _RowBuilder:
         age_s[:count] = draws.random(count) * 0.1
         forecast[:count] = draws.random((count, forecast.shape[1]))
         if site != CONTROLLER:
+            # A node's knowledge of itself is not aged.
             age_s[0] = 0.0
         return {"observed_node": observed_node, "status": status, "status_age_s": age_s, "forecast": forecast}
 
@@ -233,6 +235,7 @@ class _RowBuilder:
 
     def _top_pairs(self, site: int, count: int) -> dict[str, NDArray[Any]]:
         sources, destinations = self._ends(site, count)
+        # dict.fromkeys removes duplicates and keeps the order of the draws.
         ends = list(dict.fromkeys(zip(sources, destinations, strict=True)))
         pairs = np.full((2, count), -1)
         pairs[:, : len(ends)] = np.array(ends, dtype=np.int64).reshape(-1, 2).T

@@ -119,6 +119,7 @@ def tunable(
         space = Choices(tuple(choices))
         inside = default in space.values
     else:
+        # For mypy: the first check implies both.
         assert low is not None
         assert high is not None
         space = Range(low, high, log)

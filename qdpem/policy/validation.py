@@ -96,6 +96,7 @@ class _Validator:
             self.fail(f"nodes are 0 to {network.node_count - 1}", f"path {path}")
         if len(set(path)) != len(path):
             self.fail("a path must visit no node twice", f"path {path}")
+        # After the range check, because a negative index would read another node's rate.
         for node in path[1:-1]:
             if network.repeater_rate_hz[node] <= 0.0:
                 self.fail("inner nodes must have a working repeater", f"path {path} through node {node}")
@@ -115,6 +116,7 @@ class _Validator:
                 f"with pregeneration {pregeneration!r} stock serves only a whole path (s, d)",
                 f"path {allocation.path}",
             )
+        # In the row of the deciding site only: a site may use no pair that it does not observe.
         owned = (self.observations.stock_owner[row] == step[0]) & (
             self.observations.stock_partner[row] == step[1]
         )
@@ -131,6 +133,7 @@ class _Validator:
         self.plan(allocation)
         if allocation.pairs < 1:
             self.fail("pairs must be 1 or more", f"pairs {allocation.pairs}")
+        # Negated, so that NaN is refused too; so is NaN by the chained comparison below.
         if not (allocation.expires_s > now_s and math.isfinite(allocation.expires_s)):
             self.fail("expires_s must be later than now, and finite", f"expires_s {allocation.expires_s:g}")
         if not 0.25 < allocation.target_fidelity <= 1.0:

@@ -1,1 +1,1 @@
-"""What a forecaster must keep, and how well it forecasts."""
+"""The laws that forecasters must keep, and the scores of their forecasts."""

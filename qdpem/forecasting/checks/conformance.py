@@ -127,6 +127,7 @@ class _ForecasterTrial:
         first = self.begin()
         expected = _rolling_forecasts(first, self.counts)
         _require_same(expected, _rolling_forecasts(self.begin(), self.counts), "of a second copy")
+        # The used copy is reset too: leftovers of its first run would show.
         first.reset(self.context)
         first.fit(self.history)
         _require_same(expected, _rolling_forecasts(first, self.counts), "after reset")
@@ -156,7 +157,7 @@ class _ForecasterTrial:
         changed = _read_only(np.concatenate([self.counts[:cut], later]))
         runs = []
         for counts in (self.counts, changed):
-            # The history is handed over as a view of everything, so that its base gives the future away.
+            # The history is a view of everything: a forecaster that reads the view's base sees the future.
             everything = _read_only(np.concatenate([self.history, counts]))
             forecaster = self.begin(everything[: len(self.history)])
             runs.append(_rolling_forecasts(forecaster, counts, copy=False)[: cut + 1])
@@ -206,6 +207,7 @@ def _rolling_forecasts(forecaster: Forecaster, counts: Counts, *, copy: bool = T
     """The forecasts made before each row of `counts`, and the one after the last row."""
     forecasts = [forecaster.forecast()]
     for row in counts:
+        # Without a copy, an array that the forecaster changes later shows in the comparison.
         forecasts[-1] = forecasts[-1].copy() if copy else forecasts[-1]
         forecaster.update(row)
         forecasts.append(forecaster.forecast())

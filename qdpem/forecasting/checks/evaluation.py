@@ -87,6 +87,7 @@ def poisson_floor(rates: Floats) -> float:
 def poisson_deviance(counts: NDArray[Any], forecast: Floats) -> float:
     """Mean Poisson deviance of counts under forecast means of the same shape."""
     mean = np.maximum(forecast, MIN_RATE)
+    # xlogy(0, 0) is 0, as the deviance of a zero count needs.
     return float(2.0 * np.mean(xlogy(counts, counts / mean) - counts + mean))
 
 
@@ -159,6 +160,7 @@ def score_forecaster(
     )
     if np.isnan(forecasts).any():
         return scores
+    # The median, not the mean, minimises the absolute error.
     error = np.abs(ahead - poisson_quantile(np.maximum(forecasts, MIN_RATE), q=0.5)).sum()
     return replace(
         scores,
@@ -257,6 +259,7 @@ def _naive_error(
     counts: NDArray[np.int64], history: NDArray[np.int64], *, horizon: int, season_steps: int
 ) -> float:
     """Summed absolute error of the seasonal naive forecast over the same windows; NaN if history is short."""
+    # Rounded up to whole seasons: the naive forecast of the last step ahead must not use the future.
     lag = season_steps * -(-horizon // season_steps)
     if len(history) < lag:
         return float("nan")

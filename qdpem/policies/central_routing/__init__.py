@@ -1,1 +1,1 @@
-"""What only the central policies need: path mixes, path searches over the whole network."""
+"""Path mixes and path searches over the whole network, for the central policies only."""

@@ -19,6 +19,7 @@ class DistillationReach:
         self._storage_fraction = storage_fraction
         network = context.network
         fresh = [context.estimates.link_fidelity(link) for link in range(network.link_count)]
+        # The median link stands for all: options must not depend on a path that is not yet known.
         self._link = int(np.argsort(fresh, kind="stable")[len(fresh) // 2])
         working_hz = network.link_rate_hz[network.link_rate_hz > 0.0]
         self._pair_s = float(1.0 / np.median(working_hz)) if len(working_hz) else 0.0
@@ -34,6 +35,7 @@ class DistillationReach:
             options: list[DistillationOption] = []
             for rounds, pairs_per_link in enumerate(self._pairs_per_link):
                 hops = self._reach(target_fidelity, rounds, max_hops)
+                # Rounds that reach no farther than fewer rounds only cost more pairs.
                 if hops > max((option.max_hops for option in options), default=0):
                     options.append(DistillationOption(hops, pairs_per_link))
             self._options[key] = tuple(options)
@@ -41,6 +43,7 @@ class DistillationReach:
 
     def rounds(self, pairs_per_link: float) -> int:
         """The number of rounds that takes this many fresh pairs."""
+        # Exact equality holds, because options carry these very numbers.
         return self._pairs_per_link.index(pairs_per_link)
 
     def _reach(self, target_fidelity: float, rounds: int, max_hops: int) -> int:
@@ -55,5 +58,6 @@ class DistillationReach:
         first, second = self._context.network.graph.link_ends[self._link].tolist()
         nodes = tuple((first, second)[hop % 2] for hop in range(hops + 1))
         walk = path_along(self._context.network, nodes)
+        # sqrt(hops) x the time of one link: the delay model of `path_features` on an idle network.
         age_s = self._storage_fraction * np.sqrt(hops) * self._pairs_per_link[rounds] * self._pair_s
         return self._context.estimates.fidelity(walk, rounds=rounds, age_s=float(age_s))

@@ -52,6 +52,7 @@ class HighestFidelityPaths:
                 (other, link), *_ = around
                 twice = path_along(network, (other, node, other))
                 swap = _cost(estimates.fidelity(twice)) - 2.0 * _cost(estimates.link_fidelity(link))
+                # Rounding must not give a negative cost, which the search does not admit.
                 self.node_cost[node] = max(swap, 0.0)
 
     def remaining_pairs(self, backlog: Backlog, horizon_s: float) -> Floats:
@@ -64,6 +65,7 @@ class HighestFidelityPaths:
             return np.full(self._network.link_count, np.inf)
         free_s = np.maximum(horizon_s - backlog.source_wait_s[self._network.graph.link_ends], 0.0)
         shared = (free_s * self._end_rate_hz).sum(axis=1)
+        # A link that attempts by itself works as soon as the less busy of its ends does.
         own = free_s.max(axis=1) * self._network.link_rate_hz
         return np.asarray(np.where(self._network.source_limited, shared, own))
 

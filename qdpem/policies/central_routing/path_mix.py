@@ -40,6 +40,7 @@ def path_mixes_to_arrays(path_mixes: Mapping[CommodityKey, PathMix]) -> dict[str
         "mix_option": np.array(options, dtype=np.float64).reshape(-1, 3),
         "mix_path": padded(paths),
         "mix_path_of": np.array(path_of, dtype=np.int64).reshape(-1, 2),
+        # The empty array lets `concatenate` accept a state without mixes.
         "mix_fraction": np.concatenate([np.zeros(0), *(mix.fractions for mix in path_mixes.values())]),
     }
 

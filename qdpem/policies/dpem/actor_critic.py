@@ -105,6 +105,7 @@ def _layer(inputs: Floats, kernel: Floats, bias: Floats) -> Floats:
     """tanh(bias + sum_f inputs[..., f] kernel[..., f, :]), summed in the order of f in every row."""
     total = bias + inputs[..., 0, None] * kernel[..., 0, :]
     for column in range(1, inputs.shape[-1]):
+        # A loop in place of BLAS, whose order of summation depends on the shape of the batch.
         total += inputs[..., column, None] * kernel[..., column, :]
     return np.tanh(total)
 
@@ -144,6 +145,7 @@ def probabilities(score: Floats, mask: NDArray[np.bool_]) -> Floats:
 def sample(probability: Floats, u: Floats) -> NDArray[np.int64]:
     """The first option whose cumulative probability exceeds u, elementwise; 0 if none does."""
     passed = np.cumsum(probability, axis=-1) > u[..., None]
+    # The sum may round to less than u: then no option passes, and 0 is always allowed.
     return np.where(passed.any(axis=-1), passed.argmax(axis=-1), 0).astype(np.int64)
 
 

@@ -153,6 +153,7 @@ class Dpem:
                 u[row] = self._streams[int(observations.site[row])].random(SLOTS)
             chosen = sample(probability, u[rows, numbers])
         option[rows, numbers] = chosen
+        # `rows` repeats a site once for each of its slots, which plain indexed addition would count once.
         np.add.at(log_probability, rows, np.log(probability[np.arange(len(rows)), chosen]))
         return option, log_probability
 
@@ -189,6 +190,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
 
 def save_actor(path: Path, actor: Weights, *, scenario: str, statement: str) -> None:
     """Write one shared actor as a policy file. Equal weights give equal bytes."""
+    # Single precision, as in training; it halves the file.
     arrays: dict[str, Any] = {name: actor[name].astype(np.float32) for name in ACTOR}
     np.savez(
         path,

@@ -86,6 +86,7 @@ class CandidateBuilder:
         path = self._paths.nodes(slot.source, slot.destination, position, slot.unavailable)
         if serves:
             return self._serve(slot, path=path, rounds=int(rounds))
+        # Remembered when ordered, not when granted: a refused order must not return at every epoch.
         self.finder.note_order(path[0], path[-1], now_s=now_s)
         return Allocation(
             source=path[0],
@@ -131,5 +132,6 @@ class CandidateBuilder:
         allowed[:, 1:] = np.where(serves[:, None], feasible, stockable)
         apart = np.array([not self._paths.adjacent(slot.source, slot.destination) for slot in slots])
         stocked = np.array([slot.ready for slot in slots]) >= pairs
+        # Option 1 differs by slot: from stock for a request, the first hop for a top pair.
         allowed[:, 1] = np.where(serves, stocked & apart & end_to_end, stockable[:, 0])
         return allowed

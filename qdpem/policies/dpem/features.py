@@ -111,6 +111,7 @@ class FeatureEncoder:
         options[:, :, _NAMED["hops"]] = static[:, :, COLUMNS["hops"]] * generated / 4.0
         options[:, :, _NAMED["rounds"]] = static[:, :, COLUMNS["rounds"]] * generated / 2.0
         options[:, :, _NAMED["fidelity_margin"]] = np.clip(5.0 * margin, -1.0, 1.0)
+        # 1e-9 only avoids 0 / 0.
         options[:, :, _NAMED["wait_fraction"]] = wait_s / (wait_s + slack + 1e-9)
         token_s = static[:, :, COLUMNS["token_s"]] * generated
         options[:, :, _NAMED["token_fraction"]] = token_s / (token_s + slack + 1e-9)
@@ -181,6 +182,7 @@ class FeatureEncoder:
         """
         hop = static[:, :, COLUMNS["next_hop"]].astype(np.int64)
         match = observations.observed_node[rows][:, None, :] == hop[:, :, None]
+        # argmax of no match is 0; `reported` removes these.
         column = match.argmax(axis=2)
         reported = match.any(axis=2)
         status = nan_to_zero(observations.status[rows[:, None], column]) * reported[:, :, None]
@@ -198,6 +200,7 @@ class FeatureEncoder:
         around = status[:, 1:, TOKEN_BACKLOG].sum(axis=1) / np.maximum(others, 1)
         waiting = observations.request_id >= 0
         deadlines = np.where(waiting, observations.request_deadline_s, np.inf).min(axis=1, initial=np.inf)
+        # No waiting request: 1e9 s saturates to 1.
         slack = np.where(np.isfinite(deadlines), np.maximum(deadlines - observations.time_s, 0.0), 1e9)
         stocked = observations.stock_partner >= 0
         ready = stocked & (observations.stock_ready > 0)

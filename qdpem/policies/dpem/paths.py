@@ -107,6 +107,7 @@ class PathTable:
             estimates.pairs_per_link(link, rounds=rounds or 0) / max(float(network.link_rate_hz[link]), 1e-9)
             for link in path.links
         ]
+        # Waits are filled in for infeasible paths too, so that their features stay finite.
         row[COLUMNS["wait_s"]] = math.hypot(*waits)
         if rounds is None or min(network.link_rate_hz[list(path.links)]) <= 0.0:
             return row

@@ -127,6 +127,7 @@ class SlotFinder:
         waiting = observations.requests(row)
         if observations.reason[row] == _ARRIVAL:
             counts = self._target_counts.setdefault(int(observations.site[row]), {})
+            # An arrival is observed once, as the newest request, so each request counts once.
             newest = waiting[-1].target_fidelity
             counts[newest] = counts.get(newest, 0) + 1
         timely = [item for item in waiting if item.deadline_s > observations.time_s and item.pairs > 0]
@@ -232,6 +233,7 @@ class _SiteLists:
 
     @classmethod
     def of(cls, observations: Observation, row: int) -> _SiteLists:
+        # Also turns the NaN of padding into 0, because comparisons with NaN are false.
         rates_hz = [rate if rate > 0.0 else 0.0 for rate in observations.top_pair_rate_hz[row].tolist()]
         return cls(
             observations.stock_partner[row].tolist(),

@@ -32,9 +32,9 @@ class BaseStockParameters:
     """
 
     base_stock_level: int = tunable(1, low=0, high=4, pregeneration="end-to-end")
-    """Most end-to-end pairs kept or on order for each peer (0 or more)."""
+    """Maximum number of end-to-end pairs kept or on order for each peer (0 or more)."""
     link_base_stock_level: int = tunable(2, low=0, high=6, pregeneration="link")
-    """Most pairs kept or on order for each link (0 or more); the map decides which end owns them."""
+    """Maximum number of pairs kept or on order for each link (0 or more). The map sets their owner."""
     stocking_threshold: float = tunable(0.3, low=0.05, high=2.0, log=True, pregeneration="end-to-end")
     """Requests expected within a pair's useful life (0 or more) from which the first end-to-end pair is kept.
     It sets the newsvendor's critical ratio, 1 - exp(-threshold); the n-th pair is kept where P(demand >= n)
@@ -46,15 +46,15 @@ class BaseStockParameters:
     link_fidelity: float = 0.85
     """Link pairs are kept while their believed fidelity is at least this (0 to 1)."""
     max_link_backlog: float = 0.0
-    """Most pairs ahead at the sources of a link's ends when a link pair is ordered for stock."""
+    """Maximum number of pairs ahead at the sources of a link's ends when a link pair is ordered for stock."""
     fidelity_margin: float = 0.01
     """A stocked pair serves a request if its believed fidelity exceeds the target by at least this."""
     min_lifetime_s: float = 1.0
-    """Shortest useful life in seconds for which a pair is stocked."""
+    """Minimum useful life in seconds for which a pair is stocked."""
     max_source_backlog: float = 1.0
-    """Most pairs ahead at the sources of a path's ends when an end-to-end pair is ordered for stock."""
+    """Maximum number of pairs ahead at the sources of a path's ends when an end-to-end pair is ordered."""
     min_free_memories: int = 4
-    """Fewest free memories that both ends need, reported or assumed, when a pair is ordered (0 or more)."""
+    """Minimum number of free memories (0 or more), reported or assumed, at both ends of an order."""
     min_reorder_interval_s: float = 1.0
     """Seconds between orders of the same stock (0 or more), so that refusals do not flood the network."""
 
@@ -143,6 +143,7 @@ class BaseStock:
         nodes = self._context.network.node_count
         owned = observations.stock_owner[0] >= 0
         owner, partner = observations.stock_owner[0][owned], observations.stock_partner[0][owned]
+        # owner x N + partner numbers each ordered pair, so one bincount counts all.
         on_hand = np.bincount(owner * nodes + partner, minlength=nodes * nodes)
         return on_hand[source * nodes + destination], np.bincount(partner, minlength=nodes)[destination]
 
@@ -155,11 +156,13 @@ class BaseStock:
             free = np.zeros(self._context.network.node_count, dtype=np.bool_)
             free[observations.observed_node[0]] = enough[0]
             return np.asarray(free[source] & free[destination])
+        # Only a report of too few memories forbids an order; most peers are no neighbours and report nothing.
         full = (observations.observed_node[rows] == destination[:, None]) & ~enough[rows]
         return np.asarray(enough[rows, 0] & ~full.any(axis=1))
 
     def _levels(self, source: Ints, rate_hz: Floats, life_s: Floats) -> Ints:
         """The number of pairs worth keeping at these request rates and useful lives."""
+        # An infinite life times a rate of 0 is NaN, which counts as no demand.
         with np.errstate(invalid="ignore"):
             mean = rate_hz * life_s * self._demand_factor.factor(source, life_s)
         return np.searchsorted(self._means, np.where(np.isnan(mean), 0.0, mean), side="right")
@@ -169,6 +172,7 @@ class BaseStock:
     ) -> Floats:
         """Useful life in seconds of pairs made over the path with fewest hops, 0 without a path."""
         if observations.unavailable_node.shape[1] or observations.unavailable_link.shape[1]:
+            # Lives around outages are not cached: the cache is that of the whole network.
             unavailable = [observations.unavailable(row) for row in range(len(observations))]
             peers = zip(source.tolist(), destination.tolist(), rows.tolist(), strict=True)
             return np.array([self._life_s(first, second, unavailable[row]) for first, second, row in peers])
@@ -200,6 +204,7 @@ class BaseStock:
             route = self._idle_route(source, destination, backlog, unavailable)
             order = self._order(route, now_s) if route else None
             if route is not None and order is not None:
+                # From understocked to on order; the interval runs from here even if the order is refused.
                 self.ordered_s[source, destination] = now_s
                 # The order is work itself, so the next peers of this call may find their sources busy.
                 backlog.add(route)

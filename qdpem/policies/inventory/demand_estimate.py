@@ -20,7 +20,7 @@ estimated."""
 
 
 class RequestKind(NamedTuple):
-    """What equal requests ask for."""
+    """The target fidelity and the number of pairs that equal requests share."""
 
     target_fidelity: float
     pairs: int
@@ -78,6 +78,7 @@ class DemandEstimate:
         pair_hz = np.triu(rate_hz + rate_hz.T, k=1)
         own = self.by_kind + self.by_kind.transpose(0, 2, 1)
         network = own.sum(axis=(1, 2))
+        # Without shrinkage a pair with few requests would have an extreme mix.
         mix = own + _PSEUDO_REQUESTS * (network / network.sum())[:, None, None]
         fraction = mix / mix.sum(axis=0)
         for low, high in np.argwhere(pair_hz > 0.0).tolist():
@@ -92,6 +93,7 @@ class DemandEstimate:
             observation.forecast[0, known, : self._steps].mean(axis=1) / self._step_s
         )
         past_hz = self.total.sum(axis=1) / self._demand_time_constant_s
+        # A source without past demand keeps factor 1: its rate of 0 cannot be scaled.
         factor = np.divide(forecast_hz, past_hz, out=np.ones_like(past_hz), where=past_hz > 0.0)
         return np.where(np.isnan(factor), 1.0, factor)
 

@@ -51,6 +51,7 @@ def link_stock_levels(network: Network, *, max_level: int) -> Ints:
     owners = []
     for first, second in network.graph.link_ends.tolist():
         owner, partner = first, second
+        # quota / unassigned compared by cross-multiplication, in exact integers and without division by 0.
         if quota[first] * unassigned[second] > quota[second] * unassigned[first]:
             owner, partner = second, first
         owners.append((owner, partner))
@@ -99,6 +100,7 @@ class LinkStock:
         owner, partner = observations.site[rows], neighbours[rows, columns]
         on_hand = (observations.stock_partner[rows] == partner[:, None]).sum(axis=1)
         allowed = self._may_order(owner, partner, on_hand, observations.time_s)
+        # Links that may not be ordered never win the argmin.
         stock = np.full(neighbours.shape, _ABOVE_ANY_STOCK)
         stock[rows[allowed], columns[allowed]] = on_hand[allowed]
         lowest = stock.argmin(axis=1)
@@ -117,6 +119,7 @@ class LinkStock:
         allowed = self._may_order(owner, partner, on_hand, observations.time_s) & idle[owner] & idle[partner]
         links = np.flatnonzero(allowed)
         unavailable = observations.unavailable()
+        # Stable: links with equal stock keep the order of the map.
         for link in links[np.argsort(on_hand[links], kind="stable")].tolist():
             ends = int(owner[link]), int(partner[link])
             if idle[list(ends)].all():
@@ -130,6 +133,7 @@ class LinkStock:
 
     def _is_idle(self, status: Floats) -> NDArray[np.bool_]:
         """Nodes with memories to spare and no backlog at the source; False without a report."""
+        # fmax ignores one NaN; if both are NaN the comparison below is False.
         backlog = np.fmax(status[:, :, EMISSION_BACKLOG], status[:, :, ORDERED_PAIRS])
         return (backlog <= self._parameters.max_link_backlog) & (
             status[:, :, FREE_MEMORIES] >= self._parameters.min_free_memories
@@ -143,6 +147,7 @@ class LinkStock:
             return None
         if unavailable.affects((owner, partner), (link,)):
             return None
+        # The interval runs from here even if the order is refused.
         self.ordered_s[owner, partner] = now_s
         return Allocation(
             source=owner,

@@ -4,7 +4,7 @@ Source: the update of Kolar et al. (2022, arXiv:2212.08806). At the end of every
 used path gains a fixed step, "none" gains it if none was used, and all are divided by their sum.
 
 A node observes use in two ways: the first links of the paths that its own requests were given, and pairs of
-its own stock that are gone before they expire. Such a pair was taken by some path, given up to make room for
+its own stock that disappear before they expire. Such a pair was taken by some path, given up to make room for
 a request, or lost to an outage; the node cannot distinguish these. It does not observe other paths that run
 through it, nor a pair that was made and taken between two observations.
 
@@ -67,6 +67,7 @@ class LinkUsage:
         """Find used pairs, new pairs and failed orders since each site's last observation."""
         sites = observations.site
         own = observations.stock_owner == sites[:, None]
+        # Padding of -1 is read as node 0 and masked by `own`.
         rank = np.where(own, self.rank[sites[:, None], np.maximum(observations.stock_partner, 0)], -1)
         ids = np.where((rank >= 0) & (observations.stock_ready == 1), observations.stock_id, -1)
         stocked = self.stocked_id[sites]
@@ -74,6 +75,7 @@ class LinkUsage:
         new = (ids >= 0) & ~(ids[:, :, None] == stocked[:, None, :]).any(axis=2)
         for row, column in np.argwhere(new).tolist():
             self._add(int(sites[row]), int(rank[row, column]), int(ids[row, column]))
+        # Last, because `_add` ends the orders that succeeded: the others have failed or are being made.
         self._pause_failed_orders(observations, np.where(observations.stock_ready == 0, rank, -1))
 
     def may_order(self, site: int, rank: int, now_s: float) -> bool:
@@ -97,13 +99,15 @@ class LinkUsage:
         self.probability[sites] = np.where(
             started[:, None], probability / probability.sum(axis=1, keepdims=True), self.probability[sites]
         )
+        # A new period begins: its use is counted from zero.
         self.used[sites] = False
         self.period[sites] = period
 
     def _remove_gone(self, observations: Observation, ids: Ints, stocked: Ints) -> None:
-        """Remove pairs that are no longer in stock; those gone before their expiry were of use."""
+        """Remove pairs that are no longer in stock; those that left before their expiry were used."""
         sites = observations.site
         gone = (stocked >= 0) & ~(stocked[:, :, None] == ids[:, None, :]).any(axis=2)
+        # Expiry events and observations may differ by rounding.
         early = gone & (observations.time_s < self.stocked_until_s[sites] - _EARLY_S)
         rows, columns = np.nonzero(early)
         self.used[sites[rows], self.stocked_rank[sites[rows], columns]] = True
@@ -118,6 +122,7 @@ class LinkUsage:
             return
         self.stocked_id[site, free[0]], self.stocked_rank[site, free[0]] = pair, rank
         self.stocked_until_s[site, free[0]] = expires_s
+        # On order becomes in stock: the neighbour may be ordered from again.
         self.order_expires_s[site, rank] = np.nan
 
     def _pause_failed_orders(self, observations: Observation, ordered_rank: Ints) -> None:
@@ -127,4 +132,5 @@ class LinkUsage:
         failed = ~pending & ~np.isnan(self.order_expires_s[sites])
         rows, columns = np.nonzero(failed)
         self.backed_off_until_s[sites[rows], columns] = observations.time_s + self._back_off_s
+        # On order becomes failed.
         self.order_expires_s[sites[rows], columns] = np.nan

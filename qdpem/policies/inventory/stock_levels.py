@@ -36,6 +36,7 @@ def stocking_means(stocking_threshold: float, max_level: int) -> Floats:
     The first is `stocking_threshold`, at which P(demand >= 1) = 1 - exp(-stocking_threshold). At the n-th,
     P(demand >= n) has the same value.
     """
+    # expm1 keeps the digits for small thresholds.
     critical_ratio = -math.expm1(-stocking_threshold)
     return np.array(
         [stocking_threshold if n == 1 else _poisson_mean(n, critical_ratio) for n in range(1, max_level + 1)]
@@ -52,6 +53,7 @@ def _poisson_mean(count: int, probability: float) -> float:
 
 
 def _tail_probability(count: int, mean: float) -> float:
+    # Terms in logarithms: mean^n and n! overflow for large levels.
     return 1.0 - math.fsum(math.exp(n * math.log(mean) - mean - math.lgamma(n + 1)) for n in range(count))
 
 
@@ -91,6 +93,7 @@ class DemandFactor:
 
     def factor(self, nodes: Ints, life_s: Floats) -> Floats:
         """Mean forecast within `life_s` (at most the horizon) over the mean so far; 1 without forecasts."""
+        # The horizon stands for longer lives: nothing is known beyond it.
         steps = np.clip(np.ceil(life_s / self._step_s), 1, self._factor.shape[1])
         return self._factor[nodes, steps.astype(np.int64) - 1]
 
@@ -116,4 +119,5 @@ class DemandFactor:
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = self.forecast_sum[nodes] / self.forecast_count[nodes]
             ratio = self._mean_ahead[nodes] / mean[:, None]
+        # NaN without a forecast, inf after forecasts of 0: in both cases the past rate is the best estimate.
         self._factor[nodes] = np.where(np.isfinite(ratio), ratio, 1.0)

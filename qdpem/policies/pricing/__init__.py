@@ -1,1 +1,1 @@
-"""What price-based allocation needs: the prices of nodes and the cheapest paths at them."""
+"""Prices of nodes and the choice of paths at these prices, for price-based allocation."""

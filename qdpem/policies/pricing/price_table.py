@@ -60,6 +60,7 @@ class PriceTable:
         sites = observations.site
         self._update_own(observations)
         self._update_believed(observations)
+        # Last, so that a neighbour's old message never replaces a node's knowledge of itself.
         self.believed[sites, sites] = self.own[sites]
         return self.believed[sites].reshape(len(sites), -1)
 
@@ -77,6 +78,7 @@ class PriceTable:
         sites, status = observations.site, observations.status[:, 0]
         tokens, swaps, pairs = status[:, TOKENS], status[:, TOKEN_BACKLOG], status[:, EMISSION_BACKLOG]
         last = self.last_seen[sites]
+        # The first observation has no predecessor: NaN becomes 0, and prices stay at 0.
         elapsed_s = np.nan_to_num(observations.time_s - last[:, 0])
         rate_hz, job_s = self._rate_hz[sites], self._pair_time_s[sites]
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -88,8 +90,7 @@ class PriceTable:
             swap_work_s = (used + swaps - last[:, 2]) / rate_hz
             was_busy = 0.5 * ((pairs >= 1.0).astype(float) + (last[:, 3] >= 1.0))
             pair_work_s = (pairs - last[:, 3]) * job_s + was_busy * elapsed_s
-        # Claims that were withdrawn lower the queue and so the price: counted as arrivals they make it
-        # oscillate.
+        # Withdrawn claims lower the queue and with it the price. Without that the price would oscillate.
         arrived_s = np.stack([np.where(rate_hz > 0.0, swap_work_s, 0.0), pair_work_s], axis=1)
         excess_s = np.nan_to_num(arrived_s - self._target_utilization * elapsed_s[:, None])
         self.own[sites] = np.clip(self.own[sites] + self._step_size * excess_s, 0.0, self._max_price)
@@ -102,7 +103,7 @@ class PriceTable:
         sites = observations.site
         via = self._via[sites]
         without_report = np.isnan(observations.status[:, :, TOKENS]) & (observations.observed_node >= 0)
-        # A neighbour that is down sends nothing, so its routes fall to the next nearest.
+        # An unavailable neighbour sends nothing, so the next nearest takes its place.
         for row in np.flatnonzero(without_report.any(axis=1)).tolist():
             via[row] = self._nearest(int(sites[row]), without_report[row])
         # Selected column by column: the messages are large, and one row of each is needed for a node.
@@ -116,7 +117,7 @@ class PriceTable:
         )
 
     def _nearest(self, site: int, without_report: Flags | None) -> NDArray[np.int64]:
-        """The column of `Observation.known` of the neighbour nearest to each node; 0 without any, [N]."""
+        """Column of `Observation.observed_node` of the neighbour nearest to each node, [N]; 0 without any."""
         around = self._around[site]
         distance = self._hops[around].astype(np.float64)
         if without_report is not None:

@@ -67,4 +67,5 @@ class PricedPaths:
             work_s = np.where(features.is_link, features.fresh_pairs / features.link_rate_hz, 0.0)
         swaps = np.where(features.is_inner, prices[:, REPEATER][features.inner], 0.0).sum(axis=1)
         per_link = np.where(features.is_link, per_s[features.first] + per_s[features.second], 0.0)
+        # inf x 0 on a link without a rate at price 0 is NaN; such a path must never look cheap.
         return np.asarray(swaps + np.nan_to_num(work_s * per_link, nan=np.inf).sum(axis=2))

@@ -72,10 +72,12 @@ class Backlog:
         status = observation.status[0, known >= 0]
         age_s = observation.status_age_s[0, known >= 0]
         pairs, swaps = np.full(network.node_count, unobserved_backlog), np.zeros(network.node_count)
+        # fmax ignores NaN: where one of the two numbers is missing, the other is used.
         pairs[nodes] = np.fmax(np.fmax(status[:, EMISSION_BACKLOG], status[:, ORDERED_PAIRS]), 0.0)
         swaps[nodes] = np.fmax(np.fmax(status[:, TOKEN_BACKLOG], status[:, ORDERED_SWAPS]), 0.0)
         tokens = np.full(network.node_count, min(unobserved_tokens, network.repeater_burst))
         refilled = status[:, TOKENS] + network.repeater_rate_hz[nodes] * age_s
+        # Tokens do not accumulate beyond the bucket, however old the report is.
         tokens[nodes] = np.fmin(refilled, network.repeater_burst)
         unobserved = np.ones(network.node_count, dtype=np.bool_)
         unobserved[nodes] = False

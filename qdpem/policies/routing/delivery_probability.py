@@ -42,8 +42,10 @@ def delivery_probability(
     with np.errstate(divide="ignore"):
         mean_s = pairs * features.fresh_pairs / features.link_rate_hz
     mean_s = mean_s + np.minimum(source_s[features.first], source_s[features.second])
+    # expm1 keeps the digits of small probabilities. A link without a rate has an infinite mean and gets 0.
     by_link = np.where(features.is_link, -np.expm1(-remaining_s[:, :, None] / mean_s), 1.0)
     if stocked is not None:
+        # A stocked link is ready at once, in time unless swaps and messages take too long.
         by_link[0, stocked] = remaining_s[0].repeat(stocked.sum(axis=1)) > 0.0
     return np.asarray(by_link.prod(axis=2))
 
@@ -91,5 +93,6 @@ def best_route(
 
 
 def _ascending(cost: Floats) -> Iterator[int]:
+    # Stable: of equal costs the fewest rounds, then the first path, comes first.
     order = np.argsort(cost, kind="stable")
     yield from order[: np.isfinite(cost).sum()].tolist()

@@ -64,6 +64,7 @@ def add_rounds(loaded: LoadedPath, fidelity: Callable[[Rounds], float]) -> Itera
                 gain = (fidelity(compact_rounds(more)) - current) / (
                     float(loaded.fresh_pairs(more).sum()) - pairs
                 )
+                # Rounded, because equal links differ in the last bits and the delay should then decide.
                 ranked.append((-round(gain, _GAIN_DIGITS), loaded.expected_delay_s(more), more))
         rounds = min(ranked)[2]
         yield rounds

@@ -18,6 +18,7 @@ class ExpiringSet:
 
     def contains(self, request: int, now_s: float) -> bool:
         """Whether the request is a member at `now_s`."""
+        # Strictly: a member until an epoch is free again at that epoch.
         return self._expires_s.get(request, -np.inf) > now_s
 
     def add(self, request: int, expires_s: float) -> None:

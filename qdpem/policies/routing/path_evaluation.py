@@ -91,7 +91,7 @@ class PathEvaluator:
         loaded = LoadedPath(features, 0, features.waits(backlog, pairs=pairs))
         fidelity = self._context.estimates.fidelity
         for fraction in (self._storage_fraction, 0.0):
-
+            # The default argument binds the fraction of this pass.
             def meets(rounds: tuple[int, ...], fraction: float = fraction) -> bool:
                 age_s = fraction * loaded.expected_delay_s(rounds)
                 return fidelity(loaded.path, rounds=compact_rounds(rounds), age_s=age_s) >= target_fidelity

@@ -91,6 +91,7 @@ class PathFeatures:
         """`expected_delay_s` from waits that are already known, [3, K]."""
         link_s = waits.link_s
         if stocked is not None:
+            # `waits` may come from a cache and must not change.
             link_s = link_s.copy()
             link_s[0][stocked] = 0.0
         return np.asarray(self.fixed_delay_s + np.sqrt((link_s**2).sum(axis=-1) + waits.squared_token_s2))
@@ -116,6 +117,7 @@ class PathFeatures:
             )
             work = fresh_pairs + self.rate_first_hz * first_s + self.rate_second_hz * second_s
             link_s = np.where(self.is_attempting, one_source_s, np.minimum(one_source_s, work / both_hz))
+        # 0 / 0 above is NaN: a link without a rate never delivers, a stocked pair or padding takes no time.
         link_s = np.where(self.is_link, np.where(both_hz > 0.0, link_s, np.inf), 0.0)
         token_s = np.where(self.is_inner, backlog.token_wait_s(pairs)[self.inner], 0.0)
         return Waits(link_s, (token_s**2).sum(axis=-1))
@@ -142,6 +144,7 @@ class PathFeatureCache:
     def _compute_around(self, source: int, destination: int, unavailable: Unavailable) -> PathFeatures | None:
         routes = self._context.routes
         paths = routes.paths(source, destination, unavailable)
+        # The same tuple, when no path is affected: use the entry of the whole network.
         if paths is routes.paths(source, destination):
             return self.between(source, destination, ALL_AVAILABLE)
         return self._compute(paths)
@@ -160,7 +163,7 @@ def path_features(paths: tuple[Path, ...], context: Context) -> PathFeatures:
     first, second, inner = (np.zeros(shape, dtype=np.int64) for _ in range(3))
     is_link, is_inner, is_attempting = (np.zeros(shape, dtype=np.bool_) for _ in range(3))
     own_hz = np.ones(shape)
-    probability, fresh_pairs = np.ones(shape), np.ones((_PLANS, *shape))
+    probability, fresh_pairs = np.ones(shape), _fresh_pairs(paths, max_hops, context)
     for row, path in enumerate(paths):
         hops = path.hops
         first[row, :hops], second[row, :hops] = path.nodes[:-1], path.nodes[1:]
@@ -172,11 +175,6 @@ def path_features(paths: tuple[Path, ...], context: Context) -> PathFeatures:
             network.link_rate_hz[links],
         )
         probability[row, :hops] = network.success_probability[links]
-        for rounds in range(_PLANS):
-            fresh_pairs[rounds, row, :hops] = [
-                context.estimates.pairs_per_link(link, rounds=rounds) if link >= 0 else 0.0
-                for link in path.links
-            ]
     rate_first_hz = np.where(is_attempting, own_hz, network.source_rate_hz[first] * probability)
     rate_second_hz = np.where(is_attempting, own_hz, network.source_rate_hz[second] * probability)
     link_hz = np.where(is_attempting, own_hz, rate_first_hz + rate_second_hz)
@@ -195,9 +193,22 @@ def path_features(paths: tuple[Path, ...], context: Context) -> PathFeatures:
         inner=inner,
         is_inner=is_inner,
         fixed_delay_s=_fixed_delay_s(paths, network),
+        # The delay over a link without a rate is infinite already; infinite work would make differences NaN.
         work_s=np.nan_to_num(link_work_s.sum(axis=-1) + swap_work_s, posinf=0.0),
         link_work_s=np.nan_to_num(link_work_s[0], posinf=0.0),
     )
+
+
+def _fresh_pairs(paths: tuple[Path, ...], max_hops: int, context: Context) -> Floats:
+    """Fresh pairs of each hop for one pair, [3, K, H]; 0 for a hop over a stocked pair, 1 as padding."""
+    fresh_pairs = np.ones((_PLANS, len(paths), max_hops))
+    for row, path in enumerate(paths):
+        for rounds in range(_PLANS):
+            fresh_pairs[rounds, row, : path.hops] = [
+                context.estimates.pairs_per_link(link, rounds=rounds) if link >= 0 else 0.0
+                for link in path.links
+            ]
+    return fresh_pairs
 
 
 def _fixed_delay_s(paths: tuple[Path, ...], network: Network) -> Floats:

@@ -89,6 +89,7 @@ class Planner:
         self._storage_fraction = storage_fraction
         self._end_rounds = end_rounds
         idle = Backlog.idle(context.network)
+        # Features compare by identity, so they are cheap keys.
         self._idle_waits = lru_cache(_CACHED_WAITS)(lambda features, pairs: features.waits(idle, pairs=pairs))
         self._virtual_links = VirtualLinks(context)
         self._features = PathFeatureCache(context)
@@ -203,6 +204,7 @@ class Planner:
             delay_s = features.expected_delay_s(backlog, pairs=query.pairs)[0]
             cost_s = delay_s + self._resource_weight * query.pairs * features.work_s[0]
             for row in in_time:
+                # Compared before the fidelity, which is the expensive part.
                 if best is not None and cost_s[row] >= best.cost_s:
                     continue
                 wait_s = float(delay_s[row])
@@ -231,6 +233,7 @@ class Planner:
         """The cheapest plan that meets the target once two of its pairs are distilled end to end."""
         network, estimates = self._context.network, self._context.estimates
         round_s = network.distillation_time_s + np.array([path.delay_s for path in features.paths])
+        # Twice the pairs, because one round takes two. `pairs_per_delivery` also counts failed rounds.
         pairs = 2 * query.pairs
         idle_s = features.delay_with_waits_s(self._idle_waits(features, pairs)) + round_s
         in_time = idle_s <= query.max_unloaded_delay_s
@@ -256,5 +259,6 @@ class Planner:
 
 def _cheapest_first(cost_s: Floats) -> list[tuple[int, int]]:
     """(rounds, row) of all finite costs, the lowest first."""
+    # Stable: of equal costs the fewest rounds, then the first path, comes first.
     order = np.argsort(cost_s.ravel(), kind="stable")[: np.isfinite(cost_s).sum()].tolist()
     return [divmod(index, cost_s.shape[1]) for index in order]

@@ -58,6 +58,7 @@ def serve_from_stock(
     if request.persistent:
         return None
     fidelities = stock.get((request.source, request.destination), [])
+    # The worst that suffice go first, so that better pairs remain for stricter requests.
     usable = sorted(value for value in fidelities if value >= request.target_fidelity + fidelity_margin)[
         : request.pairs
     ]
@@ -129,8 +130,8 @@ def stocked_links(
             fresh = weight_of(estimates.link_fidelity(path.links[hop]))
             admitted = _admitted(ends, stock, min_weight=fresh / budget if budget > 0.0 else np.inf)[:pairs]
             if len(admitted) == pairs:
-                # Each end-to-end pair has its own budget, so the worst stocked pair decides what is left of
-                # it.
+                # Each end-to-end pair has its own budget, which is smallest for the worst stocked pair. One
+                # better than a fresh pair must not enlarge the budget of the other links.
                 factor = min(weight_of(admitted[0][1]) / fresh, 1.0)
                 stocked[row, hop] = True
                 budget *= factor

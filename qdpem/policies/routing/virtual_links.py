@@ -83,6 +83,7 @@ class VirtualLinks:
         hops, adjacent = self._network.hop_distance, self._network.adjacent
         owner, partner = np.array(list(stock), dtype=np.int64).reshape(-1, 2).T
         remaining = hops[source, owner] + hops[partner, destination]
+        # With no hop remaining the pair serves the request directly, and link pairs replace links.
         useful = (remaining < hops[source, destination]) & (remaining > 0) & ~adjacent[owner, partner]
         columns = useful.nonzero()[0]
         order = columns[np.argsort(remaining[columns], kind="stable")][:_MAX_PAIRS]
@@ -103,6 +104,7 @@ class VirtualLinks:
         whole, segments = [], []
         for first, second in product(before, after):
             nodes = (*first.nodes, *second.nodes)
+            # Both segments are simple, but together they may cross.
             if len(set(nodes)) == len(nodes):
                 over_s = float(self._network.distance_s[ends])
                 links = (*first.links, VIRTUAL_LINK, *second.links)
@@ -111,6 +113,7 @@ class VirtualLinks:
                 segments.append(tuple(segment for segment in (first, second) if segment.links))
         if not whole:
             return None
+        # Sorted: floating-point products depend on their order.
         swap_weight = math.prod(self._swap_weight(node) for node in sorted(swapping))
         return VirtualPaths(
             features=path_features(tuple(whole), self._context),
@@ -128,6 +131,7 @@ class VirtualLinks:
         """Factor of the weight that a swap at a node leaves: two of its links against their product."""
         if node not in self._swap_weights:
             around = self._network.neighbours[node]
+            # A node with one neighbour swaps that link with itself, which has the same factor.
             (left, first), (right, second) = around[0], around[-1]
             estimates = self._context.estimates
             both = estimates.fidelity(path_along(self._network, (left, node, right)))

@@ -107,6 +107,7 @@ def generalised_advantage(
     delta = reward + discount * following - value
     advantage = np.zeros(len(reward))
     running = 0.0
+    # Backwards, because each advantage contains the discounted later ones.
     for k in range(len(reward) - 1, -1, -1):
         running = delta[k] + discount[k] * gae_lambda * running
         advantage[k] = running
@@ -120,6 +121,7 @@ def normalise(advantage: Floats, valid: NDArray[np.bool_]) -> Floats:
     mean = (advantage * valid).sum(axis=1, keepdims=True) / count
     centred = (advantage - mean) * valid
     deviation = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
+    # 1e-8 as in common implementations: a node with equal advantages gets 0 and not NaN.
     normal: Floats = centred / (deviation + 1e-8)
     return normal
 
@@ -255,6 +257,7 @@ def _clip_gradients(parameters: Mapping[str, torch.Tensor], *, norm: float) -> N
         square = torch.stack(
             [(gradient**2).reshape(len(gradient), -1).sum(dim=1) for gradient in gradients]
         ).sum(dim=0)
+        # 1e-12 avoids a division by 0 at nodes without decisions.
         factor = (norm / (square.sqrt() + 1e-12)).clamp(max=1.0)
         for gradient in gradients:
             gradient.mul_(factor.reshape(-1, *[1] * (gradient.dim() - 1)))

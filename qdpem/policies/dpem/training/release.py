@@ -30,6 +30,7 @@ def release(trainings: Sequence[Path], *, target: Path = RELEASED) -> Path:
             )
         with (training / "curve.csv").open(newline="") as file:
             rows += [{"seed": training.name, **row} for row in csv.DictReader(file)]
+    # All trainings are read before anything is written, so an unfinished one leaves the release unchanged.
     shutil.copyfile(trainings[0] / "policy.npz", target)
     joined = target.with_name("curve.csv")
     with joined.open("w", newline="") as file:

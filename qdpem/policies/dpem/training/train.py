@@ -120,6 +120,7 @@ def train(
     total = scenario.training.rounds
     while state.budget.spent < total:
         state = _round(scenario, arm, state, seed=seed, engine=engine, workers=workers)
+        # The checkpoint first: a resumed training reads it, and it holds the curve too.
         save(checkpoint, state, fingerprint)
         write_curve(directory / "curve.csv", state.curve)
         if progress is not None:
@@ -171,7 +172,11 @@ def _round(
         weights, batch, _settings(scenario, number), seed=seed, key=f"learning/round/{number}"
     )
     aggregate = aggregate_privately(
-        flatten_actors(learned) - state.actor, clip_norm=settings.clip_norm, budget=state.budget, seed=seed
+        # Nodes share the change of their actor, whose norm can be bounded, and not its weights.
+        flatten_actors(learned) - state.actor,
+        clip_norm=settings.clip_norm,
+        budget=state.budget,
+        seed=seed,
     )
     row = _row(scenario, state, episodes, report)
     row = replace(
@@ -248,6 +253,7 @@ def _play(
     first = number * scenario.training.episodes_per_round
     seeds = [episode_seed(seed, first + index) for index in range(scenario.training.episodes_per_round)]
     tasks = [_Task(scenario=scenario, arm=arm, seed=episode, weights=weights) for episode in seeds]
+    # Sums over episodes depend on their order, so it must not be that of completion.
     episodes = dict(run_tasks(_episode, tasks, engine=engine, workers=workers))
     return [episodes[episode] for episode in seeds]
 

@@ -63,6 +63,7 @@ def collect(
     order = chose[np.lexsort((chose, decisions["time_s"][chose], decisions["deciding_node"][chose]))]
     site, time_s = decisions["deciding_node"][order].astype(np.int64), decisions["time_s"][order]
     reward, discount = np.zeros(len(order)), np.zeros(len(order))
+    # Rows are sorted by site, so a discount spans two decisions of one site only.
     follows = np.flatnonzero(site[1:] == site[:-1])
     discount[follows] = np.exp(-(time_s[follows + 1] - time_s[follows]) / discount_time_s)
     for node in np.unique(site).tolist():
@@ -71,6 +72,7 @@ def collect(
         earned_s, amount = rewards.time_s[mine], rewards.amount[mine]
         # side="left": a reward at the very time of a decision belongs to the decision before it.
         credited = first + np.searchsorted(time_s[first:last], earned_s, side="left") - 1
+        # Rewards before the first decision have none to credit; those after the last are cut off.
         counts = (credited >= first) & (credited < last - 1)
         discounted = amount * np.exp(-(earned_s - time_s[np.maximum(credited, 0)]) / discount_time_s)
         np.add.at(reward, credited[counts], discounted[counts])
@@ -106,6 +108,7 @@ class ReturnScale:
         count = np.maximum(valid.sum(axis=1), 1)
         mean = (returns * valid).sum(axis=1) / count
         deviation = np.sqrt((((returns - mean[:, None]) * valid) ** 2).sum(axis=1) / count)
+        # Equal returns would give a deviation of 0 and infinite targets.
         deviation = np.maximum(deviation, 1e-3)
         has_returns = valid.any(axis=1)
         step = np.where(has_returns, np.where(self.initialised, weight, 1.0), 0.0)
@@ -129,7 +132,7 @@ def to_batch(
         advantages.append(np.zeros(len(episode.site)))
         for node in range(nodes):
             first, last = np.searchsorted(episode.site, [node, node + 1])
-            # The last decision only lends its value, so one decision teaches nothing.
+            # A last decision contributes only its value, so a single decision gives no transition.
             if last - first < 2:
                 continue
             used = np.arange(first, last - 1)
@@ -148,6 +151,7 @@ def to_batch(
     valid = np.zeros((nodes, size), dtype=np.bool_)
     for node, mine in enumerate(rows):
         valid[node, : sum(len(used) for _, used in mine)] = True
+    # Return = advantage + value, with the recorded value turned back into raw units.
     returns = advantage + scale.mean[:, None] + scale.deviation[:, None] * padded["value"]
     after = scale.updated(returns, valid)
     batch = Batch(
