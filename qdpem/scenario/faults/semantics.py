@@ -17,6 +17,7 @@ KEY_THRESHOLD_FIDELITY = 0.835
 """A Werner pair below this fidelity gives no BBM92 key; its key fraction is zero at F = 0.8349."""
 
 _FRACTION_TOLERANCE = 1e-6
+_LEAVE_OUT = 'an inherited claim is left out with without = ["study.claim"] or --set study.claim='
 TUNING_SEEDS = range(100)
 _SEED_RANGES = {"tuning": TUNING_SEEDS, "test": range(1000, 1030), "training": range(10000, 2**63)}
 
@@ -109,7 +110,7 @@ def _study_faults(study: Study) -> list[Fault]:
         faults.append(Fault("study.reference", str(UnknownNameError("arm", study.reference, names))))
     if study.claim is not None:
         faults += [
-            Fault(f"study.claim.{key}", str(UnknownNameError("arm", name, names)))
+            Fault(f"study.claim.{key}", f"{UnknownNameError('arm', name, names)}; {_LEAVE_OUT}")
             for key, name in (("arm", study.claim.arm), ("against", study.claim.against))
             if name and name not in names
         ]
