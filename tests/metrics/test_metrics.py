@@ -295,7 +295,7 @@ def test_row_order_changes_nothing_and_parts_add_up(seed: int) -> None:
     pairs = tables["pairs"]
     born = (pairs["born_s"] >= WINDOW["start_s"]) & (pairs["born_s"] < WINDOW["end_s"])
     # A fraction of no pairs is NaN.
-    fresh = bool((born & (pairs["first_parent"] < 0)).any())
+    fresh = bool((born & (pairs["link"] >= 0) & (pairs["first_parent"] < 0)).any())
     assert 0 <= found["pairs_wasted_fraction"] <= 1 if fresh else math.isnan(found["pairs_wasted_fraction"])
     sources = len(np.unique(tables["requests"]["source"]))
     assert math.isnan(found["jain_index"]) or 1 / sources - 1e-12 <= found["jain_index"] <= 1 + 1e-12
