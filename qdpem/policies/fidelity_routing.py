@@ -48,7 +48,7 @@ _MAX_SEARCHES = 4
 class FidelityRoutingParameters(QueueModelParameters):
     """Parameters of fidelity-aware routing, in addition to those of the delay model and base stock."""
 
-    horizon_s: float = tunable(1.0, low=0.1, high=20.0, log=True)
+    capacity_horizon_s: float = tunable(1.0, low=0.1, high=20.0, log=True)
     """Seconds over which the capacity of links and repeaters is counted, or the slack if that is less."""
     overflow: str = tunable("wait", choices=("wait", "queue"))
     """A request without capacity waits for it ("wait") or queues on the path of its choice ("queue")."""
@@ -57,8 +57,8 @@ class FidelityRoutingParameters(QueueModelParameters):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.horizon_s > 0.0:
-            raise ValueError(f"horizon_s is {self.horizon_s!r}; it must be above 0")
+        if not self.capacity_horizon_s > 0.0:
+            raise ValueError(f"capacity_horizon_s is {self.capacity_horizon_s!r}; it must be above 0")
         if self.overflow not in ("wait", "queue"):
             raise ValueError(f"overflow is {self.overflow!r}; it must be 'wait' or 'queue'")
 
@@ -103,11 +103,11 @@ class CentralFidelityRouting(EarliestDeadlineFirst):
     ) -> RoutePlan | None:
         if self._deferred.contains(request.id, self._now_s):
             return None
-        horizon_s = min(self._parameters.horizon_s, slack_s)
-        route = self._route(request, backlog, unavailable=unavailable, horizon_s=horizon_s)
+        capacity_horizon_s = min(self._parameters.capacity_horizon_s, slack_s)
+        route = self._route(request, backlog, unavailable=unavailable, capacity_horizon_s=capacity_horizon_s)
         if route is None and self._parameters.overflow == "queue":
             # An unlimited horizon is unlimited capacity: the path of its choice, behind its queues.
-            route = self._route(request, backlog, unavailable=unavailable, horizon_s=np.inf)
+            route = self._route(request, backlog, unavailable=unavailable, capacity_horizon_s=np.inf)
         if route is None:
             # Not tried again before the next epoch, because each search is costly.
             self._deferred.remove_expired(self._now_s)
@@ -115,15 +115,24 @@ class CentralFidelityRouting(EarliestDeadlineFirst):
         return route
 
     def _route(
-        self, request: PendingRequest, backlog: Backlog, *, unavailable: Unavailable, horizon_s: float
+        self,
+        request: PendingRequest,
+        backlog: Backlog,
+        *,
+        unavailable: Unavailable,
+        capacity_horizon_s: float,
     ) -> RoutePlan | None:
         """The path of fewest hops without distillation, else the one of fewest pairs, that reaches the target
         with the remaining capacity. Where links lack pairs to distil, the search is repeated without them.
         """
-        remaining_pairs = self._search.remaining_pairs(backlog, horizon_s)
+        remaining_pairs = self._search.remaining_pairs(backlog, capacity_horizon_s)
         for _ in range(_MAX_SEARCHES):
             route, lacking = self._cheapest(
-                request, backlog, remaining_pairs, unavailable=unavailable, horizon_s=horizon_s
+                request,
+                backlog,
+                remaining_pairs,
+                unavailable=unavailable,
+                capacity_horizon_s=capacity_horizon_s,
             )
             if route is not None or not lacking:
                 return route
@@ -138,13 +147,17 @@ class CentralFidelityRouting(EarliestDeadlineFirst):
         remaining_pairs: Floats,
         *,
         unavailable: Unavailable,
-        horizon_s: float,
+        capacity_horizon_s: float,
     ) -> tuple[RoutePlan | None, set[int]]:
         """The cheapest route that reaches the target, and the links that lack the pairs for other routes."""
         best: RoutePlan | None = None
         lacking: set[int] = set()
         for nodes in self._search.paths(
-            request, backlog, remaining_pairs=remaining_pairs, horizon_s=horizon_s, unavailable=unavailable
+            request,
+            backlog,
+            remaining_pairs=remaining_pairs,
+            horizon_s=capacity_horizon_s,
+            unavailable=unavailable,
         ):
             route = self._evaluator.with_distillation(
                 nodes, backlog, target_fidelity=request.target_fidelity, pairs=request.pairs

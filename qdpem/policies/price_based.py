@@ -57,7 +57,7 @@ class PriceParameters(BaseStockParameters):
     """Utility given up for each second of delay and of nodes' time saved by another path or plan."""
     storage_fraction: float = tunable(0.15, low=0.0, high=0.5)
     """Assumed age of link pairs when they are swapped, as a fraction (0 to 1) of the expected delay."""
-    max_price: float = 2.0
+    max_node_price: float = 2.0
     """Upper bound of every price (above 0). The utility of a request is at most 1."""
 
     def __post_init__(self) -> None:
@@ -67,9 +67,10 @@ class PriceParameters(BaseStockParameters):
             raise ValueError(
                 f"target_utilization is {self.target_utilization!r}; it must be above 0 and at most 1"
             )
-        if not (self.step_size > 0.0 and self.max_price > 0.0):
+        if not (self.step_size > 0.0 and self.max_node_price > 0.0):
             raise ValueError(
-                f"step_size is {self.step_size!r} and max_price {self.max_price!r}; both must be above 0"
+                f"step_size is {self.step_size!r} and max_node_price {self.max_node_price!r};"
+                " both must be above 0"
             )
 
 
@@ -94,7 +95,7 @@ class LocalPriceBased(PolicyDefaults):
             context.network,
             step_size=parameters.step_size,
             target_utilization=parameters.target_utilization,
-            max_price=parameters.max_price,
+            max_node_price=parameters.max_node_price,
         )
         self._paths = PricedPaths(
             context,

@@ -29,7 +29,7 @@ from qdpem.simulation.observation.build_observation import build_observation
 from qdpem.simulation.observation.reports import StateReports
 from qdpem.simulation.resources.build import build_state
 from qdpem.simulation.resources.requests import Request
-from qdpem.simulation.topology_tables import write_offered_load, write_topology
+from qdpem.simulation.topology_tables import record_offered_load, record_topology
 
 _TICK_S = 1.0
 
@@ -164,8 +164,8 @@ class Simulation:
         self._finished = False
         self._write_decision = recorder.appender(DECISIONS)
         self._write_forecast = recorder.appender(FORECASTS)
-        write_topology(self.network, physics, recorder)
-        write_offered_load(self.load, recorder)
+        record_topology(self.network, physics, recorder)
+        record_offered_load(self.load, recorder)
         self.policy.reset(self.context)
         self._reports = self._state_reports(seed)
         self._outages = Outages(

@@ -9,7 +9,7 @@ from qdpem.events.tables import DEMAND, LINKS, NODES
 from qdpem.network.graph import Network
 
 
-def write_topology(network: Network, physics: PhysicsModel, recorder: Recorder) -> None:
+def record_topology(network: Network, physics: PhysicsModel, recorder: Recorder) -> None:
     """Write one row for each node and each link."""
     graph = network.graph
     write = recorder.appender(NODES)
@@ -41,6 +41,6 @@ def write_topology(network: Network, physics: PhysicsModel, recorder: Recorder) 
         )
 
 
-def write_offered_load(load: OfferedLoad, recorder: Recorder) -> None:
+def record_offered_load(load: OfferedLoad, recorder: Recorder) -> None:
     """Write the one row of the table `demand`."""
     recorder.appender(DEMAND)((load.rate_hz, load.peak_rate_hz, load.capacity_hz))

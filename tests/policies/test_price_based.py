@@ -43,7 +43,7 @@ def own_price(table: PriceTable, context: Context, time_s: float, **status: floa
 def test_a_price_rises_with_backlog_and_falls_when_idle() -> None:
     context = small_context()
     network = context.network
-    table = PriceTable(network, step_size=0.5, target_utilization=0.8, max_price=10.0)
+    table = PriceTable(network, step_size=0.5, target_utilization=0.8, max_node_price=10.0)
     rate_hz, job_s = network.repeater_rate_hz[0], network.pair_time_s[0]
     assert own_price(table, context, 1.0).tolist() == [0.0, 0.0]
     # One swap was made and two more wait; the source is assumed busy half the time.
@@ -59,7 +59,7 @@ def test_a_price_rises_with_backlog_and_falls_when_idle() -> None:
 def test_prices_travel_over_fewest_hops_and_around_unavailable_nodes() -> None:
     context = small_context()
     nodes = context.network.node_count
-    table = PriceTable(context.network, step_size=1.0, target_utilization=0.9, max_price=2.0)
+    table = PriceTable(context.network, step_size=1.0, target_utilization=0.9, max_node_price=2.0)
     table.own[8] = (0.7, 0.3)
     messages = np.zeros((nodes, 2 * nodes))
     for step in range(5):

@@ -21,7 +21,7 @@ from qdpem.records.reader import open_record
 from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.resources.pairs.ledger import Ledger
-from qdpem.simulation.topology_tables import write_topology
+from qdpem.simulation.topology_tables import record_topology
 from tests.helpers.audited import (
     DISTILLED,
     LOCAL,
@@ -194,7 +194,7 @@ def test_pairs_turned_and_distilled_after_swaps_are_followed(
     network = build_network(scenario, model, seed=3)
     path = tmp_path / "run.h5"
     with RecordWriter(path, scenario=scenario, arm=LOCAL, seed=3) as writer:
-        write_topology(network, model, writer)
+        record_topology(network, model, writer)
         words = {"allocation": 7, "protocol": PROTOCOLS.index(protocol)}
         writer.appender(ALLOCATIONS)(tuple(words.get(name, 0) for name in ALLOCATIONS.names))
         ledger, draws = Ledger(network, model, writer.appender(PAIRS)), swap_draws(network.graph, seed=3)

@@ -33,7 +33,7 @@ class PriceTable:
     """
 
     def __init__(
-        self, network: Network, *, step_size: float, target_utilization: float, max_price: float
+        self, network: Network, *, step_size: float, target_utilization: float, max_node_price: float
     ) -> None:
         """Start with all prices at 0.
 
@@ -41,10 +41,14 @@ class PriceTable:
             network: the map.
             step_size: price for each second of work ahead.
             target_utilization: fraction of capacity up to which prices fall to 0.
-            max_price: upper bound of every price.
+            max_node_price: upper bound of every price.
         """
         nodes = network.node_count
-        self._step_size, self._target_utilization, self._max_price = step_size, target_utilization, max_price
+        self._step_size, self._target_utilization, self._max_price = (
+            step_size,
+            target_utilization,
+            max_node_price,
+        )
         self._rate_hz = network.repeater_rate_hz
         self._burst = network.repeater_burst
         self._pair_time_s = network.pair_time_s

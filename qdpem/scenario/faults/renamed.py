@@ -59,7 +59,8 @@ PARAMETERS: Mapping[str, str] = MappingProxyType(
         "quota_share": "memory_quota",
         "step_per_s": "step_size",
         "target_use": "target_utilization",
-        "highest": "max_price",
+        "highest": "max_node_price",
+        "horizon_s": "capacity_horizon_s",
     }
 )
 """Old parameter of a policy -> new parameter."""

@@ -111,9 +111,9 @@ def test_the_search_continues_without_links_that_lack_pairs_to_distil(
         source_hz=(0.1, 4.0, 60.0, 0.1),
         fidelity=(0.952, 0.95, 0.952, 0.95),
     )
-    (easy,) = act(context, observed(context, (0, 3, 0.9)), horizon_s=1.0)
+    (easy,) = act(context, observed(context, (0, 3, 0.9)), capacity_horizon_s=1.0)
     assert (easy.path, easy.plan.rounds_per_link) == ((0, 1, 3), 0)
-    (allocation,) = act(context, observed(context, (0, 3, 0.93)), horizon_s=1.0)
+    (allocation,) = act(context, observed(context, (0, 3, 0.93)), capacity_horizon_s=1.0)
     assert allocation.path == (0, 2, 3)
     assert allocation.plan.rounds_per_link != 0
 
@@ -122,7 +122,7 @@ def test_used_capacity_diverts_later_requests(forked: Build, observed: Build) ->
     """A repeater of 5/s with one token makes five swaps in 0.9 s; the sixth request takes the long path."""
     context = forked(source_hz=1e4)
     observations = observed(context, *[(0, 3, 0.7)] * 8)
-    allocations = act(context, observations, horizon_s=0.9)
+    allocations = act(context, observations, capacity_horizon_s=0.9)
     assert [allocation.path for allocation in allocations] == [SHORT] * 5 + [LONG] * 3
 
 
@@ -173,7 +173,7 @@ def test_paths_avoid_unavailable_parts(forked: Build, observed: Build) -> None:
 def test_paths_avoid_a_link_too_slow_for_the_horizon(forked: Build, observed: Build) -> None:
     """The sources at 0 and 1 take ten seconds for a pair; those at 2 and 4 feed the long path."""
     context = forked(source_hz=(0.01, 0.01, 500.0, 500.0, 500.0))
-    (allocation,) = act(context, observed(context, (0, 3, 0.7)), horizon_s=1.0)
+    (allocation,) = act(context, observed(context, (0, 3, 0.7)), capacity_horizon_s=1.0)
     assert allocation.path == LONG
 
 
@@ -197,7 +197,7 @@ def test_no_cheaper_path_or_plan_meets_the_target(
             if estimates.fidelity(path, rounds=rounds) >= target:
                 key = (rounds, len(nodes) - 1)
                 reached[key] = max(reached.get(key, 0.0), estimates.fidelity(path, rounds=rounds))
-    allocations = act(context, observed(context, (0, 6, target)), horizon_s=5.0)
+    allocations = act(context, observed(context, (0, 6, target)), capacity_horizon_s=5.0)
     assert bool(allocations) == bool(reached)
     for allocation in allocations:
         best = min(reached)
@@ -227,7 +227,7 @@ def test_conformance_with_every_pregeneration(pregeneration) -> None:
 
 
 def test_parameters_out_of_range_are_refused() -> None:
-    with pytest.raises(ValueError, match="horizon_s is 0"):
-        FidelityRoutingParameters(horizon_s=0.0)
+    with pytest.raises(ValueError, match="capacity_horizon_s is 0"):
+        FidelityRoutingParameters(capacity_horizon_s=0.0)
     with pytest.raises(ValueError, match="overflow is 'drop'"):
         FidelityRoutingParameters(overflow="drop")
