@@ -60,10 +60,10 @@ def test_what_waits_behind_functions_is_found(growth, wrap):
 
 
 def test_loops_end_shared_things_count_once_and_lasting_types_are_not_entered(growth):
-    shelf = Shelf()
-    shelf.waiting = [shelf, shelf.kept]
-    assert growth.census(shelf)["Shelf.kept"] + growth.census(shelf)["Shelf.waiting"] in (7 + 2, 2 + 7)
-    assert growth.census(shelf)["Shelf"] == 1
+    stock = Shelf()
+    stock.waiting = [stock, stock.kept]
+    assert growth.census(stock)["Shelf.kept"] + growth.census(stock)["Shelf.waiting"] in (7 + 2, 2 + 7)
+    assert growth.census(stock)["Shelf"] == 1
     assert growth.census([Shelf()], lasting=(Shelf,))["Shelf.kept"] == 0
 
 

@@ -98,12 +98,12 @@ class Gambler:
         paths = self._context.routes.paths(source, destination)
         path = paths[int(self._draws.integers(len(paths)))].nodes
         owned = observation.stock_ready[0] == 1
-        shelf = zip(
+        stock = zip(
             observation.stock_owner[0][owned].tolist(),
             observation.stock_partner[0][owned].tolist(),
             strict=True,
         )
-        for owner, partner in shelf:
+        for owner, partner in stock:
             if over_stock and owner in path and partner in path and self._happens(0.7):
                 first, second = path.index(owner), path.index(partner)
                 if first + 1 < second:

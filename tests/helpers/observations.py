@@ -12,7 +12,7 @@ from qdpem.policy.validation import validate
 from qdpem.rng import stream
 
 
-def quiet_views(context: Context, *requests: tuple[int, int, float, float], **about: Any) -> Observation:
+def idle_observation(context: Context, *requests: tuple[int, int, float, float], **about: Any) -> Observation:
     """An idle network at t = 10; row 0 waits for `requests` (source, destination, target, patience)."""
     observations = synthetic_observation(context, stream(5, "quiet"), waiting=max(len(requests), 1), **about)
     idle = np.zeros(observations.status.shape[-1])
@@ -32,7 +32,7 @@ def quiet_views(context: Context, *requests: tuple[int, int, float, float], **ab
     return observations
 
 
-def shelve(observations: Observation, *pairs: tuple[int, int, float]) -> None:
+def put_in_stock(observations: Observation, *pairs: tuple[int, int, float]) -> None:
     for column, (owner, partner, fidelity) in enumerate(pairs):
         observations.stock_id[0, column] = 70 + column
         observations.stock_owner[0, column] = owner

@@ -15,7 +15,7 @@ from qdpem.policy.interface import FREE_MEMORIES, Context, Observation
 from qdpem.policy.synthetic import small_context
 from qdpem.rng import stream
 from qdpem.simulation.run import Run
-from tests.helpers.observations import act, quiet_views
+from tests.helpers.observations import act, idle_observation
 
 
 @pytest.mark.parametrize("wrong", [{"learning_rate": 0.0}, {"min_fidelity": 0.2}, {"storage_fraction": 2.0}])
@@ -73,7 +73,7 @@ def observed_stock(
     context: Context, time_s: float, ready: int, *, pair: int = 70, partner: int = 1
 ) -> Observation:
     """Node 0 has a pair with `partner` in stock (1), on order (0), or neither (-1)."""
-    observations = replace(quiet_views(context, stock=1, message_width=4), time_s=time_s)
+    observations = replace(idle_observation(context, stock=1, message_width=4), time_s=time_s)
     if ready >= 0:
         observations.stock_id[0, 0] = pair if ready else -1
         observations.stock_owner[0, 0], observations.stock_partner[0, 0], observations.stock_ready[0, 0] = (
@@ -108,7 +108,7 @@ def test_a_refused_order_is_not_repeated_at_once() -> None:
 
 def test_orders_follow_draws_quota_and_free_memories() -> None:
     context = small_context(pregeneration="link")
-    observations = quiet_views(context, stock=1, message_width=4)
+    observations = idle_observation(context, stock=1, message_width=4)
     orders = act(LocalContinuousGeneration(ContinuousGenerationParameters()), observations, context)
     assert orders
     for order in orders:
@@ -124,7 +124,7 @@ def test_draws_continue_from_a_saved_state() -> None:
     context = small_context(pregeneration="link")
 
     def play(policy: LocalContinuousGeneration, epochs: range) -> list[Any]:
-        observations = quiet_views(context, stock=1, message_width=4)
+        observations = idle_observation(context, stock=1, message_width=4)
         return [policy.act(replace(observations, time_s=0.1 * epoch)).allocations for epoch in epochs]
 
     first, second = (LocalContinuousGeneration(ContinuousGenerationParameters()) for _ in range(2))

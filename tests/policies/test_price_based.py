@@ -16,7 +16,7 @@ from qdpem.policy.interface import EMISSION_BACKLOG, STATUS_WIDTH, TOKEN_BACKLOG
 from qdpem.policy.synthetic import small_context
 from qdpem.simulation.run import Run
 from tests.helpers.delivered_paths import delivered_hz_by_path
-from tests.helpers.observations import act, quiet_views
+from tests.helpers.observations import act, idle_observation
 
 
 @pytest.mark.parametrize(
@@ -30,9 +30,9 @@ def test_parameters_out_of_range_are_refused(wrong: dict[str, float]) -> None:
 
 def own_price(table: PriceTable, context: Context, time_s: float, **status: float) -> Any:
     """Update the table from node 0's observation of itself; all other nodes are idle and send zeros."""
-    observations = replace(quiet_views(context, message_width=2 * context.network.node_count), time_s=time_s)[
-        0
-    ]
+    observations = replace(
+        idle_observation(context, message_width=2 * context.network.node_count), time_s=time_s
+    )[0]
     columns = {"tokens": TOKENS, "swaps": TOKEN_BACKLOG, "pairs": EMISSION_BACKLOG}
     for name, value in status.items():
         observations.status[0, 0, columns[name]] = value
@@ -63,7 +63,7 @@ def test_prices_travel_over_fewest_hops_and_around_unavailable_nodes() -> None:
     table.own[8] = (0.7, 0.3)
     messages = np.zeros((nodes, 2 * nodes))
     for step in range(5):
-        observations = replace(quiet_views(context, message_width=2 * nodes), time_s=10.0)
+        observations = replace(idle_observation(context, message_width=2 * nodes), time_s=10.0)
         received = messages[np.maximum(observations.observed_node, 0)]
         observations.status[:, :, STATUS_WIDTH:] = received
         messages = table.update(observations)
@@ -81,7 +81,7 @@ def test_prices_travel_over_fewest_hops_and_around_unavailable_nodes() -> None:
 def test_a_request_avoids_an_expensive_repeater_and_waits_when_all_are() -> None:
     context = small_context()
     policy = LocalPriceBased(PriceParameters())
-    observations = quiet_views(context, (0, 8, 0.6, 2.0), message_width=18)
+    observations = idle_observation(context, (0, 8, 0.6, 2.0), message_width=18)
     (cheap,) = act(policy, observations, context)
     prices = observations.status[0, :, STATUS_WIDTH:].reshape(-1, 9, 2)
     prices[:, cheap.path[2], REPEATER] = 0.9

@@ -14,7 +14,7 @@ from qdpem.policy.conformance import check_policy
 from qdpem.policy.synthetic import small_context
 from qdpem.simulation.run import Run
 from tests.helpers.delivered_paths import delivered_hz_by_path
-from tests.helpers.observations import act, quiet_views
+from tests.helpers.observations import act, idle_observation
 
 ARMS = [
     (LocalPriceBased, PriceParameters),
@@ -39,7 +39,7 @@ def test_a_single_link_is_served_over_itself(policy: Any, parameters: Any) -> No
     instance = policy(parameters())
     instance.reset(context)
     (allocation,) = act(
-        instance, quiet_views(context, (0, 1, 0.7, 1.0), message_width=instance.message_width), context
+        instance, idle_observation(context, (0, 1, 0.7, 1.0), message_width=instance.message_width), context
     )
     assert (allocation.path, allocation.request, allocation.plan.rounds_per_link) == ((0, 1), 40, 0)
 

@@ -20,13 +20,13 @@ from qdpem.policy.conformance import check_policy
 from qdpem.policy.interface import EMISSION_BACKLOG, TOKENS, Allocation, Context, Decisions, Observation
 from qdpem.policy.synthetic import small_context
 from qdpem.scenario.words import Control, Pregeneration
-from tests.helpers.observations import act, ask_for, quiet_views, shelve
+from tests.helpers.observations import act, ask_for, idle_observation, put_in_stock
 
 
 @pytest.mark.parametrize("policy", [CentralFirstComeFirstServed, LocalMinimumHop])
 def test_minimum_hop_takes_the_shortest_feasible_path_for_each_in_turn(policy: Any) -> None:
     context = small_context(control=policy.control)
-    observations = quiet_views(context, (0, 2, 0.6, 1.0), (0, 8, 0.7, 0.5))
+    observations = idle_observation(context, (0, 2, 0.6, 1.0), (0, 8, 0.7, 0.5))
     first, second = act(policy(MinimumHopParameters()), observations, context)
     assert (first.request, second.request) == (40, 41)
     assert first.path == context.routes.paths(0, 2)[0].nodes == (0, 1, 2)
@@ -40,11 +40,11 @@ def test_minimum_hop_distils_only_where_needed_and_leaves_unreachable_targets() 
     path = context.routes.paths(0, 8)[0]
     fresh, distilled = (context.estimates.fidelity(path, rounds=rounds) for rounds in (0, 1))
     target = 0.5 * (fresh + distilled)
-    observations = quiet_views(context, (0, 8, target, 0.1), (0, 8, 0.9999, 1.0))
+    observations = idle_observation(context, (0, 8, target, 0.1), (0, 8, 0.9999, 1.0))
     (allocation,) = act(LocalMinimumHop(MinimumHopParameters()), observations, context)
     assert (allocation.request, allocation.plan.rounds_per_link) == (40, 1)
     # No plan meets the target after 15 s of storage, so the request is served as if without storage.
-    patient = quiet_views(context, (0, 8, target, 30.0))
+    patient = idle_observation(context, (0, 8, target, 30.0))
     assert context.estimates.rounds_for(path, target, age_s=15.0) is None
     (allocation,) = act(LocalMinimumHop(MinimumHopParameters(storage_fraction=0.5)), patient, context)
     assert (allocation.request, allocation.plan.rounds_per_link) == (40, 1)
@@ -52,7 +52,7 @@ def test_minimum_hop_distils_only_where_needed_and_leaves_unreachable_targets() 
 
 def test_minimum_hop_ignores_queues() -> None:
     context = small_context()
-    observations = quiet_views(context, (0, 2, 0.6, 1.0))
+    observations = idle_observation(context, (0, 2, 0.6, 1.0))
     before = act(LocalMinimumHop(MinimumHopParameters()), observations, context)
     observations.status[0, :, EMISSION_BACKLOG] = 50.0
     observations.status[0, :, TOKENS] = 0.0
@@ -68,13 +68,13 @@ def test_parameters_out_of_range_are_refused() -> None:
 
 def test_a_request_past_its_deadline_is_not_pending() -> None:
     context = small_context()
-    observations = quiet_views(context, (0, 2, 0.6, 0.0))
+    observations = idle_observation(context, (0, 2, 0.6, 0.0))
     assert list(pending_requests(observations[0])) == []
 
 
 def test_expected_delay_serves_in_deadline_order_and_spreads_the_work() -> None:
     context = small_context(control="central")
-    observations = quiet_views(context, (0, 4, 0.6, 2.0), (0, 4, 0.6, 1.0))
+    observations = idle_observation(context, (0, 4, 0.6, 2.0), (0, 4, 0.6, 1.0))
     first, second = act(CentralExpectedDelay(ExpectedDelayParameters()), observations, context)
     assert (first.request, second.request) == (41, 40)
     assert first.path[1] != second.path[1]
@@ -82,7 +82,7 @@ def test_expected_delay_serves_in_deadline_order_and_spreads_the_work() -> None:
 
 def test_expected_delay_avoids_an_empty_token_bucket() -> None:
     context = small_context(control="central")
-    observations = quiet_views(context, (0, 4, 0.6, 2.0))
+    observations = idle_observation(context, (0, 4, 0.6, 2.0))
     (before,) = act(CentralExpectedDelay(ExpectedDelayParameters()), observations, context)
     observations.status[0, before.path[1], TOKENS] = 0.0
     (after,) = act(CentralExpectedDelay(ExpectedDelayParameters()), observations, context)
@@ -92,7 +92,11 @@ def test_expected_delay_avoids_an_empty_token_bucket() -> None:
 def test_expected_delay_leaves_a_request_that_cannot_be_in_time() -> None:
     context = small_context(control="central")
     assert (
-        act(CentralExpectedDelay(ExpectedDelayParameters()), quiet_views(context, (0, 8, 0.6, 0.02)), context)
+        act(
+            CentralExpectedDelay(ExpectedDelayParameters()),
+            idle_observation(context, (0, 8, 0.6, 0.02)),
+            context,
+        )
         == ()
     )
 
@@ -106,8 +110,8 @@ def test_the_policy_acts_every_epoch_only_with_pregeneration() -> None:
 
 def test_stock_serves_first_and_with_the_worst_sufficient_pair() -> None:
     context = small_context(pregeneration="end-to-end")
-    observations = quiet_views(context, (0, 8, 0.7, 1.0), (0, 8, 0.8, 1.0), stock=3)
-    shelve(observations, (0, 8, 0.75), (0, 8, 0.9), (0, 5, 0.95))
+    observations = idle_observation(context, (0, 8, 0.7, 1.0), (0, 8, 0.8, 1.0), stock=3)
+    put_in_stock(observations, (0, 8, 0.75), (0, 8, 0.9), (0, 5, 0.95))
     allocations = act(LocalStock(ExpectedDelayParameters()), observations, context)
     assert [allocation.path for allocation in allocations if allocation.purpose == "serve"] == [
         (0, 8),
@@ -137,7 +141,7 @@ def orders(context: Context, observations: Observation, **changes: Any) -> list[
 
 def test_base_stock_orders_missing_pairs_for_their_useful_life() -> None:
     context = small_context(pregeneration="end-to-end")
-    observations = quiet_views(context)
+    observations = idle_observation(context)
     ask_for(observations, (0, 8, 1.0), (0, 1, 0.5), (0, 4, 0.001))
     placed = orders(context, observations, max_source_backlog=9.0)
     assert [(order.source, order.destination) for order in placed] == [(0, 8), (0, 1)]
@@ -148,7 +152,7 @@ def test_base_stock_orders_missing_pairs_for_their_useful_life() -> None:
         life_s = context.estimates.useful_life_s(path, 0.7)
         assert life_s < order.expires_s - observations.time_s < life_s + 2.0
         assert (order.purpose, order.request) == ("stock", -1)
-    shelve(observations, (0, 8, 0.9))
+    put_in_stock(observations, (0, 8, 0.9))
     assert [order.destination for order in orders(context, observations)] == [1]
     assert orders(context, observations, stocking_threshold=1e9) == []
     assert [
@@ -160,7 +164,7 @@ def test_base_stock_orders_missing_pairs_for_their_useful_life() -> None:
 
 def test_base_stock_yields_to_requests() -> None:
     context = small_context(pregeneration="end-to-end")
-    observations = quiet_views(context)
+    observations = idle_observation(context)
     ask_for(observations, (0, 4, 1.0))
     assert len(orders(context, observations)) == 1
     assert orders(context, observations, min_free_memories=17) == []
@@ -178,7 +182,7 @@ def test_a_refused_order_is_not_repeated_at_once() -> None:
     policy.reset(context)
     counts = []
     for time_s in (10.0, 10.5, 11.0):
-        observations = replace(quiet_views(context), time_s=time_s)
+        observations = replace(idle_observation(context), time_s=time_s)
         ask_for(observations, (0, 4, 1.0))
         counts.append(len(policy.act(observations[0]).allocations))
     assert counts == [1, 0, 1]
@@ -190,9 +194,9 @@ def test_a_refused_order_is_not_repeated_at_once() -> None:
 
 def test_base_stock_respects_the_remote_storage_quota() -> None:
     context = small_context(control="central", pregeneration="end-to-end")
-    observations = quiet_views(context, stock=4)
+    observations = idle_observation(context, stock=4)
     ask_for(observations, (0, 4, 1.0))
-    shelve(observations, (1, 4, 0.9), (2, 4, 0.9), (3, 4, 0.9), (5, 4, 0.9))
+    put_in_stock(observations, (1, 4, 0.9), (2, 4, 0.9), (3, 4, 0.9), (5, 4, 0.9))
     assert np.floor(context.network.remote_storage_quota * context.network.memories[4]) == 4
     assert orders(context, observations) == []
 

@@ -31,7 +31,7 @@ from qdpem.policy.conformance import check_policy
 from qdpem.policy.interface import EMISSION_BACKLOG, FREE_MEMORIES, Context, Observation
 from qdpem.policy.synthetic import small_context
 from qdpem.scenario.words import Pregeneration
-from tests.helpers.observations import act, ask_for, quiet_views, shelve
+from tests.helpers.observations import act, ask_for, idle_observation, put_in_stock
 
 
 def plan_for(context: Context, stock: StockByEnds, *, target: float = 0.7, slack_s: float = 1.0) -> RoutePlan:
@@ -102,7 +102,7 @@ def test_every_link_gets_its_first_pair_before_any_gets_a_second(fraction: float
 @pytest.mark.parametrize("policy", [LocalExpectedDelay, CentralExpectedDelay])
 def test_link_stock_is_ordered_where_both_ends_are_idle(policy: Any) -> None:
     context = small_context(control=policy.control, pregeneration="link")
-    observations = quiet_views(context)
+    observations = idle_observation(context)
     orders = act(policy(ExpectedDelayParameters()), observations, context)
     assert {order.purpose for order in orders} == {"stock"}
     assert all(len(order.path) == 2 for order in orders)
@@ -115,7 +115,7 @@ def test_link_stock_is_ordered_where_both_ends_are_idle(policy: Any) -> None:
         )
     busy = {order.path for order in orders}
     for column, value in ((EMISSION_BACKLOG, 1.0), (FREE_MEMORIES, 3.0)):
-        disturbed = quiet_views(context)
+        disturbed = idle_observation(context)
         disturbed.status[disturbed.observed_node == 4, column] = value
         left = {order.path for order in act(policy(ExpectedDelayParameters()), disturbed, context)}
         assert not any(4 in path for path in left)
@@ -132,8 +132,8 @@ def test_a_stocked_pair_replaces_a_segment_only_with_virtual_links() -> None:
         ("virtual-link", 0.72, None),
     ):
         context = small_context(pregeneration=pregeneration)  # type: ignore[arg-type]
-        observations = quiet_views(context, (0, 8, 0.7, 1.0))
-        shelve(observations, (0, 5, fidelity))
+        observations = idle_observation(context, (0, 8, 0.7, 1.0))
+        put_in_stock(observations, (0, 5, fidelity))
         (allocation,) = act(LocalExpectedDelay(parameters), observations, context)
         assert ((0, 5) in pairwise(allocation.path)) is (path is not None)
         assert path is None or allocation.path == path
@@ -143,8 +143,8 @@ def test_the_controller_crosses_a_pair_only_from_its_owner() -> None:
     context = small_context(control="central", pregeneration="virtual-link")
     parameters = ExpectedDelayParameters(base_stock_level=0, link_base_stock_level=0)
     for ends, crossed in (((1, 7), True), ((7, 1), False)):
-        observations = quiet_views(context, (0, 8, 0.6, 1.0), stock=4)
-        shelve(observations, (*ends, 0.95))
+        observations = idle_observation(context, (0, 8, 0.6, 1.0), stock=4)
+        put_in_stock(observations, (*ends, 0.95))
         (allocation,) = act(CentralExpectedDelay(parameters), observations, context)
         assert (ends in pairwise(allocation.path)) is crossed
 
@@ -165,7 +165,7 @@ def test_a_target_beyond_link_distillation_is_distilled_end_to_end() -> None:
     assert fidelity == pytest.approx(ideal.fidelity, rel=1e-12)
     assert takes * per_link == pytest.approx(ideal.pairs_per_link[0], rel=1e-12)
     linked = max(context.estimates.fidelity(path, rounds=rounds) for rounds in range(3))
-    observations = quiet_views(context, (0, 8, 0.5 * (linked + fidelity), 5.0))
+    observations = idle_observation(context, (0, 8, 0.5 * (linked + fidelity), 5.0))
     assert fidelity > linked
     assert act(LocalExpectedDelay(ExpectedDelayParameters()), observations, context) == ()
     (allocation,) = act(
@@ -186,7 +186,7 @@ def test_the_nth_pair_has_the_critical_ratio_of_the_first(use: float, max_level:
 
 
 def forecast_views(context: Context, *, step: int, near: float, far: float) -> Observation:
-    observations = replace(quiet_views(context), time_s=10.0 + step)
+    observations = replace(idle_observation(context), time_s=10.0 + step)
     observations.forecast[:] = np.nan
     known = observations.observed_node >= 0
     observations.forecast[known] = near
@@ -226,7 +226,7 @@ def test_more_pairs_are_kept_while_more_demand_is_forecast() -> None:
         observations = forecast_views(context, step=3, near=0.2, far=far)
         # With one pair in stock, demand 0.5 in its life justifies no second pair; several times that does.
         ask_for(observations, (0, 8, 0.5 / life_s))
-        shelve(observations, (0, 8, 0.9))
+        put_in_stock(observations, (0, 8, 0.9))
         counts.append(len(policy.act(observations).allocations))
     assert counts == [0, 1]
 

@@ -37,7 +37,7 @@ def opinionated(*, seed: int = 0, greedy: bool = False) -> Dpem:
     return Dpem(Dpem.Parameters(greedy=greedy), weights=weights)
 
 
-def views_of(context: Context, key: str, **choices: int) -> Observation:
+def observation_of(context: Context, key: str, **choices: int) -> Observation:
     return synthetic_observation(context, stream(3, f"test/{key}"), **choices)
 
 
@@ -59,7 +59,7 @@ def test_greedy_dpem_keeps_the_laws_too() -> None:
 
 def test_a_fresh_policy_is_close_to_uniform_over_what_the_mask_leaves() -> None:
     context = small_context(pregeneration="end-to-end")
-    candidates = CandidateBuilder(context).build(views_of(context, "fresh"))
+    candidates = CandidateBuilder(context).build(observation_of(context, "fresh"))
     rows, places = np.nonzero(candidates.mask.any(axis=2))
     weights = stacked(initial_actor(0), nodes=NODES)
     mask = candidates.mask[rows, places]
@@ -92,7 +92,7 @@ def test_sampling_follows_its_probabilities() -> None:
 def test_masks_follow_rights_memory_and_stock() -> None:
     for pregeneration in Pregeneration:
         context = small_context(pregeneration=pregeneration)
-        observations = views_of(context, "masks")
+        observations = observation_of(context, "masks")
         observations.reason[:] = 3
         candidates = CandidateBuilder(context).build(observations)
         top_pairs = candidates.mask[:, REQUEST_SLOTS:, 1:]
@@ -107,7 +107,7 @@ def test_nothing_to_decide_is_an_empty_mask_of_fixed_shape() -> None:
     context = small_context(pregeneration="none")
     policy = opinionated()
     policy.reset(context)
-    observations = views_of(context, "idle")
+    observations = observation_of(context, "idle")
     observations.request_id[:] = -1
     decisions = policy.act(observations)
     assert decisions.allocations == ()
