@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Floats = NDArray[np.float64]
+from qdpem.arrays import Floats
 
 WEIGHTS = ("input", "recurrent", "input_bias", "recurrent_bias", "head", "head_bias")
 """Arrays of a stack: [N, F, 3H], [N, H, 3H], [N, 1, 3H], [N, 1, 3H], [N, H, A], [N, 1, A], where F are

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from qdpem.arrays import Floats
 
 HARMONICS = 3
 FEATURES = 4 + 2 * HARMONICS

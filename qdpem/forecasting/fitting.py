@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qdpem.arrays import Floats
 from qdpem.forecasting.cell import WEIGHTS, CellStack, read_heads, run_cells
 from qdpem.forecasting.features import MIN_MEAN, Calendar, fit_calendar, step_features
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Floats = NDArray[np.float64]
 Weights = dict[str, NDArray[np.float32]]
 
 SEGMENTS = 4

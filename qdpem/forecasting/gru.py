@@ -14,12 +14,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from qdpem.arrays import Floats
 from qdpem.errors import QdpemError
 from qdpem.forecasting.cell import WEIGHTS, CellStack
 from qdpem.forecasting.features import Calendar, step_features
 from qdpem.forecasting.fitting import FittedUnits, fit_nodes
 from qdpem.forecasting.pretrained import RELEASED, digest, load_pretrained
-from qdpem.policy.interface import Floats, ForecastContext
+from qdpem.policy.interface import ForecastContext
 
 
 class GruForecast:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from qdpem.arrays import Floats
 from qdpem.demand.requests import Arrivals
 from qdpem.errors import QdpemError
-from qdpem.policy.interface import Floats, ForecastContext
+from qdpem.policy.interface import ForecastContext
 
 _MAX_DEVIATIONS = 8.0
 _MIN_JITTER_S = 1e-9

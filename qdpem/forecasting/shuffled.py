@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem import registry
-from qdpem.policy.interface import Floats, ForecastContext, Forecaster
+from qdpem.arrays import Floats
+from qdpem.policy.interface import ForecastContext, Forecaster
 from qdpem.rng import stream
 
 _MAX_PAST_STEPS = 1024

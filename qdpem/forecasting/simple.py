@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from qdpem.arrays import Floats
 from qdpem.errors import QdpemError
-from qdpem.policy.interface import Floats, ForecastContext
+from qdpem.policy.interface import ForecastContext
 
 MIN_RATE = 1e-3
 """Expected counts below this are scored and fitted as this, so that no count is impossible."""

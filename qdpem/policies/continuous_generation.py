@@ -26,12 +26,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qdpem.arrays import Flags, Floats, Ints
 from qdpem.network.outages import Unavailable
 from qdpem.network.path import Path, path_along
 from qdpem.policies.inventory.link_usage import LinkUsage
 from qdpem.policies.inventory.stock_levels import MAX_STORAGE_S
 from qdpem.policies.policy_defaults import PolicyDefaults, check_storage_fraction
-from qdpem.policies.routing.backlog import Backlog, Flags, Floats
+from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.delivery_probability import best_route, delivery_probability
 from qdpem.policies.routing.path_features import PathFeatureCache, PathFeatures
 from qdpem.policies.routing.pending_requests import in_deadline_order, pending_requests
@@ -43,7 +44,6 @@ from qdpem.policy.interface import (
     Allocation,
     Context,
     Decisions,
-    Ints,
     Observation,
 )
 from qdpem.policy.tuning import tunable

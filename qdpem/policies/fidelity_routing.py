@@ -28,10 +28,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qdpem.arrays import Floats
 from qdpem.network.outages import Unavailable
 from qdpem.policies.central_routing.highest_fidelity_paths import HighestFidelityPaths
 from qdpem.policies.earliest_deadline import EarliestDeadlineFirst, QueueModelParameters
-from qdpem.policies.routing.backlog import Backlog, Floats
+from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.expiring_set import ExpiringSet
 from qdpem.policies.routing.path_evaluation import PathEvaluator
 from qdpem.policies.routing.route_plan import RoutePlan

@@ -28,11 +28,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qdpem.arrays import Flags
 from qdpem.network.outages import Unavailable
 from qdpem.policies.inventory.base_stock import BaseStockParameters
 from qdpem.policies.inventory.controller import InventoryController
 from qdpem.policies.policy_defaults import PolicyDefaults, check_storage_fraction
-from qdpem.policies.routing.backlog import Backlog, Flags
+from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.delivery_probability import best_route, delivery_probability
 from qdpem.policies.routing.path_features import PathFeatureCache, PathFeatures
 from qdpem.policies.routing.pending_requests import command_delay_s, in_deadline_order, pending_requests

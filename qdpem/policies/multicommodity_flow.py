@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qdpem.arrays import Floats, Ints
 from qdpem.flow.commodities import Commodity
 from qdpem.flow.path_mix import PathMixSolver
 from qdpem.network.graph import Network
@@ -40,13 +41,13 @@ from qdpem.policies.central_routing.path_mix import (
 )
 from qdpem.policies.expected_delay import CentralExpectedDelay, ExpectedDelayParameters
 from qdpem.policies.inventory.demand_estimate import DemandEstimate, RequestKind
-from qdpem.policies.routing.backlog import Backlog, Floats
+from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.expiring_set import ExpiringSet
 from qdpem.policies.routing.path_evaluation import PathEvaluator
 from qdpem.policies.routing.route_plan import RoutePlan
 from qdpem.policies.routing.stocked_pairs import StockByEnds
 from qdpem.policy.allocation import PendingRequest
-from qdpem.policy.interface import CONTROLLER, Context, Decisions, Ints, Observation
+from qdpem.policy.interface import CONTROLLER, Context, Decisions, Observation
 from qdpem.policy.tuning import tunable
 from qdpem.rng import move_to, position
 

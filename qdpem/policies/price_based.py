@@ -29,13 +29,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from qdpem.arrays import Floats
 from qdpem.network.outages import Unavailable
 from qdpem.policies.inventory.base_stock import BaseStockParameters
 from qdpem.policies.inventory.controller import InventoryController
 from qdpem.policies.policy_defaults import PolicyDefaults, check_storage_fraction
 from qdpem.policies.pricing.price_table import PriceTable
 from qdpem.policies.pricing.priced_paths import PricedPaths
-from qdpem.policies.routing.backlog import Backlog, Floats
+from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.pending_requests import in_deadline_order, pending_requests
 from qdpem.policies.routing.planner import Planner
 from qdpem.policies.routing.stocked_pairs import StockByEnds, serve_from_stock

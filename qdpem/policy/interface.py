@@ -27,6 +27,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from qdpem.arrays import Floats, Ints
 from qdpem.demand.requests import Arrivals
 from qdpem.network.graph import Network
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
@@ -36,9 +37,6 @@ from qdpem.policy.allocation import Allocation as Allocation
 from qdpem.policy.allocation import PendingRequest as PendingRequest
 from qdpem.scenario.schema import ControlSettings, Forecasting
 from qdpem.scenario.words import Control, Pregeneration
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 CONTROLLER = -1
 """The site that is the central controller."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem import registry
+from qdpem.arrays import Floats
 from qdpem.forecasting.checks.reference_demand import scenario_arrivals, small_scenario, step_counts
 from qdpem.policy.checks import (
     Check,
@@ -24,7 +25,7 @@ from qdpem.policy.checks import (
     require_same_arrays,
     run_check,
 )
-from qdpem.policy.interface import Floats, ForecastContext, Forecaster
+from qdpem.policy.interface import ForecastContext, Forecaster
 from qdpem.rng import stream
 
 ForecasterFactory: TypeAlias = Callable[[], Forecaster]

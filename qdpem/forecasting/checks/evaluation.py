@@ -23,11 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import pdtr, pdtrik, xlogy
 
+from qdpem.arrays import Floats
 from qdpem.demand.requests import Arrivals
 from qdpem.errors import QdpemError
 from qdpem.forecasting.checks.reference_demand import scenario_arrivals, step_counts
 from qdpem.forecasting.simple import MIN_RATE
-from qdpem.policy.interface import Floats, ForecastContext, Forecaster
+from qdpem.policy.interface import ForecastContext, Forecaster
 from qdpem.registry import list_names, load
 from qdpem.scenario.schema import Forecasting, Scenario
 

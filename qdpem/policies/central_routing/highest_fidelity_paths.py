@@ -12,10 +12,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from qdpem.arrays import Floats
 from qdpem.flow.pricing import Arcs, CheapestPaths
 from qdpem.network.outages import Unavailable
 from qdpem.network.path import path_along
-from qdpem.policies.routing.backlog import Backlog, Floats
+from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.stocked_pairs import weight_of
 from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import Context

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qdpem.arrays import Floats
 from qdpem.policies.dpem.features import FEATURES, SITE_FEATURES
 from qdpem.rng import stream
 
@@ -36,7 +37,6 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "critic_offset": (),
 }
 
-Floats = NDArray[np.float64]
 Weights = dict[str, Floats]
 """Name -> array [N, *SHAPES[name]], or [*SHAPES[name]] for one node."""
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from qdpem.arrays import Floats
 from qdpem.errors import PolicyError
 from qdpem.policies.dpem.actor_critic import (
     ACTOR,
@@ -26,7 +27,7 @@ from qdpem.policies.dpem.actor_critic import (
 from qdpem.policies.dpem.candidates import CandidateBuilder, Candidates
 from qdpem.policies.dpem.features import FEATURES
 from qdpem.policies.dpem.slots import SLOTS
-from qdpem.policy.interface import Allocation, Context, Decisions, Floats, Observation
+from qdpem.policy.interface import Allocation, Context, Decisions, Observation
 from qdpem.rng import move_to, position
 from qdpem.scenario.words import Control, Pregeneration
 

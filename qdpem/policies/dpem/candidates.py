@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics.plans import Plan
+from qdpem.arrays import Floats, Ints
 from qdpem.policies.dpem.features import FEATURES, MAX_STOCK_S, OPTIONS, FeatureEncoder
 from qdpem.policies.dpem.paths import COLUMNS, PATHS, PathTable
 from qdpem.policies.dpem.slots import SLOTS, Slot, SlotFinder
-from qdpem.policy.interface import FREE_MEMORIES, Allocation, Context, Floats, Ints, Observation
+from qdpem.policy.interface import FREE_MEMORIES, Allocation, Context, Observation
 from qdpem.scenario.words import Pregeneration
 
 MIN_LIFE_S = 0.2

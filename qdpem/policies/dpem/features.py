@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from qdpem.arrays import Floats, Ints
 from qdpem.events.words import DecisionReason
 from qdpem.policies.dpem.paths import COLUMNS, PATHS
 from qdpem.policies.dpem.slots import BASE_STOCK, Slot
@@ -15,8 +16,6 @@ from qdpem.policy.interface import (
     TOKEN_BACKLOG,
     TOKENS,
     Context,
-    Floats,
-    Ints,
     Observation,
 )
 

@@ -8,9 +8,10 @@ from functools import lru_cache
 import numpy as np
 
 from physics.werner_figures import fidelity_from_weight, werner_weight
+from qdpem.arrays import Floats
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 from qdpem.network.path import Path, path_along
-from qdpem.policy.interface import Context, Floats
+from qdpem.policy.interface import Context
 
 PATHS = 6
 _MAX_DETOUR_BLOCKS = 4096

@@ -13,10 +13,11 @@ from operator import attrgetter
 import numpy as np
 from numpy.typing import NDArray
 
+from qdpem.arrays import Floats
 from qdpem.events.words import DecisionReason
 from qdpem.network.outages import Unavailable
 from qdpem.policies.dpem.paths import PathTable
-from qdpem.policy.interface import EMISSION_BACKLOG, TOKEN_BACKLOG, TOKENS, Context, Floats, Observation
+from qdpem.policy.interface import EMISSION_BACKLOG, TOKEN_BACKLOG, TOKENS, Context, Observation
 from qdpem.scenario.words import Pregeneration
 
 REQUEST_SLOTS = 4

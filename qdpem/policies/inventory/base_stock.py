@@ -15,12 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qdpem.arrays import Flags, Floats, Ints
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 from qdpem.policies.inventory.stock_levels import MAX_STORAGE_S, DemandFactor, stocking_means
-from qdpem.policies.routing.backlog import Backlog, Flags, Floats
+from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.planner import Planner, RouteQuery
 from qdpem.policies.routing.route_plan import RoutePlan
-from qdpem.policy.interface import FREE_MEMORIES, Allocation, Context, Ints, Observation
+from qdpem.policy.interface import FREE_MEMORIES, Allocation, Context, Observation
 from qdpem.policy.tuning import tunable
 
 

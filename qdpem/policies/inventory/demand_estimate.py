@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.policies.routing.backlog import Floats
+from qdpem.arrays import Floats
 from qdpem.policies.routing.expiring_set import ExpiringSet
 from qdpem.policies.routing.pending_requests import pending_requests
 from qdpem.policy.allocation import PendingRequest

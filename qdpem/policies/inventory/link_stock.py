@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from qdpem.arrays import Floats, Ints
 from qdpem.network.graph import Network
 from qdpem.network.outages import Unavailable
 from qdpem.network.path import path_along
@@ -28,8 +29,6 @@ from qdpem.policy.interface import (
     ORDERED_PAIRS,
     Allocation,
     Context,
-    Floats,
-    Ints,
     Observation,
 )
 

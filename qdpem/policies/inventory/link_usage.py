@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from qdpem.arrays import Ints
 from qdpem.network.graph import Network
-from qdpem.policy.interface import Ints, Observation
+from qdpem.policy.interface import Observation
 
 _EARLY_S = 1e-6
 

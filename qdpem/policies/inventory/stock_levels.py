@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.policies.routing.backlog import Floats
-from qdpem.policy.interface import CONTROLLER, Context, Ints, Observation
+from qdpem.arrays import Floats, Ints
+from qdpem.policy.interface import CONTROLLER, Context, Observation
 
 MAX_STORAGE_S = 3600.0
 """No stocked pair is kept for longer, in seconds."""

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qdpem.arrays import Flags, Floats
 from qdpem.network.graph import Network
-from qdpem.policies.routing.backlog import Flags, Floats
 from qdpem.policy.interface import EMISSION_BACKLOG, STATUS_WIDTH, TOKEN_BACKLOG, TOKENS, Observation
 
 REPEATER, SOURCE = range(2)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from qdpem.arrays import Floats
 from qdpem.network.outages import Unavailable
 from qdpem.policies.pricing.price_table import REPEATER, SOURCE
-from qdpem.policies.routing.backlog import Backlog, Floats
+from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.delivery_probability import best_route, delivery_probability
 from qdpem.policies.routing.path_features import PathFeatureCache, PathFeatures
 from qdpem.policies.routing.route_plan import RoutePlan

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qdpem.arrays import Flags, Floats
 from qdpem.network.graph import Network
 from qdpem.policies.routing.route_plan import RoutePlan
 from qdpem.policy.interface import (
@@ -15,9 +15,6 @@ from qdpem.policy.interface import (
     TOKENS,
     Observation,
 )
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 
 class Backlog:

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from qdpem.arrays import Flags, Floats
 from qdpem.network.path_estimates import Estimates
-from qdpem.policies.routing.backlog import Backlog, Flags, Floats
+from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.path_features import PathFeatures
 from qdpem.policies.routing.route_plan import RoutePlan
 from qdpem.policy.allocation import PendingRequest

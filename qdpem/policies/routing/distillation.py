@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from physics.plans import Rounds, compact_rounds
+from qdpem.arrays import Floats
 from qdpem.network.path_estimates import MAX_ROUNDS
-from qdpem.policies.routing.backlog import Floats
 from qdpem.policies.routing.path_features import PathFeatures, Waits
 
 _GAIN_DIGITS = 9

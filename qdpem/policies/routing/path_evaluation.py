@@ -11,9 +11,10 @@ from functools import lru_cache
 import numpy as np
 
 from physics.plans import compact_rounds
+from qdpem.arrays import Floats
 from qdpem.network.path import Path, path_along
 from qdpem.network.path_estimates import MAX_ROUNDS
-from qdpem.policies.routing.backlog import Backlog, Floats
+from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.distillation import LoadedPath, add_rounds, remove_surplus
 from qdpem.policies.routing.path_features import PathFeatures, path_features
 from qdpem.policies.routing.route_plan import RoutePlan

@@ -28,11 +28,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from qdpem.arrays import Flags, Floats
 from qdpem.network.graph import Network
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 from qdpem.network.path import Path
 from qdpem.network.path_estimates import MAX_ROUNDS
-from qdpem.policies.routing.backlog import Backlog, Flags, Floats
+from qdpem.policies.routing.backlog import Backlog
 from qdpem.policy.interface import Context
 
 _MESSAGE_TRIPS = 3.0

@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from qdpem.arrays import Flags, Floats
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 from qdpem.network.path import Path
 from qdpem.network.path_estimates import ASSUMED_WAIT_FRACTION
-from qdpem.policies.routing.backlog import Backlog, Flags, Floats
+from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.path_features import PathFeatureCache, PathFeatures
 from qdpem.policies.routing.route_plan import RoutePlan, StockedPair
 from qdpem.policies.routing.stocked_pairs import (

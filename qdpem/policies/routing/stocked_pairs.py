@@ -16,9 +16,10 @@ from typing import TypeAlias
 
 import numpy as np
 
+from physics.werner_figures import werner_weight_unchecked
+from qdpem.arrays import Flags
 from qdpem.network.path import Path
 from qdpem.network.path_estimates import ASSUMED_WAIT_FRACTION, Estimates
-from qdpem.policies.routing.backlog import Flags
 from qdpem.policies.routing.route_plan import StockedPair
 from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import Allocation, Observation
@@ -29,7 +30,7 @@ StockByEnds: TypeAlias = dict[tuple[int, int], list[float]]
 
 def weight_of(fidelity: float) -> float:
     """Werner weight (4F - 1)/3, at least 0."""
-    return max((4.0 * fidelity - 1.0) / 3.0, 0.0)
+    return max(werner_weight_unchecked(fidelity), 0.0)
 
 
 def with_scaled_weight(fidelity: float, factor: float) -> float:

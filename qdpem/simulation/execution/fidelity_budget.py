@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from physics.plans import Rounds, compact_rounds
+from physics.werner_figures import werner_weight_unchecked
 from qdpem.network.graph import Network
 from qdpem.network.path import Path, path_along
 from qdpem.network.path_estimates import ASSUMED_WAIT_FRACTION
@@ -49,7 +50,7 @@ class FidelityBudget:
 
 
 def _log_weight(fidelity: float) -> float:
-    weight = (4.0 * fidelity - 1.0) / 3.0
+    weight = werner_weight_unchecked(fidelity)
     # Logarithms turn the product of weights along a path into a sum. No target can be met from weight 0.
     return math.log(weight) if weight > 0.0 else -math.inf
 

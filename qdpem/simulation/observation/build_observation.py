@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qdpem.arrays import Flags
 from qdpem.policy.interface import CONTROLLER, Observation
 from qdpem.simulation.control.control_plane import EPOCH, ControlPlane
 from qdpem.simulation.control.outages import Outages
@@ -18,7 +19,6 @@ from qdpem.simulation.observation.reports import StateReports
 from qdpem.simulation.resources.requests import Request
 from qdpem.simulation.resources.state import SimulationState
 
-Flags = NDArray[np.bool_]
 _Values = Sequence[Any] | NDArray[Any]
 
 

@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qdpem.arrays import Floats
 from qdpem.bounds.seed_bounds import Bounds
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.study.analysis.metric_formats import BOUND_HEADINGS, MetricFormat, primary_formats_of
@@ -25,8 +25,6 @@ from qdpem.study.analysis.statistics import (
     paired_difference,
     two_way_anova,
 )
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qdpem.arrays import Floats
 from qdpem.errors import StudyError
 from qdpem.rng import stream
 
-Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
 
 CONFIDENCE = 0.95

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics.interface import PhysicsModel
+from qdpem.arrays import Floats
 from qdpem.errors import QdpemError
 from qdpem.events.tables import Columns
 from qdpem.events.words import RequestOutcome
@@ -27,8 +28,6 @@ from qdpem.study.report.figures.shown_arms import shown_arms, shown_arms_sentenc
 from qdpem.study.report.figures.style import ArmStyle
 from qdpem.study.report.html import Appendix, ReportFigure
 from qdpem.study.report.wording import counted
-
-Floats = NDArray[np.float64]
 
 _LARGE = 120
 """With more nodes than these a report has no flow bound, which would take long."""

@@ -14,8 +14,8 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qdpem.arrays import Floats
 from qdpem.errors import ScenarioError, StudyError
 from qdpem.policy.tuning import Space, search_space
 from qdpem.scenario.faults.semantics import TUNING_SEEDS
@@ -29,8 +29,6 @@ from qdpem.study.plan import without_study
 from qdpem.study.progress import StudyProgress
 from qdpem.study.tuning.halving import Halving, Values, draw_candidates, plan_halving
 from qdpem.study.tuning.trials import Trial, Trials
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -9,13 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qdpem.arrays import Floats
 from qdpem.errors import StudyError
 from qdpem.policies.dpem.training.privacy import PrivacyBudget
 from qdpem.rng import stream
-
-Floats = NDArray[np.float64]
 
 _BYTES_PER_NUMBER = 4
 """Size of one number of an update, sent in single precision."""

@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from qdpem.arrays import Floats
 from qdpem.policies.dpem.actor_critic import ACTOR, CRITIC, Weights, torch_scores, torch_values
 from qdpem.rng import stream
 
 if TYPE_CHECKING:
     import torch
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)

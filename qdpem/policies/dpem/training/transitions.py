@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qdpem.arrays import Floats
 from qdpem.metrics.reward import Rewards
 from qdpem.policies.dpem.training.ppo import Batch, generalised_advantage
-
-Floats = NDArray[np.float64]
 
 TRAINING_OUTPUTS = ("features", "mask", "option", "site_features", "log_probability", "value")
 """The entries of `Decisions.info` that training reads."""

@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qdpem.arrays import Floats
 from qdpem.events.tables import Tables
 from qdpem.metrics.breakdowns import repeater_use
 from qdpem.study.report.figures.style import INK, new_figure, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-Floats = NDArray[np.float64]
 
 
 def repeater_load(tables: Tables, *, start_s: float, end_s: float) -> Floats:

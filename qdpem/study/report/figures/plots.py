@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qdpem.arrays import Floats
 from qdpem.events.words import RequestOutcome
 from qdpem.study.analysis.statistics import Interval
 from qdpem.study.report.figures.style import COLOURS, INK, ArmStyle, new_figure, svg
@@ -16,7 +17,6 @@ from qdpem.study.report.figures.style import COLOURS, INK, ArmStyle, new_figure,
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Floats = NDArray[np.float64]
 
 _MAX_INSIDE = 8
 """With more arms than these the frontier has its legend at the side and no marks for seeds."""
