@@ -93,7 +93,7 @@ def test_the_chain_of_the_page_loads():
     assert found is not None
     scenario = parse_scenario('name = "page"\n' + found[1])
     assert scenario.links.slotted
-    assert scenario.demand.classes[0].persistence == "pair"
+    assert scenario.demand.classes[0].repeat_until_deadline == "pair"
 
 
 PAGES = [

@@ -150,10 +150,10 @@ def _swap_outcomes(
 def counted_in(requests: Requests) -> str:
     """The unit of the bounds: whole "requests", or "pairs" that meet their target if some persist.
 
-    A request for k pairs is delivered with all k of them. A persistent one takes pairs without end. Where
+    A request for k pairs is delivered with all k of them. A repeating one takes pairs without end. Where
     there is any, bounds count pairs, also those of the other requests and of sets that stay partial.
     """
-    return "pairs" if (requests.persistence > 0).any() else "requests"
+    return "pairs" if (requests.repeat_until_deadline > 0).any() else "requests"
 
 
 def group_requests(
@@ -167,18 +167,18 @@ def group_requests(
     """
     if spans is None:
         spans = np.zeros((len(requests), 2), dtype=np.int64)
-    persistent = requests.persistence > 0
+    repeating = requests.repeat_until_deadline > 0
     hops = {target: reach.hops(target) for target in np.unique(requests.target_fidelity).tolist()}
     max_hops = np.array([hops[target] for target in requests.target_fidelity.tolist()], dtype=np.float64)
     # A request of k pairs counts once, so each of its pairs is worth 1/k.
     gain = np.ones(len(requests)) if counted_in(requests) == "pairs" else 1.0 / requests.pairs
     # Pairs have no direction, so both directions share a group.
     ends = np.sort(np.stack([requests.source, requests.destination]), axis=0)
-    keys = np.stack([*ends, max_hops, gain, persistent, *spans.T], axis=1)
+    keys = np.stack([*ends, max_hops, gain, repeating, *spans.T], axis=1)
     groups, group = np.unique(keys, axis=0, return_inverse=True)
     pairs = np.zeros(len(groups))
     # Some NumPy versions return a 2-D inverse for `axis=0`.
-    np.add.at(pairs, group.reshape(-1), np.where(persistent, np.inf, requests.pairs.astype(np.float64)))
+    np.add.at(pairs, group.reshape(-1), np.where(repeating, np.inf, requests.pairs.astype(np.float64)))
     span = [(int(first), int(last)) for first, last in groups[:, 5:7].tolist()]
     source, destination, max_single = groups[:, :3].astype(np.int64).T
     return RequestGroups(

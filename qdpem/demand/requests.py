@@ -14,9 +14,9 @@ class Requests:
     """R requests in order of `time_s`; all arrays of length R.
 
     `time_s`, `deadline_s`: absolute simulated seconds, float64. `id`, `source`, `destination`, `pairs`:
-    int64. `target_fidelity`: float64. `application`, `persistence`: int64 indices into Application and
-    Persistence of `scenario.words`. Ids of the history (time_s < 0) are negative; those of the run count up
-    from 0.
+    int64. `target_fidelity`: float64. `application`, `repeat_until_deadline`: int64 indices into
+    Application and Repetition of `scenario.words`. Ids of the history (time_s < 0) are negative; those of
+    the run count up from 0.
     """
 
     id: Ints
@@ -27,7 +27,7 @@ class Requests:
     pairs: Ints
     deadline_s: Floats
     application: Ints
-    persistence: Ints
+    repeat_until_deadline: Ints
 
     def __len__(self) -> int:
         return len(self.id)

@@ -30,7 +30,7 @@ from qdpem.errors import Fault, QdpemError, ScenarioError
 from qdpem.network.graph import Network
 from qdpem.rng import stream
 from qdpem.scenario.schema import Neighbourhood, RequestClass, Scenario
-from qdpem.scenario.words import Application, Persistence
+from qdpem.scenario.words import Application, Repetition
 
 
 class _NodeRequests(NamedTuple):
@@ -247,7 +247,7 @@ def _requests(drawn: list[_NodeRequests], classes: tuple[RequestClass, ...], *, 
         application=np.array([Application(each.application).code for each in classes], dtype=np.int64)[
             request_class
         ],
-        persistence=np.array([Persistence(each.persistence).code for each in classes], dtype=np.int64)[
-            request_class
-        ],
+        repeat_until_deadline=np.array(
+            [Repetition(each.repeat_until_deadline).code for each in classes], dtype=np.int64
+        )[request_class],
     )

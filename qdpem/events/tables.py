@@ -25,7 +25,7 @@ from qdpem.events.words import (
     RefusalCause,
     RequestOutcome,
 )
-from qdpem.scenario.words import Application, OutageKind, Persistence, RecordLevel
+from qdpem.scenario.words import Application, OutageKind, RecordLevel, Repetition
 
 Columns: TypeAlias = Mapping[str, NDArray[Any]]
 """The columns of one table by name, each one-dimensional, all of one length."""
@@ -143,8 +143,8 @@ REQUESTS = Table(
             "number of links of the path that served it; 0 for end-to-end stock, -1 if not delivered",
         ),
         _code(
-            "persistence",
-            Persistence,
+            "repeat_until_deadline",
+            Repetition,
             "generation that starts again by itself until the deadline: none, that of the next pair after"
             " each delivery, or that of every link as soon as its qubits are free",
         ),

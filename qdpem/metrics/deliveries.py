@@ -11,8 +11,8 @@ from qdpem.events.words import RequestOutcome
 def deliveries(requests: Columns) -> float:
     """The number of requests delivered by the end of the run, from the columns of the table `requests`.
 
-    With persistent requests it is the number of pairs that met their target.
+    With repeating requests it is the number of pairs that met their target.
     """
-    if (requests["persistence"] > 0).any():
+    if (requests["repeat_until_deadline"] > 0).any():
         return float(requests["pairs_delivered"].sum(dtype=np.int64))
     return float((requests["outcome"] == RequestOutcome.DELIVERED.code).sum())

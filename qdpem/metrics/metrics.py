@@ -5,7 +5,7 @@
 - Fractions of requests (delivery, latency, fairness) count the MEASURED requests: those that arrived in the
   window with a deadline not after its end. A request that is open only because the run ends counts neither
   way.
-- A persistent request asks for no fixed number of pairs and ends only at its deadline. It has no fraction of
+- A repeating request asks for no fixed number of pairs and ends only at its deadline. It has no fraction of
   pairs delivered and no latency.
 - A metric is NaN if the record does not keep its table, or if it would divide by zero.
 """
@@ -132,7 +132,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "pair_waiting_s",
         "s",
-        "mean time from request to delivery of the pairs delivered in the window; for a persistent request"
+        "mean time from request to delivery of the pairs delivered in the window; for a repeating request"
         " the time from one delivery to the next, times the number of pairs generated at a time",
         "lower",
     ),
@@ -176,8 +176,8 @@ def measure(tables: Tables, *, start_s: float, end_s: float) -> dict[str, float]
     values |= _admission_delay(requests, tables.get("allocations"), window)
     values |= pair_statistics(tables, start_s=start_s, end_s=end_s)
     values |= _waste(tables.get("pairs"), window)
-    if (requests["persistence"] > 0).any():
-        # A persistent request may end after the window, so its pairs are counted one by one instead.
+    if (requests["repeat_until_deadline"] > 0).any():
+        # A repeating request may end after the window, so its pairs are counted one by one instead.
         values["pairs_per_s"] = _delivered_pairs_per_s(tables.get("pairs"), window)
     values |= _messages(tables.get("messages"), window, arrived)
     values["requests_arrived"] = float(arrived)
@@ -223,9 +223,9 @@ def _percentile_s(times_s: NDArray[Any], fraction: float) -> float:
 def _requests(requests: Columns, window: _Window) -> dict[str, float]:
     measured = measured_requests(requests, start_s=window.start_s, end_s=window.end_s)
     delivered = measured & (requests["outcome"] == _DELIVERED)
-    not_persistent = requests["persistence"] == 0
-    countable = measured & not_persistent
-    latency_s = (requests["end_s"] - requests["time_s"])[delivered & not_persistent]
+    not_repeating = requests["repeat_until_deadline"] == 0
+    countable = measured & not_repeating
+    latency_s = (requests["end_s"] - requests["time_s"])[delivered & not_repeating]
     qkd = delivered & (requests["application"] == Application.QKD.code)
     ended = window.holds(requests["end_s"])
     return {
@@ -303,7 +303,7 @@ def _admission_delay(requests: Columns, allocations: Columns | None, window: _Wi
 
 
 def _delivered_pairs_per_s(pairs: Columns | None, window: _Window) -> float:
-    """Pairs per second of persistent requests, which may outlast the window: each delivery in it counts."""
+    """Pairs per second of repeating requests, which may outlast the window: each delivery in it counts."""
     if pairs is None:
         return math.nan
     delivered = (pairs["outcome"] == PairOutcome.DELIVERED.code) & window.holds(pairs["end_s"])

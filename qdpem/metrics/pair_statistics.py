@@ -17,7 +17,7 @@ _BATCHES = 20
 def pair_statistics(tables: Tables, *, start_s: float, end_s: float) -> dict[str, float]:
     """Mean waiting time and true fidelity of the pairs delivered in [start_s, end_s), with standard errors.
 
-    A pair waits from the arrival of its request to its delivery. A pair of a persistent request waits from
+    A pair waits from the arrival of its request to its delivery. A pair of a repeating request waits from
     the delivery before it, and its time is multiplied by the number of pairs generated at a time, which gives
     the mean time that one generation takes. The result is empty if the record does not keep pairs.
     """
@@ -73,10 +73,10 @@ def _waiting_s(
     time_s = pairs["end_s"][rows]
     since_s = requests["time_s"][request].astype(np.float64)
     generations = np.ones(len(request))
-    persistence = requests["persistence"][request] > 0
-    for served in np.unique(request[persistence]):
+    repeating = requests["repeat_until_deadline"][request] > 0
+    for served in np.unique(request[repeating]):
         own = np.flatnonzero(request == served)
-        # The first pair of a persistent request waits from the arrival, each later one from the delivery
+        # The first pair of a repeating request waits from the arrival, each later one from the delivery
         # before it.
         since_s[own[1:]] = time_s[own[:-1]]
         generations[own] = requests["pairs"][served]

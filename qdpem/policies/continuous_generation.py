@@ -279,8 +279,8 @@ class LocalContinuousGeneration(PolicyDefaults):
         return request.allocation(route.path.nodes, plan=route.plan)
 
     def _stocked(self, features: PathFeatures, stock: Ints, request: PendingRequest) -> Flags:
-        """Links with as many pairs in stock as the request needs, [K, H]; none for a persistent request."""
-        if request.persistent:
+        """Links with as many pairs in stock as the request needs, [K, H]; none for a repeating request."""
+        if request.repeats:
             return np.zeros_like(features.is_link)
         return features.is_link & (stock[features.first, features.second] >= request.pairs)
 

@@ -72,7 +72,7 @@ class CentralExpectedDelay(EarliestDeadlineFirst):
             max_loaded_delay_s=self._parameters.max_loaded_delay * slack_s,
             unavailable=unavailable,
         )
-        return self._planner.choose(query, backlog, stock=None if request.persistent else stock)
+        return self._planner.choose(query, backlog, stock=None if request.repeats else stock)
 
 
 class LocalExpectedDelay(CentralExpectedDelay):

@@ -89,8 +89,8 @@ def serve_minimum_hop(
     """
     unavailable = observation.unavailable()
     for request in pending_requests(observation):
-        # The deadline of a persistent request is no measure of how long one of its pairs takes.
-        age_s = 0.0 if request.persistent else storage_fraction * (request.deadline_s - observation.time_s)
+        # The deadline of a repeating request is no measure of how long one of its pairs takes.
+        age_s = 0.0 if request.repeats else storage_fraction * (request.deadline_s - observation.time_s)
         route = _first_feasible(request, context, age_s=age_s, unavailable=unavailable)
         if route is None and age_s > 0.0:
             route = _first_feasible(request, context, age_s=0.0, unavailable=unavailable)

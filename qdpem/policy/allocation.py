@@ -35,7 +35,7 @@ class PendingRequest:
     """One waiting request of an observation, as `Observation.requests` returns it.
 
     `application` is an index into `scenario.words.Application`. `attempts` counts its allocations so far. A
-    `persistent` request asks for `pairs` at a time until its deadline.
+    repeating request asks for `pairs` at a time until its deadline.
     """
 
     id: int
@@ -46,7 +46,7 @@ class PendingRequest:
     deadline_s: float
     application: int = -1
     attempts: int = 0
-    persistent: bool = False
+    repeats: bool = False
 
     def allocation(self, path: tuple[int, ...], *, plan: Plan | None = None) -> Allocation:
         """An allocation that serves the request over `path`, at its own target, until its deadline."""

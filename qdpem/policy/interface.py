@@ -61,8 +61,8 @@ class Observation:
       site's own count: pairs and swaps that it has ordered at that node and not yet heard the end of. The
       columns after them are the node's latest message.
     - `forecast` [S, W, H]: expected requests per step at the observed nodes, NaN without a forecast.
-    - `request_*` [S, R]: waiting requests, oldest first. `request_persistence` is an index into
-      `scenario.words.Persistence`. A persistent request (above 0) asks for `pairs` at a time until its
+    - `request_*` [S, R]: waiting requests, oldest first. `request_repeat_until_deadline` is an index into
+      `scenario.words.Repetition`. A repeating request (above 0) asks for `pairs` at a time until its
       deadline, and an allocation for it works until it expires.
     - `stock_*` [S, K]: unlocked pairs that the site owns, or that the controller has ordered: opaque id,
       owner, partner, age, `stock_fidelity` believed now. `stock_ready` is 0 while a pair is still in
@@ -87,7 +87,7 @@ class Observation:
     request_deadline_s: Floats
     request_application: Ints
     request_attempts: Ints
-    request_persistence: Ints
+    request_repeat_until_deadline: Ints
     stock_id: Ints
     stock_owner: Ints
     stock_partner: Ints
@@ -123,7 +123,7 @@ class Observation:
             self.request_deadline_s[row].tolist(),
             self.request_application[row].tolist(),
             self.request_attempts[row].tolist(),
-            self.request_persistence[row].tolist(),
+            self.request_repeat_until_deadline[row].tolist(),
         )
         return [
             PendingRequest(
@@ -135,11 +135,11 @@ class Observation:
                 deadline_s=deadline_s,
                 application=application,
                 attempts=attempts,
-                persistent=persistence > 0,
+                repeats=repeat_until_deadline > 0,
             )
             for (
                 request, source, destination, target_fidelity, pairs, deadline_s, application, attempts,
-                persistence,
+                repeat_until_deadline,
             ) in zip(*columns, strict=True)
             if request >= 0
         ]  # fmt: skip

@@ -18,7 +18,7 @@ from qdpem.network.routing import Routes
 from qdpem.policy.interface import CONTROLLER, STATUS_WIDTH, Context, Observation
 from qdpem.rng import stream
 from qdpem.scenario.schema import ControlSettings, Forecasting
-from qdpem.scenario.words import Application, Control, Persistence, Pregeneration
+from qdpem.scenario.words import Application, Control, Pregeneration, Repetition
 
 _TARGETS = (0.6, 0.7, 0.8)
 _PATIENCE_S = (0.2, 2.0)
@@ -216,7 +216,7 @@ class _RowBuilder:
             "request_deadline_s": self._time_s + draws.uniform(*_PATIENCE_S, count),
             "request_application": draws.integers(len(Application), size=count),
             "request_attempts": draws.integers(0, 3, count),
-            "request_persistence": draws.integers(len(Persistence), size=count),
+            "request_repeat_until_deadline": draws.integers(len(Repetition), size=count),
         }
 
     def _stock(self, site: int, count: int, first_id: int) -> dict[str, NDArray[Any]]:

@@ -192,10 +192,10 @@ class _Validator:
                 f"a serve expires by the deadline {deadline_s:.9g} s",
                 f"expires_s {allocation.expires_s:.9g}",
             )
-        if observations.request_persistence[row, column] > 0 and any(
+        if observations.request_repeat_until_deadline[row, column] > 0 and any(
             step not in self.context.network.link_between for step in itertools.pairwise(allocation.path)
         ):
-            self.fail("a persistent request is served over links only", f"path {allocation.path}")
+            self.fail("a repeating request is served over links only", f"path {allocation.path}")
         pairs = int(observations.request_pairs[row, column])
         if total_pairs > pairs:
             self.fail(

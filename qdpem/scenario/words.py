@@ -72,7 +72,7 @@ class Application(Word):
     QKD = "qkd"
 
 
-class Persistence(Word):
+class Repetition(Word):
     """The part of a request that starts again by itself until its deadline.
 
     None; the next pair when the last one is delivered; every link as soon as its qubits are free.

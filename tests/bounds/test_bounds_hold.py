@@ -37,7 +37,7 @@ from qdpem.scenario.schema import (
     Uniform,
     Window,
 )
-from qdpem.scenario.words import Persistence
+from qdpem.scenario.words import Repetition
 from qdpem.simulation.run import simulate
 from tests.helpers.gamblers import Gambler
 from tests.helpers.greedy import Greedy
@@ -95,7 +95,7 @@ def draw_scenario(seed: int) -> Scenario:
             target_fidelity=target,
             patience_s=one((0.3, 1.0)),
             pairs=int(draws.integers(1, 3)),
-            persistence=one(tuple(Persistence)) if draws.random() < 0.15 else "no",
+            repeat_until_deadline=one(tuple(Repetition)) if draws.random() < 0.15 else "no",
         )
         for application, target in targets[: int(draws.integers(1, 4))]
     )

@@ -159,9 +159,9 @@ def test_what_cannot_be_reached_without_distillation_takes_two_pairs(line):
     assert find_bounds(scenario, seed=3).flow == find_bounds(easy, seed=3).flow // 2
 
 
-def test_standing_requests_are_counted_in_pairs(line):
+def test_repeating_requests_are_counted_in_pairs(line):
     scenario = line(nodes=2, source_rate_hz=5.0, rate_hz=1.0, patience_s=5.0, measured_s=9.0, memories=99)
-    classes = (replace(scenario.demand.classes[0], persistence="pair"),)
+    classes = (replace(scenario.demand.classes[0], repeat_until_deadline="pair"),)
     scenario = replace(scenario, demand=replace(scenario.demand, classes=classes))
     run = simulate(scenario, Arm(name="local-minhop"), seed=3)
     found = find_bounds(scenario, seed=3, network=run.network)

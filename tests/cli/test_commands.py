@@ -89,7 +89,7 @@ ONCE = (
     "demand.rate_hz=",
     "demand.arrivals=batch",
     "demand.weights=endpoints",
-    "demand.classes.0.persistence=pair",
+    "demand.classes.0.repeat_until_deadline=pair",
 )
 
 

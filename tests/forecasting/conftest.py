@@ -21,7 +21,7 @@ def _requests(time_s: np.ndarray, source: np.ndarray) -> Requests:
         pairs=whole,
         deadline_s=real,
         application=whole,
-        persistence=whole,
+        repeat_until_deadline=whole,
     )
 
 

@@ -56,7 +56,7 @@ class Gambler:
                 left -= pairs
                 self.counts["serve"] += 1
                 path = self._path(
-                    observation, *ends, over_stock=observation.request_persistence[0, column] == 0
+                    observation, *ends, over_stock=observation.request_repeat_until_deadline[0, column] == 0
                 )
                 early_s = (deadline_s - observation.time_s) * max(self._draws.uniform(-3.0, 0.9), 0.0)
                 yield Allocation(

@@ -111,7 +111,7 @@ weights = "endpoints"
 application = "teleportation"
 fraction = 1.0
 target_fidelity = 0.51
-persistence = "{persistence}"
+repeat_until_deadline = "{repeat_until_deadline}"
 pairs = {pairs}
 patience_s = {patience_s}
 [forecasting]
@@ -137,7 +137,7 @@ _CHAIN_DEFAULTS = {
     "light_delay": False,
     "success_probability": 0.5,
     "modes": 1,
-    "persistence": "pair",
+    "repeat_until_deadline": "pair",
     "pairs": 1,
     "patience_s": 1000.0,
     "retries": 4,
@@ -207,7 +207,7 @@ def arrive(monkeypatch) -> Callable[..., None]:
             pairs=np.full(count, pairs),
             deadline_s=np.array(time_s) + patience_s,
             application=np.full(count, application),
-            persistence=np.zeros(count, dtype=int),
+            repeat_until_deadline=np.zeros(count, dtype=int),
         )
         drawn = run.generate_arrivals
         monkeypatch.setattr(

@@ -19,7 +19,7 @@ def idle_observation(context: Context, *requests: tuple[int, int, float, float],
     idle[[FREE_MEMORIES, TOKENS]] = 16.0, 1.0
     observations.status[observations.observed_node >= 0] = idle
     observations.request_id[:] = -1
-    observations.request_persistence[:] = 0
+    observations.request_repeat_until_deadline[:] = 0
     observations.stock_owner[:], observations.stock_id[:], observations.stock_ready[:] = -1, -1, -1
     observations.top_pair_source[:] = -1
     for column, (source, destination, target, patience_s) in enumerate(requests):

@@ -143,11 +143,11 @@ def test_every_metric_equals_what_was_computed_by_hand() -> None:
     assert found == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
-def test_standing_requests_wait_from_one_pair_to_the_next() -> None:
+def test_repeating_requests_wait_from_one_pair_to_the_next() -> None:
     """Two lanes side by side that deliver at 10.5, 11.0 and 12.5 s: each makes a pair in twice the gap."""
     tables = tables_from(
         {
-            "requests": [request(0, 0.0, persistence="link", pairs=2, deadline_s=1e3)],
+            "requests": [request(0, 0.0, repeat_until_deadline="link", pairs=2, deadline_s=1e3)],
             "allocations": [{"allocation": 4, "request": 0, "pairs": 2}],
             "pairs": [
                 {
@@ -169,12 +169,12 @@ def test_standing_requests_wait_from_one_pair_to_the_next() -> None:
     assert found["pairs_per_s"] == pytest.approx(0.3)
 
 
-def test_a_standing_request_waits_on_when_its_allocation_ends() -> None:
+def test_a_repeating_request_waits_on_when_its_allocation_ends() -> None:
     """Delivered at 10, 11, 14 and 15 s, the last two by a second allocation: waits of 1, 3 and 1 s."""
     times_s = (10.0, 11.0, 14.0, 15.0)
     tables = tables_from(
         {
-            "requests": [request(0, 9.0, persistence="pair", deadline_s=1e3)],
+            "requests": [request(0, 9.0, repeat_until_deadline="pair", deadline_s=1e3)],
             "allocations": [{"allocation": number, "request": 0, "pairs": 1} for number in (4, 5)],
             "pairs": [
                 {
@@ -191,12 +191,12 @@ def test_a_standing_request_waits_on_when_its_allocation_ends() -> None:
     assert measure(tables, start_s=10.5, end_s=20.0)["pair_waiting_s"] == pytest.approx(5.0 / 3.0)
 
 
-def test_a_standing_request_that_was_served_anew_waits_from_its_last_pair() -> None:
+def test_a_repeating_request_that_was_served_anew_waits_from_its_last_pair() -> None:
     """Allocation 4 ends in an outage; 7 is made at 12 s and delivers at 13: a gap of 2, not of 13 s."""
     made = [(4, 10.5), (4, 11.0), (7, 13.0), (7, 13.5)]
     tables = tables_from(
         {
-            "requests": [request(0, 0.0, persistence="pair", deadline_s=1e3)],
+            "requests": [request(0, 0.0, repeat_until_deadline="pair", deadline_s=1e3)],
             "allocations": [
                 {"allocation": 4, "request": 0, "pairs": 1, "time_s": 10.0},
                 {"allocation": 7, "request": 0, "pairs": 1, "time_s": 12.0},
@@ -216,14 +216,16 @@ def test_a_standing_request_that_was_served_anew_waits_from_its_last_pair() -> N
     assert measure(tables, **WINDOW)["pair_waiting_s"] == pytest.approx((10.5 + 0.5 + 2.0 + 0.5) / 4)
 
 
-def test_a_standing_request_has_no_share_of_pairs_and_no_latency() -> None:
+def test_a_repeating_request_has_no_share_of_pairs_and_no_latency() -> None:
     """It asks for no number of pairs, and always ends at its deadline."""
-    persistence = delivered(0, 11.0, 8.0, 0.9, persistence="pair", pairs_delivered=700, deadline_s=19.0)
-    alone = measure(tables_from({"requests": [persistence]}), **WINDOW)
+    repeating = delivered(
+        0, 11.0, 8.0, 0.9, repeat_until_deadline="pair", pairs_delivered=700, deadline_s=19.0
+    )
+    alone = measure(tables_from({"requests": [repeating]}), **WINDOW)
     assert alone["delivery_ratio"] == 1.0
     assert math.isnan(alone["pairs_ratio"])
     assert math.isnan(alone["latency_p50_s"])
-    beside = measure(tables_from({"requests": [persistence, delivered(1, 11.0, 0.1, 0.9)]}), **WINDOW)
+    beside = measure(tables_from({"requests": [repeating, delivered(1, 11.0, 0.1, 0.9)]}), **WINDOW)
     assert beside["pairs_ratio"] == 1.0
     assert beside["latency_p95_s"] == pytest.approx(0.1)
 

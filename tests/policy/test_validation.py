@@ -26,7 +26,7 @@ def views_with_one_request(context: Context, **changes: Any) -> Observation:
         "request_target_fidelity": 0.7,
         "request_pairs": 2,
         "request_deadline_s": 11.0,
-        "request_persistence": 0,
+        "request_repeat_until_deadline": 0,
     }
     for name, value in columns.items():
         getattr(observations, name)[0, 0] = value

@@ -1,4 +1,4 @@
-"""Persistence requests, cut-offs and failing swaps: nothing leaks or stops, nobody acts before they know."""
+"""Repeating requests, cut-offs and failing swaps: nothing leaks or stops, nobody acts before they know."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def test_repeaters_do_not_know_of_each_other(chain):
     assert abs(delivered - 500 / 8) <= 4.5 * math.sqrt(500 * 7 / 64)
 
 
-@pytest.mark.parametrize("persistence", ["pair", "link"])
-def test_a_swap_is_in_vain_only_while_word_travels(chain, persistence):
+@pytest.mark.parametrize("repeat_until_deadline", ["pair", "link"])
+def test_a_swap_is_in_vain_only_while_word_travels(chain, repeat_until_deadline):
     """Tokens are scarce, words take no time: who still waits for a token hears of the loss and lets it be."""
     scenario = chain(
         nodes=5,
-        persistence=persistence,
+        repeat_until_deadline=repeat_until_deadline,
         repeater_rate_hz=400.0,
         repeater_burst=1.0,
         swap_success_probability=0.5,
@@ -83,11 +83,15 @@ def test_a_swap_is_in_vain_only_while_word_travels(chain, persistence):
     assert np.isin(pairs["end_s"][lost], pairs["end_s"][swapped & ~joined]).all()
 
 
-@pytest.mark.parametrize("persistence", ["pair", "link"])
-def test_nobody_swaps_what_they_do_not_know(chain, persistence):
+@pytest.mark.parametrize("repeat_until_deadline", ["pair", "link"])
+def test_nobody_swaps_what_they_do_not_know(chain, repeat_until_deadline):
     """The left end of a link hears 1.8 slots after the right one; word of a failed swap outruns it."""
     scenario = chain(
-        nodes=5, persistence=persistence, swap_success_probability=0.5, cutoff_s=4 * SLOT_S, measured_s=3.0
+        nodes=5,
+        repeat_until_deadline=repeat_until_deadline,
+        swap_success_probability=0.5,
+        cutoff_s=4 * SLOT_S,
+        measured_s=3.0,
     )
     hardware = replace(scenario.links.hardware, stored_from_s=(1e-4, 1e-4), known_s=(1.9e-3, 1e-4))
     scenario = replace(scenario, links=replace(scenario.links, hardware=hardware))
@@ -211,14 +215,14 @@ def play(scenario, *, arm: str, rounds: int, seed: int):
             "repeater_rate_hz": st.sampled_from((300.0, 1e9)),
             "repeater_burst": st.sampled_from((1.0, 1e9)),
             "light_delay": st.booleans(),
-            "persistence": st.sampled_from(("pair", "link")),
+            "repeat_until_deadline": st.sampled_from(("pair", "link")),
         }
     ),
     rounds=st.integers(0, 1),
     arm=st.sampled_from(("local-minhop", "central-fcfs")),
     seed=st.integers(0, 10**6),
 )
-def test_standing_requests_go_on_and_nothing_leaks(chain, changes, rounds, arm, seed):
+def test_repeating_requests_go_on_and_nothing_leaks(chain, changes, rounds, arm, seed):
     """In the last fifth of the run pairs are still born, and delivered where nothing takes them away.
 
     Of a hundred slots no link would succeed in 0.7^100 = 3e-16.
@@ -259,11 +263,11 @@ def test_requests_that_end_leave_nothing(chain, arrive, order, arm, rounds):
     assert ends >= {"delivered", "swapped", "expired"}
 
 
-@pytest.mark.parametrize("persistence", ["pair", "link"])
-def test_a_standing_request_begins_with_stock_and_keeps_no_qubit_too_many(chain, persistence):
+@pytest.mark.parametrize("repeat_until_deadline", ["pair", "link"])
+def test_a_repeating_request_begins_with_stock_and_keeps_no_qubit_too_many(chain, repeat_until_deadline):
     """Node 1 owns a pair with node 0, which sets a qubit aside for the link before it hears of the pair."""
     scenario = chain(
-        persistence=persistence,
+        repeat_until_deadline=repeat_until_deadline,
         memories=8,
         light_delay=True,
         depolarising_s=60.0,

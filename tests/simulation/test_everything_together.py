@@ -39,7 +39,7 @@ from qdpem.scenario.schema import (
     Topology,
     Window,
 )
-from qdpem.scenario.words import Persistence
+from qdpem.scenario.words import Repetition
 from qdpem.simulation.arms import resolve_arm
 from qdpem.simulation.run import Simulation
 from tests.helpers.gamblers import Gambler
@@ -166,7 +166,7 @@ _CLASSES = st.lists(
         st.sampled_from((("teleportation", 0.55), ("computing", 0.8), ("qkd", 0.85))),
         st.sampled_from((1e-4, 0.02, 0.3, _LONGEST_S)),
         st.integers(1, 3),
-        st.sampled_from(Persistence),
+        st.sampled_from(Repetition),
     ),
     min_size=1,
     max_size=3,
@@ -181,9 +181,9 @@ def _demand(drawn, rate_hz) -> Demand:
             target_fidelity=target,
             patience_s=patience_s,
             pairs=pairs,
-            persistence=persistence,
+            repeat_until_deadline=repeat_until_deadline,
         )
-        for (application, target), patience_s, pairs, persistence in drawn
+        for (application, target), patience_s, pairs, repeat_until_deadline in drawn
     )
     return Demand(classes=classes, rate_hz=rate_hz)
 
@@ -245,7 +245,7 @@ _drawn = {
 @settings(max_examples=30, **_drawn)
 @given(scenario=_SCENARIOS, arm=_ARMS, seed=st.integers(0, 10**6))
 def test_whatever_meets_leaks_nothing_and_leaves_nothing(scenario, arm, seed):
-    """Persistence and other requests, stock, outages, losses of all kinds, and all that memories may be."""
+    """Repeating and other requests, stock, outages, losses of all kinds, and all that memories may be."""
     recorder = MemoryRecorder()
     play(scenario, arm, seed, recorder, watched=True)
     assert_books(recorder.tables())

@@ -41,7 +41,7 @@ def test_a_saturated_chain_of_seventeen_nodes_never_locks(memory, weights, rate_
             f"demand.weights={weights}",
             "demand.arrivals=poisson",
             f"demand.rate_hz={rate_hz}",
-            "demand.classes.0.persistence=no",
+            "demand.classes.0.repeat_until_deadline=no",
             "demand.classes.0.patience_s=0.05",
             "control.back_off_s=0.001",
             "window.warm_up_s=0.2",
@@ -59,9 +59,9 @@ def test_a_saturated_chain_of_seventeen_nodes_never_locks(memory, weights, rate_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("persistence", ["link", "pair"])
+@pytest.mark.parametrize("repeat_until_deadline", ["link", "pair"])
 @pytest.mark.parametrize("swap_success", [1.0, 0.5])
-def test_a_standing_request_over_seventeen_nodes_never_locks(persistence, swap_success):
+def test_a_repeating_request_over_seventeen_nodes_never_locks(repeat_until_deadline, swap_success):
     """Links make as many pairs in the last tenth of the run as in the first, and pairs go on being delivered.
 
     Counts of fresh pairs of two tenths differ by at most 6 deviations of two Poisson counts: there are many
@@ -72,7 +72,7 @@ def test_a_standing_request_over_seventeen_nodes_never_locks(persistence, swap_s
         [
             "topology.parameters.nodes=17",
             f"nodes.hardware.swap_success_probability={swap_success}",
-            f"demand.classes.0.persistence={persistence}",
+            f"demand.classes.0.repeat_until_deadline={repeat_until_deadline}",
             "demand.classes.0.pairs=4",
             "links.hardware.modes=4",
             "window.warm_up_s=0.2",

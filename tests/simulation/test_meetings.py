@@ -1,4 +1,4 @@
-"""Persistence requests, stock, cut-offs, outages and late words where two of them meet, case by case."""
+"""Repeating requests, stock, cut-offs, outages and late words where two of them meet, case by case."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ def _line(nodes=3, *, hop_km=0.1, q=1.0, cutoff_s=None, per_link=None, topology=
 
 
 @pytest.mark.mostly_slow
-@pytest.mark.parametrize("persistence", ["pair", "link"])
+@pytest.mark.parametrize("repeat_until_deadline", ["pair", "link"])
 @pytest.mark.parametrize("q", [1.0, 0.5])
-def test_a_standing_request_over_sources_keeps_to_the_closed_form(persistence, q):
+def test_a_repeating_request_over_sources_keeps_to_the_closed_form(repeat_until_deadline, q):
     """Two links, three sources of rate g: E[T] = 1/3g + 1/2g, and the first pair waits an Exp(2g).
 
     The middle source works for one link at a time, then for the other: whichever is first, the second has
@@ -74,7 +74,10 @@ def test_a_standing_request_over_sources_keeps_to_the_closed_form(persistence, q
     16.7 ms. Two-sided at 4.5 standard errors of the model's own scatter: 7e-6 each.
     """
     rate_hz, over_s = 50.0, 80.0
-    scenario = replace(_line(q=q, persistence=persistence), window=Window(warm_up_s=1e-3, measured_s=over_s))
+    scenario = replace(
+        _line(q=q, repeat_until_deadline=repeat_until_deadline),
+        window=Window(warm_up_s=1e-3, measured_s=over_s),
+    )
     tables = simulate(scenario, Arm(name="local-minhop"), seed=3).tables
     found = measure(tables, start_s=1e-3, end_s=over_s)
     mean_s = 5.0 / (6.0 * rate_hz)
@@ -92,11 +95,11 @@ def test_a_standing_request_over_sources_keeps_to_the_closed_form(persistence, q
 
 @pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize("arm", ["local-minhop", "central-fcfs", "local-stock", "central-expected-delay"])
-@pytest.mark.parametrize("persistence", ["pair", "link"])
-def test_a_standing_request_goes_on_after_every_outage(arm, persistence):
+@pytest.mark.parametrize("repeat_until_deadline", ["pair", "link"])
+def test_a_repeating_request_goes_on_after_every_outage(arm, repeat_until_deadline):
     """Twenty outages are many more than its retries, and each time it is served in full again."""
     scenario = replace(
-        _line(persistence=persistence, pairs=2, patience_s=19.0),
+        _line(repeat_until_deadline=repeat_until_deadline, pairs=2, patience_s=19.0),
         outages=Outages(links=RandomOutages(mean_up_s=1.0, mean_down_s=0.02)),
     )
     tables = simulate(scenario, Arm(name=arm, pregeneration="none"), seed=3).tables
@@ -110,9 +113,12 @@ def test_a_standing_request_goes_on_after_every_outage(arm, persistence):
     assert tables["requests"]["outcome"].tolist() == [RequestOutcome.DELIVERED.code]
 
 
-def test_a_standing_request_whose_pairs_are_all_too_poor_is_not_delivered():
+def test_a_repeating_request_whose_pairs_are_all_too_poor_is_not_delivered():
     tables = simulate(
-        _line(persistence="pair", target_fidelity=0.97, patience_s=1.0), _BLIND_ARM, seed=3, policy=Blind()
+        _line(repeat_until_deadline="pair", target_fidelity=0.97, patience_s=1.0),
+        _BLIND_ARM,
+        seed=3,
+        policy=Blind(),
     ).tables
     assert (tables["pairs"]["outcome"] == PairOutcome.DELIVERED.code).sum() > 10
     assert tables["requests"]["outcome"].tolist() == [RequestOutcome.LOW_FIDELITY.code]
@@ -199,11 +205,13 @@ def _stable(scenario, *, epoch_s, measured_s=2.0):
 
 
 @pytest.mark.mostly_slow
-@pytest.mark.parametrize("persistence", ["no", "pair", "link"])
-def test_a_stocked_pair_that_reaches_the_cut_off_before_the_grant_is_back_is_made_anew_once(persistence):
+@pytest.mark.parametrize("repeat_until_deadline", ["no", "pair", "link"])
+def test_a_stocked_pair_that_reaches_the_cut_off_before_the_grant_is_back_is_made_anew_once(
+    repeat_until_deadline,
+):
     """Light takes 1.5 ms; the pair is taken 2.5 ms before its cut-off, and the grant comes back after 3."""
     cutoff_s, delay_s = 0.2, 300.0 / 2e5
-    line = _line(hop_km=300.0, cutoff_s=cutoff_s, persistence=persistence, patience_s=0.7)
+    line = _line(hop_km=300.0, cutoff_s=cutoff_s, repeat_until_deadline=repeat_until_deadline, patience_s=0.7)
     scenario = _stable(line, epoch_s=2e-4, measured_s=0.7)
     policy = Blind(order=(0, 1), min_age_s=cutoff_s - 2.5e-3)
     pairs = _watched(scenario, policy)["pairs"]
@@ -222,10 +230,10 @@ def test_a_stocked_pair_older_than_the_cut_off_is_left_on_the_shelf():
     assert (pairs["outcome"] == PairOutcome.DELIVERED.code).sum() == 1
 
 
-@pytest.mark.parametrize("persistence", ["no", "pair", "link"])
-def test_word_of_a_failed_swap_that_comes_with_the_command_takes_no_qubit_twice(persistence):
+@pytest.mark.parametrize("repeat_until_deadline", ["no", "pair", "link"])
+def test_word_of_a_failed_swap_that_comes_with_the_command_takes_no_qubit_twice(repeat_until_deadline):
     """The controller's own node swaps two stocked pairs at once, and its command travels no faster."""
-    line = _line(hop_km=20.0, q=0.2, persistence=persistence, patience_s=0.7)
+    line = _line(hop_km=20.0, q=0.2, repeat_until_deadline=repeat_until_deadline, patience_s=0.7)
     scenario = _stable(line, epoch_s=0.01, measured_s=1.0)
 
     class Both(Blind):
@@ -249,21 +257,22 @@ def test_word_of_a_failed_swap_that_comes_with_the_command_takes_no_qubit_twice(
     assert (pairs["outcome"] == PairOutcome.DELIVERED.code).any()
 
 
-@pytest.mark.parametrize("persistence", ["no", "pair", "link"])
-def test_a_pair_made_round_about_does_not_lend_its_qubits_to_a_link(persistence):
+@pytest.mark.parametrize("repeat_until_deadline", ["no", "pair", "link"])
+def test_a_pair_made_round_about_does_not_lend_its_qubits_to_a_link(repeat_until_deadline):
     """Each link has its own qubits: node 0 owns a pair with its neighbour 1 that came over 3 and 4."""
     grid = Topology(kind="grid", parameters={"rows": 2, "columns": 3, "hop_km": 5.0})
     scenario = _stable(
-        _line(topology=grid, per_link=4, q=0.5, persistence=persistence, patience_s=1.9), epoch_s=0.01
+        _line(topology=grid, per_link=4, q=0.5, repeat_until_deadline=repeat_until_deadline, patience_s=1.9),
+        epoch_s=0.01,
     )
     # The ends of a grid of six are 0 and 5.
     tables = _watched(scenario, Blind(order=(0, 3, 4, 1), path=(0, 1, 4, 5)))
     assert (tables["pairs"]["outcome"] == PairOutcome.DELIVERED.code).any()
 
 
-def test_a_standing_request_without_end_begins_with_stock():
+def test_a_repeating_request_without_end_begins_with_stock():
     """However far its deadline, the stocked pair is as good as ever."""
-    scenario = _stable(_line(persistence="pair"), epoch_s=0.01)
+    scenario = _stable(_line(repeat_until_deadline="pair"), epoch_s=0.01)
     pairs = _watched(scenario, Blind(order=(0, 1)))["pairs"]
     assert pairs["outcome"][pairs["owner"] == 0].tolist() == [PairOutcome.SWAPPED.code]
 
@@ -272,7 +281,9 @@ def test_a_standing_request_without_end_begins_with_stock():
 @pytest.mark.parametrize("rounds", [0, 1])
 def test_an_audit_follows_pairs_of_one_link_that_are_distilled_end_to_end(tmp_path, rounds):
     """On a link and end to end is then the same place, and the same coins decide both."""
-    scenario = replace(_line(nodes=2, persistence="pair"), window=Window(warm_up_s=1e-3, measured_s=4.0))
+    scenario = replace(
+        _line(nodes=2, repeat_until_deadline="pair"), window=Window(warm_up_s=1e-3, measured_s=4.0)
+    )
     policy = Blind(plan=Plan(rounds_per_link=rounds, end_rounds=1))
     arm = resolve_arm(_BLIND_ARM).arm
     with RecordWriter(tmp_path / "one.h5", scenario=scenario, arm=arm, seed=3) as writer:

@@ -182,9 +182,9 @@ def test_nothing_leaks_at_any_decision_or_change(line, arm, changes):
 
 
 @pytest.mark.mostly_slow(2)
-@pytest.mark.parametrize("persistence", ["pair", "link"])
+@pytest.mark.parametrize("repeat_until_deadline", ["pair", "link"])
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
-def test_a_standing_request_outlives_many_outages_of_its_only_way(arm, persistence):
+def test_a_repeating_request_outlives_many_outages_of_its_only_way(arm, repeat_until_deadline):
     """A link that fails every second: the request is served anew each time, for all it had, and asks on.
 
     It was refused far more often than the `retries` of one pair.
@@ -193,7 +193,7 @@ def test_a_standing_request_outlives_many_outages_of_its_only_way(arm, persisten
         CHAIN,
         (
             "topology.parameters.nodes=3",
-            f"demand.classes.0.persistence={persistence}",
+            f"demand.classes.0.repeat_until_deadline={repeat_until_deadline}",
             "window.warm_up_s=0",
             "window.measured_s=10",
             "outages.links={ mean_up_s = 0.5, mean_down_s = 0.1 }",

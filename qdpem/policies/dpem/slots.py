@@ -138,8 +138,8 @@ class SlotFinder:
         slots = []
         for number, request in enumerate(timely[:REQUEST_SLOTS]):
             partner, target, pairs = request.destination, request.target_fidelity, request.pairs
-            # A persistent request is served over links only: it asks for more pairs than any stock holds.
-            ready = [] if request.persistent else lists.ready(partner, target)
+            # A repeating request is served over links only: it asks for more pairs than any stock holds.
+            ready = [] if request.repeats else lists.ready(partner, target)
             # The worst pairs go first, to the more urgent requests; this request sees the rest.
             unpromised = ready[promised.get(partner, 0) :]
             if len(unpromised) >= pairs:

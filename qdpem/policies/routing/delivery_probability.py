@@ -82,7 +82,7 @@ def best_route(
     delay_s = features.expected_delay_s(backlog, pairs=request.pairs)
     penalty = delay_weight_per_s * (delay_s + request.pairs * features.work_s)
     cost = np.where(gain > min_gain, penalty - gain, np.inf)
-    for fraction in (0.0 if request.persistent else storage_fraction, 0.0):
+    for fraction in (0.0 if request.repeats else storage_fraction, 0.0):
         for index in _ascending(cost.ravel()):
             rounds, row = divmod(index, len(features.paths))
             path, wait_s = features.paths[row], float(delay_s[rounds, row])

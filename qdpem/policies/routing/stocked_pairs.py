@@ -53,10 +53,10 @@ def serve_from_stock(
 ) -> Allocation | None:
     """Serve a request with the worst stocked pairs between its ends that exceed its target by the margin.
 
-    The pairs used are removed from `stock`. Returns None if there are too few. A persistent request is never
+    The pairs used are removed from `stock`. Returns None if there are too few. A repeating request is never
     served from stock: it asks for more pairs than any stock holds.
     """
-    if request.persistent:
+    if request.repeats:
         return None
     fidelities = stock.get((request.source, request.destination), [])
     # The worst that suffice go first, so that better pairs remain for stricter requests.

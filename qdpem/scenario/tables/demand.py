@@ -8,16 +8,16 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from qdpem.scenario.tables.fields import CHECKED, Count, NotNegative, Positive
-from qdpem.scenario.words import Application, Arrivals, BurstTiming, DemandWeights, Persistence
+from qdpem.scenario.words import Application, Arrivals, BurstTiming, DemandWeights, Repetition
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class RequestClass:
     """One kind of request and its fraction of all requests.
 
-    A persistent request keeps asking until its patience is over, for `pairs` at a time, each delivered by
-    itself. With `persistence` "pair" the next pair begins when the last one is delivered; with "link" every
-    link keeps generating.
+    A repeating request keeps asking until its patience is over, for `pairs` at a time, each delivered by
+    itself. With `repeat_until_deadline` "pair" the next pair begins when the last one is delivered; with
+    "link" every link keeps generating.
     """
 
     application: Application
@@ -25,7 +25,7 @@ class RequestClass:
     target_fidelity: Annotated[float, Field(gt=0.5, lt=1)]
     patience_s: Positive
     pairs: Count = 1
-    persistence: Persistence = Persistence.NO
+    repeat_until_deadline: Repetition = Repetition.NO
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)

@@ -173,7 +173,7 @@ class Admission:
             return False
         # A pair that came over other links holds qubits of their pools. If it is lost, the hop's link makes
         # the next pair, which needs qubits of its own pools.
-        may_repeat = hop.link >= 0 and (several or self._reservation.persistence != ONCE)
+        may_repeat = hop.link >= 0 and (several or self._reservation.repeat_until_deadline != ONCE)
         if may_repeat and set(state.inventory.pools_of(pair)) != set(hop.pools):
             return False
         return self._budget_of(generation).admits(pair, hop)
@@ -184,7 +184,7 @@ class Admission:
                 self._state,
                 self._reservation.allocation,
                 generation.hops,
-                persistent=self._reservation.persistence != ONCE,
+                repeating=self._reservation.repeat_until_deadline != ONCE,
             )
         return self._budgets[generation]
 

@@ -5,7 +5,7 @@ path from 0; hop i joins positions i and i + 1. A failed swap or a cut-off loses
 node that the lost pair spanned takes back the qubits it had given away when it hears of the loss. A hop
 generates anew when its left end knows that both ends have their qubits.
 
-A persistent request never ends a generation: it starts anew after each delivery, or link by link as soon as
+A repeating request never ends a generation: it starts anew after each delivery, or link by link as soon as
 qubits are free.
 """
 
@@ -68,7 +68,7 @@ class EndToEndGeneration:
 
     def release_pair(self) -> None:
         """The finished pair was delivered or given up: its two qubits are free, or the next pair starts."""
-        if self.reservation.persistence != ONCE:
+        if self.reservation.repeat_until_deadline != ONCE:
             self.restart()
             return
         self.reservation.free(0, self.hops[0].pools[0], 1)
@@ -77,7 +77,7 @@ class EndToEndGeneration:
 
     def restart(self) -> None:
         """Start the next pair: the source informs all nodes, or the two outer links start by themselves."""
-        if self.reservation.persistence == BY_LINK:
+        if self.reservation.repeat_until_deadline == BY_LINK:
             # Inner links have started already, when their qubits were measured.
             self.hops[0].qubits_freed(0)
             self.hops[-1].qubits_freed(1)
@@ -241,10 +241,10 @@ class EndToEndGeneration:
         """The two qubits that were just measured are free, or start the next link pairs."""
         left, right = self.hops[position - 1], self.hops[position]
         left.known_at[1] = right.known_at[0] = False
-        if self.reservation.persistence == ONCE:
+        if self.reservation.repeat_until_deadline == ONCE:
             self.reservation.free(position, left.pools[1], 1)
             self.reservation.free(position, right.pools[0], 1)
-        elif self.reservation.persistence == BY_LINK:
+        elif self.reservation.repeat_until_deadline == BY_LINK:
             left.qubits_freed(1)
             right.qubits_freed(0)
 
@@ -253,7 +253,7 @@ class EndToEndGeneration:
         if any(hop.link < 0 for hop in self.hops[first:last]):
             # No link can make the stocked remote pair again.
             self.reservation.fail(at)
-        elif self.reservation.persistence == BY_LINK:
+        elif self.reservation.repeat_until_deadline == BY_LINK:
             # Inner qubits started anew when they were measured.
             self._state.clock.after(heard_s[first], self._retake, first, first, last)
             self._state.clock.after(heard_s[last], self._retake, last, first, last)

@@ -20,15 +20,15 @@ class FidelityBudget:
 
     Every stocked pair that is admitted takes its part of it. Weights are Werner weights w = (4F - 1)/3,
     which multiply along a path of swapped Werner pairs (Briegel et al. 1998). Fresh link pairs are assumed
-    to wait for ASSUMED_WAIT_FRACTION of the time left; for a persistent request, which has no time limit for
+    to wait for ASSUMED_WAIT_FRACTION of the time left; for a repeating request, which has no time limit for
     one pair, they are assumed not to wait.
     """
 
     def __init__(
-        self, state: SimulationState, allocation: Allocation, hops: list[LinkGeneration], *, persistent: bool
+        self, state: SimulationState, allocation: Allocation, hops: list[LinkGeneration], *, repeating: bool
     ) -> None:
         self._state = state
-        left_s = 0.0 if persistent else max(allocation.expires_s - state.clock.now_s, 0.0)
+        left_s = 0.0 if repeating else max(allocation.expires_s - state.clock.now_s, 0.0)
         wait_s = ASSUMED_WAIT_FRACTION * left_s
         self._left = -_log_weight(allocation.target_fidelity)
         for path, rounds in _parts_over_links(state.network, allocation.path, hops):

@@ -17,7 +17,7 @@ class ReservationView(Claimant, Protocol):
 
     `rounds`, `qubits`: distillation rounds on each hop, and the qubits these need at either end of it.
     `protocol`: of all distillations. `pumping`: whether rounds spend fresh pairs on one pair, instead of
-    nesting. `persistence`: ONCE, BY_PAIR or BY_LINK.
+    nesting. `repeat_until_deadline`: ONCE, BY_PAIR or BY_LINK.
     """
 
     allocation: Allocation
@@ -26,7 +26,7 @@ class ReservationView(Claimant, Protocol):
     qubits: tuple[int, ...]
     protocol: str
     pumping: bool
-    persistence: int
+    repeat_until_deadline: int
 
     def free(self, position: int, pool: int, count: int) -> None:
         """Give back `count` qubits of `pool` held at `position`."""

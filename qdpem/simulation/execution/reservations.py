@@ -76,7 +76,7 @@ class Reservation:
         self.protocol = plan.protocol
         self.pumping = plan.schedule == "pumping"
         self.qubits = tuple(qubits_per_end(rounds, pumping=self.pumping) for rounds in self.rounds)
-        self.persistence = request.persistence if request is not None else ONCE
+        self.repeat_until_deadline = request.repeat_until_deadline if request is not None else ONCE
         self.purpose = Purpose(allocation.purpose)
         self.time_s = state.clock.now_s
         self.open = True
@@ -136,15 +136,15 @@ class Reservation:
                 self._generate(hop)
 
     def free(self, position: int, pool: int, count: int) -> None:
-        """Give back `count` qubits of `pool` held at `position`; a persistent request keeps them all."""
-        if not self.persistence:
+        """Give back `count` qubits of `pool` held at `position`; a repeating request keeps them all."""
+        if not self.repeat_until_deadline:
             self._admission.give_back(position, pool, count)
 
     def retake(self, position: int, needs: dict[int, int]) -> bool:
         """Take qubits of each pool at `position` again, to remake a lost pair, or refuse the allocation."""
         if self._admission.released[position]:
             return False
-        if self.persistence or not needs:
+        if self.repeat_until_deadline or not needs:
             return True
         taken = self._admission.take(position, needs)
         if not taken and self.open:

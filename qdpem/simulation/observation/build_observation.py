@@ -75,7 +75,7 @@ def _request_columns(state: SimulationState, sites: Sequence[int]) -> dict[str, 
         "request_pairs": [request.pairs - _obtained(request) for request in requests],
         "request_application": [request.application for request in requests],
         "request_attempts": [request.attempts for request in requests],
-        "request_persistence": [request.persistence for request in requests],
+        "request_repeat_until_deadline": [request.repeat_until_deadline for request in requests],
     }
     real = {
         "request_target_fidelity": [request.target_fidelity for request in requests],
@@ -85,8 +85,8 @@ def _request_columns(state: SimulationState, sites: Sequence[int]) -> dict[str, 
 
 
 def _obtained(request: Request) -> int:
-    """Pairs that need not be asked for again; a persistent request asks for as many each time."""
-    return 0 if request.persistence else len(request.held) + len(request.fidelities)
+    """Pairs that need not be asked for again; a repeating request asks for as many each time."""
+    return 0 if request.repeat_until_deadline else len(request.held) + len(request.fidelities)
 
 
 def _stock_columns(

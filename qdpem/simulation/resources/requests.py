@@ -36,7 +36,7 @@ class Request:
     """One request of the run.
 
     `held`: pairs that wait until all that it asks for are there. `attempts`: allocations made for it.
-    `tries`: those that count against `control.retries`, which for a persistent request are those since its
+    `tries`: those that count against `control.retries`, which for a repeating request are those since its
     last pair. `site`: where it waits for a decision. `hops`: most links of any path that served it.
     """
 
@@ -51,8 +51,8 @@ class Request:
         "id",
         "open",
         "pairs",
-        "persistence",
         "ready_s",
+        "repeat_until_deadline",
         "site",
         "source",
         "target_fidelity",
@@ -69,7 +69,7 @@ class Request:
         self.pairs = int(requests.pairs[row])
         self.deadline_s = float(requests.deadline_s[row])
         self.application = int(requests.application[row])
-        self.persistence = int(requests.persistence[row])
+        self.repeat_until_deadline = int(requests.repeat_until_deadline[row])
         self.site = self.source
         self.attempts = self.tries = 0
         self.hops = -1
@@ -112,18 +112,18 @@ class RequestBook:
     def receive(self, request: Request, arrived: ArrivedPair) -> None:
         """Both ends know of one more pair for the request.
 
-        It is delivered at once if the request is persistent or distributes keys. Otherwise it waits until all
+        It is delivered at once if the request is repeating or distributes keys. Otherwise it waits until all
         pairs are there. A pair for key distribution is measured at `operated_s`, before corrections arrive.
         """
         measured_at_once = request.application == _MEASURED_AT_ONCE
-        if request.persistence or measured_at_once:
+        if request.repeat_until_deadline or measured_at_once:
             at_s = arrived.operated_s if measured_at_once else arrived.ready_s
             self._deliver(request, arrived, at_s)
         else:
             request.held.append(arrived)
             request.ready_s = max(request.ready_s, arrived.ready_s)
         request.hops = max(request.hops, arrived.link_hops)
-        if request.persistence:
+        if request.repeat_until_deadline:
             # It ends at its deadline only. A delivery shows that its allocation works: retries start anew.
             request.tries = 1
             return
@@ -158,9 +158,9 @@ class RequestBook:
             self._write(request, RequestOutcome.OPEN)
 
     def _fail(self, request: Request, outcome: RequestOutcome) -> None:
-        """End a request that gets no more pairs. A persistent one that had some counts by the best one."""
+        """End a request that gets no more pairs. A repeating one that had some counts by the best one."""
         self._release_held(request)
-        if request.persistence and request.fidelities:
+        if request.repeat_until_deadline and request.fidelities:
             met = max(request.fidelities) >= request.target_fidelity
             outcome = RequestOutcome.DELIVERED if met else RequestOutcome.LOW_FIDELITY
         self._end(request, outcome)
@@ -169,7 +169,7 @@ class RequestBook:
         fidelity = self._ledger.end(
             arrived.pair, PairOutcome.DELIVERED, self._clock.now_s, fidelity_at_s=ready_s
         )
-        # Release after the end: a persistent request's generation makes its next pair at once.
+        # Release after the end: a repeating request's generation makes its next pair at once.
         arrived.release()
         request.fidelities.append(fidelity)
 
@@ -210,6 +210,6 @@ class RequestBook:
                 len(good),
                 request.attempts,
                 request.hops if outcome is RequestOutcome.DELIVERED else -1,
-                request.persistence,
+                request.repeat_until_deadline,
             )
         )

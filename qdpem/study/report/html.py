@@ -27,7 +27,7 @@ CAVEATS = (
     "Hardware numbers are stated choices, not measurements of a deployed network.",
 )
 
-_PERSISTENCE = {
+_REPETITION = {
     "no": "",
     "pair": ", renewed after each delivered pair",
     "link": ", renewed with every link at work",
@@ -124,7 +124,7 @@ def _facts(result: StudyResult, appendix: Appendix) -> list[tuple[str, str]]:
             f"class: {kind.application}",
             f"{kind.fraction / fractions:.0%} of the requests, {counted(kind.pairs, 'pair')}"
             f" of fidelity {kind.target_fidelity:g} or more within {kind.patience_s:g} s"
-            f"{_PERSISTENCE[kind.persistence]}",
+            f"{_REPETITION[kind.repeat_until_deadline]}",
         )
         for kind in demand.classes
     ]

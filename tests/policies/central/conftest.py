@@ -68,7 +68,7 @@ def _observed(
     observations.status[:] = (16.0, 1.0, 0.0, 0.0, 0.0, 0.0)
     observations.forecast[:] = np.nan
     observations.request_id[:] = -1
-    observations.request_persistence[:] = 0
+    observations.request_repeat_until_deadline[:] = 0
     observations.top_pair_source[:] = -1
     for column, (source, destination, target) in enumerate(requests):
         observations.request_id[0, column] = first_id + column
