@@ -1,6 +1,7 @@
 # make run    set everything up and do the main job on a real network
 # make test   set everything up and run all tests
 # make check  the quick gate: format, lint, strict types, import contracts, unit tests
+# make docs   build the pages of docs/ into build/docs, warnings as errors
 # make plugin a clean environment with the example of a physics plugin: check, run and audit it
 # make bench-peers  qdpem beside SeQUeNCe, SimQN and a bare SimPy probe (20 minutes; BENCH="--nodes 3 5" for less)
 PYTHON ?= python3
@@ -16,7 +17,7 @@ PLUGIN_LINE = physics = { model = \"biased\", parameters = { bias = 10.0 } }
 # Bytecode is kept even where the environment forbids it: tests import hundreds of modules in every process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test lint check plugin bench-peers format clean
+.PHONY: run test lint check docs plugin bench-peers format clean
 
 $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 needs its venv module (Debian: apt install python3-venv)"; exit 1; }
@@ -29,6 +30,11 @@ $(VENV)/.report: $(INPUTS) | $(BIN)/python
 $(VENV)/.dev: $(INPUTS) $(VENV)/.report
 	@echo "Installing the test tools into $(VENV)..."
 	@$(INSTALL) -e '.[report,dev]'
+	@touch $@
+
+$(VENV)/.docs: $(INPUTS) $(VENV)/.report
+	@echo "Installing Sphinx into $(VENV)..."
+	@$(INSTALL) -e '.[report,docs]'
 	@touch $@
 
 run: $(VENV)/.report
@@ -45,6 +51,10 @@ lint: $(VENV)/.dev
 
 check: lint
 	@$(BIN)/python -m pytest -n 2 -m "not slow"
+
+docs: $(VENV)/.docs
+	@$(BIN)/sphinx-build -W --keep-going -n -q docs build/docs
+	@echo "The pages are in build/docs/index.html"
 
 plugin:
 	@$(PYTHON) -m venv --clear $(PLUGIN)/venv

@@ -15,7 +15,7 @@ from qdpem.network.catalogue import FileParameters, TopohubParameters
 from qdpem.network.generators import GridParameters, LineParameters, MeshParameters
 from qdpem.scenario.schema import Scenario
 
-PAGE = (Path(__file__).parents[2] / "docs" / "scenario.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "scenario.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| `(?P<key>\w+)`(?P<must> \*)? \| (?P<default>[^|]*)\|", re.MULTILINE)
 
 

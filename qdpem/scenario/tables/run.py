@@ -65,7 +65,7 @@ class Recording:
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Training:
-    """Settings of `qdpem train`; docs/learning.md gives the reason for each number."""
+    """Settings of `qdpem train`; docs/background/learning.md gives the reason for each number."""
 
     rounds: Count = 20
     episodes_per_round: Count = 2

@@ -1,0 +1,41 @@
+"""How Sphinx builds these pages: `make docs`."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+project = "qdpem"
+author = "the qdpem authors"
+copyright = "the qdpem authors, MIT licence"
+release = version = installed_version("qdpem")
+
+extensions = ["myst_nb", "sphinx.ext.napoleon", "autoapi.extension", "sphinx_copybutton"]
+exclude_patterns = ["Thumbs.db", ".*"]
+nitpicky = True
+# autoapi reads the code without importing it; it need not resolve what only private rooms share.
+suppress_warnings = ["autoapi.python_import_resolution"]
+
+autoapi_dirs = ["../physics", "../qdpem"]
+autoapi_generate_api_docs = False
+
+html_theme = "furo"
+html_title = f"qdpem {release}"
+html_copy_source = False
+html_show_sphinx = False
+
+myst_enable_extensions = ["dollarmath", "fieldlist", "deflist"]
+myst_heading_anchors = 4
+# Notebooks run at each build, in the kernel of this environment; no widget is used, so none is fetched.
+nb_execution_mode = "force"
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+nb_ipywidgets_js = {}
+nb_number_source_lines = False
+
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
