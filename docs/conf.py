@@ -11,7 +11,7 @@ sys.path.insert(0, str(HERE))
 
 project = "qdpem"
 author = "the qdpem authors"
-copyright = "the qdpem authors, MIT licence"
+project_copyright = "the qdpem authors, MIT licence"
 release = version = installed_version("qdpem")
 
 extensions = ["myst_nb", "sphinx.ext.napoleon", "autoapi.extension", "sphinx_copybutton"]

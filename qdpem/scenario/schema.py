@@ -1,7 +1,7 @@
 """A scenario as typed values: frozen, checked when built, with the unit in every name.
 
-A scenario file is a TOML file with these tables. Unknown keys are faults. `docs/reference/scenario.md` describes every
-key.
+A scenario file is a TOML file with these tables. Unknown keys are faults. `docs/reference/scenario.md` describes
+every key.
 """
 
 from __future__ import annotations
