@@ -45,14 +45,15 @@ class Dpem:
 
     @dataclass(frozen=True, kw_only=True)
     class Parameters:
-        """`policy_file`: an .npz that `qdpem train` wrote; empty means the released one.
-
-        Training samples at temperature 1. On tuning seeds, 0.5 delivered as much with less contention.
-        """
+        """Which trained policy acts, and how it chooses."""
 
         policy_file: str = ""
+        """Path of an .npz file that `qdpem train` wrote; "" is the released policy."""
         greedy: bool = False
+        """Whether the most probable candidate is always taken. Otherwise candidates are sampled."""
         temperature: float = 0.5
+        """Temperature of the sampling, above 0. Training samples at 1. On tuning seeds, 0.5 delivered as much
+        with less contention."""
 
         def __post_init__(self) -> None:
             if not self.temperature > 0.0:
