@@ -46,23 +46,23 @@ def scenario_json_schema() -> Schema:
     A file that is `based_on` another may leave out any key, except in items of lists, which replace those of
     the other file. Every other file needs all keys that are required.
     """
-    schema = _without_null(TypeAdapter(Scenario).json_schema(schema_generator=_Plain))
+    schema: Schema = _without_null(TypeAdapter(Scenario).json_schema(schema_generator=_Plain))
     tables = schema.pop("$defs")
     tables["Scenario"] = schema
     _name_plugins(tables)
     schema["properties"] |= {BASED_ON: _BASED_ON, WITHOUT: _WITHOUT}
     _add_differences(tables)
     # Keys stand at the root, where every editor finds them, and not behind a reference or a condition.
-    root = tables.pop("Scenario" + _DIFFERENCES)
+    root: Schema = tables.pop("Scenario" + _DIFFERENCES)
     root |= {"if": {"not": {"required": [BASED_ON]}}, "then": {"$ref": _reference("Scenario")}}
     used = _reachable(root, tables)
-    title = {"$schema": GenerateJsonSchema.schema_dialect, "title": "A scenario of qdpem"}
+    title: Schema = {"$schema": GenerateJsonSchema.schema_dialect, "title": "A scenario of qdpem"}
     return root | title | {"$defs": {name: tables[name] for name in sorted(used)}}
 
 
 def parameters_json_schema(parameters: type) -> Schema:
     """The JSON schema of a plugin's dataclass of parameters, described by the docstrings of its fields."""
-    schema = _without_null(TypeAdapter(parameters).json_schema(schema_generator=_Plain))
+    schema: Schema = _without_null(TypeAdapter(parameters).json_schema(schema_generator=_Plain))
     described = field_docstrings(parameters)
     for name, each in schema.get("properties", {}).items():
         if name in described:

@@ -1,4 +1,10 @@
-"""The policy `dpem`: every node scores its own candidate allocations with a small shared network."""
+"""The policy `dpem`: every node scores its own candidate allocations with a small shared network.
+
+Source: Distributed Predictive Entanglement Management, the paper whose claim is tested, which leaves most of
+the method open; proximal policy optimisation (Schulman et al. 2017).
+Knowledge: the map, its own status, aged reports of neighbours, its stock and the forecast of its own demand.
+Work: one pass of a small network over all candidates of all sites that are asked.
+"""
 
 from __future__ import annotations
 

@@ -110,7 +110,9 @@ class Links:
     """The equipment of every link. Its length comes from the topology."""
 
     hardware: LinkHardware = field(default_factory=SourceLink)
-    """How every link makes pairs, by its `kind`."""
+    """How every link makes pairs, by its `kind`. Without `kind` it is the first of the kinds that has all the
+    given keys. A "source" link is limited by the sources at its ends. All other kinds are limited by their
+    attempts: each of their `modes` attempts repeatedly while a claim waits for a pair."""
     processing_delay_s: NotNegative = 1e-5
     """Delay per hop and message, in addition to light at 200,000 km/s."""
     light_delay: bool = True

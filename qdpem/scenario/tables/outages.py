@@ -18,7 +18,8 @@ class ScheduledOutage:
     from_s: NotNegative
     """When it becomes unavailable; 0: from the start, and known to all."""
     name: str = ""
-    """Name of a node, or of a link as "one end/other end" in either order. The controller has none."""
+    """Name of a node, or of a link as "one end/other end" in either order. The controller has none. Nodes
+    of a generated topology are called `n0`, `n1`, ..."""
     until_s: Positive | None = None
     """When it is available again; never by default."""
 

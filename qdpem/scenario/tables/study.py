@@ -35,7 +35,12 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Claim:
-    """A claim that a study tests: `arm` delivers more and contends less than `against`."""
+    """A claim that a study tests: `arm` delivers more and contends less than `against`.
+
+    The report states whether the claim is reached: the bounds of both 95 % intervals must reach it. The
+    strongest arm under central control is the reference if that is central, otherwise the best central arm on
+    the tuning seeds, otherwise the best central arm of the comparison.
+    """
 
     arm: str
     """The arm that the claim is about."""
