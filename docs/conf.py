@@ -33,6 +33,8 @@ autodoc_typehints_format = "short"
 html_theme = "furo"
 html_title = f"qdpem {release}"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_show_sphinx = False
 
 myst_enable_extensions = ["dollarmath", "fieldlist", "deflist"]

@@ -78,7 +78,8 @@ def _parameters(kind: type, *, without: type = object) -> str:
     rows = [
         (
             code(name),
-            values(each, tables, unit=unit_of(name)),
+            values(each, tables),
+            unit_of(name),
             default_of(each),
             _searched(tuned[name]) if name in tuned else "",
             each.get("description", ""),
@@ -86,7 +87,9 @@ def _parameters(kind: type, *, without: type = object) -> str:
         for name, each in schema.get("properties", {}).items()
         if name in own
     ]
-    return table(("parameter", "values", "default", "`tune` searches", "meaning"), rows) if rows else ""
+    return (
+        table(("parameter", "values", "unit", "default", "`tune` searches", "meaning"), rows) if rows else ""
+    )
 
 
 def _annotated(kind: type, without: type) -> set[str]:

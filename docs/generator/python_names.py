@@ -12,6 +12,7 @@ from typing import Any
 PACKAGES = ("physics", "qdpem")
 LAZY = re.compile(r"^if TYPE_CHECKING:\n((?:(?:    .*)?\n)+)", re.MULTILINE)
 IMPORTED = re.compile(r"^from ((?:physics|qdpem)[\w.]*) import (\([^)]*\)|.*)", re.MULTILINE)
+WHOLE = re.compile(r"^from (?:physics|qdpem) import .*$", re.MULTILINE)
 PARAMETER = re.compile(r"^    (\w+): (.*)")
 # Signs with a meaning in reStructuredText that are only themselves in our prose.
 SIGNS = re.compile(r"\*(?=\S)|\|(?=\S)|(?<=\w)_(?=\W|$)")
@@ -61,7 +62,8 @@ def _copy(root: Path, copies: Path, file: Path) -> None:
     for each in (path, *(above / "__init__.py" for above in path.parents if above.name)):
         target = copies / each
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(root / each, target)
+        # Whole modules imported from the package would look like circles.
+        target.write_text(WHOLE.sub("", (root / each).read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def as_restructured(_app: Any, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:

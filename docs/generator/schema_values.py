@@ -26,14 +26,15 @@ def key_table(schema: Schema, tables: Mapping[str, Schema]) -> str:
     rows = [
         (
             code(name) + (" *" if name in required else ""),
-            values(each, tables, unit=unit_of(name)),
+            values(each, tables),
+            unit_of(name),
             default_of(each),
             each.get("description", ""),
         )
         for name, each in schema.get("properties", {}).items()
         if not subtables(each, tables) and "const" not in each
     ]
-    return table(("key", "values", "default", "meaning"), rows) if rows else ""
+    return table(("key", "values", "unit", "default", "meaning"), rows) if rows else ""
 
 
 def subtables(schema: Schema, tables: Mapping[str, Schema]) -> list[str]:
@@ -55,10 +56,10 @@ def is_table(schema: Schema) -> bool:
     return "properties" in schema
 
 
-def values(schema: Schema, tables: Mapping[str, Schema], *, unit: str = "") -> str:
-    """The values in words: type, range, unit."""
+def values(schema: Schema, tables: Mapping[str, Schema]) -> str:
+    """The values in words: type and range."""
     if "anyOf" in schema:
-        return ", or ".join(values(each, tables, unit=unit) for each in schema["anyOf"])
+        return ", or ".join(values(each, tables) for each in schema["anyOf"])
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return "`{ low, high }`" if is_table(tables[name]) else values(tables[name], tables)
@@ -66,16 +67,16 @@ def values(schema: Schema, tables: Mapping[str, Schema], *, unit: str = "") -> s
         return ", ".join(code(json.dumps(each)) for each in schema["enum"])
     if schema.get("type") == "array":
         if "prefixItems" in schema:
-            return f"list of {len(schema['prefixItems'])} numbers" + (f", {unit}" if unit else "")
+            return f"list of {len(schema['prefixItems'])} numbers"
         return f"list of: {values(schema.get('items', {}), tables)}"
     kind = TYPES.get(schema.get("type", ""), "any value")
-    return " ".join(filter(None, (kind, range_of(schema)))) + (f", {unit}" if unit else "")
+    return " ".join(filter(None, (kind, range_of(schema))))
 
 
 def range_of(schema: Schema) -> str:
     """The range of a number."""
     signs = (("exclusiveMinimum", ">"), ("minimum", "≥"), ("exclusiveMaximum", "<"), ("maximum", "≤"))
-    return " and ".join(f"{sign} {schema[key]:g}" for key, sign in signs if key in schema)
+    return " and ".join(f"{sign}\u00a0{schema[key]:g}" for key, sign in signs if key in schema)
 
 
 def default_of(schema: Schema) -> str:
