@@ -53,7 +53,8 @@ check: lint
 	@$(BIN)/python -m pytest -n 2 -m "not slow"
 
 docs: $(VENV)/.docs
-	@$(BIN)/sphinx-build -W --keep-going -n -q docs build/docs
+	@$(BIN)/python docs/generator
+	@$(BIN)/sphinx-build -W --keep-going -n -q -d build/doctrees docs build/docs
 	@echo "The pages are in build/docs/index.html"
 
 plugin:

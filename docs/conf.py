@@ -9,23 +9,32 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
+from generator.python_names import as_restructured, public_modules, public_reference  # noqa: E402
+
 project = "qdpem"
 author = "the qdpem authors"
-copyright = "the qdpem authors, MIT licence"
+project_copyright = "the qdpem authors, MIT licence"
 release = version = installed_version("qdpem")
 
-extensions = ["myst_nb", "sphinx.ext.napoleon", "autoapi.extension", "sphinx_copybutton"]
+extensions = ["myst_nb", "autoapi.extension", "sphinx_copybutton"]
 exclude_patterns = ["Thumbs.db", ".*"]
 nitpicky = True
-# autoapi reads the code without importing it; it need not resolve what only private rooms share.
-suppress_warnings = ["autoapi.python_import_resolution"]
+# Signatures name types of other packages and of private modules, which have no page here.
+nitpick_ignore_regex = [("py:.*", ".*")]
 
-autoapi_dirs = ["../physics", "../qdpem"]
+# autoapi reads the code without importing it; it need not resolve what only private modules share.
+suppress_warnings = ["autoapi.python_import_resolution"]
+autoapi_dirs = public_modules(HERE.parent, HERE.parent / "build" / "public_modules")
 autoapi_generate_api_docs = False
+add_module_names = False
+autodoc_default_options = {"members": True, "undoc-members": True, "member-order": "bysource"}
+autodoc_typehints_format = "short"
 
 html_theme = "furo"
 html_title = f"qdpem {release}"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_show_sphinx = False
 
 myst_enable_extensions = ["dollarmath", "fieldlist", "deflist"]
@@ -39,3 +48,9 @@ nb_number_source_lines = False
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+
+
+def setup(app):
+    """Docstrings are written in Markdown, and signatures name classes by the modules they come from."""
+    app.connect("autodoc-process-docstring", as_restructured)
+    app.connect("missing-reference", public_reference)

@@ -26,9 +26,12 @@ _LONGITUDE_LATITUDE = (("lon", "lat"), ("longitude", "latitude"), ("Longitude", 
 
 @dataclass(frozen=True, kw_only=True)
 class TopohubParameters:
-    """`key`: "group/name" in topohub, such as "sndlib/germany50"."""
+    """Which network of topohub."""
 
     key: str
+    """A "group/name" of topohub, such as "sndlib/germany50" or "topozoo/Abilene". Lengths are along great
+    circles. SNDlib networks bring a demand matrix. Networks drawn in arbitrary units, such as
+    "sndlib/france", are refused."""
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
 
@@ -58,9 +61,10 @@ def topohub_network(parameters: TopohubParameters, *, stream: np.random.Generato
 
 @dataclass(frozen=True, kw_only=True)
 class FileParameters:
-    """`path`: a node-link JSON (.json) or GraphML (.graphml, .xml) file, from the working directory."""
+    """Which file."""
 
     path: str
+    """Path of a node-link JSON (.json) or GraphML (.graphml, .xml) file, from the working directory."""
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
 

@@ -48,8 +48,11 @@ class MeshParameters:
     """
 
     nodes: Count
+    """Number of nodes, at least 2."""
     side_km: Positive
+    """Side of the square in which nodes are placed."""
     mean_degree: Positive = 8.0
+    """Mean number of links of a node."""
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
@@ -116,7 +119,9 @@ class LineParameters:
     """A chain of `nodes` with `hop_km` between neighbours."""
 
     nodes: Count
+    """Number of nodes, at least 2."""
     hop_km: Positive
+    """Length of a link."""
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
@@ -139,8 +144,11 @@ class GridParameters:
     """`rows` x `columns` nodes with `hop_km` between neighbours."""
 
     rows: Count
+    """Number of rows."""
     columns: Count
+    """Number of nodes in a row."""
     hop_km: Positive
+    """Length of a link."""
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
