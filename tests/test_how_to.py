@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import io
+import json
 import re
 import runpy
+import shutil
 from dataclasses import fields
 from pathlib import Path
+
+import pytest
 
 from physics import Plan
 from qdpem import Allocation, Context, Decisions, Observation, check_policy
@@ -84,3 +90,60 @@ def test_every_attribute_of_the_network_is_one():
 def test_the_example_keeps_every_rule_of_a_policy():
     policy = runpy.run_path(str(ROOT / "examples" / "own_policy.py"))["RandomPath"]
     assert [check.detail for check in check_policy(policy, small_context()) if not check.passed] == []
+
+
+SHORT = ("window.warm_up_s=2", "window.measured_s=8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["policy", "forecaster", "physics-plugin", "read-records"])
+def test_python_of_a_page_prints_what_it_shows(name, tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from qdpem.cli.app import app
+
+    monkeypatch.chdir(tmp_path)
+    for shared in ("examples", "scenarios"):
+        (tmp_path / shared).symlink_to(ROOT / shared)
+    if name == "read-records":
+        overrides = [word for override in SHORT for word in ("--set", override)]
+        words = ["run", "scenarios/quickstart.toml", "--arm", "local-stock", "--seed", "1", *overrides]
+        assert CliRunner().invoke(app, [*words, "--out", "one.h5"]).exit_code == 0
+    text = (ROOT / "docs" / "how-to" / f"{name}.md").read_text(encoding="utf-8")
+    namespace: dict[str, object] = {"__name__": name}
+    blocks = re.findall(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", text, re.DOTALL)
+    assert blocks
+    for block, shown in blocks:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(block, name, "exec", dont_inherit=True), namespace)
+        assert printed.getvalue().rstrip() == shown.rstrip(), block
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tutorial/first_study", "how-to/analyse_a_record"])
+def test_a_notebook_runs(name, tmp_path, monkeypatch):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    for shelf in ("tutorial", "how-to"):
+        (tmp_path / shelf).mkdir()
+    shutil.copy(ROOT / "docs/tutorial/coherence.toml", tmp_path / "tutorial")
+    monkeypatch.chdir((tmp_path / name).parent)
+    cells = json.loads((ROOT / "docs" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert all(not cell["outputs"] for cell in cells if cell["cell_type"] == "code")
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(compile("\n".join(code), name, "exec", dont_inherit=True), {"__name__": name})
+
+
+def test_the_map_of_the_page_loads():
+    from qdpem.network.build import build_network, build_physics
+    from qdpem.scenario.load import parse_scenario
+
+    text = (ROOT / "docs" / "how-to" / "own-map.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    scenario = parse_scenario(block.replace("map.json", str(ROOT / "docs/how-to/map.json")))
+    network = build_network(scenario, build_physics(scenario), seed=0)
+    assert network.graph.node_names == ("west", "middle", "east", "north")
+    assert network.graph.length_km[3] == pytest.approx(23.2, abs=0.1)  # from the positions
