@@ -37,7 +37,7 @@ FENCE = re.compile(
 KNOWN = {"python", "toml", "console", "sh", "text", "json"}
 NOT_RUN = 0
 """Blocks that are marked as not run."""
-PROGRAMS = {"make", "git", "pip", "python", "cat", "export"}
+PROGRAMS = {".", "make", "git", "pip", "python", "cat", "export"}
 """Programs beside qdpem that a page may show."""
 
 
@@ -81,7 +81,8 @@ def test_blocks_that_cannot_run_are_counted() -> None:
 def folder_with_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as after `make run`, with a short run in place of each record that a page opens."""
     folder = tmp_path_factory.mktemp("reader")
-    (folder / "scenarios").symlink_to(ROOT / "scenarios")
+    for shared in ("scenarios", "examples"):
+        (folder / shared).symlink_to(ROOT / shared)
     shorter = ["window.warm_up_s=1", "window.measured_s=4", "forecasting.history_s=20"]
     settings = [word for override in shorter for word in ("--set", override)]
     text = "\n".join(block.text for block in blocks("python"))
@@ -152,6 +153,7 @@ def test_toml_is_a_part_of_a_scenario_or_of_a_package(page: Path, validator: Any
 def without_plugins(values: dict[str, Any], own: set[str]) -> dict[str, Any]:
     """A scenario without the plugins that only the page's own package would offer."""
     for arm in values.get("study", {}).get("arms", ()):
-        if arm.get("policy") in own:
-            del arm["policy"]
+        for part in ("policy", "forecaster"):
+            if arm.get(part) in own:
+                del arm[part]
     return {key: value for key, value in values.items() if key != "physics" or value["model"] not in own}
