@@ -54,7 +54,7 @@ check: lint
 
 docs: $(VENV)/.docs
 	@$(BIN)/python docs/generator
-	@$(BIN)/sphinx-build -W --keep-going -n -q -d build/doctrees docs build/docs
+	@$(BIN)/sphinx-build -E -W --keep-going -n -q -d build/doctrees docs build/docs
 	@echo "The pages are in build/docs/index.html"
 
 plugin:
