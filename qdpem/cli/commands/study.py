@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import OUTPUT, Fresh, Overrides, ScenarioFile, Workers
+from qdpem.cli.options import OUTPUT, Fresh, Overrides, ScenarioWord, Workers
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def study(
-    scenario: ScenarioFile,
+    scenario: ScenarioWord,
     fresh: Fresh = False,
     out: Annotated[
         Path | None,
@@ -37,10 +37,11 @@ def study(
 ) -> None:
     """Run all arms on all seeds of the scenario's study, compare them and write a report."""
     from qdpem.scenario.load import load_scenario
+    from qdpem.scenario.shipped import results_name
     from qdpem.study.report.terminal import print_study
 
     loaded = load_scenario(scenario, overrides or ())
-    directory = out or OUTPUT / scenario.stem
+    directory = out or OUTPUT / results_name(scenario)
     command = _command(scenario, out=out, overrides=overrides or [])
     if loaded.study is not None and loaded.study.sweep:
         _sweep(loaded, directory, fresh=fresh, engine=engine, workers=workers, command=command)
@@ -143,9 +144,9 @@ def progress_callback(
     return show
 
 
-def _command(scenario: Path, *, out: Path | None, overrides: list[str]) -> str:
+def _command(scenario: str, *, out: Path | None, overrides: list[str]) -> str:
     """The command line that repeats the study."""
-    words = ["qdpem", "study", str(scenario)]
+    words = ["qdpem", "study", scenario]
     words += ["--out", str(out)] if out else []
     for override in overrides:
         words += ["--set", override]
