@@ -23,12 +23,12 @@ $(BIN)/python:
 
 $(VENV)/.report: $(INPUTS) | $(BIN)/python
 	@echo "Installing qdpem and what it needs into $(VENV) (about a minute)..."
-	@$(INSTALL) -e '.[report]'
+	@$(INSTALL) -e '.[report,learning]'
 	@touch $@
 
 $(VENV)/.dev: $(INPUTS) $(VENV)/.report
 	@echo "Installing the test tools into $(VENV)..."
-	@$(INSTALL) -e '.[report,dev]'
+	@$(INSTALL) -e '.[report,learning,dev]'
 	@touch $@
 
 run: $(VENV)/.report
