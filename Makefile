@@ -8,6 +8,11 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 PEERS = .venv-peers
+# A Python of this version, from the path or from pyenv; empty if there is none.
+find_python = $(shell python$(1) -c 'import sys; print(sys.executable)' 2>/dev/null || \
+	ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$(1).*/bin/python 2>/dev/null | tail -1)
+# SeQUeNCe 1.3 needs Python 3.12; an older Python gets 0.8.5.
+PEERS_PYTHON ?= $(or $(call find_python,3.12),$(PYTHON))
 BENCH ?=
 INPUTS = pyproject.toml constraints.txt
 PLUGIN = output/physics-plugin
@@ -57,9 +62,10 @@ plugin:
 	@$(PLUGIN)/venv/bin/qdpem audit $(PLUGIN)/biased.h5
 
 $(PEERS)/.ready: benchmarks/peers/requirements.txt constraints.txt
-	@$(PYTHON) -m venv $(PEERS)
+	@$(PEERS_PYTHON) -m venv --clear $(PEERS)
 	@echo "Installing the peers into $(PEERS) (some minutes, about 1 GB)..."
 	@$(PEERS)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -r benchmarks/peers/requirements.txt
+	@$(PEERS)/bin/python -c "from importlib.metadata import version as v; print('SeQUeNCe', v('sequence'), 'and SimQN', v('qns'))"
 	@touch $@
 
 bench-peers: $(VENV)/.report $(PEERS)/.ready
