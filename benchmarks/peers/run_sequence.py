@@ -1,4 +1,4 @@
-"""The chain on SeQUeNCe 0.8.5 or 1.3.1: routers, Barrett-Kok links, swapping rules and RequestApp, ket states.
+"""The chain on SeQUeNCe 0.8.5 or 1.3.1: routers, Barrett-Kok links, swapping rules, RequestApp; ket states.
 
 One reservation of all memories from end to end takes the place of the standing request. SeQUeNCe's link
 takes two rounds where the others take one, and its fidelity is a number beside the state that does not fall
