@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import OUTPUT, Json, Overrides, ScenarioFile
+from qdpem.cli.options import OUTPUT, ArmName, Json, Overrides, ScenarioWord
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 
 
 def run(
-    scenario: ScenarioFile,
-    arm: Annotated[
-        str, typer.Option("--arm", metavar="NAME", help="An arm of the scenario, or a registered policy.")
-    ] = "local-minhop",
+    scenario: ScenarioWord,
+    arm: ArmName = "local-minhop",
     seed: Annotated[int, typer.Option("--seed", min=0, help="The seed of all random draws.")] = 1000,
     out: Annotated[
         Path | None,
@@ -41,6 +39,7 @@ def run(
     """Simulate one arm on one seed and record it."""
     from qdpem.network.build import build_network, build_physics
     from qdpem.scenario.load import load_scenario
+    from qdpem.scenario.shipped import results_name
     from qdpem.simulation.arms import find_arm
     from qdpem.study.analysis.network_summary import summarize_network
     from qdpem.study.plan import Task, without_study
@@ -54,7 +53,7 @@ def run(
     terminal.print(str(summary), markup=False)
     for warning in summary.warnings:
         terminal.print(f"warning: {warning}", style="yellow", markup=False)
-    path = out or OUTPUT / scenario.stem / resolved.name / f"{seed}.h5"
+    path = out or OUTPUT / results_name(scenario) / resolved.name / f"{seed}.h5"
     task = Task(scenario=without_study(loaded), arm=resolved, seed=seed, path=path, load=summary.load)
     outcome = _simulate(task, network)
     terminal.print(_table(task, outcome, summary.load))
