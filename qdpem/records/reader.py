@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from qdpem.records.schema import (
 )
 from qdpem.scenario.load import scenario_from_text
 from qdpem.scenario.schema import Arm, Scenario
+from qdpem.strict_json import from_json
 
 
 class LazyColumns(Mapping[str, NDArray[Any]]):
@@ -173,7 +173,7 @@ def _arm(attributes: Mapping[str, Any]) -> Arm:
         control=attributes["control"] or None,
         pregeneration=attributes["pregeneration"] or None,
         forecaster=attributes["forecaster"] or None,
-        parameters=json.loads(attributes["arm_parameters"]),
+        parameters=from_json(attributes["arm_parameters"]),
     )
 
 

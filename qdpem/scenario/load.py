@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from qdpem.scenario.inheritance import BASED_ON, parse_toml, read_values
 from qdpem.scenario.overrides import apply_overrides, without_none
 from qdpem.scenario.schema import Scenario
 from qdpem.scenario.sweep import sweep_cells
+from qdpem.strict_json import from_json, to_json
 
 __all__ = [
     "apply_overrides",
@@ -78,16 +78,17 @@ def _scenario(values: dict[str, Any], *, origin: str, overrides: Sequence[str]) 
 def scenario_text(scenario: Scenario) -> str:
     """The scenario as canonical JSON on one line, with sorted keys and every default.
 
-    Equal scenarios have equal texts, whatever the order and the comments of their files.
+    Equal scenarios have equal texts, whatever the order and the comments of their files. An infinite number
+    is the text "inf" (`qdpem.strict_json`).
     """
-    return json.dumps(asdict(scenario), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return to_json(asdict(scenario), compact=True)
 
 
 def scenario_from_text(text: str) -> Scenario:
     """The scenario that `scenario_text` wrote. Raises ScenarioError if it does not fit this schema."""
     try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
+        values = from_json(text)
+    except ValueError as error:
         raise ScenarioError(
             [Fault("", f"it is not valid JSON: {error}")], origin="the scenario text"
         ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from qdpem.scenario.faults.semantics import semantic_faults
 from qdpem.scenario.faults.validation import checked
 from qdpem.scenario.overrides import set_key, without_none
 from qdpem.scenario.schema import Scenario
+from qdpem.strict_json import from_json, to_json
 
 LABEL = "label"
 """In a value that sets several keys: the name of the value."""
@@ -109,7 +109,7 @@ def _with(scenario: Scenario, words: Mapping[str, str], settings: Mapping[str, A
     label = ", ".join(f"{axis} = {word}" for axis, word in words.items())
     origin = f"the scenario {scenario.name!r} with {label}"
     # Through JSON, words become plain text and tuples become lists, as in a file.
-    values = without_none(json.loads(json.dumps(asdict(scenario))))
+    values = without_none(from_json(to_json(asdict(scenario))))
     values["name"] = f"{scenario.name}, {label}"
     del values["study"]["sweep"]
     faults = [fault for key, value in settings.items() for fault in set_key(values, key, value)]
