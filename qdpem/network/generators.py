@@ -12,7 +12,7 @@ from qdpem.arrays import Floats, Ints
 from qdpem.errors import QdpemError
 from qdpem.network.graph import Graph
 from qdpem.network.graph_checks import components
-from qdpem.scenario.schema import Count, Positive
+from qdpem.scenario.schema import NodeCount, Positive
 
 MAX_DRAWS = 200
 
@@ -47,7 +47,7 @@ class MeshParameters:
     one mesh in three is connected at 100 nodes and hardly any at 400. Uniform graphs connect more easily.
     """
 
-    nodes: Count
+    nodes: NodeCount
     side_km: Positive
     mean_degree: Positive = 8.0
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -115,7 +115,7 @@ def uniform(parameters: MeshParameters, *, stream: np.random.Generator) -> Graph
 class LineParameters:
     """A chain of `nodes` with `hop_km` between neighbours."""
 
-    nodes: Count
+    nodes: NodeCount
     hop_km: Positive
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
@@ -138,14 +138,16 @@ def line(parameters: LineParameters, *, stream: np.random.Generator) -> Graph:  
 class GridParameters:
     """`rows` x `columns` nodes with `hop_km` between neighbours."""
 
-    rows: Count
-    columns: Count
+    rows: NodeCount
+    columns: NodeCount
     hop_km: Positive
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         if self.rows * self.columns < 2:
             raise ValueError("rows x columns is 1; it must be at least 2")
+        if self.rows * self.columns > 100_000:
+            raise ValueError(f"rows x columns is {self.rows * self.columns}; it must be at most 100000")
 
 
 @with_parameters(GridParameters)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from qdpem.arrays import Ints
-from qdpem.errors import Fault
+from qdpem.errors import Fault, is_text
 from qdpem.network.graph import Graph
 
 _MAX_FAULTS = 8
@@ -41,7 +43,11 @@ def _node_faults(graph: Graph, path: str) -> list[Fault]:
     names = graph.node_names
     if len(names) < 2:
         return [Fault(path, f"{graph.name} has {len(names)} nodes; should be at least 2")]
-    duplicates = sorted({name for name in names if names.count(name) > 1})
+    unfit = [name for name in names if not is_text(name)]
+    if unfit:
+        wrong = "has a character that no text can hold (NUL, or half of a pair of surrogates)"
+        return [Fault(path, f"the node {name!r} of {graph.name} {wrong}") for name in unfit[:_MAX_FAULTS]]
+    duplicates = sorted(name for name, count in Counter(names).items() if count > 1)
     return [
         Fault(path, f"{graph.name} has more than one node called {name!r}")
         for name in duplicates[:_MAX_FAULTS]

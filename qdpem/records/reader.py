@@ -20,6 +20,7 @@ from qdpem.records.schema import (
     PROVENANCE_GROUP,
     ROW,
     SCHEMA_VERSION,
+    read_column,
 )
 from qdpem.scenario.load import scenario_from_text
 from qdpem.scenario.schema import Arm, Scenario
@@ -52,7 +53,7 @@ class LazyColumns(Mapping[str, NDArray[Any]]):
     def _from_file(self, name: str) -> NDArray[Any]:
         try:
             with h5py.File(self._path, "r") as file:
-                return np.asarray(file[self._group][name][: self.rows])
+                return read_column(file[self._group][name], slice(self.rows))
         except (OSError, KeyError, RuntimeError) as error:
             raise RecordError(
                 f"column {self._group}/{name} of {self._path} cannot be read, the file is damaged: {error}"

@@ -32,6 +32,8 @@ from qdpem.records.schema import (
     create_axis,
     create_table,
     extend,
+    read_column,
+    stored_bytes,
     write_metrics,
 )
 from qdpem.records.spill import Spill
@@ -119,7 +121,9 @@ class RecordWriter:
     def flush(self) -> None:
         """Write all rows recorded so far; a process killed after this loses none of them."""
         tables = {name: buffer.columns() for name, buffer in self._buffers.items() if len(buffer)}
-        sizes = [column.nbytes + _COLUMN_BYTES for table in tables.values() for column in table.values()]
+        sizes = [
+            stored_bytes(column) + _COLUMN_BYTES for table in tables.values() for column in table.values()
+        ]
         self._reserve_space(sum(sizes) + 2 * self._outputs.pending_bytes)
         self._guarded(lambda: self._write(tables))
         # Only after the write has succeeded: an error message reports this number.
@@ -133,7 +137,7 @@ class RecordWriter:
         for table in TABLES:
             if table in self._recorded:
                 group = self._file[table.name]
-                tables[table.name] = {name: group[name][:] for name in table.names}
+                tables[table.name] = {name: read_column(group[name]) for name in table.names}
             else:
                 tables[table.name] = self._spill.read(table.name)
         return tables

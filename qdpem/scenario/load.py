@@ -12,9 +12,10 @@ from typing import Any
 from qdpem.errors import Fault, ScenarioError
 from qdpem.scenario.arm_inheritance import arms_of, resolve_likes
 from qdpem.scenario.faults.semantics import semantic_faults
-from qdpem.scenario.faults.validation import checked, parameters_of
+from qdpem.scenario.faults.validation import checked, parameters_of, text_faults
 from qdpem.scenario.inheritance import BASED_ON, parse_toml, read_values
 from qdpem.scenario.overrides import apply_overrides, without_none
+from qdpem.scenario.paths import absolute_paths
 from qdpem.scenario.schema import Scenario
 from qdpem.scenario.sweep import sweep_cells
 from qdpem.strict_json import from_json, to_json
@@ -32,6 +33,8 @@ __all__ = [
 
 def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
     """The scenario in the TOML file `path`, with `overrides` such as "nodes.memories=4" applied.
+
+    Paths in the file are seen from its directory, those in overrides from the working directory.
 
     Raises ScenarioError when the file cannot be read and for everything `parse_scenario` finds.
     """
@@ -66,6 +69,10 @@ def _scenario(values: dict[str, Any], *, origin: str, overrides: Sequence[str]) 
     apply_overrides(values, overrides, origin=origin)
     # Overrides may add arms, and these may be like those of the file.
     resolve_likes(values, base_arms=file_arms, origin=origin)
+    # Those of the file are absolute already; those of overrides are seen from the working directory.
+    values = absolute_paths(values, Path.cwd())
+    if faults := text_faults(values):
+        raise ScenarioError(faults, origin=origin)
     scenario: Scenario = checked(Scenario, values, origin=origin)
     faults = semantic_faults(scenario)
     if faults:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import OUTPUT, Json, Overrides, ScenarioFile
+from qdpem.cli.options import MAX_SEED, OUTPUT, Json, Overrides, ScenarioFile
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +28,9 @@ def run(
     arm: Annotated[
         str, typer.Option("--arm", metavar="NAME", help="An arm of the scenario, or a registered policy.")
     ] = "local-minhop",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The seed of all random draws.")] = 1000,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=MAX_SEED, help="The seed of all random draws.")
+    ] = 1000,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from physics.interface import PhysicsModel
+from qdpem.arrays import Floats
 from qdpem.demand.offered_load import OfferedLoad, find_offered_load
 from qdpem.demand.streams import pair_weights
 from qdpem.network.build import network_warnings, unserved_demand
@@ -15,6 +16,7 @@ from qdpem.network.path import Path
 from qdpem.network.path_estimates import Estimates
 from qdpem.network.routing import Routes
 from qdpem.scenario.schema import RequestClass, Scenario
+from qdpem.scenario.words import Application, Repetition
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,30 @@ def find_warnings(
         classes=scenario.demand.classes,
     )
     unserved = tuple(str(part) for part in by_class if part.fraction > 0.0)
-    return network_warnings(network) + _late_outages(scenario) + unserved
+    too_large = _too_large_requests(scenario, network, pair_weights(scenario, network, seed=seed))
+    return network_warnings(network) + _late_outages(scenario) + unserved + too_large
+
+
+def _too_large_requests(scenario: Scenario, network: Network, weights: Floats) -> tuple[str, ...]:
+    """A sentence for each class whose pairs, alive together, need more qubits than an end of the path has.
+
+    `weights`: float64 [N, N], sum 1, of the node pairs. QKD measures its pairs on arrival, and repeating
+    requests deliver each pair by itself: neither needs all pairs at once.
+    """
+    sentences = []
+    for index, kind in enumerate(scenario.demand.classes):
+        if kind.application is Application.QKD or kind.repeat_until_deadline is not Repetition.NO:
+            continue
+        few = network.memories < kind.pairs
+        fraction = float(weights[few[:, np.newaxis] | few[np.newaxis, :]].sum())
+        if fraction > 0.0:
+            node = int(network.memories.argmin())
+            sentences.append(
+                f"demand.classes.{index}.pairs = {kind.pairs}: nothing can serve {fraction:.1%} of the"
+                f" {kind.application} demand, whose ends have fewer qubits than that"
+                f" ({network.graph.node_names[node]} has {network.memories[node]})"
+            )
+    return tuple(sentences)
 
 
 def _late_outages(scenario: Scenario) -> tuple[str, ...]:
