@@ -1,7 +1,7 @@
 """JSON without `Infinity` and `NaN`, which are not part of JSON (RFC 8259): they are written as text.
 
 The numbers inf, -inf and nan become the texts "inf", "-inf" and "nan". A text that would read as one of these
-gets an apostrophe in front. `from_json(to_json(value))` therefore equals `value`, as far as JSON has its
+gets an apostrophe in front. `json_value(json_text(value))` therefore equals `value`, as far as JSON has its
 types.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 _WORDS = ("inf", "-inf", "nan")
 
 
-def to_json(
+def json_text(
     value: Any,
     *,
     indent: int | None = None,
@@ -26,7 +26,7 @@ def to_json(
 
     `default` converts a value of a type that JSON lacks. Raises TypeError for such a value without it.
 
-    >>> to_json({"t1_s": math.inf, "name": "inf"})
+    >>> json_text({"t1_s": math.inf, "name": "inf"})
     '{"name": "\\'inf", "t1_s": "inf"}'
     """
     return json.dumps(
@@ -40,10 +40,10 @@ def to_json(
     )
 
 
-def from_json(text: str) -> Any:
-    """The value that `to_json` wrote. Raises ValueError for text that is not strict JSON.
+def json_value(text: str) -> Any:
+    """The value that `json_text` wrote. Raises ValueError for text that is not strict JSON.
 
-    >>> from_json(to_json([math.inf, "nan", 1.5]))
+    >>> json_value(json_text([math.inf, "nan", 1.5]))
     [inf, 'nan', 1.5]
     """
     return _decoded(json.loads(text, parse_constant=_refuse))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qdpem.scenario.load import parse_scenario, scenario_from_text, scenario_text
-from qdpem.strict_json import from_json, to_json
+from qdpem.strict_json import json_text, json_value
 from tests.helpers.small_scenario import SMALL
 
 _TEXT = st.text(max_size=8) | st.sampled_from(["inf", "-inf", "nan", "'inf", "''nan", "Infinity", "NaN"])
@@ -27,17 +27,17 @@ def refuse(word: str) -> float:
 
 @given(_VALUES)
 def test_every_value_reads_back_equal_and_the_text_is_strict(value: object) -> None:
-    text = to_json(value)
+    text = json_text(value)
     json.loads(text, parse_constant=refuse)
-    assert from_json(text) == value
+    assert json_value(text) == value
 
 
 def test_nan_reads_back_as_nan() -> None:
-    assert math.isnan(from_json(to_json({"x": math.nan}))["x"])
+    assert math.isnan(json_value(json_text({"x": math.nan}))["x"])
     with pytest.raises(ValueError):
-        from_json("[NaN]")
+        json_value("[NaN]")
     with pytest.raises(TypeError):
-        to_json({1, 2})
+        json_text({1, 2})
 
 
 def test_a_scenario_with_an_infinite_number_is_strict_json_and_reads_back_equal() -> None:

@@ -20,10 +20,10 @@ def degrade_output() -> None:
             output.reconfigure(errors=_HANDLER)
 
 
-def nearest_ascii(text: str) -> str:
+def ascii_text(text: str) -> str:
     """The text in ASCII: letters without accents, known signs in words, "?" for all others.
 
-    >>> nearest_ascii("Zürich – 3 ± 1")
+    >>> ascii_text("Zürich – 3 ± 1")
     'Zurich - 3 +/- 1'
     """
     spelled = "".join(_NEAREST.get(letter, letter) for letter in text)
@@ -34,4 +34,4 @@ def nearest_ascii(text: str) -> str:
 def _replace(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    return nearest_ascii(error.object[error.start : error.end]), error.end
+    return ascii_text(error.object[error.start : error.end]), error.end

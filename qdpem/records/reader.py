@@ -24,7 +24,7 @@ from qdpem.records.schema import (
 )
 from qdpem.scenario.load import scenario_from_text
 from qdpem.scenario.schema import Arm, Scenario
-from qdpem.strict_json import from_json
+from qdpem.strict_json import json_value
 
 
 class LazyColumns(Mapping[str, NDArray[Any]]):
@@ -174,7 +174,7 @@ def _arm(attributes: Mapping[str, Any]) -> Arm:
         control=attributes["control"] or None,
         pregeneration=attributes["pregeneration"] or None,
         forecaster=attributes["forecaster"] or None,
-        parameters=from_json(attributes["arm_parameters"]),
+        parameters=json_value(attributes["arm_parameters"]),
     )
 
 

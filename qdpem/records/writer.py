@@ -40,7 +40,7 @@ from qdpem.records.spill import Spill
 from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.simulation.fingerprint import code_digest
-from qdpem.strict_json import to_json
+from qdpem.strict_json import json_text
 
 FLUSH_EVERY_S = 10.0
 """Wall time after which rows are written out however few they are."""
@@ -219,14 +219,14 @@ class RecordWriter:
                 "scenario_hash": scenario_hash(scenario),
                 "seed": seed,
                 "physics": scenario.physics.model,
-                "physics_parameters": to_json(scenario.physics.parameters),
+                "physics_parameters": json_text(scenario.physics.parameters),
                 "level": str(scenario.record.level),
                 "arm": arm.name,
                 "policy": arm.policy or arm.name,
                 "control": str(arm.control or ""),
                 "pregeneration": str(arm.pregeneration or ""),
                 "forecaster": arm.forecaster or "",
-                "arm_parameters": to_json(arm.parameters),
+                "arm_parameters": json_text(arm.parameters),
             }
         )
         group = self._file.create_group(PROVENANCE_GROUP)

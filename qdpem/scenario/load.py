@@ -18,7 +18,7 @@ from qdpem.scenario.overrides import apply_overrides, without_none
 from qdpem.scenario.paths import absolute_paths
 from qdpem.scenario.schema import Scenario
 from qdpem.scenario.sweep import sweep_cells
-from qdpem.strict_json import from_json, to_json
+from qdpem.strict_json import json_text, json_value
 
 __all__ = [
     "apply_overrides",
@@ -88,13 +88,13 @@ def scenario_text(scenario: Scenario) -> str:
     Equal scenarios have equal texts, whatever the order and the comments of their files. An infinite number
     is the text "inf" (`qdpem.strict_json`).
     """
-    return to_json(asdict(scenario), compact=True)
+    return json_text(asdict(scenario), compact=True)
 
 
 def scenario_from_text(text: str) -> Scenario:
     """The scenario that `scenario_text` wrote. Raises ScenarioError if it does not fit this schema."""
     try:
-        values = from_json(text)
+        values = json_value(text)
     except ValueError as error:
         raise ScenarioError(
             [Fault("", f"it is not valid JSON: {error}")], origin="the scenario text"

@@ -16,7 +16,7 @@ from qdpem.scenario.faults.validation import checked
 from qdpem.scenario.overrides import set_key, without_none
 from qdpem.scenario.paths import is_path_key
 from qdpem.scenario.schema import Scenario
-from qdpem.strict_json import from_json, to_json
+from qdpem.strict_json import json_text, json_value
 
 _MAX_NAME_BYTES = 80
 """File systems allow 255 bytes for a name, which may hold several axes."""
@@ -134,7 +134,7 @@ def _with(scenario: Scenario, words: Mapping[str, str], settings: Mapping[str, A
     label = ", ".join(f"{axis} = {word}" for axis, word in words.items())
     origin = f"the scenario {scenario.name!r} with {label}"
     # Through JSON, words become plain text and tuples become lists, as in a file.
-    values = without_none(from_json(to_json(asdict(scenario))))
+    values = without_none(json_value(json_text(asdict(scenario))))
     values["name"] = f"{scenario.name}, {label}"
     del values["study"]["sweep"]
     faults = [fault for key, value in settings.items() for fault in set_key(values, key, value)]

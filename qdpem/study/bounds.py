@@ -15,7 +15,7 @@ from qdpem.metrics.deliveries import deliveries
 from qdpem.scenario.load import scenario_hash
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation.fingerprint import code_digest
-from qdpem.strict_json import from_json, to_json
+from qdpem.strict_json import json_text, json_value
 from qdpem.study.analysis.metric_formats import BOUND_FRACTIONS, BOUND_HEADINGS
 from qdpem.study.analysis.outcome import Outcome
 from qdpem.study.progress import ProgressReporter, StudyProgress
@@ -148,7 +148,7 @@ def _find(task: BoundTask, report: ProgressReporter) -> Bounds | str:
 def read_bounds(task: BoundTask) -> Bounds | None:
     """The bounds in the task's file; None if there are none of this scenario, code and kind."""
     try:
-        content = from_json(task.path.read_text(encoding="utf-8"))
+        content = json_value(task.path.read_text(encoding="utf-8"))
         if content["of"] != _origin(task) or (task.kind == "time" and content["kind"] != "time"):
             return None
         values: dict[str, Any] = content["bounds"]
@@ -162,7 +162,7 @@ def write_bounds(task: BoundTask, bounds: Bounds) -> None:
     """Write the bounds to the task's file, whole or not at all."""
     task.path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = task.path.with_suffix(".part")
-    text = to_json({"of": _origin(task), "kind": task.kind, "bounds": asdict(bounds)}, indent=2)
+    text = json_text({"of": _origin(task), "kind": task.kind, "bounds": asdict(bounds)}, indent=2)
     unfinished.write_text(text, encoding="utf-8")
     # A rename is atomic: an interruption leaves no half-written file under this name.
     unfinished.replace(task.path)

@@ -12,7 +12,7 @@ from qdpem.scenario.load import scenario_hash
 from qdpem.scenario.schema import STRONGEST, Arm, Scenario, Study
 from qdpem.simulation.arms import ResolvedArm, resolve_arms
 from qdpem.simulation.fingerprint import code_digest
-from qdpem.strict_json import to_json
+from qdpem.strict_json import json_text
 from qdpem.study.analysis.reference_arm import contenders
 
 
@@ -150,5 +150,5 @@ def _why_not_reused(task: Task, code: str) -> str:
 
 
 def _identity(arm: Arm) -> tuple[str, ...]:
-    parameters = to_json(arm.parameters)
+    parameters = json_text(arm.parameters)
     return (arm.name, arm.policy, str(arm.control), str(arm.pregeneration), str(arm.forecaster), parameters)

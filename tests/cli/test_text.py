@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from qdpem.cli.plain_text import nearest_ascii
+from qdpem.cli.plain_text import ascii_text
 from qdpem.study.report.figures.network_map import network_map
 from qdpem.study.report.markdown import results_markdown
 
@@ -109,4 +109,4 @@ def test_output_degrades_to_ascii(row_file) -> None:
 
 
 def test_what_ascii_lacks_gets_the_nearest_letters() -> None:
-    assert nearest_ascii("Köln – 0.5 ± 0.1 µs → 中") == "Koln - 0.5 +/- 0.1 us -> ?"
+    assert ascii_text("Köln – 0.5 ± 0.1 µs → 中") == "Koln - 0.5 +/- 0.1 us -> ?"

@@ -183,7 +183,7 @@ def test_links_whose_joined_names_are_equal_draw_apart_and_can_be_told_apart(tmp
     random = found("links = { mean_up_s = 5.0, mean_down_s = 1.0 }")
     drawn_at = {place: [outage.from_s for outage in random if outage.place == place] for place in (0, 1, 2)}
     assert drawn_at[0] != drawn_at[2]
-    with pytest.raises(ScenarioError, match="a~1b/c"):
+    with pytest.raises(ScenarioError, match="is called"):
         found('scheduled = [{ kind = "link", name = "a/b/c", from_s = 5.0 }]')
     (first,) = found('scheduled = [{ kind = "link", name = "a~1b/c", from_s = 5.0 }]')
     (second,) = found('scheduled = [{ kind = "link", name = "a/b~1c", from_s = 5.0 }]')

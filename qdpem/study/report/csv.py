@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from qdpem.scenario.schema import Arm
-from qdpem.strict_json import to_json
+from qdpem.strict_json import json_text
 from qdpem.study.analysis.metric_formats import BOUND_FRACTIONS, DECISION, MetricFormat, metric_formats_of
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.analysis.statistics import Interval, PairedDifference
@@ -75,7 +75,7 @@ def _rows(result: StudyResult) -> Iterator[list[object]]:
 
 
 def _settings(arm: Arm) -> list[object]:
-    parameters = to_json(arm.parameters)
+    parameters = json_text(arm.parameters)
     return [arm.name, arm.policy, arm.control, arm.pregeneration, arm.forecaster, parameters]
 
 

@@ -17,7 +17,7 @@ from qdpem.scenario.load import scenario_hash
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation.arms import ResolvedArm
 from qdpem.simulation.fingerprint import code_digest
-from qdpem.strict_json import from_json, to_json
+from qdpem.strict_json import json_text, json_value
 from qdpem.study.analysis.metric_formats import CONTENTION, MetricFormat, primary_formats_of
 from qdpem.study.plan import Task
 from qdpem.study.progress import ProgressReporter, StudyProgress
@@ -47,7 +47,7 @@ class TrialFile:
         self._trials: dict[str, Trial] = {}
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
             try:
-                row = from_json(line)
+                row = json_value(line)
                 self._trials[_key(row["run"])] = Trial(**row["trial"])
             except (ValueError, KeyError, TypeError):
                 continue
@@ -63,11 +63,11 @@ class TrialFile:
         # An interrupted process may have left half a line, which the next one must not continue.
         torn = self._path.exists() and not self._path.read_bytes().endswith(b"\n")
         with self._path.open("a", encoding="utf-8") as file:
-            file.write("\n" * torn + to_json({"run": run, "trial": asdict(trial)}) + "\n")
+            file.write("\n" * torn + json_text({"run": run, "trial": asdict(trial)}) + "\n")
 
 
 def _key(run: Facts) -> str:
-    return to_json(run)
+    return json_text(run)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +143,7 @@ class Trials:
             "seed": seed,
         }
         # JSON has no tuples: the facts must compare equal to those read from the file.
-        as_read: Facts = from_json(to_json(facts, default=str))
+        as_read: Facts = json_value(json_text(facts, default=str))
         return as_read
 
     def _tasks(self, wanted: Sequence[tuple[ResolvedArm, int]]) -> list[Task]:
