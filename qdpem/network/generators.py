@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
@@ -25,6 +26,9 @@ class TopologyFactory(Protocol):
     def __call__(self, parameters: Any, *, stream: np.random.Generator) -> Graph:
         """The bare graph, lengths in km before `length_scale`; all randomness comes from `stream`."""
 
+    def input_files(self, parameters: Any) -> tuple[Path, ...]:
+        """Optional: the files that the topology is read from, without which no result is reused."""
+
 
 _Build = TypeVar("_Build", bound=Callable[..., Graph])
 
@@ -34,6 +38,16 @@ def with_parameters(parameters: type) -> Callable[[_Build], _Build]:
 
     def decorate(build: _Build) -> _Build:
         cast(TopologyFactory, build).Parameters = parameters
+        return build
+
+    return decorate
+
+
+def with_files(input_files: Callable[[Any], tuple[Path, ...]]) -> Callable[[_Build], _Build]:
+    """Decorate a topology function with the function that names its files, as `input_files`."""
+
+    def decorate(build: _Build) -> _Build:
+        build.input_files = input_files  # type: ignore[attr-defined]
         return build
 
     return decorate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -80,16 +81,17 @@ def _matrix_faults(graph: Graph, path: str) -> list[Fault]:
 
 def _connection_faults(graph: Graph, path: str) -> list[Fault]:
     labels = components(len(graph.node_names), graph.link_ends)
-    sizes = np.bincount(labels)
-    if len(sizes) == 1:
+    if labels.max() == 0:
         return []
+    return [Fault(path, f"{parts_sentence(graph.name, graph.node_names, labels)}; should be one")]
+
+
+def parts_sentence(name: str, node_names: Sequence[str], labels: Ints) -> str:
+    """How large the parts of a disconnected topology are; `labels` as from `components`."""
+    sizes = np.bincount(labels)
     smallest = int(sizes.argmin())
-    node = graph.node_names[int((labels == smallest).argmax())]
+    node = node_names[int((labels == smallest).argmax())]
     shown_sizes = ", ".join(str(size) for size in sorted(sizes.tolist(), reverse=True)[:_MAX_FAULTS])
     more = ", ..." if len(sizes) > _MAX_FAULTS else ""
     where = "has no link at all" if sizes[smallest] == 1 else f"is in a part of {sizes[smallest]} nodes"
-    message = (
-        f"{graph.name} falls into {len(sizes)} parts of {shown_sizes}{more} nodes ({node} {where}); should be"
-        " one"
-    )
-    return [Fault(path, message)]
+    return f"{name} falls into {len(sizes)} parts of {shown_sizes}{more} nodes ({node} {where})"

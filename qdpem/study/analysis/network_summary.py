@@ -21,7 +21,10 @@ from qdpem.scenario.words import Application, Repetition
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSummary:
-    """A network in a few numbers; the pairs/s of a link are those of both its sources working only for it."""
+    """A network in a few numbers; the pairs/s of a link are those of both its sources working only for it.
+
+    `cleaning`: what was mended in the map, "" if nothing was.
+    """
 
     topology: str
     nodes: int
@@ -30,14 +33,16 @@ class NetworkSummary:
     weakest_pairs_hz: float
     median_pairs_hz: float
     median_length_km: float
+    cleaning: str
     load: OfferedLoad
     warnings: tuple[str, ...]
 
     def __str__(self) -> str:
         first, second = self.weakest_link
+        cleaning = f"map: {self.cleaning}\n" if self.cleaning else ""
         return (
             f"{self.topology}: {self.nodes} nodes, {self.links} links"
-            f" (median {self.median_length_km:.3g} km)\n"
+            f" (median {self.median_length_km:.3g} km)\n{cleaning}"
             f"pairs/s of a link: median {self.median_pairs_hz:.3g},"
             f" weakest {self.weakest_pairs_hz:.3g} ({first} - {second})\n"
             f"demand: {self.load}"
@@ -59,6 +64,7 @@ def summarize_network(
         weakest_pairs_hz=float(network.link_rate_hz[weakest]),
         median_pairs_hz=float(np.median(network.link_rate_hz)),
         median_length_km=float(np.median(network.graph.length_km)),
+        cleaning=network.graph.cleaning,
         load=find_offered_load(scenario, network, physics, seed=seed),
         warnings=find_warnings(scenario, network=network, physics=physics, seed=seed),
     )
