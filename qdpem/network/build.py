@@ -47,8 +47,15 @@ def build_network(scenario: Scenario, physics: PhysicsModel, *, seed: int) -> Ne
     asks for and the topology lacks, outages of unknown nodes or links, and links that can never make a pair
     or whose attempts take no time.
     """
+    return equip_graph(build_graph(scenario, seed=seed), scenario, physics, seed=seed)
+
+
+def equip_graph(graph: Graph, scenario: Scenario, physics: PhysicsModel, *, seed: int) -> Network:
+    """The network of `graph`, which is already scaled and checked, with the hardware of `scenario`.
+
+    Raises ScenarioError for links that can never make a pair or whose attempts take no time.
+    """
     root = seed if scenario.topology_seed is None else scenario.topology_seed
-    graph = build_graph(scenario, seed=seed)
     nodes = scenario.nodes
     source_rate_hz = 0.0 if nodes.source_rate_hz is None else nodes.source_rate_hz
     return Network(

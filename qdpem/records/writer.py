@@ -39,7 +39,7 @@ from qdpem.records.schema import (
 from qdpem.records.spill import Spill
 from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Arm, Scenario
-from qdpem.simulation.fingerprint import code_digest
+from qdpem.simulation.fingerprint import code_digest, input_digest
 from qdpem.strict_json import json_text
 
 FLUSH_EVERY_S = 10.0
@@ -232,6 +232,7 @@ class RecordWriter:
         group = self._file.create_group(PROVENANCE_GROUP)
         group.attrs.update(provenance(scenario_hash=scenario_hash(scenario)))
         group.attrs["code"] = code_digest(scenario, arm)
+        group.attrs["inputs"] = input_digest(scenario)
         group.attrs["physics_distribution"] = distribution_of(scenario.physics.model)
         group.attrs["written_until_s"] = 0.0
         for table in self._recorded:

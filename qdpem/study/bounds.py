@@ -14,7 +14,7 @@ from qdpem.errors import QdpemError
 from qdpem.metrics.deliveries import deliveries
 from qdpem.scenario.load import scenario_hash
 from qdpem.scenario.schema import Scenario
-from qdpem.simulation.fingerprint import code_digest
+from qdpem.simulation.fingerprint import code_digest, input_digest
 from qdpem.strict_json import json_text, json_value
 from qdpem.study.analysis.metric_formats import BOUND_FRACTIONS, BOUND_HEADINGS
 from qdpem.study.analysis.outcome import Outcome
@@ -173,6 +173,7 @@ def _origin(task: BoundTask) -> dict[str, object]:
         "scenario_hash": scenario_hash(task.scenario),
         "seed": task.seed,
         "code": code_digest(task.scenario),
+        "inputs": input_digest(task.scenario),
     }
 
 

@@ -164,7 +164,7 @@ def zoo(
 
 @pytest.mark.parametrize("suffix", [".graphml", ".gml"])
 def test_a_zoo_map_with_gaps_loads_under_the_standard_rules(tmp_path: Path, suffix: str) -> None:
-    """0 - 1 - 2 - 3 - 4, 1 and 2 without a place; a doubled link, a loop, equal labels, lost nodes, a part."""
+    """0 - 1 - 2 - 3 - 4, 1 and 2 without a place; a doubled link, a loop, equal labels, a lost part."""
     graph = zoo(
         longitude={0: 10.0, 1: None, 2: None, 3: 12.0, 4: 13.0, 5: None, 6: 20.0, 7: 21.0, 8: None},
         edges=[(0, 1), (1, 2), (2, 3), (3, 4), (4, 3), (4, 4), (6, 7), (5, 8)],

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from qdpem.demand.offered_load import OfferedLoad
-from qdpem.errors import QdpemError
+from qdpem.errors import QdpemError, StudyError
 from qdpem.parallel import run_tasks
 from qdpem.scenario.load import scenario_hash
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation.arms import ResolvedArm
-from qdpem.simulation.fingerprint import code_digest
+from qdpem.simulation.fingerprint import code_digest, input_digest
 from qdpem.strict_json import json_text, json_value
 from qdpem.study.analysis.metric_formats import CONTENTION, MetricFormat, primary_formats_of
 from qdpem.study.plan import Task
@@ -97,6 +97,7 @@ class Trials:
         self._engine, self._workers, self._progress = engine, workers, progress
         self._loads: dict[int, OfferedLoad | None] = {}
         self._scenario_hash = scenario_hash(scenario)
+        self._inputs = input_digest(scenario)
         self.objective: MetricFormat = primary_formats_of(scenario.demand)[0]
         self.made = self.reused = 0
         self.faults: list[str] = []
@@ -121,9 +122,14 @@ class Trials:
                 self.faults.append(trial)
             else:
                 # Written at once, so that an interruption loses only the runs at work.
+                self._check_inputs()
                 self._file.add(runs[missing[position]], trial)
         self.made += len(missing)
         return [self._file.find(facts) for facts in runs]
+
+    def _check_inputs(self) -> None:
+        if input_digest(self._scenario) != self._inputs:
+            raise StudyError("the map file of the topology changed during the search; start it again")
 
     def _run_facts(self, arm: ResolvedArm, seed: int) -> Facts:
         """All that a run depends on, every parameter written out."""
@@ -134,6 +140,7 @@ class Trials:
         facts = {
             "scenario": self._scenario_hash,
             "code": code_digest(self._scenario, arm.arm),
+            "inputs": self._inputs,
             "policy": arm.arm.policy,
             "control": arm.arm.control,
             "pregeneration": arm.arm.pregeneration,
