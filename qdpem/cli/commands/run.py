@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import OUTPUT, ArmName, Json, Overrides, ScenarioWord
+from qdpem.cli.options import MAX_SEED, OUTPUT, ArmName, Json, Overrides, ScenarioWord
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 def run(
     scenario: ScenarioWord,
     arm: ArmName = "local-minhop",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The seed of all random draws.")] = 1000,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=MAX_SEED, help="The seed of all random draws.")
+    ] = 1000,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from qdpem.scenario.tables.fields import CHECKED, Count, NotNegative, Positive, Probability
+from qdpem.scenario.tables.fields import CHECKED, Count, Duration, NotNegative, Positive, Probability
 from qdpem.scenario.words import RecordLevel
 
 
@@ -17,7 +17,7 @@ class Forecasting:
 
     step_s: Positive = 1.0
     horizon_steps: Count = 8
-    history_s: Positive = 600.0
+    history_s: Duration = 600.0
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
@@ -38,8 +38,8 @@ class ControlSettings:
 class Window:
     """The simulated time: `warm_up_s` that no metric counts, then `measured_s` that all metrics count."""
 
-    warm_up_s: NotNegative = 60.0
-    measured_s: Positive = 300.0
+    warm_up_s: Annotated[NotNegative, Field(le=1e9)] = 60.0
+    measured_s: Duration = 300.0
 
     @property
     def end_s(self) -> float:
@@ -69,7 +69,7 @@ class Training:
 
     rounds: Count = 20
     episodes_per_round: Count = 2
-    episode_s: Positive = 64.0
+    episode_s: Duration = 64.0
     epochs: Count = 4
     learning_rate: Positive = 3e-3
     clip_range: Positive = 0.2

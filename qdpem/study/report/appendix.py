@@ -51,7 +51,8 @@ def build_appendix(result: StudyResult, *, command: str = "") -> Appendix:
     return Appendix(
         figures=tuple(figure for figure in drawn if figure is not None),
         warnings=find_warnings(result.scenario, network=network, physics=physics, seed=seed),
-        topology=f"{network.graph.name}: {network.node_count} nodes, {network.link_count} links",
+        topology=f"{network.graph.name}: {network.node_count} nodes, {network.link_count} links"
+        + (f" (map: {network.graph.cleaning})" if network.graph.cleaning else ""),
         capacity=_capacity(result, network, physics, seed=seed),
         command=command,
     )

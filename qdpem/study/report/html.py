@@ -7,7 +7,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +251,9 @@ def _commands(command: str) -> list[str]:
 
 
 def _provenance(result: StudyResult) -> list[tuple[str, str]]:
-    facts: Mapping[str, str] = provenance(scenario_hash=scenario_hash(result.scenario))
+    # Without the [study] table, as in the records: both have one hash.
+    plain = replace(result.scenario, study=None)
+    facts: Mapping[str, str] = provenance(scenario_hash=scenario_hash(plain))
     rows = [(name.replace("_", " "), value) for name, value in facts.items() if value]
     wall = [outcome.wall_s for outcome in result.outcomes if math.isfinite(outcome.wall_s)]
     if wall:

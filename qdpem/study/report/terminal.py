@@ -44,18 +44,25 @@ LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 def print_study(result: StudyResult, *, console: Console) -> None:
     """Print the tables in the widest layout that fits, the findings in sentences, and every fault."""
-    console.print(_widest(console, (results_table(result, layout=layout) for layout in LAYOUTS)))
+    console.print(
+        _widest(console, (results_table(result, layout=layout) for layout in LAYOUTS)), markup=False
+    )
     if len(result.arms) > 1:
-        console.print(_widest(console, (differences_table(result, layout=layout) for layout in LAYOUTS)))
+        console.print(
+            _widest(console, (differences_table(result, layout=layout) for layout in LAYOUTS)), markup=False
+        )
     for family in contrast_families(result):
-        console.print(_widest(console, (contrast_table(result, family, layout=layout) for layout in LAYOUTS)))
+        console.print(
+            _widest(console, (contrast_table(result, family, layout=layout) for layout in LAYOUTS)),
+            markup=False,
+        )
         for sentence in contrast_notes(result, family):
-            console.print(f"- {sentence}", style="dim", highlight=False)
+            console.print(f"- {sentence}", style="dim", highlight=False, markup=False)
     if result.scenario.demand.load_factor is not None:
-        console.print(f"demand: {demand_sentence(result)}", highlight=False)
+        console.print(f"demand: {demand_sentence(result)}", highlight=False, markup=False)
     _print_findings(findings(result), console)
     console.print()
-    console.print(_legend(result))
+    console.print(_legend(result), markup=False)
     for fault in result.faults:
         console.print(f"failed: {fault}", style="bold red", highlight=False, markup=False, soft_wrap=True)
 
@@ -212,12 +219,13 @@ def arm_factors(arm: Arm, between: str = " · ") -> str:
 def _table(title: str, layout: Layout) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     return Table(
-        title=title,
+        # Text, because rich reads brackets in a string as markup.
+        title=Text(title, style="bold"),
         box=SIMPLE_HEAD,
         title_justify="left",
-        title_style="bold",
         pad_edge=False,
         padding=(0, 0) if layout in ("tight", "narrow") else (0, 1),
         collapse_padding=True,
@@ -251,8 +259,7 @@ def _with_bounds(metric: MetricFormat, interval: Interval, bounded: bool, betwee
     text = metric.text(interval.estimate)
     if not bounded or math.isnan(interval.low):
         return text
-    # rich reads an unescaped bracket as markup.
-    return f"{text}{between}\\[{metric.text(interval.low)}, {metric.text(interval.high)}]"
+    return f"{text}{between}[{metric.text(interval.low)}, {metric.text(interval.high)}]"
 
 
 def _difference(metric: MetricFormat, paired: PairedDifference, p: float, layout: Layout) -> tuple[str, str]:
@@ -264,5 +271,5 @@ def _difference(metric: MetricFormat, paired: PairedDifference, p: float, layout
     relative = "" if math.isnan(ratio) else f" ({ratio - 1.0:+.1%})"
     text = f"{mean.estimate:+.{digits}f}{relative}"
     if not math.isnan(mean.low):
-        text += f"{between}\\[{mean.low:+.{digits}f}, {mean.high:+.{digits}f}]"
+        text += f"{between}[{mean.low:+.{digits}f}, {mean.high:+.{digits}f}]"
     return text, p_text(p)

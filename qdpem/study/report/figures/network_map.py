@@ -142,4 +142,4 @@ def _name_busiest(axes: Axes, tables: Tables, *, load: Floats, names: Sequence[s
         corner = corners[int(np.argmin(crowd))]
         covered = corner + size * np.linspace(0.05, 0.95, 8)[:, np.newaxis] * (1.0, 0.0) + size * (0.0, 0.5)
         taken = np.concatenate([taken, covered])
-        axes.text(corner[0], corner[1], names[node], fontsize=8, zorder=3)
+        axes.text(corner[0], corner[1], names[node], fontsize=8, zorder=3, parse_math=False)
