@@ -59,8 +59,12 @@ lint: $(VENV)/.dev
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-check: lint
-	@$(BIN)/python -m pytest -n 2 -m "not slow"
+# Types are checked beside the tests: the start of either keeps only one core busy.
+check: $(VENV)/.dev
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports
+	@$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest -n 2 -m "not slow"; tests=$$?; wait $$types && exit $$tests
 
 wheel:
 	@PYTHON=$(PYTHON) .ci/wheel
