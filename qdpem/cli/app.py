@@ -18,12 +18,12 @@ from qdpem.cli.commands.study import study
 from qdpem.cli.commands.train import train
 from qdpem.cli.commands.tune import tune
 from qdpem.cli.guard import guarded
+from qdpem.cli.plain_text import degrade_output
 
 app = typer.Typer(
     name="qdpem",
     help="A physics-grounded laboratory for entanglement allocation in quantum networks.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -63,6 +63,7 @@ def _root(
 
 def main() -> None:
     """The entry point of the `qdpem` command."""
+    degrade_output()
     # QuTiP warns on import; qdpem does not draw with QuTiP.
     warnings.filterwarnings("ignore", message="matplotlib not found", category=UserWarning)
     app()

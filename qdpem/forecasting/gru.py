@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from qdpem.arrays import Floats
 from qdpem.errors import QdpemError
+from qdpem.extras import require_packages
 from qdpem.forecasting.cell import WEIGHTS, CellStack
 from qdpem.forecasting.features import Calendar, step_features
 from qdpem.forecasting.fitting import FittedUnits, fit_nodes
@@ -50,6 +51,7 @@ class GruForecast:
     _hidden: NDArray[np.float32]
 
     def __init__(self, parameters: Parameters | None = None) -> None:
+        require_packages(["torch"], extra="learning", user=f"the forecaster {self.name!r}")
         self.parameters = parameters or self.Parameters()
         if self.parameters.epochs < 0 or not self.parameters.learning_rate > 0.0:
             raise QdpemError(

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import is_dataclass
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
@@ -68,7 +68,19 @@ def parameters_json_schema(parameters: type) -> Schema:
         if name in described:
             each["description"] = described[name]
     schema["additionalProperties"] = False
-    return schema
+    # In place of references, which would have to stand at the root of the whole schema.
+    return cast(Schema, _inlined(schema, schema.pop("$defs", {})))
+
+
+def _inlined(part: Any, definitions: Mapping[str, Schema]) -> Any:
+    """A part of a schema, with definitions in place of references; types of parameters never recur."""
+    if isinstance(part, list):
+        return [_inlined(each, definitions) for each in part]
+    if not isinstance(part, Mapping):
+        return part
+    own = {key: _inlined(value, definitions) for key, value in part.items() if key != "$ref"}
+    name = _referred(part)
+    return own if not name else {**_inlined(definitions[name], definitions), **own}
 
 
 def field_docstrings(kind: type) -> dict[str, str]:

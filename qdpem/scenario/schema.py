@@ -16,6 +16,7 @@ from qdpem.scenario.tables.demand import Neighbourhood as Neighbourhood
 from qdpem.scenario.tables.demand import RequestClass as RequestClass
 from qdpem.scenario.tables.fields import CHECKED, Seed
 from qdpem.scenario.tables.fields import Count as Count
+from qdpem.scenario.tables.fields import NodeCount as NodeCount
 from qdpem.scenario.tables.fields import NotNegative as NotNegative
 from qdpem.scenario.tables.fields import PerNode as PerNode
 from qdpem.scenario.tables.fields import Positive as Positive

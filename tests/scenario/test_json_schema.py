@@ -16,6 +16,7 @@ from qdpem.registry import list_names, load
 from qdpem.scenario.json_schema import field_docstrings, scenario_json_schema
 from qdpem.scenario.load import apply_overrides, load_scenario, scenario_text
 from qdpem.scenario.overrides import without_none
+from qdpem.strict_json import json_value
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 FILES = sorted(SCENARIOS.glob("**/*.toml"))
@@ -41,7 +42,7 @@ def test_every_shipped_scenario_is_valid(validator, path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_merged_scenario_with_all_defaults_is_valid(validator, path: Path) -> None:
-    validator.validate(without_none(json.loads(scenario_text(load_scenario(path)))))
+    validator.validate(without_none(json_value(scenario_text(load_scenario(path)))))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from qdpem.scenario.tables.fields import CHECKED, Count, NotNegative, Positive
+from qdpem.scenario.tables.fields import CHECKED, Count, NotNegative, Positive, QubitCount
 from qdpem.scenario.words import Application, Arrivals, BurstTiming, DemandWeights, Repetition
 
 
@@ -23,7 +23,7 @@ class RequestClass:
     """Lowest true fidelity that satisfies the request; for qkd above 0.835."""
     patience_s: Positive
     """Time from a request's arrival to its deadline."""
-    pairs: Count = 1
+    pairs: QubitCount = 1
     """Pairs requested at once."""
     repeat_until_deadline: Repetition = Repetition.NO
     """Whether a request asks again until its deadline, for `pairs` at a time, each delivered by itself.

@@ -9,7 +9,15 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from physics.hardware import LinkHardware, NodeHardware, SourceLink
-from qdpem.scenario.tables.fields import CHECKED, Count, NotNegative, PerNode, Positive, Probability, Uniform
+from qdpem.scenario.tables.fields import (
+    CHECKED,
+    NotNegative,
+    PerNode,
+    Positive,
+    Probability,
+    QubitCount,
+    Uniform,
+)
 from qdpem.scenario.words import RepeaterKind, SwapOrder
 
 _MEMORIES = 16
@@ -67,9 +75,9 @@ class Nodes:
     cutoff_s: Positive | None = None
     """A pair of an allocation is discarded at both ends, and made anew, when its oldest link pair reaches
     this age. Never by default."""
-    memories: Count | None = None
+    memories: QubitCount | None = None
     """Qubits of a node, shared by all its links; 16 if neither this nor `memories_per_link` is given."""
-    memories_per_link: Count | None = None
+    memories_per_link: QubitCount | None = None
     """Instead of `memories`: qubits of each link at either end."""
     remote_storage_quota: Probability = 0.25
     """The largest fraction of a node's qubits that stock of other nodes may hold."""

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from qdpem.scenario.tables.fields import CHECKED, Count, NotNegative, Positive, Probability
+from qdpem.scenario.tables.fields import CHECKED, Count, Duration, NotNegative, Positive, Probability
 from qdpem.scenario.words import RecordLevel
 
 
@@ -19,7 +19,7 @@ class Forecasting:
     """Length of a step; requests are counted per step."""
     horizon_steps: Count = 8
     """Number of steps that are forecast."""
-    history_s: Positive = 600.0
+    history_s: Duration = 600.0
     """History before t = 0 that forecasters see."""
 
 
@@ -43,9 +43,9 @@ class ControlSettings:
 class Window:
     """The simulated time."""
 
-    warm_up_s: NotNegative = 60.0
+    warm_up_s: Annotated[NotNegative, Field(le=1e9)] = 60.0
     """Simulated time that no metric counts."""
-    measured_s: Positive = 300.0
+    measured_s: Duration = 300.0
     """Simulated time after it, which all metrics count."""
 
     @property
@@ -83,7 +83,7 @@ class Training:
     """Rounds of federated averaging."""
     episodes_per_round: Count = 2
     """Episodes that every client simulates in a round."""
-    episode_s: Positive = 64.0
+    episode_s: Duration = 64.0
     """Simulated time of an episode."""
     epochs: Count = 4
     """Passes over each batch of experience."""
