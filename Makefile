@@ -65,7 +65,7 @@ lowest:
 	@$(PYTHON) .ci/lowest.py > $(LOWEST)/lowest.txt
 	@echo "Installing the lowest versions into $(LOWEST)..."
 	@$(LOWEST)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -c $(LOWEST)/lowest.txt -e '.[report,dev]'
-	@$(LOWEST)/bin/python -m pytest -n 2 -m "not slow"
+	@$(LOWEST)/bin/python -m pytest -n 2 -m "not slow" -W ignore::DeprecationWarning
 
 pythons: $(addprefix python-,$(PYTHONS))
 
