@@ -17,6 +17,7 @@ find_python = $(shell python$(1) -c 'import sys; print(sys.executable)' 2>/dev/n
 # SeQUeNCe 1.3 needs Python 3.12; an older Python gets 0.8.5.
 PEERS_PYTHON ?= $(or $(call find_python,3.12),$(PYTHON))
 BENCH ?=
+QUICK ?= -n 2 -m "not slow"
 PYTHONS ?= 3.11 3.12 3.13
 LOWEST = .venv-lowest
 INPUTS = pyproject.toml constraints.txt
@@ -54,18 +55,19 @@ lint: $(VENV)/.dev
 	@$(BIN)/lint-imports
 
 check: lint
-	@$(BIN)/python -m pytest -n 2 -m "not slow"
+	@$(BIN)/python -m pytest $(QUICK)
 
 wheel:
 	@PYTHON=$(PYTHON) .ci/wheel
 
-# Without torch, which older and other Pythons often have as gigabytes of CUDA: tests that need it are skipped.
+# Without torch, which older and other Pythons often have as gigabytes of CUDA: tests that need it are skipped. Old
+# packages call what newer ones deprecate.
 lowest:
 	@$(PYTHON) -m venv --clear $(LOWEST)
 	@$(PYTHON) .ci/lowest.py > $(LOWEST)/lowest.txt
 	@echo "Installing the lowest versions into $(LOWEST)..."
 	@$(LOWEST)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -c $(LOWEST)/lowest.txt -e '.[report,dev]'
-	@$(LOWEST)/bin/python -m pytest -n 2 -m "not slow" -W ignore::DeprecationWarning
+	@$(LOWEST)/bin/python -m pytest $(QUICK) -W ignore::DeprecationWarning
 
 pythons: $(addprefix python-,$(PYTHONS))
 
@@ -77,7 +79,7 @@ test-on-%:
 	@echo "Installing qdpem and the test tools into .venv-$* ..."
 	@$(call find_python,$*) -m venv .venv-$*
 	@.venv-$*/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[report,dev]'
-	@.venv-$*/bin/python -m pytest -n 2 -m "not slow"
+	@.venv-$*/bin/python -m pytest $(QUICK)
 
 plugin:
 	@$(PYTHON) -m venv --clear $(PLUGIN)/venv
