@@ -4,6 +4,7 @@
 # make wheel  build the wheel into dist, install it without extras into a clean environment, and use it there
 # make lowest the quick tests with the lowest versions that pyproject.toml allows
 # make pythons  the quick tests on every Python from 3.11 to 3.13 that is here
+# make docs   build the pages of docs/ into build/docs, warnings as errors
 # make plugin a clean environment with the example of a physics plugin: check, run and audit it
 # make bench-peers  qdpem beside SeQUeNCe, SimQN and a bare SimPy probe (20 minutes; BENCH="--nodes 3 5" for less)
 PYTHON ?= python3
@@ -27,7 +28,7 @@ PLUGIN_LINE = physics = { model = \"biased\", parameters = { bias = 10.0 } }
 # Bytecode is kept even where the environment forbids it: tests import hundreds of modules in every process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test lint check wheel lowest pythons plugin bench-peers format clean
+.PHONY: run test lint check docs wheel lowest pythons plugin bench-peers format clean
 
 $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 needs its venv module (Debian: apt install python3-venv)"; exit 1; }
@@ -40,6 +41,11 @@ $(VENV)/.report: $(INPUTS) | $(BIN)/python
 $(VENV)/.dev: $(INPUTS) $(VENV)/.report
 	@echo "Installing the test tools into $(VENV)..."
 	@$(INSTALL) -e '.[report,learning,dev]'
+	@touch $@
+
+$(VENV)/.docs: $(INPUTS) $(VENV)/.report
+	@echo "Installing Sphinx into $(VENV)..."
+	@$(INSTALL) -e '.[report,docs]'
 	@touch $@
 
 run: $(VENV)/.report
@@ -80,6 +86,11 @@ test-on-%:
 	@$(call find_python,$*) -m venv .venv-$*
 	@.venv-$*/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[report,dev]'
 	@.venv-$*/bin/python -m pytest $(QUICK)
+
+docs: $(VENV)/.docs
+	@$(BIN)/python docs/generator
+	@$(BIN)/sphinx-build -W --keep-going -n -q -d build/doctrees docs build/docs
+	@echo "The pages are in build/docs/index.html"
 
 plugin:
 	@$(PYTHON) -m venv --clear $(PLUGIN)/venv

@@ -17,8 +17,22 @@ __all__ = [
     "ScenarioError",
     "StudyError",
     "UnknownNameError",
+    "is_text",
     "nearest",
 ]
+
+
+def is_text(value: str) -> bool:
+    """Whether a record can hold `value`: UTF-8 without NUL, which ends a text in HDF5.
+
+    >>> is_text("Zürich"), is_text("a\\0b"), is_text("\\ud800")
+    (True, False, False)
+    """
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in value
 
 
 class QdpemError(Exception):

@@ -54,5 +54,8 @@ Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print exactly one JSON line on stdout, all else on stderr.")
 ]
 
+MAX_SEED = 2**63 - 1
+"""The largest seed that a record holds. The schema, which is slow to import, has the same limit."""
+
 OUTPUT = Path("output")
 """The default directory of results."""

@@ -35,18 +35,16 @@ class GruForecast:
 
     @dataclass(frozen=True, kw_only=True)
     class Parameters:
-        """How each node fits.
-
-        - `epochs`: passes over the history; 0 leaves the pretrained weights and fits `unit_weight` only.
-        - `learning_rate`: of Adam.
-        - `calendar`: whether a unit sees the node's own period.
-        - `cache`: directory for fitted weights, by hash of history and parameters; "" stores none.
-        """
+        """How each node fits."""
 
         epochs: int = 40
+        """Passes over the history; 0 leaves the pretrained weights and fits `unit_weight` only."""
         learning_rate: float = 1e-3
+        """Step size of Adam."""
         calendar: bool = True
+        """Whether a unit sees the node's own period."""
         cache: str = ""
+        """Directory for fitted weights, by hash of history and parameters; "" stores none."""
 
     name: ClassVar[str] = "gru"
     oracle: ClassVar[bool] = False

@@ -84,8 +84,6 @@ def _write_csv(path: Path, columns: tuple[Column, ...], values: Mapping[str, NDA
 
 
 def _words(column: Column, values: NDArray[Any]) -> list[Any]:
-    if values.dtype.kind == "S":
-        return [name.decode(errors="replace") for name in values.tolist()]
     # Python floats: their text is the shortest that reads back to the same bits.
     numbers = values.tolist()
     return [column.words[code] for code in numbers] if column.words else numbers
@@ -100,7 +98,7 @@ def _write_parquet(path: Path, columns: tuple[Column, ...], values: Mapping[str,
     for column in columns:
         column_values = values[column.name]
         array = pyarrow.array(
-            _words(column, column_values) if column_values.dtype.kind == "S" else column_values
+            _words(column, column_values) if column_values.dtype.kind == "U" else column_values
         )
         if column.words:
             # The codes are the indices already.

@@ -10,6 +10,7 @@ from qdpem.errors import Fault, ScenarioError
 from qdpem.scenario.arm_inheritance import arms_of, resolve_likes
 from qdpem.scenario.faults.messages import shown
 from qdpem.scenario.overrides import Plain, merged, set_key
+from qdpem.scenario.paths import absolute_paths
 from qdpem.scenario.shipped import missing_file, scenario_file
 
 BASED_ON, WITHOUT = "based_on", "without"
@@ -18,12 +19,13 @@ BASED_ON, WITHOUT = "based_on", "without"
 def read_values(path: Path, *, origin: str, above: tuple[Path, ...] = ()) -> Plain:
     """The values in the TOML file `path`, merged into those of the file that it is `based_on`.
 
-    Tables are merged key by key. All other values, whole lists included, replace those of the other file.
-    Keys in `without` are first removed from the other file. Arms that are `like` others are resolved. `above`
-    holds the files that lead here. Raises ScenarioError for a file that cannot be read or is not TOML, for
-    files that are based on each other, and for a key of `without` that the other file lacks.
+    Paths are seen from the file that holds them. Tables are merged key by key. All other values, whole lists
+    included, replace those of the other file. Keys in `without` are first removed from the other file. Arms
+    that are `like` others are resolved. `above` holds the files that lead here. Raises ScenarioError for a
+    file that cannot be read or is not TOML, for files that are based on each other, and for a key of
+    `without` that the other file lacks.
     """
-    values = parse_toml(_text(path, origin=origin), origin=origin)
+    values: Plain = absolute_paths(parse_toml(_text(path, origin=origin), origin=origin), path.parent)
     other, without = values.pop(BASED_ON, None), values.pop(WITHOUT, [])
     if other is None:
         if without:
@@ -71,7 +73,8 @@ def _has_key(values: Any, key: str) -> bool:
 
 def _text(path: Path, *, origin: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        # With or without a byte-order mark, which some editors write.
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ScenarioError([Fault("", missing_file(path))], origin=origin) from None
     except OSError as error:

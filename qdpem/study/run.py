@@ -18,6 +18,7 @@ from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
 from qdpem.parallel import run_tasks
 from qdpem.scenario.schema import Scenario
+from qdpem.simulation.fingerprint import input_digest
 from qdpem.study.analysis.metric_formats import DECISION, primary_formats_of
 from qdpem.study.analysis.outcome import Outcome
 from qdpem.study.analysis.reference_arm import find_reference_arm
@@ -57,13 +58,14 @@ def run_study(
 
     If the reference is the strongest arm without a forecast, the arms that may be it run on the tuning seeds
     first. A task that fails becomes a sentence in `StudyResult.faults`, and the others continue. Raises
-    StudyError when there is nothing to run and when every task failed, and MissingPackagesError when the
-    report's packages are not installed.
+    StudyError when there is nothing to run, when every task failed and when the map file changed meanwhile,
+    and MissingPackagesError when the report's packages are not installed.
 
     Args:
         scenario: a scenario with a [study] table.
         directory: where records and reports are written.
-        fresh: make all runs again; otherwise finished records of the same scenario, arm and code are reused.
+        fresh: make all runs again; otherwise finished records of the same scenario, map, arm and code are
+            reused.
         engine: "serial" or "loky"; the scenario's when None.
         workers: tasks at a time; the scenario's when None, and one per core if it states none.
         progress: receives the progress of the runs, then that of the bounds.
@@ -88,6 +90,11 @@ def run_study(
         workers=on_workers.workers,
         progress=progress,
     )
+    if input_digest(scenario) != plan.inputs:
+        raise StudyError(
+            "the map file of the topology changed while the study ran, so that its runs cannot be compared;"
+            " run it again: what was made with the present map is reused"
+        )
     result = _gather(scenario, directory, plan, bounded, wall_s=time.monotonic() - began_s)
     if all(outcome.fault for outcome in result.outcomes):
         raise StudyError("every task of the study failed:\n  " + "\n  ".join(result.faults))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import Json, Overrides, ScenarioWord
+from qdpem.cli.options import MAX_SEED, Json, Overrides, ScenarioWord
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,7 +30,9 @@ class Kind(StrEnum):
 
 def bound(
     scenario: ScenarioWord,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The seed of all random draws.")] = 1000,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=MAX_SEED, help="The seed of all random draws.")
+    ] = 1000,
     kind: Annotated[
         Kind, typer.Option("--kind", help="flow ignores time and takes seconds; time takes minutes.")
     ] = Kind.TIME,

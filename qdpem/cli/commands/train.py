@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import OUTPUT, Overrides, ScenarioWord, Workers
+from qdpem.cli.options import MAX_SEED, OUTPUT, Overrides, ScenarioWord, Workers
 
 if TYPE_CHECKING:
     from qdpem.policies.dpem.training.checkpoint import CurveRow
@@ -21,7 +21,10 @@ FIRST_TRAINING_SEED = 10_000
 def train(
     scenario: ScenarioWord,
     seed: Annotated[
-        int, typer.Option("--seed", help="10000 or more, so that it is no seed of tuning or testing.")
+        int,
+        typer.Option(
+            "--seed", max=MAX_SEED, help="10000 or more, so that it is no seed of tuning or testing."
+        ),
     ] = 10_000,
     out: Annotated[
         Path | None,
