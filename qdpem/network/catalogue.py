@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -45,9 +45,9 @@ def topohub_network(parameters: TopohubParameters, *, stream: np.random.Generato
     file = data / f"{parameters.key}.json"
     if not file.is_file():
         raise UnknownNameError("topology of topohub", parameters.key, _candidate_keys(data, parameters.key))
-    node_link = _from_node_link(json.loads(file.read_text(encoding="utf-8")))
-    graph = _graph(node_link, name=parameters.key)
-    if not _positions(node_link)[1] and not _lengths_fit(graph):
+    content = _topohub_content(json.loads(file.read_text(encoding="utf-8")))
+    graph = _graph(content, name=parameters.key)
+    if not _positions(content)[1] and not _lengths_fit(graph):
         message = (
             f"{parameters.key!r} is not usable: its positions are drawing units, and topohub took them for"
             " degrees to compute its lengths; should be a network with longitudes and latitudes"
@@ -81,7 +81,8 @@ def file_network(parameters: FileParameters, *, stream: np.random.Generator) -> 
     path = Path(parameters.path)
     try:
         if path.suffix == ".json":
-            graph = _from_node_link(json.loads(path.read_text(encoding="utf-8")))
+            values = json.loads(path.read_text(encoding="utf-8"))
+            graph = nx.node_link_graph(values, edges="edges" if "edges" in values else "links")
         elif path.suffix in (".graphml", ".xml"):
             graph = nx.read_graphml(path)
         else:
@@ -90,7 +91,8 @@ def file_network(parameters: FileParameters, *, stream: np.random.Generator) -> 
         raise QdpemError(f"the topology file {path} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, SyntaxError, nx.NetworkXError) as error:
         raise QdpemError(f"the topology file {path} is no node-link JSON or GraphML: {error}") from error
-    return _graph(graph, name=path.stem)
+    content = _Content(dict(graph.nodes(data=True)), list(graph.edges(data=True)), graph.graph.get("demands"))
+    return _graph(content, name=path.stem)
 
 
 def great_circle_km(
@@ -145,21 +147,32 @@ def _candidate_keys(data: Any, key: str) -> list[str]:
     ]
 
 
-def _from_node_link(values: Mapping[str, Any]) -> Any:
-    """The networkx graph of node-link `values`, with links under `edges` or `links`."""
-    import networkx as nx
+@dataclass(frozen=True)
+class _Content:
+    """A network as its file has it: attributes of each node and link, and the weights of the demand."""
 
-    return nx.node_link_graph(values, edges="edges" if "edges" in values else "links")
+    nodes: Mapping[Hashable, Mapping[str, Any]]
+    links: Sequence[tuple[Hashable, Hashable, Mapping[str, Any]]]
+    demands: Mapping[Any, Mapping[Any, float]] | None
 
 
-def _graph(graph: Any, *, name: str) -> Graph:
-    """A networkx graph as a Graph; duplicate links and loops are kept, so that the checks report them."""
-    nodes = list(graph.nodes)
-    index: dict[Hashable, int] = {node: number for number, node in enumerate(nodes)}
-    names = _node_names(graph)
-    positions, degrees = _positions(graph)
+def _topohub_content(values: Mapping[str, Any]) -> _Content:
+    """The content of topohub's node-link JSON, whose graphs are undirected and have no parallel links."""
+    # As networkx would read it; the import of networkx would take longer than all else here.
+    return _Content(
+        {node["id"]: node for node in values["nodes"]},
+        [(link["source"], link["target"], link) for link in values["edges"]],
+        values["graph"].get("demands"),
+    )
+
+
+def _graph(content: _Content, *, name: str) -> Graph:
+    """The Graph of a file; duplicate links and loops are kept, so that the checks report them."""
+    index: dict[Hashable, int] = {node: number for number, node in enumerate(content.nodes)}
+    names = _node_names(content)
+    positions, degrees = _positions(content)
     ends, lengths, faults = [], [], []
-    for first, second, data in graph.edges(data=True):
+    for first, second, data in content.links:
         pair = sorted((index[first], index[second]))
         length = _length_km(data, pair, positions, degrees)
         if length is None:
@@ -172,7 +185,7 @@ def _graph(graph: Any, *, name: str) -> Graph:
     if faults:
         raise ScenarioError(faults)
     if positions is None:
-        plane_km = _circle_km(len(nodes), float(np.mean(lengths)) if lengths else 1.0)
+        plane_km = _circle_km(len(names), float(np.mean(lengths)) if lengths else 1.0)
     else:
         plane_km = projected_km(positions) if degrees else positions
     return Graph(
@@ -182,23 +195,22 @@ def _graph(graph: Any, *, name: str) -> Graph:
         y_km=plane_km[:, 1],
         link_ends=np.array(ends, dtype=np.int64).reshape(-1, 2),
         length_km=np.array(lengths, dtype=np.float64),
-        demand_weights=_demand(graph.graph.get("demands"), index),
+        demand_weights=_demand(content.demands, index),
     )
 
 
-def _node_names(graph: Any) -> list[str]:
+def _node_names(content: _Content) -> list[str]:
     """One name per node; nodes that share a name also get their id."""
-    plain = [str(data.get("name") or data.get("label") or node) for node, data in graph.nodes(data=True)]
-    nodes = list(graph.nodes)
+    plain = [str(data.get("name") or data.get("label") or node) for node, data in content.nodes.items()]
     return [
         name if plain.count(name) == 1 else f"{name} ({node})"
-        for name, node in zip(plain, nodes, strict=True)
+        for name, node in zip(plain, content.nodes, strict=True)
     ]
 
 
-def _positions(graph: Any) -> tuple[Floats | None, bool]:
+def _positions(content: _Content) -> tuple[Floats | None, bool]:
     """Positions [N, 2] in degrees (True) or km (False); None unless every node has one."""
-    data = [attributes for _, attributes in graph.nodes(data=True)]
+    data = list(content.nodes.values())
     for keys in (("x_km", "y_km"), *_LONGITUDE_LATITUDE):
         if data and all(key in attributes for attributes in data for key in keys):
             table = [[float(attributes[key]) for key in keys] for attributes in data]
