@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from qdpem.draws import emissions
 from qdpem.draws.emissions import FAST_HZ, Emissions, WindowedEmissions, draw_emissions
+from qdpem.events.words import ClaimKind, RequestOutcome
+from qdpem.rng import stream
+from qdpem.scenario.load import parse_scenario
+from qdpem.scenario.schema import Arm
+from qdpem.simulation.run import simulate
+from tests.helpers.small_scenario import SMALL
 
 RATE_HZ, BEST, END_S = 4e6, 0.25, 0.05
 
@@ -89,3 +96,17 @@ def test_the_end_is_an_end() -> None:
     assert source.time_s(last) == float("inf")
     assert source.next_success(last, BEST) is None
     assert source.after(last) >= last
+
+
+def test_a_run_draws_a_few_windows_for_each_claim(monkeypatch) -> None:
+    drawn = []
+    monkeypatch.setattr(emissions, "stream", lambda seed, key: drawn.append(key) or stream(seed, key))
+    scenario = parse_scenario(
+        SMALL, overrides=["nodes.source_rate_hz=1e8", "window.measured_s=4", "window.warm_up_s=0"]
+    )
+    run = simulate(scenario, Arm(name="local-minhop"), seed=5)
+    claims = run.tables["claims"]
+    emitted = int((claims["kind"] == ClaimKind.EMISSION.code).sum())
+    assert (run.tables["requests"]["outcome"] == RequestOutcome.DELIVERED.code).mean() > 0.9
+    # All windows of the run would be 4 s x 10^8 Hz x eta / 256 for each of three nodes, a million or so.
+    assert 0 < len(drawn) < 20 * emitted
