@@ -12,12 +12,12 @@ import numpy as np
 
 from qdpem.arrays import Floats
 from qdpem.errors import Fault, ScenarioError, UnknownNameError
-from qdpem.network.cleaning import clean_map
-from qdpem.network.distances import projected_km
 from qdpem.network.generators import with_files, with_parameters
 from qdpem.network.graph import Graph
-from qdpem.network.map_files import node_link_graph, read_map
-from qdpem.network.rough_map import NODE_NUMBERS, RoughMap, rough_map
+from qdpem.network.maps.cleaning import clean_map
+from qdpem.network.maps.distances import projected_km
+from qdpem.network.maps.map_files import node_link_graph, read_map
+from qdpem.network.maps.rough_map import NODE_NUMBERS, RoughMap, rough_map
 from qdpem.scenario.words import Cleaning, PositionUnit
 
 _IN_KM_GROUP = "gabriel"
@@ -70,7 +70,7 @@ class FileParameters:
 
     - `path`: node-link JSON (.json), GraphML (.graphml, .xml) or GML (.gml), seen from the scenario's file.
     - `cleaning`: "none" refuses a map with parallel links, loops, several parts, or nodes whose position is
-      needed and missing; "standard" mends it by the rules of `qdpem.network.cleaning`.
+      needed and missing; "standard" mends it by the rules of `qdpem.network.maps.cleaning`.
     - `position_unit`: the unit of the attribute `pos` of nodes, "degrees" or "km". It is never guessed.
     """
 
