@@ -13,6 +13,7 @@ from qdpem.cli.commands.check import check
 from qdpem.cli.commands.export import export
 from qdpem.cli.commands.names import list_command
 from qdpem.cli.commands.run import run
+from qdpem.cli.commands.schema import schema
 from qdpem.cli.commands.study import study
 from qdpem.cli.commands.train import train
 from qdpem.cli.commands.tune import tune
@@ -23,7 +24,6 @@ app = typer.Typer(
     name="qdpem",
     help="A physics-grounded laboratory for entanglement allocation in quantum networks.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -38,6 +38,7 @@ app.command("study")(
 )
 app.command("bound")(guarded(interrupted="Nothing was written.")(bound))
 app.command("list")(guarded(interrupted="Nothing was changed.")(list_command))
+app.command("schema")(guarded(interrupted="Nothing was changed.")(schema))
 app.command("export")(guarded(interrupted="Files written so far are kept.")(export))
 app.command("audit")(guarded(interrupted="Nothing was changed.")(audit))
 app.command("check")(guarded(interrupted="Nothing was changed.")(check))

@@ -26,10 +26,14 @@ _IN_KM_GROUP = "gabriel"
 
 @dataclass(frozen=True, kw_only=True)
 class TopohubParameters:
-    """`key`: "group/name" in topohub, such as "sndlib/germany50"; `cleaning` as for a file."""
+    """Which network of topohub."""
 
     key: str
+    """A "group/name" of topohub, such as "sndlib/germany50" or "topozoo/Abilene". Lengths are along great
+    circles. SNDlib networks bring a demand matrix. Networks drawn in arbitrary units, such as
+    "sndlib/france", are refused."""
     cleaning: Cleaning = Cleaning.NONE
+    """As for a file."""
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
 
@@ -66,17 +70,18 @@ def topohub_network(parameters: TopohubParameters, *, stream: np.random.Generato
 
 @dataclass(frozen=True, kw_only=True)
 class FileParameters:
-    """A map in a file.
-
-    - `path`: node-link JSON (.json), GraphML (.graphml, .xml) or GML (.gml), seen from the scenario's file.
-    - `cleaning`: "none" refuses a map with parallel links, loops, several parts, or nodes whose position is
-      needed and missing; "standard" mends it by the rules of `qdpem.network.maps.cleaning`.
-    - `position_unit`: the unit of the attribute `pos` of nodes, "degrees" or "km". It is never guessed.
-    """
+    """A map in a file: which file, and how it is read."""
 
     path: str
+    """Path of a node-link JSON (.json), GraphML (.graphml, .xml) or GML (.gml) file, seen from the directory
+    of the scenario file."""
     cleaning: Cleaning = Cleaning.NONE
+    """What happens to a map with parallel links, links from a node to itself, several parts, or nodes whose
+    position is needed and missing. "none" refuses it; "standard" mends it by the rules of
+    `qdpem.network.maps.cleaning`, and says so in one line."""
     position_unit: PositionUnit | None = None
+    """The unit of the attribute `pos` of nodes, "degrees" (longitude, latitude) or "km" (x, y). A file with
+    `pos` needs it, because the unit is never guessed."""
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
 

@@ -62,8 +62,11 @@ class MeshParameters:
     """
 
     nodes: NodeCount
+    """Number of nodes, at least 2."""
     side_km: Positive
+    """Side of the square in which nodes are placed."""
     mean_degree: Positive = 8.0
+    """Mean number of links of a node."""
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
@@ -130,7 +133,9 @@ class LineParameters:
     """A chain of `nodes` with `hop_km` between neighbours."""
 
     nodes: NodeCount
+    """Number of nodes, at least 2."""
     hop_km: Positive
+    """Length of a link."""
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
@@ -153,8 +158,11 @@ class GridParameters:
     """`rows` x `columns` nodes with `hop_km` between neighbours."""
 
     rows: NodeCount
+    """Number of rows."""
     columns: NodeCount
+    """Number of nodes in a row."""
     hop_km: Positive
+    """Length of a link."""
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from qdpem.errors import RecordError, UnknownNameError
 from qdpem.events.tables import TABLES, Column, Table
+from qdpem.extras import require_packages
 from qdpem.metrics.metrics import METRICS
 from qdpem.records.reader import Record
 
@@ -89,14 +90,10 @@ def _words(column: Column, values: NDArray[Any]) -> list[Any]:
 
 
 def _write_parquet(path: Path, columns: tuple[Column, ...], values: Mapping[str, NDArray[Any]]) -> Path:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise RecordError(
-            "export to parquet needs pyarrow: install qdpem with its extra, pip install 'qdpem[report]',"
-            " or export to csv"
-        ) from error
+    require_packages(["pyarrow"], extra="report", user="export to parquet")
+    import pyarrow
+    import pyarrow.parquet
+
     arrays, fields = [], []
     for column in columns:
         column_values = values[column.name]

@@ -17,6 +17,7 @@ from qdpem.scenario.inheritance import BASED_ON, parse_toml, read_values
 from qdpem.scenario.overrides import apply_overrides, without_none
 from qdpem.scenario.paths import absolute_paths
 from qdpem.scenario.schema import Scenario
+from qdpem.scenario.shipped import scenario_file
 from qdpem.scenario.sweep import sweep_cells
 from qdpem.strict_json import json_text, json_value
 
@@ -32,14 +33,16 @@ __all__ = [
 
 
 def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
-    """The scenario in the TOML file `path`, with `overrides` such as "nodes.memories=4" applied.
+    """The scenario in a TOML file, with `overrides` such as "nodes.memories=4" applied.
 
-    Paths in the file are seen from its directory, those in overrides from the working directory.
+    `path` is the path of the file, or the name of a scenario that ships with qdpem, such as "quickstart". A
+    text that is such a name always means the shipped scenario; "./quickstart" or a Path means the file. Paths
+    in the file are seen from its directory, those in overrides from the working directory.
 
     Raises ScenarioError when the file cannot be read and for everything `parse_scenario` finds.
     """
     origin = f"the scenario {str(path)!r}"
-    return _scenario(read_values(Path(path), origin=origin), origin=origin, overrides=overrides)
+    return _scenario(read_values(scenario_file(path), origin=origin), origin=origin, overrides=overrides)
 
 
 def parse_scenario(text: str, *, origin: str = "the scenario", overrides: Sequence[str] = ()) -> Scenario:

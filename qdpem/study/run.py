@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import time
 import traceback
@@ -14,6 +13,7 @@ from typing import Any
 
 from qdpem.demand.offered_load import OfferedLoad, find_offered_load
 from qdpem.errors import QdpemError, StudyError
+from qdpem.extras import require_packages
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
 from qdpem.parallel import run_tasks
@@ -58,8 +58,8 @@ def run_study(
 
     If the reference is the strongest arm without a forecast, the arms that may be it run on the tuning seeds
     first. A task that fails becomes a sentence in `StudyResult.faults`, and the others continue. Raises
-    StudyError when there is nothing to run, when every task failed, when the map file changed meanwhile, and
-    when the report's packages are not installed.
+    StudyError when there is nothing to run, when every task failed and when the map file changed meanwhile,
+    and MissingPackagesError when the report's packages are not installed.
 
     Args:
         scenario: a scenario with a [study] table.
@@ -72,7 +72,7 @@ def run_study(
         command: the command line that the report prints under "How to reproduce".
     """
     # Before the runs, which may take hours.
-    _require_report_packages()
+    require_packages(_REPORT_PACKAGES, extra="report", user="a study's report")
     began_s = time.monotonic()
     directory = Path(directory)
     plan = plan_study(scenario, directory=directory, fresh=fresh)
@@ -275,12 +275,3 @@ def _write_reports(result: StudyResult, *, command: str) -> StudyResult:
     write_text_file(result.directory / "results.md", results_markdown(result))
     write_report(result, path=report, appendix=build_appendix(result, command=command))
     return replace(result, report=report, table=table)
-
-
-def _require_report_packages() -> None:
-    missing = [name for name in _REPORT_PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise StudyError(
-            f"a study needs {', '.join(missing)} for its report;"
-            " install them with: pip install 'qdpem[report]'"
-        )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from qdpem.cli.plain_text import ascii_text
-from qdpem.study.report.figures.network_map import network_map
+from qdpem.study.report.figures.network_map import network_maps
 from qdpem.study.report.markdown import results_markdown
 
 NAME = "load [/high] :fire: a|b"
@@ -91,7 +91,7 @@ def test_a_dollar_in_the_name_of_a_node_is_no_formula() -> None:
         },
         "links": {"first": np.array([0, 1]), "second": np.array([1, 2])},
     }
-    drawn = network_map(tables, names=names, loads={"near": np.ones(3)}, uses={"near": np.ones(2)})
+    drawn = network_maps(tables, names=names, loads={"near": np.ones(3)}, uses={"near": np.ones(2)})["near"]
     assert all(name in drawn for name in names)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import MAX_SEED, Json, Overrides, ScenarioFile
+from qdpem.cli.options import MAX_SEED, Json, Overrides, ScenarioWord
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,7 +29,7 @@ class Kind(StrEnum):
 
 
 def bound(
-    scenario: ScenarioFile,
+    scenario: ScenarioWord,
     seed: Annotated[
         int, typer.Option("--seed", min=0, max=MAX_SEED, help="The seed of all random draws.")
     ] = 1000,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import MAX_SEED, OUTPUT, Overrides, ScenarioFile, Workers
+from qdpem.cli.options import MAX_SEED, OUTPUT, Overrides, ScenarioWord, Workers
 
 if TYPE_CHECKING:
     from qdpem.policies.dpem.training.checkpoint import CurveRow
@@ -19,7 +19,7 @@ FIRST_TRAINING_SEED = 10_000
 
 
 def train(
-    scenario: ScenarioFile,
+    scenario: ScenarioWord,
     seed: Annotated[
         int,
         typer.Option(
@@ -41,11 +41,12 @@ def train(
     """Train the dpem network on a scenario. The same command continues from the last checkpoint."""
     from qdpem.errors import StudyError
     from qdpem.scenario.load import load_scenario
+    from qdpem.scenario.shipped import results_name
 
     if seed < FIRST_TRAINING_SEED:
         raise StudyError(f"seed {seed} is not a training seed; it must be {FIRST_TRAINING_SEED} or more")
     loaded = load_scenario(scenario, overrides or ())
-    directory = out or OUTPUT / scenario.stem / "training" / str(seed)
+    directory = out or OUTPUT / results_name(scenario) / "training" / str(seed)
     training = _train(loaded, seed=seed, directory=directory, workers=workers)
     terminal = console()
     if training.curve:

@@ -10,7 +10,7 @@ import typer
 
 from qdpem.cli.commands.study import progress_callback
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import OUTPUT, Overrides, ScenarioFile, Workers
+from qdpem.cli.options import OUTPUT, ArmName, Overrides, ScenarioWord, Workers
 
 if TYPE_CHECKING:
     from qdpem.scenario.schema import Scenario
@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 
 
 def tune(
-    scenario: ScenarioFile,
-    arm: Annotated[
-        str, typer.Option("--arm", metavar="NAME", help="An arm of the scenario, or a registered policy.")
-    ],
+    scenario: ScenarioWord,
+    arm: ArmName,
     budget: Annotated[
         int,
         typer.Option(
@@ -44,13 +42,14 @@ def tune(
 ) -> None:
     """Find an arm's tunable parameters by successive halving. The same command continues a stopped search."""
     from qdpem.scenario.load import load_scenario
+    from qdpem.scenario.shipped import results_name
     from qdpem.simulation.arms import find_arm
 
     loaded = load_scenario(scenario, overrides or ())
     resolved = find_arm(loaded, arm)
-    directory = out or OUTPUT / scenario.stem / "tuned"
+    directory = out or OUTPUT / results_name(scenario) / "tuned"
     tuning = _tune(loaded, resolved, directory, budget=budget, seeds=parse_seeds(seeds), workers=workers)
-    command = ["qdpem", "tune", str(scenario), "--arm", arm, "--budget", str(budget), "--seeds", seeds]
+    command = ["qdpem", "tune", scenario, "--arm", arm, "--budget", str(budget), "--seeds", seeds]
     for override in overrides or ():
         command += ["--set", override]
     _print(tuning, command=shlex.join(command), path=directory / f"{resolved.name}.toml")

@@ -7,7 +7,8 @@ from typing import Annotated, TypeAlias
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-CHECKED = ConfigDict(extra="forbid", allow_inf_nan=True)
+CHECKED = ConfigDict(extra="forbid", allow_inf_nan=True, use_attribute_docstrings=True)
+"""Unknown keys are faults. The docstring of a field describes its key to `qdpem schema` and the reference."""
 
 Positive: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -29,7 +30,9 @@ class Uniform:
     """A number drawn for each node, uniform on [low, high)."""
 
     low: NotNegative
+    """The lowest value."""
     high: NotNegative
+    """The upper end, not included."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Uniform:

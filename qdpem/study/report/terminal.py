@@ -24,7 +24,8 @@ from qdpem.study.analysis.metric_formats import (
 )
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.analysis.statistics import Interval, PairedDifference
-from qdpem.study.report.findings import demand_sentence, findings
+from qdpem.study.report.findings import MAX_SHOWN, demand_sentence, findings
+from qdpem.study.report.terms import TERMS
 from qdpem.study.report.wording import counted, p_text
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = 5
 _UNBOUNDED = 10_000
+_LEGEND_TERMS = ("control", "pregeneration", "forecaster", "policy", "interval", "Holm p")
 
 Layout: TypeAlias = Literal["one line", "two lines", "tight", "narrow"]
 """An arm's four factors in columns, on a second line, the same with less space between columns, or on two."""
@@ -58,10 +60,33 @@ def print_study(result: StudyResult, *, console: Console) -> None:
             console.print(f"- {sentence}", style="dim", highlight=False, markup=False)
     if result.scenario.demand.load_factor is not None:
         console.print(f"demand: {demand_sentence(result)}", highlight=False, markup=False)
-    for sentence in findings(result):
-        console.print(f"- {sentence}", highlight=False, markup=False)
+    _print_findings(findings(result), console)
+    console.print()
+    console.print(_legend(result), markup=False)
     for fault in result.faults:
         console.print(f"failed: {fault}", style="bold red", highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_findings(sentences: Sequence[str], console: Console) -> None:
+    for sentence in sentences[:MAX_SHOWN]:
+        console.print(f"- {sentence}", highlight=False, markup=False)
+    if len(sentences) > MAX_SHOWN:
+        console.print(
+            f"- {counted(len(sentences) - MAX_SHOWN, 'further finding')} in the report", style="dim"
+        )
+
+
+def _legend(result: StudyResult) -> Table:
+    """The meanings of the metrics and terms that the tables above use."""
+    from rich.table import Table
+
+    legend = Table.grid(padding=(0, 2))
+    legend.add_column(no_wrap=True, style="dim")
+    legend.add_column(style="dim")
+    meanings = {metric.heading: metric.meaning for metric in _columns(result, "one line")}
+    for name, meaning in (meanings | {name: TERMS[name] for name in _LEGEND_TERMS}).items():
+        legend.add_row(name, meaning)
+    return legend
 
 
 def _widest(console: Console, tables: Iterator[Table]) -> Table:
