@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qdpem.scenario.load import parse_scenario, scenario_from_text, scenario_text
@@ -25,6 +25,8 @@ def refuse(word: str) -> float:
     raise AssertionError(f"{word} is no JSON")
 
 
+# A busy machine must not look like a slow strategy.
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(_VALUES)
 def test_every_value_reads_back_equal_and_the_text_is_strict(value: object) -> None:
     text = json_text(value)

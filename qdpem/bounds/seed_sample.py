@@ -14,11 +14,11 @@ from qdpem.bounds.seed_supply import EmissionLevels, SeedSample, whole_tokens
 from qdpem.bounds.windows import bins_in
 from qdpem.demand.requests import Requests
 from qdpem.draws.attempts import AttemptSequence
-from qdpem.draws.emissions import Emissions
+from qdpem.draws.emissions import draw_emissions
 from qdpem.draws.outcome_draws import swap_draws
 from qdpem.network.graph import Network
 from qdpem.network.herald_timing import NO_SENDER, FreshPairs
-from qdpem.rng import pair_key, stream
+from qdpem.rng import pair_key
 
 _OF_A_PERIOD = 1e-5
 _ROUNDING = 1e-12
@@ -68,8 +68,9 @@ def _emissions(network: Network, levels: EmissionLevels, *, seed: int, end_s: fl
     for node, probability in zip(levels.node.tolist(), levels.probability.tolist(), strict=True):
         # A run thins its stream by the best probability of the node, so the same value must be used here.
         best = float(levels.probability[levels.node == node].max())
-        emissions = Emissions(
-            stream(seed, f"source/{network.graph.node_names[node]}"),
+        emissions = draw_emissions(
+            seed=seed,
+            name=network.graph.node_names[node],
             rate_hz=float(network.source_rate_hz[node]),
             best=best,
             end_s=end_s,
@@ -77,7 +78,8 @@ def _emissions(network: Network, levels: EmissionLevels, *, seed: int, end_s: fl
         times, index = [], emissions.next_success(0, probability)
         while index is not None and emissions.time_s(index) <= end_s:
             times.append(emissions.time_s(index))
-            index = emissions.next_success(index + 1, probability)
+            emissions.forget(index)
+            index = emissions.next_success(emissions.after(index), probability)
         emission_s.append(np.array(times, dtype=np.float64))
     return emission_s
 

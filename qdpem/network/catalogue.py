@@ -12,12 +12,12 @@ import numpy as np
 
 from qdpem.arrays import Floats
 from qdpem.errors import Fault, ScenarioError, UnknownNameError
-from qdpem.network.cleaning import clean_map
-from qdpem.network.distances import projected_km
 from qdpem.network.generators import with_files, with_parameters
 from qdpem.network.graph import Graph
-from qdpem.network.map_files import node_link_graph, read_map
-from qdpem.network.rough_map import NODE_NUMBERS, RoughMap, rough_map
+from qdpem.network.maps.cleaning import clean_map
+from qdpem.network.maps.distances import projected_km
+from qdpem.network.maps.map_files import node_link_graph, read_map
+from qdpem.network.maps.rough_map import NODE_NUMBERS, RoughMap, rough_map
 from qdpem.scenario.words import Cleaning, PositionUnit
 
 _IN_KM_GROUP = "gabriel"
@@ -78,7 +78,7 @@ class FileParameters:
     cleaning: Cleaning = Cleaning.NONE
     """What happens to a map with parallel links, links from a node to itself, several parts, or nodes whose
     position is needed and missing. "none" refuses it; "standard" mends it by the rules of
-    `qdpem.network.cleaning`, and says so in one line."""
+    `qdpem.network.maps.cleaning`, and says so in one line."""
     position_unit: PositionUnit | None = None
     """The unit of the attribute `pos` of nodes, "degrees" (longitude, latitude) or "km" (x, y). A file with
     `pos` needs it, because the unit is never guessed."""

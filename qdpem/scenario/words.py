@@ -67,7 +67,7 @@ class Pregeneration(OrderedWord):
 class Cleaning(Word):
     """What happens to a map with parallel links, loops, several parts or nodes without a position.
 
-    It is refused; or it is mended by the rules of `qdpem.network.cleaning`.
+    It is refused; or it is mended by the rules of `qdpem.network.maps.cleaning`.
     """
 
     NONE = "none"

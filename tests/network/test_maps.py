@@ -17,6 +17,7 @@ from qdpem.network.graph import Graph
 from qdpem.network.graph_checks import graph_faults
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.words import Cleaning, PositionUnit
+from qdpem.study.analysis.network_summary import map_notes
 from tests.helpers.small_scenario import SMALL
 
 NAMES = ("Ost", "Süd", "West")
@@ -244,6 +245,9 @@ def test_numbers_of_single_nodes_replace_those_of_the_scenario(tmp_path: Path) -
     assert network.memories.dtype == np.int64
     assert network.repeater_rate_hz.tolist() == [0.0, 3.0, 3.0]
     assert network.source_rate_hz.tolist() == [50.0, 7.5, 50.0]
+    assert map_notes(network.graph) == (
+        "it sets memories of 1 node, source_rate_hz of 1 node, repeater_rate_hz of 1 node"
+    )
     pools = scenario_of(tmp_path / "row.json", "nodes.memories_per_link=4")
     with pytest.raises(ScenarioError, match=r"nodes\.memories_per_link"):
         build_network(pools, build_physics(pools), seed=0)

@@ -19,7 +19,6 @@ from qdpem.network.catalogue import (
     file_network,
     topohub_network,
 )
-from qdpem.network.distances import great_circle_km, projected_km
 from qdpem.network.generators import (
     GridParameters,
     LineParameters,
@@ -31,6 +30,7 @@ from qdpem.network.generators import (
 )
 from qdpem.network.graph import Graph
 from qdpem.network.graph_checks import components, graph_faults
+from qdpem.network.maps.distances import great_circle_km, projected_km
 
 
 def topohub(key: str) -> Graph:

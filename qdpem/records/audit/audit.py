@@ -23,7 +23,7 @@ from qdpem.errors import RecordError
 from qdpem.events.tables import PAIRS
 from qdpem.network.build import build_physics, equip_graph
 from qdpem.network.graph import Graph, Network
-from qdpem.network.rough_map import NODE_NUMBERS
+from qdpem.network.maps.rough_map import NODE_NUMBERS
 from qdpem.records.audit.lineage import DISTILLATION, SWAP, Lineage
 from qdpem.records.audit.replay import ContradictionError, MissingPairError, Replay
 from qdpem.records.reader import Record

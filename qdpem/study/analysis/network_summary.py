@@ -12,7 +12,7 @@ from qdpem.arrays import Floats
 from qdpem.demand.offered_load import OfferedLoad, find_offered_load
 from qdpem.demand.streams import pair_weights
 from qdpem.network.build import network_warnings, unserved_demand
-from qdpem.network.graph import Network
+from qdpem.network.graph import Graph, Network
 from qdpem.network.path import Path
 from qdpem.network.path_estimates import Estimates
 from qdpem.network.routing import Routes
@@ -24,7 +24,7 @@ from qdpem.scenario.words import Application, Repetition
 class NetworkSummary:
     """A network in a few numbers; the pairs/s of a link are those of both its sources working only for it.
 
-    `cleaning`: what was mended in the map, "" if nothing was.
+    `map_notes`: as from the function of this name.
     """
 
     topology: str
@@ -34,16 +34,16 @@ class NetworkSummary:
     weakest_pairs_hz: float
     median_pairs_hz: float
     median_length_km: float
-    cleaning: str
+    map_notes: str
     load: OfferedLoad
     warnings: tuple[str, ...]
 
     def __str__(self) -> str:
         first, second = self.weakest_link
-        cleaning = f"map: {self.cleaning}\n" if self.cleaning else ""
+        notes = f"map: {self.map_notes}\n" if self.map_notes else ""
         return (
             f"{self.topology}: {self.nodes} nodes, {self.links} links"
-            f" (median {self.median_length_km:.3g} km)\n{cleaning}"
+            f" (median {self.median_length_km:.3g} km)\n{notes}"
             f"pairs/s of a link: median {self.median_pairs_hz:.3g},"
             f" weakest {self.weakest_pairs_hz:.3g} ({first} - {second})\n"
             f"demand: {self.load}"
@@ -66,10 +66,17 @@ def summarize_network(
         # Not NumPy's: it loads all masked arrays for its median, and every run prints this summary.
         median_pairs_hz=statistics.median(network.link_rate_hz.tolist()),
         median_length_km=statistics.median(network.graph.length_km.tolist()),
-        cleaning=network.graph.cleaning,
+        map_notes=map_notes(network.graph),
         load=find_offered_load(scenario, network, physics, seed=seed),
         warnings=find_warnings(scenario, network=network, physics=physics, seed=seed),
     )
+
+
+def map_notes(graph: Graph) -> str:
+    """What was mended in the map of a file, and what it sets in place of the scenario; "" if nothing."""
+    counts = {key: int((~np.isnan(values)).sum()) for key, values in graph.node_numbers.items()}
+    own = ", ".join(f"{key} of {count} node{'s' * (count != 1)}" for key, count in counts.items())
+    return "; ".join(part for part in (graph.cleaning, f"it sets {own}" if own else "") if part)
 
 
 def find_warnings(

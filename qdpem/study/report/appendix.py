@@ -21,7 +21,7 @@ from qdpem.records.reader import Record, open_record
 from qdpem.scenario.schema import Window
 from qdpem.study.analysis.capacity import mean_capacity
 from qdpem.study.analysis.metric_formats import CONTENTION, DELIVERY
-from qdpem.study.analysis.network_summary import find_warnings
+from qdpem.study.analysis.network_summary import find_warnings, map_notes
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.report.figures import network_map, plots
 from qdpem.study.report.figures.shown_arms import shown_arms, shown_arms_sentence, styles_of
@@ -52,7 +52,7 @@ def build_appendix(result: StudyResult, *, command: str = "") -> Appendix:
         figures=tuple(figure for figure in drawn if figure is not None),
         warnings=find_warnings(result.scenario, network=network, physics=physics, seed=seed),
         topology=f"{network.graph.name}: {network.node_count} nodes, {network.link_count} links"
-        + (f" (map: {network.graph.cleaning})" if network.graph.cleaning else ""),
+        + (f" (map: {notes})" if (notes := map_notes(network.graph)) else ""),
         capacity=_capacity(result, network, physics, seed=seed),
         command=command,
     )

@@ -11,8 +11,7 @@ from bisect import insort
 from collections.abc import Callable
 from operator import attrgetter
 
-from qdpem.draws.emissions import Emissions
-from qdpem.rng import stream
+from qdpem.draws.emissions import draw_emissions
 from qdpem.simulation.resources.clock import Clock
 from qdpem.simulation.resources.queues.claims import Claim
 
@@ -46,8 +45,7 @@ class Source:
         node: int,
     ) -> None:
         best = max(probability.values(), default=0.0)
-        generator = stream(seed, f"source/{name}")
-        self._emissions = Emissions(generator, rate_hz=rate_hz, best=best, end_s=end_s)
+        self._emissions = draw_emissions(seed=seed, name=name, rate_hz=rate_hz, best=best, end_s=end_s)
         self._probability = probability
         self._clock = clock
         self._succeed = succeed
@@ -103,5 +101,5 @@ class Source:
         if index >= self._passed and len(self.claims) > 1:
             for other in self.claims[1:]:
                 other.lose(self._clock.now_s, claim.source)
-        self._passed = max(self._passed, index + 1)
+        self._passed = max(self._passed, self._emissions.after(index))
         self._succeed(claim, self._node, self._clock.now_s)

@@ -14,9 +14,9 @@ import numpy as np
 
 from qdpem.arrays import Floats
 from qdpem.errors import Fault, ScenarioError
-from qdpem.network.distances import distance_km
 from qdpem.network.graph_checks import components, parts_sentence
-from qdpem.network.rough_map import RoughMap
+from qdpem.network.maps.distances import distance_km
+from qdpem.network.maps.rough_map import RoughMap
 from qdpem.scenario.words import Cleaning, PositionUnit
 
 

@@ -103,7 +103,9 @@ def _position(
             return _checked_position(values, f"{keys[0]}, {keys[1]} of {node}", own, faults)
     if data.get(_POSITION) is None:
         return None
-    if unit is None:
+    # Without a unit any two numbers will do; their meaning is missing.
+    checked = _checked_position(data[_POSITION], f"pos of {node}", unit or PositionUnit.KM, faults)
+    if unit is None and checked is not None:
         wrong = (
             f"is not set, and the file gives `pos` without a unit: should be"
             f" {' or '.join(repr(str(word)) for word in PositionUnit)}"
@@ -111,7 +113,7 @@ def _position(
         if not any(fault.path == f"{_PATH}.position_unit" for fault in faults):
             faults.append(Fault(f"{_PATH}.position_unit", wrong))
         return None
-    return _checked_position(data[_POSITION], f"pos of {node}", unit, faults)
+    return checked
 
 
 def _checked_position(
