@@ -16,7 +16,7 @@ from qdpem.network.generators import with_files, with_parameters
 from qdpem.network.graph import Graph
 from qdpem.network.maps.cleaning import clean_map
 from qdpem.network.maps.distances import projected_km
-from qdpem.network.maps.map_files import node_link_graph, read_map
+from qdpem.network.maps.map_files import MapContent, node_link_content, read_map
 from qdpem.network.maps.rough_map import NODE_NUMBERS, RoughMap, rough_map
 from qdpem.scenario.words import Cleaning, PositionUnit
 
@@ -56,16 +56,16 @@ def topohub_network(parameters: TopohubParameters, *, stream: np.random.Generato
     if not file.is_file():
         known = _candidate_keys(files("topohub") / "data", parameters.key)
         raise UnknownNameError("topology of topohub", parameters.key, known)
-    node_link = node_link_graph(json.loads(file.read_text(encoding="utf-8")))
+    content = node_link_content(json.loads(file.read_text(encoding="utf-8")))
     if parameters.key.partition("/")[0] == _IN_KM_GROUP:
-        return _graph(node_link, parameters.key, parameters.cleaning, PositionUnit.KM)
-    if not _on_the_globe(node_link):
+        return _graph(content, parameters.key, parameters.cleaning, PositionUnit.KM)
+    if not _on_the_globe(content):
         message = (
             f"{parameters.key!r} is not usable: its positions are drawing units, and topohub took them for"
             " degrees to compute its lengths; should be a network with longitudes and latitudes"
         )
         raise ScenarioError([Fault("topology.parameters.key", message)])
-    return _graph(node_link, parameters.key, parameters.cleaning, PositionUnit.DEGREES)
+    return _graph(content, parameters.key, parameters.cleaning, PositionUnit.DEGREES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,9 +109,9 @@ def file_network(parameters: FileParameters, *, stream: np.random.Generator) -> 
     return _graph(read_map(path), path.stem, parameters.cleaning, parameters.position_unit)
 
 
-def _graph(graph: Any, name: str, cleaning: Cleaning, unit: PositionUnit | None) -> Graph:
-    """The cleaned map in a networkx multigraph."""
-    rough, done = clean_map(rough_map(graph, name=name, unit=unit), cleaning)
+def _graph(content: MapContent, name: str, cleaning: Cleaning, unit: PositionUnit | None) -> Graph:
+    """The cleaned map in the content of a file."""
+    rough, done = clean_map(rough_map(content, name=name, unit=unit), cleaning)
     lengths = [0.0 if length is None else length for _, _, length in rough.links]
     plane_km = _plane_km(rough, float(np.mean(lengths)) if lengths else 1.0)
     return Graph(
@@ -141,9 +141,9 @@ def _plane_km(rough: RoughMap, link_km: float) -> Floats:
     return projected_km(table) if rough.unit is PositionUnit.DEGREES else table
 
 
-def _on_the_globe(graph: Any) -> bool:
+def _on_the_globe(content: MapContent) -> bool:
     """Whether all positions can be longitudes and latitudes."""
-    places = [data["pos"] for _, data in graph.nodes(data=True) if data.get("pos")]
+    places = [data["pos"] for data in content.nodes.values() if data.get("pos")]
     return all(abs(longitude) <= 180.0 and abs(latitude) <= 90.0 for longitude, latitude in places)
 
 

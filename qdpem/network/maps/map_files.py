@@ -1,76 +1,90 @@
-"""Files of maps: node-link JSON, GraphML and GML, read into one multigraph that keeps all the file says."""
+"""Files of maps: node-link JSON, GraphML and GML, read into one value that keeps all the file says."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qdpem.errors import QdpemError
 
 SUFFIXES = (".json", ".graphml", ".xml", ".gml")
+_ENDS = ("source", "target")
 
 
-def read_map(path: Path) -> Any:
-    """The networkx multigraph in a file; a byte-order mark is no fault.
+@dataclass(frozen=True)
+class MapContent:
+    """All that a file says: the attributes of each node by id, ends and attributes of links, the demand."""
+
+    nodes: Mapping[Hashable, Mapping[str, Any]]
+    links: Sequence[tuple[Hashable, Hashable, Mapping[str, Any]]]
+    demands: Any
+
+
+def read_map(path: Path) -> MapContent:
+    """The content of a file; a byte-order mark is no fault.
 
     Raises QdpemError for a file that cannot be read or is no map, with the first thing that is wrong.
     """
-    import networkx as nx
-
     if path.suffix not in SUFFIXES:
         wanted = ", ".join(SUFFIXES[:-1])
         raise QdpemError(f"the topology file {path} is {path.suffix!r}; should be {wanted} or {SUFFIXES[-1]}")
     try:
         if path.suffix == ".json":
-            return node_link_graph(json.loads(path.read_text(encoding="utf-8-sig")))
-        if path.suffix == ".gml":
-            return _undirected(nx.parse_gml(_with_parallel_links(path), label="id"))
-        return _undirected(nx.read_graphml(path, force_multigraph=True))
+            return node_link_content(json.loads(path.read_text(encoding="utf-8-sig")))
+        return _graph_content(path)
     except OSError as error:
         raise QdpemError(f"the topology file {path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, SyntaxError, nx.NetworkXError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, SyntaxError) as error:
         raise QdpemError(f"the topology file {path} is no node-link JSON, GraphML or GML: {error}") from error
 
 
-def node_link_graph(values: Any) -> Any:
-    """The multigraph of node-link `values`, with links under `edges` or `links`.
+def node_link_content(values: Any) -> MapContent:
+    """The content of node-link `values`, with links under `edges` or `links`.
 
-    Unlike networkx, it keeps every link, also when two join the same nodes. Raises ValueError for anything
-    else.
+    It is read without networkx, whose import takes longer than all else that a run does first, and which
+    would let the last of two links that join the same nodes win. Raises ValueError for anything else.
     """
-    import networkx as nx
-
     table = _table(values, "the file")
-    graph = nx.MultiGraph(**{str(key): item for key, item in _table(table.get("graph", {}), "graph").items()})
+    demands = _table(table.get("graph", {}), "graph").get("demands")
+    nodes: dict[Hashable, Mapping[str, Any]] = {}
     for index, node in enumerate(_list(table, "nodes")):
-        attributes = dict(_table(node, f"nodes.{index}"))
+        attributes = _attributes(node, f"nodes.{index}")
         name = _id(attributes.pop("id", None), f"nodes.{index}.id")
-        if name in graph:
+        if name in nodes:
             raise ValueError(f"nodes.{index}.id is {name!r}, as that of another node; should be unique")
-        graph.add_node(name, **{str(key): item for key, item in attributes.items()})
-    links = "edges" if "edges" in table else "links"
-    for index, link in enumerate(_list(table, links)):
-        attributes = dict(_table(link, f"{links}.{index}"))
-        ends = [_id(attributes.pop(end, None), f"{links}.{index}.{end}") for end in ("source", "target")]
-        for end, name in zip(("source", "target"), ends, strict=True):
-            if name not in graph:
-                raise ValueError(f"{links}.{index}.{end} is {name!r}, which is the id of no node")
-        attributes.pop("key", None)
-        graph.add_edges_from([(*ends, {str(key): item for key, item in attributes.items()})])
-    return graph
+        nodes[name] = attributes
+    kind = "edges" if "edges" in table else "links"
+    links = []
+    for index, link in enumerate(_list(table, kind)):
+        attributes = _attributes(link, f"{kind}.{index}")
+        first, second = (_id(attributes.pop(end, None), f"{kind}.{index}.{end}") for end in _ENDS)
+        for end, name in zip(_ENDS, (first, second), strict=True):
+            if name not in nodes:
+                raise ValueError(f"{kind}.{index}.{end} is {name!r}, which is the id of no node")
+        links.append((first, second, attributes))
+    return MapContent(nodes, links, demands)
 
 
-def _undirected(graph: Any) -> Any:
-    """The same nodes and links, each direction a link of its own: networkx would let the last one win."""
+def _graph_content(path: Path) -> MapContent:
+    """The content of GraphML or GML, each direction a link of its own."""
     import networkx as nx
 
-    undirected = nx.MultiGraph(**{str(key): item for key, item in graph.graph.items()})
-    undirected.add_nodes_from(graph.nodes(data=True))
-    undirected.add_edges_from(graph.edges(data=True))
-    return undirected
+    try:
+        if path.suffix == ".gml":
+            graph = nx.parse_gml(_with_parallel_links(path), label="id")
+        else:
+            graph = nx.read_graphml(path, force_multigraph=True)
+    except nx.NetworkXError as error:
+        raise ValueError(str(error)) from error
+    return MapContent(dict(graph.nodes(data=True)), list(graph.edges(data=True)), graph.graph.get("demands"))
+
+
+def _attributes(value: Any, where: str) -> dict[str, Any]:
+    return {str(key): item for key, item in _table(value, where).items()}
 
 
 def _table(value: Any, where: str) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 from physics.hardware import DepolarisingMemory, Fibre, LinkHardware, NodeHardware, RelaxingMemory
 from qdpem.arrays import Floats
 from qdpem.errors import Fault, ScenarioError
+from qdpem.network.maps.map_files import MapContent
 from qdpem.scenario.schema import Links, Nodes
 from qdpem.scenario.words import PositionUnit
 
@@ -46,26 +47,25 @@ class RoughMap:
     ignored: Mapping[str, int]
 
 
-def rough_map(graph: Any, *, name: str, unit: PositionUnit | None) -> RoughMap:
-    """The map in a networkx multigraph. `unit`: that of the attribute `pos`.
+def rough_map(content: MapContent, *, name: str, unit: PositionUnit | None) -> RoughMap:
+    """The map that a file holds. `unit`: that of the attribute `pos`.
 
     Raises ScenarioError with a sentence for each value that is no length, position, number or weight.
     """
     faults: list[Fault] = []
-    nodes = list(graph.nodes)
-    index: dict[Hashable, int] = {node: number for number, node in enumerate(nodes)}
-    names = _node_names(graph)
-    places = [_position(data, names[index[node]], unit, faults) for node, data in graph.nodes(data=True)]
+    index = {node: number for number, node in enumerate(content.nodes)}
+    names = _node_names(content)
+    places = [_position(data, names[index[node]], unit, faults) for node, data in content.nodes.items()]
     units = {place[0] for place in places if place is not None}
     if len(units) > 1:
         faults.append(Fault(_PATH, f"{name} has positions in degrees and in km; should have one of them"))
     links = []
-    for first, second, data in graph.edges(data=True):
+    for first, second, data in content.links:
         ends = sorted((index[first], index[second]))
         label = f"the link {names[ends[0]]} - {names[ends[1]]}"
         links.append((ends[0], ends[1], _length_km(data, label, faults)))
-    numbers = tuple(_numbers(data, names[index[node]], faults) for node, data in graph.nodes(data=True))
-    demand = _demand(graph.graph.get("demands"), index, faults)
+    numbers = tuple(_numbers(data, names[index[node]], faults) for node, data in content.nodes.items())
+    demand = _demand(content.demands, index, faults)
     if faults:
         more = len(faults) - _MAX_FAULTS
         rest = [Fault(_PATH, f"{more} more like these")] if more > 0 else []
@@ -78,17 +78,16 @@ def rough_map(graph: Any, *, name: str, unit: PositionUnit | None) -> RoughMap:
         links=tuple(links),
         numbers=numbers,
         demand=demand,
-        ignored=_ignored(graph),
+        ignored=_ignored(content),
     )
 
 
-def _node_names(graph: Any) -> list[str]:
+def _node_names(content: MapContent) -> list[str]:
     """One name per node; nodes that share a name also get their id."""
-    plain = [str(data.get("name") or data.get("label") or node) for node, data in graph.nodes(data=True)]
-    nodes = list(graph.nodes)
+    plain = [str(data.get("name") or data.get("label") or node) for node, data in content.nodes.items()]
     return [
         name if plain.count(name) == 1 else f"{name} ({node})"
-        for name, node in zip(plain, nodes, strict=True)
+        for name, node in zip(plain, content.nodes, strict=True)
     ]
 
 
@@ -204,12 +203,11 @@ def _demand_entries(demands: Any, faults: list[Fault]) -> Iterator[tuple[str, st
             yield f"graph.demands.{source}.{destination}", str(source), str(destination), value
 
 
-def _ignored(graph: Any) -> dict[str, int]:
+def _ignored(content: MapContent) -> dict[str, int]:
     """How often the map gives each attribute of hardware that is not used."""
     used, words = {*NODE_NUMBERS, *LENGTH_ATTRIBUTES, "name"}, _hardware_words()
     counts: dict[str, int] = {}
-    attributes = [data for _, data in graph.nodes(data=True)]
-    attributes += [data for _, _, data in graph.edges(data=True)]
+    attributes = [*content.nodes.values(), *(data for _, _, data in content.links)]
     for data in attributes:
         for key in data.keys() & words - used:
             counts[key] = counts.get(key, 0) + 1
