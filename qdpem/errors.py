@@ -10,6 +10,8 @@ from physics.errors import nearest
 
 __all__ = [
     "Fault",
+    "ForecastError",
+    "PluginError",
     "PolicyError",
     "QdpemError",
     "RecordError",
@@ -61,6 +63,14 @@ class UnknownNameError(QdpemError, errors.UnknownNameError):
 
 class PolicyError(QdpemError):
     """A decision that breaks a rule; the message names the policy, the time and the rule."""
+
+
+class ForecastError(QdpemError):
+    """A forecast that breaks a rule; the message names the forecaster, the time, the node and the value."""
+
+
+class PluginError(QdpemError):
+    """Code of a plugin raised an error; the message names its package and the line."""
 
 
 class RecordError(QdpemError):

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from qdpem.errors import UnknownNameError
+from qdpem.errors import QdpemError, UnknownNameError
+from qdpem.registry import plugin_fault
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -63,4 +64,12 @@ def _one_thread(function: Callable[[Any], Any], task: Any) -> Any:
     # torch has its own number of threads. It is limited where it is loaded, and not loaded for that.
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
-    return function(task)
+    try:
+        return function(task)
+    except QdpemError:
+        raise
+    except Exception as error:
+        # Only here: an error that crosses to another process leaves its frames behind.
+        if (fault := plugin_fault(error)) is None:
+            raise
+        raise fault from error

@@ -16,7 +16,6 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from physics.plugins import distribution_of
 from qdpem.errors import RecordError
 from qdpem.events.recorder import Row
 from qdpem.events.tables import TABLES, Columns, Table, Tables, kept_at
@@ -38,7 +37,7 @@ from qdpem.records.schema import (
 from qdpem.records.spill import Spill
 from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Arm, Scenario
-from qdpem.simulation.fingerprint import code_digest
+from qdpem.simulation.fingerprint import code_digest, distributions
 
 FLUSH_EVERY_S = 10.0
 """Wall time after which rows are written out however few they are."""
@@ -228,7 +227,7 @@ class RecordWriter:
         group = self._file.create_group(PROVENANCE_GROUP)
         group.attrs.update(provenance(scenario_hash=scenario_hash(scenario)))
         group.attrs["code"] = code_digest(scenario, arm)
-        group.attrs["physics_distribution"] = distribution_of(scenario.physics.model)
+        group.attrs.update(distributions(scenario, (arm,)))
         group.attrs["written_until_s"] = 0.0
         for table in self._recorded:
             create_table(self._file, table)

@@ -17,6 +17,7 @@ from qdpem.errors import QdpemError, StudyError
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
 from qdpem.parallel import run_tasks
+from qdpem.registry import plugin_fault
 from qdpem.scenario.schema import Scenario
 from qdpem.study.analysis.metric_formats import DECISION, primary_formats_of
 from qdpem.study.analysis.outcome import Outcome
@@ -154,10 +155,8 @@ def run_task(task: Task, report: ProgressReporter) -> Outcome:
             errors.write_text(traceback.format_exc(), encoding="utf-8")
         except OSError:  # the disk may be full
             return failed(fault=f"{type(error).__name__}: {error}")
-        return failed(
-            fault=f"{type(error).__name__}: {error} (a bug in qdpem;"
-            " its traceback is in SEED.error.txt beside the record)"
-        )
+        culprit = plugin_fault(error) or f"{type(error).__name__}: {error} (a bug in qdpem)"
+        return failed(fault=f"{culprit}; the traceback is in SEED.error.txt beside the record")
     return outcome
 
 

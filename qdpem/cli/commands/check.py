@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
 from qdpem.cli.console import console
 from qdpem.cli.options import Overrides
+
+HOLDS, BROKEN, DECLARED = "holds", "BROKEN", "declared"
+_STYLES = {HOLDS: "green", BROKEN: "bold red", DECLARED: "yellow"}
+Row: TypeAlias = tuple[str, str, str]
+"""A rule, the verdict on it and the evidence, or the reason of a declaration."""
 
 
 class Subject(StrEnum):
@@ -64,7 +69,7 @@ def check(
         raise typer.Exit(1)
 
 
-def _check_physics(name: str, overrides: Sequence[str]) -> list[tuple[str, bool, str]]:
+def _check_physics(name: str, overrides: Sequence[str]) -> list[Row]:
     from physics.conformance import check_model
     from physics.plugins import load_physics
     from qdpem.errors import Fault, ScenarioError, UnknownNameError
@@ -81,26 +86,30 @@ def _check_physics(name: str, overrides: Sequence[str]) -> list[tuple[str, bool,
         model = load_physics(name, parameters)
     except (TypeError, ValueError) as error:
         raise ScenarioError([Fault("", str(error))], origin=origin) from error
-    # The first column names the law already.
     return [
-        (result.law, result.passed, result.detail.removeprefix(f"the law {result.law!r} is "))
+        (
+            result.law,
+            DECLARED if result.declared else _verdict(result.passed),
+            # The first column names the law already.
+            result.declared or result.detail.removeprefix(f"the law {result.law!r} is "),
+        )
         for result in check_model(model)
     ]
 
 
-def _check_policy(name: str, overrides: Sequence[str]) -> list[tuple[str, bool, str]]:
+def _check_policy(name: str, overrides: Sequence[str]) -> list[Row]:
     from qdpem.errors import StudyError
     from qdpem.policy.conformance import check_named_policy
 
     if overrides:
         raise StudyError(f"a policy is checked as it is; --set {overrides[0]} has nothing to set")
-    return [(check.rule, check.passed, check.detail) for check in check_named_policy(name)]
+    return [(check.rule, _verdict(check.passed), check.detail) for check in check_named_policy(name)]
 
 
-def _check_forecaster(name: str) -> list[tuple[str, bool, str]]:
+def _check_forecaster(name: str) -> list[Row]:
     from qdpem.forecasting.checks.conformance import check_named_forecaster
 
-    return [(check.rule, check.passed, check.detail) for check in check_named_forecaster(name)]
+    return [(check.rule, _verdict(check.passed), check.detail) for check in check_named_forecaster(name)]
 
 
 def _score_forecaster(name: str, path: Path | None, overrides: Sequence[str]) -> None:
@@ -146,8 +155,12 @@ def _check_scenario(path: Path, overrides: Sequence[str]) -> None:
         output.print(f"warning: {warning}", style="yellow", markup=False)
 
 
-def _print(title: str, rows: Iterable[tuple[str, bool, str]]) -> bool:
-    """Print one line for each rule. Returns whether all passed."""
+def _verdict(passed: bool) -> str:
+    return HOLDS if passed else BROKEN
+
+
+def _print(title: str, rows: Iterable[Row]) -> bool:
+    """Print one line for each rule. Returns whether none is broken, except those declared so."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -155,10 +168,16 @@ def _print(title: str, rows: Iterable[tuple[str, bool, str]]) -> bool:
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
     for heading in ("rule", "", "evidence"):
         table.add_column(heading)
-    all_passed = True
-    for rule, passed, detail in rows:
-        verdict = Text("holds", style="green") if passed else Text("BROKEN", style="bold red")
-        table.add_row(Text(rule), verdict, Text(detail))
-        all_passed = all_passed and passed
+    verdicts = []
+    for rule, verdict, detail in rows:
+        table.add_row(Text(rule), Text(verdict, style=_STYLES[verdict]), Text(detail))
+        verdicts.append(verdict)
     console().print(table)
-    return all_passed
+    if DECLARED in verdicts:
+        count = verdicts.count(DECLARED)
+        console().print(
+            f"{DECLARED}: the model breaks {'this law' if count == 1 else f'these {count} laws'} by design,"
+            " for the reason that it gives; neither counted as held nor as broken",
+            markup=False,
+        )
+    return BROKEN not in verdicts

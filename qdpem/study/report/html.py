@@ -15,6 +15,7 @@ from physics.hardware import DirectLink, Fibre, LinkHardware, SourceLink
 from qdpem.provenance import provenance
 from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Demand, Links, Neighbourhood, Nodes, Outages, Scenario, Uniform
+from qdpem.simulation.fingerprint import distributions
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.report.csv import write_text_file
 from qdpem.study.report.findings import demand_sentence, findings
@@ -241,6 +242,7 @@ def _commands(command: str) -> list[str]:
 
 def _provenance(result: StudyResult) -> list[tuple[str, str]]:
     facts: Mapping[str, str] = provenance(scenario_hash=scenario_hash(result.scenario))
+    facts = {**facts, **distributions(result.scenario, result.arms)}
     rows = [(name.replace("_", " "), value) for name, value in facts.items() if value]
     wall = [outcome.wall_s for outcome in result.outcomes if math.isfinite(outcome.wall_s)]
     if wall:
