@@ -150,6 +150,8 @@ def run_task(task: Task, report: ProgressReporter) -> Outcome:
         errors.unlink(missing_ok=True)
     except (QdpemError, OSError) as error:
         return failed(fault=str(error))
+    except MemoryError:
+        return failed(fault="memory ran out; fewer --workers need less")
     except Exception as error:
         try:
             errors.write_text(traceback.format_exc(), encoding="utf-8")
@@ -158,6 +160,11 @@ def run_task(task: Task, report: ProgressReporter) -> Outcome:
         culprit = plugin_fault(error) or f"{type(error).__name__}: {error} (a bug in qdpem)"
         return failed(fault=f"{culprit}; the traceback is in SEED.error.txt beside the record")
     return outcome
+
+
+def _lost(task: Task, sentence: str) -> Outcome:
+    """The outcome of a task whose worker died every time."""
+    return Outcome(arm=task.arm.name, seed=task.seed, path=task.path, fault=sentence)
 
 
 def seed_load(task: Task) -> tuple[int, OfferedLoad | None]:
@@ -175,6 +182,7 @@ def _outcomes(plan: StudyPlan, *, length_s: float, on_workers: _Workers) -> list
     reused = [_reuse(planned.task) for planned in plan.planned if planned.reuse]
     pending = [planned for planned in plan.planned if not planned.reuse]
     tasks = _with_loads([planned.task for planned in pending], on_workers)
+    notes = {index: planned.note for index, planned in enumerate(pending)}
     results = run_watched(
         run_task,
         tasks,
@@ -183,8 +191,10 @@ def _outcomes(plan: StudyPlan, *, length_s: float, on_workers: _Workers) -> list
         engine=on_workers.engine,
         workers=on_workers.workers,
         progress=on_workers.progress,
+        on_death=_lost,
+        on_retry=lambda index, sentence: notes.update({index: f"{tasks[index].label}: {sentence}"}),
     )
-    made = [replace(outcome, note=pending[index].note) for index, outcome in results]
+    made = [replace(outcome, note=notes[index]) for index, outcome in results]
     return [_with_decision_time(outcome) for outcome in (*reused, *made)]
 
 

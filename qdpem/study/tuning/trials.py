@@ -116,6 +116,7 @@ class Trials:
             engine=self._engine,
             workers=self._workers,
             progress=self._progress_of_all(),
+            on_death=lambda _, sentence: sentence,
         )
         for position, trial in results:
             if isinstance(trial, str):
