@@ -16,6 +16,7 @@ __all__ = [
     "QdpemError",
     "RecordError",
     "ScenarioError",
+    "SizeError",
     "StudyError",
     "UnknownNameError",
     "nearest",
@@ -75,6 +76,10 @@ class PluginError(QdpemError):
 
 class RecordError(QdpemError):
     """A record that cannot be written or read."""
+
+
+class SizeError(QdpemError):
+    """A run that is larger than the machine; the message names the number and the key that drives it."""
 
 
 class StudyError(QdpemError):

@@ -11,6 +11,7 @@ import typer
 
 from qdpem.cli.console import console
 from qdpem.cli.options import Overrides
+from qdpem.cli.size import check_size
 
 HOLDS, BROKEN, DECLARED = "holds", "BROKEN", "declared"
 _STYLES = {HOLDS: "green", BROKEN: "bold red", DECLARED: "yellow"}
@@ -144,6 +145,7 @@ def _check_scenario(path: Path, overrides: Sequence[str]) -> None:
     scenario = load_scenario(path, overrides)
     if scenario.study:
         resolve_arms(scenario.study.arms, origin=f"the scenario {str(path)!r}")
+    check_size(scenario, oversize=False)
     physics = build_physics(scenario)
     seed = scenario.study.seeds[0] if scenario.study else 0
     network = build_network(scenario, physics, seed=seed)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import OUTPUT, Json, Overrides, ScenarioFile
+from qdpem.cli.options import OUTPUT, Json, Overrides, Oversize, ScenarioFile
+from qdpem.cli.size import check_size
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,6 +37,7 @@ def run(
         ),
     ] = None,
     overrides: Overrides = None,
+    oversize: Oversize = False,
     as_json: Json = False,
 ) -> None:
     """Simulate one arm on one seed and record it."""
@@ -47,10 +49,16 @@ def run(
 
     loaded = load_scenario(scenario, overrides or ())
     resolved = find_arm(loaded, arm)
-    physics = build_physics(loaded)
-    network = build_network(loaded, physics, seed=seed)
+    check_size(loaded, oversize=oversize)
     terminal = console(stderr=as_json)
-    summary = summarize_network(loaded, network=network, physics=physics, seed=seed)
+    with progress_bars() as bars:
+        bar = bars.add_task(f"preparing {loaded.name}", total=None, detail="building the network")
+        physics = build_physics(loaded)
+        network = build_network(loaded, physics, seed=seed)
+        bars.update(bar, detail="finding paths and the load")
+        summary = summarize_network(loaded, network=network, physics=physics, seed=seed)
+        bars.remove_task(bar)
+    check_size(loaded, oversize=oversize, network=network, rate_hz=summary.load.rate_hz)
     terminal.print(str(summary), markup=False)
     for warning in summary.warnings:
         terminal.print(f"warning: {warning}", style="yellow", markup=False)

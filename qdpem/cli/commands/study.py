@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import OUTPUT, Fresh, Overrides, ScenarioFile, Workers
+from qdpem.cli.options import OUTPUT, Fresh, Overrides, Oversize, ScenarioFile, Workers
+from qdpem.cli.size import check_size, runs_at_once
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -34,12 +35,17 @@ def study(
         str | None, typer.Option("--engine", help="serial or loky; the scenario's by default.")
     ] = None,
     overrides: Overrides = None,
+    oversize: Oversize = False,
 ) -> None:
     """Run all arms on all seeds of the scenario's study, compare them and write a report."""
     from qdpem.scenario.load import load_scenario
     from qdpem.study.report.terminal import print_study
 
     loaded = load_scenario(scenario, overrides or ())
+    if (plan := loaded.study) is not None:
+        tasks = len(plan.arms) * len(plan.seeds)
+        runs = runs_at_once(workers or plan.workers, tasks, engine=engine or plan.engine)
+        check_size(loaded, oversize=oversize, runs=runs)
     directory = out or OUTPUT / scenario.stem
     command = _command(scenario, out=out, overrides=overrides or [])
     if loaded.study is not None and loaded.study.sweep:

@@ -10,7 +10,8 @@ import typer
 
 from qdpem.cli.commands.study import progress_callback
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import OUTPUT, Overrides, ScenarioFile, Workers
+from qdpem.cli.options import OUTPUT, Overrides, Oversize, ScenarioFile, Workers
+from qdpem.cli.size import check_size, runs_at_once
 
 if TYPE_CHECKING:
     from qdpem.scenario.schema import Scenario
@@ -41,6 +42,7 @@ def tune(
     ] = None,
     workers: Workers = None,
     overrides: Overrides = None,
+    oversize: Oversize = False,
 ) -> None:
     """Find an arm's tunable parameters by successive halving. The same command continues a stopped search."""
     from qdpem.scenario.load import load_scenario
@@ -48,6 +50,7 @@ def tune(
 
     loaded = load_scenario(scenario, overrides or ())
     resolved = find_arm(loaded, arm)
+    check_size(loaded, oversize=oversize, runs=runs_at_once(workers, budget))
     directory = out or OUTPUT / scenario.stem / "tuned"
     tuning = _tune(loaded, resolved, directory, budget=budget, seeds=parse_seeds(seeds), workers=workers)
     command = ["qdpem", "tune", str(scenario), "--arm", arm, "--budget", str(budget), "--seeds", seeds]
