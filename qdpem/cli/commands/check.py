@@ -10,7 +10,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from qdpem.cli.console import console
-from qdpem.cli.options import Overrides
+from qdpem.cli.options import Overrides, Oversize
 from qdpem.cli.size import check_size
 
 HOLDS, BROKEN, DECLARED = "holds", "BROKEN", "declared"
@@ -41,6 +41,7 @@ def check(
         ),
     ] = None,
     overrides: Overrides = None,
+    oversize: Oversize = False,
 ) -> None:
     """Check a physics model, a policy, a forecaster or a scenario file; exit 1 if something fails.
 
@@ -53,7 +54,7 @@ def check(
     if scenario is not None and subject is not Subject.FORECASTER:
         raise StudyError(f"only a forecaster is checked on a scenario; {scenario} has nothing to do here")
     if subject is Subject.SCENARIO:
-        _check_scenario(Path(name), settings)
+        _check_scenario(Path(name), settings, oversize=oversize)
         return
     if subject is Subject.PHYSICS:
         rows = _check_physics(name, settings)
@@ -135,7 +136,7 @@ def _score_forecaster(name: str, path: Path | None, overrides: Sequence[str]) ->
     output.print(format_table(scores), markup=False)
 
 
-def _check_scenario(path: Path, overrides: Sequence[str]) -> None:
+def _check_scenario(path: Path, overrides: Sequence[str], *, oversize: bool) -> None:
     """Load the scenario, build its network and print a summary. Faults of it and of its arms are raised."""
     from qdpem.network.build import build_network, build_physics
     from qdpem.scenario.load import load_scenario
@@ -145,7 +146,7 @@ def _check_scenario(path: Path, overrides: Sequence[str]) -> None:
     scenario = load_scenario(path, overrides)
     if scenario.study:
         resolve_arms(scenario.study.arms, origin=f"the scenario {str(path)!r}")
-    check_size(scenario, oversize=False)
+    check_size(scenario, oversize=oversize)
     physics = build_physics(scenario)
     seed = scenario.study.seeds[0] if scenario.study else 0
     network = build_network(scenario, physics, seed=seed)

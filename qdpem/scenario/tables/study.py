@@ -20,6 +20,7 @@ class Arm:
     """One contender of a study: control, pregeneration, forecaster and policy.
 
     An empty `policy` means the policy called `name`. Settings that are None are taken from the policy.
+    `tuned_on` are the seeds on which the parameters were chosen; a comparison on one of them is marked.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -28,6 +29,7 @@ class Arm:
     pregeneration: Pregeneration | None = None
     forecaster: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
+    tuned_on: tuple[Seed, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)

@@ -34,7 +34,7 @@ def findings(result: StudyResult) -> list[str]:
     A difference is stated as one only if `PairedDifference.clear` and Holm's p is below 0.05. If there are
     many arms, those with the same verdict share a sentence without intervals.
     """
-    sentences: list[str] = []
+    sentences: list[str] = [f"{result.tuning_sentence}."] if result.tuned_arms else []
     if result.reference_arm:
         sentences += reference_sentences(result.reference_arm, compared_on=result.seeds)
     for metric_format in primary_formats_of(result.scenario.demand):

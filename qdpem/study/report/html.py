@@ -16,7 +16,7 @@ from qdpem.provenance import provenance
 from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Demand, Links, Neighbourhood, Nodes, Outages, Scenario, Uniform
 from qdpem.simulation.fingerprint import distributions
-from qdpem.study.analysis.results import StudyResult
+from qdpem.study.analysis.results import TUNED_MARK, StudyResult
 from qdpem.study.report.csv import write_text_file
 from qdpem.study.report.findings import demand_sentence, findings
 from qdpem.study.report.tables import report_tables
@@ -84,6 +84,8 @@ def _setting(result: StudyResult, appendix: Appendix) -> dict[str, Any]:
     scenario = result.scenario
     return {
         "title": scenario.name,
+        "tuned_arms": result.tuned_arms,
+        "tuned_mark": TUNED_MARK,
         "description": scenario.description
         or "Which arm delivers most requests in time and at their target fidelity?",
         "faults": result.faults,

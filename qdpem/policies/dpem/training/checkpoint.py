@@ -100,7 +100,8 @@ def load(path: Path, fingerprint: str) -> TrainingState:
         ) from error
     if str(arrays["fingerprint"]) != fingerprint:
         raise StudyError(
-            f"{path} belongs to another scenario or seed; train into another directory, or with --fresh"
+            f"{path} belongs to another scenario or seed; train into another directory with --out, or delete"
+            " this file"
         )
     epsilon, delta, rounds, spent = arrays["budget"].tolist()
     columns = {item.name: arrays[f"curve_{item.name}"].tolist() for item in fields(CurveRow)}
