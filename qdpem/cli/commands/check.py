@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from qdpem.cli.console import console
+from qdpem.cli.console import console, progress_bars
 from qdpem.cli.options import Overrides, Oversize
 from qdpem.cli.size import check_size
 
@@ -147,10 +147,15 @@ def _check_scenario(path: Path, overrides: Sequence[str], *, oversize: bool) -> 
     if scenario.study:
         resolve_arms(scenario.study.arms, origin=f"the scenario {str(path)!r}")
     check_size(scenario, oversize=oversize)
-    physics = build_physics(scenario)
     seed = scenario.study.seeds[0] if scenario.study else 0
-    network = build_network(scenario, physics, seed=seed)
-    summary = summarize_network(scenario, network=network, physics=physics, seed=seed)
+    with progress_bars() as bars:
+        bar = bars.add_task(f"checking {scenario.name}", total=None, detail="building the network")
+        physics = build_physics(scenario)
+        network = build_network(scenario, physics, seed=seed)
+        bars.update(bar, detail="finding paths and the load")
+        summary = summarize_network(scenario, network=network, physics=physics, seed=seed)
+        bars.remove_task(bar)
+    check_size(scenario, oversize=oversize, network=network, rate_hz=summary.load.rate_hz)
     output = console()
     output.print(f"{path} has no faults (network of seed {seed})", markup=False)
     output.print(str(summary), markup=False)

@@ -33,7 +33,7 @@ def run(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE.h5", help="The record; output/<scenario>/<arm>/<seed>.h5 by default."
+            "--out", metavar="FILE.h5", help="The record; output/<file stem>/<arm>/<seed>.h5 by default."
         ),
     ] = None,
     overrides: Overrides = None,

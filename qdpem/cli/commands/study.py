@@ -27,7 +27,7 @@ def study(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="Directory of records and reports; output/<scenario> by default."
+            "--out", metavar="DIR", help="Directory of records and reports; output/<file stem> by default."
         ),
     ] = None,
     workers: Workers = None,

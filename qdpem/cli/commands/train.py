@@ -31,7 +31,7 @@ def train(
             "--out",
             metavar="DIR",
             help="Directory of the network, its curve and its checkpoint;"
-            " output/<scenario>/training/<seed> by default.",
+            " output/<file stem>/training/<seed> by default.",
         ),
     ] = None,
     overrides: Overrides = None,

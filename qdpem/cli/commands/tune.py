@@ -37,7 +37,7 @@ def tune(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="Directory of the results; output/<scenario>/tuned by default."
+            "--out", metavar="DIR", help="Directory of the results; output/<file stem>/tuned by default."
         ),
     ] = None,
     workers: Workers = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from qdpem.scenario.tables.fields import CHECKED, Count, NotNegative, Positive
+from qdpem.scenario.tables.fields import CHECKED, Count, NotNegative, Positive, Quantity
 from qdpem.scenario.words import Application, Arrivals, BurstTiming, DemandWeights, Repetition
 
 
@@ -24,7 +24,7 @@ class RequestClass:
     fraction: Positive
     target_fidelity: Annotated[float, Field(gt=0.5, lt=1)]
     patience_s: Positive
-    pairs: Count = 1
+    pairs: Quantity = 1
     repeat_until_deadline: Repetition = Repetition.NO
 
 

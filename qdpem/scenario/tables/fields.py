@@ -13,6 +13,8 @@ Positive: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Probability: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Count: TypeAlias = Annotated[int, Field(ge=1)]
+Quantity: TypeAlias = Annotated[int, Field(ge=1, le=10**8)]
+"""A count of qubits or pairs; records keep sums of several of them in 32 bits."""
 Seed: TypeAlias = Annotated[int, Field(ge=0)]
 
 

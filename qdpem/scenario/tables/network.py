@@ -9,7 +9,15 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from physics.hardware import LinkHardware, NodeHardware, SourceLink
-from qdpem.scenario.tables.fields import CHECKED, Count, NotNegative, PerNode, Positive, Probability, Uniform
+from qdpem.scenario.tables.fields import (
+    CHECKED,
+    NotNegative,
+    PerNode,
+    Positive,
+    Probability,
+    Quantity,
+    Uniform,
+)
 from qdpem.scenario.words import RepeaterKind, SwapOrder
 
 _MEMORIES = 16
@@ -62,8 +70,8 @@ class Nodes:
     distillation_time_s: NotNegative = 1e-3
     swap_order: SwapOrder = SwapOrder.ASAP
     cutoff_s: Positive | None = None
-    memories: Count | None = None
-    memories_per_link: Count | None = None
+    memories: Quantity | None = None
+    memories_per_link: Quantity | None = None
     remote_storage_quota: Probability = 0.25
 
     @model_validator(mode="after")
