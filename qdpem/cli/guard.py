@@ -55,7 +55,7 @@ def guarded(*, interrupted: str) -> Callable[[Callable[Arguments, None]], Callab
             except OSError as error:
                 _leave(_file_sentence(error), FAULT)
             except MemoryError as error:
-                _leave_fault(error, _MEMORY)
+                _leave_fault(error, f"{_MEMORY}{f' ({error})' if str(error) else ''}")
             except Exception as error:
                 from qdpem.registry import plugin_fault
 

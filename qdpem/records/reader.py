@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +20,11 @@ from qdpem.records.schema import (
     PROVENANCE_GROUP,
     ROW,
     SCHEMA_VERSION,
+    read_column,
 )
 from qdpem.scenario.load import scenario_from_text
 from qdpem.scenario.schema import Arm, Scenario
+from qdpem.strict_json import json_value
 
 
 class LazyColumns(Mapping[str, NDArray[Any]]):
@@ -52,7 +53,7 @@ class LazyColumns(Mapping[str, NDArray[Any]]):
     def _from_file(self, name: str) -> NDArray[Any]:
         try:
             with h5py.File(self._path, "r") as file:
-                return np.asarray(file[self._group][name][: self.rows])
+                return read_column(file[self._group][name], slice(self.rows))
         except (OSError, KeyError, RuntimeError) as error:
             raise RecordError(
                 f"column {self._group}/{name} of {self._path} cannot be read, the file is damaged: {error}"
@@ -173,7 +174,7 @@ def _arm(attributes: Mapping[str, Any]) -> Arm:
         control=attributes["control"] or None,
         pregeneration=attributes["pregeneration"] or None,
         forecaster=attributes["forecaster"] or None,
-        parameters=json.loads(attributes["arm_parameters"]),
+        parameters=json_value(attributes["arm_parameters"]),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import time
@@ -32,12 +31,15 @@ from qdpem.records.schema import (
     create_axis,
     create_table,
     extend,
+    read_column,
+    stored_bytes,
     write_metrics,
 )
 from qdpem.records.spill import Spill
 from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Arm, Scenario
-from qdpem.simulation.fingerprint import code_digest, distributions
+from qdpem.simulation.fingerprint import code_digest, distributions, input_digest
+from qdpem.strict_json import json_text
 
 FLUSH_EVERY_S = 10.0
 """Wall time after which rows are written out however few they are."""
@@ -118,7 +120,9 @@ class RecordWriter:
     def flush(self) -> None:
         """Write all rows recorded so far; a process killed after this loses none of them."""
         tables = {name: buffer.columns() for name, buffer in self._buffers.items() if len(buffer)}
-        sizes = [column.nbytes + _COLUMN_BYTES for table in tables.values() for column in table.values()]
+        sizes = [
+            stored_bytes(column) + _COLUMN_BYTES for table in tables.values() for column in table.values()
+        ]
         self._reserve_space(sum(sizes) + 2 * self._outputs.pending_bytes)
         self._guarded(lambda: self._write(tables))
         # Only after the write has succeeded: an error message reports this number.
@@ -132,7 +136,7 @@ class RecordWriter:
         for table in TABLES:
             if table in self._recorded:
                 group = self._file[table.name]
-                tables[table.name] = {name: group[name][:] for name in table.names}
+                tables[table.name] = {name: read_column(group[name]) for name in table.names}
             else:
                 tables[table.name] = self._spill.read(table.name)
         return tables
@@ -214,19 +218,20 @@ class RecordWriter:
                 "scenario_hash": scenario_hash(scenario),
                 "seed": seed,
                 "physics": scenario.physics.model,
-                "physics_parameters": json.dumps(scenario.physics.parameters, sort_keys=True),
+                "physics_parameters": json_text(scenario.physics.parameters),
                 "level": str(scenario.record.level),
                 "arm": arm.name,
                 "policy": arm.policy or arm.name,
                 "control": str(arm.control or ""),
                 "pregeneration": str(arm.pregeneration or ""),
                 "forecaster": arm.forecaster or "",
-                "arm_parameters": json.dumps(arm.parameters, sort_keys=True),
+                "arm_parameters": json_text(arm.parameters),
             }
         )
         group = self._file.create_group(PROVENANCE_GROUP)
         group.attrs.update(provenance(scenario_hash=scenario_hash(scenario)))
         group.attrs["code"] = code_digest(scenario, arm)
+        group.attrs["inputs"] = input_digest(scenario)
         group.attrs.update(distributions(scenario, (arm,)))
         group.attrs["written_until_s"] = 0.0
         for table in self._recorded:

@@ -24,21 +24,20 @@ DIRECT = (
     [
         ("nodes.source_rate_hz", ("nodes.source_rate_hz=1e12",)),
         ("demand.rate_hz", ("demand.rate_hz=1e9",)),
-        ("window.measured_s", ("window.measured_s=1e12",)),
-        ("window.warm_up_s", ("window.warm_up_s=1e12",)),
-        ("forecasting.history_s", ("forecasting.history_s=1e12",)),
-        ("forecasting.horizon_steps", ("forecasting.horizon_steps=10000000000",)),
+        ("window.measured_s", ("window.measured_s=1e9",)),
+        ("window.warm_up_s", ("window.warm_up_s=1e9",)),
+        ("forecasting.history_s", ("forecasting.history_s=1e9",)),
+        ("forecasting.horizon_steps", ("forecasting.horizon_steps=2000000000",)),
         ("forecasting.step_s", ("forecasting.step_s=1e-12",)),
         ("control.decision_epoch_s", ("control.decision_epoch_s=1e-12",)),
-        ("control.retries", ("control.retries=10000000000", "control.back_off_s=1e-12")),
-        ("demand.classes.pairs", ("demand.classes.0.pairs=100000000",)),
-        ("demand.bursts.regions", (*BURSTS, "demand.bursts.regions=10000000000")),
-        ("demand.bursts.jitter_s", (*BURSTS, "demand.bursts.jitter_s=1e15")),
-        ("topology.parameters.nodes", ("topology.parameters.nodes=1000000",)),
+        ("control.retries", ("control.retries=2000000000", "control.back_off_s=1e-12")),
+        ("demand.classes.pairs", ("demand.classes.0.pairs=1000000",)),
+        ("demand.bursts.regions", (*BURSTS, "demand.bursts.regions=2000000000")),
+        ("demand.bursts.jitter_s", (*BURSTS, "demand.bursts.jitter_s=1e9")),
+        ("topology.parameters.nodes", ("topology.parameters.nodes=100000",)),
         ("outages.nodes.mean_up_s", ("outages.nodes={mean_up_s=1e-12, mean_down_s=1e-12}",)),
-        ("links.hardware.modes", (DIRECT, "links.hardware.modes=10000000000")),
-        ("nodes.memories", ("nodes.memories=100000000", "topology.parameters.nodes=1000")),
-        ("links.processing_delay_s", ("links.processing_delay_s=1e10",)),
+        ("links.hardware.modes", (DIRECT, "links.hardware.modes=2000000000")),
+        ("links.processing_delay_s", ("links.processing_delay_s=1e9",)),
     ],
 )
 def test_a_run_beyond_the_machine_is_refused_with_its_number_and_its_key(key, overrides) -> None:
@@ -85,7 +84,7 @@ def test_many_pairs_of_nodes_make_a_long_set_up() -> None:
 
 
 def test_an_estimate_costs_no_time_however_large_the_numbers() -> None:
-    scenario = parse_scenario(SMALL, overrides=("window.measured_s=1e300", "demand.rate_hz=1e300"))
+    scenario = parse_scenario(SMALL, overrides=("window.measured_s=1e9", "demand.rate_hz=1e12"))
     began_s = time.process_time()
     for _ in range(20):
         estimate_size(scenario)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qdpem.cli.completion import complete_arm
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import OUTPUT, Fresh, Overrides, Oversize, ScenarioFile, Workers
+from qdpem.cli.options import OUTPUT, Fresh, Overrides, Oversize, ScenarioWord, Workers
 from qdpem.cli.size import check_size, runs_at_once
 
 if TYPE_CHECKING:
@@ -22,12 +23,21 @@ if TYPE_CHECKING:
 
 
 def study(
-    scenario: ScenarioFile,
+    scenario: ScenarioWord,
     fresh: Fresh = False,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out", metavar="DIR", help="Directory of records and reports; output/<file stem> by default."
+        ),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--without",
+            metavar="ARM",
+            help="Leave an arm out, and a claim about it. Repeatable.",
+            autocompletion=complete_arm,
         ),
     ] = None,
     workers: Workers = None,
@@ -38,16 +48,18 @@ def study(
     oversize: Oversize = False,
 ) -> None:
     """Run all arms on all seeds of the scenario's study, compare them and write a report."""
+    from qdpem.scenario.arm_selection import without_arms
     from qdpem.scenario.load import load_scenario
+    from qdpem.scenario.shipped import results_name
     from qdpem.study.report.terminal import print_study
 
-    loaded = load_scenario(scenario, overrides or ())
+    loaded = without_arms(load_scenario(scenario, overrides or ()), without or ())
     if (plan := loaded.study) is not None:
         tasks = len(plan.arms) * len(plan.seeds)
         runs = runs_at_once(workers or plan.workers, tasks, engine=engine or plan.engine)
         check_size(loaded, oversize=oversize, runs=runs)
-    directory = out or OUTPUT / scenario.stem
-    command = _command(scenario, out=out, overrides=overrides or [])
+    directory = out or OUTPUT / results_name(scenario)
+    command = _command(scenario, out=out, without=without or [], overrides=overrides or [])
     if loaded.study is not None and loaded.study.sweep:
         _sweep(loaded, directory, fresh=fresh, engine=engine, workers=workers, command=command)
         return
@@ -149,10 +161,12 @@ def progress_callback(
     return show
 
 
-def _command(scenario: Path, *, out: Path | None, overrides: list[str]) -> str:
+def _command(scenario: str, *, out: Path | None, without: list[str], overrides: list[str]) -> str:
     """The command line that repeats the study."""
-    words = ["qdpem", "study", str(scenario)]
+    words = ["qdpem", "study", scenario]
     words += ["--out", str(out)] if out else []
+    for name in without:
+        words += ["--without", name]
     for override in overrides:
         words += ["--set", override]
     return shlex.join(words)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import OUTPUT, Overrides, Oversize, ScenarioFile, Workers
+from qdpem.cli.options import MAX_SEED, OUTPUT, Overrides, Oversize, ScenarioWord, Workers
 from qdpem.cli.size import check_size, runs_at_once
 
 if TYPE_CHECKING:
@@ -21,9 +21,12 @@ FIRST_TRAINING_SEED = 10_000
 
 
 def train(
-    scenario: ScenarioFile,
+    scenario: ScenarioWord,
     seed: Annotated[
-        int, typer.Option("--seed", help="10000 or more, so that it is no seed of tuning or testing.")
+        int,
+        typer.Option(
+            "--seed", max=MAX_SEED, help="10000 or more, so that it is no seed of tuning or testing."
+        ),
     ] = 10_000,
     out: Annotated[
         Path | None,
@@ -42,6 +45,7 @@ def train(
     from qdpem.errors import StudyError
     from qdpem.scenario.load import load_scenario
     from qdpem.scenario.schema import Window
+    from qdpem.scenario.shipped import results_name
 
     if seed < FIRST_TRAINING_SEED:
         raise StudyError(f"seed {seed} is not a training seed; it must be {FIRST_TRAINING_SEED} or more")
@@ -49,7 +53,7 @@ def train(
     episode = Window(warm_up_s=0.0, measured_s=loaded.training.episode_s)
     runs = runs_at_once(workers, loaded.training.episodes_per_round)
     check_size(replace(loaded, window=episode), oversize=oversize, runs=runs)
-    directory = out or OUTPUT / scenario.stem / "training" / str(seed)
+    directory = out or OUTPUT / results_name(scenario) / "training" / str(seed)
     training = _train(loaded, seed=seed, directory=directory, workers=workers)
     terminal = console()
     if training.curve:

@@ -10,7 +10,7 @@ import typer
 
 from qdpem.cli.commands.study import progress_callback
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import OUTPUT, Overrides, Oversize, ScenarioFile, Workers
+from qdpem.cli.options import OUTPUT, ArmName, Overrides, Oversize, ScenarioWord, Workers
 from qdpem.cli.size import check_size, runs_at_once
 
 if TYPE_CHECKING:
@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 
 
 def tune(
-    scenario: ScenarioFile,
-    arm: Annotated[
-        str, typer.Option("--arm", metavar="NAME", help="An arm of the scenario, or a registered policy.")
-    ],
+    scenario: ScenarioWord,
+    arm: ArmName,
     budget: Annotated[
         int,
         typer.Option(
@@ -46,14 +44,15 @@ def tune(
 ) -> None:
     """Find an arm's tunable parameters by successive halving. The same command continues a stopped search."""
     from qdpem.scenario.load import load_scenario
+    from qdpem.scenario.shipped import results_name
     from qdpem.simulation.arms import find_arm
 
     loaded = load_scenario(scenario, overrides or ())
     resolved = find_arm(loaded, arm)
     check_size(loaded, oversize=oversize, runs=runs_at_once(workers, budget))
-    directory = out or OUTPUT / scenario.stem / "tuned"
+    directory = out or OUTPUT / results_name(scenario) / "tuned"
     tuning = _tune(loaded, resolved, directory, budget=budget, seeds=parse_seeds(seeds), workers=workers)
-    command = ["qdpem", "tune", str(scenario), "--arm", arm, "--budget", str(budget), "--seeds", seeds]
+    command = ["qdpem", "tune", scenario, "--arm", arm, "--budget", str(budget), "--seeds", seeds]
     for override in overrides or ():
         command += ["--set", override]
     _print(tuning, command=shlex.join(command), path=directory / f"{resolved.name}.toml")

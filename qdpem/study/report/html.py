@@ -7,7 +7,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from qdpem.scenario.schema import Demand, Links, Neighbourhood, Nodes, Outages, 
 from qdpem.simulation.fingerprint import distributions
 from qdpem.study.analysis.results import TUNED_MARK, StudyResult
 from qdpem.study.report.csv import write_text_file
-from qdpem.study.report.findings import demand_sentence, findings
+from qdpem.study.report.findings import MAX_SHOWN, demand_sentence, findings
 from qdpem.study.report.tables import report_tables
+from qdpem.study.report.terms import TERMS
 from qdpem.study.report.wording import counted
 
 CAVEATS = (
@@ -37,10 +38,13 @@ _REPETITION = {
 
 @dataclass(frozen=True, kw_only=True)
 class ReportFigure:
-    """One figure of the report: its SVG text and its caption."""
+    """One figure of the report: its panels, of which a reader sees one at a time, and its caption.
+
+    `panels`: the label of a panel's switch -> its SVG text. The only panel of a figure has the label "".
+    """
 
     name: str
-    svg: str
+    panels: Mapping[str, str]
     caption: str
 
 
@@ -75,8 +79,14 @@ def render_report(result: StudyResult, *, appendix: Appendix) -> str:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
+    sentences = findings(result)
     return environment.get_template("report.html.jinja").render(
-        **report_tables(result), **_setting(result, appendix), findings=findings(result)
+        **report_tables(result),
+        **_setting(result, appendix),
+        findings=sentences[:MAX_SHOWN],
+        further_findings=sentences[MAX_SHOWN:],
+        terms=TERMS,
+        panel_count=max((len(figure.panels) for figure in appendix.figures), default=0),
     )
 
 
@@ -91,7 +101,8 @@ def _setting(result: StudyResult, appendix: Appendix) -> dict[str, Any]:
         "faults": result.faults,
         "failed_count": sum(bool(outcome.fault) for outcome in result.runs),
         "task_count": len(result.runs),
-        "figures": appendix.figures,
+        "frontier": [figure for figure in appendix.figures if figure.name == "frontier"],
+        "figures": [figure for figure in appendix.figures if figure.name != "frontier"],
         "warnings": appendix.warnings,
         "facts": _facts(result, appendix),
         "scenario_text": json.dumps(json.loads(scenario_text(scenario)), indent=2, ensure_ascii=False),
@@ -243,7 +254,9 @@ def _commands(command: str) -> list[str]:
 
 
 def _provenance(result: StudyResult) -> list[tuple[str, str]]:
-    facts: Mapping[str, str] = provenance(scenario_hash=scenario_hash(result.scenario))
+    # Without the [study] table, as in the records: both have one hash.
+    plain = replace(result.scenario, study=None)
+    facts: Mapping[str, str] = provenance(scenario_hash=scenario_hash(plain))
     facts = {**facts, **distributions(result.scenario, result.arms)}
     rows = [(name.replace("_", " "), value) for name, value in facts.items() if value]
     wall = [outcome.wall_s for outcome in result.outcomes if math.isfinite(outcome.wall_s)]

@@ -14,6 +14,7 @@ from typing import cast
 import numpy as np
 
 from qdpem.events.recorder import MemoryRecorder
+from qdpem.extras import require_packages
 from qdpem.metrics.metrics import measure
 from qdpem.metrics.reward import rewards
 from qdpem.parallel import run_tasks
@@ -109,6 +110,7 @@ def train(
         engine: how episodes run in parallel, as in `qdpem.parallel.run_tasks`.
         workers: episodes at a time; all cores if None.
     """
+    require_packages(["torch"], extra="learning", user="training")
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     checkpoint = directory / "checkpoint.npz"
