@@ -19,8 +19,6 @@ release = version = installed_version("qdpem")
 extensions = ["myst_nb", "autoapi.extension", "sphinx_copybutton"]
 exclude_patterns = ["Thumbs.db", ".*"]
 nitpicky = True
-# Signatures name types of other packages and of private modules, which have no page here.
-nitpick_ignore_regex = [("py:.*", ".*")]
 
 # autoapi reads the code without importing it; it need not resolve what only private modules share.
 suppress_warnings = ["autoapi.python_import_resolution"]
@@ -28,7 +26,6 @@ autoapi_dirs = public_modules(HERE.parent, HERE.parent / "build" / "public_modul
 autoapi_generate_api_docs = False
 add_module_names = False
 autodoc_default_options = {"members": True, "undoc-members": True, "member-order": "bysource"}
-autodoc_typehints_format = "short"
 
 html_theme = "furo"
 html_title = f"qdpem {release}"
@@ -37,7 +34,6 @@ html_static_path = ["_static"]
 html_css_files = ["tables.css"]
 html_show_sphinx = False
 
-myst_enable_extensions = ["dollarmath", "fieldlist", "deflist"]
 myst_heading_anchors = 4
 # Notebooks run at each build, in the kernel of this environment; no widget is used, so none is fetched.
 nb_execution_mode = "force"

@@ -27,6 +27,7 @@ from qdpem import (
     per_site,
     simulate,
 )
+from qdpem.rng import move_to, position
 
 SCENARIO = Path(__file__).parent.parent / "scenarios" / "quickstart.toml"
 
@@ -73,11 +74,13 @@ class RandomPath:
         return tuple(allocations)
 
     def state(self) -> dict[str, Any]:
-        """Empty: nothing is learned."""
-        return {}
+        """Nothing is learned, but the position of each stream belongs to the state."""
+        return {str(site): position(stream) for site, stream in self.streams.items()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Do nothing: there is no state."""
+        """Continue each stream where it was saved."""
+        for site, stream in self.streams.items():
+            move_to(stream, state[str(site)])
 
 
 def main() -> None:

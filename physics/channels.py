@@ -1,4 +1,4 @@
-"""Qubit channels as QuTiP Kraus operators, and their 4x4 Pauli transfer matrices.
+"""Qubit channels and gates as QuTiP operators: what the reference model applies.
 
 A channel is a tuple of Kraus operators: rho -> sum_k K_k rho K_k^dag.
 """
@@ -6,20 +6,15 @@ A channel is a tuple of Kraus operators: rho -> sum_k K_k rho K_k^dag.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-import numpy as np
 import qutip
-from numpy.typing import NDArray
 
 from physics.hardware import DepolarisingMemory, Memory
 
 Operator: TypeAlias = qutip.Qobj
 Kraus: TypeAlias = tuple[Operator, ...]
-TransferMatrix: TypeAlias = NDArray[np.float64]
-"""T_ij = Tr(sigma_i N(sigma_j))/2, 4x4 float64: the Bloch vector (1, x, y, z) of N(rho) is T times rho's."""
 
 PAULIS: Final[tuple[Operator, ...]] = (qutip.qeye(2), qutip.sigmax(), qutip.sigmay(), qutip.sigmaz())
 HADAMARD: Final[Operator] = (qutip.sigmax() + qutip.sigmaz()) / math.sqrt(2.0)
@@ -69,31 +64,9 @@ def amplitude_damping_kraus(survival: float) -> Kraus:
     return (survives, decayed)
 
 
-def gate_noise_kraus(gate_fidelity: float) -> Kraus:
-    """The noise of a two-qubit gate of fidelity g: rho -> g rho + (1-g) I/4, as 16 weighted Pauli products.
-
-    Briegel et al. 1998, Phys. Rev. Lett. 81, 5932; Duer and Briegel 2007, Rep. Prog. Phys. 70, 1381.
-    """
-    # I/4 is the mean over all 16 Pauli products, the identity included.
-    error = (1.0 - gate_fidelity) / 16.0
-    weights = [gate_fidelity + error] + [error] * 15
-    products = [qutip.tensor(a, b) for a in PAULIS for b in PAULIS]
-    return tuple(math.sqrt(weight) * product for weight, product in zip(weights, products, strict=True))
-
-
 def apply(kraus: Kraus, state: Operator) -> Operator:
     """sum_k K_k rho K_k^dag, for operators of the state's own dimensions."""
     return sum(operator * state * operator.dag() for operator in kraus)
-
-
-def transfer_matrix(kraus: Kraus) -> TransferMatrix:
-    """The Pauli transfer matrix of a one-qubit channel, float64 (4, 4).
-
-    >>> [float(x) for x in transfer_matrix(dephasing_kraus(0.25)).diagonal().round(12)]
-    [1.0, 0.5, 0.5, 1.0]
-    """
-    images = [apply(kraus, pauli) for pauli in PAULIS]
-    return np.array([[0.5 * (pauli * image).tr().real for image in images] for pauli in PAULIS])
 
 
 def embed(operator: Operator, *, qubit: int, count: int) -> Operator:
@@ -121,14 +94,3 @@ def rotation_before(protocol: str, *, sign: int) -> Operator:
         return PAULIS[0]
     # Opposite signs at the two ends, because U (x) U* leaves Phi+ unchanged.
     return (PAULIS[0] - 1j * sign * PAULIS[1]) / math.sqrt(2.0)
-
-
-def readings_of(count: int) -> Sequence[tuple[int, ...]]:
-    """All readings of `count` qubits in rising binary order: (0, 0), (0, 1), (1, 0), (1, 1) for two."""
-    return [tuple(int(bit) for bit in f"{number:0{count}b}") for number in range(2**count)]
-
-
-def confusion(readout_fidelity: float) -> NDArray[np.float64]:
-    """P[reported, true] of one readout that is right with probability m, float64 (2, 2)."""
-    m = readout_fidelity
-    return np.array([[m, 1.0 - m], [1.0 - m, m]])

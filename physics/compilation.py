@@ -1,7 +1,8 @@
-"""Compiles noisy operations, built with QuTiP, into constants that act on Pauli tables.
+"""Compiles noisy operations into constants that act on Pauli tables. NumPy only.
 
 Swaps and distillations are linear in each pair, so running them on products of Paulis is enough. The
-constants of one node concern only the two qubits at that node.
+constants of one node concern only the two qubits at that node. Tests derive the same constants with QuTiP and
+compare them to the bit (to the last decimal, for fidelities of more than a few digits).
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import qutip
 from numpy.typing import NDArray
 
-from physics import channels
+from physics import operators
 from physics.hardware import HERALDED_FRACTIONS, NodeHardware
+from physics.operators import CONTROLLED_NOT, CORRECTIONS, HADAMARD, PROJECTORS, Matrix
+from physics.states import PAULI_PRODUCTS, PAULIS
 
 
 def swap_tables(node: NodeHardware) -> NDArray[np.float64]:
@@ -29,29 +31,27 @@ def swap_tables(node: NodeHardware) -> NDArray[np.float64]:
 @lru_cache(maxsize=1024)
 def _swap_tables(gate_fidelity: float, readout_fidelity: float, bell_measurement: str) -> NDArray[np.float64]:
     """The tables, read-only because models share them: they meet the same few nodes again and again."""
-    gate = channels.controlled_not(control=0, target=1, count=2)
-    hadamard = channels.embed(channels.HADAMARD, qubit=0, count=2)
-    noise = channels.gate_noise_kraus(gate_fidelity)
+    entangled = operators.apply((CONTROLLED_NOT,), PAULI_PRODUCTS)
+    noisy = operators.apply(operators.gate_noise_kraus(gate_fidelity), entangled)
+    turned = operators.apply((np.kron(HADAMARD, PAULIS[0]),), noisy)
     # Control reads the phase, target the parity: Bell state number = 2 x parity + phase.
-    readings = [
-        qutip.tensor(channels.PROJECTORS[phase], channels.PROJECTORS[parity])
-        for parity, phase in channels.readings_of(2)
-    ]
-    by_true_reading = np.zeros((4, 4, 4))
-    for k, left in enumerate(channels.PAULIS):
-        for l, right in enumerate(channels.PAULIS):  # noqa: E741
-            after = channels.apply(noise, gate * qutip.tensor(left, right) * gate.dag())
-            turned = hadamard * after * hadamard.dag()
-            by_true_reading[:, k, l] = [0.25 * (reading * turned).tr().real for reading in readings]
+    readings = [np.kron(PROJECTORS[phase], PROJECTORS[parity]) for parity, phase in operators.readings_of(2)]
+    by_true_reading = np.array([0.25 * _expectations(reading, turned) for reading in readings])
     # Outcomes number the pairs (parity, phase) in binary, in the order of a Kronecker product.
-    confusion = channels.confusion(readout_fidelity)
+    confusion = operators.confusion(readout_fidelity)
     fractions = np.array(HERALDED_FRACTIONS[bell_measurement])
     return _rounded(np.einsum("m,mt,tkl->mkl", fractions, np.kron(confusion, confusion), by_true_reading))
 
 
 def correction_signs() -> NDArray[np.float64]:
     """S[m, j] = +1 or -1: the correction of outcome m on column j of a table, float64 (4, 4)."""
-    return np.round([channels.transfer_matrix((pauli,)).diagonal() for pauli in channels.CORRECTIONS])
+    images = [operators.apply((correction,), PAULIS) for correction in CORRECTIONS]
+    return np.array(
+        [
+            [0.5 * _expectations(pauli, image) for pauli, image in zip(PAULIS, row, strict=True)]
+            for row in images
+        ]
+    )
 
 
 def distillation_tables(node: NodeHardware, protocol: str, *, sign: int) -> NDArray[np.float64]:
@@ -67,20 +67,16 @@ def distillation_tables(node: NodeHardware, protocol: str, *, sign: int) -> NDAr
 def _distillation_tables(
     gate_fidelity: float, readout_fidelity: float, protocol: str, sign: int
 ) -> NDArray[np.float64]:
-    turn = channels.rotation_before(protocol, sign=sign)
-    gate = channels.controlled_not(control=0, target=1, count=2) * qutip.tensor(turn, turn)
-    noise = channels.gate_noise_kraus(gate_fidelity)
-    effects = [
-        [qutip.tensor(pauli, projector) for pauli in channels.PAULIS] for projector in channels.PROJECTORS
-    ]
-    by_true_reading = np.zeros((2, 4, 4, 4))
-    for k, kept in enumerate(channels.PAULIS):
-        for m, spent in enumerate(channels.PAULIS):
-            after = channels.apply(noise, gate * qutip.tensor(kept, spent) * gate.dag())
-            by_true_reading[:, :, k, m] = [
-                [0.25 * (effect * after).tr().real for effect in row] for row in effects
-            ]
-    return _rounded(np.einsum("rt,tikm->rikm", channels.confusion(readout_fidelity), by_true_reading))
+    turn = operators.rotation_before(protocol, sign=sign)
+    turned = operators.apply((CONTROLLED_NOT @ np.kron(turn, turn),), PAULI_PRODUCTS)
+    noisy = operators.apply(operators.gate_noise_kraus(gate_fidelity), turned)
+    by_true_reading = np.array(
+        [
+            [0.25 * _expectations(np.kron(pauli, projector), noisy) for pauli in PAULIS]
+            for projector in PROJECTORS
+        ]
+    )
+    return _rounded(np.einsum("rt,tikm->rikm", operators.confusion(readout_fidelity), by_true_reading))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +127,12 @@ def _both_ends(first: NodeHardware, second: NodeHardware, protocol: str) -> NDAr
     ends = (distillation_tables(first, protocol, sign=1), distillation_tables(second, protocol, sign=-1))
     full: NDArray[np.float64] = np.einsum("rikm,rjln->ijklmn", *ends).reshape(16, 16, 16)
     return full
+
+
+def _expectations(observable: Matrix, states: Matrix) -> NDArray[np.float64]:
+    """Tr(O rho) of each of the matrices `states`, float64 (...)."""
+    expectations: NDArray[np.float64] = np.trace(observable @ states, axis1=-2, axis2=-1).real
+    return expectations
 
 
 def _rounded(tables: NDArray[np.float64]) -> NDArray[np.float64]:

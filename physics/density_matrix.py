@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import qutip
 
-from physics import channels, links, states
+from physics import channels, links, operators, states
 from physics.channels import Operator
 from physics.hardware import HERALDED_FRACTIONS, LinkHardware, Memory, NodeHardware
 from physics.interface import FAILED_SWAP, NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
@@ -182,7 +182,7 @@ def _read(state: Operator, qubits: tuple[int, int]) -> list[tuple[tuple[int, ...
     """Each true reading of two of four qubits, with the unnormalised state of the other two after it."""
     others = [qubit for qubit in range(4) if qubit not in qubits]
     branches = []
-    for bits in channels.readings_of(2):
+    for bits in operators.readings_of(2):
         projector = _projector(qubits, bits)
         branches.append((bits, (projector * state * projector).ptrace(others)))
     return branches
@@ -202,12 +202,12 @@ def _bell_measurement(state: Operator, node: NodeHardware) -> list[Operator]:
     hadamard = channels.embed(channels.HADAMARD, qubit=1, count=4)
     # The target, qubit 2, holds the parity and the control, qubit 1, the phase.
     branches = _read(hadamard * entangled * hadamard.dag(), (2, 1))
-    confusion: Any = channels.confusion(node.readout_fidelity)
+    confusion: Any = operators.confusion(node.readout_fidelity)
     fractions = HERALDED_FRACTIONS[node.bell_measurement]
     return [
         fraction
         * sum(confusion[parity, bits[0]] * confusion[phase, bits[1]] * branch for bits, branch in branches)
-        for fraction, (parity, phase) in zip(fractions, channels.readings_of(2), strict=True)
+        for fraction, (parity, phase) in zip(fractions, operators.readings_of(2), strict=True)
     ]
 
 
@@ -230,8 +230,8 @@ def _round(state: Operator, first: NodeHardware, second: NodeHardware, protocol:
         state = turn * state * turn.dag()
     state = _gate(state, 0, 2, first.gate_fidelity)
     state = _gate(state, 1, 3, second.gate_fidelity)
-    first_confusion: Any = channels.confusion(first.readout_fidelity)
-    second_confusion: Any = channels.confusion(second.readout_fidelity)
+    first_confusion: Any = operators.confusion(first.readout_fidelity)
+    second_confusion: Any = operators.confusion(second.readout_fidelity)
     return sum(
         sum(first_confusion[bit, true[0]] * second_confusion[bit, true[1]] for bit in (0, 1)) * branch
         for true, branch in _read(state, (2, 3))

@@ -1,4 +1,4 @@
-"""The default model: exact two-qubit states as 4x4 real Pauli tables, constants compiled from QuTiP."""
+"""The default model: exact two-qubit states as 4x4 real Pauli tables, constants compiled once per node."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from physics import links, states
+from physics import compilation, links, states
 from physics.batched import BatchedStates, amounts, attempt_counts, flat_tables
 from physics.hardware import LinkHardware, Memory, NodeHardware
 from physics.interface import FAILED_SWAP, NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
@@ -48,8 +48,8 @@ class PauliModel:
     """Pairs as read-only float64 tables R_ij = Tr(rho sigma_i (x) sigma_j): exact for every two-qubit state.
 
     A swap with outcome m is R_left M_m R_right with the correction's signs on the columns. A distillation is
-    bilinear in both tables. Memories act entry by entry. The model compiles the constants of a node from
-    QuTiP channels on first use and keeps them, so one model should serve a whole run.
+    bilinear in both tables. Memories act entry by entry. The model compiles the constants of a node on first
+    use and keeps them, so one model should serve a whole run.
 
     >>> model = PauliModel()
     >>> pair = model.from_density_matrix(states.werner(0.95))
@@ -264,8 +264,6 @@ class PauliModel:
         """The constants of a node's swap, compiled on first use."""
         constants = self._swaps.get(node)
         if constants is None:
-            from physics import compilation
-
             tables = compilation.swap_tables(node)
             constants = self._swaps[node] = SwapConstants(
                 middles=tuple(tables),
@@ -279,8 +277,6 @@ class PauliModel:
         """The two terms of DEJMPS between two nodes, each (2, 4, 4), compiled on first use."""
         terms = self._dejmps.get((first, second))
         if terms is None:
-            from physics import compilation
-
             bilinear = compilation.distillation_map(first, second)
             coefficient = bilinear.coefficient.reshape(2, 4, 4)
             indices = bilinear.kept_index.reshape(2, 4, 4), bilinear.spent_index.reshape(2, 4, 4)
@@ -291,8 +287,6 @@ class PauliModel:
         """BBPSSW between two nodes on (1, w, v, w v), float64 (4, 16), compiled on first use."""
         table = self._bbpssw.get((first, second))
         if table is None:
-            from physics import compilation
-
             table = compilation.werner_distillation_map(first, second, "bbpssw")
             self._bbpssw[first, second] = table
         return table

@@ -22,20 +22,21 @@ TOLERANCE: Final = 1e-9
 """The deviation from Hermitian, positive or trace 1 that is accepted in a given density matrix."""
 
 
-def _read_only(array: NDArray[np.complex128]) -> NDArray[np.complex128]:
+def read_only_array(array: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    """`array` itself, made read-only, so that a module may share it."""
     array.setflags(write=False)
     return array
 
 
-PAULIS: Final = _read_only(
+PAULIS: Final = read_only_array(
     np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]], dtype=complex)
 )
 """The Pauli matrices I, X, Y, Z, shape (4, 2, 2)."""
 
-PAULI_PRODUCTS: Final = _read_only(np.array([[np.kron(a, b) for b in PAULIS] for a in PAULIS]))
+PAULI_PRODUCTS: Final = read_only_array(np.array([[np.kron(a, b) for b in PAULIS] for a in PAULIS]))
 """sigma_i (x) sigma_j, shape (4, 4, 4, 4): first two axes i and j, last two the matrix."""
 
-_BELL_VECTORS: Final = _read_only(
+_BELL_VECTORS: Final = read_only_array(
     np.array([[1, 0, 0, 1], [1, 0, 0, -1], [0, 1, 1, 0], [0, 1, -1, 0]], dtype=complex) / np.sqrt(2.0)
 )
 

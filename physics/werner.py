@@ -8,7 +8,7 @@ from typing import ClassVar, TypeAlias
 
 import numpy as np
 
-from physics import links, states
+from physics import compilation, links, states
 from physics.hardware import HERALDED_FRACTIONS, DepolarisingMemory, LinkHardware, Memory, NodeHardware
 from physics.interface import FAILED_SWAP, NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
 from physics.sampling import (
@@ -179,8 +179,6 @@ class WernerModel:
 
     def _compile(self, first: NodeHardware, second: NodeHardware, protocol: str) -> _CompiledRound:
         """Success probability, and that times the new weight, as coefficients of 1, w, v and w v."""
-        from physics import compilation
-
         check_protocol(protocol)
         table = compilation.werner_distillation_map(first, second, protocol)
         weight = twirled_weight(table[:, 5], table[:, 10], table[:, 15])

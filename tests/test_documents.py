@@ -139,14 +139,6 @@ def test_every_link_between_pages_leads_somewhere():
                 assert anchor[1:] in slugs, f"{page.name}: {target}{anchor}"
 
 
-def test_python_of_the_page_on_policies_runs():
-    text = (ROOT / "docs" / "how-to" / "policy.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert blocks
-    for block in blocks:
-        exec(compile(block, "docs/how-to/policy.md", "exec", dont_inherit=True), {"__name__": "policies"})
-
-
 def test_germany50_is_the_quickstart_with_the_arms_of_the_paper():
     from dataclasses import replace
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 import textwrap
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from docutils.nodes import Text
 
 PACKAGES = ("physics", "qdpem")
 LAZY = re.compile(r"^if TYPE_CHECKING:\n((?:(?:    .*)?\n)+)", re.MULTILINE)
@@ -91,13 +92,17 @@ def _inline(line: str) -> str:
     )
 
 
-def public_reference(app: Any, environment: Any, node: Any, content: Any) -> Any:
-    """The page of a name in a signature that a package offers, whichever module it is read from."""
+def public_reference(app: Any, environment: Any, node: Any, _content: Any) -> Any:
+    """A type in a signature by its last name, with a link if a package offers it.
+
+    autoapi writes every type with the module that it is read from; readers import it from the package.
+    """
+    if node.get("refdomain") != "py":
+        return None
     name = node["reftarget"].rpartition(".")[2]
     python = environment.get_domain("py")
-    found: Iterable[str] = (
-        f"{package}.{name}" for package in PACKAGES if f"{package}.{name}" in python.objects
-    )
-    for full in found:
-        return python.resolve_xref(environment, node["refdoc"], app.builder, "obj", full, node, content)
-    return None
+    for full in (f"{package}.{name}" for package in PACKAGES):
+        if full in python.objects:
+            text = Text(name)
+            return python.resolve_xref(environment, node["refdoc"], app.builder, "obj", full, node, text)
+    return Text(name)

@@ -196,21 +196,18 @@ def unserved_demand(
         weights: float64 [N, N], the demand of each node pair, on any scale.
         classes: the request classes.
     """
-    node_pairs = np.argwhere(weights > 0.0).tolist()
+    node_pairs = [(source, destination) for source, destination in np.argwhere(weights > 0.0).tolist()]
     # `Routes` also offers paths over links without a rate, which serve nothing.
-    working = network.link_rate_hz > 0.0
-    open_paths = {
-        (source, destination): [
-            path for path in routes.paths(source, destination) if working[list(path.links)].all()
-        ]
-        for source, destination in node_pairs
-    }
+    working = (network.link_rate_hz > 0.0).tolist()
     names, unserved = network.graph.node_names, []
     for request_class in classes:
         missed = [
             pair
-            for pair, paths in open_paths.items()
-            if not any(can_serve(path, request_class) for path in paths)
+            for pair in node_pairs
+            if not any(
+                all(working[link] for link in path.links) and can_serve(path, request_class)
+                for path in routes.each_path(*pair)
+            )
         ]
         missed_weight = float(sum(weights[pair] for pair in missed))
         unserved.append(

@@ -67,6 +67,7 @@ class Routes:
         self.count = count
         self.extra_hops = extra_hops
         self._paths: dict[tuple[int, int], tuple[Path, ...]] = {}
+        self._first_paths: dict[tuple[int, int], Path] = {}
         self._length_km: list[float] = network.graph.length_km.tolist()
         self._delay_s: list[float] = network.delay_s.tolist()
         self._detours: dict[Unavailable, Routes] = {}
@@ -91,6 +92,30 @@ class Routes:
         if unavailable and any(unavailable.affects(path.nodes, path.links) for path in paths):
             return self._avoiding(unavailable).paths(source, destination)
         return paths
+
+    def each_path(self, source: int, destination: int) -> Iterator[Path]:
+        """The paths of `paths`, the one with the fewest hops first.
+
+        The others are searched only when the first was not enough, so whether any path meets a condition
+        costs a fraction of all paths.
+        """
+        first = self._first_path(source, destination)
+        if first is not None:
+            yield first
+            yield from (path for path in self.paths(source, destination) if path.nodes != first.nodes)
+
+    def _first_path(self, source: int, destination: int) -> Path | None:
+        key = (source, destination)
+        if key not in self._first_paths:
+            low, high = min(key), max(key)
+            minimum = None if low == high else self._fewest_hops.min_hops(low, high)
+            if minimum is None:
+                return None
+            found = self._fewest_hops.paths(low, high, minimum + self.extra_hops)
+            path = self._path(next(found))
+            self._first_paths[low, high] = path
+            self._first_paths[high, low] = path.reversed()
+        return self._first_paths[key]
 
     def _avoiding(self, unavailable: Unavailable) -> Routes:
         """The routes that avoid what is unavailable; those used last are cached."""

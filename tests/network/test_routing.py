@@ -262,6 +262,20 @@ def test_inner_nodes_need_a_repeater_and_ends_do_not() -> None:
     assert [path.nodes for path in routes.paths(0, 1)] == [(0, 1)]
 
 
+@settings(max_examples=60, deadline=None)
+@given(network=networks(), count=st.integers(1, 6), extra_hops=st.integers(0, 3))
+def test_each_path_is_a_path_and_the_first_has_the_fewest_hops(
+    network: Network, count: int, extra_hops: int
+) -> None:
+    routes, turned = (Routes(network, count=count, extra_hops=extra_hops) for _ in range(2))
+    for source in range(network.node_count):
+        for destination in range(network.node_count):
+            one_by_one = list(routes.each_path(source, destination))
+            paths = turned.paths(source, destination)
+            assert one_by_one[:1] == list(paths[:1])
+            assert sorted(path.nodes for path in one_by_one) == sorted(path.nodes for path in paths)
+
+
 def test_no_path_to_itself_and_no_strange_nodes() -> None:
     routes = Routes(small_mesh())
     assert routes.paths(3, 3) == ()

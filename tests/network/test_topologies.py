@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,21 @@ def test_json_and_graphml_give_one_network(tmp_path: Path) -> None:
     assert first.demand_weights is not None
     assert first.demand_weights.tolist() == [[0, 3, 0], [3, 0, 4], [0, 4, 0]]
     assert second.demand_weights is None
+
+
+@pytest.mark.parametrize("key", ["sndlib/germany50", "topozoo/Abilene", "backbone/africa", "gabriel/25/0"])
+def test_topohub_is_read_as_networkx_reads_it(key: str) -> None:
+    """Links may come in another order; `build_graph` sorts them."""
+    ours = topohub(key)
+    theirs = from_file(Path(str(files("topohub") / "data" / f"{key}.json")))
+    assert ours.node_names == theirs.node_names
+    assert np.array_equal([ours.x_km, ours.y_km], [theirs.x_km, theirs.y_km])
+    links = [
+        sorted(zip(graph.link_ends.tolist(), graph.length_km.tolist(), strict=True))
+        for graph in (ours, theirs)
+    ]
+    assert links[0] == links[1]
+    assert np.array_equal(ours.demand_weights, theirs.demand_weights) or ours.demand_weights is None
 
 
 def test_a_file_without_lengths_takes_them_from_positions(tmp_path: Path) -> None:

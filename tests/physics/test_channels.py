@@ -1,4 +1,4 @@
-"""Kraus maps: normalised, and the solutions of their master equations; gates and their noise."""
+"""Kraus maps: normalised, and the solutions of their master equations; gates."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from physics import channels, states
 from physics.hardware import DepolarisingMemory, RelaxingMemory
+from tests.helpers.qutip_operators import transfer_matrix
 
 INFINITE = math.inf
 MEMORIES = {
@@ -42,12 +43,6 @@ def test_kraus_operators_keep_the_trace(memory, duration_s, attempts):
     assert np.allclose(total.full(), np.eye(2), rtol=0, atol=2e-14)
 
 
-@pytest.mark.parametrize("gate_fidelity", [0.0, 0.3, 1.0])
-def test_gate_noise_keeps_the_trace(gate_fidelity):
-    total = sum(operator.dag() * operator for operator in channels.gate_noise_kraus(gate_fidelity))
-    assert np.allclose(total.full(), np.eye(4), rtol=0, atol=1e-15)
-
-
 def jumps_of(memory):
     """Lindblad operators of a memory, from its times alone.
 
@@ -68,7 +63,7 @@ def assert_solves(kraus, jumps, duration):
     solved = (qutip.liouvillian(None, jumps) * duration).expm()
     images = [qutip.vector_to_operator(solved * qutip.operator_to_vector(p)) for p in channels.PAULIS]
     expected = [[0.5 * (pauli * image).tr().real for image in images] for pauli in channels.PAULIS]
-    assert np.allclose(channels.transfer_matrix(kraus), expected, rtol=0, atol=1e-12)
+    assert np.allclose(transfer_matrix(kraus), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("duration_s", [1e-6, 0.05, 0.4, 3.0, 40.0])
@@ -114,16 +109,6 @@ def test_pairs_solve_the_master_equation_of_both_ends(model, first, second):
     aged = model.age(model.from_density_matrix(matrix), first, second, 0.6)
     expected = qutip.vector_to_operator(solved * vector).full()
     assert np.allclose(model.density_matrix(aged), expected, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("gate_fidelity", [0.0, 0.9, 1.0])
-def test_gate_noise_is_g_rho_and_the_rest_mixed(gate_fidelity):
-    matrix = states.random_state(np.random.default_rng(4))
-    noisy = channels.apply(
-        channels.gate_noise_kraus(gate_fidelity), qutip.Qobj(matrix, dims=[[2, 2], [2, 2]])
-    )
-    expected = gate_fidelity * matrix + (1 - gate_fidelity) * np.eye(4) / 4
-    assert np.allclose(noisy.full(), expected, rtol=0, atol=1e-15)
 
 
 def test_controlled_not_truth_table():

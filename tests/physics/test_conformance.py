@@ -18,6 +18,7 @@ from physics.hardware import DepolarisingMemory, RelaxingMemory
 from physics.interface import NO_ATTEMPTS, PhysicsModel
 from physics.pauli import PauliModel
 from physics.sampling import check_attempts
+from tests.helpers.qutip_operators import transfer_matrix
 
 CARRIED_OUT = "every operation is carried out"
 TRACE = "trace is 1"
@@ -157,7 +158,7 @@ class WrongCorrection(Alone):
         if swapped.outcome not in (1, 2):
             return swapped
         wrong = states.PAULIS[1] @ states.PAULIS[3]
-        signs = channels.transfer_matrix((channels.Operator(wrong),)).diagonal()
+        signs = transfer_matrix((channels.Operator(wrong),)).diagonal()
         return replace(swapped, state=swapped.state * signs)
 
 
@@ -187,8 +188,7 @@ class Unturned(Alone):
     def distil(self, kept, spent, first, second, protocol, u):
         if protocol == "dejmps":
             back = [
-                channels.transfer_matrix((channels.rotation_before("dejmps", sign=sign).dag(),))
-                for sign in (1, -1)
+                transfer_matrix((channels.rotation_before("dejmps", sign=sign).dag(),)) for sign in (1, -1)
             ]
             kept, spent = (back[0] @ table @ back[1].T for table in (kept, spent))
         return super().distil(kept, spent, first, second, protocol, u)

@@ -24,6 +24,7 @@ from physics.hardware import (
     SingleClickLink,
     SourceLink,
 )
+from tests.helpers.qutip_operators import transfer_matrix
 
 SPOOL = Fibre(fixed_loss_db=0.0, loss_db_per_km=0.2)
 NOISY = Detector(efficiency=0.8, dark_count_rate_hz=100.0, window_s=1e-5)
@@ -195,11 +196,11 @@ def composed_weights(*, fibres_km, stations, first_us, second_us):
     scattering = [-math.expm1(-0.001 * length_km) for length_km in fibres_km] + [0.01] * stations
     table = states.pauli_table(states.bell_state(0))
     for probability in scattering:
-        table = table @ channels.transfer_matrix(channels.depolarising_kraus(4.0 / 3.0 * probability)).T
+        table = table @ transfer_matrix(channels.depolarising_kraus(4.0 / 3.0 * probability)).T
     for stay_us in first_us:
-        table = channels.transfer_matrix(channels.dephasing_kraus(-math.expm1(-stay_us / 1e5))) @ table
+        table = transfer_matrix(channels.dephasing_kraus(-math.expm1(-stay_us / 1e5))) @ table
     for stay_us in second_us:
-        table = table @ channels.transfer_matrix(channels.dephasing_kraus(-math.expm1(-stay_us / 1e5))).T
+        table = table @ transfer_matrix(channels.dephasing_kraus(-math.expm1(-stay_us / 1e5))).T
     return bell_weights(states.from_pauli_table(table))
 
 

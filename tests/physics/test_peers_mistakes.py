@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import qutip
 
-from physics import channels, states
+from physics import channels, operators, states
 from physics.hardware import DepolarisingMemory, NodeHardware, RelaxingMemory
 
 PERFECT = NodeHardware(memory=DepolarisingMemory(depolarising_s=math.inf))
@@ -170,7 +170,7 @@ def test_mqns_error_of_a_gate_and_of_a_reading_in_our_terms():
     read = channels.apply(depolarised_by_paulis(0.06), channels.PROJECTORS[0])
     right = (channels.PROJECTORS[0] * read).tr().real
     assert right == pytest.approx(0.96, abs=1e-12)
-    assert channels.confusion(right)[0, 0] == pytest.approx(1 - 2 / 3 * 0.06, abs=1e-12)
+    assert operators.confusion(right)[0, 0] == pytest.approx(1 - 2 / 3 * 0.06, abs=1e-12)
 
 
 def agreement_of_a_bell_circuit(*, gate_errors_first):

@@ -14,6 +14,7 @@ import pytest
 from physics import channels, states
 from physics.hardware import DepolarisingMemory, NodeHardware, RelaxingMemory
 from physics.interface import PROTOCOLS
+from tests.helpers.qutip_operators import transfer_matrix
 
 STILL = DepolarisingMemory(depolarising_s=math.inf)
 PERFECT = NodeHardware(memory=STILL)
@@ -241,8 +242,8 @@ def test_relaxation_storage(model):
 
 def test_depolarise_then_dephase():
     """X, Y, Z each with 0.1/3, then Z with 0.1, on one half of Phi+ (mqns, mixed form)."""
-    depolarise = channels.transfer_matrix(channels.depolarising_kraus(4.0 / 3.0 * 0.1))
-    dephase = channels.transfer_matrix(channels.dephasing_kraus(0.1))
+    depolarise = transfer_matrix(channels.depolarising_kraus(4.0 / 3.0 * 0.1))
+    dephase = transfer_matrix(channels.dephasing_kraus(0.1))
     table = states.pauli_table(states.bell_state(0)) @ (dephase @ depolarise).T
     matrix = states.from_pauli_table(table)
     weights = [np.trace(states.bell_state(k) @ matrix).real for k in range(4)]

@@ -13,7 +13,8 @@ from qdpem.errors import StudyError
 from qdpem.study.analysis.outcome import Outcome
 from qdpem.study.plan import Task
 from qdpem.study.progress import ProgressReporter, StudyProgress
-from qdpem.study.run import run_study, run_task
+from qdpem.study.run import run_study
+from qdpem.study.tasks import run_task
 from qdpem.study.workers import run_watched
 
 

@@ -73,7 +73,7 @@ def run(
 
 
 def _simulate(task: Task, network: Network) -> Outcome:
-    from qdpem.study.run import record_run
+    from qdpem.study.tasks import record_run
 
     with progress_bars() as bars:
         length_s = task.scenario.window.end_s
@@ -90,7 +90,7 @@ def _table(task: Task, outcome: Outcome, load: OfferedLoad) -> Table:
     from rich.table import Table
 
     from qdpem.study.analysis.metric_formats import PAIR_FIDELITY, PAIR_WAITING, metric_formats_of
-    from qdpem.study.report.terminal import arm_factors
+    from qdpem.study.report.wording import arm_factors
 
     table = Table(title=task.label, caption=arm_factors(task.arm.arm), box=SIMPLE_HEAD, title_justify="left")
     table.add_column("metric")

@@ -59,7 +59,6 @@ class ControlPlane:
         self._write_step = write_step
         self.local = control is Control.LOCAL
         nodes = state.network.node_count
-        self.controller = state.network.median_node
         self.woken: dict[int, int] = {}
         self.active: dict[int, Reservation] = {}
         self._releasing: dict[int, Reservation] = {}
@@ -71,6 +70,11 @@ class ControlPlane:
         self._postponed: list[tuple[Callable[[Request, int], None], Request, int]] = []
         # Reports of stock go to the site that decides, which only the control plane knows.
         state.inventory.report_delay_s = self._report_delay_s
+
+    @property
+    def controller(self) -> int:
+        """The node of the controller. Local control never asks, and is spared the distances of all nodes."""
+        return self._state.network.median_node
 
     def delay_to_controller_s(self, node: int) -> float:
         """Message delay between a node and the controller, either way."""

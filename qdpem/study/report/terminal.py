@@ -26,7 +26,7 @@ from qdpem.study.analysis.results import StudyResult
 from qdpem.study.analysis.statistics import Interval, PairedDifference
 from qdpem.study.report.findings import MAX_SHOWN, demand_sentence, findings
 from qdpem.study.report.terms import TERMS
-from qdpem.study.report.wording import counted, p_text
+from qdpem.study.report.wording import arm_factors, counted, p_text
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -207,15 +207,6 @@ def _contrast_cell(result: StudyResult, contrast: Contrast, factor: str, layout:
         "\n",
         (f"{result.marked(contrast.lower.name)}{between}{result.marked(contrast.upper.name)}", "dim"),
     )
-
-
-def arm_factors(arm: Arm, between: str = " · ") -> str:
-    """An arm's control, pregeneration, forecaster and policy, with `between` in their middle.
-
-    >>> arm_factors(Arm(name="a", policy="dpem", control="local", pregeneration="link", forecaster="gru"))
-    'local · link · gru · dpem'
-    """
-    return f"{arm.control} · {arm.pregeneration}{between}{arm.forecaster} · {arm.policy}"
 
 
 def _table(title: str, layout: Layout) -> Table:

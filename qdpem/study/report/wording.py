@@ -1,9 +1,11 @@
-"""Numbers and lists as words."""
+"""Numbers, lists and arms as words."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+
+from qdpem.scenario.schema import Arm
 
 
 def counted(number: int, noun: str) -> str:
@@ -31,3 +33,12 @@ def p_text(value: float) -> str:
     ('< 0.001', '0.040')
     """
     return "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def arm_factors(arm: Arm, between: str = " · ") -> str:
+    """An arm's control, pregeneration, forecaster and policy, with `between` in their middle.
+
+    >>> arm_factors(Arm(name="a", policy="dpem", control="local", pregeneration="link", forecaster="gru"))
+    'local · link · gru · dpem'
+    """
+    return f"{arm.control} · {arm.pregeneration}{between}{arm.forecaster} · {arm.policy}"

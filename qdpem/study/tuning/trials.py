@@ -22,7 +22,7 @@ from qdpem.strict_json import json_text, json_value
 from qdpem.study.analysis.metric_formats import CONTENTION, MetricFormat, primary_formats_of
 from qdpem.study.plan import Task
 from qdpem.study.progress import ProgressReporter, StudyProgress
-from qdpem.study.run import seed_load
+from qdpem.study.tasks import seed_load
 from qdpem.study.workers import run_watched
 
 Facts = dict[str, Any]

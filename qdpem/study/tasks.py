@@ -1,0 +1,120 @@
+"""One task of a study: simulated into its record, and measured. It needs nothing that reports need.
+
+Worker processes import this module, and `qdpem run` does.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from qdpem.demand.offered_load import OfferedLoad, find_offered_load
+from qdpem.errors import QdpemError
+from qdpem.metrics.metrics import measure
+from qdpem.network.build import build_network, build_physics
+from qdpem.network.graph import Network
+from qdpem.records.reader import open_record
+from qdpem.records.writer import RecordWriter
+from qdpem.registry import plugin_fault
+from qdpem.simulation.run import simulate
+from qdpem.study.analysis.outcome import Outcome
+from qdpem.study.plan import Task
+from qdpem.study.progress import ProgressReporter
+
+
+def record_run(
+    task: Task,
+    *,
+    network: Network | None = None,
+    on_progress: Callable[[float], None] | None = None,
+) -> Outcome:
+    """Simulate one task into its record and measure it. If it fails, the record stays, marked incomplete.
+
+    `network` may be one already built for the task's scenario and seed. Raises the errors of the simulation
+    and of the record.
+    """
+    began_s = time.perf_counter()
+    window = task.scenario.window
+    with RecordWriter(task.path, scenario=task.scenario, arm=task.arm.arm, seed=task.seed) as writer:
+        for name, data in task.arm.read_learned_files().items():
+            writer.embed(name, data)
+        run = simulate(
+            task.scenario,
+            task.arm,
+            seed=task.seed,
+            recorder=writer,
+            network=network,
+            load=task.load,
+            on_progress=on_progress,
+        )
+        metrics = measure(writer.tables(), start_s=window.warm_up_s, end_s=window.end_s)
+        wall_s = time.perf_counter() - began_s
+        wall = {"wall_s": wall_s, "decide_s": run.decide_s, "sites_asked": run.asked, "events": run.events}
+        # The last step: an error before it leaves the record marked incomplete.
+        writer.close_complete(metrics, wall)
+    return Outcome(
+        arm=task.arm.name,
+        seed=task.seed,
+        path=task.path,
+        metrics=metrics,
+        asked_hz=run.load.rate_hz,
+        decision_ms=_decision_ms(wall),
+        wall_s=wall_s,
+    )
+
+
+def run_task(task: Task, report: ProgressReporter) -> Outcome:
+    """`record_run` for a worker: every error comes back as a sentence in the outcome."""
+    failed = partial(Outcome, arm=task.arm.name, seed=task.seed, path=task.path)
+    errors = task.path.with_suffix(".error.txt")
+    try:
+        outcome = record_run(task, on_progress=report)
+        # The traceback of an earlier attempt no longer applies.
+        errors.unlink(missing_ok=True)
+    except (QdpemError, OSError) as error:
+        return failed(fault=str(error))
+    except MemoryError:
+        return failed(fault="memory ran out; fewer --workers need less")
+    except Exception as error:
+        try:
+            errors.write_text(traceback.format_exc(), encoding="utf-8")
+        except OSError:  # the disk may be full
+            return failed(fault=f"{type(error).__name__}: {error}")
+        culprit = plugin_fault(error) or f"{type(error).__name__}: {error} (a bug in qdpem)"
+        return failed(fault=f"{culprit}; the traceback is in SEED.error.txt beside the record")
+    return outcome
+
+
+def recorded_outcome(task: Task) -> Outcome:
+    """The outcome that the finished record of a task holds. Raises RecordError when it cannot be read."""
+    record = open_record(task.path)
+    return Outcome(
+        arm=task.arm.name,
+        seed=task.seed,
+        path=task.path,
+        metrics=record.metrics,
+        asked_hz=float(record.tables["demand"]["rate_hz"][0]),
+        decision_ms=_decision_ms(record.provenance),
+        reused=True,
+        wall_s=float(record.provenance.get("wall_s", float("nan"))),
+    )
+
+
+def seed_load(task: Task) -> tuple[int, OfferedLoad | None]:
+    """The seed of a task and its load, for a worker; None if it cannot be found, which the run reports."""
+    try:
+        physics = build_physics(task.scenario)
+        network = build_network(task.scenario, physics, seed=task.seed)
+        return task.seed, find_offered_load(task.scenario, network, physics, seed=task.seed)
+    except QdpemError:
+        return task.seed, None
+
+
+def _decision_ms(wall: Mapping[str, Any]) -> float:
+    """Wall time of a decision for one site, from the wall times that a record keeps."""
+    asked = float(wall.get("sites_asked", 0.0))
+    return 1e3 * float(wall.get("decide_s", math.nan)) / asked if asked else math.nan
