@@ -87,7 +87,7 @@ def distribution_of(name: str) -> str:
     'qdpem'
     """
     point = _installed().get(name)
-    return f"{point.dist.name} {point.dist.version}" if point is not None and point.dist is not None else ""
+    return "" if point is None else entry_points.distribution(point)
 
 
 def _installed() -> Mapping[str, EntryPoint]:

@@ -10,11 +10,14 @@ from physics.errors import nearest
 
 __all__ = [
     "Fault",
+    "ForecastError",
     "MissingPackagesError",
+    "PluginError",
     "PolicyError",
     "QdpemError",
     "RecordError",
     "ScenarioError",
+    "SizeError",
     "StudyError",
     "UnknownNameError",
     "is_text",
@@ -86,8 +89,20 @@ class PolicyError(QdpemError):
     """A decision that breaks a rule; the message names the policy, the time and the rule."""
 
 
+class ForecastError(QdpemError):
+    """A forecast that breaks a rule; the message names the forecaster, the time, the node and the value."""
+
+
+class PluginError(QdpemError):
+    """Code of a plugin raised an error; the message names its package and the line."""
+
+
 class RecordError(QdpemError):
     """A record that cannot be written or read."""
+
+
+class SizeError(QdpemError):
+    """A run that is larger than the machine; the message names the number and the key that drives it."""
 
 
 class StudyError(QdpemError):

@@ -7,6 +7,7 @@ and loads the entry points.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -14,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from physics import entry_points
-from qdpem.errors import QdpemError, UnknownNameError
+from qdpem.errors import PluginError, QdpemError, UnknownNameError
 
 KINDS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -25,6 +26,8 @@ KINDS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """The group of entry points of each kind of plugin."""
+
+OWN_PACKAGES: Final = frozenset({"qdpem", "physics"})
 
 
 def list_names(kind: str) -> list[str]:
@@ -59,6 +62,52 @@ def package_of(kind: str, name: str) -> str:
     'physics'
     """
     return _named(kind, name).module.partition(".")[0]
+
+
+def distribution_of(kind: str, name: str) -> str:
+    """The installed package that offers `name`, and its version; "" when unknown. Nothing is imported.
+
+    Raises UnknownNameError with the nearest right name.
+
+    >>> distribution_of("policy", "local-minhop").split()[0]
+    'qdpem'
+    """
+    return entry_points.distribution(_named(kind, name))
+
+
+def plugin_fault(error: BaseException) -> PluginError | None:
+    """The error as a plugin's, if code of a plugin raised it or called what did; None for qdpem's own code.
+
+    A plugin is a package other than qdpem that offers an entry point of one of the `KINDS`.
+    """
+    plugins = _plugins()
+    place = None
+    # The last frame of a plugin is the innermost one.
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package in plugins:
+            place = (plugins[package], frame.f_code, line)
+    if place is None:
+        return None
+    plugin, code, line = place
+    last = traceback.format_exception_only(error)[-1].strip()
+    return PluginError(
+        f"{plugin} failed: {last} ({code.co_filename}, line {line}, in {code.co_name});"
+        f" QDPEM_TRACEBACK=1 before the command shows the whole traceback"
+    )
+
+
+def _plugins() -> dict[str, str]:
+    """The packages of all plugins but qdpem's own, each as a name with its version and its offers."""
+    plugins: dict[str, str] = {}
+    for kind in KINDS:
+        for name, point in _installed(kind).items():
+            package = point.module.partition(".")[0]
+            if package not in OWN_PACKAGES:
+                origin = entry_points.distribution(point) or package
+                offers = plugins.get(package, f"the package {origin}, with the")
+                plugins[package] = f"{offers}{' and' if package in plugins else ''} {kind} {name!r}"
+    return plugins
 
 
 def _named(kind: str, name: str) -> EntryPoint:

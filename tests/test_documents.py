@@ -147,7 +147,7 @@ def test_germany50_is_the_quickstart_with_the_arms_of_the_paper():
     quickstart, paper, all_arms = (
         load_scenario(ROOT / f"scenarios/{name}.toml") for name in ("quickstart", "paper", "germany50")
     )
-    arms = tuple(replace(arm, parameters={}) for arm in paper.study.arms)
+    arms = tuple(replace(arm, parameters={}, tuned_on=()) for arm in paper.study.arms)
     study = replace(paper.study, arms=arms)
     named = replace(quickstart, name=all_arms.name, description=all_arms.description, study=study)
     assert all_arms == replace(named, window=paper.window, training=paper.training)

@@ -4,13 +4,17 @@ The laws concern the model's own states, so a simplification such as Werner stat
 they check only the rate of errors, so a model may choose the kind of error. A model whose attribute
 `reference` names a registered physics model claims to equal it and is compared with it on every operation.
 The reference gets those of the model's parameters that it takes itself.
+
+A sound model may break a law by design. It declares so in an attribute `broken_by_design`, a mapping from the
+law to the reason: `broken_by_design = {"the ends are alike": "node a's memory is the better one"}`. Agreement
+with a named reference cannot be declared away.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -28,6 +32,7 @@ from physics.conformance import (
     swaps,
 )
 from physics.conformance.fixtures import Deviation, ModelUnderTest, trial_states
+from physics.errors import nearest
 from physics.interface import PhysicsModel
 
 __all__ = ["AGREEMENT", "LAWS", "REFERENCE_TOLERANCE", "TOLERANCE", "Check", "check_model"]
@@ -81,27 +86,34 @@ AGREEMENT: Final = "equals its reference"
 class Check:
     """One law: whether it held, the deviation and a sentence.
 
-    `worst` is the largest deviation, or the first one above the tolerance if the law is broken.
+    `worst` is the largest deviation, or the first one above the tolerance if the law is broken. `declared` is
+    the model's reason why it breaks the law by design; "" if it declares none, or if the law holds.
     """
 
     law: str
     passed: bool
     worst: float
     detail: str
+    declared: str = ""
 
 
 def check_model(model: PhysicsModel, *, rng_seed: int = 0) -> tuple[Check, ...]:
     """Check `model` against every law; one `Check` a law. Random states are drawn from `rng_seed`.
 
     A law is tried until it is first broken, and `detail` names the deviation and the case. An exception that
-    the model raises counts as a broken law; nothing is raised here.
+    the model raises counts as a broken law; nothing is raised here. A law of `model.broken_by_design` that
+    is broken comes with the model's reason as `declared`. A declaration that names no law, or gives no
+    reason, is a `Check` of its own, which fails.
 
     >>> from physics.pauli import PauliModel
     >>> all(check.passed for check in check_model(PauliModel()))
     True
     """
     tested = ModelUnderTest(model, trial_states(np.random.default_rng(rng_seed)))
+    declared: Mapping[str, str] = getattr(model, "broken_by_design", {})
     checks = [_judge(law, rule, tested, TOLERANCE) for law, rule in LAWS.items()]
+    checks = [_with_reason(check, declared.get(check.law, "")) for check in checks]
+    checks += [_wrong_declaration(law) for law, reason in declared.items() if law not in LAWS or not reason]
     reference = getattr(model, "reference", None)
     if reference is not None:
         law = f"{AGREEMENT} {reference!r}"
@@ -122,6 +134,26 @@ def _judge(law: str, rule: Law, tested: ModelUnderTest, tolerance: float) -> Che
         where = f"{type(error).__name__} was raised after {count} comparisons: {error}"
         return Check(law, False, math.inf, _sentence(law, math.inf, where, tolerance))
     return Check(law, True, worst, f"{worst:.1e} in {count}")
+
+
+def _with_reason(check: Check, reason: str) -> Check:
+    if not reason:
+        return check
+    if check.passed:
+        return replace(check, detail=f"{check.detail}; declared as broken by design, yet it holds")
+    return replace(check, declared=reason)
+
+
+def _wrong_declaration(law: str) -> Check:
+    suggestion = nearest(law, LAWS)
+    wrong = (
+        "it gives no reason"
+        if law in LAWS
+        else f"no law has this name; did you mean {suggestion!r}?"
+        if suggestion
+        else "no law has this name"
+    )
+    return Check(f"the declaration {law!r}", False, math.inf, f"broken_by_design has {law!r}: {wrong}")
 
 
 def _sentence(law: str, deviation: float, where: str, tolerance: float) -> str:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
+
+LINE_PERIOD_S = 30.0
+"""Wall time between two lines of progress where there is no terminal."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -23,11 +32,13 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=110)
 
 
-def progress_bars() -> Progress:
-    """Progress bars on stderr, so that stdout has only results; disabled if stderr is not a terminal."""
+def progress_bars() -> AbstractContextManager[Progress]:
+    """Progress on stderr, so that stdout has only results: bars in a terminal, else a line every 30 s."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     terminal = console(stderr=True)
+    if not terminal.is_terminal:
+        return _progress_lines()
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -37,5 +48,49 @@ def progress_bars() -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=terminal,
-        disable=not terminal.is_terminal,
     )
+
+
+@contextmanager
+def _progress_lines() -> Iterator[Progress]:
+    """Bars that are not drawn; a thread prints the state of the first one every `LINE_PERIOD_S`."""
+    from rich.progress import Progress
+
+    began_s, ended = time.monotonic(), threading.Event()
+    # Without its own redrawing, it only keeps what was done.
+    bars = Progress(disable=True)
+
+    def print_lines() -> None:
+        while not ended.wait(LINE_PERIOD_S):
+            # The first is that of all tasks; the others are single runs.
+            for task in bars.tasks[:1]:
+                fraction = task.completed / task.total if task.total else 0.0
+                line = _progress_line(
+                    f"{task.description}: {task.fields['detail']}".rstrip(": "),
+                    fraction=min(fraction, 1.0),
+                    elapsed_s=time.monotonic() - began_s,
+                )
+                print(line, file=sys.stderr, flush=True)
+
+    printer = threading.Thread(target=print_lines, daemon=True)
+    printer.start()
+    try:
+        yield bars
+    finally:
+        ended.set()
+        printer.join()
+
+
+def _progress_line(work: str, *, fraction: float, elapsed_s: float) -> str:
+    """One line: what is done, how long it took, and about how long the rest takes if it goes on like that.
+
+    >>> _progress_line("row: 3 of 12 runs", fraction=0.25, elapsed_s=90.0)
+    'row: 3 of 12 runs, 25 %, 0:01:30 elapsed, about 0:04:30 left'
+    >>> _progress_line("preparing row", fraction=0.0, elapsed_s=30.2)
+    'preparing row, 0:00:30 elapsed'
+    """
+    elapsed = f"{timedelta(seconds=round(elapsed_s))} elapsed"
+    if not fraction > 0.0:
+        return f"{work}, {elapsed}"
+    left = timedelta(seconds=round(elapsed_s * (1.0 - fraction) / fraction))
+    return f"{work}, {fraction:.0%}".replace("%", " %") + f", {elapsed}, about {left} left"

@@ -7,6 +7,7 @@ import functools
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from typing import NoReturn, ParamSpec
 
@@ -20,13 +21,18 @@ FAULT = 2
 """The exit code of errors that a user can correct."""
 INTERRUPTED = 130
 UNEXPECTED = 1
+_MEMORY = (
+    "memory ran out. Fewer or smaller nodes, links, rates, horizons or a shorter window need less;"
+    " record.level=requests keeps a smaller record. Files written before are kept and readable"
+)
 
 
 def guarded(*, interrupted: str) -> Callable[[Callable[Arguments, None]], Callable[Arguments, None]]:
     """Wrap a command: a QdpemError exits 2 with its sentence, Ctrl-C exits 130 with `interrupted`.
 
-    A full disk and a file that cannot be opened exit 2 as well. Any other exception is a bug: it exits 1 with
-    its traceback and a request to report it.
+    A full disk, a file that cannot be opened, full memory and an error of a plugin exit 2 as well. Any other
+    exception is a bug: it exits 1 with its traceback and a request to report it. With QDPEM_TRACEBACK=1 in
+    the environment every sentence comes with its traceback.
     """
 
     def wrap(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
@@ -39,7 +45,7 @@ def guarded(*, interrupted: str) -> Callable[[Callable[Arguments, None]], Callab
             except typer.Exit:
                 raise
             except QdpemError as error:
-                _leave(str(error), FAULT)
+                _leave_fault(error, str(error))
             except KeyboardInterrupt:
                 _leave(f"\nStopped. {interrupted}", INTERRUPTED)
             # Before OSError, of which it is a kind.
@@ -49,8 +55,12 @@ def guarded(*, interrupted: str) -> Callable[[Callable[Arguments, None]], Callab
             except OSError as error:
                 _leave(_file_sentence(error), FAULT)
             except MemoryError as error:
-                _leave(f"the memory of this machine is too small for this scenario: {error}", FAULT)
-            except Exception:
+                _leave_fault(error, f"{_MEMORY}{f' ({error})' if str(error) else ''}")
+            except Exception as error:
+                from qdpem.registry import plugin_fault
+
+                if (fault := plugin_fault(error)) is not None:
+                    _leave_fault(error, str(fault))
                 _report()
                 raise typer.Exit(UNEXPECTED) from None
 
@@ -64,7 +74,14 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _leave(sentence: str, code: int) -> None:
+def _leave_fault(error: BaseException, sentence: str) -> NoReturn:
+    """Exit 2 with a sentence, under the traceback if the environment asks for it."""
+    if os.environ.get("QDPEM_TRACEBACK"):
+        traceback.print_exception(error)
+    _leave(sentence, FAULT)
+
+
+def _leave(sentence: str, code: int) -> NoReturn:
     typer.echo(sentence, err=True)
     raise typer.Exit(code) from None
 
@@ -85,8 +102,6 @@ def _close_output() -> None:
 
 
 def _report() -> None:
-    import traceback
-
     traceback.print_exc()
     typer.echo(
         "This is a bug in qdpem, or in a plugin if the traceback ends in one. Your command is not at fault."

@@ -50,6 +50,9 @@ Workers: TypeAlias = Annotated[
     int | None, typer.Option("--workers", min=1, help="Tasks at a time; one per core by default.")
 ]
 Fresh: TypeAlias = Annotated[bool, typer.Option("--fresh", help="Run finished tasks again.")]
+Oversize: TypeAlias = Annotated[
+    bool, typer.Option("--oversize", help="Begin even if the runs seem too large for this machine.")
+]
 Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print exactly one JSON line on stdout, all else on stderr.")
 ]

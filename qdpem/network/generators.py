@@ -79,6 +79,11 @@ class MeshParameters:
                 f" for {self.nodes} nodes"
             )
 
+    @property
+    def size(self) -> tuple[float, float]:
+        """Nodes and links of the graph."""
+        return float(self.nodes), self.nodes * self.mean_degree / 2.0
+
 
 @with_parameters(MeshParameters)
 def geometric(parameters: MeshParameters, *, stream: np.random.Generator) -> Graph:
@@ -142,6 +147,11 @@ class LineParameters:
         if self.nodes < 2:
             raise ValueError(f"nodes is {self.nodes}; it must be at least 2")
 
+    @property
+    def size(self) -> tuple[float, float]:
+        """Nodes and links of the graph."""
+        return float(self.nodes), float(self.nodes - 1)
+
 
 @with_parameters(LineParameters)
 def line(parameters: LineParameters, *, stream: np.random.Generator) -> Graph:  # noqa: ARG001
@@ -170,6 +180,12 @@ class GridParameters:
             raise ValueError("rows x columns is 1; it must be at least 2")
         if self.rows * self.columns > 100_000:
             raise ValueError(f"rows x columns is {self.rows * self.columns}; it must be at most 100000")
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Nodes and links of the graph."""
+        nodes = float(self.rows) * float(self.columns)
+        return nodes, 2.0 * nodes
 
 
 @with_parameters(GridParameters)

@@ -86,6 +86,8 @@ class ContinuousGenerationParameters:
                 " both must be above 0"
             )
         check_storage_fraction(self.storage_fraction)
+        if not 0.0 <= self.memory_quota <= 1.0:
+            raise ValueError(f"memory_quota is {self.memory_quota!r}; it must be 0 to 1")
         if not 0.25 < self.min_fidelity < 1.0:
             raise ValueError(f"min_fidelity is {self.min_fidelity!r}; it must be above 1/4 and below 1")
 

@@ -20,6 +20,7 @@ Work: each period a linear programme, 0.2 to 1 s for 100 nodes and 500 commoditi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -74,8 +75,8 @@ class MulticommodityParameters(ExpectedDelayParameters):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("period_s", "demand_time_constant_s"):
-            if not getattr(self, name) > 0.0:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be above 0")
+            if not 0.0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be above 0 and finite")
         for name in ("delay_cost_per_s", "max_path_delay", "max_fallback_delay"):
             if not getattr(self, name) >= 0.0:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be 0 or more")

@@ -1,29 +1,68 @@
-"""The check of a policy's decisions. A broken rule is raised as a sentence with policy, time and value."""
+"""The checks of a policy's decisions and of forecasts. A broken rule is raised as a sentence.
+
+The sentence names the policy or the forecaster, the time, the rule and the value.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from types import MappingProxyType
+from typing import Any, NoReturn
 
-from qdpem.errors import PolicyError
+import numpy as np
+
+from physics.plans import Plan
+from qdpem.arrays import Floats
+from qdpem.errors import ForecastError, PolicyError
 from qdpem.events.words import Purpose
 from qdpem.network.path_estimates import MAX_ROUNDS
 from qdpem.policy.interface import CONTROLLER, Allocation, Context, Decisions, Observation
 
 MAX_END_ROUNDS = 1
 _PURPOSES = tuple(Purpose)
+_WHOLE = (int, np.integer)
+_NUMBER = (int, float, np.integer, np.floating)
+_FIELD_TYPES: Mapping[str, Any] = MappingProxyType(
+    {
+        "source": _WHOLE,
+        "destination": _WHOLE,
+        "pairs": _WHOLE,
+        "request": _WHOLE,
+        "target_fidelity": _NUMBER,
+        "expires_s": _NUMBER,
+        "plan": Plan,
+    }
+)
 
 
-def validate(decisions: Decisions, observations: Observation, context: Context, *, policy_name: str) -> None:
+def validate(
+    decisions: Decisions,
+    observations: Observation,
+    context: Context,
+    *,
+    policy_name: str,
+    message_width: int | None = None,
+) -> None:
     """Raise PolicyError unless the rules allow every allocation, discard, message and info array.
 
     The check takes a few microseconds per allocation. `observations` are those that the policy saw: a request
     waits, and a pair is in stock, if it is in the row of the site that decided.
+
+    Args:
+        decisions: the answer of the policy.
+        observations: what it answers.
+        context: of the run.
+        policy_name: its name in messages.
+        message_width: the numbers in a message of a site; any when None.
     """
-    check = _Validator(policy_name=policy_name, observations=observations, context=context)
+    check = _Validator(
+        policy_name=policy_name, observations=observations, context=context, message_width=message_width
+    )
+    check.types(decisions)
     check.shapes(decisions)
     if decisions.discards:
         check.discards(decisions.discards)
@@ -43,23 +82,102 @@ def validate(decisions: Decisions, observations: Observation, context: Context, 
             check.stock(allocation)
 
 
+def valid_forecast(
+    forecast: Any, *, forecaster: str, time_s: float, names: Sequence[str], steps: int
+) -> Floats:
+    """A copy of `forecast` as float64 [N, H]; ForecastError unless it keeps the rules of `Forecaster`.
+
+    Args:
+        forecast: the answer of the forecaster.
+        forecaster: its name.
+        time_s: now.
+        names: of the N nodes.
+        steps: the horizon H.
+    """
+    where = f"forecaster {forecaster!r} at {time_s:.6g} s"
+    shape = (len(names), steps)
+    try:
+        # A copy, because the forecaster may go on working in its own array.
+        values = np.array(forecast, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.array(np.nan)
+    if values.ndim == 0:
+        raise ForecastError(
+            f"{where} forecast {forecast!r:.60}; a forecast is an array of numbers of shape {shape}"
+        )
+    if values.shape != shape:
+        raise ForecastError(
+            f"{where} gave a forecast of shape {values.shape}; it must be {shape}: one row for each node, one"
+            " column for each step"
+        )
+    sound = np.isfinite(values) & (values >= 0.0)
+    if not sound.all() and not np.isnan(values).all():
+        node, step = np.argwhere(~sound)[0].tolist()
+        raise ForecastError(
+            f"{where} forecast {values[node, step]:g} requests for node {names[node]!r} in step {step + 1};"
+            " a forecast must be finite and 0 or more, or NaN for all nodes and steps"
+        )
+    return values
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Validator:
     policy_name: str
     observations: Observation
     context: Context
+    message_width: int | None = None
 
     def fail(self, rule: str, value: object) -> NoReturn:
         """Raise with the value and the rule that it breaks."""
         where = f"policy {self.policy_name!r} at {self.observations.time_s:.6g} s"
         raise PolicyError(f"{where} decided {value}; {rule}")
 
+    def types(self, decisions: Decisions) -> None:
+        """A policy may be anyone's code: what it returns has the types that the rules below rely on."""
+        if not isinstance(decisions, Decisions):
+            self.fail("`act` must return Decisions", f"{decisions!r:.60}")
+        for name, kind in (("allocations", Allocation), ("discards", _WHOLE)):
+            value = getattr(decisions, name)
+            if not isinstance(value, tuple):
+                self.fail(f"{name} must be a tuple", f"{name} {value!r:.60}")
+            for item in value:
+                if not isinstance(item, kind):
+                    wanted = "Allocations" if kind is Allocation else "ids of pairs"
+                    self.fail(f"{name} must hold {wanted}", f"{item!r:.60} of {type(item)} in {name}")
+        for allocation in decisions.allocations:
+            self.field_types(allocation)
+        if decisions.messages is not None and not isinstance(decisions.messages, np.ndarray):
+            self.fail("messages must be an array", f"messages {decisions.messages!r:.60}")
+        for name, values in decisions.info.items():
+            if not isinstance(values, np.ndarray):
+                self.fail(
+                    f"info must hold arrays whose first axis is S = {len(self.observations)}",
+                    f"info {name!r} of {type(values)}",
+                )
+
+    def field_types(self, allocation: Allocation) -> None:
+        path = allocation.path
+        if not isinstance(path, tuple) or not all(isinstance(node, _WHOLE) for node in path):
+            self.fail("a path is a tuple of ints", f"path {path!r:.60}")
+        for name, kind in _FIELD_TYPES.items():
+            value = getattr(allocation, name)
+            if not isinstance(value, kind):
+                wanted = {_NUMBER: "a number", _WHOLE: "a whole number"}.get(kind, "a Plan")
+                self.fail(f"{name} must be {wanted}", f"{name} {value!r:.60} of {type(value)}")
+
     def shapes(self, decisions: Decisions) -> None:
         sites = len(self.observations)
         messages = decisions.messages
-        if messages is not None and (messages.ndim != 2 or len(messages) != sites):
+        width = self.message_width
+        if messages is not None and (
+            messages.dtype.kind not in "fiu"
+            or messages.ndim != 2
+            or messages.shape != (sites, messages.shape[1] if width is None else width)
+        ):
+            wanted = "message_width" if width is None else f"message_width = {width}"
             self.fail(
-                f"messages must be [S, message_width] with S = {sites}", f"messages of shape {messages.shape}"
+                f"messages must be numbers [S, {wanted}] with S = {sites}",
+                f"messages {messages.dtype} of shape {messages.shape}",
             )
         for name, values in decisions.info.items():
             if values.ndim == 0 or len(values) != sites:

@@ -15,7 +15,6 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from physics.plugins import distribution_of
 from qdpem.errors import RecordError
 from qdpem.events.recorder import Row
 from qdpem.events.tables import TABLES, Columns, Table, Tables, kept_at
@@ -39,7 +38,7 @@ from qdpem.records.schema import (
 from qdpem.records.spill import Spill
 from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Arm, Scenario
-from qdpem.simulation.fingerprint import code_digest, input_digest
+from qdpem.simulation.fingerprint import code_digest, distributions, input_digest
 from qdpem.strict_json import json_text
 
 FLUSH_EVERY_S = 10.0
@@ -233,7 +232,7 @@ class RecordWriter:
         group.attrs.update(provenance(scenario_hash=scenario_hash(scenario)))
         group.attrs["code"] = code_digest(scenario, arm)
         group.attrs["inputs"] = input_digest(scenario)
-        group.attrs["physics_distribution"] = distribution_of(scenario.physics.model)
+        group.attrs.update(distributions(scenario, (arm,)))
         group.attrs["written_until_s"] = 0.0
         for table in self._recorded:
             create_table(self._file, table)

@@ -10,7 +10,7 @@ from qdpem.scenario.faults.messages import shown
 from qdpem.scenario.overrides import Plain, merged
 
 LIKE = "like"
-_INHERITED = ("policy", "control", "pregeneration", "forecaster", "parameters")
+_INHERITED = ("policy", "control", "pregeneration", "forecaster", "parameters", "tuned_on")
 
 
 def arms_of(values: Plain) -> list[Any]:
@@ -23,9 +23,10 @@ def arms_of(values: Plain) -> list[Any]:
 def resolve_likes(values: Plain, *, base_arms: Iterable[Any] = (), origin: str) -> None:
     """Replace `like` in the arms of a scenario's plain values, in place, by what it stands for.
 
-    An arm takes from the arm it is like: policy, control, pregeneration, forecaster and parameters. Its own
-    keys come first, and parameters are merged key by key. The other arm is one of the same list; where that
-    has no other arm of this name, one of `base_arms`, which are resolved already.
+    An arm takes from the arm it is like: policy, control, pregeneration, forecaster, parameters and the seeds
+    that these were tuned on. Its own keys come first, and parameters are merged key by key. The other arm is
+    one of the same list; where that has no other arm of this name, one of `base_arms`, which are resolved
+    already.
 
     Raises ScenarioError for a name that no arm has, a value that is no name, and arms that are like each
     other.

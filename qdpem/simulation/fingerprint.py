@@ -1,10 +1,11 @@
-"""Fingerprints of the code that a run executes and of the files that it reads.
+"""The code that a run executes and the files that it reads: fingerprints, and the packages of its parts.
 
-A stored result is reused only while both are the same.
+A stored result is reused only while both fingerprints are the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from qdpem import registry
@@ -16,6 +17,34 @@ _AFTERWARDS = ("cli", "study")
 """Packages that no run executes: import contracts keep every part of a run from importing them."""
 
 
+def distributions(scenario: Scenario, arms: Iterable[Arm]) -> dict[str, str]:
+    """The packages, with versions, that offer each part of runs of `scenario` under resolved arms.
+
+    Keys are "physics_distribution", "topology_distribution", "policy_distribution" and
+    "forecaster_distribution". Where there are several packages, each is followed by the names that it offers:
+    "mine 1.2 (my-policy), qdpem 0.1.0 (dpem)". Raises UnknownNameError for a name that no package provides.
+    """
+    names: dict[str, dict[str, list[str]]] = {}
+    for kind, name in _offered(scenario, arms):
+        origin = registry.distribution_of(kind, name) or registry.package_of(kind, name)
+        names.setdefault(kind, {}).setdefault(origin, []).append(name)
+    return {
+        f"{kind}_distribution": ", ".join(
+            origin if len(by_origin) == 1 else f"{origin} ({', '.join(own)})"
+            for origin, own in sorted(by_origin.items())
+        )
+        for kind, by_origin in names.items()
+    }
+
+
+def _offered(scenario: Scenario, arms: Iterable[Arm]) -> list[tuple[str, str]]:
+    """The kind and the name of every registered part of a run, each once."""
+    offered = [("physics", scenario.physics.model), ("topology", scenario.topology.kind)]
+    for arm in arms:
+        offered += [("policy", arm.policy or arm.name), ("forecaster", arm.forecaster or "none")]
+    return list(dict.fromkeys(offered))
+
+
 def code_digest(scenario: Scenario, arm: Arm | None = None) -> str:
     """Digest of the code that a run of `scenario` under a resolved `arm` executes: 32 hex digits.
 
@@ -23,9 +52,7 @@ def code_digest(scenario: Scenario, arm: Arm | None = None) -> str:
     provides the physics model, the topology, or the policy or forecaster of the arm. Raises UnknownNameError
     for a name that no package provides.
     """
-    offered = [("physics", scenario.physics.model), ("topology", scenario.topology.kind)]
-    if arm is not None:
-        offered += [("policy", arm.policy or arm.name), ("forecaster", arm.forecaster or "none")]
+    offered = _offered(scenario, () if arm is None else (arm,))
     packages = {"qdpem", "physics", *(registry.package_of(kind, name) for kind, name in offered)}
     rooms = Path(__file__).parents[1]
     afterwards = tuple(rooms / name for name in _AFTERWARDS)

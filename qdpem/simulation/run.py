@@ -76,7 +76,7 @@ def simulate(
         load: one already found for this scenario and seed.
         on_progress: called with the simulated second, once for each.
 
-    Raises ScenarioError, UnknownNameError or PolicyError.
+    Raises ScenarioError, UnknownNameError, PolicyError or ForecastError.
     """
     memory = MemoryRecorder()
     simulation = Simulation(
@@ -216,7 +216,13 @@ class Simulation:
         observations = self._observations
         if observations is None:
             raise RuntimeError("apply() was called without observations to answer: call advance() first")
-        validate(decisions, observations, self.context, policy_name=self.policy.name)
+        validate(
+            decisions,
+            observations,
+            self.context,
+            policy_name=self.policy.name,
+            message_width=self.policy.message_width,
+        )
         # Only valid decisions are an answer: after a PolicyError the same observations can be answered again.
         self._observations = None
         self._write_decisions(decisions, observations)

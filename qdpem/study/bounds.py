@@ -119,6 +119,7 @@ def _find_all(
         workers=workers,
         progress=progress,
         work="bounds",
+        on_death=lambda _, sentence: sentence,
     )
     return {tasks[index].seed: bounds for index, bounds in results}
 

@@ -95,11 +95,17 @@ def run_study(
     return _write_reports(result, command=command)
 
 
+def _lost(task: Task, sentence: str) -> Outcome:
+    """The outcome of a task whose worker died every time."""
+    return Outcome(arm=task.arm.name, seed=task.seed, path=task.path, fault=sentence)
+
+
 def _outcomes(plan: StudyPlan, *, length_s: float, on_workers: _Workers) -> list[Outcome]:
     """The outcome of every task: those of reused records first."""
     reused = [recorded_outcome(planned.task) for planned in plan.planned if planned.reuse]
     pending = [planned for planned in plan.planned if not planned.reuse]
     tasks = _with_loads([planned.task for planned in pending], on_workers)
+    notes = {index: planned.note for index, planned in enumerate(pending)}
     results = run_watched(
         run_task,
         tasks,
@@ -108,8 +114,10 @@ def _outcomes(plan: StudyPlan, *, length_s: float, on_workers: _Workers) -> list
         engine=on_workers.engine,
         workers=on_workers.workers,
         progress=on_workers.progress,
+        on_death=_lost,
+        on_retry=lambda index, sentence: notes.update({index: f"{tasks[index].label}: {sentence}"}),
     )
-    made = [replace(outcome, note=pending[index].note) for index, outcome in results]
+    made = [replace(outcome, note=notes[index]) for index, outcome in results]
     return [_with_decision_time(outcome) for outcome in (*reused, *made)]
 
 

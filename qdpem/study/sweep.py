@@ -15,7 +15,7 @@ from qdpem.scenario.overrides import toml_value
 from qdpem.scenario.schema import Scenario
 from qdpem.scenario.sweep import SweepCell, sweep_cells
 from qdpem.study.analysis.metric_formats import MetricFormat, primary_formats_of
-from qdpem.study.analysis.results import StudyResult
+from qdpem.study.analysis.results import TUNED_MARK, StudyResult
 from qdpem.study.progress import StudyProgress
 from qdpem.study.run import run_study
 
@@ -125,6 +125,7 @@ def _rows(cell: SweepCell, result: StudyResult) -> list[dict[str, object]]:
             "forecaster": arm.forecaster,
         }
         row |= {"policy": arm.policy, "reference": result.reference, "seeds": len(result.seeds)}
+        row["tuned_on"] = " ".join(map(str, result.tuned_arms.get(arm.name, ())))
         for metric in metrics:
             mean = means[metric][arm.name]
             paired = differences[metric].get(arm.name)
@@ -148,7 +149,9 @@ def _table(sweep: SweepResult, metric: MetricFormat) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    title = f"{sweep.name}: {metric.heading}, mean over seeds (* the reference)"
+    tuned = any(result.tuned_arms for _, result in sweep.cells if result is not None)
+    marks = "* the reference" + f", {TUNED_MARK} tuned on seeds of the comparison" * tuned
+    title = f"{sweep.name}: {metric.heading}, mean over seeds ({marks})"
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold")
     results = [result for _, result in sweep.cells if result is not None]
     arms = list(dict.fromkeys(arm.name for result in results for arm in result.arms))
@@ -164,5 +167,6 @@ def _table(sweep: SweepResult, metric: MetricFormat) -> Table:
 def _mean(result: StudyResult | None, name: str, metric: MetricFormat) -> str:
     if result is None or name not in {arm.name for arm in result.arms}:
         return "–"
-    mark = "*" if name == result.reference else " "
+    mark = TUNED_MARK if name in result.tuned_arms else ""
+    mark += "*" if name == result.reference else " "
     return f"{metric.text(result.means(metric.name)[name].estimate)}{mark}"

@@ -19,6 +19,7 @@ from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
 from qdpem.records.reader import open_record
 from qdpem.records.writer import RecordWriter
+from qdpem.registry import plugin_fault
 from qdpem.simulation.run import simulate
 from qdpem.study.analysis.outcome import Outcome
 from qdpem.study.plan import Task
@@ -76,15 +77,15 @@ def run_task(task: Task, report: ProgressReporter) -> Outcome:
         errors.unlink(missing_ok=True)
     except (QdpemError, OSError) as error:
         return failed(fault=str(error))
+    except MemoryError:
+        return failed(fault="memory ran out; fewer --workers need less")
     except Exception as error:
         try:
             errors.write_text(traceback.format_exc(), encoding="utf-8")
         except OSError:  # the disk may be full
             return failed(fault=f"{type(error).__name__}: {error}")
-        return failed(
-            fault=f"{type(error).__name__}: {error} (a bug in qdpem;"
-            " its traceback is in SEED.error.txt beside the record)"
-        )
+        culprit = plugin_fault(error) or f"{type(error).__name__}: {error} (a bug in qdpem)"
+        return failed(fault=f"{culprit}; the traceback is in SEED.error.txt beside the record")
     return outcome
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -35,10 +34,13 @@ def run_watched(
     workers: int | None,
     progress: Callable[[StudyProgress], None] | None = None,
     work: Work = "runs",
+    on_death: Callable[[Task, str], Result] | None = None,
+    on_retry: Callable[[int, str], None] | None = None,
 ) -> Iterator[tuple[int, Result]]:
     """Yield the index of each task and `function(task, report)`, as tasks finish (order not kept).
 
-    Raises StudyError when a worker process dies.
+    A task whose worker process dies is tried again. Raises StudyError when its worker dies every time and
+    there is no `on_death`.
 
     Args:
         function: a module-level function, so that it reaches other processes.
@@ -49,6 +51,8 @@ def run_watched(
         workers: tasks at a time; one per core when None.
         progress: receives the progress of all tasks.
         work: the kind of the tasks.
+        on_death: the result of a task whose worker died every time, from the task and a sentence.
+        on_retry: receives the index of a task that is tried again, and a sentence.
     """
     if not tasks:
         return
@@ -57,13 +61,24 @@ def run_watched(
             _Job(function=function, task=task, report=report, length_s=length_s)
             for task, report in zip(tasks, reporters, strict=True)
         ]
-        try:
-            yield from run_tasks(_run_job, jobs, engine=engine, workers=workers)
-        except BrokenExecutor as error:
-            raise StudyError(
-                f"a worker process died, perhaps because memory ran out ({error}). Finished work is kept:"
-                " the same command continues from here. --workers 1 needs the least memory"
-            ) from error
+
+        def lost(job: _Job, sentence: str) -> tuple[int, Any]:
+            label = labels[job.report.index]
+            if on_death is None:
+                raise StudyError(
+                    f"{label}: {sentence}; the same command continues from here, and --workers 1 needs the"
+                    " least memory"
+                )
+            job.report(job.length_s)
+            return job.report.index, on_death(job.task, f"{label}: {sentence}")
+
+        def again(job: _Job, sentence: str) -> None:
+            # Its progress begins anew.
+            job.report(0.0)
+            if on_retry is not None:
+                on_retry(job.report.index, sentence)
+
+        yield from run_tasks(_run_job, jobs, engine=engine, workers=workers, on_death=lost, on_retry=again)
 
 
 def _run_job(job: _Job) -> tuple[int, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -341,3 +342,37 @@ def test_a_broken_model_is_caught_by_its_law_alone(broken, laws, where):
     assert all("\n" not in check.detail for check in found.values())
     first = found[min(laws, key=[*LAWS, EQUAL].index)]
     assert re.search(where, first.detail), first.detail
+
+
+class Declared(OneEnded):
+    """The same by design."""
+
+    broken_by_design = MappingProxyType({ENDS: "pairs have no direction here"})
+
+
+def test_a_law_broken_by_design_is_declared_with_its_reason():
+    assert [check.declared for check in broken_laws(OneEnded()).values()] == [""]
+    declared = broken_laws(Declared())
+    assert {law: check.declared for law, check in declared.items()} == {ENDS: "pairs have no direction here"}
+
+
+@pytest.mark.parametrize(
+    ("declarations", "word"),
+    [({"swaps are asociative": "we think so"}, ASSOCIATIVE), ({ASSOCIATIVE: ""}, "no reason")],
+)
+def test_a_declaration_of_no_law_or_without_a_reason_fails(declarations, word):
+    class Wrong(Alone):
+        broken_by_design = MappingProxyType(declarations)
+
+    (check,) = broken_laws(Wrong()).values()
+    assert not check.declared
+    assert word in check.detail
+
+
+def test_a_declared_law_that_holds_is_passed_and_told():
+    class Modest(Alone):
+        broken_by_design = MappingProxyType({ASSOCIATIVE: "we thought so"})
+
+    checks = {check.law: check for check in check_model(Modest())}
+    assert checks[ASSOCIATIVE].passed
+    assert "yet it holds" in checks[ASSOCIATIVE].detail

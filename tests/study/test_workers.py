@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from qdpem.errors import StudyError
+from qdpem.study.analysis.outcome import Outcome
+from qdpem.study.plan import Task
 from qdpem.study.progress import ProgressReporter, StudyProgress
 from qdpem.study.run import run_study
+from qdpem.study.tasks import run_task
 from qdpem.study.workers import run_watched
 
 
@@ -19,9 +23,24 @@ def square(task: float, report: ProgressReporter) -> float:
     return task**2
 
 
-def die(task: float, report: ProgressReporter) -> float:
-    os.kill(os.getpid(), signal.SIGKILL)
-    return task
+def square_or_die(task: float, report: ProgressReporter) -> float:
+    if task < 0.0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return task**2
+
+
+def run_task_killed_once(task: Task, report: ProgressReporter) -> Outcome:
+    """A real run; the first of all to get to its second simulated second is killed there."""
+    killed = Path(os.environ["QDPEM_TEST_KILLED"])
+
+    class Killing:
+        def __call__(self, time_s: float) -> None:
+            report(time_s)
+            if time_s >= 2.0 and not killed.exists():
+                killed.write_text(task.label)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return run_task(task, Killing())
 
 
 @pytest.mark.parametrize("engine", ["serial", "loky"])
@@ -53,10 +72,52 @@ def test_without_tasks_nothing_is_run_or_reported() -> None:
     assert list(results) == updates == []
 
 
-def test_a_worker_that_dies_is_a_sentence() -> None:
-    results = run_watched(die, [1.0, 2.0], labels=["a", "b"], length_s=1.0, engine="loky", workers=2)
-    with pytest.raises(StudyError, match="a worker process died"):
+def test_a_worker_that_always_dies_costs_its_own_task_only() -> None:
+    lost: dict[float, str] = {}
+
+    def on_death(task: float, sentence: str) -> float:
+        lost[task] = sentence
+        return -1.0
+
+    results = run_watched(
+        square_or_die,
+        [1.0, 2.0, -3.0, 4.0],
+        labels=["a", "b", "near 1002", "d"],
+        length_s=1.0,
+        engine="loky",
+        workers=2,
+        on_death=on_death,
+    )
+    assert dict(results) == {0: 1.0, 1: 4.0, 2: -1.0, 3: 16.0}
+    assert list(lost) == [-3.0]
+    assert "near 1002" in lost[-3.0]
+    assert "SIGKILL(-9)" in lost[-3.0]
+
+
+def test_without_a_result_for_it_a_task_that_always_dies_is_a_sentence() -> None:
+    results = run_watched(
+        square_or_die, [-1.0, 2.0], labels=["a", "b"], length_s=1.0, engine="loky", workers=2
+    )
+    with pytest.raises(StudyError, match=r"a: its worker process died 3 times \(SIGKILL"):
         list(results)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
+def test_a_worker_of_a_study_that_is_killed_once_is_told_and_costs_no_result(
+    small_scenario, tmp_path, monkeypatch
+) -> None:
+    """The worker that reaches the second simulated second first is killed, as the kernel would do it."""
+    killed = tmp_path / "killed"
+    monkeypatch.setenv("QDPEM_TEST_KILLED", str(killed))
+    monkeypatch.setattr("qdpem.study.run.run_task", run_task_killed_once)
+    result = run_study(small_scenario, directory=tmp_path / "study", engine="loky", workers=2)
+    assert killed.exists()
+    assert not result.faults
+    assert len([outcome for outcome in result.outcomes if outcome.metrics]) == len(result.outcomes)
+    label = killed.read_text()
+    (note,) = [note for note in result.notes if label in note]
+    assert "SIGKILL" in note
 
 
 @pytest.mark.usefixtures("undrawn")

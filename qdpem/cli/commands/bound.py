@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import MAX_SEED, Json, Overrides, ScenarioWord
+from qdpem.cli.options import MAX_SEED, Json, Overrides, Oversize, ScenarioWord
+from qdpem.cli.size import check_size
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,6 +53,7 @@ def bound(
         ),
     ] = 120.0,
     overrides: Overrides = None,
+    oversize: Oversize = False,
     as_json: Json = False,
 ) -> None:
     """Bound the deliveries of any arm on one seed, without time and in time."""
@@ -59,6 +61,7 @@ def bound(
     from qdpem.study.plan import without_study
 
     loaded = without_study(load_scenario(scenario, overrides or ()))
+    check_size(loaded, oversize=oversize)
     bounds = _find(loaded, seed=seed, kind=kind, bin_s=bin_s, limit_s=limit_s)
     terminal = console(stderr=as_json)
     terminal.print(_table(f"{loaded.name}, seed {seed}", bounds))

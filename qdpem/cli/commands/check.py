@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
 from qdpem.cli.completion import complete_checked, complete_scenario
-from qdpem.cli.console import console
-from qdpem.cli.options import Overrides
+from qdpem.cli.console import console, progress_bars
+from qdpem.cli.options import Overrides, Oversize
+from qdpem.cli.size import check_size
+
+HOLDS, BROKEN, DECLARED = "holds", "BROKEN", "declared"
+_STYLES = {HOLDS: "green", BROKEN: "bold red", DECLARED: "yellow"}
+Row: TypeAlias = tuple[str, str, str]
+"""A rule, the verdict on it and the evidence, or the reason of a declaration."""
 
 
 class Subject(StrEnum):
@@ -41,6 +47,7 @@ def check(
         ),
     ] = None,
     overrides: Overrides = None,
+    oversize: Oversize = False,
 ) -> None:
     """Check a physics model, a policy, a forecaster or a scenario; exit 1 if something fails.
 
@@ -53,7 +60,7 @@ def check(
     if scenario is not None and subject is not Subject.FORECASTER:
         raise StudyError(f"only a forecaster is checked on a scenario; {scenario} has nothing to do here")
     if subject is Subject.SCENARIO:
-        _check_scenario(name, settings)
+        _check_scenario(name, settings, oversize=oversize)
         return
     if subject is Subject.PHYSICS:
         rows = _check_physics(name, settings)
@@ -70,7 +77,7 @@ def check(
         raise typer.Exit(1)
 
 
-def _check_physics(name: str, overrides: Sequence[str]) -> list[tuple[str, bool, str]]:
+def _check_physics(name: str, overrides: Sequence[str]) -> list[Row]:
     from physics.conformance import check_model
     from physics.plugins import load_physics
     from qdpem.errors import Fault, ScenarioError, UnknownNameError
@@ -87,26 +94,30 @@ def _check_physics(name: str, overrides: Sequence[str]) -> list[tuple[str, bool,
         model = load_physics(name, parameters)
     except (TypeError, ValueError) as error:
         raise ScenarioError([Fault("", str(error))], origin=origin) from error
-    # The first column names the law already.
     return [
-        (result.law, result.passed, result.detail.removeprefix(f"the law {result.law!r} is "))
+        (
+            result.law,
+            DECLARED if result.declared else _verdict(result.passed),
+            # The first column names the law already.
+            result.declared or result.detail.removeprefix(f"the law {result.law!r} is "),
+        )
         for result in check_model(model)
     ]
 
 
-def _check_policy(name: str, overrides: Sequence[str]) -> list[tuple[str, bool, str]]:
+def _check_policy(name: str, overrides: Sequence[str]) -> list[Row]:
     from qdpem.errors import StudyError
     from qdpem.policy.conformance import check_named_policy
 
     if overrides:
         raise StudyError(f"a policy is checked as it is; --set {overrides[0]} has nothing to set")
-    return [(check.rule, check.passed, check.detail) for check in check_named_policy(name)]
+    return [(check.rule, _verdict(check.passed), check.detail) for check in check_named_policy(name)]
 
 
-def _check_forecaster(name: str) -> list[tuple[str, bool, str]]:
+def _check_forecaster(name: str) -> list[Row]:
     from qdpem.forecasting.checks.conformance import check_named_forecaster
 
-    return [(check.rule, check.passed, check.detail) for check in check_named_forecaster(name)]
+    return [(check.rule, _verdict(check.passed), check.detail) for check in check_named_forecaster(name)]
 
 
 def _score_forecaster(name: str, word: str | None, overrides: Sequence[str]) -> None:
@@ -131,7 +142,7 @@ def _score_forecaster(name: str, word: str | None, overrides: Sequence[str]) -> 
     output.print(format_table(scores), markup=False)
 
 
-def _check_scenario(name: str, overrides: Sequence[str]) -> None:
+def _check_scenario(name: str, overrides: Sequence[str], *, oversize: bool) -> None:
     """Load the scenario, build its network and print a summary. Faults of it and of its arms are raised."""
     from qdpem.network.build import build_network, build_physics
     from qdpem.scenario.load import load_scenario
@@ -141,10 +152,16 @@ def _check_scenario(name: str, overrides: Sequence[str]) -> None:
     scenario = load_scenario(name, overrides)
     if scenario.study:
         resolve_arms(scenario.study.arms, origin=f"the scenario {name!r}")
-    physics = build_physics(scenario)
+    check_size(scenario, oversize=oversize)
     seed = scenario.study.seeds[0] if scenario.study else 0
-    network = build_network(scenario, physics, seed=seed)
-    summary = summarize_network(scenario, network=network, physics=physics, seed=seed)
+    with progress_bars() as bars:
+        bar = bars.add_task(f"checking {scenario.name}", total=None, detail="building the network")
+        physics = build_physics(scenario)
+        network = build_network(scenario, physics, seed=seed)
+        bars.update(bar, detail="finding paths and the load")
+        summary = summarize_network(scenario, network=network, physics=physics, seed=seed)
+        bars.remove_task(bar)
+    check_size(scenario, oversize=oversize, network=network, rate_hz=summary.load.rate_hz)
     output = console()
     output.print(f"{name} has no faults (network of seed {seed})", markup=False)
     output.print(str(summary), markup=False)
@@ -152,8 +169,12 @@ def _check_scenario(name: str, overrides: Sequence[str]) -> None:
         output.print(f"warning: {warning}", style="yellow", markup=False)
 
 
-def _print(title: str, rows: Iterable[tuple[str, bool, str]]) -> bool:
-    """Print one line for each rule. Returns whether all passed."""
+def _verdict(passed: bool) -> str:
+    return HOLDS if passed else BROKEN
+
+
+def _print(title: str, rows: Iterable[Row]) -> bool:
+    """Print one line for each rule. Returns whether none is broken, except those declared so."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -161,10 +182,16 @@ def _print(title: str, rows: Iterable[tuple[str, bool, str]]) -> bool:
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
     for heading in ("rule", "", "evidence"):
         table.add_column(heading)
-    all_passed = True
-    for rule, passed, detail in rows:
-        verdict = Text("holds", style="green") if passed else Text("BROKEN", style="bold red")
-        table.add_row(Text(rule), verdict, Text(detail))
-        all_passed = all_passed and passed
+    verdicts = []
+    for rule, verdict, detail in rows:
+        table.add_row(Text(rule), Text(verdict, style=_STYLES[verdict]), Text(detail))
+        verdicts.append(verdict)
     console().print(table)
-    return all_passed
+    if DECLARED in verdicts:
+        count = verdicts.count(DECLARED)
+        console().print(
+            f"{DECLARED}: the model breaks {'this law' if count == 1 else f'these {count} laws'} by design,"
+            " for the reason that it gives; neither counted as held nor as broken",
+            markup=False,
+        )
+    return BROKEN not in verdicts

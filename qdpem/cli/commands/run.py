@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import MAX_SEED, OUTPUT, ArmName, Json, Overrides, ScenarioWord
+from qdpem.cli.options import MAX_SEED, OUTPUT, ArmName, Json, Overrides, Oversize, ScenarioWord
+from qdpem.cli.size import check_size
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,10 +33,11 @@ def run(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE.h5", help="The record; output/<scenario>/<arm>/<seed>.h5 by default."
+            "--out", metavar="FILE.h5", help="The record; output/<file stem>/<arm>/<seed>.h5 by default."
         ),
     ] = None,
     overrides: Overrides = None,
+    oversize: Oversize = False,
     as_json: Json = False,
 ) -> None:
     """Simulate one arm on one seed and record it."""
@@ -48,10 +50,16 @@ def run(
 
     loaded = load_scenario(scenario, overrides or ())
     resolved = find_arm(loaded, arm)
-    physics = build_physics(loaded)
-    network = build_network(loaded, physics, seed=seed)
+    check_size(loaded, oversize=oversize)
     terminal = console(stderr=as_json)
-    summary = summarize_network(loaded, network=network, physics=physics, seed=seed)
+    with progress_bars() as bars:
+        bar = bars.add_task(f"preparing {loaded.name}", total=None, detail="building the network")
+        physics = build_physics(loaded)
+        network = build_network(loaded, physics, seed=seed)
+        bars.update(bar, detail="finding paths and the load")
+        summary = summarize_network(loaded, network=network, physics=physics, seed=seed)
+        bars.remove_task(bar)
+    check_size(loaded, oversize=oversize, network=network, rate_hz=summary.load.rate_hz)
     terminal.print(str(summary), markup=False)
     for warning in summary.warnings:
         terminal.print(f"warning: {warning}", style="yellow", markup=False)

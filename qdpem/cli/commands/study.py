@@ -11,7 +11,8 @@ import typer
 
 from qdpem.cli.completion import complete_arm
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import OUTPUT, Fresh, Overrides, ScenarioWord, Workers
+from qdpem.cli.options import OUTPUT, Fresh, Overrides, Oversize, ScenarioWord, Workers
+from qdpem.cli.size import check_size, runs_at_once
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -27,7 +28,7 @@ def study(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="Directory of records and reports; output/<scenario> by default."
+            "--out", metavar="DIR", help="Directory of records and reports; output/<file stem> by default."
         ),
     ] = None,
     without: Annotated[
@@ -44,6 +45,7 @@ def study(
         str | None, typer.Option("--engine", help="serial or loky; the scenario's by default.")
     ] = None,
     overrides: Overrides = None,
+    oversize: Oversize = False,
 ) -> None:
     """Run all arms on all seeds of the scenario's study, compare them and write a report."""
     from qdpem.scenario.arm_selection import without_arms
@@ -52,6 +54,10 @@ def study(
     from qdpem.study.report.terminal import print_study
 
     loaded = without_arms(load_scenario(scenario, overrides or ()), without or ())
+    if (plan := loaded.study) is not None:
+        tasks = len(plan.arms) * len(plan.seeds)
+        runs = runs_at_once(workers or plan.workers, tasks, engine=engine or plan.engine)
+        check_size(loaded, oversize=oversize, runs=runs)
     directory = out or OUTPUT / results_name(scenario)
     command = _command(scenario, out=out, without=without or [], overrides=overrides or [])
     if loaded.study is not None and loaded.study.sweep:

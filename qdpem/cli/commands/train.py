@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import MAX_SEED, OUTPUT, Overrides, ScenarioWord, Workers
+from qdpem.cli.options import MAX_SEED, OUTPUT, Overrides, Oversize, ScenarioWord, Workers
+from qdpem.cli.size import check_size, runs_at_once
 
 if TYPE_CHECKING:
     from qdpem.policies.dpem.training.checkpoint import CurveRow
@@ -32,20 +34,25 @@ def train(
             "--out",
             metavar="DIR",
             help="Directory of the network, its curve and its checkpoint;"
-            " output/<scenario>/training/<seed> by default.",
+            " output/<file stem>/training/<seed> by default.",
         ),
     ] = None,
     overrides: Overrides = None,
     workers: Workers = None,
+    oversize: Oversize = False,
 ) -> None:
     """Train the dpem network on a scenario. The same command continues from the last checkpoint."""
     from qdpem.errors import StudyError
     from qdpem.scenario.load import load_scenario
+    from qdpem.scenario.schema import Window
     from qdpem.scenario.shipped import results_name
 
     if seed < FIRST_TRAINING_SEED:
         raise StudyError(f"seed {seed} is not a training seed; it must be {FIRST_TRAINING_SEED} or more")
     loaded = load_scenario(scenario, overrides or ())
+    episode = Window(warm_up_s=0.0, measured_s=loaded.training.episode_s)
+    runs = runs_at_once(workers, loaded.training.episodes_per_round)
+    check_size(replace(loaded, window=episode), oversize=oversize, runs=runs)
     directory = out or OUTPUT / results_name(scenario) / "training" / str(seed)
     training = _train(loaded, seed=seed, directory=directory, workers=workers)
     terminal = console()

@@ -10,7 +10,8 @@ import typer
 
 from qdpem.cli.commands.study import progress_callback
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import OUTPUT, ArmName, Overrides, ScenarioWord, Workers
+from qdpem.cli.options import OUTPUT, ArmName, Overrides, Oversize, ScenarioWord, Workers
+from qdpem.cli.size import check_size, runs_at_once
 
 if TYPE_CHECKING:
     from qdpem.scenario.schema import Scenario
@@ -34,11 +35,12 @@ def tune(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="Directory of the results; output/<scenario>/tuned by default."
+            "--out", metavar="DIR", help="Directory of the results; output/<file stem>/tuned by default."
         ),
     ] = None,
     workers: Workers = None,
     overrides: Overrides = None,
+    oversize: Oversize = False,
 ) -> None:
     """Find an arm's tunable parameters by successive halving. The same command continues a stopped search."""
     from qdpem.scenario.load import load_scenario
@@ -47,6 +49,7 @@ def tune(
 
     loaded = load_scenario(scenario, overrides or ())
     resolved = find_arm(loaded, arm)
+    check_size(loaded, oversize=oversize, runs=runs_at_once(workers, budget))
     directory = out or OUTPUT / results_name(scenario) / "tuned"
     tuning = _tune(loaded, resolved, directory, budget=budget, seeds=parse_seeds(seeds), workers=workers)
     command = ["qdpem", "tune", scenario, "--arm", arm, "--budget", str(budget), "--seeds", seeds]

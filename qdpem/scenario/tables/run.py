@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from qdpem.scenario.tables.fields import CHECKED, Count, Duration, NotNegative, Positive, Probability
@@ -47,6 +47,15 @@ class Window:
     """Simulated time that no metric counts."""
     measured_s: Duration = 300.0
     """Simulated time after it, which all metrics count."""
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Window:
+        if not self.end_s > self.warm_up_s:
+            raise ValueError(
+                f"measured_s = {self.measured_s:g} vanishes beside warm_up_s = {self.warm_up_s:g} in double"
+                " precision; it must be longer"
+            )
+        return self
 
     @property
     def end_s(self) -> float:

@@ -31,6 +31,9 @@ class Arm:
     """Name of a registered forecaster. By default the policy's."""
     parameters: dict[str, Any] = field(default_factory=dict)
     """Parameters of the policy."""
+    tuned_on: tuple[Seed, ...] = ()
+    """The seeds on which the parameters were chosen, as `qdpem tune` writes them. An arm that is compared on
+    one of them is marked in every table."""
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)

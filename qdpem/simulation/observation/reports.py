@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from qdpem.demand.requests import Arrivals
 from qdpem.policy.interface import ORDERED_PAIRS, STATUS_WIDTH, Context, Forecaster
+from qdpem.policy.validation import valid_forecast
 from qdpem.simulation.control.control_plane import ControlPlane
 from qdpem.simulation.observation.top_pairs import TopPairs, TopPairTable
 from qdpem.simulation.resources.requests import Request
@@ -48,6 +49,7 @@ class StateReports:
         self._state = state
         self._control_plane = control_plane
         self._forecaster = forecaster
+        self._forecaster_name = str(getattr(forecaster, "name", type(forecaster).__name__))
         self._epoch_s = context.control_settings.decision_epoch_s
         # Only the controller is spared delays; under local control neighbours hear each other after theirs.
         self._instant = context.control_settings.zero_delay and not control_plane.local
@@ -91,8 +93,17 @@ class StateReports:
         return self.refresh_forecast()
 
     def refresh_forecast(self) -> NDArray[np.float64]:
-        """Ask the forecaster now, and rank the pairs most asked for anew; returns the forecast [N, H]."""
-        self._forecast = np.asarray(self._forecaster.forecast(), dtype=np.float64)
+        """Ask the forecaster now, and rank the pairs most asked for anew; returns the forecast [N, H].
+
+        Raises ForecastError for a forecast that breaks a rule.
+        """
+        self._forecast = valid_forecast(
+            self._forecaster.forecast(),
+            forecaster=self._forecaster_name,
+            time_s=self._state.clock.now_s,
+            names=self._state.network.graph.node_names,
+            steps=self._forecast.shape[1],
+        )
         self._top_pairs.refresh(self._state.clock.now_s)
         return self._forecast
 

@@ -26,6 +26,8 @@ from qdpem.study.analysis.statistics import (
     two_way_anova,
 )
 
+TUNED_MARK = "†"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StudyResult:
@@ -88,6 +90,40 @@ class StudyResult:
             metric_format
             for metric_format in metric_formats
             if any(math.isfinite(metrics.get(metric_format.name, math.nan)) for metrics in all_metrics)
+        )
+
+    @cached_property
+    def tuned_arms(self) -> Mapping[str, tuple[int, ...]]:
+        """Arm -> the seeds of this comparison on which it was tuned or chosen as the reference, if any.
+
+        Its figures on them are optimistic, so every table marks such an arm.
+        """
+        used = {arm.name: set(arm.tuned_on) for arm in self.arms}
+        if self.reference_arm is not None:
+            # The reference is the best on these seeds, partly by luck.
+            used[self.reference] |= {outcome.seed for outcome in self.tuning}
+        both = {arm: tuple(sorted(seeds.intersection(self.seeds))) for arm, seeds in used.items()}
+        return {arm: seeds for arm, seeds in both.items() if seeds}
+
+    def marked(self, arm: str) -> str:
+        """The arm's name in a table, with TUNED_MARK if it is one of `tuned_arms`."""
+        return f"{arm} {TUNED_MARK}" if arm in self.tuned_arms else arm
+
+    @property
+    def tuning_sentence(self) -> str:
+        """What the mark means, and the arms and seeds concerned; "" if no arm is marked."""
+        if not self.tuned_arms:
+            return ""
+        groups: dict[tuple[int, ...], list[str]] = {}
+        for arm, seeds in self.tuned_arms.items():
+            groups.setdefault(seeds, []).append(arm)
+        listed = "; ".join(
+            f"{', '.join(arms)} on seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+            for seeds, arms in groups.items()
+        )
+        return (
+            f"{TUNED_MARK} Seeds of this comparison were also used for tuning, or to choose the reference:"
+            f" {listed}. Figures of these arms are optimistic; compare on other seeds"
         )
 
     def asked_hz(self, seed: int) -> float:

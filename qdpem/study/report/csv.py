@@ -27,6 +27,7 @@ COLUMNS = (
     "low",
     "high",
     "seeds",
+    "tuned_on",
     "reference",
     "difference",
     "difference_low",
@@ -68,6 +69,8 @@ def _rows(result: StudyResult) -> Iterator[list[object]]:
             yield [
                 *_settings(arm),
                 *_mean(metric, means[metric.name][arm.name]),
+                # Seeds of this comparison that tuned or chose the arm.
+                " ".join(map(str, result.tuned_arms.get(arm.name, ()))),
                 result.reference,
                 *_difference(differences.get(metric.name, {}).get(arm.name)),
                 _number(adjusted.get(metric.name, {}).get(arm.name, math.nan)),

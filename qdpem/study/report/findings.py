@@ -45,6 +45,7 @@ def findings(result: StudyResult) -> list[str]:
         reference_sentences(result.reference_arm, compared_on=result.seeds) if result.reference_arm else []
     )
     return [
+        *([f"{result.tuning_sentence}."] if result.tuned_arms else []),
         *_best(result),
         *claim_sentences(result),
         *(first or others),

@@ -15,7 +15,8 @@ from physics.hardware import DirectLink, Fibre, LinkHardware, SourceLink
 from qdpem.provenance import provenance
 from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Demand, Links, Neighbourhood, Nodes, Outages, Scenario, Uniform
-from qdpem.study.analysis.results import StudyResult
+from qdpem.simulation.fingerprint import distributions
+from qdpem.study.analysis.results import TUNED_MARK, StudyResult
 from qdpem.study.report.csv import write_text_file
 from qdpem.study.report.findings import MAX_SHOWN, demand_sentence, findings
 from qdpem.study.report.tables import report_tables
@@ -93,6 +94,8 @@ def _setting(result: StudyResult, appendix: Appendix) -> dict[str, Any]:
     scenario = result.scenario
     return {
         "title": scenario.name,
+        "tuned_arms": result.tuned_arms,
+        "tuned_mark": TUNED_MARK,
         "description": scenario.description
         or "Which arm delivers most requests in time and at their target fidelity?",
         "faults": result.faults,
@@ -254,6 +257,7 @@ def _provenance(result: StudyResult) -> list[tuple[str, str]]:
     # Without the [study] table, as in the records: both have one hash.
     plain = replace(result.scenario, study=None)
     facts: Mapping[str, str] = provenance(scenario_hash=scenario_hash(plain))
+    facts = {**facts, **distributions(result.scenario, result.arms)}
     rows = [(name.replace("_", " "), value) for name, value in facts.items() if value]
     wall = [outcome.wall_s for outcome in result.outcomes if math.isfinite(outcome.wall_s)]
     if wall:

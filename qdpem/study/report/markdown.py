@@ -16,7 +16,7 @@ from qdpem.study.analysis.metric_formats import (
     metric_formats_of,
     primary_formats_of,
 )
-from qdpem.study.analysis.results import StudyResult
+from qdpem.study.analysis.results import TUNED_MARK, StudyResult
 from qdpem.study.analysis.statistics import Interval, PairedDifference
 from qdpem.study.report.wording import counted, p_text
 
@@ -36,7 +36,8 @@ def results_markdown(result: StudyResult) -> str:
     count = counted(len(result.seeds), "seed")
     title = f"{_plain(result.scenario.name)}: mean of {count} [95 % interval], best first, \\* the reference"
     tables = [_means(result), *(_contrasts(result, family) for family in contrast_families(result))]
-    return "\n\n".join([title, *tables]) + "\n"
+    told = [result.tuning_sentence] if result.tuned_arms else []
+    return "\n\n".join([title, *tables, *told]) + "\n"
 
 
 def _means(result: StudyResult) -> str:
@@ -47,7 +48,8 @@ def _means(result: StudyResult) -> str:
     means = {metric.name: result.means(metric.name) for metric in metrics}
     rows = []
     for arm in result.ranked:
-        mark = r" \*" if arm.name == result.reference else ""
+        mark = f" {TUNED_MARK}" if arm.name in result.tuned_arms else ""
+        mark += r" \*" if arm.name == result.reference else ""
         of_arm = [(metric, means[metric.name][arm.name]) for metric in metrics]
         cells = [
             _mean(metric, mean) if metric in primary else metric.text(mean.estimate)
@@ -68,14 +70,19 @@ def _contrasts(result: StudyResult, family: ContrastFamily) -> str:
     numbers = [heading for metric in primary for heading in (_heading(metric), "Holm p")]
     words = [family.factor, CONTRAST_HEADINGS[family.factor]]
     return _table(
-        words, numbers, [_contrast(contrast, family.factor, primary) for contrast in family.contrasts]
+        words, numbers, [_contrast(result, contrast, family.factor, primary) for contrast in family.contrasts]
     )
 
 
-def _contrast(contrast: Contrast, factor: str, metrics: Sequence[MetricFormat]) -> list[str]:
+def _contrast(
+    result: StudyResult, contrast: Contrast, factor: str, metrics: Sequence[MetricFormat]
+) -> list[str]:
+    def code(arm: str) -> str:
+        return f"`{arm}`" + result.marked(arm)[len(arm) :]
+
     def cells() -> Iterator[str]:
         yield f"{getattr(contrast.lower, factor)} → {getattr(contrast.upper, factor)}"
-        yield f"`{contrast.lower.name}` → `{contrast.upper.name}`"
+        yield f"{code(contrast.lower.name)} → {code(contrast.upper.name)}"
         for metric in metrics:
             yield _difference(metric, contrast.differences[metric.name])
             yield p_text(contrast.p_values[metric.name])

@@ -117,7 +117,7 @@ def results_table(result: StudyResult, *, layout: Layout = "two lines") -> Table
             _with_bounds(metric, means[metric.name][arm.name], metric in primary, between)
             for metric in metrics
         ]
-        table.add_row(*_arm_cells(arm, layout, is_reference=arm.name == result.reference), *cells)
+        table.add_row(*_arm_cells(arm, layout, mark=_mark(result, arm.name)), *cells)
     for name, maximum in result.maximum().items():
         cells = [
             _with_bounds(DELIVERY, maximum, True, between) if metric == DELIVERY else "" for metric in metrics
@@ -168,7 +168,7 @@ def differences_table(result: StudyResult, *, layout: Layout = "two lines") -> T
             for metric, differences, p in columns
             for cell in _difference(metric, differences[arm.name], p[arm.name], layout)
         ]
-        table.add_row(arm.name, *cells)
+        table.add_row(result.marked(arm.name), *cells)
     return table
 
 
@@ -186,7 +186,7 @@ def contrast_table(result: StudyResult, family: ContrastFamily, *, layout: Layou
                 metric, contrast.differences[metric.name], contrast.p_values[metric.name], layout
             )
         ]
-        table.add_row(_contrast_cell(contrast, factor, layout), *cells)
+        table.add_row(_contrast_cell(result, contrast, factor, layout), *cells)
     return table
 
 
@@ -197,13 +197,15 @@ def _add_difference_columns(table: Table, metrics: Sequence[MetricFormat], layou
         table.add_column("Holm p", justify="right", no_wrap=True)
 
 
-def _contrast_cell(contrast: Contrast, factor: str, layout: Layout) -> RenderableType:
+def _contrast_cell(result: StudyResult, contrast: Contrast, factor: str, layout: Layout) -> RenderableType:
     from rich.text import Text
 
     values = f"{getattr(contrast.lower, factor)} → {getattr(contrast.upper, factor)}"
     between = "\n  → " if layout == "narrow" else " → "
     return Text.assemble(
-        (values, "bold"), "\n", (f"{contrast.lower.name}{between}{contrast.upper.name}", "dim")
+        (values, "bold"),
+        "\n",
+        (f"{result.marked(contrast.lower.name)}{between}{result.marked(contrast.upper.name)}", "dim"),
     )
 
 
@@ -235,10 +237,14 @@ def _short_heading(metric: MetricFormat) -> str:
     return "\n".join(words)
 
 
-def _arm_cells(arm: Arm, layout: Layout, *, is_reference: bool) -> list[RenderableType]:
+def _mark(result: StudyResult, arm: str) -> str:
+    return result.marked(arm)[len(arm) :] + (" *" if arm == result.reference else "")
+
+
+def _arm_cells(arm: Arm, layout: Layout, *, mark: str) -> list[RenderableType]:
     from rich.text import Text
 
-    name = Text.assemble((arm.name, "bold"), " *" if is_reference else "")
+    name = Text.assemble((arm.name, "bold"), mark)
     if layout == "one line":
         factors = (arm.control, arm.pregeneration, arm.forecaster, arm.policy)
         return [name, *(Text(str(factor), style="dim") for factor in factors)]

@@ -13,6 +13,7 @@ from typing import Any
 from qdpem.demand.offered_load import OfferedLoad
 from qdpem.errors import QdpemError, StudyError
 from qdpem.parallel import run_tasks
+from qdpem.registry import plugin_fault
 from qdpem.scenario.load import scenario_hash
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation.arms import ResolvedArm
@@ -116,6 +117,7 @@ class Trials:
             engine=self._engine,
             workers=self._workers,
             progress=self._progress_of_all(),
+            on_death=lambda _, sentence: sentence,
         )
         for position, trial in results:
             if isinstance(trial, str):
@@ -197,6 +199,10 @@ def run_trial(trial: _TrialTask, report: ProgressReporter) -> Trial | str:
         metrics: Mapping[str, float] = measure(run.tables, start_s=window.warm_up_s, end_s=window.end_s)
     except QdpemError as error:
         return f"{task.label}, {task.arm.arm.parameters}: {error}"
+    except Exception as error:
+        if (fault := plugin_fault(error)) is None:
+            raise
+        return f"{task.label}, {task.arm.arm.parameters}: {fault}"
     value, contention = float(metrics[trial.objective.name]), float(metrics[CONTENTION.name])
     if not math.isfinite(value):
         return f"{task.label}: no request was measured; lengthen window.measured_s"

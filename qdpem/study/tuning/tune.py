@@ -230,6 +230,9 @@ def snippet(tuning: Tuning, *, comments: Sequence[str]) -> str:
     }
     pairs = [f"{name} = {toml_value(value)}" for name, value in values.items()]
     pairs += [f"parameters = {{ {parameters} }}"] if parameters else []
+    # The seeds held out decided between the winner and the defaults, so they had a part in it too.
+    used = tuning.seeds if tuning.verdict is None else (*tuning.seeds, *tuning.held_out)
+    pairs += [f"tuned_on = {toml_value(sorted({*arm.tuned_on, *used}))}"]
     lines = [f"# {line}".rstrip() for line in comments]
     listed = f"# In a list of arms: {{ {', '.join(pairs)} }},"
     return "\n".join([*lines, listed, "[[study.arms]]", *pairs, ""])
