@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -12,6 +14,8 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 ENGINES = ("serial", "loky")
+
+_WATCH_PERIOD_S = 0.2
 
 
 def cores() -> int:
@@ -30,7 +34,7 @@ def run_tasks(
     """Yield `function(task)` for every task as each finishes (order not kept).
 
     Each worker computes with one thread: two torch threads on shared cores were measured to be 28 times
-    slower than one. Raises UnknownNameError for an unknown engine.
+    slower than one. No worker outlives this process. Raises UnknownNameError for an unknown engine.
 
     Args:
         function: a module-level function, so that it reaches other processes.
@@ -47,14 +51,32 @@ def run_tasks(
         return
     import joblib
 
-    with joblib.parallel_config(backend=engine, n_jobs=count, inner_max_num_threads=_inner(engine)):
+    with joblib.parallel_config(
+        backend=engine,
+        n_jobs=count,
+        inner_max_num_threads=1,
+        initializer=_end_with,
+        initargs=(os.getpid(),),
+    ):
         # Tasks are long: a batch of several would leave other workers idle at the end.
         parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
         yield from parallel(joblib.delayed(_one_thread)(function, task) for task in tasks)
 
 
-def _inner(engine: str) -> int | None:
-    return 1 if engine == "loky" else None
+def _end_with(parent: int) -> None:
+    """Let this worker end when its parent has ended, also if that was killed and could not end it.
+
+    The worker's parent is asked for over and over, because no signal tells of its end on every system, and
+    Linux's own would come at the end of the parent's thread that started the worker.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCH_PERIOD_S)
+        # At once: nobody is left to take results, and records survive a kill at any moment.
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent watch", daemon=True).start()
 
 
 def _one_thread(function: Callable[[Any], Any], task: Any) -> Any:
