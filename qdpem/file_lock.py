@@ -14,13 +14,12 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from qdpem.errors import QdpemError
 
-_LOCK_NAME = ".lock"
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
@@ -55,20 +54,22 @@ def open_locked(path: Path) -> int:
 
 
 @contextmanager
-def locked_directory(directory: Path) -> Iterator[None]:
-    """Hold a directory, created if missing, for this process alone.
+def held(directory: Path, *, file: str = "") -> Iterator[None]:
+    """Hold a directory, created if missing, or only the `file` in it, for this process alone.
 
-    The lock file names its holder, so that whoever is refused can name it too. It is removed at the end. One
-    that a killed process left is taken over. Raises HeldError when another process holds the directory.
+    The lock file, `.lock` or `.FILE.lock` in the directory, names its holder, so that whoever is refused can
+    name it too. It is removed at the end. One that a killed process left is taken over. Raises HeldError when
+    another process holds the place, and then nothing was changed.
     """
+    place, path = directory / file, directory / (f".{file}.lock" if file else ".lock")
+    new = not directory.exists()
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / _LOCK_NAME
     try:
         descriptor = open_locked(path)
     except HeldError as error:
         raise HeldError(
-            f"{directory} is in use by another process{_holder(path)}; wait until it has ended, or choose"
-            " another directory with --out. Nothing was changed"
+            f"{place} is in use by another process{_holder(path)}; wait until it has ended, or choose another"
+            " place with --out. Nothing was changed"
         ) from error
     try:
         os.ftruncate(descriptor, 0)
@@ -78,6 +79,10 @@ def locked_directory(directory: Path) -> Iterator[None]:
         # While it is still locked: a process that opens it from now on finds another file or none.
         path.unlink(missing_ok=True)
         os.close(descriptor)
+        if new:
+            with suppress(OSError):
+                # Only if nothing was written into it.
+                directory.rmdir()
 
 
 def _open(path: Path) -> tuple[int, bool]:

@@ -40,8 +40,10 @@ def guarded(*, interrupted: str) -> Callable[[Callable[Arguments, None]], Callab
                 raise
             except QdpemError as error:
                 _leave(str(error), FAULT)
-            except KeyboardInterrupt:
-                _leave(f"\nStopped. {interrupted}", INTERRUPTED)
+            except KeyboardInterrupt as stop:
+                # Whoever was interrupted knows best what it has kept, and where.
+                kept = getattr(stop, "__notes__", ())
+                _leave("\n".join([f"\nStopped. {interrupted}", *kept]), INTERRUPTED)
             # Before OSError, of which it is a kind.
             except BrokenPipeError:
                 _close_output()

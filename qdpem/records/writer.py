@@ -65,6 +65,8 @@ class RecordWriter:
         self._flushed_at_s = time.monotonic()
         self._outputs = PolicyOutputs(level=scenario.record.level, policy=arm.policy or arm.name)
         self._journal = self._begin(scenario, arm, seed)
+        # Where the rows are.
+        self._place = self._journal.path
         # Metrics need all tables, whatever the level keeps.
         omitted = [table for table in TABLES if table not in self._recorded]
         self._spill = Spill(omitted, directory=self.path.parent)
@@ -84,6 +86,8 @@ class RecordWriter:
                 raise
         finally:
             self.close()
+            if error is not None and self._safe_rows:
+                error.add_note(f"{self._safe_rows} rows are kept in {self._place}, marked incomplete.")
 
     def appender(self, table: Table) -> Callable[[Row], None]:
         """A function that takes one row of `table`, in column order."""
@@ -168,7 +172,7 @@ class RecordWriter:
 
     def _settle(self) -> None:
         try:
-            settle(self._contents(), self.path)
+            self._place = settle(self._contents(), self.path)
         # h5py raises RuntimeError for some failures of HDF5.
         except (OSError, RuntimeError) as error:
             raise RecordError(

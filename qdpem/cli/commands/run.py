@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import OUTPUT, Json, Overrides, ScenarioFile
+from qdpem.cli.options import Json, Overrides, ScenarioFile, output_directory
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,7 +32,10 @@ def run(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE.h5", help="The record; output/<scenario>/<arm>/<seed>.h5 by default."
+            "--out",
+            metavar="FILE.h5",
+            help="The record; output/<scenario>[,<--set>...]/<arm>/<seed>.h5 by default, so that other values"
+            " of --set give another file.",
         ),
     ] = None,
     overrides: Overrides = None,
@@ -54,7 +57,7 @@ def run(
     terminal.print(str(summary), markup=False)
     for warning in summary.warnings:
         terminal.print(f"warning: {warning}", style="yellow", markup=False)
-    path = out or OUTPUT / scenario.stem / resolved.name / f"{seed}.h5"
+    path = out or output_directory(scenario, overrides) / resolved.name / f"{seed}.h5"
     task = Task(scenario=without_study(loaded), arm=resolved, seed=seed, path=path, load=summary.load)
     outcome = _simulate(task, network)
     terminal.print(_table(task, outcome, summary.load))

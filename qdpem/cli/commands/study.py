@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import OUTPUT, Fresh, Overrides, ScenarioFile, Workers
+from qdpem.cli.options import Fresh, Overrides, ScenarioFile, Workers, output_directory
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -26,7 +26,10 @@ def study(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="Directory of records and reports; output/<scenario> by default."
+            "--out",
+            metavar="DIR",
+            help="Directory of records and reports; output/<scenario>[,<--set>...] by default, without keys"
+            " of [study] other than arms.",
         ),
     ] = None,
     workers: Workers = None,
@@ -40,7 +43,7 @@ def study(
     from qdpem.study.report.terminal import print_study
 
     loaded = load_scenario(scenario, overrides or ())
-    directory = out or OUTPUT / scenario.stem
+    directory = out or output_directory(scenario, overrides)
     command = _command(scenario, out=out, overrides=overrides or [])
     if loaded.study is not None and loaded.study.sweep:
         _sweep(loaded, directory, fresh=fresh, engine=engine, workers=workers, command=command)
@@ -86,6 +89,8 @@ def _sweep(
         terminal.print(table)
     for fault in sweep.faults:
         terminal.print(f"failed: {fault}", style="bold red", markup=False, soft_wrap=True)
+    if sweep.note:
+        terminal.print(sweep.note, style="yellow", markup=False, soft_wrap=True)
     terminal.print(f"{len(sweep.cells)} studies, each with its report in its own directory")
     terminal.print(f"summary: {sweep.summary}", markup=False, soft_wrap=True)
     if sweep.faults:

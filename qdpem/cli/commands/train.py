@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import OUTPUT, Overrides, ScenarioFile, Workers
+from qdpem.cli.options import Overrides, ScenarioFile, Workers, output_directory
 
 if TYPE_CHECKING:
     from qdpem.policies.dpem.training.checkpoint import CurveRow
@@ -29,7 +29,7 @@ def train(
             "--out",
             metavar="DIR",
             help="Directory of the network, its curve and its checkpoint;"
-            " output/<scenario>/training/<seed> by default.",
+            " output/<scenario>[,<--set>...]/training/<seed> by default.",
         ),
     ] = None,
     overrides: Overrides = None,
@@ -42,7 +42,7 @@ def train(
     if seed < FIRST_TRAINING_SEED:
         raise StudyError(f"seed {seed} is not a training seed; it must be {FIRST_TRAINING_SEED} or more")
     loaded = load_scenario(scenario, overrides or ())
-    directory = out or OUTPUT / scenario.stem / "training" / str(seed)
+    directory = out or output_directory(scenario, overrides) / "training" / str(seed)
     training = _train(loaded, seed=seed, directory=directory, workers=workers)
     terminal = console()
     if training.curve:

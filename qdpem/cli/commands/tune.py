@@ -10,7 +10,7 @@ import typer
 
 from qdpem.cli.commands.study import progress_callback
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import OUTPUT, Overrides, ScenarioFile, Workers
+from qdpem.cli.options import Overrides, ScenarioFile, Workers, output_directory
 
 if TYPE_CHECKING:
     from qdpem.scenario.schema import Scenario
@@ -36,7 +36,9 @@ def tune(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="Directory of the results; output/<scenario>/tuned by default."
+            "--out",
+            metavar="DIR",
+            help="Directory of the results; output/<scenario>[,<--set>...]/tuned by default.",
         ),
     ] = None,
     workers: Workers = None,
@@ -48,7 +50,7 @@ def tune(
 
     loaded = load_scenario(scenario, overrides or ())
     resolved = find_arm(loaded, arm)
-    directory = out or OUTPUT / scenario.stem / "tuned"
+    directory = out or output_directory(scenario, overrides) / "tuned"
     tuning = _tune(loaded, resolved, directory, budget=budget, seeds=parse_seeds(seeds), workers=workers)
     command = ["qdpem", "tune", str(scenario), "--arm", arm, "--budget", str(budget), "--seeds", seeds]
     for override in overrides or ():
@@ -58,6 +60,7 @@ def tune(
 
 def _print(tuning: Tuning, *, command: str, path: Path) -> None:
     """Print the result, and write the chosen arm to `path` under the same sentences."""
+    from qdpem.study.report.csv import write_text_file
     from qdpem.study.tuning.report import finalists_table, tuning_sentences
     from qdpem.study.tuning.tune import snippet
 
@@ -68,7 +71,7 @@ def _print(tuning: Tuning, *, command: str, path: Path) -> None:
         terminal.print(f"- {sentence}", markup=False)
     for fault in tuning.faults:
         terminal.print(f"failed: {fault}", style="bold red", markup=False, soft_wrap=True)
-    path.write_text(snippet(tuning, comments=[command, *sentences]), encoding="utf-8")
+    write_text_file(path, snippet(tuning, comments=[command, *sentences]))
     terminal.print(f"{tuning.made} runs made, {tuning.reused} reused")
     terminal.print(f"arm: {path}", markup=False, soft_wrap=True)
 

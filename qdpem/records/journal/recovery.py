@@ -51,8 +51,8 @@ def recover(record: Path) -> bool:
     return False
 
 
-def settle(contents: Contents, record: Path) -> None:
-    """Write the record of a locked journal, to `record` or beside it.
+def settle(contents: Contents, record: Path) -> Path:
+    """Write the record of a locked journal, to `record` or beside it; returns where its rows are now.
 
     A finished run takes the place of what is there. One that stopped never does: its rows go to
     RECORD.unfinished, or to the first such name with a number that is free, so that nothing is lost. Without
@@ -61,7 +61,10 @@ def settle(contents: Contents, record: Path) -> None:
     if contents.complete or not record.exists():
         write_record(contents, record)
     elif contents.rows and not _is_at(contents, record):
-        write_record(contents, _free_name(record))
+        place = _free_name(record)
+        write_record(contents, place)
+        return place
+    return record
 
 
 def _free_name(record: Path) -> Path:
