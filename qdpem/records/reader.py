@@ -135,6 +135,10 @@ def _recovered(path: Path) -> bool:
     except (OSError, RuntimeError):
         # A full disk, or a folder that nobody may write to.
         return True
+    except RecordError:
+        if path.is_file():
+            return True
+        raise
 
 
 def _journal_contents(path: Path) -> Contents | None:
@@ -243,6 +247,11 @@ def _warning(path: Path, provenance: Mapping[str, Any], *, complete: bool, busy:
         sentences.append(
             f"{path} is incomplete: the run that wrote it did not finish. It holds the rows written until"
             f" second {until_s:g} and no metrics."
+        )
+    torn_bytes = provenance.get("torn_bytes", 0)
+    if torn_bytes and not busy:
+        sentences.append(
+            f"The last {torn_bytes} bytes of its journal were cut short or damaged and are left out."
         )
     if busy:
         sentences.append(f"{journal_path(path)} is there: another process may be writing this record.")

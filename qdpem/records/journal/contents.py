@@ -25,7 +25,7 @@ class Contents:
 
     `attributes`, `provenance`: those of the record. `tables`: name -> frames of its rows. `outputs`: frames
     of policy outputs. `files`: name -> frame. `metrics` is None unless the run was `complete`. `end` is the
-    byte after the last whole flush, and `torn_bytes` the number of bytes behind it.
+    byte after the last whole flush. If bytes follow it, `provenance` has their number as `torn_bytes`.
     """
 
     descriptor: int
@@ -36,7 +36,6 @@ class Contents:
     files: dict[str, Frame] = field(default_factory=dict)
     metrics: dict[str, float] | None = None
     end: int = 0
-    torn_bytes: int = 0
 
     @property
     def complete(self) -> bool:
@@ -95,7 +94,8 @@ def read_contents(descriptor: int) -> Contents | None:
                 _add(contents, waiting)
             pending.clear()
             contents.end = frame.end
-    contents.torn_bytes = os.fstat(descriptor).st_size - contents.end
+    if torn := os.fstat(descriptor).st_size - contents.end:
+        contents.provenance["torn_bytes"] = torn
     return contents if contents.attributes else None
 
 

@@ -85,6 +85,17 @@ def frames(descriptor: int) -> Iterator[Frame]:
         start = frame.end
 
 
+def is_cut_short(descriptor: int) -> bool:
+    """Whether a file without a whole frame is one that a kill left so: nothing is wrong, but its end."""
+    begin = os.pread(descriptor, len(MAGIC) + _HEAD_BYTES, 0)
+    head = begin[len(MAGIC) :]
+    if len(head) < _HEAD_BYTES:
+        return MAGIC.startswith(begin[: len(MAGIC)])
+    length, _ = _HEAD.unpack(head[: _HEAD.size])
+    sound = _CHECK.unpack(head[_HEAD.size :])[0] == zlib.crc32(head[: _HEAD.size])
+    return begin.startswith(MAGIC) and sound and os.fstat(descriptor).st_size < len(begin) + length
+
+
 def _frame_at(descriptor: int, start: int) -> Frame | None:
     head = os.pread(descriptor, _HEAD_BYTES, start)
     # The head has a checksum of its own: a length that is not one must not be read as one.

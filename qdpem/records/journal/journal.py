@@ -85,13 +85,11 @@ class Journal:
         The bytes go to the operating system, which outlives a killed process. Without fsync a power cut may
         lose them.
         """
-        place = self._end
+        place, view = self._end, memoryview(b"".join(parts))
         try:
-            for part in parts:
-                view = memoryview(part)
-                while view:
-                    written = os.pwrite(self._descriptor, view, place)
-                    place, view = place + written, view[written:]
+            while view:
+                written = os.pwrite(self._descriptor, view, place)
+                place, view = place + written, view[written:]
         except OSError:
             # Half a flush would be ignored by readers, but its bytes may be what the disk lacks.
             os.ftruncate(self._descriptor, self._end)

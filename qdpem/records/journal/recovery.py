@@ -22,6 +22,7 @@ from qdpem.errors import RecordError
 from qdpem.file_lock import HeldError, open_locked
 from qdpem.records.journal.contents import Contents, read_contents
 from qdpem.records.journal.conversion import write_record
+from qdpem.records.journal.frames import is_cut_short
 from qdpem.records.journal.journal import journal_path
 from qdpem.records.schema import PROVENANCE_GROUP
 from qdpem.records.seal import check_seal
@@ -30,8 +31,8 @@ from qdpem.records.seal import check_seal
 def recover(record: Path) -> bool:
     """Make a record of a journal that a killed run left at `record`; whether a journal is there afterwards.
 
-    It stays where another process holds it. Raises OSError or RuntimeError when the record cannot be written;
-    then the journal stays as well.
+    It stays where another process holds it. Raises OSError or RuntimeError when the record cannot be written,
+    and RecordError when the journal is damaged at its beginning; then the journal stays as well.
     """
     path = journal_path(record)
     if not path.exists():
@@ -45,6 +46,11 @@ def recover(record: Path) -> bool:
         contents = read_contents(descriptor)
         if contents is not None:
             settle(contents, record)
+        elif not is_cut_short(descriptor):
+            raise RecordError(
+                f"{path} is damaged at its beginning, so the record in it cannot be read; copy it again,"
+                " or move it away"
+            )
         path.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
