@@ -108,16 +108,22 @@ def _work(path: str, verify: bool, prefix: bool, expected: dict[str, object], an
     answer.put(outcome(Path(path), expected, verify=verify, prefix=prefix))  # type: ignore[attr-defined]
 
 
+def write_flipped(data: bytes, bit: int, folder: Path, *, journal: bool) -> Path:
+    """The path of a record, or of one that has a journal only, with the bit flipped; alone in `folder`."""
+    folder.mkdir(exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    path, changed = folder / "run.h5", bytearray(data)
+    changed[bit // 8] ^= 1 << bit % 8
+    (journal_path(path) if journal else path).write_bytes(changed)
+    return path
+
+
 def flip(
     data: bytes, bit: int, folder: Path, expected: dict[str, object], *, options: argparse.Namespace
 ) -> str:
     """The outcome of one flipped bit, found in a process of its own, which may crash or hang."""
-    path = folder / "flipped.h5"
-    for old in folder.glob("flipped*"):
-        old.unlink()
-    changed = bytearray(data)
-    changed[bit // 8] ^= 1 << bit % 8
-    (journal_path(path) if options.journal else path).write_bytes(changed)
+    path = write_flipped(data, bit, folder / "flipped", journal=options.journal)
     # A fork inherits what is imported, which takes most of the time of a process.
     context = multiprocessing.get_context("fork")
     answer = context.SimpleQueue()
