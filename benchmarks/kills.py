@@ -98,6 +98,7 @@ class Killed:
     faults: list[str] = field(default_factory=list)
     rows_flushed: int = 0
     rows_read: int = 0
+    said: str = ""
 
 
 def start(name: str, directory: Path) -> int:
@@ -200,8 +201,11 @@ def _open(path: Path, found: Killed) -> dict[str, dict[str, np.ndarray]] | None:
     try:
         record = open_record(path)
         return {table: dict(columns) for table, columns in record.tables.items()}
-    except RecordError:
-        found.faults.append("unreadable")
+    except RecordError as error:
+        found.said = str(error)
+        # Killed between making its journal and the journal's first byte, a run has left nothing to read.
+        if found.rows_flushed or record_exists(path):
+            found.faults.append("unreadable")
         return None
 
 
