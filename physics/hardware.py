@@ -58,9 +58,12 @@ class DepolarisingMemory(_HashedOnce):
     """
 
     depolarising_s: float
+    """Depolarising time T of each qubit, above 0; `inf` is no decay."""
     coherence_attempts: float = math.inf
+    """Entangling attempts at the node that depolarise as much as T, above 0; `inf` is none."""
     kind: Literal["depolarising"] = "depolarising"
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+    """Names this kind."""
+    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         require_kind(self.kind, "depolarising")
@@ -83,10 +86,14 @@ class RelaxingMemory(_HashedOnce):
     """
 
     relaxation_s: float
+    """Relaxation time T1, above 0; `inf` leaves pure dephasing."""
     dephasing_s: float
+    """Dephasing time T2, above 0 and at most 2 T1."""
     coherence_attempts: float = math.inf
+    """Entangling attempts at the node that dephase as much as T2, above 0; `inf` is none."""
     kind: Literal["relaxing"] = "relaxing"
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+    """Names this kind."""
+    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         require_kind(self.kind, "relaxing")
@@ -113,8 +120,10 @@ class Fibre:
     """
 
     fixed_loss_db: float = 2.6
+    """Loss of a link whatever its length, 0 or more."""
     loss_db_per_km: float = 0.24
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+    """Loss of the fibre, 0 or more."""
+    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         take_floats(self)
@@ -131,10 +140,14 @@ class Detector:
     """
 
     efficiency: float = 1.0
+    """Probability that a photon is detected, 0 to 1."""
     dark_count_rate_hz: float = 0.0
+    """Rate of dark counts, 0 or more."""
     window_s: float = 1e-6
+    """Time in which a detector accepts a photon, 0 or more."""
     number_resolving: bool = False
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+    """Whether a detector tells two photons from one."""
+    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         take_floats(self)
@@ -154,12 +167,18 @@ class SourceLink:
     """
 
     fibre: Fibre = field(default_factory=Fibre)
+    """Loss of the fibre."""
     efficiency: float = 1.0
+    """Probability of everything but the fibre, herald included; above 0, at most 1."""
     fresh_fidelity: float = 0.98
+    """Fidelity of the Werner state at birth, 0.25 to 1."""
     reset_time_s: float = 0.0
+    """Time to reset a memory before an attempt; not used in networks."""
     modes: int = 1
+    """Attempts under way at once, 1 or more; not used in networks."""
     kind: Literal["source"] = "source"
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+    """Names this kind."""
+    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         require_kind(self.kind, "source")
@@ -180,13 +199,20 @@ class MidpointSourceLink:
     """
 
     fibre: Fibre = field(default_factory=Fibre)
+    """Loss of the fibre."""
     pair_probability: float = 1.0
+    """Probability that the source makes a pair in an attempt; above 0, at most 1."""
     absorption_efficiency: float = 1.0
+    """Probability that either end's memory stores its photon, herald included, 0 to 1."""
     fresh_fidelity: float = 0.98
+    """Fidelity of the Werner state at birth, 0.25 to 1."""
     reset_time_s: float = 0.0
+    """Time to reset a memory before an attempt."""
     modes: int = 1
+    """Attempts under way at once, 1 or more."""
     kind: Literal["midpoint-source"] = "midpoint-source"
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+    """Names this kind."""
+    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         require_kind(self.kind, "midpoint-source")
@@ -205,21 +231,28 @@ class DoubleClickLink:
 
     The modes are time bins or polarisations. With `rounds` = 1 one attempt sends both modes. 2 stands for
     Barrett and Kok's two rounds, which take twice as long and are immune to double excitation (Barrett and
-    Kok 2005, Phys. Rev. A 71, 060310). `visibility` is that of Hong-Ou-Mandel interference, the squared
-    overlap of the two photons. `emission_efficiency` is the probability that a photon enters the fibre.
-    `station_position` is the fraction of the link's length and loss from the first end to the station.
+    Kok 2005, Phys. Rev. A 71, 060310).
     """
 
     fibre: Fibre = field(default_factory=Fibre)
+    """Loss of the fibre."""
     detector: Detector = field(default_factory=Detector)
+    """The detectors of the station."""
     rounds: Literal[1, 2] = 1
+    """1: both modes in one attempt. 2: Barrett and Kok's two rounds."""
     emission_efficiency: float = 1.0
+    """Probability that a photon enters the fibre, 0 to 1."""
     visibility: float = 1.0
+    """Visibility of Hong-Ou-Mandel interference, the squared overlap of the two photons, 0 to 1."""
     station_position: float = 0.5
+    """Fraction of the link's length and loss between the first end and the station, 0 to 1."""
     reset_time_s: float = 0.0
+    """Time to reset a memory before an attempt."""
     modes: int = 1
+    """Attempts under way at once, 1 or more."""
     kind: Literal["double-click"] = "double-click"
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+    """Names this kind."""
+    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         require_kind(self.kind, "double-click")
@@ -238,22 +271,30 @@ class SingleClickLink:
     """Each end emits with probability `bright_population`; one click heralds a pair.
 
     A larger `bright_population` raises the rate and lowers the fidelity (Cabrillo et al. 1999, Phys. Rev. A
-    59, 1025). `visibility` is that of Hong-Ou-Mandel interference, the squared overlap of the two photons.
-    `phase_deviation_rad` is the standard deviation of the optical phase between the two arms. The other
-    fields are those of `DoubleClickLink`.
+    59, 1025).
     """
 
     bright_population: float
+    """Probability that an end emits, above 0 and below 1."""
     fibre: Fibre = field(default_factory=Fibre)
+    """Loss of the fibre."""
     detector: Detector = field(default_factory=Detector)
+    """The detectors of the station."""
     emission_efficiency: float = 1.0
+    """Probability that a photon enters the fibre, 0 to 1."""
     visibility: float = 1.0
+    """Visibility of Hong-Ou-Mandel interference, the squared overlap of the two photons, 0 to 1."""
     phase_deviation_rad: float = 0.0
+    """Standard deviation of the optical phase between the two arms, 0 or more."""
     station_position: float = 0.5
+    """Fraction of the link's length and loss between the first end and the station, 0 to 1."""
     reset_time_s: float = 0.0
+    """Time to reset a memory before an attempt."""
     modes: int = 1
+    """Attempts under way at once, 1 or more."""
     kind: Literal["single-click"] = "single-click"
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+    """Names this kind."""
+    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         require_kind(self.kind, "single-click")
@@ -271,22 +312,26 @@ class SingleClickLink:
 
 @dataclass(frozen=True, kw_only=True)
 class DirectLink:
-    """A link defined by its success probability, attempt period and fresh state. Its length has no effect.
-
-    `fresh_weights` are the weights of Phi+, Phi-, Psi+, Psi- in a Bell-diagonal state. `stored_from_s` and
-    `known_s` hold a time for the first and one for the second end, in seconds from the start of a successful
-    attempt: when the end's memory begins to hold its half, and when the end knows of the pair. Both default
-    to a whole period.
-    """
+    """A link defined by its success probability, attempt period and fresh state. Its length has no effect."""
 
     success_probability: float
+    """Success probability of one attempt; above 0, at most 1."""
     attempt_period_s: float
+    """Time of one attempt in one mode, above 0."""
     fresh_weights: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
+    """Weights of Phi+, Phi-, Psi+, Psi- in the Bell-diagonal state at birth. They sum to 1, and the first is
+    at least 0.25."""
     modes: int = 1
+    """Attempts under way at once, 1 or more."""
     stored_from_s: tuple[float, float] | None = None
+    """For each end: time from the start of a successful attempt until its memory holds its half. At most the
+    smaller `known_s`; the period by default."""
     known_s: tuple[float, float] | None = None
+    """For each end: time from the start of a successful attempt until it knows of the pair; the period by
+    default."""
     kind: Literal["direct"] = "direct"
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+    """Names this kind."""
+    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         require_kind(self.kind, "direct")
@@ -369,11 +414,17 @@ class NodeHardware(_HashedOnce):
     """
 
     memory: Memory
+    """The memory of every qubit, by its `kind`."""
     swap_success_probability: float = 1.0
+    """Probability that nothing but the Bell measurement fails in a swap, 0 to 1."""
     gate_fidelity: float = 1.0
+    """A two-qubit gate depolarises both qubits with probability 1 minus this, 0 to 1."""
     readout_fidelity: float = 1.0
+    """Probability that a readout is right, 0 to 1."""
     bell_measurement: BellMeasurement = "complete"
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+    """Bell states that a swap tells apart. "complete": all four. "linear-optics": Psi+ and Psi- only, half of
+    all results. "boosted": also half of the rest, 3/4 in all."""
+    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         take_floats(self)

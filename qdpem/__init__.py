@@ -95,6 +95,9 @@ _HOMES = MappingProxyType(
 )
 _HOME_OF = MappingProxyType({name: home for home, names in _HOMES.items() for name in names})
 
+_MARK = "heralding.py"
+"""A file by which the package `physics` of this project is known."""
+
 __all__ = [
     "CONTROLLER",
     "METRICS",
@@ -141,6 +144,30 @@ __all__ = [
 ]
 
 
+def _refuse_other_physics() -> None:
+    """Raise ImportError if a folder or file of the user's hides the package `physics`.
+
+    Python searches the directory of a script first, where a folder called `physics` is likely. It is found
+    without an import. Namespace packages, which have no file, are hidden by the installed package instead.
+    """
+    from importlib.util import find_spec
+    from os.path import dirname, exists, join
+
+    spec = find_spec("physics")
+    if spec is not None and any(
+        exists(join(folder, _MARK)) for folder in spec.submodule_search_locations or ()
+    ):
+        return
+    if spec is None:
+        raise ImportError("qdpem needs the package physics that is installed with it; install qdpem again")
+    found = spec.origin or next(iter(spec.submodule_search_locations or ()), "?")
+    place = dirname(found) if found.endswith("__init__.py") else found
+    raise ImportError(
+        f"{place} hides the package physics that qdpem needs; rename it, or run where Python does not find it"
+        " first"
+    )
+
+
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
@@ -155,3 +182,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+_refuse_other_physics()

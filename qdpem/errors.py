@@ -10,14 +10,29 @@ from physics.errors import nearest
 
 __all__ = [
     "Fault",
+    "MissingPackagesError",
     "PolicyError",
     "QdpemError",
     "RecordError",
     "ScenarioError",
     "StudyError",
     "UnknownNameError",
+    "is_text",
     "nearest",
 ]
+
+
+def is_text(value: str) -> bool:
+    """Whether a record can hold `value`: UTF-8 without NUL, which ends a text in HDF5.
+
+    >>> is_text("Zürich"), is_text("a\\0b"), is_text("\\ud800")
+    (True, False, False)
+    """
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in value
 
 
 class QdpemError(Exception):
@@ -57,6 +72,14 @@ class UnknownNameError(QdpemError, errors.UnknownNameError):
         if renamed is not None:
             # Replaces the message, which the base class has put together without the new name.
             self.args = (f"no {kind} is called {name!r}; it is now {renamed!r}",)
+
+
+class MissingPackagesError(QdpemError):
+    """Work that needs packages which are not installed; the message names the extra that installs them."""
+
+    def __init__(self, user: str, packages: Sequence[str], *, extra: str) -> None:
+        self.user, self.packages, self.extra = user, tuple(packages), extra
+        super().__init__(f'{user} needs {", ".join(packages)}; install with: pip install "qdpem[{extra}]"')
 
 
 class PolicyError(QdpemError):

@@ -33,13 +33,17 @@ def provenance(*, scenario_hash: str = "") -> dict[str, str]:
 
 
 def source_files(package: str) -> list[Path]:
-    """The Python files of a top-level package or module, sorted; none if it is not found or has none."""
+    """The files of a top-level package, code and data, or of a module, sorted; none if it is not found.
+
+    Bytecode is left out: it is made from the code.
+    """
     spec = find_spec(package)
     if spec is None:
         return []
     if spec.submodule_search_locations is None:
         return [Path(spec.origin)] if spec.origin and spec.origin.endswith(".py") else []
-    return sorted(file for place in spec.submodule_search_locations for file in Path(place).rglob("*.py"))
+    files = (file for place in spec.submodule_search_locations for file in Path(place).rglob("*"))
+    return sorted(file for file in files if file.is_file() and "__pycache__" not in file.parts)
 
 
 def source_digest(files: Iterable[Path]) -> str:

@@ -59,10 +59,21 @@ def move_to(generator: np.random.Generator, position: NDArray[np.uint64]) -> Non
 def pair_key(first: str, second: str) -> str:
     """The name of a pair of nodes in the key of a stream: both names, in alphabetical order.
 
-    >>> pair_key("b", "a")
-    'a/b'
+    No two pairs have one key, whatever their names hold (`name_key`).
+
+    >>> pair_key("b", "a"), pair_key("a/b", "c"), pair_key("a", "b/c")
+    ('a/b', 'a~1b/c', 'a/b~1c')
     """
-    return "/".join(sorted((first, second)))
+    return "/".join(map(name_key, sorted((first, second))))
+
+
+def name_key(name: str) -> str:
+    """A name without "/", for keys that join several names; escaped as in a JSON Pointer (RFC 6901).
+
+    >>> name_key("Berlin"), name_key("a/b")
+    ('Berlin', 'a~1b')
+    """
+    return name.replace("~", "~0").replace("/", "~1")
 
 
 class UniformStream:

@@ -8,8 +8,11 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
+from importlib.util import find_spec
 
 import pytest
+
+from qdpem.errors import QdpemError
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 pytest.register_assert_rewrite("tests.helpers")
@@ -28,6 +31,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             taken[test] += 1
             if taken[test] > (mark.args[0] if mark.args else 1):
                 item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Iterator[None]:
+    """Without torch, a fixture that needs it skips its tests; see `pytest_runtest_call`."""
+    yield from _skipping_what_needs_torch()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """Without torch, a test that needs it is skipped: it stops where qdpem says what to install."""
+    yield from _skipping_what_needs_torch()
+
+
+def _skipping_what_needs_torch() -> Iterator[None]:
+    try:
+        yield
+    except (QdpemError, ModuleNotFoundError) as error:
+        asked = "qdpem[learning]" in str(error) or getattr(error, "name", None) == "torch"
+        if asked and find_spec("torch") is None:
+            pytest.skip("needs torch")
+        raise
 
 
 def pytest_collection_finish() -> None:

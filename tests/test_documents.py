@@ -84,11 +84,13 @@ def test_controls_and_sweeps_run_when_shrunk(name):
 
 
 def test_the_chain_of_the_page_loads():
-    """docs/chains.md: its scenario, once it has a name and a window."""
+    """docs/background/chains.md: its scenario, once it has a name and a window."""
     from qdpem.scenario.load import parse_scenario
 
     found = re.search(
-        r"```toml\n(.*?)```", (ROOT / "docs" / "chains.md").read_text(encoding="utf-8"), re.DOTALL
+        r"```toml\n(.*?)```",
+        (ROOT / "docs" / "background" / "chains.md").read_text(encoding="utf-8"),
+        re.DOTALL,
     )
     assert found is not None
     scenario = parse_scenario('name = "page"\n' + found[1])
@@ -97,7 +99,7 @@ def test_the_chain_of_the_page_loads():
 
 
 PAGES = [
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
     ROOT / "CONTRIBUTING.md",
@@ -138,11 +140,11 @@ def test_every_link_between_pages_leads_somewhere():
 
 
 def test_python_of_the_page_on_policies_runs():
-    text = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "how-to" / "policy.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     assert blocks
     for block in blocks:
-        exec(compile(block, "docs/policies.md", "exec", dont_inherit=True), {"__name__": "policies"})
+        exec(compile(block, "docs/how-to/policy.md", "exec", dont_inherit=True), {"__name__": "policies"})
 
 
 def test_germany50_is_the_quickstart_with_the_arms_of_the_paper():

@@ -1,4 +1,4 @@
-"""The head-word of every public name stands in docs/glossary.md, or among its plain words.
+"""The head-word of every public name stands in docs/reference/glossary.md, or among its plain words.
 
 The head-word of a name is its noun: the last word of a class, a key, a column or a constant; of a function,
 the last word once the unit is cut off. A name that needs a word the glossary lacks fails here: give the name
@@ -25,7 +25,7 @@ from qdpem.registry import list_names, load
 from qdpem.scenario.schema import Scenario
 
 ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "reference" / "glossary.md").read_text(encoding="utf-8")
 
 # Cut off the end of a name before its head-word is read: units, and what only places a value.
 UNITS = frozenset({"s", "s2", "hz", "km", "db", "rad"})
@@ -136,7 +136,7 @@ def test_the_head_word_of_every_public_name_is_defined(source: str) -> None:
     names = sorted(set(SOURCES[source]()))
     assert names
     missing = {name: head_word(name) for name in names if head_word(name) not in known_words()}
-    assert not missing, f"{len(missing)} names of {source} end in words docs/glossary.md lacks"
+    assert not missing, f"{len(missing)} names of {source} end in words docs/reference/glossary.md lacks"
 
 
 def test_a_word_nobody_defined_is_noticed() -> None:

@@ -22,6 +22,16 @@ QUICKSTART = ROOT / "scenarios" / "quickstart.toml"
 CHANGED_LINE = 'physics = { model = "biased", parameters = { bias = 10.0 } }\n'
 SHORT = ("--arm", "local-minhop", "--set", "window.warm_up_s=5", "--set", "window.measured_s=10")
 
+SCRIPT = """
+import json, sys
+from typer.testing import CliRunner
+from qdpem.cli.app import app
+answers = [CliRunner().invoke(app, words) for words in json.loads(sys.argv[1])]
+for answer in answers:
+    assert answer.exit_code == 0, answer.output
+print(json.dumps([answer.stdout for answer in answers]))
+"""
+
 pytestmark = pytest.mark.slow
 
 
@@ -48,15 +58,11 @@ def python(*words: str, site: Path | None = None, cwd: Path | None = None) -> st
     return answer.stdout
 
 
-def qdpem(installed: Path, *words: object) -> str:
-    command = ("-c", "from qdpem.cli.app import main; main()")
-    return python(*command, *map(str, words), site=installed / "site", cwd=installed)
-
-
-def run(installed: Path, scenario: Path) -> Path:
-    path = installed / f"{scenario.stem}.h5"
-    qdpem(installed, "run", scenario, *SHORT, "--out", path)
-    return path
+def qdpem(installed: Path, *commands: tuple[object, ...]) -> list[str]:
+    """What each command prints, all in one process: most of a command's time is the start of Python."""
+    words = json.dumps([[str(word) for word in command] for command in commands])
+    printed: list[str] = json.loads(python("-c", SCRIPT, words, site=installed / "site", cwd=installed))
+    return printed
 
 
 @pytest.fixture(scope="module")
@@ -68,15 +74,17 @@ def records(installed):
     assert differing == [f"+ {CHANGED_LINE}"]
     scenario = installed / "biased.toml"
     scenario.write_text("".join(changed), encoding="utf-8")
-    return open_record(run(installed, QUICKSTART)), open_record(run(installed, scenario))
+    paths = installed / "quickstart.h5", installed / "biased.h5"
+    pairs = zip((QUICKSTART, scenario), paths, strict=True)
+    qdpem(installed, *(("run", file, *SHORT, "--out", path) for file, path in pairs))
+    return tuple(map(open_record, paths))
 
 
 def test_it_is_listed_and_keeps_every_law(installed):
-    assert {"biased", "biased-reference"} <= {
-        line.split()[0] for line in qdpem(installed, "list", "physics").splitlines()
-    }
-    for words in ((), ("--set", "bias=2.5")):
-        table = qdpem(installed, "check", "physics", "biased", *words)
+    check = ("check", "physics", "biased")
+    listing, *tables = qdpem(installed, ("list", "physics"), check, (*check, "--set", "bias=2.5"))
+    assert {"biased", "biased-reference"} <= {line.split()[0] for line in listing.splitlines()}
+    for table in tables:
         assert "BROKEN" not in table
         assert "equals its reference 'biased-reference'" in table
 
@@ -110,6 +118,7 @@ def test_every_pair_is_better_off_than_with_unbiased_errors(records):
 
 
 def test_the_record_is_audited_against_the_reference_it_names(installed, records):
-    told = qdpem(installed, "audit", records[1].path)
+    command = ("-c", "from qdpem.cli.app import main; main()", "audit", str(records[1].path))
+    told = python(*command, site=installed / "site", cwd=installed)
     assert "replayed under 'biased-reference'" in " ".join(told.split())
     assert "no difference is larger" in told

@@ -11,6 +11,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 
 HOP_KM = 20.0
 LOSS_DB_PER_KM = 0.2
@@ -20,6 +21,9 @@ COHERENCE_S = 1.0
 """Of each stored qubit: it depolarises as e^(-t/T), so a pair's Werner weight falls as e^(-2t/T)."""
 MEMORY_EFFICIENCY = DETECTOR_EFFICIENCY = 0.9
 SOURCE_HZ = 1e6
+
+_PACKAGES = {"qdpem": "qdpem", "probe": "simpy", "simqn": "qns", "sequence": "sequence"}
+"""The package whose version the rows of a program state."""
 
 HOP_S = HOP_KM / LIGHT_KM_PER_S
 ATTEMPT_S = 2.0 * HOP_S + 1.0 / SOURCE_HZ
@@ -80,6 +84,7 @@ def tell(peer: str, case: Case, *, wall_s: float, fidelities: Sequence[float], e
         json.dumps(
             {
                 "peer": peer,
+                "version": f"{_PACKAGES[peer]} {version(_PACKAGES[peer])}",
                 "nodes": case.nodes,
                 "memories": case.memories,
                 "seed": case.seed,

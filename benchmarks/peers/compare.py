@@ -118,6 +118,8 @@ def main() -> None:
     for one in found:
         print(json.dumps(one))
     print(table(found))
+    versions = {row["version"]: None for row in comparison.rows if "version" in row}
+    print(f"versions: {', '.join(versions)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The chain on SeQUeNCe 0.8.5: its routers, Barrett-Kok links, swapping rules and RequestApp, ket states.
+"""The chain on SeQUeNCe 0.8.5 or 1.3.1: routers, Barrett-Kok links, swapping rules, RequestApp; ket states.
 
 One reservation of all memories from end to end takes the place of the standing request. SeQUeNCe's link
 takes two rounds where the others take one, and its fidelity is a number beside the state that does not fall
@@ -9,6 +9,7 @@ replaces that.
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 import time
 from typing import Any
@@ -27,7 +28,7 @@ from case import (
     tell,
 )
 from sequence.app.request_app import RequestApp
-from sequence.entanglement_management.swapping import EntanglementSwappingA
+from sequence.entanglement_management import swapping
 from sequence.topology.router_net_topo import RouterNetTopo
 
 _PS_PER_S = 10**12
@@ -52,10 +53,18 @@ class ReceivingApp(RequestApp):
             self.fidelities.append(fidelity)
 
 
-def werner_swap(_protocol: EntanglementSwappingA, first: float, second: float) -> float:
+def werner_swap(_protocol: object, first: float, second: float) -> float:
     """Fidelity of the pair that a perfect swap makes of two Werner pairs: their weights multiply."""
     weight = (4.0 * first - 1.0) / 3.0 * (4.0 * second - 1.0) / 3.0
     return (1.0 + 3.0 * weight) / 4.0
+
+
+def chain_fidelity(nodes: int) -> float:
+    """Fidelity of every pair of the chain: fresh Werner pairs swapped, as nothing is lost in storage here."""
+    fidelity = FRESH_FIDELITY
+    for _ in range(nodes - 2):
+        fidelity = werner_swap(None, fidelity, FRESH_FIDELITY)
+    return fidelity
 
 
 def description(case: Case) -> dict[str, Any]:
@@ -95,8 +104,10 @@ def description(case: Case) -> dict[str, Any]:
 
 def build(case: Case) -> tuple[Any, ReceivingApp]:
     """The timeline, run until the chain is reserved, and the application at its source."""
-    # SeQUeNCe calls it at every swap, so the class is patched before the network is built.
-    EntanglementSwappingA.updated_fidelity = werner_swap
+    # SeQUeNCe calls it at every swap, so the class is patched before the network is built. Since 1.0 each
+    # formalism has a class of its own; that of kets is the one of circuits.
+    protocol = getattr(swapping, "EntanglementSwappingA_Circuit", None) or swapping.EntanglementSwappingA
+    protocol.updated_fidelity = werner_swap
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(description(case), file)
         file.flush()
@@ -126,6 +137,9 @@ def main() -> None:
     timeline.run()
     wall_s = time.perf_counter() - began
     events = timeline.run_counter - before
+    wanted = chain_fidelity(case.nodes)
+    if any(not math.isclose(fidelity, wanted, abs_tol=1e-9) for fidelity in source.fidelities):
+        raise RuntimeError(f"SeQUeNCe swaps by another rule than the one given: {source.fidelities[0]:.6f}")
     tell("sequence", case, wall_s=wall_s, fidelities=source.fidelities[delivered:], events=events)
 
 

@@ -13,16 +13,17 @@ from qdpem.cli.commands.check import check
 from qdpem.cli.commands.export import export
 from qdpem.cli.commands.names import list_command
 from qdpem.cli.commands.run import run
+from qdpem.cli.commands.schema import schema
 from qdpem.cli.commands.study import study
 from qdpem.cli.commands.train import train
 from qdpem.cli.commands.tune import tune
 from qdpem.cli.guard import guarded
+from qdpem.cli.plain_text import degrade_output
 
 app = typer.Typer(
     name="qdpem",
     help="A physics-grounded laboratory for entanglement allocation in quantum networks.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -37,6 +38,7 @@ app.command("study")(
 )
 app.command("bound")(guarded(interrupted="Nothing was written.")(bound))
 app.command("list")(guarded(interrupted="Nothing was changed.")(list_command))
+app.command("schema")(guarded(interrupted="Nothing was changed.")(schema))
 app.command("export")(guarded(interrupted="Files written so far are kept.")(export))
 app.command("audit")(guarded(interrupted="Nothing was changed.")(audit))
 app.command("check")(guarded(interrupted="Nothing was changed.")(check))
@@ -61,6 +63,7 @@ def _root(
 
 def main() -> None:
     """The entry point of the `qdpem` command."""
+    degrade_output()
     # QuTiP warns on import; qdpem does not draw with QuTiP.
     warnings.filterwarnings("ignore", message="matplotlib not found", category=UserWarning)
     app()

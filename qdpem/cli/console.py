@@ -11,13 +11,16 @@ if TYPE_CHECKING:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console on stdout or stderr; files and pipes get no colours and, without COLUMNS, 110 columns."""
+    """A console on stdout or stderr; files and pipes get no colours and, without COLUMNS, 110 columns.
+
+    It prints text as it is: brackets and colons in the names of a user are neither styles nor emoji.
+    """
     from rich.console import Console
 
-    terminal = Console(stderr=stderr, highlight=False)
+    terminal = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     if terminal.is_terminal or "COLUMNS" in os.environ:
         return terminal
-    return Console(stderr=stderr, highlight=False, width=110)
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=110)
 
 
 def progress_bars() -> Progress:
@@ -26,10 +29,10 @@ def progress_bars() -> Progress:
 
     terminal = console(stderr=True)
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
-        TextColumn("{task.fields[detail]}"),
+        TextColumn("{task.fields[detail]}", markup=False),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),

@@ -50,6 +50,8 @@ def guarded(*, interrupted: str) -> Callable[[Callable[Arguments, None]], Callab
                 raise typer.Exit(0) from None
             except OSError as error:
                 _leave(_file_sentence(error), FAULT)
+            except MemoryError as error:
+                _leave(f"the memory of this machine is too small for this scenario: {error}", FAULT)
             except Exception:
                 _report()
                 raise typer.Exit(UNEXPECTED) from None

@@ -32,6 +32,9 @@ from qdpem.rng import stream
 from qdpem.scenario.schema import Neighbourhood, RequestClass, Scenario
 from qdpem.scenario.words import Application, Repetition
 
+_MAX_REQUESTS = 1e8
+"""The most requests that a run draws. Each takes about 100 bytes in memory."""
+
 
 class _NodeRequests(NamedTuple):
     """Requests of one node on one side of t = 0, closest to 0 first; arrays of one length."""
@@ -83,6 +86,7 @@ def generate_arrivals(scenario: Scenario, network: Network, *, seed: int) -> Arr
     of every forecast step is known. Raises ScenarioError as `pair_weights` and `assign_regions` do, and
     QdpemError for a scenario whose `load_factor` has not been turned into a rate.
     """
+    _check_count(scenario)
     weights = pair_weights(scenario, network, seed=seed)
     process = _arrival_process(scenario, network, weights, seed=seed)
     if scenario.demand.arrivals == "batch":
@@ -104,6 +108,21 @@ def generate_arrivals(scenario: Scenario, network: Network, *, seed: int) -> Arr
         ]
         sides[side] = _requests(drawn, scenario.demand.classes, history=side == "before")
     return replace(process, history=sides["before"], requests=sides["after"])
+
+
+def _check_count(scenario: Scenario) -> None:
+    """Raise ScenarioError for more requests than the memory of a computer holds."""
+    demand, end_s, history_s = scenario.demand, scenario.window.end_s, scenario.forecasting.history_s
+    # Before thinning there are candidates at the rate of a burst all the time.
+    peak_hz = (demand.rate_hz or 0.0) * (demand.bursts.peak if demand.bursts else 1.0)
+    count = peak_hz * (end_s + history_s)
+    if count > _MAX_REQUESTS:
+        path = "window.measured_s" if end_s >= history_s else "forecasting.history_s"
+        wrong = (
+            f"{end_s + history_s:g} s at up to {peak_hz:g} requests/s are {count:.3g} requests; should be"
+            f" at most {_MAX_REQUESTS:g}: shorten the time or lower the rate"
+        )
+        raise ScenarioError([Fault(path, wrong)], origin=f"the scenario {scenario.name!r}")
 
 
 def _arrival_process(scenario: Scenario, network: Network, weights: Floats, *, seed: int) -> Arrivals:

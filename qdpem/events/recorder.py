@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.events.tables import TABLES, Columns, Table, Tables
+from qdpem.events.tables import TABLES, TEXT, Column, Columns, Table, Tables
 
 Row = tuple[Any, ...]
 
@@ -53,10 +53,18 @@ class MemoryRecorder:
 
 def columns_of(table: Table, rows: list[Row]) -> Columns:
     """The rows of one table as one array per column, with the types of the table."""
-    columns = {column.name: np.empty(len(rows), dtype=column.dtype) for column in table.columns}
+    columns = {column.name: np.empty(len(rows), dtype=_array_type(column)) for column in table.columns}
     for first in range(0, len(rows), _ROWS_PER_PASS):
         part = rows[first : first + _ROWS_PER_PASS]
         # `zip(*part)` turns rows into columns; numpy then converts each column in one call.
-        for column, values in zip(columns.values(), zip(*part, strict=True), strict=True):
-            column[first : first + len(part)] = values
+        for array, values in zip(columns.values(), zip(*part, strict=True), strict=True):
+            array[first : first + len(part)] = values
+    for column in table.columns:
+        if column.dtype == TEXT:
+            # Now that all are known, numpy can choose the width of the longest.
+            columns[column.name] = columns[column.name].astype(np.str_)
     return columns
+
+
+def _array_type(column: Column) -> str:
+    return "object" if column.dtype == TEXT else column.dtype

@@ -34,6 +34,10 @@ Tables: TypeAlias = Mapping[str, Columns]
 """The columns of several tables, by the name of the table."""
 
 
+TEXT = "str"
+"""The type of a column of text: as wide as its longest value in memory, UTF-8 of any length in a record."""
+
+
 @dataclass(frozen=True)
 class Column:
     """One column: its numpy type, unit ("" for a pure number) and meaning, and the words of its codes."""
@@ -93,7 +97,7 @@ NODES = Table(
         _real("source_rate_hz", "rate at which the source emits photon pairs, before loss", "Hz"),
         _real("repeater_rate_hz", "rate of swaps: of new tokens, or of a server without pause", "Hz"),
         _count("memories", "number of qubits, summed over all links of the node"),
-        Column("name", "S64", "", "name of the node in the topology, UTF-8"),
+        Column("name", TEXT, "", "name of the node in the topology"),
     ),
     level=RecordLevel.REQUESTS,
 )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from qdpem.arrays import Floats
 from qdpem.errors import QdpemError
+from qdpem.extras import require_packages
 from qdpem.forecasting.cell import WEIGHTS, CellStack
 from qdpem.forecasting.features import Calendar, step_features
 from qdpem.forecasting.fitting import FittedUnits, fit_nodes
@@ -34,24 +35,23 @@ class GruForecast:
 
     @dataclass(frozen=True, kw_only=True)
     class Parameters:
-        """How each node fits.
-
-        - `epochs`: passes over the history; 0 leaves the pretrained weights and fits `unit_weight` only.
-        - `learning_rate`: of Adam.
-        - `calendar`: whether a unit sees the node's own period.
-        - `cache`: directory for fitted weights, by hash of history and parameters; "" stores none.
-        """
+        """How each node fits."""
 
         epochs: int = 40
+        """Passes over the history; 0 leaves the pretrained weights and fits `unit_weight` only."""
         learning_rate: float = 1e-3
+        """Step size of Adam."""
         calendar: bool = True
+        """Whether a unit sees the node's own period."""
         cache: str = ""
+        """Directory for fitted weights, by hash of history and parameters; "" stores none."""
 
     name: ClassVar[str] = "gru"
     oracle: ClassVar[bool] = False
     _hidden: NDArray[np.float32]
 
     def __init__(self, parameters: Parameters | None = None) -> None:
+        require_packages(["torch"], extra="learning", user=f"the forecaster {self.name!r}")
         self.parameters = parameters or self.Parameters()
         if self.parameters.epochs < 0 or not self.parameters.learning_rate > 0.0:
             raise QdpemError(

@@ -110,9 +110,10 @@ class EwmaForecast:
 
     @dataclass(frozen=True, kw_only=True)
     class Parameters:
-        """`smoothing`: a in (0, 1], or 0 to fit one per node."""
+        """How fast the past fades."""
 
         smoothing: float = 0.0
+        """Weight of the last step, above 0 and at most 1; 0 fits one per node."""
 
     name: ClassVar[str] = "ewma"
     oracle: ClassVar[bool] = False

@@ -47,20 +47,33 @@ def build_network(scenario: Scenario, physics: PhysicsModel, *, seed: int) -> Ne
     asks for and the topology lacks, outages of unknown nodes or links, and links that can never make a pair
     or whose attempts take no time.
     """
+    return equip_graph(build_graph(scenario, seed=seed), scenario, physics, seed=seed)
+
+
+def equip_graph(graph: Graph, scenario: Scenario, physics: PhysicsModel, *, seed: int) -> Network:
+    """The network of `graph`, which is already scaled and checked, with the hardware of `scenario`.
+
+    Raises ScenarioError for links that can never make a pair or whose attempts take no time.
+    """
     root = seed if scenario.topology_seed is None else scenario.topology_seed
-    graph = build_graph(scenario, seed=seed)
     nodes = scenario.nodes
     source_rate_hz = 0.0 if nodes.source_rate_hz is None else nodes.source_rate_hz
     return Network(
         graph=graph,
-        source_rate_hz=_per_node(source_rate_hz, graph.node_names, seed=root, key="source_rate"),
-        repeater_rate_hz=_per_node(nodes.repeater_rate_hz, graph.node_names, seed=root, key="repeater_rate"),
+        source_rate_hz=_of_map(
+            graph, "source_rate_hz", _per_node(source_rate_hz, graph.node_names, seed=root, key="source_rate")
+        ),
+        repeater_rate_hz=_of_map(
+            graph,
+            "repeater_rate_hz",
+            _per_node(nodes.repeater_rate_hz, graph.node_names, seed=root, key="repeater_rate"),
+        ),
         repeater_burst=nodes.repeater_burst,
         swap_time_s=nodes.swap_time_s,
         distillation_time_s=nodes.distillation_time_s,
         swap_order=nodes.swap_order,
         cutoff_s=math.inf if nodes.cutoff_s is None else nodes.cutoff_s,
-        memories=_memories(nodes, graph),
+        memories=_of_map(graph, "memories", _memories(nodes, graph)).astype(np.int64),
         remote_storage_quota=nodes.remote_storage_quota,
         # `light_delay` is a flag; without it only the processing delay remains.
         delay_s=scenario.links.light_delay * graph.length_km / FIBRE_SPEED_KM_PER_S
@@ -88,9 +101,25 @@ def build_graph(scenario: Scenario, *, seed: int) -> Graph:
         wrong = f"'matrix' is not possible: {graph.name} has no demand matrix; should be 'uniform'"
         faults.append(Fault("demand.weights", wrong))
     faults += outage_faults(scenario.outages, graph)
+    faults += _map_faults(scenario.nodes, graph)
     if faults:
         raise ScenarioError(faults, origin=f"the scenario {scenario.name!r}")
     return _scaled(graph, topology)
+
+
+def _map_faults(nodes: Nodes, graph: Graph) -> list[Fault]:
+    """Numbers of the map that exclude settings of the scenario."""
+    faults = []
+    if nodes.memories_per_link is not None and "memories" in graph.node_numbers:
+        wrong = f"{nodes.memories_per_link} excludes the memories that {graph.name} sets for its nodes; leave"
+        faults.append(Fault("nodes.memories_per_link", f"{wrong} one of them out"))
+    rate_hz = graph.node_numbers.get("repeater_rate_hz")
+    if nodes.repeater_kind == "server" and rate_hz is not None:
+        fastest_hz = float(np.nanmax(rate_hz))
+        if nodes.swap_time_s * fastest_hz > 1.0:
+            wrong = f"{nodes.swap_time_s:g} does not fit into the 1/rate of a server of {graph.name}, down to"
+            faults.append(Fault("nodes.swap_time_s", f"{wrong} {1.0 / fastest_hz:g} s"))
+    return faults
 
 
 def network_warnings(network: Network) -> tuple[str, ...]:
@@ -106,6 +135,9 @@ def network_warnings(network: Network) -> tuple[str, ...]:
         warnings.append(
             f"{len(dead_links)} of {network.link_count} links make no pairs (both sources at 0): {examples}"
         )
+    if network.graph.ignored:
+        given = ", ".join(f"{key} ({count})" for key, count in network.graph.ignored.items())
+        warnings.append(f"{network.graph.name} gives hardware that is not used: {given}")
     if any(np.isfinite(hardware.memory.coherence_attempts) for hardware in network.hardware):
         warnings.append("attempts do not disturb stored pairs in networks: coherence_attempts is not used")
     no_repeater = np.flatnonzero(network.repeater_rate_hz <= 0.0)
@@ -226,6 +258,12 @@ def _per_node(value: PerNode, names: Sequence[str], *, seed: int, key: str) -> F
         [stream(seed, f"node/{name}/{key}").uniform(value.low, value.high) for name in names],
         dtype=np.float64,
     )
+
+
+def _of_map(graph: Graph, key: str, values: Floats | Ints) -> Floats:
+    """The numbers that the map sets for single nodes, and `values` for all others, float64 [N]."""
+    own = graph.node_numbers.get(key)
+    return np.asarray(values, dtype=np.float64) if own is None else np.where(np.isnan(own), values, own)
 
 
 def _compile(length_km: Floats, scenario: Scenario, physics: PhysicsModel) -> tuple[CompiledLink, ...]:

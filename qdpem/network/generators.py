@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
@@ -12,7 +13,7 @@ from qdpem.arrays import Floats, Ints
 from qdpem.errors import QdpemError
 from qdpem.network.graph import Graph
 from qdpem.network.graph_checks import components
-from qdpem.scenario.schema import Count, Positive
+from qdpem.scenario.schema import NodeCount, Positive
 
 MAX_DRAWS = 200
 
@@ -24,6 +25,9 @@ class TopologyFactory(Protocol):
 
     def __call__(self, parameters: Any, *, stream: np.random.Generator) -> Graph:
         """The bare graph, lengths in km before `length_scale`; all randomness comes from `stream`."""
+
+    def input_files(self, parameters: Any) -> tuple[Path, ...]:
+        """Optional: the files that the topology is read from, without which no result is reused."""
 
 
 _Build = TypeVar("_Build", bound=Callable[..., Graph])
@@ -39,6 +43,16 @@ def with_parameters(parameters: type) -> Callable[[_Build], _Build]:
     return decorate
 
 
+def with_files(input_files: Callable[[Any], tuple[Path, ...]]) -> Callable[[_Build], _Build]:
+    """Decorate a topology function with the function that names its files, as `input_files`."""
+
+    def decorate(build: _Build) -> _Build:
+        build.input_files = input_files  # type: ignore[attr-defined]
+        return build
+
+    return decorate
+
+
 @dataclass(frozen=True, kw_only=True)
 class MeshParameters:
     """`nodes` on a square of `side_km`, with `mean_degree` links per node on average.
@@ -47,9 +61,12 @@ class MeshParameters:
     one mesh in three is connected at 100 nodes and hardly any at 400. Uniform graphs connect more easily.
     """
 
-    nodes: Count
+    nodes: NodeCount
+    """Number of nodes, at least 2."""
     side_km: Positive
+    """Side of the square in which nodes are placed."""
     mean_degree: Positive = 8.0
+    """Mean number of links of a node."""
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
@@ -115,8 +132,10 @@ def uniform(parameters: MeshParameters, *, stream: np.random.Generator) -> Graph
 class LineParameters:
     """A chain of `nodes` with `hop_km` between neighbours."""
 
-    nodes: Count
+    nodes: NodeCount
+    """Number of nodes, at least 2."""
     hop_km: Positive
+    """Length of a link."""
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
@@ -138,14 +157,19 @@ def line(parameters: LineParameters, *, stream: np.random.Generator) -> Graph:  
 class GridParameters:
     """`rows` x `columns` nodes with `hop_km` between neighbours."""
 
-    rows: Count
-    columns: Count
+    rows: NodeCount
+    """Number of rows."""
+    columns: NodeCount
+    """Number of nodes in a row."""
     hop_km: Positive
+    """Length of a link."""
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         if self.rows * self.columns < 2:
             raise ValueError("rows x columns is 1; it must be at least 2")
+        if self.rows * self.columns > 100_000:
+            raise ValueError(f"rows x columns is {self.rows * self.columns}; it must be at most 100000")
 
 
 @with_parameters(GridParameters)

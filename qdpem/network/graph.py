@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +21,11 @@ class Graph:
 
     `link_ends` int64 [L, 2] with first < second, sorted, without duplicates; `x_km`, `y_km`, float64 [N];
     `length_km` float64 [L]; `demand_weights` float64 [N, N], symmetric with zero diagonal, or None.
+
+    A map may also set numbers of single nodes: `node_numbers` maps "memories", "source_rate_hz" or
+    "repeater_rate_hz" to float64 [N], NaN where the scenario's value holds. `cleaning` says in one line what
+    was mended, "" if nothing was. `ignored`: how often the map gives an attribute of hardware that is not
+    used.
     """
 
     name: str
@@ -29,6 +35,9 @@ class Graph:
     link_ends: Ints
     length_km: Floats
     demand_weights: Floats | None = None
+    node_numbers: Mapping[str, Floats] = field(default_factory=dict)
+    cleaning: str = ""
+    ignored: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

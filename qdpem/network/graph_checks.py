@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 import numpy as np
 
 from qdpem.arrays import Ints
-from qdpem.errors import Fault
+from qdpem.errors import Fault, is_text
 from qdpem.network.graph import Graph
 
 _MAX_FAULTS = 8
@@ -41,7 +44,11 @@ def _node_faults(graph: Graph, path: str) -> list[Fault]:
     names = graph.node_names
     if len(names) < 2:
         return [Fault(path, f"{graph.name} has {len(names)} nodes; should be at least 2")]
-    duplicates = sorted({name for name in names if names.count(name) > 1})
+    unfit = [name for name in names if not is_text(name)]
+    if unfit:
+        wrong = "has a character that no text can hold (NUL, or half of a pair of surrogates)"
+        return [Fault(path, f"the node {name!r} of {graph.name} {wrong}") for name in unfit[:_MAX_FAULTS]]
+    duplicates = sorted(name for name, count in Counter(names).items() if count > 1)
     return [
         Fault(path, f"{graph.name} has more than one node called {name!r}")
         for name in duplicates[:_MAX_FAULTS]
@@ -74,16 +81,17 @@ def _matrix_faults(graph: Graph, path: str) -> list[Fault]:
 
 def _connection_faults(graph: Graph, path: str) -> list[Fault]:
     labels = components(len(graph.node_names), graph.link_ends)
-    sizes = np.bincount(labels)
-    if len(sizes) == 1:
+    if labels.max() == 0:
         return []
+    return [Fault(path, f"{parts_sentence(graph.name, graph.node_names, labels)}; should be one")]
+
+
+def parts_sentence(name: str, node_names: Sequence[str], labels: Ints) -> str:
+    """How large the parts of a disconnected topology are; `labels` as from `components`."""
+    sizes = np.bincount(labels)
     smallest = int(sizes.argmin())
-    node = graph.node_names[int((labels == smallest).argmax())]
+    node = node_names[int((labels == smallest).argmax())]
     shown_sizes = ", ".join(str(size) for size in sorted(sizes.tolist(), reverse=True)[:_MAX_FAULTS])
     more = ", ..." if len(sizes) > _MAX_FAULTS else ""
     where = "has no link at all" if sizes[smallest] == 1 else f"is in a part of {sizes[smallest]} nodes"
-    message = (
-        f"{graph.name} falls into {len(sizes)} parts of {shown_sizes}{more} nodes ({node} {where}); should be"
-        " one"
-    )
-    return [Fault(path, message)]
+    return f"{name} falls into {len(sizes)} parts of {shown_sizes}{more} nodes ({node} {where})"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from qdpem.errors import Fault, nearest
 from qdpem.network.graph import Graph, Network
-from qdpem.rng import stream
+from qdpem.rng import name_key, stream
 from qdpem.scenario.schema import Outages, RandomOutages
 from qdpem.scenario.words import OutageKind
 
@@ -122,15 +122,27 @@ def _unknown(kind: OutageKind, name: str, known: Iterable[str]) -> str:
 
 
 def _places(graph: Graph) -> Mapping[OutageKind, Mapping[str, int]]:
-    """Index by name, for each kind; a link is named by its ends in either order."""
-    names, links = graph.node_names, {}
-    for link, (first, second) in enumerate(graph.link_ends.tolist()):
-        links[f"{names[first]}/{names[second]}"] = links[f"{names[second]}/{names[first]}"] = link
+    """Index by name, for each kind."""
     return {
-        OutageKind.NODE: {name: node for node, name in enumerate(names)},
-        OutageKind.LINK: links,
+        OutageKind.NODE: {name: node for node, name in enumerate(graph.node_names)},
+        OutageKind.LINK: _links_by_name(graph),
         OutageKind.CONTROLLER: {"": NO_PLACE},
     }
+
+
+def _links_by_name(graph: Graph) -> dict[str, int]:
+    """Index by name; a link is named by its ends in either order, joined by "/".
+
+    Where names with a "/" give two links one name, only the name with escaped ends (`name_key`) stands for
+    each.
+    """
+    named: dict[str, set[int]] = defaultdict(set)
+    for escape in (str, name_key):
+        for link, ends in enumerate(graph.link_ends.tolist()):
+            first, second = (escape(graph.node_names[end]) for end in ends)
+            for name in (f"{first}/{second}", f"{second}/{first}"):
+                named[name].add(link)
+    return {name: min(links) for name, links in named.items() if len(links) == 1}
 
 
 def _stream_names(graph: Graph, kind: OutageKind) -> Iterator[tuple[int, str]]:
@@ -143,7 +155,7 @@ def _stream_names(graph: Graph, kind: OutageKind) -> Iterator[tuple[int, str]]:
         for link, ends in enumerate(graph.link_ends.tolist()):
             first, second = (graph.node_names[end] for end in ends)
             # Names instead of indices: an added node or link leaves every other place's outages unchanged.
-            yield link, f"outage/link/{first}/{second}"
+            yield link, f"outage/link/{name_key(first)}/{name_key(second)}"
 
 
 def _random_spans(law: RandomOutages, *, seed: int, name: str, end_s: float) -> list[Span]:

@@ -169,6 +169,8 @@ class Matching:
         self._context, self._features, self._parameters = context, features, parameters
         self._backlog, self._stock = backlog, stock
         self._now_s, self._unavailable = now_s, unavailable
+        # Best options by request id, valid until the next request is served.
+        self._options: dict[int, tuple[float, RoutePlan | None]] = {}
 
     def serve(self, requests: Sequence[PendingRequest]) -> Iterator[Allocation]:
         """Allocations, heaviest pair of nodes first, and of each pair the most urgent request first."""
@@ -206,6 +208,11 @@ class Matching:
 
     def _best(self, request: PendingRequest) -> tuple[float, RoutePlan | None]:
         """Probability and route of the best option of a request: (1, None) from stock, (0, None) to wait."""
+        if request.id not in self._options:
+            self._options[request.id] = self._find_best(request)
+        return self._options[request.id]
+
+    def _find_best(self, request: PendingRequest) -> tuple[float, RoutePlan | None]:
         parameters = self._parameters
         # A copy, because this only asks whether stock would serve; `serve_from_stock` removes what it uses.
         stock = {ends: list(fidelities) for ends, fidelities in self._stock.items()}
@@ -214,10 +221,12 @@ class Matching:
         features = self._features.between(request.source, request.destination, self._unavailable)
         if features is None:
             return 0.0, None
+        is_available = available(features, self._backlog, request.pairs, parameters.availability_horizon_s)
+        if not is_available.any():
+            return 0.0, None
         slack_s = request.deadline_s - self._now_s - command_delay_s(self._context, request.source)
         probability = delivery_probability(features, self._backlog, pairs=request.pairs, slack_s=slack_s)
-        within_s = parameters.availability_horizon_s
-        probability[:, ~available(features, self._backlog, request.pairs, within_s)] = 0.0
+        probability[:, ~is_available] = 0.0
         best = best_route(
             request,
             features,
@@ -232,6 +241,7 @@ class Matching:
 
     def _allocate(self, request: PendingRequest) -> Allocation:
         route = self._best(request)[1]
+        self._options.clear()
         if route is None:
             margin = self._parameters.fidelity_margin
             from_stock = serve_from_stock(request, self._stock, fidelity_margin=margin)

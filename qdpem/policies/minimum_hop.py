@@ -71,7 +71,7 @@ class LocalMinimumHop(PolicyDefaults):
 
 
 class CentralFirstComeFirstServed(LocalMinimumHop):
-    """The controller serves all requests that reach it in the same way."""
+    """The controller serves all requests that reach it, oldest first, in the same way."""
 
     name = "central-fcfs"
     control: Control = Control.CENTRAL

@@ -130,11 +130,15 @@ def tunable(
     return field(default=default, metadata={_KEY: declared})
 
 
+def declarations(parameters: type) -> dict[str, Declaration]:
+    """What each tunable field of `parameters` declares."""
+    return {item.name: item.metadata[_KEY] for item in fields(parameters) if _KEY in item.metadata}
+
+
 def search_space(parameters: type, *, pregeneration: str, control: str) -> dict[str, Space]:
     """The space of each tunable field of `parameters` that matters to an arm of these two settings."""
-    declarations = {item.name: item.metadata[_KEY] for item in fields(parameters) if _KEY in item.metadata}
     return {
         name: declaration.space
-        for name, declaration in declarations.items()
+        for name, declaration in declarations(parameters).items()
         if declaration.matters(pregeneration=Pregeneration(pregeneration), control=Control(control))
     }

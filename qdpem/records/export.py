@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from qdpem.errors import RecordError, UnknownNameError
 from qdpem.events.tables import TABLES, Column, Table
+from qdpem.extras import require_packages
 from qdpem.metrics.metrics import METRICS
 from qdpem.records.reader import Record
 
@@ -83,27 +84,21 @@ def _write_csv(path: Path, columns: tuple[Column, ...], values: Mapping[str, NDA
 
 
 def _words(column: Column, values: NDArray[Any]) -> list[Any]:
-    if values.dtype.kind == "S":
-        return [name.decode(errors="replace") for name in values.tolist()]
     # Python floats: their text is the shortest that reads back to the same bits.
     numbers = values.tolist()
     return [column.words[code] for code in numbers] if column.words else numbers
 
 
 def _write_parquet(path: Path, columns: tuple[Column, ...], values: Mapping[str, NDArray[Any]]) -> Path:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise RecordError(
-            "export to parquet needs pyarrow: install qdpem with its extra, pip install 'qdpem[report]',"
-            " or export to csv"
-        ) from error
+    require_packages(["pyarrow"], extra="report", user="export to parquet")
+    import pyarrow
+    import pyarrow.parquet
+
     arrays, fields = [], []
     for column in columns:
         column_values = values[column.name]
         array = pyarrow.array(
-            _words(column, column_values) if column_values.dtype.kind == "S" else column_values
+            _words(column, column_values) if column_values.dtype.kind == "U" else column_values
         )
         if column.words:
             # The codes are the indices already.

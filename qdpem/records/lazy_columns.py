@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.errors import RecordError
+from qdpem.records.schema import read_column
 
 
 class LazyColumns(Mapping[str, NDArray[Any]]):
@@ -55,7 +55,7 @@ class StoredColumns:
             if _identity(self._path) != self._identity:
                 raise RecordError(f"{self._path} was replaced after it was opened; open it again")
             with h5py.File(self._path, "r") as file:
-                return np.asarray(file[name][:])
+                return read_column(file[name])
         except (OSError, KeyError, RuntimeError) as error:
             raise RecordError(
                 f"column {name} of {self._path} cannot be read, the file is damaged: {error}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import weakref
 from collections.abc import Mapping
@@ -30,6 +29,7 @@ from qdpem.records.schema import (
 from qdpem.records.seal import check_seal
 from qdpem.scenario.load import scenario_from_text
 from qdpem.scenario.schema import Arm, Scenario
+from qdpem.strict_json import json_value
 
 _ATTEMPTS = 5
 """How often a path is looked at again whose run ends at the same moment."""
@@ -236,7 +236,7 @@ def _arm(attributes: Mapping[str, Any]) -> Arm:
         control=attributes["control"] or None,
         pregeneration=attributes["pregeneration"] or None,
         forecaster=attributes["forecaster"] or None,
-        parameters=json.loads(attributes["arm_parameters"]),
+        parameters=json_value(attributes["arm_parameters"]),
     )
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.events.tables import Column, Table
+from qdpem.events.tables import TEXT, Column, Table
 from qdpem.metrics.metrics import METRICS
 
 SCHEMA_VERSION = 1
@@ -65,6 +66,8 @@ def create_axis(group: Any, name: str, *, length: int | None = None, meaning: st
 
 def create_column(group: Any, name: str, *, dtype: Any, shape: tuple[int, ...] = ()) -> Any:
     """Create an empty data set, extendable along its first axis; `shape` is that of one row."""
+    # Filters would see the addresses of texts, not the texts: HDF5 refuses to check them.
+    filters = {} if dtype == TEXT else FILTERS
     values = max(int(np.prod(shape)), 1)
     rows = min(max(CHUNK_VALUES // values, 1), CHUNK_ROWS)
     return group.create_dataset(
@@ -72,9 +75,16 @@ def create_column(group: Any, name: str, *, dtype: Any, shape: tuple[int, ...] =
         shape=(0, *shape),
         maxshape=(None, *shape),
         chunks=(rows, *(max(size, 1) for size in shape)),
-        dtype=dtype,
-        **FILTERS,
+        dtype=h5py.string_dtype("utf-8") if dtype == TEXT else dtype,
+        **filters,
     )
+
+
+def read_column(data: Any, rows: slice = slice(None)) -> NDArray[Any]:
+    """The rows of a data set; text as text, not as bytes."""
+    if h5py.check_string_dtype(data.dtype):
+        return np.asarray(data.asstr()[rows], dtype=np.str_)
+    return np.asarray(data[rows])
 
 
 def describe(data: Any, column: Column) -> None:
@@ -92,7 +102,8 @@ def extend(group: Any, columns: Mapping[str, NDArray[Any]]) -> None:
     for name, values in (*columns.items(), (ROW, np.arange(first, last))):
         data = group[name]
         data.resize(last, axis=0)
-        data[first:last] = values
+        # h5py writes text from objects only.
+        data[first:last] = values.astype(object) if values.dtype.kind == "U" else values
 
 
 def write_metrics(file: Any, metrics: Mapping[str, float]) -> None:

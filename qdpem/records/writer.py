@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -28,7 +27,8 @@ from qdpem.records.schema import CHUNK_ROWS, SCHEMA_VERSION, TITLE
 from qdpem.records.spill import Spill
 from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Arm, Scenario
-from qdpem.simulation.fingerprint import code_digest
+from qdpem.simulation.fingerprint import code_digest, input_digest
+from qdpem.strict_json import json_text
 
 FLUSH_EVERY_S = 10.0
 """Wall time after which rows are written out however few they are."""
@@ -253,20 +253,21 @@ def _attributes(scenario: Scenario, arm: Arm, seed: int) -> dict[str, Any]:
         "scenario_hash": scenario_hash(scenario),
         "seed": seed,
         "physics": scenario.physics.model,
-        "physics_parameters": json.dumps(scenario.physics.parameters, sort_keys=True),
+        "physics_parameters": json_text(scenario.physics.parameters),
         "level": str(scenario.record.level),
         "arm": arm.name,
         "policy": arm.policy or arm.name,
         "control": str(arm.control or ""),
         "pregeneration": str(arm.pregeneration or ""),
         "forecaster": arm.forecaster or "",
-        "arm_parameters": json.dumps(arm.parameters, sort_keys=True),
+        "arm_parameters": json_text(arm.parameters),
     }
 
 
 def _provenance(scenario: Scenario, arm: Arm) -> dict[str, Any]:
     return provenance(scenario_hash=scenario_hash(scenario)) | {
         "code": code_digest(scenario, arm),
+        "inputs": input_digest(scenario),
         "physics_distribution": distribution_of(scenario.physics.model),
         "written_until_s": 0.0,
     }

@@ -10,6 +10,8 @@ from qdpem.errors import Fault, ScenarioError
 from qdpem.scenario.arm_inheritance import arms_of, resolve_likes
 from qdpem.scenario.faults.messages import shown
 from qdpem.scenario.overrides import Plain, merged, set_key
+from qdpem.scenario.paths import absolute_paths
+from qdpem.scenario.shipped import missing_file, scenario_file
 
 BASED_ON, WITHOUT = "based_on", "without"
 
@@ -17,12 +19,13 @@ BASED_ON, WITHOUT = "based_on", "without"
 def read_values(path: Path, *, origin: str, above: tuple[Path, ...] = ()) -> Plain:
     """The values in the TOML file `path`, merged into those of the file that it is `based_on`.
 
-    Tables are merged key by key. All other values, whole lists included, replace those of the other file.
-    Keys in `without` are first removed from the other file. Arms that are `like` others are resolved. `above`
-    holds the files that lead here. Raises ScenarioError for a file that cannot be read or is not TOML, for
-    files that are based on each other, and for a key of `without` that the other file lacks.
+    Paths are seen from the file that holds them. Tables are merged key by key. All other values, whole lists
+    included, replace those of the other file. Keys in `without` are first removed from the other file. Arms
+    that are `like` others are resolved. `above` holds the files that lead here. Raises ScenarioError for a
+    file that cannot be read or is not TOML, for files that are based on each other, and for a key of
+    `without` that the other file lacks.
     """
-    values = parse_toml(_text(path, origin=origin), origin=origin)
+    values: Plain = absolute_paths(parse_toml(_text(path, origin=origin), origin=origin), path.parent)
     other, without = values.pop(BASED_ON, None), values.pop(WITHOUT, [])
     if other is None:
         if without:
@@ -32,11 +35,11 @@ def read_values(path: Path, *, origin: str, above: tuple[Path, ...] = ()) -> Pla
     if not isinstance(other, str):
         _fail(
             BASED_ON,
-            f"{shown(other)} is not allowed; should be the path of a file, relative to this one",
+            f"{shown(other)} is not allowed; should be a shipped scenario or a path relative to this file",
             origin,
         )
     # Resolved, so that symbolic links and ".." cannot hide a circle.
-    base_path = (path.parent / other).resolve()
+    base_path = scenario_file(other, folder=path.parent).resolve()
     if base_path in (path.resolve(), *above):
         _fail(BASED_ON, f"{other!r} leads back to itself", origin)
     base = read_values(base_path, origin=f"the scenario {str(base_path)!r}", above=(path.resolve(), *above))
@@ -70,9 +73,10 @@ def _has_key(values: Any, key: str) -> bool:
 
 def _text(path: Path, *, origin: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        # With or without a byte-order mark, which some editors write.
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise ScenarioError([Fault("", "there is no such file")], origin=origin) from None
+        raise ScenarioError([Fault("", missing_file(path))], origin=origin) from None
     except OSError as error:
         raise ScenarioError([Fault("", f"it cannot be read: {error.strerror}")], origin=origin) from error
     except UnicodeDecodeError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import asdict
@@ -13,11 +12,14 @@ from typing import Any
 from qdpem.errors import Fault, ScenarioError
 from qdpem.scenario.arm_inheritance import arms_of, resolve_likes
 from qdpem.scenario.faults.semantics import semantic_faults
-from qdpem.scenario.faults.validation import checked, parameters_of
+from qdpem.scenario.faults.validation import checked, parameters_of, text_faults
 from qdpem.scenario.inheritance import BASED_ON, parse_toml, read_values
 from qdpem.scenario.overrides import apply_overrides, without_none
+from qdpem.scenario.paths import absolute_paths
 from qdpem.scenario.schema import Scenario
+from qdpem.scenario.shipped import scenario_file
 from qdpem.scenario.sweep import sweep_cells
+from qdpem.strict_json import json_text, json_value
 
 __all__ = [
     "apply_overrides",
@@ -31,12 +33,16 @@ __all__ = [
 
 
 def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
-    """The scenario in the TOML file `path`, with `overrides` such as "nodes.memories=4" applied.
+    """The scenario in a TOML file, with `overrides` such as "nodes.memories=4" applied.
+
+    `path` is the path of the file, or the name of a scenario that ships with qdpem, such as "quickstart". A
+    text that is such a name always means the shipped scenario; "./quickstart" or a Path means the file. Paths
+    in the file are seen from its directory, those in overrides from the working directory.
 
     Raises ScenarioError when the file cannot be read and for everything `parse_scenario` finds.
     """
     origin = f"the scenario {str(path)!r}"
-    return _scenario(read_values(Path(path), origin=origin), origin=origin, overrides=overrides)
+    return _scenario(read_values(scenario_file(path), origin=origin), origin=origin, overrides=overrides)
 
 
 def parse_scenario(text: str, *, origin: str = "the scenario", overrides: Sequence[str] = ()) -> Scenario:
@@ -66,6 +72,10 @@ def _scenario(values: dict[str, Any], *, origin: str, overrides: Sequence[str]) 
     apply_overrides(values, overrides, origin=origin)
     # Overrides may add arms, and these may be like those of the file.
     resolve_likes(values, base_arms=file_arms, origin=origin)
+    # Those of the file are absolute already; those of overrides are seen from the working directory.
+    values = absolute_paths(values, Path.cwd())
+    if faults := text_faults(values):
+        raise ScenarioError(faults, origin=origin)
     scenario: Scenario = checked(Scenario, values, origin=origin)
     faults = semantic_faults(scenario)
     if faults:
@@ -78,16 +88,17 @@ def _scenario(values: dict[str, Any], *, origin: str, overrides: Sequence[str]) 
 def scenario_text(scenario: Scenario) -> str:
     """The scenario as canonical JSON on one line, with sorted keys and every default.
 
-    Equal scenarios have equal texts, whatever the order and the comments of their files.
+    Equal scenarios have equal texts, whatever the order and the comments of their files. An infinite number
+    is the text "inf" (`qdpem.strict_json`).
     """
-    return json.dumps(asdict(scenario), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return json_text(asdict(scenario), compact=True)
 
 
 def scenario_from_text(text: str) -> Scenario:
     """The scenario that `scenario_text` wrote. Raises ScenarioError if it does not fit this schema."""
     try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
+        values = json_value(text)
+    except ValueError as error:
         raise ScenarioError(
             [Fault("", f"it is not valid JSON: {error}")], origin="the scenario text"
         ) from error

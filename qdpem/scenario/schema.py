@@ -1,7 +1,7 @@
 """A scenario as typed values: frozen, checked when built, with the unit in every name.
 
-A scenario file is a TOML file with these tables. Unknown keys are faults. `docs/scenario.md` describes every
-key.
+A scenario file is a TOML file with these tables. Unknown keys are faults. `qdpem schema` prints the JSON
+schema that follows from them, and docs/reference/scenario.md is generated from it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from qdpem.scenario.tables.demand import Neighbourhood as Neighbourhood
 from qdpem.scenario.tables.demand import RequestClass as RequestClass
 from qdpem.scenario.tables.fields import CHECKED, Seed
 from qdpem.scenario.tables.fields import Count as Count
+from qdpem.scenario.tables.fields import NodeCount as NodeCount
 from qdpem.scenario.tables.fields import NotNegative as NotNegative
 from qdpem.scenario.tables.fields import PerNode as PerNode
 from qdpem.scenario.tables.fields import Positive as Positive
@@ -43,24 +44,37 @@ from qdpem.scenario.tables.study import Study as Study
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Scenario:
-    """All that defines a run, except its seed and its arm.
-
-    `topology_seed` draws topology and nodes; without it they are drawn by the seed of the run.
-    """
+    """All that defines a run, except its seed and its arm."""
 
     name: str
+    """Name of the scenario."""
     topology: Topology
+    """The network."""
     nodes: Nodes
+    """The equipment of every node."""
     demand: Demand
+    """The requests."""
     description: str = ""
+    """One sentence."""
     physics: PhysicsChoice = field(default_factory=PhysicsChoice)
+    """The physics model."""
     links: Links = field(default_factory=Links)
+    """The equipment of every link."""
     forecasting: Forecasting = field(default_factory=Forecasting)
+    """What forecasters see and forecast."""
     control: ControlSettings = field(default_factory=ControlSettings)
+    """Decision epochs, retries and the central controller."""
     outages: Outages = field(default_factory=Outages)
+    """What fails, recovers and joins."""
     window: Window = field(default_factory=Window)
+    """Warm-up and measured time."""
     reward: Reward = field(default_factory=Reward)
+    """What the reward counts."""
     record: Recording = field(default_factory=Recording)
+    """What records keep."""
     training: Training = field(default_factory=Training)
+    """Settings of `qdpem train`."""
     topology_seed: Seed | None = None
+    """Seed of the topology and of numbers drawn per node; by default the seed of the run."""
     study: Study | None = None
+    """Arms, seeds and statistics of `qdpem study`."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,7 +14,12 @@ from qdpem.scenario.faults.messages import shown
 from qdpem.scenario.faults.semantics import semantic_faults
 from qdpem.scenario.faults.validation import checked
 from qdpem.scenario.overrides import set_key, without_none
+from qdpem.scenario.paths import is_path_key
 from qdpem.scenario.schema import Scenario
+from qdpem.strict_json import json_text, json_value
+
+_MAX_NAME_BYTES = 80
+"""File systems allow 255 bytes for a name, which may hold several axes."""
 
 LABEL = "label"
 """In a value that sets several keys: the name of the value."""
@@ -29,12 +35,14 @@ class SweepCell:
 
     @property
     def name(self) -> str:
-        """The name of its directory: axes and their values.
+        """The name of its directory: axes and their values. Signs that may not be in a name become %XX.
 
         >>> SweepCell(words={"load_factor": "0.3", "size": "25"}, settings={}, scenario=None).name
         'load_factor=0.3,size=25'
+        >>> SweepCell(words={"fibre": "dark / 2 cores"}, settings={}, scenario=None).name
+        'fibre=dark %2F 2 cores'
         """
-        return ",".join(f"{axis}={word}" for axis, word in self.words.items())
+        return ",".join(f"{_file_name(axis)}={_file_name(word)}" for axis, word in self.words.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +93,8 @@ def _values(key: str, values: Any, faults: list[Fault]) -> Iterator[_Value]:
         return
     for index, value in enumerate(values):
         if "." in key:
-            yield _Value(word=_word(value, index), settings={key: value})
+            named = os.path.basename(value) if isinstance(value, str) and is_path_key(key) else value
+            yield _Value(word=_word(named, index), settings={key: value})
         elif isinstance(value, Mapping) and (
             settings := {name: value[name] for name in value if name != LABEL}
         ):
@@ -97,19 +106,35 @@ def _values(key: str, values: Any, faults: list[Fault]) -> Iterator[_Value]:
 
 
 def _word(value: Any, index: int) -> str:
-    """A value in the name of a directory: a number or plain word as it is, anything else by its index."""
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    plain = isinstance(value, str | int | float) and all(
-        letter.isalnum() or letter in ".-+_" for letter in text
-    )
-    return text if plain and text else str(index)
+    """A value in one word: text as it is, a number with all its digits, anything else by its index.
+
+    >>> _word(0.9999999, 0), _word(1.0, 1), _word("dark / 2 cores", 2), _word([1, 2], 3)
+    ('0.9999999', '1', 'dark / 2 cores', '3')
+    """
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value) if isinstance(value, str | int) and str(value) else str(index)
+
+
+def _file_name(word: str) -> str:
+    """A word as part of the name of a directory; no two words give one name."""
+    name = "".join(letter if letter.isalnum() or letter in ".-+_ ()" else _escaped(letter) for letter in word)
+    if len(name.encode()) <= _MAX_NAME_BYTES:
+        return name
+    digest = hashlib.blake2b(word.encode(), digest_size=8).hexdigest()
+    return name.encode()[: _MAX_NAME_BYTES - 17].decode(errors="ignore") + "~" + digest
+
+
+def _escaped(letter: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in letter.encode())
 
 
 def _with(scenario: Scenario, words: Mapping[str, str], settings: Mapping[str, Any]) -> Scenario:
     label = ", ".join(f"{axis} = {word}" for axis, word in words.items())
     origin = f"the scenario {scenario.name!r} with {label}"
     # Through JSON, words become plain text and tuples become lists, as in a file.
-    values = without_none(json.loads(json.dumps(asdict(scenario))))
+    values = without_none(json_value(json_text(asdict(scenario))))
     values["name"] = f"{scenario.name}, {label}"
     del values["study"]["sweep"]
     faults = [fault for key, value in settings.items() for fault in set_key(values, key, value)]

@@ -64,6 +64,23 @@ class Pregeneration(OrderedWord):
     VIRTUAL_LINK = "virtual-link"
 
 
+class Cleaning(Word):
+    """What happens to a map with parallel links, loops, several parts or nodes without a position.
+
+    It is refused; or it is mended by the rules of `qdpem.network.cleaning`.
+    """
+
+    NONE = "none"
+    STANDARD = "standard"
+
+
+class PositionUnit(Word):
+    """The unit of positions in a map: longitude and latitude in degrees, or x and y in km."""
+
+    DEGREES = "degrees"
+    KM = "km"
+
+
 class Application(Word):
     """The purpose of a request's pairs. Pairs for quantum key distribution are measured without waiting."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from qdpem import registry
 from qdpem.demand.requests import Arrivals
-from qdpem.errors import Fault, ScenarioError, UnknownNameError
+from qdpem.errors import Fault, MissingPackagesError, ScenarioError, UnknownNameError
 from qdpem.policy.interface import ForecastContext, Forecaster, Policy
 from qdpem.scenario.faults.renamed import new_name
 from qdpem.scenario.load import parameters_of
@@ -80,8 +80,9 @@ def find_arm(scenario: Scenario, name: str) -> ResolvedArm:
 def resolve_arm(arm: Arm | ResolvedArm) -> ResolvedArm:
     """The arm with its policy's control, pregeneration and forecaster where it names none.
 
-    A resolved arm is returned as it is. Raises UnknownNameError for an unknown policy or forecaster, and
-    ScenarioError when the policy runs under another control or does not take the parameters.
+    A resolved arm is returned as it is. Raises UnknownNameError for an unknown policy or forecaster,
+    ScenarioError when the policy runs under another control or does not take the parameters, and
+    MissingPackagesError when its forecaster needs packages that are not installed.
     """
     if isinstance(arm, ResolvedArm):
         return arm
@@ -93,7 +94,8 @@ def resolve_arm(arm: Arm | ResolvedArm) -> ResolvedArm:
         )
         raise ScenarioError([Fault(f"arm {arm.name}.control", message)])
     forecaster = arm.forecaster or factory.forecaster
-    registry.load("forecaster", forecaster)
+    # Built only to see that it can be, before anything is run or written.
+    build_forecaster(forecaster)
     full = replace(
         arm,
         policy=policy,
@@ -120,6 +122,8 @@ def resolve_arms(arms: Iterable[Arm], *, origin: str) -> tuple[ResolvedArm, ...]
             _ = resolved[-1].learned_files
         except ScenarioError as error:
             faults += error.faults
+        except MissingPackagesError as error:
+            faults.append(Fault(f"arm {arm.name}", f"{error}, or leave it out: --without {arm.name}"))
     # Faults of all arms at once, so that they can be mended together.
     if faults:
         raise ScenarioError(faults, origin=origin)

@@ -247,7 +247,11 @@ class Simulation:
         )
 
     def _site_name(self, site: int) -> str:
-        return "controller" if site == CONTROLLER else self.network.graph.node_names[site]
+        if site == CONTROLLER:
+            return "controller"
+        name = self.network.graph.node_names[site]
+        # A node of this name draws apart from the controller.
+        return f"~{name}" if name == "controller" else name
 
     def _build_control_plane(self, seed: int) -> ControlPlane:
         return ControlPlane(

@@ -22,7 +22,7 @@ def record_topology(network: Network, physics: PhysicsModel, recorder: Recorder)
                 float(network.source_rate_hz[node]),
                 float(network.repeater_rate_hz[node]),
                 int(network.memories[node]),
-                graph.node_names[node].encode(),
+                graph.node_names[node],
             )
         )
     write = recorder.appender(LINKS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +14,8 @@ from qdpem.errors import QdpemError
 from qdpem.metrics.deliveries import deliveries
 from qdpem.scenario.load import scenario_hash
 from qdpem.scenario.schema import Scenario
-from qdpem.simulation.fingerprint import code_digest
+from qdpem.simulation.fingerprint import code_digest, input_digest
+from qdpem.strict_json import json_text, json_value
 from qdpem.study.analysis.metric_formats import BOUND_FRACTIONS, BOUND_HEADINGS
 from qdpem.study.analysis.outcome import Outcome
 from qdpem.study.progress import ProgressReporter, StudyProgress
@@ -148,12 +148,10 @@ def _find(task: BoundTask, report: ProgressReporter) -> Bounds | str:
 def read_bounds(task: BoundTask) -> Bounds | None:
     """The bounds in the task's file; None if there are none of this scenario, code and kind."""
     try:
-        content = json.loads(task.path.read_text(encoding="utf-8"))
+        content = json_value(task.path.read_text(encoding="utf-8"))
         if content["of"] != _origin(task) or (task.kind == "time" and content["kind"] != "time"):
             return None
-        values: dict[str, Any] = {
-            name: math.nan if value is None else value for name, value in content["bounds"].items()
-        }
+        values: dict[str, Any] = content["bounds"]
     # A damaged file counts as missing: its bounds are found again.
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -162,14 +160,9 @@ def read_bounds(task: BoundTask) -> Bounds | None:
 
 def write_bounds(task: BoundTask, bounds: Bounds) -> None:
     """Write the bounds to the task's file, whole or not at all."""
-    values = {
-        # JSON has no NaN.
-        name: None if isinstance(value, float) and math.isnan(value) else value
-        for name, value in asdict(bounds).items()
-    }
     task.path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = task.path.with_suffix(".part")
-    text = json.dumps({"of": _origin(task), "kind": task.kind, "bounds": values}, indent=2)
+    text = json_text({"of": _origin(task), "kind": task.kind, "bounds": asdict(bounds)}, indent=2)
     unfinished.write_text(text, encoding="utf-8")
     # A rename is atomic: an interruption leaves no half-written file under this name.
     unfinished.replace(task.path)
@@ -180,6 +173,7 @@ def _origin(task: BoundTask) -> dict[str, object]:
         "scenario_hash": scenario_hash(task.scenario),
         "seed": task.seed,
         "code": code_digest(task.scenario),
+        "inputs": input_digest(task.scenario),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,8 @@ from qdpem.errors import RecordError, StudyError, UnknownNameError
 from qdpem.scenario.load import scenario_hash
 from qdpem.scenario.schema import STRONGEST, Arm, Scenario, Study
 from qdpem.simulation.arms import ResolvedArm, resolve_arms
-from qdpem.simulation.fingerprint import code_digest
+from qdpem.simulation.fingerprint import code_digest, input_digest
+from qdpem.strict_json import json_text
 from qdpem.study.analysis.reference_arm import contenders
 
 
@@ -49,13 +49,14 @@ class StudyPlan:
     """All tasks of a study; the arms of a seed follow each other, so that seeds are completed early.
 
     `reference` is "" while the strongest of `contenders` on `tuning_seeds` is still to be found. The runs of
-    the contenders on those seeds then come first.
+    the contenders on those seeds then come first. `inputs`: digest of the files that the runs read.
     """
 
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
     reference: str
     planned: tuple[Planned, ...]
+    inputs: str
     contenders: tuple[str, ...] = ()
     tuning_seeds: tuple[int, ...] = ()
 
@@ -63,14 +64,15 @@ class StudyPlan:
 def plan_study(scenario: Scenario, *, directory: Path, fresh: bool = False) -> StudyPlan:
     """The plan of the scenario's [study] table, with records in `directory`/<arm>/<seed>.h5.
 
-    A complete record of the same scenario and arm, made by the same code, is reused unless `fresh`. Raises
-    StudyError without a [study] table or without an arm that could be the strongest, UnknownNameError for a
-    reference that is not an arm, and what `resolve_arms` raises.
+    A complete record of the same scenario, map file and arm, made by the same code, is reused unless `fresh`.
+    Raises StudyError without a [study] table or without an arm that could be the strongest, UnknownNameError
+    for a reference that is not an arm, and what `resolve_arms` raises.
     """
     study, plain = _study_of(scenario), without_study(scenario)
     arms = resolve_arms(study.arms, origin=f"the scenario {scenario.name!r}")
     # Once per arm: the digest reads all source files.
     code = {arm.name: code_digest(plain, arm.arm) for arm in arms}
+    inputs = input_digest(plain)
     reference, candidates = _reference(study, [arm.arm for arm in arms])
     candidate_arms = [arm for arm in arms if arm.name in candidates]
     runs = [(arm, seed) for seed in study.tuning_seeds for arm in candidate_arms]
@@ -84,7 +86,10 @@ def plan_study(scenario: Scenario, *, directory: Path, fresh: bool = False) -> S
         arms=tuple(arm.arm for arm in arms),
         seeds=tuple(study.seeds),
         reference=reference,
-        planned=tuple(_plan_task(task, code=code[task.arm.name], fresh=fresh) for task in tasks),
+        planned=tuple(
+            _plan_task(task, code=code[task.arm.name], inputs=inputs, fresh=fresh) for task in tasks
+        ),
+        inputs=inputs,
         contenders=candidates,
         tuning_seeds=tuple(study.tuning_seeds) if candidates else (),
     )
@@ -120,17 +125,17 @@ def _study_of(scenario: Scenario) -> Study:
     return scenario.study
 
 
-def _plan_task(task: Task, *, code: str, fresh: bool) -> Planned:
+def _plan_task(task: Task, *, code: str, inputs: str, fresh: bool) -> Planned:
     from qdpem.records.reader import record_exists
 
     if fresh or not record_exists(task.path):
         return Planned(task=task, reuse=False)
-    reason = _why_not_reused(task, code)
+    reason = _why_not_reused(task, code, inputs)
     note = f"{task.path} is made again: {reason}" if reason else ""
     return Planned(task=task, reuse=not reason, note=note)
 
 
-def _why_not_reused(task: Task, code: str) -> str:
+def _why_not_reused(task: Task, code: str, inputs: str) -> str:
     """Why the record at the task's path cannot be reused, "" if it can."""
     from qdpem.records.reader import open_record
 
@@ -146,11 +151,13 @@ def _why_not_reused(task: Task, code: str) -> str:
         return "its arm has changed"
     if {name: record.file(name) for name in record.file_names} != task.arm.read_learned_files():
         return "the learned files of its policy or forecaster have changed"
+    if record.provenance.get("inputs") != inputs:
+        return "the map file of its topology has changed"
     if record.provenance.get("code") != code:
         return "the code of qdpem, or of the plugins that it uses, has changed"
     return ""
 
 
 def _identity(arm: Arm) -> tuple[str, ...]:
-    parameters = json.dumps(arm.parameters, sort_keys=True)
+    parameters = json_text(arm.parameters)
     return (arm.name, arm.policy, str(arm.control), str(arm.pregeneration), str(arm.forecaster), parameters)

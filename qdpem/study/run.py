@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import time
 import traceback
@@ -14,11 +13,13 @@ from typing import Any
 
 from qdpem.demand.offered_load import OfferedLoad, find_offered_load
 from qdpem.errors import QdpemError, StudyError
+from qdpem.extras import require_packages
 from qdpem.file_lock import held
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
 from qdpem.parallel import run_tasks
 from qdpem.scenario.schema import Scenario
+from qdpem.simulation.fingerprint import input_digest
 from qdpem.study.analysis.metric_formats import DECISION, primary_formats_of
 from qdpem.study.analysis.outcome import Outcome
 from qdpem.study.analysis.reference_arm import find_reference_arm
@@ -60,21 +61,23 @@ def run_study(
 
     If the reference is the strongest arm without a forecast, the arms that may be it run on the tuning seeds
     first. A task that fails becomes a sentence in `StudyResult.faults`, and the others continue. Raises
-    StudyError when there is nothing to run, when every task failed, and when the report's packages are not
-    installed, and HeldError when another process runs a study in the directory. Results of another study move
-    to `directory`/earlier; a note in the result says so.
+    StudyError when there is nothing to run, when every task failed and when the map file changed meanwhile,
+    MissingPackagesError when the report's packages are not installed, and HeldError when another process runs
+    a study in the directory. Results of another study move to `directory`/earlier; a note in the result says
+    so.
 
     Args:
         scenario: a scenario with a [study] table.
         directory: where records and reports are written.
-        fresh: make all runs again; otherwise finished records of the same scenario, arm and code are reused.
+        fresh: make all runs again; otherwise finished records of the same scenario, map, arm and code are
+            reused.
         engine: "serial" or "loky"; the scenario's when None.
         workers: tasks at a time; the scenario's when None, and one per core if it states none.
         progress: receives the progress of the runs, then that of the bounds.
         command: the command line that the report prints under "How to reproduce".
     """
     # Before the runs, which may take hours.
-    _require_report_packages()
+    require_packages(_REPORT_PACKAGES, extra="report", user="a study's report")
     began_s = time.monotonic()
     directory = Path(directory)
     # Before anything in it is looked at: making a plan turns what killed runs have left into records.
@@ -118,6 +121,11 @@ def _run_study(
         workers=on_workers.workers,
         progress=progress,
     )
+    if input_digest(scenario) != plan.inputs:
+        raise StudyError(
+            "the map file of the topology changed while the study ran, so that its runs cannot be compared;"
+            " run it again: what was made with the present map is reused"
+        )
     result = _gather(scenario, directory, plan, bounded, wall_s=time.monotonic() - began_s)
     if all(outcome.fault for outcome in result.outcomes):
         raise StudyError("every task of the study failed:\n  " + "\n  ".join(result.faults))
@@ -301,12 +309,3 @@ def _write_reports(result: StudyResult, *, command: str) -> StudyResult:
     write_text_file(result.directory / "results.md", results_markdown(result))
     write_report(result, path=report, appendix=build_appendix(result, command=command))
     return replace(result, report=report, table=table)
-
-
-def _require_report_packages() -> None:
-    missing = [name for name in _REPORT_PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise StudyError(
-            f"a study needs {', '.join(missing)} for its report;"
-            " install them with: pip install 'qdpem[report]'"
-        )

@@ -190,13 +190,12 @@ def test_export_writes_the_tables_of_a_record(ask, row_file, tmp_path) -> None:
     assert (tmp_path / "p" / "requests.parquet").exists()
 
 
-def test_list_names_what_is_registered_and_the_scenarios_here(ask, row_file) -> None:
-    folder = row_file.parent / "scenarios"
-    folder.mkdir()
-    row_file.rename(folder / "row.toml")
+def test_list_names_what_is_registered_and_ships(ask, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
     answer = ask("list")
-    for name in ("local-minhop", "ewma", "pauli", "topohub", "scenarios/row.toml", "Five nodes in a row"):
+    for name in ("local-minhop", "ewma", "pauli", "topohub", "sweeps/foresight", "A line of five nodes"):
         assert name in answer.stdout
+    assert ask("list", "scenarios").stdout.splitlines()[0].startswith("chain")
     assert ask("list", "physics").stdout.splitlines()[0].startswith("pauli")
     wrong = ask("list", "policy")
     assert (wrong.exit_code, "did you mean 'policies'" in wrong.stderr) == (2, True)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from qdpem.errors import QdpemError
 from qdpem.forecasting.cell import CellStack, read_heads, run_cells
@@ -12,6 +11,7 @@ from qdpem.forecasting.gru import GruForecast
 from qdpem.forecasting.simple import ConstantForecast, EwmaForecast
 from qdpem.policy.interface import ForecastContext
 
+torch = pytest.importorskip("torch")
 QUICK = GruForecast.Parameters(epochs=4)
 
 

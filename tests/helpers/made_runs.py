@@ -10,7 +10,7 @@ import numpy as np
 
 from physics.hardware import DepolarisingMemory, NodeHardware
 from qdpem.events.recorder import MemoryRecorder, Recorder
-from qdpem.events.tables import TABLES
+from qdpem.events.tables import TABLES, TEXT
 from qdpem.metrics.metrics import measure
 from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import Arm, Demand, Nodes, Recording, RequestClass, Scenario, Topology, Window
@@ -63,8 +63,8 @@ def fill(recorder: Recorder, *, seconds: int = 10, rows_each: int = 50, seed: in
 def draw_values(draw: np.random.Generator, column: Any, second: int, rows: int) -> list[Any]:
     if column.words:
         return draw.integers(0, len(column.words), rows).tolist()
-    if column.dtype == "S64":
-        return [f"Köln {number}".encode() for number in draw.integers(0, 100, rows)]
+    if column.dtype == TEXT:
+        return [f"Köln {number}" for number in draw.integers(0, 100, rows)]
     if column.dtype == "float64":
         values = (column.name != "fidelity") * (second - 1) + draw.random(rows)
         return np.where((draw.random(rows) < 0.1) & (column.unit == ""), math.nan, values).tolist()

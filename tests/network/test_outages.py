@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -163,3 +164,29 @@ def test_what_is_away_adds_up() -> None:
         unavailable.with_change("node", 3, unavailable=False).with_change("link", 5, unavailable=False)
         == ALL_AVAILABLE
     )
+
+
+def test_links_whose_joined_names_are_equal_draw_apart_and_can_be_told_apart(tmp_path) -> None:
+    """a/b - c and a - b/c: one text if joined by a slash, two streams and two links all the same."""
+    names = ("a/b", "c", "a", "b/c")
+    links = [{"source": left, "target": left + 1, "length_km": 10.0} for left in range(3)]
+    nodes = [{"id": number, "name": name} for number, name in enumerate(names)]
+    (tmp_path / "slash.json").write_text(json.dumps({"nodes": nodes, "links": links}), encoding="utf-8")
+    map_keys = f'kind = "file"\nparameters = {{ path = "{tmp_path}/slash.json" }}'
+    line_keys = 'kind = "line"\nparameters = { nodes = 4, hop_km = 20.0 }'
+
+    def found(outages: str) -> tuple[Outage, ...]:
+        scenario = parse_scenario(LINE.format(nodes=4, outages=outages).replace(line_keys, map_keys))
+        network = build_network(scenario, build_physics(scenario), seed=0)
+        return draw_outages(scenario.outages, network, seed=0, end_s=100.0)
+
+    random = found("links = { mean_up_s = 5.0, mean_down_s = 1.0 }")
+    drawn_at = {place: [outage.from_s for outage in random if outage.place == place] for place in (0, 1, 2)}
+    assert drawn_at[0] != drawn_at[2]
+    with pytest.raises(ScenarioError, match="is called"):
+        found('scheduled = [{ kind = "link", name = "a/b/c", from_s = 5.0 }]')
+    (first,) = found('scheduled = [{ kind = "link", name = "a~1b/c", from_s = 5.0 }]')
+    (second,) = found('scheduled = [{ kind = "link", name = "a/b~1c", from_s = 5.0 }]')
+    assert (first.place, second.place) == (0, 2)
+    (plain,) = found('scheduled = [{ kind = "node", name = "a/b", from_s = 5.0 }]')
+    assert plain.place == 0

@@ -16,10 +16,9 @@ from qdpem.network.catalogue import (
     FileParameters,
     TopohubParameters,
     file_network,
-    great_circle_km,
-    projected_km,
     topohub_network,
 )
+from qdpem.network.distances import great_circle_km, projected_km
 from qdpem.network.generators import (
     GridParameters,
     LineParameters,
@@ -234,7 +233,7 @@ def test_files_that_are_no_network_get_a_sentence(tmp_path: Path) -> None:
     assert "is no node-link JSON" in refused("a.json", "{")
     assert "is no node-link JSON" in refused("b.json", '{"nodes": [{"id": 1}]}')
     assert "is no node-link JSON" in refused("c.graphml", "<graph")
-    assert "should be .json or .graphml" in refused("d.txt", "")
+    assert "should be .json, .graphml" in refused("d.txt", "")
     bare = nx.node_link_data(nx.path_graph(3), edges="edges")
     assert "the link 0 - 1 of e has no length" in refused("e.json", json.dumps(bare))
     with pytest.raises(QdpemError, match="cannot be read"):

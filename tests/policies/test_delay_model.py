@@ -15,6 +15,7 @@ from scipy.optimize import brentq
 from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.path_features import PathFeatures, path_features
 from qdpem.policies.routing.planner import Planner, RouteQuery
+from qdpem.policies.routing.route_plan import RoutePlan
 from qdpem.policy.interface import Context, Observation
 from qdpem.policy.synthetic import small_context, synthetic_observation
 from qdpem.rng import stream
@@ -39,6 +40,27 @@ def one_link(first: int = 0, second: int = 1) -> PathFeatures:
 
 def fixed_delay_s(features: PathFeatures) -> float:
     return float(features.fixed_delay_s[0, 0])
+
+
+def test_waits_follow_the_work_that_is_added() -> None:
+    """Read before and after: those of a belief that held the same work from the start."""
+    features = path_features(CONTEXT.routes.paths(0, NETWORK.node_count - 1), CONTEXT)
+    backlog, nodes = Backlog.idle(NETWORK), features.paths[0].nodes
+    idle = features.waits(backlog, pairs=2)
+    route = RoutePlan(
+        path=features.paths[0], expected_delay_s=0.0, fresh_pairs=np.full(features.paths[0].hops, 3.0)
+    )
+    backlog.add(route, pairs=2)
+    emitted, swaps = np.zeros(NETWORK.node_count), np.zeros(NETWORK.node_count)
+    np.add.at(emitted, [*nodes[:-1], *nodes[1:]], 6.0)
+    np.add.at(swaps, list(nodes[1:-1]), 2.0)
+    loaded = features.waits(
+        backlog_of(pairs=emitted, swaps=swaps, tokens=np.full(NETWORK.node_count, NETWORK.repeater_burst)),
+        pairs=2,
+    )
+    for added, whole, unloaded in zip(features.waits(backlog, pairs=2), loaded, idle, strict=True):
+        assert np.array_equal(added, whole)
+        assert not np.array_equal(added, unloaded)
 
 
 @settings(deadline=None)

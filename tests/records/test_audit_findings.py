@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from physics.pauli import PauliModel
-from qdpem.errors import RecordError
 from qdpem.records.audit.audit import audit
 from qdpem.records.audit.replay import _distance
 from qdpem.records.reader import open_record
@@ -162,8 +161,9 @@ def test_links_are_compared_too(tmp_path: Path) -> None:
     def stretch(file: Any) -> None:
         file["links/length_km"][2] = 21.0
 
-    with pytest.raises(RecordError, match=r"network of .* cannot be built again"):
-        audit(tamper(record, stretch), against="qutip")
+    # The map is that of the record: a length that contradicts the rest of its row is found there.
+    found = {finding.what for finding in audit(tamper(record, stretch), against="qutip").findings}
+    assert found >= {"success_probability of link 2", "delay_s of link 2"}
 
 
 def test_a_row_left_out_is_noticed(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qdpem.errors import RecordError, UnknownNameError
+from qdpem.errors import MissingPackagesError, UnknownNameError
 from qdpem.events.tables import CLAIMS, PAIRS, REQUESTS, TABLES
 from qdpem.records import export as exporting
 from qdpem.records.export import export
@@ -96,7 +96,7 @@ def test_export_answers_wrong_names_and_a_missing_package(
     with pytest.raises(UnknownNameError, match="export format"):
         export(record, tmp_path, format="xlsx")  # type: ignore[arg-type]
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(RecordError, match=r"qdpem\[report\]"):
+    with pytest.raises(MissingPackagesError, match=r"qdpem\[report\]"):
         exporting.export(record, tmp_path, format="parquet")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from qdpem.errors import PolicyError, RecordError
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.events.tables import DECISIONS, TABLES, kept_at
+from qdpem.events.tables import DECISIONS, NODES, TABLES, kept_at
 from qdpem.metrics.metrics import METRICS, measure
 from qdpem.records import writer as writing
 from qdpem.records.compare import differing_data_sets
@@ -144,3 +144,17 @@ def test_the_last_line_of_a_record_is_the_digest_of_all_before_it(tmp_path: Path
     for name in ("run.h5", "bare.h5"):
         with h5py.File(tmp_path / name) as file:
             assert len(file["claims/time_s"][:]) == 500
+
+
+def test_names_of_any_length_and_script_are_read_by_plain_h5py(tmp_path):
+    names = [f"Universitätsklinikum, Gebäude {number}, " + "Flur " * 20 for number in range(3)] + ["東京", ""]
+    rows = [(index, 0.0, 0.0, 1.0, 1.0, 4, name) for index, name in enumerate(names)]
+    with RecordWriter(tmp_path / "names.h5", scenario=make_scenario("events"), arm=ARM, seed=1) as writer:
+        for row in rows:
+            writer.appender(NODES)(row)
+        writer.flush()
+        assert writer.tables()["nodes"]["name"].tolist() == names
+    with h5py.File(tmp_path / "names.h5") as file:
+        assert file["nodes/name"].asstr()[:].tolist() == names
+        assert h5py.check_string_dtype(file["nodes/name"].dtype) == ("utf-8", None)
+    assert open_record(tmp_path / "names.h5").tables["nodes"]["name"].tolist() == names

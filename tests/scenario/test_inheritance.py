@@ -92,7 +92,7 @@ def test_bases_may_have_bases_but_no_circle(folder) -> None:
     ("text", "words"),
     [
         ('based_on = "none.toml"\n', "there is no such file"),
-        ("based_on = 3\n", "based_on: 3 is not allowed; should be the path of a file"),
+        ("based_on = 3\n", "based_on: 3 is not allowed; should be a shipped scenario or a path"),
         ('without = ["demand"]\n', "without: has no meaning without based_on"),
         (
             'based_on = "base.toml"\nwithout = ["demand.load_factor"]\n',

@@ -56,8 +56,18 @@ def test_smoothing_keeps_the_rate_of_a_steady_stream() -> None:
 def test_an_arm_looks_the_same_whatever_else_is_drawn() -> None:
     styles = style.arm_styles(["a", "b", "c"])
     assert styles["a"] == style.arm_styles(["a"])["a"]
-    many = style.arm_styles(map(str, range(49))).values()
-    assert len({(style.colour, style.marker) for style in many}) == 49
+    many = style.arm_styles(list(map(str, range(70)))).values()
+    assert len({(style.colour, style.marker) for style in many}) == 70
+
+
+def test_a_common_arm_keeps_its_colour_and_dpem_shares_its_own_with_none() -> None:
+    common = ["central-stock", "dpem", "local-minhop"]
+    own = [f"own-{number}" for number in range(7)]
+    alone, among = style.arm_styles(common), style.arm_styles([*own, *reversed(common)])
+    assert [alone[name].colour for name in common] == [among[name].colour for name in common]
+    assert len({each.colour for each in among.values()}) == len(common) + len(own)
+    many = style.arm_styles(["dpem", *map(str, range(40))])
+    assert [name for name, each in many.items() if each.colour == style.DPEM_COLOUR] == ["dpem"]
 
 
 def drawn(small_tables) -> dict[str, str]:
@@ -74,7 +84,9 @@ def drawn(small_tables) -> dict[str, str]:
     loads = {arm: np.array([math.nan, 0.2, 0.4]) for arm in styles}
     uses = {arm: np.array([0.5, 0.0]) for arm in styles}
     return {
-        "map": network_map.network_map(small_tables, names=("x", "middle", "z"), loads=loads, uses=uses),
+        "map": network_map.network_maps(small_tables, names=("x", "middle", "z"), loads=loads, uses=uses)[
+            "b"
+        ],
         "time": plots.delivery_over_time({"a": table, "b": table}, styles=styles, end_s=10.0, warm_up_s=2.0),
         "frontier": plots.frontier({"a": point, "b": point}, styles=styles),
         "distributions": plots.distributions(

@@ -11,7 +11,7 @@ from rich.console import Console
 from qdpem.scenario.schema import Claim
 from qdpem.study.analysis.metric_formats import CONTENTION, DELIVERY, METRIC_FORMATS
 from qdpem.study.analysis.results import StudyResult
-from qdpem.study.report.findings import findings, spread_sentence
+from qdpem.study.report.findings import MAX_SHOWN, findings, spread_sentence
 from qdpem.study.report.html import Appendix, render_report
 from qdpem.study.report.terminal import print_study
 
@@ -26,16 +26,18 @@ def scores(delivery: list[float], contention: list[float] | None = None) -> dict
 def test_a_clear_loss_is_called_worse(made_result) -> None:
     worse = [value - gap for value, gap in zip(BASE, (0.06, 0.05, 0.07, 0.06, 0.06), strict=True)]
     said = findings(made_result({"central": scores(BASE), "dpem": scores(worse)}))
-    assert said[0].startswith("dpem delivered 10.0% less than central")
-    assert "than central, which is worse (" in said[0]
-    assert "5 seeds" in said[0]
+    assert said[0].startswith("central delivered most: 0.600")
+    assert said[1].startswith("dpem delivered 10.0% less than central")
+    assert "than central, which is worse (" in said[1]
+    assert "5 seeds" in said[1]
 
 
 def test_a_clear_gain_is_not_called_worse(made_result) -> None:
     better = [value + gap for value, gap in zip(BASE, (0.06, 0.05, 0.07, 0.06, 0.06), strict=True)]
     said = findings(made_result({"central": scores(BASE), "dpem": scores(better)}))
-    assert said[0].startswith("dpem delivered 10.0% more than central")
-    assert "worse" not in said[0]
+    assert said[0].startswith("dpem delivered most:")
+    assert said[1].startswith("dpem delivered 10.0% more than central")
+    assert "worse" not in said[1]
 
 
 def test_more_contention_is_worse(made_result) -> None:
@@ -68,8 +70,8 @@ def test_equality_and_ignorance_are_told_apart(made_result) -> None:
     near = [value + gap for value, gap in zip(BASE, (0.001, -0.001, 0.002, -0.002, 0.0), strict=True)]
     far = [0.80, 0.45, 0.70, 0.40, 0.72]
     said = findings(made_result({"central": scores(BASE), "near": scores(near), "far": scores(far)}))
-    assert said[0].startswith("near delivered as much as central to within 3 %")
-    assert said[1].startswith("far and central cannot be distinguished")
+    assert any(sentence.startswith("near delivered as much as central to within 3 %") for sentence in said)
+    assert any(sentence.startswith("far and central cannot be distinguished") for sentence in said)
 
 
 CLAIM = Claim(arm="dpem", delivery_gain=0.25, contention_relief=0.17)
@@ -120,7 +122,25 @@ def test_a_claim_is_made_against_the_strongest_central_arm_or_the_one_it_names(m
 def test_few_seeds_and_mixed_factors_are_admitted(made_result) -> None:
     said = findings(made_result({"central": scores(BASE), "near": scores(BASE)}))
     assert "near differs from central in control and policy at once" in " ".join(said)
-    assert said[-1].startswith("With 5 seeds every interval here is rough")
+    shown = said[:MAX_SHOWN]
+    assert any(sentence.startswith("With 5 seeds every interval here is rough") for sentence in shown)
+
+
+def test_the_claim_and_its_arm_are_shown_and_every_arm_is_compared_once(made_result) -> None:
+    """Eight arms have 14 comparisons; those of the claim's arm come first, even if it is the worst."""
+    weak = [0.5 * value for value in BASE]
+    arms = {f"rule-{number}": scores([value + 0.01 * number for value in BASE]) for number in range(6)}
+    said = findings(with_claim(made_result({"central": scores(BASE), **arms, "dpem": scores(weak)})))
+    shown = said[:MAX_SHOWN]
+    assert shown[0].startswith("rule-5 delivered most")
+    assert claim_of(shown)
+    assert [sentence.split()[1] for sentence in shown if sentence.startswith("dpem")] == [
+        "delivered",
+        "contended",
+    ]
+    delivered = [sentence for sentence in said if "delivered" in sentence and "central" in sentence]
+    for arm in (*arms, "dpem"):
+        assert sum(arm in sentence for sentence in delivered) == 1
 
 
 def test_a_missing_arm_leaves_the_others_readable(made_result) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import Json, Overrides, ScenarioFile
+from qdpem.cli.options import MAX_SEED, Json, Overrides, ScenarioWord
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,8 +29,10 @@ class Kind(StrEnum):
 
 
 def bound(
-    scenario: ScenarioFile,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The seed of all random draws.")] = 1000,
+    scenario: ScenarioWord,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=MAX_SEED, help="The seed of all random draws.")
+    ] = 1000,
     kind: Annotated[
         Kind, typer.Option("--kind", help="flow ignores time and takes seconds; time takes minutes.")
     ] = Kind.TIME,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from qdpem.cli.completion import complete_checked, complete_scenario
 from qdpem.cli.console import console
 from qdpem.cli.options import Overrides
 
@@ -26,17 +26,23 @@ def check(
     subject: Annotated[
         Subject, typer.Argument(metavar="WHAT", help="physics, policy, forecaster or scenario.")
     ],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A registered name, or a scenario file.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A registered name, or a scenario.", autocompletion=complete_checked
+        ),
+    ],
     scenario: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
             metavar="SCENARIO",
-            help="For a forecaster: the scenario file that it is scored on; a small one otherwise.",
+            help="For a forecaster: the scenario that it is scored on; a small one otherwise.",
+            autocompletion=complete_scenario,
         ),
     ] = None,
     overrides: Overrides = None,
 ) -> None:
-    """Check a physics model, a policy, a forecaster or a scenario file; exit 1 if something fails.
+    """Check a physics model, a policy, a forecaster or a scenario; exit 1 if something fails.
 
     A forecaster is also scored, beside four yardsticks. --set gives a physics model its parameters
     (--set bias=10), or overrides a key of a scenario.
@@ -47,7 +53,7 @@ def check(
     if scenario is not None and subject is not Subject.FORECASTER:
         raise StudyError(f"only a forecaster is checked on a scenario; {scenario} has nothing to do here")
     if subject is Subject.SCENARIO:
-        _check_scenario(Path(name), settings)
+        _check_scenario(name, settings)
         return
     if subject is Subject.PHYSICS:
         rows = _check_physics(name, settings)
@@ -103,16 +109,16 @@ def _check_forecaster(name: str) -> list[tuple[str, bool, str]]:
     return [(check.rule, check.passed, check.detail) for check in check_named_forecaster(name)]
 
 
-def _score_forecaster(name: str, path: Path | None, overrides: Sequence[str]) -> None:
-    """Print the rolling-origin scores on the demand of a scenario file, or of `small_scenario`."""
+def _score_forecaster(name: str, word: str | None, overrides: Sequence[str]) -> None:
+    """Print the rolling-origin scores on the demand of a scenario, or of `small_scenario`."""
     from qdpem.errors import StudyError
     from qdpem.forecasting.checks.evaluation import evaluate_forecaster, format_table
     from qdpem.forecasting.checks.reference_demand import small_scenario
     from qdpem.scenario.load import load_scenario
 
-    if path is None and overrides:
-        raise StudyError(f"--set {overrides[0]} overrides a key of a scenario file, and none is given")
-    scenario = small_scenario() if path is None else load_scenario(path, overrides)
+    if word is None and overrides:
+        raise StudyError(f"--set {overrides[0]} overrides a key of a scenario, and none is given")
+    scenario = small_scenario() if word is None else load_scenario(word, overrides)
     seed = scenario.study.seeds[0] if scenario.study else 0
     scores = evaluate_forecaster(name, scenario, seed=seed)
     clock = scenario.forecasting
@@ -125,22 +131,22 @@ def _score_forecaster(name: str, path: Path | None, overrides: Sequence[str]) ->
     output.print(format_table(scores), markup=False)
 
 
-def _check_scenario(path: Path, overrides: Sequence[str]) -> None:
+def _check_scenario(name: str, overrides: Sequence[str]) -> None:
     """Load the scenario, build its network and print a summary. Faults of it and of its arms are raised."""
     from qdpem.network.build import build_network, build_physics
     from qdpem.scenario.load import load_scenario
     from qdpem.simulation.arms import resolve_arms
     from qdpem.study.analysis.network_summary import summarize_network
 
-    scenario = load_scenario(path, overrides)
+    scenario = load_scenario(name, overrides)
     if scenario.study:
-        resolve_arms(scenario.study.arms, origin=f"the scenario {str(path)!r}")
+        resolve_arms(scenario.study.arms, origin=f"the scenario {name!r}")
     physics = build_physics(scenario)
     seed = scenario.study.seeds[0] if scenario.study else 0
     network = build_network(scenario, physics, seed=seed)
     summary = summarize_network(scenario, network=network, physics=physics, seed=seed)
     output = console()
-    output.print(f"{path} has no faults (network of seed {seed})", markup=False)
+    output.print(f"{name} has no faults (network of seed {seed})", markup=False)
     output.print(str(summary), markup=False)
     for warning in summary.warnings:
         output.print(f"warning: {warning}", style="yellow", markup=False)

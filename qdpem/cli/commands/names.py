@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from qdpem.cli.commands.presets import preset_descriptions, show_fragment, show_presets
 
-SCENARIOS = Path("scenarios")
 _KINDS = {
     "policies": "policy",
     "forecasters": "forecaster",
@@ -30,7 +28,7 @@ def list_command(
         typer.Argument(metavar="[NAME]", help="A hardware preset, printed as TOML to paste into a scenario."),
     ] = None,
 ) -> None:
-    """List policies, forecasters, physics models, topologies, hardware presets and scenario files."""
+    """List policies, forecasters, physics models, topologies, hardware presets and shipped scenarios."""
     from qdpem.errors import QdpemError, UnknownNameError
 
     if kind is not None and kind not in _KINDS:
@@ -75,14 +73,6 @@ def _first_line(kind: str, name: str) -> str:
 
 
 def _scenarios() -> list[tuple[str, str]]:
-    return [(str(path), _description(path)) for path in sorted(SCENARIOS.glob("**/*.toml"))]
+    from qdpem.scenario.shipped import description_of, shipped_names
 
-
-def _description(path: Path) -> str:
-    import tomllib
-
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        return f"(cannot be read: {error})"
-    return str(values.get("description", ""))
+    return [(name, description_of(name)) for name in shipped_names()]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import Json, Overrides, ScenarioFile, output_directory
+from qdpem.cli.options import MAX_SEED, ArmName, Json, Overrides, ScenarioWord, output_directory
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 def run(
-    scenario: ScenarioFile,
-    arm: Annotated[
-        str, typer.Option("--arm", metavar="NAME", help="An arm of the scenario, or a registered policy.")
-    ] = "local-minhop",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The seed of all random draws.")] = 1000,
+    scenario: ScenarioWord,
+    arm: ArmName = "local-minhop",
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=MAX_SEED, help="The seed of all random draws.")
+    ] = 1000,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -83,28 +83,28 @@ def _table(task: Task, outcome: Outcome, load: OfferedLoad) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from qdpem.study.analysis.metric_formats import PAIRS_WITH_ERRORS, metric_formats_of
+    from qdpem.study.analysis.metric_formats import PAIR_FIDELITY, PAIR_WAITING, metric_formats_of
     from qdpem.study.report.terminal import arm_factors
 
     table = Table(title=task.label, caption=arm_factors(task.arm.arm), box=SIMPLE_HEAD, title_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
     table.add_column("unit")
+    table.add_column("meaning", style="dim")
     metrics = outcome.metrics or {}
     for metric in metric_formats_of(task.scenario.demand):
-        if metric.name not in PAIRS_WITH_ERRORS:
-            table.add_row(metric.heading, metric.text(metrics[metric.name]), metric.unit)
-    for heading, name, scale, unit in (
-        ("waiting time of a pair", "pair_waiting", 1e3, "ms"),
-        ("fidelity of a pair", "pair_fidelity", 1.0, ""),
-    ):
-        table.add_row(heading, _with_error(metrics, name, scale), unit)
+        if metric not in (PAIR_WAITING, PAIR_FIDELITY):
+            table.add_row(metric.heading, metric.text(metrics[metric.name]), metric.unit, metric.meaning)
+    for metric, name in ((PAIR_WAITING, "pair_waiting"), (PAIR_FIDELITY, "pair_fidelity")):
+        value = _with_error(metrics, name, metric.scale)
+        table.add_row(metric.heading, value, metric.unit, f"{metric.meaning} ± standard error")
     if task.scenario.demand.arrivals == "batch":
         table.add_row("requests at t = 0", *_outcomes(task.path))
     else:
-        table.add_row("request rate", f"{load.rate_hz:.4g}", "1/s on average")
-        table.add_row("requests measured", f"{metrics['requests_measured']:.0f}", "")
-    table.add_row("wall time", f"{outcome.wall_s:.1f}", "s")
+        table.add_row("request rate", f"{load.rate_hz:.4g}", "1/s", "mean over the run")
+        measured = f"{metrics['requests_measured']:.0f}"
+        table.add_row("requests measured", measured, "", "arrived in the window with a deadline inside it")
+    table.add_row("wall time", f"{outcome.wall_s:.1f}", "s", "of the simulation")
     return table
 
 

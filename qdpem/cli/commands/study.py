@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qdpem.cli.completion import complete_arm
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import Fresh, Overrides, ScenarioFile, Workers, output_directory
+from qdpem.cli.options import Fresh, Overrides, ScenarioWord, Workers, output_directory
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def study(
-    scenario: ScenarioFile,
+    scenario: ScenarioWord,
     fresh: Fresh = False,
     out: Annotated[
         Path | None,
@@ -32,6 +33,15 @@ def study(
             " of [study] other than arms.",
         ),
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--without",
+            metavar="ARM",
+            help="Leave an arm out, and a claim about it. Repeatable.",
+            autocompletion=complete_arm,
+        ),
+    ] = None,
     workers: Workers = None,
     engine: Annotated[
         str | None, typer.Option("--engine", help="serial or loky; the scenario's by default.")
@@ -39,12 +49,13 @@ def study(
     overrides: Overrides = None,
 ) -> None:
     """Run all arms on all seeds of the scenario's study, compare them and write a report."""
+    from qdpem.scenario.arm_selection import without_arms
     from qdpem.scenario.load import load_scenario
     from qdpem.study.report.terminal import print_study
 
-    loaded = load_scenario(scenario, overrides or ())
+    loaded = without_arms(load_scenario(scenario, overrides or ()), without or ())
     directory = out or output_directory(scenario, overrides)
-    command = _command(scenario, out=out, overrides=overrides or [])
+    command = _command(scenario, out=out, without=without or [], overrides=overrides or [])
     if loaded.study is not None and loaded.study.sweep:
         _sweep(loaded, directory, fresh=fresh, engine=engine, workers=workers, command=command)
         return
@@ -148,10 +159,12 @@ def progress_callback(
     return show
 
 
-def _command(scenario: Path, *, out: Path | None, overrides: list[str]) -> str:
+def _command(scenario: str, *, out: Path | None, without: list[str], overrides: list[str]) -> str:
     """The command line that repeats the study."""
-    words = ["qdpem", "study", str(scenario)]
+    words = ["qdpem", "study", scenario]
     words += ["--out", str(out)] if out else []
+    for name in without:
+        words += ["--without", name]
     for override in overrides:
         words += ["--set", override]
     return shlex.join(words)

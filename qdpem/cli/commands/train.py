@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import Overrides, ScenarioFile, Workers, output_directory
+from qdpem.cli.options import MAX_SEED, Overrides, ScenarioWord, Workers, output_directory
 
 if TYPE_CHECKING:
     from qdpem.policies.dpem.training.checkpoint import CurveRow
@@ -19,9 +19,12 @@ FIRST_TRAINING_SEED = 10_000
 
 
 def train(
-    scenario: ScenarioFile,
+    scenario: ScenarioWord,
     seed: Annotated[
-        int, typer.Option("--seed", help="10000 or more, so that it is no seed of tuning or testing.")
+        int,
+        typer.Option(
+            "--seed", max=MAX_SEED, help="10000 or more, so that it is no seed of tuning or testing."
+        ),
     ] = 10_000,
     out: Annotated[
         Path | None,

@@ -10,7 +10,7 @@ import typer
 
 from qdpem.cli.commands.study import progress_callback
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import Overrides, ScenarioFile, Workers, output_directory
+from qdpem.cli.options import ArmName, Overrides, ScenarioWord, Workers, output_directory
 
 if TYPE_CHECKING:
     from qdpem.scenario.schema import Scenario
@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 
 
 def tune(
-    scenario: ScenarioFile,
-    arm: Annotated[
-        str, typer.Option("--arm", metavar="NAME", help="An arm of the scenario, or a registered policy.")
-    ],
+    scenario: ScenarioWord,
+    arm: ArmName,
     budget: Annotated[
         int,
         typer.Option(
@@ -52,7 +50,7 @@ def tune(
     resolved = find_arm(loaded, arm)
     directory = out or output_directory(scenario, overrides) / "tuned"
     tuning = _tune(loaded, resolved, directory, budget=budget, seeds=parse_seeds(seeds), workers=workers)
-    command = ["qdpem", "tune", str(scenario), "--arm", arm, "--budget", str(budget), "--seeds", seeds]
+    command = ["qdpem", "tune", scenario, "--arm", arm, "--budget", str(budget), "--seeds", seeds]
     for override in overrides or ():
         command += ["--set", override]
     _print(tuning, command=shlex.join(command), path=directory / f"{resolved.name}.toml")

@@ -1,4 +1,10 @@
-"""The policy `dpem`: every node scores its own candidate allocations with a small shared network."""
+"""The policy `dpem`: every node scores its own candidate allocations with a small shared network.
+
+Source: Distributed Predictive Entanglement Management, the paper whose claim is tested, which leaves most of
+the method open; proximal policy optimisation (Schulman et al. 2017).
+Knowledge: the map, its own status, aged reports of neighbours, its stock and the forecast of its own demand.
+Work: one pass of a small network over all candidates of all sites that are asked.
+"""
 
 from __future__ import annotations
 
@@ -46,14 +52,15 @@ class Dpem:
 
     @dataclass(frozen=True, kw_only=True)
     class Parameters:
-        """`policy_file`: an .npz that `qdpem train` wrote; empty means the released one.
-
-        Training samples at temperature 1. On tuning seeds, 0.5 delivered as much with less contention.
-        """
+        """Which trained policy acts, and how it chooses."""
 
         policy_file: str = ""
+        """Path of an .npz file that `qdpem train` wrote; "" is the released policy."""
         greedy: bool = False
+        """Whether the most probable candidate is always taken. Otherwise candidates are sampled."""
         temperature: float = 0.5
+        """Temperature of the sampling, above 0. Training samples at 1. On tuning seeds, 0.5 delivered as much
+        with less contention."""
 
         def __post_init__(self) -> None:
             if not self.temperature > 0.0:

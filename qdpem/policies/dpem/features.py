@@ -77,7 +77,7 @@ class FeatureEncoder:
     def options(
         self, observations: Observation, rows: Ints, slots: list[Slot], static: Floats, own: Floats
     ) -> Floats:
-        """The features of the slots in use, float64 [M, O, F]; docs/learning.md defines the columns.
+        """The features of the slots in use, float64 [M, O, F]; the page "How `dpem` learns" defines them.
 
         Args:
             observations: S rows, one per site.

@@ -37,12 +37,15 @@ class Backlog:
         self._network = network
         self._unobserved = np.zeros(network.node_count, dtype=np.bool_) if unobserved is None else unobserved
         self._pairs, self._swaps, self._tokens = pairs, swaps, tokens
+        # All requests between two plans see the same waits.
+        self._source_wait_s: Floats | None = None
+        self._token_wait_s: dict[int, Floats] = {}
 
     @classmethod
     def idle(cls, network: Network) -> Backlog:
         """The backlog of an idle network with full token buckets."""
-        zeros = np.zeros(network.node_count)
-        return cls(network, pairs=zeros, swaps=zeros, tokens=zeros + network.repeater_burst)
+        pairs, swaps, tokens = np.zeros((3, network.node_count))
+        return cls(network, pairs=pairs, swaps=swaps, tokens=tokens + network.repeater_burst)
 
     @classmethod
     def of_observation(
@@ -82,14 +85,22 @@ class Backlog:
 
     @property
     def source_wait_s(self) -> Floats:
-        """Seconds until each source has emitted the pairs ahead, [N]."""
-        return self._pairs * self._network.pair_time_s
+        """Seconds until each source has emitted the pairs ahead, [N]; read-only."""
+        if self._source_wait_s is None:
+            self._source_wait_s = self._pairs * self._network.pair_time_s
+        return self._source_wait_s
 
     def token_wait_s(self, pairs: int = 1) -> Floats:
-        """Seconds until each repeater has tokens for `pairs` more swaps, [N]; inf where it never swaps."""
-        lacking = np.maximum(self._swaps + pairs - self._tokens, 0.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(lacking > 0.0, lacking / self._network.repeater_rate_hz, 0.0)
+        """Seconds until each repeater has tokens for `pairs` more swaps, [N]; inf where it never swaps.
+
+        Read-only.
+        """
+        if pairs not in self._token_wait_s:
+            lacking = np.maximum(self._swaps + pairs - self._tokens, 0.0)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                wait_s = np.where(lacking > 0.0, lacking / self._network.repeater_rate_hz, 0.0)
+            self._token_wait_s[pairs] = wait_s
+        return self._token_wait_s[pairs]
 
     @property
     def repeaters_idle(self) -> Flags:
@@ -102,6 +113,7 @@ class Backlog:
 
     def add(self, route: RoutePlan, *, pairs: int = 1) -> None:
         """Count the work of a plan that was just decided, for `pairs` delivered pairs."""
+        self._source_wait_s, self._token_wait_s = None, {}
         # Reports of this work arrive later; until then the next decisions of this call must know of it.
         np.add.at(self._pairs, list(route.path.nodes[:-1]), pairs * route.fresh_pairs)
         np.add.at(self._pairs, list(route.path.nodes[1:]), pairs * route.fresh_pairs)

@@ -79,9 +79,12 @@ def best_route(
         delay_weight_per_s: gain given up for each second of delay and of work saved.
         storage_fraction: assumed age of link pairs when swapped, as a fraction of the expected delay.
     """
+    is_worthwhile = gain > min_gain
+    if not is_worthwhile.any():
+        return None
     delay_s = features.expected_delay_s(backlog, pairs=request.pairs)
     penalty = delay_weight_per_s * (delay_s + request.pairs * features.work_s)
-    cost = np.where(gain > min_gain, penalty - gain, np.inf)
+    cost = np.where(is_worthwhile, penalty - gain, np.inf)
     for fraction in (0.0 if request.repeats else storage_fraction, 0.0):
         for index in _ascending(cost.ravel()):
             rounds, row = divmod(index, len(features.paths))

@@ -30,8 +30,11 @@ class PathEvaluator:
         """`storage_fraction`: assumed age of link pairs when swapped, as a fraction of the expected delay."""
         self._context = context
         self._storage_fraction = storage_fraction
-        self._idle = Backlog.idle(context.network)
         self._features = lru_cache(_CACHED_FEATURES)(self._compute_features)
+        idle = Backlog.idle(context.network)
+        self._idle_delay_s = lru_cache(_CACHED_FEATURES)(
+            lambda features, pairs: features.expected_delay_s(idle, pairs=pairs)
+        )
 
     def along(self, nodes: tuple[int, ...]) -> Path:
         """The path over these nodes, each a neighbour of the next."""
@@ -63,7 +66,7 @@ class PathEvaluator:
         """
         features = self._features(tuple(paths))
         delay_s = features.expected_delay_s(backlog, pairs=pairs)
-        in_time = features.expected_delay_s(self._idle, pairs=pairs) <= max_unloaded_delay_s
+        in_time = self._idle_delay_s(features, pairs) <= max_unloaded_delay_s
         plans: list[RoutePlan | None] = []
         for row, path in enumerate(features.paths):
             allowed = [rounds for rounds in range(min_rounds[row], MAX_ROUNDS + 1) if in_time[rounds, row]]

@@ -21,8 +21,9 @@ pair of nodes.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,23 @@ from qdpem.policy.interface import Context
 _MESSAGE_TRIPS = 3.0
 _PLANS = MAX_ROUNDS + 1
 _CACHED_DETOURS = 1024
+_CACHED_PAIRS = 8
+
+
+class _SourceTimes(NamedTuple):
+    """What `pairs` pairs take from idle sources; of the hops that are not fed, the wait in any backlog.
+
+    `fresh_pairs`, `first_s`, `second_s` [3, K, H]: fresh pairs, and seconds in which one end makes them.
+    `both_hz` [K, H]: rates of both ends, 1 where they are 0. `is_fed` [K, H]: links with a rate. `unfed_s`
+    [K, H]: a link without a rate never delivers, a stocked pair or padding takes no time.
+    """
+
+    fresh_pairs: Floats
+    both_hz: Floats
+    first_s: Floats
+    second_s: Floats
+    is_fed: Flags
+    unfed_s: Floats
 
 
 class Waits(NamedTuple):
@@ -74,7 +92,7 @@ class PathFeatures:
     work_s: Floats
     link_work_s: Floats
 
-    @property
+    @cached_property
     def link_rate_hz(self) -> Floats:
         """Pairs/s that each link makes when both its ends work for it, [K, H]."""
         both_hz = self.rate_first_hz + self.rate_second_hz
@@ -109,19 +127,34 @@ class PathFeatures:
 
     def waits(self, backlog: Backlog, *, pairs: int = 1) -> Waits:
         """Expected waits for `pairs` pairs behind a backlog."""
-        fresh_pairs, wait_s = pairs * self.fresh_pairs, backlog.source_wait_s
+        wait_s, sources = backlog.source_wait_s, self._source_times(pairs)
         first_s, second_s = wait_s[self.first], wait_s[self.second]
-        both_hz = self.rate_first_hz + self.rate_second_hz
-        with np.errstate(divide="ignore", invalid="ignore"):
-            one_source_s = np.minimum(
-                first_s + fresh_pairs / self.rate_first_hz, second_s + fresh_pairs / self.rate_second_hz
-            )
-            work = fresh_pairs + self.rate_first_hz * first_s + self.rate_second_hz * second_s
-            link_s = np.where(self.is_attempting, one_source_s, np.minimum(one_source_s, work / both_hz))
-        # 0 / 0 above is NaN: a link without a rate never delivers, a stocked pair or padding takes no time.
-        link_s = np.where(self.is_link, np.where(both_hz > 0.0, link_s, np.inf), 0.0)
+        with np.errstate(invalid="ignore"):
+            one_source_s = np.minimum(first_s + sources.first_s, second_s + sources.second_s)
+            work = sources.fresh_pairs + self.rate_first_hz * first_s + self.rate_second_hz * second_s
+            together_s = np.minimum(one_source_s, work / sources.both_hz)
+        link_s = np.where(self.is_attempting, one_source_s, together_s)
+        link_s = np.where(sources.is_fed, link_s, sources.unfed_s)
         token_s = np.where(self.is_inner, backlog.token_wait_s(pairs)[self.inner], 0.0)
         return Waits(link_s, (token_s**2).sum(axis=-1))
+
+    @cached_property
+    def _source_times(self) -> Callable[[int], _SourceTimes]:
+        # Requests ask for few different numbers of pairs, but for the waits at every epoch.
+        return lru_cache(_CACHED_PAIRS)(self._compute_source_times)
+
+    def _compute_source_times(self, pairs: int) -> _SourceTimes:
+        fresh_pairs, both_hz = pairs * self.fresh_pairs, self.rate_first_hz + self.rate_second_hz
+        with np.errstate(divide="ignore", invalid="ignore"):
+            first_s, second_s = fresh_pairs / self.rate_first_hz, fresh_pairs / self.rate_second_hz
+        return _SourceTimes(
+            fresh_pairs=fresh_pairs,
+            both_hz=np.where(both_hz > 0.0, both_hz, 1.0),
+            first_s=first_s,
+            second_s=second_s,
+            is_fed=self.is_link & (both_hz > 0.0),
+            unfed_s=np.where(self.is_link, np.inf, 0.0),
+        )
 
 
 class PathFeatureCache:

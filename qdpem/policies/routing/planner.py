@@ -92,6 +92,9 @@ class Planner:
         idle = Backlog.idle(context.network)
         # Features compare by identity, so they are cheap keys.
         self._idle_waits = lru_cache(_CACHED_WAITS)(lambda features, pairs: features.waits(idle, pairs=pairs))
+        self._unstocked_idle_delay_s = lru_cache(_CACHED_WAITS)(
+            lambda features, pairs: features.delay_with_waits_s(self._idle_waits(features, pairs))
+        )
         self._virtual_links = VirtualLinks(context)
         self._features = PathFeatureCache(context)
 
@@ -123,7 +126,7 @@ class Planner:
             return None
         hops_in_stock = stocked_hops(features.paths, stock) if stock else None
         # A lower bound, with all stock used: paths that are too late even so need no budget of fidelity.
-        bound_s = features.delay_with_waits_s(self._idle_waits(features, query.pairs), hops_in_stock)
+        bound_s = self._idle_delay_s(features, query.pairs, hops_in_stock)
         if (bound_s <= query.max_unloaded_delay_s).any():
             usable = None
             if stock and hops_in_stock is not None:
@@ -141,11 +144,13 @@ class Planner:
     ) -> _CostedRoute | None:
         stocked = usable.stocked if usable is not None else None
         delay_s = features.expected_delay_s(backlog, pairs=query.pairs, stocked=stocked)
-        idle_s = features.delay_with_waits_s(self._idle_waits(features, query.pairs), stocked)
+        idle_s = self._idle_delay_s(features, query.pairs, stocked)
         work_s = features.work_s if stocked is None else features.work_with_stock_s(stocked)
         allowed = (idle_s <= query.max_unloaded_delay_s) & (delay_s <= query.max_loaded_delay_s)
         if query.idle_repeaters_only:
             allowed &= features.repeaters_idle(backlog)
+        if not allowed.any():
+            return None
         cost_s = np.where(allowed, delay_s + self._resource_weight * query.pairs * work_s, np.inf)
         order = _cheapest_first(cost_s)
         for fraction in (self._storage_fraction, 0.0):
@@ -170,6 +175,13 @@ class Planner:
                     ),
                 )
         return None
+
+    def _idle_delay_s(self, features: PathFeatures, pairs: int, stocked: Flags | None = None) -> Floats:
+        """Expected delay in an idle network, [3, K]; read-only, as it may come from a cache."""
+        if stocked is None:
+            unstocked_s: Floats = self._unstocked_idle_delay_s(features, pairs)
+            return unstocked_s
+        return features.delay_with_waits_s(self._idle_waits(features, pairs), stocked)
 
     def _usable_stock(
         self, features: PathFeatures, query: RouteQuery, stock: StockByEnds, considered: Flags
@@ -198,7 +210,7 @@ class Planner:
         source, destination = query.source, query.destination
         for ends, paths in self._virtual_links.between(source, destination, stock, query.unavailable):
             features = paths.features
-            idle_s = features.delay_with_waits_s(self._idle_waits(features, query.pairs))[0]
+            idle_s = self._idle_delay_s(features, query.pairs)[0]
             in_time = np.flatnonzero(idle_s <= query.max_unloaded_delay_s).tolist()
             if not in_time:
                 continue
@@ -236,13 +248,15 @@ class Planner:
         round_s = network.distillation_time_s + np.array([path.delay_s for path in features.paths])
         # Twice the pairs, because one round takes two. `pairs_per_delivery` also counts failed rounds.
         pairs = 2 * query.pairs
-        idle_s = features.delay_with_waits_s(self._idle_waits(features, pairs)) + round_s
+        idle_s = self._idle_delay_s(features, pairs) + round_s
         in_time = idle_s <= query.max_unloaded_delay_s
         if not in_time.any():
             return None
         delay_s = features.expected_delay_s(backlog, pairs=pairs) + round_s
         cost_s = delay_s + self._resource_weight * pairs * features.work_s
         allowed = in_time & (delay_s <= query.max_loaded_delay_s)
+        if not allowed.any():
+            return None
         for rounds, row in _cheapest_first(np.where(allowed, cost_s, np.inf)):
             path, age_s = features.paths[row], self._storage_fraction * float(delay_s[rounds, row])
             fidelity, pairs_per_delivery = estimates.end_to_end(path, rounds=rounds, age_s=age_s)

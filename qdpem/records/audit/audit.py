@@ -1,9 +1,9 @@
 """Replays every pair of a record under another physics model, and reports where the two differ.
 
-The record holds all that is needed. Scenario and seed give the network, and the uniforms that decided swaps
-and distillations. The rows of `pairs` give where and when each pair was born, and its parents. The audit
-compares the fidelity of every pair, the outcome of every swap, the success of every distillation, and the
-success probability and fresh fidelity of every link. It also checks that times, ends and parents are
+The record holds all that is needed, its map included: no other file is read. The seed gives the uniforms that
+decided swaps and distillations. The rows of `pairs` give where and when each pair was born, and its parents.
+The audit compares the fidelity of every pair, the outcome of every swap, the success of every distillation,
+and the success probability and fresh fidelity of every link. It also checks that times, ends and parents are
 consistent.
 """
 
@@ -21,8 +21,9 @@ from physics.interface import PhysicsModel
 from qdpem import registry
 from qdpem.errors import RecordError
 from qdpem.events.tables import PAIRS
-from qdpem.network.build import build_network, build_physics
-from qdpem.network.graph import Network
+from qdpem.network.build import build_physics, equip_graph
+from qdpem.network.graph import Graph, Network
+from qdpem.network.rough_map import NODE_NUMBERS
 from qdpem.records.audit.lineage import DISTILLATION, SWAP, Lineage
 from qdpem.records.audit.replay import ContradictionError, MissingPairError, Replay
 from qdpem.records.reader import Record
@@ -98,15 +99,14 @@ def audit(
             made of, and at least one. They are drawn by the record's seed, so the choice is always the same.
         progress: called with the number of pairs done and the number of pairs chosen.
 
-    Raises RecordError for a record that lacks tables or columns, or whose scenario no longer gives its
-    network, and UnknownNameError for a model that is not registered.
+    Raises RecordError for a record that lacks tables or columns, or the map of its run, and UnknownNameError
+    for a model that is not registered.
     """
     pairs = _pairs(record)
     name = against or named_reference(record)
     model = _model(record, name)
-    # Built with the reference, so that its links carry the values of the reference.
-    network = build_network(record.scenario, model, seed=record.seed)
-    _check_network(record, network)
+    # Equipped by the reference, so that its links carry the values of the reference.
+    network = equip_graph(_recorded_graph(record), record.scenario, model, seed=record.seed)
     replay = Replay(record, pairs, network=network, model=model)
     findings = _Findings(tolerance)
     _compare_links(record, network, model, findings)
@@ -207,15 +207,20 @@ def _model(record: Record, name: str) -> PhysicsModel:
     return build_physics(replace(record.scenario, physics=choice))
 
 
-def _check_network(record: Record, network: Network) -> None:
-    links = record.tables["links"]
-    ends, length_km = np.column_stack([links["first"], links["second"]]), links["length_km"]
-    graph = network.graph
-    # Lengths may come from coordinates, which another machine computes with another rounding.
-    if not (np.array_equal(ends, graph.link_ends) and np.allclose(length_km, graph.length_km, rtol=1e-12)):
-        raise RecordError(
-            f"the network of {record.path} cannot be built again: its scenario gives other links here"
-        )
+def _recorded_graph(record: Record) -> Graph:
+    """The map that the run had, as its record holds it: no file and no draw is needed."""
+    nodes, links = record.tables["nodes"], record.tables["links"]
+    if len(nodes["node"]) < 2 or len(links["link"]) == 0:
+        raise RecordError(f"{record.path} holds no map: its run stopped before anything was written")
+    return Graph(
+        name=record.scenario.name,
+        node_names=tuple(nodes["name"].tolist()),
+        x_km=nodes["x_km"],
+        y_km=nodes["y_km"],
+        link_ends=np.column_stack([links["first"], links["second"]]).astype(np.int64),
+        length_km=links["length_km"],
+        node_numbers={key: nodes[key].astype(np.float64) for key in NODE_NUMBERS},
+    )
 
 
 def _compare_links(record: Record, network: Network, model: PhysicsModel, findings: _Findings) -> None:
@@ -224,6 +229,7 @@ def _compare_links(record: Record, network: Network, model: PhysicsModel, findin
         values = {
             "success_probability": compiled.success_probability,
             "fresh_fidelity": model.fidelity(compiled.fresh),
+            "delay_s": float(network.delay_s[row]),
         }
         for name, replayed in values.items():
             findings.compare(-1, "link", f"{name} of link {row}", float(links[name][row]), replayed)

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
-from qdpem.errors import Fault, ScenarioError
+from qdpem.errors import Fault, ScenarioError, is_text
 from qdpem.scenario.faults.fault_report import FaultReport
 from qdpem.scenario.faults.messages import unknown_key
 
@@ -33,6 +33,22 @@ def checked(kind: Any, values: Mapping[str, Any], *, origin: str, path: str = ""
     except ValidationError as error:
         details = error.errors(include_url=False)
         raise ScenarioError(FaultReport(kind, values, path).faults(details), origin=origin) from None
+
+
+def text_faults(values: Any, path: str = "") -> list[Fault]:
+    """A fault for every text that a record cannot hold, each at its dotted path."""
+    if isinstance(values, str) and not is_text(values):
+        return [Fault(path, f"{values!r} is not allowed; should have no NUL and no half of a surrogate pair")]
+    items = (
+        values.items()
+        if isinstance(values, Mapping)
+        else enumerate(values)
+        if isinstance(values, list)
+        else ()
+    )
+    return [
+        fault for key, item in items for fault in text_faults(item, f"{path}.{key}" if path else str(key))
+    ]
 
 
 def parameters_of(factory: Any, values: Mapping[str, Any], *, path: str) -> Any:

@@ -7,46 +7,53 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from qdpem.scenario.tables.fields import CHECKED, Count, NotNegative, Positive
+from qdpem.scenario.tables.fields import CHECKED, Count, NotNegative, Positive, QubitCount
 from qdpem.scenario.words import Application, Arrivals, BurstTiming, DemandWeights, Repetition
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class RequestClass:
-    """One kind of request and its fraction of all requests.
-
-    A repeating request keeps asking until its patience is over, for `pairs` at a time, each delivered by
-    itself. With `repeat_until_deadline` "pair" the next pair begins when the last one is delivered; with
-    "link" every link keeps generating.
-    """
+    """One kind of request and its fraction of all requests."""
 
     application: Application
+    """What the pairs are for. Pairs for "qkd" are measured without waiting."""
     fraction: Positive
+    """Fraction of all requests; the fractions of all classes sum to 1."""
     target_fidelity: Annotated[float, Field(gt=0.5, lt=1)]
+    """Lowest true fidelity that satisfies the request; for qkd above 0.835."""
     patience_s: Positive
-    pairs: Count = 1
+    """Time from a request's arrival to its deadline."""
+    pairs: QubitCount = 1
+    """Pairs requested at once."""
     repeat_until_deadline: Repetition = Repetition.NO
+    """Whether a request asks again until its deadline, for `pairs` at a time, each delivered by itself.
+    "pair" begins the next pair when the last was delivered; "link" keeps every link generating."""
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Bursts:
     """Bursts of demand: a region has `peak` times its mean rate for `duration_s` about every `period_s`.
 
-    Outside bursts the rate is lower, so that the long-run mean is that of the demand. `timing`:
-
-    - "calendar": every `period_s`, each start displaced by a normal draw of standard deviation `jitter_s`;
-    - "memoryless": on and off for exponential times with these means, independently in each region, so that a
-      burst can be detected but not predicted;
-    - "cascading": region 0 is memoryless, and each other region follows the one before it by `lag_s`.
+    Outside bursts the rate is lower, so that the long-run mean is that of the demand.
     """
 
     timing: BurstTiming = BurstTiming.CALENDAR
+    """When bursts start. "calendar": every `period_s` in each region, each start displaced by a normal draw
+    of standard deviation `jitter_s`. "memoryless": on and off for exponential times with these means,
+    independently in each region, so that a burst can be detected but not predicted. "cascading": region 0 is
+    memoryless, and each other region follows the one before it by `lag_s`."""
     regions: Count = 4
+    """Number of regions. Each bursts by itself, or one after the other in a cascade."""
     period_s: Positive = 32.0
+    """Time between the starts of bursts; without a calendar its mean."""
     duration_s: Positive = 8.0
+    """Length of a burst, below `period_s`; without a calendar its mean."""
     jitter_s: NotNegative = 1.0
+    """Standard deviation of a start; only with a calendar."""
     lag_s: Positive | None = None
+    """Time by which each region bursts after the one before it; only in a cascade, and required there."""
     peak: Annotated[float, Field(ge=1)] = 3.0
+    """Factor on the mean rate inside a burst, at most `period_s` / `duration_s`."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Bursts:
@@ -69,15 +76,15 @@ class Bursts:
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Neighbourhood:
-    """Pairs of nodes at least `min_hops` and at most `max_hops` apart, with equal weights.
-
-    With `peers`, every node picks that many of the nodes within its reach at random, and only pairs of which
-    one node has picked the other make requests.
-    """
+    """Pairs of nodes at least `min_hops` and at most `max_hops` apart, with equal weights."""
 
     min_hops: Count = 2
+    """Fewest hops between two nodes that exchange requests."""
     max_hops: Count = 4
+    """Most hops between two nodes that exchange requests."""
     peers: Count | None = None
+    """Peers that each node picks at random among the nodes within reach (topology seed). Two nodes exchange
+    requests if one has picked the other. All nodes within reach by default."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Neighbourhood:
@@ -88,27 +95,30 @@ class Neighbourhood:
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Demand:
-    """The requests of a run: their classes, rate, node pairs and arrival times.
-
-    - `rate_hz` is the mean rate of all requests of the network. `load_factor` gives the rate instead as a
-      fraction of the largest rate that the network could serve to `served_fraction`, while all regions burst.
-      A flow program for each seed computes that rate.
-    - `weights`: "matrix" uses the demand matrix of the topology; "uniform" gives all pairs of nodes equal
-      weights; "neighbourhood" selects the pairs that `neighbourhood` describes; "endpoints" selects one pair,
-      the first and the last node of the topology, as for a line.
-    - `arrivals`: "poisson" is stationary without `bursts`. With "batch", each pair of nodes with a weight
-      makes one request of each class at t = 0, from its lower node, and no more follow, so that there is no
-      rate.
-    """
+    """The requests of a run: their classes, rate, node pairs and arrival times."""
 
     classes: Annotated[tuple[RequestClass, ...], Field(min_length=1)]
+    """The classes of requests."""
     rate_hz: Positive | None = None
+    """Mean requests per second of the whole network. Give either this or `load_factor`, or neither if
+    `arrivals` is "batch"."""
     load_factor: Positive | None = None
+    """Requests while all regions burst, as a fraction of the supportable load, which a flow program computes
+    for each seed."""
     served_fraction: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """The fraction of requests that must be served for a load to count as supportable; only with
+    `load_factor`."""
     arrivals: Arrivals = Arrivals.POISSON
+    """When requests arrive. "poisson": stationary without `bursts`. "batch": at t = 0 each pair of nodes with
+    a weight makes one request of each class, from its lower node, and no more follow."""
     weights: DemandWeights = DemandWeights.UNIFORM
+    """How requests are distributed over pairs of nodes. "matrix": the demand matrix of the topology.
+    "uniform": all pairs alike. "neighbourhood": the pairs that `[demand.neighbourhood]` describes, alike.
+    "endpoints": only the first and the last node of the topology, as of a line."""
     neighbourhood: Neighbourhood | None = None
+    """The pairs of nodes with `weights = "neighbourhood"`."""
     bursts: Bursts | None = None
+    """Bursts of demand. Without them arrivals are stationary."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Demand:

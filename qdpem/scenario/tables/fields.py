@@ -7,13 +7,22 @@ from typing import Annotated, TypeAlias
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-CHECKED = ConfigDict(extra="forbid", allow_inf_nan=True)
+CHECKED = ConfigDict(extra="forbid", allow_inf_nan=True, use_attribute_docstrings=True)
+"""Unknown keys are faults. The docstring of a field describes its key to `qdpem schema` and the reference."""
 
 Positive: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Probability: TypeAlias = Annotated[float, Field(ge=0, le=1)]
-Count: TypeAlias = Annotated[int, Field(ge=1)]
-Seed: TypeAlias = Annotated[int, Field(ge=0)]
+# Columns of records hold counts in 32 bits and seeds in 64, both signed.
+Count: TypeAlias = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Seed: TypeAlias = Annotated[int, Field(ge=0, le=2**63 - 1)]
+QubitCount: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000)]
+"""Qubits of a node, or pairs that a request asks for at once."""
+NodeCount: TypeAlias = Annotated[int, Field(ge=1, le=100_000)]
+"""Nodes of a generated topology. Tables of distances grow with its square: 10,000 nodes take 800 MB each."""
+# At 10^9 s, about 32 years, a float64 still resolves 0.1 microseconds.
+Duration: TypeAlias = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+"""A simulated time in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
@@ -21,7 +30,9 @@ class Uniform:
     """A number drawn for each node, uniform on [low, high)."""
 
     low: NotNegative
+    """The lowest value."""
     high: NotNegative
+    """The upper end, not included."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Uniform:

@@ -9,7 +9,15 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from physics.hardware import LinkHardware, NodeHardware, SourceLink
-from qdpem.scenario.tables.fields import CHECKED, Count, NotNegative, PerNode, Positive, Probability, Uniform
+from qdpem.scenario.tables.fields import (
+    CHECKED,
+    NotNegative,
+    PerNode,
+    Positive,
+    Probability,
+    QubitCount,
+    Uniform,
+)
 from qdpem.scenario.words import RepeaterKind, SwapOrder
 
 _MEMORIES = 16
@@ -20,51 +28,59 @@ class PhysicsChoice:
     """The name of a physics model, and its own parameters."""
 
     model: str = "pauli"
+    """Name of a registered physics model."""
     parameters: dict[str, Any] = field(default_factory=dict)
+    """Parameters of that model."""
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Topology:
-    """The name of a registered generator or catalogue of graphs, and its own parameters.
-
-    `length_scale` multiplies every length. Links shorter than `min_length_km` get that length.
-    """
+    """The name of a registered generator or catalogue of graphs, and its own parameters."""
 
     kind: str
+    """Name of a registered topology: a generator, or a catalogue of networks."""
     parameters: dict[str, Any] = field(default_factory=dict)
+    """Parameters of that topology."""
     length_scale: Positive = 1.0
+    """Factor on every length and position."""
     min_length_km: Positive = 0.1
+    """Shorter links get this length."""
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Nodes:
-    """The equipment of every node. A table `{ low, high }` draws one number for each node.
-
-    - `source_rate_hz` is required for source-limited links; other links ignore it.
-    - `repeater_kind` limits a repeater to `repeater_rate_hz` swaps per second. A "token-bucket" gives each
-      swap a token and the result `swap_time_s` later. A "server" makes one swap at a time in 1/rate, which
-      includes gates and read-out.
-    - `swap_order`: a repeater swaps as soon as it can ("asap"), when its two pairs span halves of the path
-      ("nested"), or when the left pair reaches back to the source ("left-to-right").
-    - `cutoff_s`: a pair in generation is dropped at both ends and generated anew when its oldest link pair
-      is older.
-    - `memories` qubits are shared by all links of a node, 16 by default. `memories_per_link` instead gives
-      each link its own qubits.
-    - `remote_storage_quota` is the fraction of a node's qubits that stock of other nodes may occupy.
-    """
+    """The equipment of every node. A table `{ low, high }` draws one number for each node."""
 
     repeater_rate_hz: PerNode
+    """Swaps per second. A node with 0 is never an inner node of a path."""
     hardware: NodeHardware
+    """Memory and Bell measurement of every node."""
     source_rate_hz: PerNode | None = None
+    """Photon pairs emitted per second, before loss. Required for links of the kind `source`, unused by the
+    others."""
     repeater_kind: RepeaterKind = RepeaterKind.TOKEN_BUCKET
+    """How a repeater is limited to its rate. "token-bucket": each swap takes a token, and its result is there
+    `swap_time_s` later. "server": one swap at a time, each 1/`repeater_rate_hz` long, gates and readout
+    included (for sensitivity runs)."""
     repeater_burst: Annotated[float, Field(ge=1)] = 1.0
+    """Depth of the token bucket; 1 for a server."""
     swap_time_s: NotNegative = 1e-3
+    """Gates and readout of a swap. For a server they are part of the 1/`repeater_rate_hz`, and must fit."""
     distillation_time_s: NotNegative = 1e-3
+    """Gates and readout of a distillation round."""
     swap_order: SwapOrder = SwapOrder.ASAP
+    """When a repeater swaps. "asap": as soon as it knows of a pair on either side. "nested": when its pairs
+    span two halves of the path. "left-to-right": when the left pair reaches back to the source and the right
+    one is a link pair."""
     cutoff_s: Positive | None = None
-    memories: Count | None = None
-    memories_per_link: Count | None = None
+    """A pair of an allocation is discarded at both ends, and made anew, when its oldest link pair reaches
+    this age. Never by default."""
+    memories: QubitCount | None = None
+    """Qubits of a node, shared by all its links; 16 if neither this nor `memories_per_link` is given."""
+    memories_per_link: QubitCount | None = None
+    """Instead of `memories`: qubits of each link at either end."""
     remote_storage_quota: Probability = 0.25
+    """The largest fraction of a node's qubits that stock of other nodes may hold."""
 
     @model_validator(mode="after")
     def _memories_of_one_kind(self) -> Nodes:
@@ -99,14 +115,16 @@ class Nodes:
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Links:
-    """The equipment of every link. Its length comes from the topology.
-
-    `slotted`: links that make attempts start them only at whole multiples of their period. Without
-    `light_delay` messages between nodes take only `processing_delay_s`, as in models without the speed of
-    light; the time of an attempt still depends on the hardware.
-    """
+    """The equipment of every link. Its length comes from the topology."""
 
     hardware: LinkHardware = field(default_factory=SourceLink)
+    """How every link makes pairs, by its `kind`. Without `kind` it is the first of the kinds that has all the
+    given keys. A "source" link is limited by the sources at its ends. All other kinds are limited by their
+    attempts: each of their `modes` attempts repeatedly while a claim waits for a pair."""
     processing_delay_s: NotNegative = 1e-5
+    """Delay per hop and message, in addition to light at 200,000 km/s."""
     light_delay: bool = True
+    """If false, messages between nodes take only `processing_delay_s`, as in models without the speed of
+    light. The hardware still sets the time of an attempt."""
     slotted: bool = False
+    """Whether attempts start only at whole multiples of the link's period."""

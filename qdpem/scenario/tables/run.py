@@ -7,39 +7,46 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from qdpem.scenario.tables.fields import CHECKED, Count, NotNegative, Positive, Probability
+from qdpem.scenario.tables.fields import CHECKED, Count, Duration, NotNegative, Positive, Probability
 from qdpem.scenario.words import RecordLevel
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Forecasting:
-    """Forecasts count requests per `step_s`, for `horizon_steps` steps, and see `history_s` before t = 0."""
+    """Forecasts of the number of requests per step."""
 
     step_s: Positive = 1.0
+    """Length of a step; requests are counted per step."""
     horizon_steps: Count = 8
-    history_s: Positive = 600.0
+    """Number of steps that are forecast."""
+    history_s: Duration = 600.0
+    """History before t = 0 that forecasters see."""
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class ControlSettings:
-    """Decision epochs, retries after a refusal, and the delays of the central controller.
-
-    With `zero_delay`, messages to and from the controller and its decisions take no time.
-    """
+    """Decision epochs, retries after a refusal, and the delays of the central controller."""
 
     decision_epoch_s: Positive = 0.1
+    """Period at which every site is asked."""
     back_off_s: Positive = 0.02
+    """Largest random pause after a refusal; it doubles with each refusal."""
     retries: Annotated[int, Field(ge=0)] = 4
+    """Retries of a request after refusals; for a repeating request, since its last pair."""
     service_time_s: NotNegative = 1e-3
+    """Time that the central controller takes for a decision."""
     zero_delay: bool = False
+    """If true, reports, commands and the controller's decisions take no time."""
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Window:
-    """The simulated time: `warm_up_s` that no metric counts, then `measured_s` that all metrics count."""
+    """The simulated time."""
 
-    warm_up_s: NotNegative = 60.0
-    measured_s: Positive = 300.0
+    warm_up_s: Annotated[NotNegative, Field(le=1e9)] = 60.0
+    """Simulated time that no metric counts."""
+    measured_s: Duration = 300.0
+    """Simulated time after it, which all metrics count."""
 
     @property
     def end_s(self) -> float:
@@ -49,11 +56,14 @@ class Window:
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Reward:
-    """Weights of the reward: per request delivered, per contended claim, per stocked pair expired unused."""
+    """Weights of the reward."""
 
     delivered: NotNegative = 1.0
+    """Reward per request delivered."""
     contended: NotNegative = 0.02
+    """Penalty per contended claim."""
     expired: NotNegative = 0.02
+    """Penalty per stocked pair that expires unused."""
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
@@ -61,22 +71,37 @@ class Recording:
     """How much a record keeps."""
 
     level: RecordLevel = RecordLevel.EVENTS
+    """What is kept. "requests": the network, requests and outages. "events": also allocations, claims, pairs,
+    messages, forecasts and decisions. "full": also what every decision saw."""
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Training:
-    """Settings of `qdpem train`; docs/learning.md gives the reason for each number."""
+    """Settings of `qdpem train`. The page "How `dpem` learns" gives the reason for each number."""
 
     rounds: Count = 20
+    """Rounds of federated averaging."""
     episodes_per_round: Count = 2
-    episode_s: Positive = 64.0
+    """Episodes that every client simulates in a round."""
+    episode_s: Duration = 64.0
+    """Simulated time of an episode."""
     epochs: Count = 4
+    """Passes over each batch of experience."""
     learning_rate: Positive = 3e-3
+    """Step size of the optimiser (Adam)."""
     clip_range: Positive = 0.2
+    """Clip range of PPO's probability ratio."""
     entropy_coef: NotNegative = 0.01
+    """Weight of the entropy bonus in the loss."""
     discount_time_s: Positive = 4.0
+    """A reward this much later counts 1/e."""
     gae_lambda: Probability = 0.5
+    """Lambda of generalised advantage estimation."""
     clip_norm: Positive = 0.5
+    """Largest norm of a client's update."""
     server_learning_rate: Positive = 3.0
+    """Factor on the average update by which the shared network moves."""
     epsilon: Annotated[float, Field(gt=0)] = 8.0
+    """Epsilon of differential privacy; `inf` is none."""
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-3
+    """Delta of differential privacy."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from physics.interface import PhysicsModel
+from qdpem.arrays import Floats
 from qdpem.demand.offered_load import OfferedLoad, find_offered_load
 from qdpem.demand.streams import pair_weights
 from qdpem.network.build import network_warnings, unserved_demand
@@ -15,11 +16,15 @@ from qdpem.network.path import Path
 from qdpem.network.path_estimates import Estimates
 from qdpem.network.routing import Routes
 from qdpem.scenario.schema import RequestClass, Scenario
+from qdpem.scenario.words import Application, Repetition
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSummary:
-    """A network in a few numbers; the pairs/s of a link are those of both its sources working only for it."""
+    """A network in a few numbers; the pairs/s of a link are those of both its sources working only for it.
+
+    `cleaning`: what was mended in the map, "" if nothing was.
+    """
 
     topology: str
     nodes: int
@@ -28,14 +33,16 @@ class NetworkSummary:
     weakest_pairs_hz: float
     median_pairs_hz: float
     median_length_km: float
+    cleaning: str
     load: OfferedLoad
     warnings: tuple[str, ...]
 
     def __str__(self) -> str:
         first, second = self.weakest_link
+        cleaning = f"map: {self.cleaning}\n" if self.cleaning else ""
         return (
             f"{self.topology}: {self.nodes} nodes, {self.links} links"
-            f" (median {self.median_length_km:.3g} km)\n"
+            f" (median {self.median_length_km:.3g} km)\n{cleaning}"
             f"pairs/s of a link: median {self.median_pairs_hz:.3g},"
             f" weakest {self.weakest_pairs_hz:.3g} ({first} - {second})\n"
             f"demand: {self.load}"
@@ -57,6 +64,7 @@ def summarize_network(
         weakest_pairs_hz=float(network.link_rate_hz[weakest]),
         median_pairs_hz=float(np.median(network.link_rate_hz)),
         median_length_km=float(np.median(network.graph.length_km)),
+        cleaning=network.graph.cleaning,
         load=find_offered_load(scenario, network, physics, seed=seed),
         warnings=find_warnings(scenario, network=network, physics=physics, seed=seed),
     )
@@ -79,7 +87,30 @@ def find_warnings(
         classes=scenario.demand.classes,
     )
     unserved = tuple(str(part) for part in by_class if part.fraction > 0.0)
-    return network_warnings(network) + _late_outages(scenario) + unserved
+    too_large = _too_large_requests(scenario, network, pair_weights(scenario, network, seed=seed))
+    return network_warnings(network) + _late_outages(scenario) + unserved + too_large
+
+
+def _too_large_requests(scenario: Scenario, network: Network, weights: Floats) -> tuple[str, ...]:
+    """A sentence for each class whose pairs, alive together, need more qubits than an end of the path has.
+
+    `weights`: float64 [N, N], sum 1, of the node pairs. QKD measures its pairs on arrival, and repeating
+    requests deliver each pair by itself: neither needs all pairs at once.
+    """
+    sentences = []
+    for index, kind in enumerate(scenario.demand.classes):
+        if kind.application is Application.QKD or kind.repeat_until_deadline is not Repetition.NO:
+            continue
+        few = network.memories < kind.pairs
+        fraction = float(weights[few[:, np.newaxis] | few[np.newaxis, :]].sum())
+        if fraction > 0.0:
+            node = int(network.memories.argmin())
+            sentences.append(
+                f"demand.classes.{index}.pairs = {kind.pairs}: nothing can serve {fraction:.1%} of the"
+                f" {kind.application} demand, whose ends have fewer qubits than that"
+                f" ({network.graph.node_names[node]} has {network.memories[node]})"
+            )
+    return tuple(sentences)
 
 
 def _late_outages(scenario: Scenario) -> tuple[str, ...]:

@@ -51,7 +51,8 @@ def build_appendix(result: StudyResult, *, command: str = "") -> Appendix:
     return Appendix(
         figures=tuple(figure for figure in drawn if figure is not None),
         warnings=find_warnings(result.scenario, network=network, physics=physics, seed=seed),
-        topology=f"{network.graph.name}: {network.node_count} nodes, {network.link_count} links",
+        topology=f"{network.graph.name}: {network.node_count} nodes, {network.link_count} links"
+        + (f" (map: {network.graph.cleaning})" if network.graph.cleaning else ""),
         capacity=_capacity(result, network, physics, seed=seed),
         command=command,
     )
@@ -93,7 +94,7 @@ def _map(
     if not records:
         return None
     start_s, end_s = result.scenario.window.warm_up_s, result.scenario.window.end_s
-    svg = network_map.network_map(
+    maps = network_map.network_maps(
         dict(next(iter(records.values())).tables),
         names=network.graph.node_names,
         loads={
@@ -106,11 +107,11 @@ def _map(
         },
     )
     caption = (
-        f"The network under each arm (seed {seed}). Colour: fraction of a repeater's swap tokens used in the"
-        " measured window. Area of a node: its repeater rate. Width of a link: fresh pairs per second. The"
-        f" five busiest repeaters are named.{shown_arms_sentence(shown_arms(result), result)}"
+        f"The network under the chosen arm (seed {seed}). Colour: fraction of a repeater's swap tokens used"
+        " in the measured window. Area of a node: its repeater rate. Width of a link: fresh pairs per second."
+        f" The five busiest repeaters are named.{shown_arms_sentence(shown_arms(result), result)}"
     )
-    return ReportFigure(name="map", svg=svg, caption=caption)
+    return ReportFigure(name="map", panels=maps, caption=caption)
 
 
 def _time(
@@ -128,7 +129,7 @@ def _time(
         " were delivered (lines), smoothed over about a second. The gap below the grey shows the failed ones."
         f"{_part_text(window)}{shown_arms_sentence(shown_arms(result), result)}"
     )
-    return ReportFigure(name="time", svg=svg, caption=caption)
+    return ReportFigure(name="time", panels={"": svg}, caption=caption)
 
 
 def _part_text(window: Window) -> str:
@@ -161,7 +162,7 @@ def _frontier(result: StudyResult, styles: Mapping[str, ArmStyle]) -> ReportFigu
         return None
     seeds = "" if plots.is_crowded(points) else "; small marks are seeds"
     caption = f"Delivery against contention: means with 95 % BCa intervals{seeds}."
-    return ReportFigure(name="frontier", svg=plots.frontier(points, styles=styles), caption=caption)
+    return ReportFigure(name="frontier", panels={"": plots.frontier(points, styles=styles)}, caption=caption)
 
 
 def _distributions(result: StudyResult, styles: Mapping[str, ArmStyle]) -> ReportFigure:
@@ -182,7 +183,7 @@ def _distributions(result: StudyResult, styles: Mapping[str, ArmStyle]) -> Repor
         " curve ends at the arm's delivery ratio. Left: latency of delivered requests. Right: true fidelity"
         f" minus target fidelity.{shown_arms_sentence(shown_arms(result), result)}"
     )
-    return ReportFigure(name="distributions", svg=svg, caption=caption)
+    return ReportFigure(name="distributions", panels={"": svg}, caption=caption)
 
 
 def _requests(result: StudyResult, arm: str, seed: int) -> tuple[Floats, Floats, int] | None:
@@ -211,7 +212,7 @@ def _learning() -> ReportFigure | None:
         "The training of the dpem network that ships with qdpem: delivery ratio in the episodes of each"
         " round. Thin lines are training seeds, the thick line is their mean."
     )
-    return ReportFigure(name="learning", svg=plots.learning_curve(curve), caption=caption)
+    return ReportFigure(name="learning", panels={"": plots.learning_curve(curve)}, caption=caption)
 
 
 def read_curve() -> dict[str, Floats] | None:

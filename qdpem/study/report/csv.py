@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
 from qdpem.scenario.schema import Arm
+from qdpem.strict_json import json_text
 from qdpem.study.analysis.metric_formats import BOUND_FRACTIONS, DECISION, MetricFormat, metric_formats_of
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.analysis.statistics import Interval, PairedDifference
@@ -75,7 +75,7 @@ def _rows(result: StudyResult) -> Iterator[list[object]]:
 
 
 def _settings(arm: Arm) -> list[object]:
-    parameters = json.dumps(arm.parameters, sort_keys=True)
+    parameters = json_text(arm.parameters)
     return [arm.name, arm.policy, arm.control, arm.pregeneration, arm.forecaster, parameters]
 
 

@@ -3,139 +3,80 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, TypeAlias, get_args
 
-from qdpem.scenario.schema import Arm, Claim
+from qdpem.scenario.schema import Arm
 from qdpem.study.analysis.contrasts import contrast_pairs
 from qdpem.study.analysis.metric_formats import (
     ADMISSION_DELAY,
     CONTENTION,
     DELIVERY,
-    MetricFormat,
     primary_formats_of,
 )
 from qdpem.study.analysis.reference_arm import reference_sentences
 from qdpem.study.analysis.results import StudyResult
-from qdpem.study.analysis.statistics import CONFIDENCE, PairedDifference
-from qdpem.study.report.wording import counted, listed, p_text
+from qdpem.study.report.claim import claim_sentences, claimed_arm
+from qdpem.study.report.comparisons import MANY_ARMS, arm_sentence, arm_sentences, decided
+from qdpem.study.report.wording import counted, listed
 
 FEW_SEEDS = 10
-MANY_ARMS = 8
-"""With more arms than these, sentences and curves show groups of arms instead of each arm."""
+
+MAX_SHOWN = 5
+"""Findings that a report and a terminal show; the others are folded or left to the report."""
 
 _FACTORS = ("control", "pregeneration", "forecaster", "policy")
 
-_Verdict: TypeAlias = Literal["more", "less", "equal", "unknown", "too few seeds", "no ratio"]
-
 
 def findings(result: StudyResult) -> list[str]:
-    """Sentences on the reference, each arm's primary metrics beside it, and the limits of the comparison.
+    """Sentences on what the study shows, the most important first.
 
-    A difference is stated as one only if `PairedDifference.clear` and Holm's p is below 0.05. If there are
-    many arms, those with the same verdict share a sentence without intervals.
+    They begin with the best arm, the claim under test, the arm of that claim (or the best arm other than the
+    reference) beside the reference, and the limits of few seeds. The origin of the reference, all other arms
+    and confounded factors follow. A difference is stated as one only if `PairedDifference.clear` and Holm's
+    p is below 0.05.
     """
-    sentences: list[str] = []
-    if result.reference_arm:
-        sentences += reference_sentences(result.reference_arm, compared_on=result.seeds)
-    for metric_format in primary_formats_of(result.scenario.demand):
-        compare = _by_arm if len(result.arms) <= MANY_ARMS else _by_verdict
-        sentences += compare(result, metric_format)
-    sentences += _admission_delay(result)
-    sentences += _claim_under_test(result)
-    sentences += _confounded(result)
-    sentences += _few_seeds(result)
-    return sentences
-
-
-def decided(difference: PairedDifference, *, p: float) -> bool:
-    """Whether a difference counts as one: both intervals exclude zero, and Holm's p is below 0.05."""
-    return difference.clear and p < 1.0 - CONFIDENCE
-
-
-def _by_arm(result: StudyResult, metric_format: MetricFormat) -> list[str]:
-    """A sentence per arm."""
-    adjusted = result.adjusted_p(metric_format.name)
+    subject = _subject(result)
+    subjects = [subject.name] if subject else []
+    metric_formats = primary_formats_of(result.scenario.demand)
+    first = [arm_sentence(result, metric, arm) for arm in subjects for metric in metric_formats]
+    others = [
+        sentence for metric in metric_formats for sentence in arm_sentences(result, metric, without=subjects)
+    ]
+    origin = (
+        reference_sentences(result.reference_arm, compared_on=result.seeds) if result.reference_arm else []
+    )
     return [
-        _compare(arm, metric_format, difference, reference=result.reference, p=adjusted[arm])
-        for arm, difference in result.differences(metric_format.name).items()
+        *_best(result),
+        *claim_sentences(result),
+        *(first or others),
+        *_few_seeds(result),
+        *_admission_delay(result),
+        *origin,
+        *(others if first else ()),
+        *_confounded(result),
     ]
 
 
-def _by_verdict(result: StudyResult, metric_format: MetricFormat) -> list[str]:
-    """A sentence per verdict, its arms in the order of their differences."""
-    adjusted, differences = result.adjusted_p(metric_format.name), result.differences(metric_format.name)
-    groups: dict[_Verdict, list[str]] = {verdict: [] for verdict in get_args(_Verdict)}
-    for arm, difference in differences.items():
-        groups[_verdict(difference, p=adjusted[arm])].append(arm)
-    sentences = []
-    for verdict, arms in groups.items():
-        arms.sort(key=lambda arm: abs(differences[arm].difference.estimate))
-        if len(arms) == 1:
-            [arm] = arms
-            sentences.append(
-                _compare(arm, metric_format, differences[arm], reference=result.reference, p=adjusted[arm])
-            )
-        elif arms:
-            sentences.append(_compare_group(verdict, arms, metric_format, result))
-    return sentences
+def _subject(result: StudyResult) -> Arm | None:
+    """The arm a reader looks for first: that of the claim, or the best one other than the reference.
+
+    Many arms without a claim have none, because those with the same verdict share a sentence.
+    """
+    others = [arm for arm in result.ranked if arm.name != result.reference]
+    claimed = claimed_arm(result)
+    if claimed in others:
+        return claimed
+    return next(iter(others), None) if len(result.arms) <= MANY_ARMS else None
 
 
-def _verdict(difference: PairedDifference, *, p: float) -> _Verdict:
-    if difference.difference.seeds < 2:
-        return "too few seeds"
-    if not math.isfinite(difference.ratio.estimate):
-        return "no ratio"
-    if not decided(difference, p=p):
-        return "equal" if difference.equal else "unknown"
-    return "more" if difference.ratio.estimate > 1.0 else "less"
-
-
-def _compare_group(
-    verdict: _Verdict, arms: list[str], metric_format: MetricFormat, result: StudyResult
-) -> str:
-    """One sentence on several arms with the same verdict."""
-    reference, verb = result.reference, metric_format.verb
-    differences = result.differences(metric_format.name)
-    if verdict == "too few seeds":
-        return f"{listed(arms)} have too few seeds in common with {reference} to compare what they {verb}."
-    if verdict == "no ratio":
-        return f"{reference} {verb} nothing, so no ratio with {listed(arms)} exists."
-    changes = listed([f"{arm} {differences[arm].ratio.estimate - 1.0:+.1%}" for arm in arms])
-    if verdict == "equal":
-        return f"{len(arms)} arms {verb} as much as {reference} to within 3 %: {changes}."
-    if verdict == "unknown":
-        return (
-            f"{len(arms)} arms cannot be distinguished from {reference} by what they {verb}: the bootstrap"
-            f" interval, Student's t interval and Holm's p do not all show a difference: {changes}."
-        )
-    worse = "" if (verdict == "more") == (metric_format.better == "higher") else ", which is worse"
-    return f"{len(arms)} arms {verb} {verdict} than {reference}{worse}: {changes}."
-
-
-def _compare(
-    arm: str, metric_format: MetricFormat, difference: PairedDifference, *, reference: str, p: float
-) -> str:
-    verb, seeds = metric_format.verb, f"{difference.difference.seeds} seeds"
-    if difference.difference.seeds < 2:
-        return f"{arm} and {reference} have too few seeds in common to compare what they {verb}."
-    if not math.isfinite(difference.ratio.estimate):
-        return f"{reference} {verb} nothing, so no ratio with {arm} exists."
-    change = difference.ratio.estimate - 1.0
-    amount = f"{abs(change):.1%} {'more' if change > 0.0 else 'less'}"
-    if not decided(difference, p=p):
-        if difference.equal:
-            return f"{arm} {verb} as much as {reference} to within 3 % ({_bounds(difference)}, {seeds})."
-        return (
-            f"{arm} and {reference} cannot be distinguished by what they {verb}: the bootstrap interval,"
-            f" Student's t interval and Holm's p {p_text(p)} do not all show a difference"
-            f" ({_bounds(difference)}, {seeds})."
-        )
-    better = (change > 0.0) == (metric_format.better == "higher")
-    verdict = "" if better else ", which is worse"
-    return (
-        f"{arm} {verb} {amount} than {reference}{verdict}"
-        f" ({_bounds(difference)}, {seeds}, Holm's p {p_text(p)})."
-    )
+def _best(result: StudyResult) -> list[str]:
+    """The arm with the highest mean of the first primary metric; nothing where there is no other arm."""
+    metric, best = primary_formats_of(result.scenario.demand)[0], result.ranked[0].name
+    mean = result.means(metric.name)[best]
+    if math.isnan(mean.estimate) or len(result.arms) < 2:
+        return []
+    known = not math.isnan(mean.low)
+    bounds = f" (95 % interval {metric.text(mean.low)} to {metric.text(mean.high)})" if known else ""
+    return [f"{best} {metric.verb} most: {metric.text(mean.estimate)} {metric.amount}{bounds}."]
 
 
 def _admission_delay(result: StudyResult) -> list[str]:
@@ -153,59 +94,6 @@ def _admission_delay(result: StudyResult) -> list[str]:
                 " resources for a request, on average. Contention does not count this delay, which lowers it."
             )
     return sentences
-
-
-def _bounds(difference: PairedDifference) -> str:
-    low, high = difference.ratio.low - 1.0, difference.ratio.high - 1.0
-    if math.isnan(low):
-        return "no interval of the ratio exists"
-    return f"95 % interval {low:+.1%} to {high:+.1%}"
-
-
-def claimed_arm(result: StudyResult) -> Arm | None:
-    """The arm whose claim the study tests; None without a claim or without the arm."""
-    claim = _claim_of(result)
-    return next((arm for arm in result.arms if claim is not None and arm.name == claim.arm), None)
-
-
-def _claim_of(result: StudyResult) -> Claim | None:
-    return result.scenario.study.claim if result.scenario.study else None
-
-
-def _claim_under_test(result: StudyResult) -> list[str]:
-    """Whether the study's claim is reached: the bounds of both intervals must reach it."""
-    claim, arm = _claim_of(result), claimed_arm(result)
-    against = _rival(result, claim) if claim and arm else None
-    if claim is None or arm is None or against is None:
-        return []
-    delivered = result.difference(DELIVERY.name, arm.name, reference=against)
-    contended = result.difference(CONTENTION.name, arm.name, reference=against)
-    if delivered.difference.seeds < 2 or not math.isfinite(delivered.ratio.estimate):
-        return []
-    more = delivered.ratio.low >= 1.0 + claim.delivery_gain
-    less = contended.ratio.high <= 1.0 - claim.contention_relief
-    verdict = "reached" if more and less else "not reached"
-    if more != less:
-        verdict = "reached only for delivery" if more else "reached only for contention"
-    return [
-        f"The claim that {arm.name} delivers {claim.delivery_gain:.0%} more and contends"
-        f" {claim.contention_relief:.0%} less than {against} is {verdict}; the bounds of the 95 % intervals"
-        " decide."
-    ]
-
-
-def _rival(result: StudyResult, claim: Claim) -> str | None:
-    """The arm that the claim is made against; None if the study has none.
-
-    The strongest arm under central control is the reference if that is central, otherwise the best central
-    arm on the tuning seeds, otherwise the best central arm of the comparison.
-    """
-    control = {arm.name: arm.control for arm in result.arms}
-    if claim.against:
-        return claim.against if claim.against in control else None
-    on_tuning_seeds = result.reference_arm.means if result.reference_arm else ()
-    by_strength = (result.reference, *on_tuning_seeds, *(arm.name for arm in result.ranked))
-    return next((name for name in by_strength if control[name] == "central" and name != claim.arm), None)
 
 
 def _confounded(result: StudyResult) -> list[str]:

@@ -7,7 +7,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Demand, Links, Neighbourhood, Nodes, Outages, Scenario, Uniform
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.report.csv import write_text_file
-from qdpem.study.report.findings import demand_sentence, findings
+from qdpem.study.report.findings import MAX_SHOWN, demand_sentence, findings
 from qdpem.study.report.tables import report_tables
+from qdpem.study.report.terms import TERMS
 from qdpem.study.report.wording import counted
 
 CAVEATS = (
@@ -36,10 +37,13 @@ _REPETITION = {
 
 @dataclass(frozen=True, kw_only=True)
 class ReportFigure:
-    """One figure of the report: its SVG text and its caption."""
+    """One figure of the report: its panels, of which a reader sees one at a time, and its caption.
+
+    `panels`: the label of a panel's switch -> its SVG text. The only panel of a figure has the label "".
+    """
 
     name: str
-    svg: str
+    panels: Mapping[str, str]
     caption: str
 
 
@@ -74,8 +78,14 @@ def render_report(result: StudyResult, *, appendix: Appendix) -> str:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
+    sentences = findings(result)
     return environment.get_template("report.html.jinja").render(
-        **report_tables(result), **_setting(result, appendix), findings=findings(result)
+        **report_tables(result),
+        **_setting(result, appendix),
+        findings=sentences[:MAX_SHOWN],
+        further_findings=sentences[MAX_SHOWN:],
+        terms=TERMS,
+        panel_count=max((len(figure.panels) for figure in appendix.figures), default=0),
     )
 
 
@@ -88,7 +98,8 @@ def _setting(result: StudyResult, appendix: Appendix) -> dict[str, Any]:
         "faults": result.faults,
         "failed_count": sum(bool(outcome.fault) for outcome in result.runs),
         "task_count": len(result.runs),
-        "figures": appendix.figures,
+        "frontier": [figure for figure in appendix.figures if figure.name == "frontier"],
+        "figures": [figure for figure in appendix.figures if figure.name != "frontier"],
         "warnings": appendix.warnings,
         "facts": _facts(result, appendix),
         "scenario_text": json.dumps(json.loads(scenario_text(scenario)), indent=2, ensure_ascii=False),
@@ -240,7 +251,9 @@ def _commands(command: str) -> list[str]:
 
 
 def _provenance(result: StudyResult) -> list[tuple[str, str]]:
-    facts: Mapping[str, str] = provenance(scenario_hash=scenario_hash(result.scenario))
+    # Without the [study] table, as in the records: both have one hash.
+    plain = replace(result.scenario, study=None)
+    facts: Mapping[str, str] = provenance(scenario_hash=scenario_hash(plain))
     rows = [(name.replace("_", " "), value) for name, value in facts.items() if value]
     wall = [outcome.wall_s for outcome in result.outcomes if math.isfinite(outcome.wall_s)]
     if wall:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 
 from qdpem.study.analysis.contrasts import CONTRAST_HEADINGS, Contrast, ContrastFamily, contrast_families
@@ -33,7 +34,7 @@ _SECONDARY = (
 def results_markdown(result: StudyResult) -> str:
     """The means of all arms, primary metrics with 95 % BCa intervals, and the contrasts with Holm's p."""
     count = counted(len(result.seeds), "seed")
-    title = f"{result.scenario.name}: mean of {count} [95 % interval], best first, \\* the reference"
+    title = f"{_plain(result.scenario.name)}: mean of {count} [95 % interval], best first, \\* the reference"
     tables = [_means(result), *(_contrasts(result, family) for family in contrast_families(result))]
     return "\n\n".join([title, *tables]) + "\n"
 
@@ -87,7 +88,14 @@ def _table(words: Sequence[str], numbers: Sequence[str], rows: Sequence[Sequence
     width = len(words) + len(numbers)
     rule = ["---"] * len(words) + ["---:"] * len(numbers)
     full_rows = [[*row, *[""] * (width - len(row))] for row in ([*words, *numbers], rule, *rows)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in full_rows)
+    # A bar inside a cell would begin another one.
+    lines = ([cell.replace("|", "\\|") for cell in cells] for cells in full_rows)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _plain(text: str) -> str:
+    """Text of a user on one line, with a backslash before every sign that Markdown reads."""
+    return re.sub(r"([\\`*_{}\[\]<>#|$~])", r"\\\1", " ".join(text.split()))
 
 
 def _heading(metric: MetricFormat) -> str:

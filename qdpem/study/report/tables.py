@@ -27,8 +27,9 @@ from qdpem.study.analysis.metric_formats import (
 )
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.analysis.statistics import Interval, PairedDifference
+from qdpem.study.report.comparisons import decided
 from qdpem.study.report.figures.shown_arms import styles_of
-from qdpem.study.report.findings import decided, spread_sentence
+from qdpem.study.report.findings import spread_sentence
 from qdpem.study.report.wording import p_text
 
 _FIRST = 5

@@ -24,7 +24,8 @@ from qdpem.study.analysis.metric_formats import (
 )
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.analysis.statistics import Interval, PairedDifference
-from qdpem.study.report.findings import demand_sentence, findings
+from qdpem.study.report.findings import MAX_SHOWN, demand_sentence, findings
+from qdpem.study.report.terms import TERMS
 from qdpem.study.report.wording import counted, p_text
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = 5
 _UNBOUNDED = 10_000
+_LEGEND_TERMS = ("control", "pregeneration", "forecaster", "policy", "interval", "Holm p")
 
 Layout: TypeAlias = Literal["one line", "two lines", "tight", "narrow"]
 """An arm's four factors in columns, on a second line, the same with less space between columns, or on two."""
@@ -42,19 +44,49 @@ LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 def print_study(result: StudyResult, *, console: Console) -> None:
     """Print the tables in the widest layout that fits, the findings in sentences, and every fault."""
-    console.print(_widest(console, (results_table(result, layout=layout) for layout in LAYOUTS)))
+    console.print(
+        _widest(console, (results_table(result, layout=layout) for layout in LAYOUTS)), markup=False
+    )
     if len(result.arms) > 1:
-        console.print(_widest(console, (differences_table(result, layout=layout) for layout in LAYOUTS)))
+        console.print(
+            _widest(console, (differences_table(result, layout=layout) for layout in LAYOUTS)), markup=False
+        )
     for family in contrast_families(result):
-        console.print(_widest(console, (contrast_table(result, family, layout=layout) for layout in LAYOUTS)))
+        console.print(
+            _widest(console, (contrast_table(result, family, layout=layout) for layout in LAYOUTS)),
+            markup=False,
+        )
         for sentence in contrast_notes(result, family):
-            console.print(f"- {sentence}", style="dim", highlight=False)
+            console.print(f"- {sentence}", style="dim", highlight=False, markup=False)
     if result.scenario.demand.load_factor is not None:
-        console.print(f"demand: {demand_sentence(result)}", highlight=False)
-    for sentence in findings(result):
-        console.print(f"- {sentence}", highlight=False)
+        console.print(f"demand: {demand_sentence(result)}", highlight=False, markup=False)
+    _print_findings(findings(result), console)
+    console.print()
+    console.print(_legend(result), markup=False)
     for fault in result.faults:
         console.print(f"failed: {fault}", style="bold red", highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_findings(sentences: Sequence[str], console: Console) -> None:
+    for sentence in sentences[:MAX_SHOWN]:
+        console.print(f"- {sentence}", highlight=False, markup=False)
+    if len(sentences) > MAX_SHOWN:
+        console.print(
+            f"- {counted(len(sentences) - MAX_SHOWN, 'further finding')} in the report", style="dim"
+        )
+
+
+def _legend(result: StudyResult) -> Table:
+    """The meanings of the metrics and terms that the tables above use."""
+    from rich.table import Table
+
+    legend = Table.grid(padding=(0, 2))
+    legend.add_column(no_wrap=True, style="dim")
+    legend.add_column(style="dim")
+    meanings = {metric.heading: metric.meaning for metric in _columns(result, "one line")}
+    for name, meaning in (meanings | {name: TERMS[name] for name in _LEGEND_TERMS}).items():
+        legend.add_row(name, meaning)
+    return legend
 
 
 def _widest(console: Console, tables: Iterator[Table]) -> Table:
@@ -187,12 +219,13 @@ def arm_factors(arm: Arm, between: str = " · ") -> str:
 def _table(title: str, layout: Layout) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     return Table(
-        title=title,
+        # Text, because rich reads brackets in a string as markup.
+        title=Text(title, style="bold"),
         box=SIMPLE_HEAD,
         title_justify="left",
-        title_style="bold",
         pad_edge=False,
         padding=(0, 0) if layout in ("tight", "narrow") else (0, 1),
         collapse_padding=True,
@@ -226,8 +259,7 @@ def _with_bounds(metric: MetricFormat, interval: Interval, bounded: bool, betwee
     text = metric.text(interval.estimate)
     if not bounded or math.isnan(interval.low):
         return text
-    # rich reads an unescaped bracket as markup.
-    return f"{text}{between}\\[{metric.text(interval.low)}, {metric.text(interval.high)}]"
+    return f"{text}{between}[{metric.text(interval.low)}, {metric.text(interval.high)}]"
 
 
 def _difference(metric: MetricFormat, paired: PairedDifference, p: float, layout: Layout) -> tuple[str, str]:
@@ -239,5 +271,5 @@ def _difference(metric: MetricFormat, paired: PairedDifference, p: float, layout
     relative = "" if math.isnan(ratio) else f" ({ratio - 1.0:+.1%})"
     text = f"{mean.estimate:+.{digits}f}{relative}"
     if not math.isnan(mean.low):
-        text += f"{between}\\[{mean.low:+.{digits}f}, {mean.high:+.{digits}f}]"
+        text += f"{between}[{mean.low:+.{digits}f}, {mean.high:+.{digits}f}]"
     return text, p_text(p)

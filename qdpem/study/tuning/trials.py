@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from qdpem.demand.offered_load import OfferedLoad
-from qdpem.errors import QdpemError
+from qdpem.errors import QdpemError, StudyError
 from qdpem.parallel import run_tasks
 from qdpem.scenario.load import scenario_hash
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation.arms import ResolvedArm
-from qdpem.simulation.fingerprint import code_digest
+from qdpem.simulation.fingerprint import code_digest, input_digest
+from qdpem.strict_json import json_text, json_value
 from qdpem.study.analysis.metric_formats import CONTENTION, MetricFormat, primary_formats_of
 from qdpem.study.plan import Task
 from qdpem.study.progress import ProgressReporter, StudyProgress
@@ -47,7 +47,7 @@ class TrialFile:
         self._trials: dict[str, Trial] = {}
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
             try:
-                row = json.loads(line)
+                row = json_value(line)
                 self._trials[_key(row["run"])] = Trial(**row["trial"])
             except (ValueError, KeyError, TypeError):
                 continue
@@ -63,11 +63,11 @@ class TrialFile:
         # An interrupted process may have left half a line, which the next one must not continue.
         torn = self._path.exists() and not self._path.read_bytes().endswith(b"\n")
         with self._path.open("a", encoding="utf-8") as file:
-            file.write("\n" * torn + json.dumps({"run": run, "trial": asdict(trial)}) + "\n")
+            file.write("\n" * torn + json_text({"run": run, "trial": asdict(trial)}) + "\n")
 
 
 def _key(run: Facts) -> str:
-    return json.dumps(run, sort_keys=True)
+    return json_text(run)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +97,7 @@ class Trials:
         self._engine, self._workers, self._progress = engine, workers, progress
         self._loads: dict[int, OfferedLoad | None] = {}
         self._scenario_hash = scenario_hash(scenario)
+        self._inputs = input_digest(scenario)
         self.objective: MetricFormat = primary_formats_of(scenario.demand)[0]
         self.made = self.reused = 0
         self.faults: list[str] = []
@@ -121,9 +122,14 @@ class Trials:
                 self.faults.append(trial)
             else:
                 # Written at once, so that an interruption loses only the runs at work.
+                self._check_inputs()
                 self._file.add(runs[missing[position]], trial)
         self.made += len(missing)
         return [self._file.find(facts) for facts in runs]
+
+    def _check_inputs(self) -> None:
+        if input_digest(self._scenario) != self._inputs:
+            raise StudyError("the map file of the topology changed during the search; start it again")
 
     def _run_facts(self, arm: ResolvedArm, seed: int) -> Facts:
         """All that a run depends on, every parameter written out."""
@@ -134,6 +140,7 @@ class Trials:
         facts = {
             "scenario": self._scenario_hash,
             "code": code_digest(self._scenario, arm.arm),
+            "inputs": self._inputs,
             "policy": arm.arm.policy,
             "control": arm.arm.control,
             "pregeneration": arm.arm.pregeneration,
@@ -143,7 +150,7 @@ class Trials:
             "seed": seed,
         }
         # JSON has no tuples: the facts must compare equal to those read from the file.
-        as_read: Facts = json.loads(json.dumps(facts, default=str))
+        as_read: Facts = json_value(json_text(facts, default=str))
         return as_read
 
     def _tasks(self, wanted: Sequence[tuple[ResolvedArm, int]]) -> list[Task]:

@@ -18,7 +18,10 @@ from qdpem.errors import StudyError
 from qdpem.policies.dpem.actor_critic import CRITIC, Weights
 from qdpem.policies.dpem.training.privacy import PrivacyBudget
 from qdpem.policies.dpem.training.transitions import ReturnScale
+from qdpem.scenario.load import scenario_text
 from qdpem.scenario.schema import Arm, Scenario, Window
+from qdpem.simulation.fingerprint import code_digest, input_digest
+from qdpem.strict_json import json_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +65,19 @@ class TrainingState:
 
 
 def training_fingerprint(scenario: Scenario, arm: Arm, seed: int) -> str:
-    """The digest of all that determines a training: scenario, arm and seed.
+    """The digest of all that determines a training: scenario, map file, code, arm and seed.
 
     Study and window are left out because a training does not read them.
     """
     relevant = replace(scenario, study=None, window=Window())
-    return hashlib.blake2b(f"{relevant!r} {arm!r} seed {seed}".encode(), digest_size=16).hexdigest()
+    facts = [
+        scenario_text(relevant),
+        input_digest(scenario),
+        code_digest(scenario, arm),
+        repr(arm),
+        str(seed),
+    ]
+    return hashlib.blake2b(json_text(facts).encode(), digest_size=16).hexdigest()
 
 
 def save(path: Path, state: TrainingState, fingerprint: str) -> None:
@@ -100,7 +110,8 @@ def load(path: Path, fingerprint: str) -> TrainingState:
         ) from error
     if str(arrays["fingerprint"]) != fingerprint:
         raise StudyError(
-            f"{path} belongs to another scenario or seed; train into another directory, or with --fresh"
+            f"{path} belongs to another scenario, map, arm or seed, or to other code; train into another"
+            f" directory (--out), or remove {path.name} to train from the start"
         )
     epsilon, delta, rounds, spent = arrays["budget"].tolist()
     columns = {item.name: arrays[f"curve_{item.name}"].tolist() for item in fields(CurveRow)}

@@ -14,6 +14,7 @@ from typing import cast
 import numpy as np
 
 from qdpem.events.recorder import MemoryRecorder
+from qdpem.extras import require_packages
 from qdpem.file_lock import held
 from qdpem.metrics.metrics import measure
 from qdpem.metrics.reward import rewards
@@ -111,6 +112,7 @@ def train(
         engine: how episodes run in parallel, as in `qdpem.parallel.run_tasks`.
         workers: episodes at a time; all cores if None.
     """
+    require_packages(["torch"], extra="learning", user="training")
     directory = Path(directory)
     # Before the checkpoint is read: two trainings would take turns in writing over each other's.
     with held(directory):

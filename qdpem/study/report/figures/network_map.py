@@ -36,40 +36,56 @@ def link_use(tables: Tables, *, start_s: float, end_s: float) -> Floats:
     return np.asarray(counts / (end_s - start_s))
 
 
-def network_map(
+def network_maps(
     tables: Tables, *, names: Sequence[str], loads: Mapping[str, Floats], uses: Mapping[str, Floats]
-) -> str:
-    """One map per arm: nodes coloured by load and sized by rate, links as wide as their use.
+) -> dict[str, str]:
+    """Arm -> its map, all on one scale: nodes coloured by load and sized by rate, links as wide as their use.
 
     `loads`: arm -> float64 [N]. `uses`: arm -> float64 [L].
     """
     highest = max((float(np.nanmax(load, initial=0.0)) for load in loads.values()), default=0.0)
     top = max(0.2, min(1.0, np.ceil(10.0 * highest) / 10.0))
     busiest = max((float(use.max(initial=0.0)) for use in uses.values()), default=0.0)
-    columns = min(2, len(loads))
-    # Division that rounds up.
-    rows = -(-len(loads) // columns)
-    height = _map_height(tables, columns=columns)
-    with new_figure(columns=columns, rows=rows, width=9.2, height=rows * height) as (figure, all_axes):
-        maps = []
-        for axes, (arm, load) in zip(all_axes, loads.items(), strict=False):
-            fraction = uses[arm] / max(busiest, 1e-12)
-            maps.append(_draw_map(axes, tables, load=load, use=fraction, top=top))
-            _name_busiest(axes, tables, load=load, names=names)
-            axes.set_title(arm)
-        for axes in all_axes[len(loads) :]:
-            axes.set_visible(False)
-        bar = figure.colorbar(maps[-1], ax=list(all_axes), shrink=0.6, pad=0.02)
+    return {
+        arm: _network_map(
+            tables,
+            names=names,
+            load=load,
+            use=uses[arm] / max(busiest, 1e-12),
+            top=top,
+            prefix=f"map-{position}",
+        )
+        for position, (arm, load) in enumerate(loads.items())
+    }
+
+
+def _network_map(
+    tables: Tables, *, names: Sequence[str], load: Floats, use: Floats, top: float, prefix: str
+) -> str:
+    """One map as SVG.
+
+    Args:
+        tables: the record's tables `nodes` and `links`.
+        names: of the nodes, [N].
+        load: of each repeater, float64 [N].
+        use: of each link as a fraction of the busiest one's, float64 [L].
+        top: the load at the end of the colour scale.
+        prefix: of the ids in the SVG.
+    """
+    with new_figure(width=9.2, height=_map_height(tables)) as (figure, (axes,)):
+        nodes = _draw_map(axes, tables, load=load, use=use, top=top)
+        _name_busiest(axes, tables, load=load, names=names)
+        bar = figure.colorbar(nodes, ax=axes, shrink=0.6, pad=0.02)
         bar.set_label("repeater load (swap tokens used / refilled)")
         bar.outline.set_visible(False)
-        return svg(figure, "map")
+        return svg(figure, prefix)
 
 
-def _map_height(tables: Tables, *, columns: int) -> float:
-    """The height of a row in inches that shows the network in true proportion."""
+def _map_height(tables: Tables) -> float:
+    """The height in inches that shows the network in true proportion, and at most a screen."""
     nodes = tables["nodes"]
     wide, tall = (max(float(np.ptp(nodes[name])), 1e-9) for name in ("x_km", "y_km"))
-    return float(np.clip(8.0 / columns * tall / wide, 1.6, 4.6)) + 0.4
+    return float(np.clip(8.0 * tall / wide, 1.6, 5.6)) + 0.4
 
 
 def _draw_map(axes: Axes, tables: Tables, *, load: Floats, use: Floats, top: float) -> Any:
@@ -126,4 +142,4 @@ def _name_busiest(axes: Axes, tables: Tables, *, load: Floats, names: Sequence[s
         corner = corners[int(np.argmin(crowd))]
         covered = corner + size * np.linspace(0.05, 0.95, 8)[:, np.newaxis] * (1.0, 0.0) + size * (0.0, 0.5)
         taken = np.concatenate([taken, covered])
-        axes.text(corner[0], corner[1], names[node], fontsize=8, zorder=3)
+        axes.text(corner[0], corner[1], names[node], fontsize=8, zorder=3, parse_math=False)

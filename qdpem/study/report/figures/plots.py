@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 _MAX_INSIDE = 8
-"""With more arms than these the frontier has its legend at the side and no marks for seeds."""
+"""With more arms than these the frontier has no marks for seeds."""
 
 _LOGARITHMIC = 6.0
 """The axis of contention is logarithmic if the contention of many arms spans more than this factor."""
@@ -107,7 +107,7 @@ def frontier(points: Mapping[str, Point], *, styles: Mapping[str, ArmStyle]) -> 
     """Delivery against contention: means with 95 % intervals, and small marks for seeds if arms are few."""
     crowded = is_crowded(points)
     height = max(4.2, 0.24 * len(points) + 0.3)
-    with new_figure(width=8.4 if crowded else 6.4, height=height) as (figure, (axes,)):
+    with new_figure(width=8.4, height=height) as (figure, (axes,)):
         for arm, point in points.items():
             style = styles[arm]
             if not crowded:
@@ -138,9 +138,7 @@ def frontier(points: Mapping[str, Point], *, styles: Mapping[str, ArmStyle]) -> 
         axes.annotate("better: up and left", (0.0, 1.0), xycoords="axes fraction", fontsize=8, va="bottom")
         if crowded:
             _spread(axes, [point.contention.estimate for point in points.values()])
-            axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
-        else:
-            axes.legend(loc="best")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
         axes.margins(0.12)
         return svg(figure, "frontier")
 

@@ -8,8 +8,9 @@ from qdpem.scenario.schema import Arm
 from qdpem.scenario.words import Pregeneration
 from qdpem.study.analysis.reference_arm import WITHOUT_FORECAST
 from qdpem.study.analysis.results import StudyResult
+from qdpem.study.report.claim import claimed_arm
+from qdpem.study.report.comparisons import MANY_ARMS
 from qdpem.study.report.figures.style import ArmStyle, arm_styles
-from qdpem.study.report.findings import MANY_ARMS, claimed_arm
 
 _MAX_SHOWN = 7
 

@@ -1,8 +1,9 @@
 """The style of all figures of a study: the same bytes for the same data, legible on light and dark pages.
 
 Text and axes use one ink, which becomes CSS `currentColor`. Data use the palette of Okabe and Ito (2008),
-which colour-blind readers can distinguish; its blue is a little lighter for dark pages. Every arm also has a
-marker and a dash, and looks the same in all figures.
+which colour-blind readers can distinguish, and colours of Tol's (2021) muted scheme after it; blue is a
+little lighter for dark pages. Every arm also has a marker and a dash, and looks the same in all figures. The
+common arms have the same colour in all studies, and only `dpem` is vermilion.
 """
 
 from __future__ import annotations
@@ -21,7 +22,26 @@ if TYPE_CHECKING:
 
 # Nothing else has this colour, so that replacing it in the SVG text changes only the ink.
 INK = "#010203"
-COLOURS = ("#1C86CC", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999")
+DPEM_COLOUR = "#D55E00"
+COLOURS = (
+    "#1C86CC", "#E69F00", "#009E73", "#CC79A7", "#56B4E9",
+    "#999999", "#AA4499", "#44AA99", "#999933", "#8A84E2",
+)  # fmt: skip
+_ARM_COLOURS: Mapping[str, str] = {
+    "dpem": DPEM_COLOUR,
+    "central-stock": "#1C86CC",
+    "central-expected-delay": "#CC79A7",
+    "central-fcfs": "#999999",
+    "central-link-stock": "#56B4E9",
+    "central-virtual": "#8A84E2",
+    "central-multicommodity": "#AA4499",
+    "local-stock": "#009E73",
+    "local-continuous": "#E69F00",
+    "local-minhop": "#999933",
+    "local-link-stock": "#44AA99",
+}
+"""Colours of common arms. Those that shipped studies compare in one figure differ."""
+
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _DASHES = ((0, ()), (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))
 _SETTINGS: Mapping[Any, Any] = {
@@ -60,13 +80,22 @@ class ArmStyle:
 
 
 def arm_styles(names: Sequence[str]) -> dict[str, ArmStyle]:
-    """One style per arm, by its position in the study."""
-    styles = zip(names, cycle(COLOURS), _markers(), cycle(_DASHES), strict=False)
-    return {name: ArmStyle(colour, marker, dash) for name, colour, marker, dash in styles}
+    """One style per arm: markers and dashes by its position in the study, its colour by its name if common.
+
+    Other arms take, in the order of the study, the first colours that no common arm of the study has.
+    """
+    styles = zip(_colours(names), _markers(), cycle(_DASHES), strict=False)
+    return {name: ArmStyle(*style) for name, style in zip(names, styles, strict=False)}
+
+
+def _colours(names: Sequence[str]) -> Iterator[str]:
+    taken = {_ARM_COLOURS[name] for name in names if name in _ARM_COLOURS}
+    free = cycle([colour for colour in COLOURS if colour not in taken] or COLOURS)
+    return (_ARM_COLOURS[name] if name in _ARM_COLOURS else next(free) for name in names)
 
 
 def _markers() -> Iterator[str]:
-    """Markers in an order that shifts after every cycle of colours: 49 styles before one repeats."""
+    """Markers in an order that shifts after every cycle of colours: 70 styles before one repeats."""
     for number in count():
         yield _MARKERS[(number + number // len(COLOURS)) % len(_MARKERS)]
 
