@@ -188,10 +188,11 @@ class RecordWriter:
             if self.path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            # Before the journal is there, because the facts take time to find and it is empty until they are.
+            attributes, facts = _attributes(scenario, arm, seed), _provenance(scenario, arm)
             # What a killed run has left first becomes a record of its own.
             recover(self.path)
             journal = Journal(journal_path(self.path))
-            attributes, facts = _attributes(scenario, arm, seed), _provenance(scenario, arm)
             journal.begin(attributes, facts, tuple(table.name for table in self._recorded))
         except HeldError as error:
             raise RecordError(
