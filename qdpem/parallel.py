@@ -6,6 +6,8 @@ import contextlib
 import os
 import re
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, as_completed
 from pathlib import Path
@@ -23,6 +25,8 @@ _ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", 
     "VECLIB_MAXIMUM_THREADS": "1"
 }
 """The environment of workers: libraries read it when they are loaded."""
+
+_WATCH_PERIOD_S = 0.2
 
 
 def cores() -> int:
@@ -56,10 +60,11 @@ def run_tasks(
     """Yield `function(task)` for every task as each finishes (order not kept).
 
     Each worker computes with one thread: two torch threads on shared cores were measured to be 28 times
-    slower than one. When a worker process dies, all finished results are kept, the tasks that had not begun
-    go on in new workers, and those that had begun follow one at a time, each in a worker of its own, so that
-    it is known whose worker dies. A task gets three tries in all. Raises UnknownNameError for an unknown
-    engine, and StudyError for a task whose worker dies every time if there is no `on_death`.
+    slower than one. No worker outlives this process. When a worker process dies, all finished results are
+    kept, the tasks that had not begun go on in new workers, and those that had begun follow one at a time,
+    each in a worker of its own, so that it is known whose worker dies. A task gets three tries in all. Raises
+    UnknownNameError for an unknown engine, and StudyError for a task whose worker dies every time if there is
+    no `on_death`.
 
     Args:
         function: a module-level function, so that it reaches other processes.
@@ -98,7 +103,9 @@ def _from_pool(
     """Yield results, and take their tasks out of `pending`; how a worker died, "" if all went well."""
     from joblib.externals.loky import get_reusable_executor
 
-    executor = get_reusable_executor(max_workers=count, env=_ONE_THREAD)
+    executor = get_reusable_executor(
+        max_workers=count, env=_ONE_THREAD, initializer=_end_with, initargs=(os.getpid(),)
+    )
     death = ""
     try:
         futures = {
@@ -119,6 +126,22 @@ def _from_pool(
         executor.shutdown(wait=False, kill_workers=True)
         raise
     return death
+
+
+def _end_with(parent: int) -> None:
+    """Let this worker end when its parent has ended, also if that was killed and could not end it.
+
+    The worker's parent is asked for over and over, because no signal tells of its end on every system, and
+    Linux's own would come at the end of the parent's thread that started the worker.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCH_PERIOD_S)
+        # At once: nobody is left to take results, and records survive a kill at any moment.
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent watch", daemon=True).start()
 
 
 def _alone(

@@ -28,7 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command("run")(guarded(interrupted="The record so far is readable and marked as incomplete.")(run))
+app.command("run")(guarded(interrupted="No finished record was touched.")(run))
 app.command("train")(guarded(interrupted="The same command continues from the last checkpoint.")(train))
 app.command("tune")(
     guarded(interrupted="The same command continues from here: finished runs are reused.")(tune)

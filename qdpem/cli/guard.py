@@ -46,8 +46,20 @@ def guarded(*, interrupted: str) -> Callable[[Callable[Arguments, None]], Callab
                 raise
             except QdpemError as error:
                 _leave_fault(error, str(error))
-            except KeyboardInterrupt:
-                _leave(f"\nStopped. {interrupted}", INTERRUPTED)
+            except KeyboardInterrupt as stop:
+                # Whoever was interrupted knows best what it has kept, and where.
+                kept = getattr(stop, "__notes__", ())
+                _leave(
+                    "\
+".join(
+                        [
+                            f"\
+Stopped. {interrupted}",
+                            *kept,
+                        ]
+                    ),
+                    INTERRUPTED,
+                )
             # Before OSError, of which it is a kind.
             except BrokenPipeError:
                 _close_output()

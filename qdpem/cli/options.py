@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -60,5 +63,39 @@ Json: TypeAlias = Annotated[
 MAX_SEED = 2**63 - 1
 """The largest seed that a record holds. The schema, which is slow to import, has the same limit."""
 
-OUTPUT = Path("output")
-"""The default directory of results."""
+
+_OUTPUT = Path("output")
+_MAX_NAME = 100
+"""Longer names of directories give way to a digest; file systems allow 255 bytes."""
+
+
+def output_directory(scenario: str | Path, overrides: Sequence[str] | None) -> Path:
+    """The default directory of results: output/<scenario>, with the overrides after its name.
+
+    Other overrides give another directory, so that results do not replace each other. Keys of [study] other
+    than its arms do not count, because a run does not depend on them. Overrides that are long, or that no
+    file name can hold, are named by their digest.
+
+    >>> output_directory("here/row.toml", ["window.measured_s=9", "nodes.memories = 4", "study.seeds=[1]"])
+    PosixPath('output/row,nodes.memories=4,window.measured_s=9')
+    """
+    from qdpem.scenario.shipped import results_name
+
+    stem = results_name(scenario)
+    # The last of two overrides of one key is the one that counts.
+    pairs = dict(_halves(override) for override in overrides or ())
+    named = [
+        f"{key}={value}"
+        for key, value in sorted(pairs.items())
+        if not key.startswith("study.") or key.startswith("study.arms")
+    ]
+    name = ",".join([stem, *named])
+    if named and (len(name) > _MAX_NAME or not re.fullmatch(r"[\w.,=+\[\]-]+", name)):
+        digest = hashlib.blake2b("\n".join(named).encode(), digest_size=5).hexdigest()
+        name = f"{stem},{digest}"
+    return _OUTPUT / name
+
+
+def _halves(override: str) -> tuple[str, str]:
+    key, _, value = override.partition("=")
+    return key.strip(), value.strip().strip("'\"")

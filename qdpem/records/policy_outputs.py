@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.errors import PolicyError
-from qdpem.records.schema import POLICY_OUTPUTS_GROUP, ROW, create_axis, create_column, extend
+from qdpem.records.journal.contents import empty_value
+from qdpem.records.schema import ROW
 from qdpem.scenario.words import RecordLevel
 
 MAX_NUMBERS_PER_SITE = 8
@@ -17,13 +18,13 @@ MAX_NUMBERS_PER_SITE = 8
 
 
 class PolicyOutputs:
-    """Gathers outputs and writes them in blocks.
+    """Gathers outputs until a block of them is written.
 
     A decision without an output gets NaN, or -1 if the output is an integer, or 0 if it is unsigned.
     """
 
-    def __init__(self, file: Any, *, level: RecordLevel, policy: str) -> None:
-        self._file, self._level, self._policy = file, level, policy
+    def __init__(self, *, level: RecordLevel, policy: str) -> None:
+        self._level, self._policy = level, policy
         self._pending: list[tuple[int, dict[str, NDArray[Any]]]] = []
         self._blank: dict[str, NDArray[Any]] = {}
         self._written = 0
@@ -46,20 +47,22 @@ class PolicyOutputs:
         self._pending.append((decisions - sites, recorded))
         self.pending_bytes += sum(values.nbytes for values in recorded.values())
 
-    def write(self, *, decisions: int) -> None:
-        """Bring every data set to the length of `decisions`."""
-        if not self._blank or decisions == self._written:
-            return
-        group = self._group()
+    def block(self, *, decisions: int) -> dict[str, NDArray[Any]]:
+        """Every output so far for the decisions since the last `clear`, one row each; {} if there is none."""
         count = decisions - self._written
+        if not self._blank or not count:
+            return {}
         block = {name: np.repeat(blank[np.newaxis], count, axis=0) for name, blank in self._blank.items()}
         for first_row, outputs in self._pending:
             for name, values in outputs.items():
                 start = first_row - self._written
                 block[name][start : start + len(values)] = values
-        # Once for all outputs, so that their data sets keep one length.
-        extend(group, block)
-        self._written, self._pending, self.pending_bytes = decisions, [], 0
+        return block
+
+    def clear(self, *, decisions: int) -> None:
+        """Drop the outputs of these decisions, which have been written."""
+        if self._blank:
+            self._written, self._pending, self.pending_bytes = decisions, [], 0
 
     def _keeps(self, values: NDArray[Any]) -> bool:
         if self._level is RecordLevel.REQUESTS:
@@ -94,29 +97,6 @@ class PolicyOutputs:
                 " it must be one shape for the whole run"
             )
 
-    def _group(self) -> Any:
-        """The group, with a data set for every name; one that comes late has blank rows before."""
-        if POLICY_OUTPUTS_GROUP not in self._file:
-            group = self._file.create_group(POLICY_OUTPUTS_GROUP, track_order=True)
-            create_axis(group, ROW, meaning="row of the table decisions")
-        group = self._file[POLICY_OUTPUTS_GROUP]
-        for name, blank in self._blank.items():
-            if name not in group:
-                self._create(group, name, blank)
-        return group
-
-    def _create(self, group: Any, name: str, blank: NDArray[Any]) -> None:
-        data = create_column(group, name, dtype=blank.dtype, shape=blank.shape)
-        data.dims[0].attach_scale(group[ROW])
-        for axis, size in enumerate(blank.shape, start=1):
-            scale = create_axis(group, f"{name}_axis_{axis}", length=size)
-            data.dims[axis].attach_scale(scale)
-        data.attrs["units"] = ""
-        data.attrs["meaning"] = f"output of the policy {self._policy}, one row per decision"
-        if self._written:
-            data.resize(self._written, axis=0)
-            data[:] = np.repeat(blank[np.newaxis], self._written, axis=0)
-
 
 def _numbers(values: NDArray[Any]) -> NDArray[Any]:
     """A copy, because the policy may reuse its array. Truth values become int8, which netCDF has."""
@@ -124,5 +104,4 @@ def _numbers(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _blank(values: NDArray[Any]) -> NDArray[Any]:
-    empty = {"f": np.nan, "i": -1, "u": 0}[values.dtype.kind]
-    return np.full(values.shape[1:], empty, dtype=values.dtype)
+    return np.full(values.shape[1:], empty_value(values.dtype), dtype=values.dtype)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,51 +15,24 @@ from numpy.typing import NDArray
 
 from qdpem.errors import QdpemError, RecordError
 from qdpem.events.tables import TABLES
+from qdpem.records.journal.contents import Contents, read_contents
+from qdpem.records.journal.journal import journal_path
+from qdpem.records.journal.recovery import recover
+from qdpem.records.lazy_columns import LazyColumns, StoredColumns
 from qdpem.records.schema import (
     FILES_GROUP,
     METRICS_GROUP,
     POLICY_OUTPUTS_GROUP,
     PROVENANCE_GROUP,
-    ROW,
     SCHEMA_VERSION,
-    read_column,
 )
+from qdpem.records.seal import check_seal
 from qdpem.scenario.load import scenario_from_text
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.strict_json import json_value
 
-
-class LazyColumns(Mapping[str, NDArray[Any]]):
-    """Column name -> array, each read from the file when it is first used.
-
-    `rows` cuts all columns to one length (None: whole). After a killed run their lengths may differ.
-    """
-
-    def __init__(self, path: Path, group: str, names: tuple[str, ...], *, rows: int | None) -> None:
-        self._path, self._group, self._names, self.rows = path, group, names, rows
-        self._cache: dict[str, NDArray[Any]] = {}
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        if name not in self._cache:
-            if name not in self._names:
-                raise KeyError(name)
-            self._cache[name] = self._from_file(name)
-        return self._cache[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def _from_file(self, name: str) -> NDArray[Any]:
-        try:
-            with h5py.File(self._path, "r") as file:
-                return read_column(file[self._group][name], slice(self.rows))
-        except (OSError, KeyError, RuntimeError) as error:
-            raise RecordError(
-                f"column {self._group}/{name} of {self._path} cannot be read, the file is damaged: {error}"
-            ) from error
+_ATTEMPTS = 5
+"""How often a path is looked at again whose run ends at the same moment."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -66,7 +41,7 @@ class Record:
 
     `tables`: table name -> column name -> array; tables that the record's level leaves out are missing.
     `metrics`: empty unless `complete`. `policy_outputs`: arrays that the policy put out, one row per row of
-    `decisions`. `warning`: a sentence when the record is not complete, else "".
+    `decisions`. `warning`: a sentence when the record is not complete or its path is being written, else "".
     """
 
     path: Path
@@ -81,37 +56,61 @@ class Record:
     provenance: Mapping[str, Any]
     tables: Mapping[str, Mapping[str, NDArray[Any]]]
     policy_outputs: Mapping[str, NDArray[Any]]
-    file_names: tuple[str, ...]
+    files: Mapping[str, NDArray[Any]]
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """The names of the embedded files."""
+        return tuple(self.files)
 
     def file(self, name: str) -> bytes:
         """The bytes of an embedded file. Raises RecordError when there is none of this name."""
-        if name not in self.file_names:
-            known = ", ".join(self.file_names) or "none"
+        if name not in self.files:
+            known = ", ".join(self.files) or "none"
             raise RecordError(f"{self.path} embeds no file {name!r}; it has: {known}")
-        return LazyColumns(self.path, FILES_GROUP, (name,), rows=None)[name].tobytes()
+        return self.files[name].tobytes()
 
 
-def open_record(path: str | Path) -> Record:
+def record_exists(path: Path) -> bool:
+    """Whether there is a record at `path`, finished or not, or the journal of one."""
+    return path.is_file() or journal_path(path).is_file()
+
+
+def open_record(path: str | Path, *, verify: bool = True) -> Record:
     """The record at `path`.
 
-    Raises RecordError when there is no file, it is not an HDF5 file or not a record, it is truncated or
-    damaged, or a newer qdpem wrote it. The record of a run that did not finish opens, with `complete` False
-    and a `warning`.
+    The record of a run that did not finish opens, with `complete` False and a `warning`. If the run was
+    killed, its journal becomes the record first; if it is on, the record has what the run has written so far,
+    unless there is an earlier record at `path`, which then is the one that opens.
+
+    `verify`: read the whole file and compare its digest with the one in its seal, so that a changed bit
+    anywhere is an error. Raises RecordError when there is no file, it is not a record, it is cut off, changed
+    or damaged, or a newer qdpem wrote it.
     """
     path = Path(path)
-    with open_file(path) as file:
-        try:
-            return _record(path, file)
-        except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise RecordError(f"{path} cannot be read, the record is damaged: {error}") from error
+    for _ in range(_ATTEMPTS):
+        busy = _recovered(path)
+        if path.is_file():
+            return _stored_record(path, busy=busy, verify=verify)
+        if busy and (contents := _journal_contents(path)) is not None:
+            return _growing_record(path, contents)
+        # The run may have ended between the two looks, and its record be at `path` now.
+        if not record_exists(path):
+            break
+    raise RecordError(f"there is no record at {path}")
 
 
-def open_file(path: Path) -> Any:
+def open_file(path: Path, *, verify: bool = True) -> Any:
     """The open HDF5 file of a record that this version can read; RecordError otherwise."""
-    if not path.is_file():
+    if not record_exists(path):
         raise RecordError(f"there is no record at {path}")
+    _recovered(path)
+    if not path.is_file():
+        raise RecordError(f"{path} is being written by another process; try again when it is done")
     try:
-        if not h5py.is_hdf5(path):
+        if verify:
+            check_seal(path)
+        elif not h5py.is_hdf5(path):
             raise RecordError(f"{path} is not an HDF5 file, so it is no record of qdpem")
         file = h5py.File(path, "r")
     except OSError as error:
@@ -129,35 +128,98 @@ def open_file(path: Path) -> Any:
     return file
 
 
+def _recovered(path: Path) -> bool:
+    """Make the record of a killed run; whether there still is a journal, which is then read in place."""
+    try:
+        return recover(path)
+    except (OSError, RuntimeError):
+        # A full disk, or a folder that nobody may write to.
+        return True
+    except RecordError:
+        if path.is_file():
+            return True
+        raise
+
+
+def _journal_contents(path: Path) -> Contents | None:
+    try:
+        descriptor = os.open(journal_path(path), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    contents = read_contents(descriptor)
+    if contents is None:
+        os.close(descriptor)
+        return None
+    # Open as long as the record is in use: its columns stay readable when the run ends and the journal goes.
+    weakref.finalize(contents, os.close, descriptor)
+    return contents
+
+
 def _open_failure(path: Path, error: OSError) -> str:
     text = str(error)
-    # HDF5 gives no error number for these, only its text.
+    # HDF5 gives no error number for this, only its text.
     if "truncated" in text:
         return f"{path} is cut off: part of the record is missing, and it cannot be read. Run it again."
-    if "lock" in text:
-        return f"{path} is being written by another process; try again when it is done"
     return f"{path} cannot be opened: {text}"
 
 
-def _record(path: Path, file: Any) -> Record:
-    attributes = dict(file.attrs)
-    provenance = {name: _plain(value) for name, value in file[PROVENANCE_GROUP].attrs.items()}
-    complete = bool(attributes["complete"])
+def _stored_record(path: Path, *, busy: bool, verify: bool) -> Record:
+    # Before it is opened: if another file takes its place from here on, columns are not read from that one.
+    read = StoredColumns(path)
+    with open_file(path, verify=verify) as file:
+        try:
+            attributes = dict(file.attrs)
+            provenance = {name: _plain(value) for name, value in file[PROVENANCE_GROUP].attrs.items()}
+            complete = bool(attributes["complete"])
+            return Record(
+                path=path,
+                complete=complete,
+                warning=_warning(path, provenance, complete=complete, busy=busy),
+                metrics={name: float(data[()]) for name, data in file.get(METRICS_GROUP, {}).items()},
+                provenance=provenance,
+                tables={
+                    table.name: read.columns(group, tuple(name for name in table.names if name in group))
+                    for table in TABLES
+                    if (group := file.get(table.name))
+                },
+                policy_outputs=read.columns(file.get(POLICY_OUTPUTS_GROUP)),
+                files=read.columns(file.get(FILES_GROUP)),
+                **_origin(path, attributes),
+            )
+        except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise RecordError(f"{path} cannot be read, the record is damaged: {error}") from error
+
+
+def _growing_record(path: Path, contents: Contents) -> Record:
+    """The record of a journal that is read in place, as far as it was written when it was opened."""
+    dtypes = {(table.name, column.name): column.dtype for table in TABLES for column in table.columns}
+
+    def columns(table: str, names: tuple[str, ...]) -> LazyColumns:
+        return LazyColumns(names, lambda name: contents.column(table, name, dtype=dtypes[table, name]))
+
     return Record(
         path=path,
-        schema_version=int(attributes["schema_version"]),
-        scenario=_scenario(path, attributes["scenario"]),
-        scenario_hash=attributes["scenario_hash"],
-        arm=_arm(attributes),
-        seed=int(attributes["seed"]),
-        complete=complete,
-        warning="" if complete else _unfinished(path, provenance),
-        metrics={name: float(data[()]) for name, data in file.get(METRICS_GROUP, {}).items()},
-        provenance=provenance,
-        tables=_tables(path, file),
-        policy_outputs=_policy_outputs(path, file),
-        file_names=tuple(name for name, data in file.get(FILES_GROUP, {}).items() if not data.is_scale),
+        complete=contents.complete,
+        warning=_warning(path, contents.provenance, complete=contents.complete, busy=True),
+        metrics=contents.metrics or {},
+        provenance=contents.provenance,
+        tables={
+            table.name: columns(table.name, table.names) for table in TABLES if table.name in contents.tables
+        },
+        policy_outputs=LazyColumns(contents.output_names(), contents.output),
+        files=LazyColumns(tuple(contents.files), contents.file),
+        **_origin(path, contents.attributes),
     )
+
+
+def _origin(path: Path, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "schema_version": int(attributes["schema_version"]),
+        "scenario": _scenario(path, attributes["scenario"]),
+        "scenario_hash": attributes["scenario_hash"],
+        "arm": _arm(attributes),
+        "seed": int(attributes["seed"]),
+    }
 
 
 def _scenario(path: Path, text: str) -> Scenario:
@@ -178,33 +240,22 @@ def _arm(attributes: Mapping[str, Any]) -> Arm:
     )
 
 
-def _unfinished(path: Path, provenance: Mapping[str, Any]) -> str:
+def _warning(path: Path, provenance: Mapping[str, Any], *, complete: bool, busy: bool) -> str:
     until_s = provenance.get("written_until_s", 0.0)
-    return (
-        f"{path} is incomplete: the run that wrote it did not finish. It holds the rows written until"
-        f" second {until_s:g} and no metrics."
-    )
-
-
-def _tables(path: Path, file: Any) -> dict[str, Mapping[str, NDArray[Any]]]:
-    tables: dict[str, Mapping[str, NDArray[Any]]] = {}
-    for table in TABLES:
-        if group := file.get(table.name):
-            names = tuple(name for name in table.names if name in group)
-            # Columns grow one after the other: a run killed meanwhile leaves some longer by one block.
-            rows = min(len(group[name]) for name in names)
-            tables[table.name] = LazyColumns(path, table.name, names, rows=rows)
-    return tables
-
-
-def _policy_outputs(path: Path, file: Any) -> Mapping[str, NDArray[Any]]:
-    group = file.get(POLICY_OUTPUTS_GROUP)
-    if group is None:
-        return {}
-    names = tuple(name for name, data in group.items() if not data.is_scale)
-    return LazyColumns(
-        path, POLICY_OUTPUTS_GROUP, names, rows=min(len(group[name]) for name in (*names, ROW))
-    )
+    sentences = []
+    if not complete:
+        sentences.append(
+            f"{path} is incomplete: the run that wrote it did not finish. It holds the rows written until"
+            f" second {until_s:g} and no metrics."
+        )
+    torn_bytes = provenance.get("torn_bytes", 0)
+    if torn_bytes and not busy:
+        sentences.append(
+            f"The last {torn_bytes} bytes of its journal were cut short or damaged and are left out."
+        )
+    if busy:
+        sentences.append(f"{journal_path(path)} is there: another process may be writing this record.")
+    return " ".join(sentences)
 
 
 def _plain(value: Any) -> Any:

@@ -87,14 +87,6 @@ def read_column(data: Any, rows: slice = slice(None)) -> NDArray[Any]:
     return np.asarray(data[rows])
 
 
-def stored_bytes(values: NDArray[Any]) -> int:
-    """An upper limit to the bytes that values of a column take in the file, uncompressed."""
-    if values.dtype.kind != "U":
-        return values.nbytes
-    # Text lies in a heap of its own, with about 32 bytes of bookkeeping each.
-    return sum(len(text.encode()) + 32 for text in values.tolist())
-
-
 def describe(data: Any, column: Column) -> None:
     """Attach unit, meaning and words of a column to its data set."""
     data.attrs["units"] = column.unit

@@ -126,7 +126,9 @@ def _study_of(scenario: Scenario) -> Study:
 
 
 def _plan_task(task: Task, *, code: str, inputs: str, fresh: bool) -> Planned:
-    if fresh or not task.path.exists():
+    from qdpem.records.reader import record_exists
+
+    if fresh or not record_exists(task.path):
         return Planned(task=task, reuse=False)
     reason = _why_not_reused(task, code, inputs)
     note = f"{task.path} is made again: {reason}" if reason else ""

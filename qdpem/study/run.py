@@ -9,6 +9,7 @@ from pathlib import Path
 
 from qdpem.errors import StudyError
 from qdpem.extras import require_packages
+from qdpem.file_lock import held
 from qdpem.parallel import run_tasks
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation.fingerprint import input_digest
@@ -17,6 +18,7 @@ from qdpem.study.analysis.outcome import Outcome
 from qdpem.study.analysis.reference_arm import find_reference_arm
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.bounds import BoundedOutcomes, with_bound_fractions
+from qdpem.study.manifest import begin_results, study_manifest
 from qdpem.study.plan import StudyPlan, Task, plan_study, without_study
 from qdpem.study.progress import StudyProgress
 from qdpem.study.report.appendix import build_appendix
@@ -26,6 +28,7 @@ from qdpem.study.report.markdown import results_markdown
 from qdpem.study.tasks import recorded_outcome, run_task, seed_load
 from qdpem.study.workers import run_watched
 
+_RESULTS = ("report.html", "results.csv", "results.md")
 _REPORT_PACKAGES = ("jinja2", "matplotlib", "pandas", "statsmodels")
 
 
@@ -53,7 +56,9 @@ def run_study(
     If the reference is the strongest arm without a forecast, the arms that may be it run on the tuning seeds
     first. A task that fails becomes a sentence in `StudyResult.faults`, and the others continue. Raises
     StudyError when there is nothing to run, when every task failed and when the map file changed meanwhile,
-    and MissingPackagesError when the report's packages are not installed.
+    MissingPackagesError when the report's packages are not installed, and HeldError when another process runs
+    a study in the directory. Results of another study move to `directory`/earlier; a note in the result says
+    so.
 
     Args:
         scenario: a scenario with a [study] table.
@@ -69,6 +74,32 @@ def run_study(
     require_packages(_REPORT_PACKAGES, extra="report", user="a study's report")
     began_s = time.monotonic()
     directory = Path(directory)
+    # Before anything in it is looked at: making a plan turns what killed runs have left into records.
+    with held(directory):
+        return _run_study(
+            scenario,
+            directory=directory,
+            fresh=fresh,
+            engine=engine,
+            workers=workers,
+            progress=progress,
+            command=command,
+            began_s=began_s,
+        )
+
+
+def _run_study(
+    scenario: Scenario,
+    *,
+    directory: Path,
+    fresh: bool,
+    engine: str | None,
+    workers: int | None,
+    progress: Callable[[StudyProgress], None] | None,
+    command: str,
+    began_s: float,
+) -> StudyResult:
+    """`run_study` in a directory that is held, with `began_s` of the monotonic clock."""
     plan = plan_study(scenario, directory=directory, fresh=fresh)
     study = scenario.study
     assert study is not None  # plan_study has raised StudyError otherwise
@@ -174,6 +205,9 @@ def _gather(
 def _write_reports(result: StudyResult, *, command: str) -> StudyResult:
     """Write the three reports; the result with their paths."""
     report, table = result.directory / "report.html", result.directory / "results.csv"
+    manifest = study_manifest(result.scenario, result.arms, command=command)
+    note = begin_results(result.directory, manifest, files=_RESULTS)
+    result = replace(result, directory_notes=(note,) if note else ())
     write_text_file(table, results_csv(result))
     write_text_file(result.directory / "results.md", results_markdown(result))
     write_report(result, path=report, appendix=build_appendix(result, command=command))

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from qdpem.errors import StudyError
+from qdpem.file_lock import held
 from qdpem.scenario.overrides import toml_value
 from qdpem.scenario.schema import Scenario
 from qdpem.scenario.sweep import SweepCell, sweep_cells
 from qdpem.study.analysis.metric_formats import MetricFormat, primary_formats_of
 from qdpem.study.analysis.results import TUNED_MARK, StudyResult
+from qdpem.study.manifest import begin_results, study_manifest
 from qdpem.study.progress import StudyProgress
+from qdpem.study.report.csv import write_text_file
 from qdpem.study.run import run_study
 
 if TYPE_CHECKING:
@@ -28,12 +31,16 @@ CellProgress: TypeAlias = Callable[[str], Callable[[StudyProgress], None]]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SweepResult:
-    """The cells of a sweep with their results; a failed cell has None, and a sentence in `faults`."""
+    """The cells of a sweep with their results; a failed cell has None, and a sentence in `faults`.
+
+    `note`: a sentence if the summary of another sweep was in the place of this one, else "".
+    """
 
     name: str
     cells: tuple[tuple[SweepCell, StudyResult | None], ...]
     faults: tuple[str, ...]
     summary: Path
+    note: str = ""
 
 
 def run_sweep(
@@ -49,7 +56,7 @@ def run_sweep(
     """Run the study of every cell under `directory`/<cell> and write `directory`/summary.csv.
 
     A cell that fails is reported in `SweepResult.faults`, and the others continue. Raises StudyError when all
-    cells fail.
+    cells fail, and HeldError when another process uses the directory.
 
     Args:
         scenario: a scenario with a [study.sweep] table.
@@ -60,6 +67,29 @@ def run_sweep(
         progress: maps the name of a cell to the receiver of its progress.
         command: the command line of the sweep; the report of a cell prints that of the cell.
     """
+    with held(directory):
+        return _run_cells(
+            scenario,
+            directory=directory,
+            fresh=fresh,
+            engine=engine,
+            workers=workers,
+            progress=progress,
+            command=command,
+        )
+
+
+def _run_cells(
+    scenario: Scenario,
+    *,
+    directory: Path,
+    fresh: bool,
+    engine: str | None,
+    workers: int | None,
+    progress: CellProgress | None,
+    command: str,
+) -> SweepResult:
+    """`run_sweep` in a directory that is held."""
     results: list[tuple[SweepCell, StudyResult | None]] = []
     faults: list[str] = []
     for cell in sweep_cells(scenario):
@@ -81,8 +111,13 @@ def run_sweep(
     if all(result is None for _, result in results):
         raise StudyError("every cell of the sweep failed:\n  " + "\n  ".join(faults))
     summary = directory / "summary.csv"
-    summary.write_text(summary_csv(results), encoding="utf-8")
-    return SweepResult(name=scenario.name, cells=tuple(results), faults=tuple(faults), summary=summary)
+    arms = scenario.study.arms if scenario.study else ()
+    manifest = study_manifest(scenario, arms, command=command, cells=[cell.name for cell, _ in results])
+    note = begin_results(directory, manifest, files=[summary.name])
+    write_text_file(summary, summary_csv(results))
+    return SweepResult(
+        name=scenario.name, cells=tuple(results), faults=tuple(faults), summary=summary, note=note
+    )
 
 
 def cell_command(command: str, cell: SweepCell, *, directory: Path) -> str:

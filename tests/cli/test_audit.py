@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-import h5py
 import pytest
 
 from qdpem.events.words import PairOutcome
 from qdpem.records.reader import open_record
+from tests.helpers.resealed import resealed
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def record_file(ask, row_file, tmp_path):
 
 def spoil(path) -> int:
     """Change one fidelity by a thousandth; the id of its pair."""
-    with h5py.File(path, "r+") as file:
+    with resealed(path) as file:
         row = file["pairs/outcome"][:].tolist().index(PairOutcome.DELIVERED.code)
         file["pairs/fidelity"][row] += 1e-3
         return int(file["pairs/pair"][row])
@@ -66,7 +66,7 @@ def test_json_is_one_line_and_says_the_same(ask, record_file) -> None:
 
 
 def test_contradictions_are_shown_ten_at_a_time(ask, record_file) -> None:
-    with h5py.File(record_file, "r+") as file:
+    with resealed(record_file) as file:
         file["pairs/fidelity_s"][:] = -1.0
         count = len(file["pairs/pair"])
     answer = ask("audit", record_file, "--against", "pauli")
@@ -80,7 +80,7 @@ def test_contradictions_are_shown_ten_at_a_time(ask, record_file) -> None:
 
 
 def test_an_unfinished_record_is_audited_with_a_warning(ask, record_file) -> None:
-    with h5py.File(record_file, "r+") as file:
+    with resealed(record_file) as file:
         file.attrs.modify("complete", 0)
         for table in ("pairs", "allocations"):
             for data in file[table].values():

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from qdpem.cli.options import output_directory
 from qdpem.metrics.deliveries import deliveries
 from qdpem.records.reader import open_record
 
@@ -106,9 +107,10 @@ def test_requests_that_come_once_are_told_by_their_pairs(ask, row_file) -> None:
     study = ask("study", row_file, "--workers", 1, *sets)
     assert study.exit_code == 0, study.stderr
     assert "pairs / s Holm p" in " ".join(study.stdout.split())
-    result = open_record(row_file.parent / "output/row/near/1001.h5").metrics
+    directory = row_file.parent / output_directory(row_file, sets[1::2])
+    result = open_record(directory / "near/1001.h5").metrics
     assert result["pairs_per_s"] > 0.0
-    page = (row_file.parent / "output/row/report.html").read_text(encoding="utf-8")
+    page = (directory / "report.html").read_text(encoding="utf-8")
     assert "all requests arrive at t = 0" in page
     assert "first and last node" in page
     assert "figure-distributions" not in page
@@ -302,7 +304,7 @@ def test_bound_says_what_no_arm_can_exceed_and_what_binds(ask, row_file) -> None
     assert "in time, without stock" in answer.stderr
     assert "most limiting repeaters" in answer.stderr
     assert ask("run", row_file, "--seed", 3, "--set", "demand.rate_hz=40").exit_code == 0
-    record = open_record(row_file.parent / "output/row/local-minhop/3.h5")
+    record = open_record(row_file.parent / "output/row,demand.rate_hz=40/local-minhop/3.h5")
     assert deliveries(record.tables["requests"]) <= found["time_without_stock"]
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from qdpem.events.words import PairOutcome
@@ -16,6 +15,7 @@ from qdpem.records.writer import RecordWriter
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.simulation.run import simulate
+from tests.helpers.resealed import resealed
 
 RELAXING = '{ kind = "relaxing", relaxation_s = 1.5, dephasing_s = 0.9 }'
 DEPOLARISING = '{ kind = "depolarising", depolarising_s = 2.0 }'
@@ -112,7 +112,7 @@ def write(
 
 
 def tamper(record: Record, change: Callable[[Any], None]) -> Record:
-    with h5py.File(record.path, "r+") as file:
+    with resealed(record.path) as file:
         change(file)
     return open_record(record.path)
 

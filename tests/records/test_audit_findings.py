@@ -43,13 +43,14 @@ def test_another_physics_deviates_largely(tmp_path: Path, monkeypatch) -> None:
 def test_a_changed_fidelity_is_found_at_its_pair(tmp_path: Path, memory: str) -> None:
     record = write(tmp_path / "run.h5", memory=memory)
     row = rows(record, "delivered", link=False)[2]
+    pair = record.tables["pairs"]["pair"][row]
 
     def change(file: Any) -> None:
         file["pairs/fidelity"][row] += 1e-6
 
     found = audit(tamper(record, change), against="qutip")
     (one,) = found.findings
-    assert (one.pair, one.operation, one.what) == (record.tables["pairs"]["pair"][row], "swap", "fidelity")
+    assert (one.pair, one.operation, one.what) == (pair, "swap", "fidelity")
     assert one.deviation == pytest.approx(1e-6, rel=1e-6)
     assert one.recorded - one.replayed == pytest.approx(1e-6, rel=1e-6)
 
@@ -77,7 +78,8 @@ def test_a_changed_outcome_is_found_at_its_pair(tmp_path: Path, memory: str) -> 
 def test_a_changed_sender_is_found_where_it_matters(tmp_path: Path) -> None:
     """The half that waited relaxes: turned round, the pair is another, and so is what is made of it."""
     record = write(tmp_path / "run.h5")
-    pairs = record.tables["pairs"]
+    # All of it, before the file is changed.
+    pairs = dict(record.tables["pairs"])
     swapped = rows(record, "swapped", link=True)
     row = swapped[0]
 

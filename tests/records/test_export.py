@@ -6,7 +6,6 @@ import re
 import sys
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
@@ -16,6 +15,7 @@ from qdpem.records import export as exporting
 from qdpem.records.export import export
 from qdpem.records.reader import open_record
 from tests.helpers.made_runs import write_record
+from tests.helpers.resealed import resealed
 
 
 @pytest.mark.slow
@@ -62,7 +62,7 @@ def test_csv_keeps_words_and_every_bit_of_floats(tmp_path: Path) -> None:
 
 def test_a_record_of_before_a_column_was_added_is_read_and_exported_without_it(tmp_path: Path) -> None:
     write_record(tmp_path / "run.h5")
-    with h5py.File(tmp_path / "run.h5", "r+") as file:
+    with resealed(tmp_path / "run.h5") as file:
         del file["pairs/bell_outcome"]
     record = open_record(tmp_path / "run.h5")
     (path,) = export(record, tmp_path / "csv", format="csv", tables=["pairs"])

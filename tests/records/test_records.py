@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import h5py
@@ -15,8 +16,10 @@ from qdpem.metrics.metrics import METRICS, measure
 from qdpem.records import writer as writing
 from qdpem.records.compare import differing_data_sets
 from qdpem.records.reader import open_record
+from qdpem.records.seal import SEAL_BYTES
 from qdpem.records.writer import RecordWriter
 from tests.helpers.made_runs import ARM, fill, make_scenario, write_record
+from tests.helpers.resealed import resealed
 
 
 def test_what_was_written_is_read_back_bit_for_bit(tmp_path: Path) -> None:
@@ -49,7 +52,7 @@ def test_blocks_and_flushes_change_no_bit(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(writing, "FLUSH_EVERY_S", 0.0)
     write_record(tmp_path / "b.h5")
     assert differing_data_sets(tmp_path / "a.h5", tmp_path / "b.h5") == []
-    with h5py.File(tmp_path / "b.h5", "r+") as file:
+    with resealed(tmp_path / "b.h5") as file:
         file["claims/time_s"][3] = np.nextafter(file["claims/time_s"][3], 99.0)
         del file["pairs/owner"]
         file["metrics/delivery_ratio"][()] = 2.0
@@ -69,7 +72,7 @@ def test_each_level_keeps_its_tables_and_outputs_but_all_metrics(tmp_path: Path)
 
 
 def test_what_a_record_leaves_out_waits_on_disk_and_comes_back_whole(tmp_path: Path) -> None:
-    """Read in the middle too, and more written after; the folder holds the record alone."""
+    """Read in the middle too, and more written after; the folder holds the journal alone, then the record."""
     path, memory = tmp_path / "run.h5", MemoryRecorder()
     with RecordWriter(path, scenario=make_scenario("requests"), arm=ARM, seed=1) as writer:
         for second in range(1, 6):
@@ -81,7 +84,8 @@ def test_what_a_record_leaves_out_waits_on_disk_and_comes_back_whole(tmp_path: P
                 for name in table.names:
                     assert written[table.name][name].dtype == expected[table.name][name].dtype
                     assert written[table.name][name].tobytes() == expected[table.name][name].tobytes()
-        assert [file.name for file in tmp_path.iterdir()] == ["run.h5"]
+        assert [file.name for file in tmp_path.iterdir()] == ["run.h5.journal"]
+    assert [file.name for file in tmp_path.iterdir()] == ["run.h5"]
 
 
 def test_outputs_stand_at_the_rows_of_their_decisions(tmp_path: Path) -> None:
@@ -130,10 +134,16 @@ def test_a_closed_writer_takes_nothing_more(tmp_path: Path) -> None:
     assert open_record(tmp_path / "run.h5").complete
 
 
-def test_the_file_is_no_longer_than_hdf5_needs(tmp_path: Path) -> None:
+def test_the_last_line_of_a_record_is_the_digest_of_all_before_it(tmp_path: Path) -> None:
     write_record(tmp_path / "run.h5")
-    with h5py.File(tmp_path / "run.h5") as file:
-        assert (tmp_path / "run.h5").stat().st_size == file.id.get_filesize()
+    content = (tmp_path / "run.h5").read_bytes()
+    digest = hashlib.sha256(content[:-SEAL_BYTES]).hexdigest()
+    assert content[-SEAL_BYTES:] == f"\nqdpem seal sha256 {digest}\n".encode()
+    # HDF5 reads the file with the line and without it.
+    (tmp_path / "bare.h5").write_bytes(content[:-SEAL_BYTES])
+    for name in ("run.h5", "bare.h5"):
+        with h5py.File(tmp_path / name) as file:
+            assert len(file["claims/time_s"][:]) == 500
 
 
 def test_names_of_any_length_and_script_are_read_by_plain_h5py(tmp_path):

@@ -7,7 +7,6 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
@@ -19,6 +18,7 @@ from qdpem.study.plan import plan_study
 from qdpem.study.progress import ProgressReporter, StudyProgress, progress_reporters
 from qdpem.study.report.markdown import results_markdown
 from qdpem.study.run import run_study
+from tests.helpers.resealed import resealed
 
 SVG_NAMESPACES = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
 
@@ -58,7 +58,7 @@ def test_resuming_keeps_what_is_done_and_makes_the_rest_again(small_scenario, tm
     before = stamps(tmp_path)
     (tmp_path / "near" / "1000.h5").unlink()
     (tmp_path / "near" / "1001.h5").write_bytes(b"no record")
-    with h5py.File(tmp_path / "near" / "1002.h5", "r+") as file:
+    with resealed(tmp_path / "near" / "1002.h5") as file:
         file.attrs["complete"] = 0
     result = run_study(small_scenario, directory=tmp_path)
     after = stamps(tmp_path)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,3 +145,40 @@ def test_a_study_builds_a_policy_once_to_check_it_and_once_for_each_run(
     again = run_study(replace(small_scenario), directory=tmp_path, engine="serial")
     assert all(outcome.reused for outcome in again.outcomes)
     assert len(built) == arms
+
+
+PARENT = """
+import os, sys, time
+from qdpem.parallel import run_tasks
+def say(task):
+    with open(os.environ["WORKERS"], "a") as file:
+        print(os.getpid(), file=file)
+    time.sleep(300)
+list(run_tasks(say, [1, 2], workers=2))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    said = tmp_path / "workers"
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], env={**os.environ, "WORKERS": str(said)})
+    deadline_s = time.monotonic() + 120.0
+    while not said.exists() or len(said.read_text().split()) < 2:
+        assert time.monotonic() < deadline_s
+        assert parent.poll() is None
+        time.sleep(0.1)
+    workers = [int(word) for word in said.read_text().split()]
+    parent.kill()
+    parent.wait()
+    deadline_s = time.monotonic() + 60.0
+    while any(map(_alive, workers)):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+
+
+def _alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import MAX_SEED, OUTPUT, ArmName, Json, Overrides, Oversize, ScenarioWord
+from qdpem.cli.options import MAX_SEED, ArmName, Json, Overrides, Oversize, ScenarioWord, output_directory
 from qdpem.cli.size import check_size
 
 if TYPE_CHECKING:
@@ -33,7 +33,10 @@ def run(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE.h5", help="The record; output/<file stem>/<arm>/<seed>.h5 by default."
+            "--out",
+            metavar="FILE.h5",
+            help="The record; output/<file stem>[,<--set>...]/<arm>/<seed>.h5 by default, so that other values"
+            " of --set give another file.",
         ),
     ] = None,
     overrides: Overrides = None,
@@ -43,7 +46,6 @@ def run(
     """Simulate one arm on one seed and record it."""
     from qdpem.network.build import build_network, build_physics
     from qdpem.scenario.load import load_scenario
-    from qdpem.scenario.shipped import results_name
     from qdpem.simulation.arms import find_arm
     from qdpem.study.analysis.network_summary import summarize_network
     from qdpem.study.plan import Task, without_study
@@ -63,7 +65,7 @@ def run(
     terminal.print(str(summary), markup=False)
     for warning in summary.warnings:
         terminal.print(f"warning: {warning}", style="yellow", markup=False)
-    path = out or OUTPUT / results_name(scenario) / resolved.name / f"{seed}.h5"
+    path = out or output_directory(scenario, overrides) / resolved.name / f"{seed}.h5"
     task = Task(scenario=without_study(loaded), arm=resolved, seed=seed, path=path, load=summary.load)
     outcome = _simulate(task, network)
     terminal.print(_table(task, outcome, summary.load))

@@ -11,7 +11,7 @@ import typer
 
 from qdpem.cli.completion import complete_arm
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import OUTPUT, Fresh, Overrides, Oversize, ScenarioWord, Workers
+from qdpem.cli.options import Fresh, Overrides, Oversize, ScenarioWord, Workers, output_directory
 from qdpem.cli.size import check_size, runs_at_once
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ def study(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="Directory of records and reports; output/<file stem> by default."
+            "--out",
+            metavar="DIR",
+            help="Directory of records and reports; output/<file stem>[,<--set>...] by default, without keys"
+            " of [study] other than arms.",
         ),
     ] = None,
     without: Annotated[
@@ -50,7 +53,6 @@ def study(
     """Run all arms on all seeds of the scenario's study, compare them and write a report."""
     from qdpem.scenario.arm_selection import without_arms
     from qdpem.scenario.load import load_scenario
-    from qdpem.scenario.shipped import results_name
     from qdpem.study.report.terminal import print_study
 
     loaded = without_arms(load_scenario(scenario, overrides or ()), without or ())
@@ -58,7 +60,7 @@ def study(
         tasks = len(plan.arms) * len(plan.seeds)
         runs = runs_at_once(workers or plan.workers, tasks, engine=engine or plan.engine)
         check_size(loaded, oversize=oversize, runs=runs)
-    directory = out or OUTPUT / results_name(scenario)
+    directory = out or output_directory(scenario, overrides)
     command = _command(scenario, out=out, without=without or [], overrides=overrides or [])
     if loaded.study is not None and loaded.study.sweep:
         _sweep(loaded, directory, fresh=fresh, engine=engine, workers=workers, command=command)
@@ -104,6 +106,8 @@ def _sweep(
         terminal.print(table)
     for fault in sweep.faults:
         terminal.print(f"failed: {fault}", style="bold red", markup=False, soft_wrap=True)
+    if sweep.note:
+        terminal.print(sweep.note, style="yellow", markup=False, soft_wrap=True)
     terminal.print(f"{len(sweep.cells)} studies, each with its report in its own directory")
     terminal.print(f"summary: {sweep.summary}", markup=False, soft_wrap=True)
     if sweep.faults:

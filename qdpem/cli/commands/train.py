@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import MAX_SEED, OUTPUT, Overrides, Oversize, ScenarioWord, Workers
+from qdpem.cli.options import MAX_SEED, Overrides, Oversize, ScenarioWord, Workers, output_directory
 from qdpem.cli.size import check_size, runs_at_once
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def train(
             "--out",
             metavar="DIR",
             help="Directory of the network, its curve and its checkpoint;"
-            " output/<file stem>/training/<seed> by default.",
+            " output/<file stem>[,<--set>...]/training/<seed> by default.",
         ),
     ] = None,
     overrides: Overrides = None,
@@ -45,7 +45,6 @@ def train(
     from qdpem.errors import StudyError
     from qdpem.scenario.load import load_scenario
     from qdpem.scenario.schema import Window
-    from qdpem.scenario.shipped import results_name
 
     if seed < FIRST_TRAINING_SEED:
         raise StudyError(f"seed {seed} is not a training seed; it must be {FIRST_TRAINING_SEED} or more")
@@ -53,7 +52,7 @@ def train(
     episode = Window(warm_up_s=0.0, measured_s=loaded.training.episode_s)
     runs = runs_at_once(workers, loaded.training.episodes_per_round)
     check_size(replace(loaded, window=episode), oversize=oversize, runs=runs)
-    directory = out or OUTPUT / results_name(scenario) / "training" / str(seed)
+    directory = out or output_directory(scenario, overrides) / "training" / str(seed)
     training = _train(loaded, seed=seed, directory=directory, workers=workers)
     terminal = console()
     if training.curve:

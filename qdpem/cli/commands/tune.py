@@ -10,7 +10,7 @@ import typer
 
 from qdpem.cli.commands.study import progress_callback
 from qdpem.cli.console import console, progress_bars
-from qdpem.cli.options import OUTPUT, ArmName, Overrides, Oversize, ScenarioWord, Workers
+from qdpem.cli.options import ArmName, Overrides, Oversize, ScenarioWord, Workers, output_directory
 from qdpem.cli.size import check_size, runs_at_once
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ def tune(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="Directory of the results; output/<file stem>/tuned by default."
+            "--out",
+            metavar="DIR",
+            help="Directory of the results; output/<file stem>[,<--set>...]/tuned by default.",
         ),
     ] = None,
     workers: Workers = None,
@@ -44,13 +46,12 @@ def tune(
 ) -> None:
     """Find an arm's tunable parameters by successive halving. The same command continues a stopped search."""
     from qdpem.scenario.load import load_scenario
-    from qdpem.scenario.shipped import results_name
     from qdpem.simulation.arms import find_arm
 
     loaded = load_scenario(scenario, overrides or ())
     resolved = find_arm(loaded, arm)
     check_size(loaded, oversize=oversize, runs=runs_at_once(workers, budget))
-    directory = out or OUTPUT / results_name(scenario) / "tuned"
+    directory = out or output_directory(scenario, overrides) / "tuned"
     tuning = _tune(loaded, resolved, directory, budget=budget, seeds=parse_seeds(seeds), workers=workers)
     command = ["qdpem", "tune", scenario, "--arm", arm, "--budget", str(budget), "--seeds", seeds]
     for override in overrides or ():
@@ -60,6 +61,7 @@ def tune(
 
 def _print(tuning: Tuning, *, command: str, path: Path) -> None:
     """Print the result, and write the chosen arm to `path` under the same sentences."""
+    from qdpem.study.report.csv import write_text_file
     from qdpem.study.tuning.report import finalists_table, tuning_sentences
     from qdpem.study.tuning.tune import snippet
 
@@ -70,7 +72,7 @@ def _print(tuning: Tuning, *, command: str, path: Path) -> None:
         terminal.print(f"- {sentence}", markup=False)
     for fault in tuning.faults:
         terminal.print(f"failed: {fault}", style="bold red", markup=False, soft_wrap=True)
-    path.write_text(snippet(tuning, comments=[command, *sentences]), encoding="utf-8")
+    write_text_file(path, snippet(tuning, comments=[command, *sentences]))
     terminal.print(f"{tuning.made} runs made, {tuning.reused} reused")
     terminal.print(f"arm: {path}", markup=False, soft_wrap=True)
 

@@ -8,6 +8,7 @@ Work: one pass of a small network over all candidates of all sites that are aske
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -197,17 +198,19 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def save_actor(path: Path, actor: Weights, *, scenario: str, statement: str) -> None:
-    """Write one shared actor as a policy file. Equal weights give equal bytes."""
+    """Write one shared actor as a policy file, whole or not at all. Equal weights give equal bytes."""
     # Single precision, as in training; it halves the file.
     arrays: dict[str, Any] = {name: actor[name].astype(np.float32) for name in ACTOR}
+    partial = path.with_name(f".{path.stem}.partial.npz")
     np.savez(
-        path,
+        partial,
         format=np.array(FORMAT),
         features=np.array(FEATURES),
         scenario=np.array(scenario),
         statement=np.array(statement),
         **arrays,
     )
+    os.replace(partial, path)
 
 
 def _require_shapes(actor: Mapping[str, NDArray[Any] | None], *, origin: str) -> None:

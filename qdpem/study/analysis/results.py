@@ -51,6 +51,7 @@ class StudyResult:
     tuning: tuple[Outcome, ...] = ()
     bounds: Mapping[int, Bounds] = field(default_factory=dict)
     bound_notes: tuple[str, ...] = ()
+    directory_notes: tuple[str, ...] = ()
 
     @property
     def runs(self) -> tuple[Outcome, ...]:
@@ -73,7 +74,7 @@ class StudyResult:
     def notes(self) -> tuple[str, ...]:
         """Sentences about records that were made again, each once, and about bounds."""
         redone = dict.fromkeys(outcome.note for outcome in self.runs if outcome.note)
-        return (*redone, *self.bound_notes)
+        return (*redone, *self.bound_notes, *self.directory_notes)
 
     @cached_property
     def _by_task(self) -> dict[tuple[str, int], Outcome]:

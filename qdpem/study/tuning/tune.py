@@ -17,6 +17,7 @@ import numpy as np
 
 from qdpem.arrays import Floats
 from qdpem.errors import ScenarioError, StudyError
+from qdpem.file_lock import held
 from qdpem.policy.tuning import Space, search_space
 from qdpem.scenario.faults.semantics import TUNING_SEEDS
 from qdpem.scenario.load import parameters_of
@@ -117,7 +118,8 @@ def tune(
     The objective is the mean delivery ratio over seeds, or pairs per second where all requests come at t = 0.
     Ties go to less contention. A candidate with a failed run is dropped and reported in `Tuning.faults`.
     Values that other arms of the study set for the same parameters are candidates too. Raises StudyError for
-    seeds that are not tuning seeds, an arm with nothing to tune, too small a budget, and failed defaults.
+    seeds that are not tuning seeds, an arm with nothing to tune, too small a budget, and failed defaults, and
+    HeldError when another process uses `trials`.
 
     Args:
         scenario: the scenario to tune on; its [study] table gives the other arms.
@@ -137,18 +139,20 @@ def tune(
     plan = plan_halving(budget, seeds=len(seeds), maximum=len(candidates))
     if on_plan is not None:
         on_plan(plan)
-    runner = Trials(
-        without_study(scenario),
-        path=trials,
-        planned=plan.runs,
-        engine=engine,
-        workers=workers,
-        progress=progress,
-    )
-    finalists = _run_rungs(runner, candidates, plan, seeds)
-    last = plan.rungs[-1].seeds
-    held_out = tuple(seeds[last : last + plan.held_out])
-    _run_held_out(runner, finalists[0], candidates[0], chosen_on=last, held_out=held_out)
+    # Before the file is read: a run that another process adds to it meanwhile would be made twice.
+    with held(trials.parent, file=trials.name):
+        runner = Trials(
+            without_study(scenario),
+            path=trials,
+            planned=plan.runs,
+            engine=engine,
+            workers=workers,
+            progress=progress,
+        )
+        finalists = _run_rungs(runner, candidates, plan, seeds)
+        last = plan.rungs[-1].seeds
+        held_out = tuple(seeds[last : last + plan.held_out])
+        _run_held_out(runner, finalists[0], candidates[0], chosen_on=last, held_out=held_out)
     return Tuning(
         arm=resolved.arm,
         space=space,

@@ -15,6 +15,7 @@ import numpy as np
 
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.extras import require_packages
+from qdpem.file_lock import held
 from qdpem.metrics.metrics import measure
 from qdpem.metrics.reward import rewards
 from qdpem.parallel import run_tasks
@@ -98,7 +99,8 @@ def train(
 
     Writes `curve.csv` and `checkpoint.npz` into `directory` after every round, and `policy.npz` at the end.
     The last round's weights are the result: choosing the best round by its score would release more than the
-    privacy statement covers. Raises StudyError for a checkpoint of another scenario or seed.
+    privacy statement covers. Raises StudyError for a checkpoint of another scenario or seed, and
+    HeldError when another process trains in the directory.
 
     Args:
         scenario: the network, its demand, and the settings.
@@ -112,9 +114,33 @@ def train(
     """
     require_packages(["torch"], extra="learning", user="training")
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    # Before the checkpoint is read: two trainings would take turns in writing over each other's.
+    with held(directory):
+        return _train(
+            scenario,
+            resolve_arm(arm or Arm(name="dpem")).arm,
+            seed=seed,
+            directory=directory,
+            progress=progress,
+            resume=resume,
+            engine=engine,
+            workers=workers,
+        )
+
+
+def _train(
+    scenario: Scenario,
+    arm: Arm,
+    *,
+    seed: int,
+    directory: Path,
+    progress: Progress | None,
+    resume: bool,
+    engine: str,
+    workers: int | None,
+) -> TrainingResult:
+    """`train` of a resolved arm, in a directory that is held."""
     checkpoint = directory / "checkpoint.npz"
-    arm = resolve_arm(arm or Arm(name="dpem")).arm
     fingerprint = training_fingerprint(scenario, arm, seed)
     state = load(checkpoint, fingerprint) if resume and checkpoint.exists() else None
     if state is None:
