@@ -18,6 +18,7 @@ find_python = $(shell python$(1) -c 'import sys; print(sys.executable)' 2>/dev/n
 # SeQUeNCe 1.3 needs Python 3.12; an older Python gets 0.8.5.
 PEERS_PYTHON ?= $(or $(call find_python,3.12),$(PYTHON))
 BENCH ?=
+QUICK ?= -n 2 -m "not slow"
 PYTHONS ?= 3.11 3.12 3.13
 LOWEST = .venv-lowest
 INPUTS = pyproject.toml constraints.txt
@@ -64,18 +65,19 @@ check: $(VENV)/.dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports
-	@$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest -n 2 -m "not slow"; tests=$$?; wait $$types && exit $$tests
+	@$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest $(QUICK); tests=$$?; wait $$types && exit $$tests
 
 wheel:
 	@PYTHON=$(PYTHON) .ci/wheel
 
-# Without torch, which older and other Pythons often have as gigabytes of CUDA: tests that need it are skipped.
+# Without torch, which older and other Pythons often have as gigabytes of CUDA: tests that need it are skipped. Old
+# packages call what newer ones deprecate.
 lowest:
 	@$(PYTHON) -m venv --clear $(LOWEST)
 	@$(PYTHON) .ci/lowest.py > $(LOWEST)/lowest.txt
 	@echo "Installing the lowest versions into $(LOWEST)..."
 	@$(LOWEST)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -c $(LOWEST)/lowest.txt -e '.[report,dev]'
-	@$(LOWEST)/bin/python -m pytest -n 2 -m "not slow"
+	@$(LOWEST)/bin/python -m pytest $(QUICK) -W ignore::DeprecationWarning
 
 pythons: $(addprefix python-,$(PYTHONS))
 
@@ -87,7 +89,8 @@ test-on-%:
 	@echo "Installing qdpem and the test tools into .venv-$* ..."
 	@$(call find_python,$*) -m venv .venv-$*
 	@.venv-$*/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[report,dev]'
-	@.venv-$*/bin/python -m pytest -n 2 -m "not slow"
+	@.venv-$*/bin/python -m pytest $(QUICK)
+
 docs: $(VENV)/.docs
 	@$(BIN)/python docs/generator
 	@$(BIN)/sphinx-build -E -W --keep-going -n -q -d build/doctrees docs build/docs

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -70,4 +71,11 @@ def _named(kind: str, name: str) -> EntryPoint:
 def _installed(kind: str) -> Mapping[str, EntryPoint]:
     if kind not in KINDS:
         raise UnknownNameError("kind of plugin", kind, KINDS)
-    return entry_points.installed(KINDS[kind])
+    points = entry_points.installed(KINDS[kind])
+    # qdpem itself registers some of every kind.
+    if not points:
+        raise QdpemError(
+            f"no {kind} is registered at all: {Path(__file__).parent} is imported but not installed;"
+            " install it with pip, so that its entry points are found"
+        )
+    return points

@@ -1,4 +1,4 @@
-"""A folder or file of the user's with the name of one of our packages: found out, or without effect."""
+"""A folder or file of the user's with the name of one of our packages, or a package that is not installed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from physics import entry_points
+from qdpem.errors import QdpemError
+from qdpem.registry import list_names
 
 
 def run_script(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -35,3 +39,9 @@ def test_a_folder_of_files_beside_the_script_hides_nothing(tmp_path: Path, name:
     (tmp_path / name / "results.csv").write_text("")
     answer = run_script(tmp_path)
     assert answer.stdout == "pauli\n", answer.stderr
+
+
+def test_a_package_that_is_only_on_the_path_says_that_it_is_not_installed(monkeypatch) -> None:
+    monkeypatch.setattr(entry_points, "installed", lambda group: {})
+    with pytest.raises(QdpemError, match=r"no policy is registered at all.*qdpem.*install"):
+        list_names("policy")
