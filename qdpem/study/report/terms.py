@@ -16,7 +16,7 @@ TERMS: Mapping[str, str] = MappingProxyType(
         " between neighbours; end-to-end pairs between remote nodes; virtual-link, end-to-end pairs that"
         " also serve as hops of longer paths",
         "stock": "entangled pairs kept for later by the node that owns them",
-        "forecaster": "what predicts demand for the policy; none and constant foresee nothing",
+        "forecaster": "what predicts demand for the policy; none and constant predict no change",
         "policy": "the rule that turns what a node or the controller knows into allocations",
         "claim": "a reservation's wish for one resource at one place: an emission, a swap, a memory qubit",
         "contention": "a claim is contended if the resource it waits for goes to another claim meanwhile",
