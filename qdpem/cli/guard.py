@@ -49,17 +49,7 @@ def guarded(*, interrupted: str) -> Callable[[Callable[Arguments, None]], Callab
             except KeyboardInterrupt as stop:
                 # Whoever was interrupted knows best what it has kept, and where.
                 kept = getattr(stop, "__notes__", ())
-                _leave(
-                    "\
-".join(
-                        [
-                            f"\
-Stopped. {interrupted}",
-                            *kept,
-                        ]
-                    ),
-                    INTERRUPTED,
-                )
+                _leave("\n".join([f"\nStopped. {interrupted}", *kept]), INTERRUPTED)
             # Before OSError, of which it is a kind.
             except BrokenPipeError:
                 _close_output()
