@@ -6,7 +6,7 @@ arXiv:2502.01964).
 Every epoch each node draws a neighbour or "none" from its own stream, with probabilities that adapt to use
 (`inventory.link_usage`). It orders a pair with that neighbour if its quota, its source and the known free
 memories of both allow it, with at most one order at a time for each neighbour. The pair is kept for as long
-as a fresh one meets `min_fidelity`.
+as a fresh one meets `min_stock_fidelity`.
 
 A request takes the path and plan of largest believed probability of delivery in time, where links with a
 stocked pair count as ready. The control plane then uses the oldest pair that lets the path meet its target. A
@@ -59,11 +59,11 @@ class ContinuousGenerationParameters:
 
     learning_rate: float = tunable(0.05, low=0.01, high=0.5, log=True, pregeneration="link")
     """Gain (above 0) of a used neighbour's probability in each period, before all are normalised."""
-    period_s: float = tunable(1.0, low=0.2, high=10.0, log=True, pregeneration="link")
+    update_period_s: float = tunable(1.0, low=0.2, high=10.0, log=True, pregeneration="link")
     """Seconds (above 0) between updates of the probabilities."""
     memory_quota: float = tunable(0.25, low=0.05, high=0.5, pregeneration="link")
     """Fraction (0 to 1) of a node's memories for pairs that it owns or has ordered; at least one memory."""
-    min_fidelity: float = tunable(0.9, low=0.7, high=0.96, pregeneration="link")
+    min_stock_fidelity: float = tunable(0.9, low=0.7, high=0.96, pregeneration="link")
     """A pair is kept while its believed fidelity is at least this (above 1/4, below 1)."""
     delay_weight_per_s: float = tunable(0.1, low=0.01, high=1.0, log=True)
     """Probability given up for each second of delay and of nodes' time saved by another path or plan."""
@@ -80,16 +80,18 @@ class ContinuousGenerationParameters:
     """A request waits while no path delivers it in time with more than this believed probability (0 to 1)."""
 
     def __post_init__(self) -> None:
-        if not (self.learning_rate > 0.0 and self.period_s > 0.0):
+        if not (self.learning_rate > 0.0 and self.update_period_s > 0.0):
             raise ValueError(
-                f"learning_rate is {self.learning_rate!r} and period_s {self.period_s!r};"
+                f"learning_rate is {self.learning_rate!r} and update_period_s {self.update_period_s!r};"
                 " both must be above 0"
             )
         check_storage_fraction(self.storage_fraction)
         if not 0.0 <= self.memory_quota <= 1.0:
             raise ValueError(f"memory_quota is {self.memory_quota!r}; it must be 0 to 1")
-        if not 0.25 < self.min_fidelity < 1.0:
-            raise ValueError(f"min_fidelity is {self.min_fidelity!r}; it must be above 1/4 and below 1")
+        if not 0.25 < self.min_stock_fidelity < 1.0:
+            raise ValueError(
+                f"min_stock_fidelity is {self.min_stock_fidelity!r}; it must be above 1/4 and below 1"
+            )
 
 
 class LocalContinuousGeneration(PolicyDefaults):
@@ -130,7 +132,7 @@ class LocalContinuousGeneration(PolicyDefaults):
             # Use is observed before the period ends, so that it counts for the period in which it happened.
             self.link_usage.observe(observations)
             # The tolerance keeps a time on a boundary from falling into the period before it.
-            period = int(observations.time_s / self._parameters.period_s + _CLOCK_TOLERANCE)
+            period = int(observations.time_s / self._parameters.update_period_s + _CLOCK_TOLERANCE)
             self.link_usage.end_period(observations.site, period)
             allocations = self._orders(observations)
         own_stock = self._own_stock(observations)
@@ -157,7 +159,7 @@ class LocalContinuousGeneration(PolicyDefaults):
         if not network.link_rate_hz[link] > 0.0:
             return 0.0
         path = path_along(network, (node, neighbour))
-        life_s = self._context.estimates.useful_life_s(path, self._parameters.min_fidelity)
+        life_s = self._context.estimates.useful_life_s(path, self._parameters.min_stock_fidelity)
         return min(life_s, MAX_STORAGE_S)
 
     def _orders(self, observations: Observation) -> list[Allocation]:
@@ -203,7 +205,7 @@ class LocalContinuousGeneration(PolicyDefaults):
         return Allocation(
             source=site,
             destination=neighbour,
-            target_fidelity=self._parameters.min_fidelity,
+            target_fidelity=self._parameters.min_stock_fidelity,
             path=(site, neighbour),
             expires_s=expires_s,
             purpose="stock",

@@ -61,7 +61,7 @@ _TOLERANCE = 1e-2
 class MulticommodityParameters(ExpectedDelayParameters):
     """Parameters of multicommodity-flow routing, in addition to those of expected-delay routing."""
 
-    period_s: float = tunable(20.0, low=1.0, high=20.0, log=True)
+    update_period_s: float = tunable(20.0, low=1.0, high=20.0, log=True)
     """Seconds (above 0) after which the flow is solved again."""
     demand_time_constant_s: float = tunable(300.0, low=5.0, high=1000.0, log=True)
     """Time constant in seconds (above 0) of the demand estimate: a request this long ago counts 1/e."""
@@ -74,7 +74,7 @@ class MulticommodityParameters(ExpectedDelayParameters):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("period_s", "demand_time_constant_s"):
+        for name in ("update_period_s", "demand_time_constant_s"):
             if not 0.0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be above 0 and finite")
         for name in ("delay_cost_per_s", "max_path_delay", "max_fallback_delay"):
@@ -100,7 +100,7 @@ class CentralMulticommodity(CentralExpectedDelay):
         self._demand = DemandEstimate(
             context,
             demand_time_constant_s=parameters.demand_time_constant_s,
-            period_s=parameters.period_s,
+            period_s=parameters.update_period_s,
         )
         self._draws = context.site_stream(CONTROLLER)
         self.path_mixes: dict[CommodityKey, PathMix] = {}
@@ -155,7 +155,7 @@ class CentralMulticommodity(CentralExpectedDelay):
             # Deferred requests may have a path in the changed network, so they are considered at once.
             self._deferred.clear()
         # The next regular solution is a full period from now, also after one that an outage caused.
-        self._solve_at_s, self._solved_for = now_s + self._parameters.period_s, unavailable
+        self._solve_at_s, self._solved_for = now_s + self._parameters.update_period_s, unavailable
         self._excluded.remove_expired(now_s)
         self._deferred.remove_expired(now_s)
         # Rates are read as of `updated_s`, so the counts are decayed to now first.

@@ -18,7 +18,9 @@ from qdpem.simulation.run import Run
 from tests.helpers.observations import act, idle_observation
 
 
-@pytest.mark.parametrize("wrong", [{"learning_rate": 0.0}, {"min_fidelity": 0.2}, {"storage_fraction": 2.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"learning_rate": 0.0}, {"min_stock_fidelity": 0.2}, {"storage_fraction": 2.0}]
+)
 def test_parameters_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     (name,) = wrong
     with pytest.raises(ValueError, match=name):

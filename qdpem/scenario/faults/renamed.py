@@ -55,7 +55,7 @@ PARAMETERS: Mapping[str, str] = MappingProxyType(
         "urgency_s": "half_weight_slack_s",
         "ahead_s": "availability_horizon_s",
         "least_chance": "min_success_probability",
-        "least_fidelity": "min_fidelity",
+        "least_fidelity": "min_stock_fidelity",
         "gain": "learning_rate",
         "quota_share": "memory_quota",
         "step_per_s": "step_size",

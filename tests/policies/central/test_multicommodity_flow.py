@@ -129,7 +129,7 @@ def test_both_directions_are_one_commodity_and_paths_are_reversed(diamond: Build
 def test_a_later_solution_follows_the_demand(diamond: Build, observed: Build) -> None:
     """0 to 4 has only the path over 1. When its demand grows, 0 to 3 is left with the path over 2."""
     context = diamond()
-    policy = policy_on(context, demand_time_constant_s=5.0, period_s=1.0, delay_cost_per_s=0.1)
+    policy = policy_on(context, demand_time_constant_s=5.0, update_period_s=1.0, delay_cost_per_s=0.1)
     policy.act(with_history(observed(context, (0, 3, 0.7)), (0, 3, 2.0)))
     before = fractions(policy, 0, 3)
     assert before[OVER_1] > 0.3
@@ -144,7 +144,7 @@ def test_a_later_solution_follows_the_demand(diamond: Build, observed: Build) ->
 
 def test_the_mix_is_constant_between_solutions(diamond: Build, observed: Build) -> None:
     context = diamond()
-    policy = policy_on(context, period_s=5.0)
+    policy = policy_on(context, update_period_s=5.0)
     policy.act(with_history(observed(context, (0, 3, 0.7)), (0, 3, 2.0)))
     first = policy.path_mixes
     policy.act(observed(context, (0, 4, 0.7), time_s=14.9, first_id=7))
@@ -227,7 +227,7 @@ def test_a_request_outside_the_flow_is_served_only_with_a_fallback(diamond: Buil
 
 def test_a_reported_outage_is_solved_for_at_once(diamond: Build, observed: Build) -> None:
     context = diamond(repeater_hz=(0, 3, 3, 0, 0))
-    policy = policy_on(context, period_s=1e3)
+    policy = policy_on(context, update_period_s=1e3)
     observations = with_history(observed(context, (0, 3, 0.7)), (0, 3, 2.0))
     policy.act(observations)
     assert set(fractions(policy, 0, 3)) == {OVER_1, OVER_2}
@@ -333,7 +333,7 @@ def test_a_copy_continues_to_the_bit_as_the_original() -> None:
     arm = Arm(
         name="central-multicommodity",
         pregeneration="link",
-        parameters={"period_s": 3.0, "demand_time_constant_s": 5.0},
+        parameters={"update_period_s": 3.0, "demand_time_constant_s": 5.0},
     )
 
     def run(copied_s: float) -> dict[str, Any]:
@@ -375,12 +375,13 @@ def test_mixes_survive_a_round_trip_through_arrays() -> None:
 @pytest.mark.parametrize("pregeneration", ["none", "link", "end-to-end", "virtual-link"])
 def test_conformance_with_every_pregeneration(pregeneration) -> None:
     context = small_context(control="central", pregeneration=pregeneration)
-    factory = lambda: CentralMulticommodity(MulticommodityParameters(period_s=0.5))  # noqa: E731
+    factory = lambda: CentralMulticommodity(MulticommodityParameters(update_period_s=0.5))  # noqa: E731
     assert [check for check in check_policy(factory, context, calls=8) if not check.passed] == []
 
 
 @pytest.mark.parametrize(
-    "name", ["period_s", "demand_time_constant_s", "delay_cost_per_s", "max_path_delay", "max_fallback_delay"]
+    "name",
+    ["update_period_s", "demand_time_constant_s", "delay_cost_per_s", "max_path_delay", "max_fallback_delay"],
 )
 def test_parameters_out_of_range_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is -1"):
