@@ -68,7 +68,7 @@ def record_small_run(path: Path, *, journal: bool) -> None:
 def content(record: Record) -> dict[str, object]:
     """Every value of a record, by its name."""
     values: dict[str, object] = {
-        f"{group}/{name}": (array.dtype.str, array.shape, array.tobytes())
+        f"{group}/{name}": _values(array)
         for group, columns in (*record.tables.items(), ("outputs", record.policy_outputs))
         for name, array in columns.items()
     }
@@ -77,6 +77,13 @@ def content(record: Record) -> dict[str, object]:
     values |= {f"provenance/{name}": repr(value) for name, value in record.provenance.items()}
     facts = (record.scenario, record.scenario_hash, record.arm, record.seed, record.complete)
     return values | {"facts": repr(facts)}
+
+
+def _values(array: np.ndarray) -> tuple[str, tuple[int, ...], bytes]:
+    """Type, shape and bytes of an array; a text has its own length, not that of its column."""
+    if array.dtype.kind == "U":
+        return "text", array.shape, b"".join(text.encode() + b"\0" for text in array.tolist())
+    return array.dtype.str, array.shape, array.tobytes()
 
 
 def outcome(path: Path, expected: dict[str, object], *, verify: bool, prefix: bool) -> str:

@@ -58,12 +58,12 @@ def held(directory: Path, *, file: str = "") -> Iterator[None]:
     """Hold a directory, created if missing, or only the `file` in it, for this process alone.
 
     The lock file, `.lock` or `.FILE.lock` in the directory, names its holder, so that whoever is refused can
-    name it too. It is removed at the end. One that a killed process left is taken over. Raises HeldError when
-    another process holds the place, and then nothing was changed.
+    name it too. It is removed at the end, and with it each directory created here that is still empty. One
+    that a killed process left is taken over. Raises HeldError when another process holds the place, and then
+    nothing was changed.
     """
     place, path = directory / file, directory / (f".{file}.lock" if file else ".lock")
-    new = not directory.exists()
-    directory.mkdir(parents=True, exist_ok=True)
+    created = _created(directory)
     try:
         descriptor = open_locked(path)
     except HeldError as error:
@@ -79,10 +79,17 @@ def held(directory: Path, *, file: str = "") -> Iterator[None]:
         # While it is still locked: a process that opens it from now on finds another file or none.
         path.unlink(missing_ok=True)
         os.close(descriptor)
-        if new:
-            with suppress(OSError):
-                # Only if nothing was written into it.
-                directory.rmdir()
+        with suppress(OSError):
+            # Only as far as nothing was written into them.
+            for one in created:
+                one.rmdir()
+
+
+def _created(directory: Path) -> list[Path]:
+    """Create a directory and those above it; the ones that were missing, innermost first."""
+    missing = [one for one in (directory, *directory.parents) if not one.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    return missing
 
 
 def _open(path: Path) -> tuple[int, bool]:

@@ -46,8 +46,13 @@ def test_a_held_directory_is_refused_with_the_name_of_its_holder_and_freed_by_a_
 
 
 def test_a_directory_that_was_made_to_be_held_goes_if_nothing_was_written(tmp_path: Path) -> None:
-    with held(tmp_path / "empty"):
+    with held(tmp_path / "empty" / "in" / "empty"):
         pass
-    with held(tmp_path / "used"):
+    assert list(tmp_path.iterdir()) == []
+    with held(tmp_path / "used" / "below"):
         (tmp_path / "used" / "file").write_text("x")
+    assert [path.name for path in tmp_path.rglob("*")] == ["used", "file"]
+    with held(tmp_path / "used"):
+        (tmp_path / "used" / "file").unlink()
+    # It was there before.
     assert [path.name for path in tmp_path.iterdir()] == ["used"]

@@ -50,7 +50,8 @@ def installed(tmp_path_factory):
 def python(*words: str, site: Path | None = None, cwd: Path | None = None) -> str:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     if site is not None:
-        environment["PYTHONPATH"] = str(site)
+        # The qdpem that this test reads the records with, which need not be the one that is installed.
+        environment["PYTHONPATH"] = os.pathsep.join([str(site), str(ROOT)])
     answer = subprocess.run(
         [sys.executable, *words], env=environment, cwd=cwd, capture_output=True, text=True, timeout=250
     )

@@ -251,7 +251,12 @@ def _warning(path: Path, provenance: Mapping[str, Any], *, complete: bool, busy:
     torn_bytes = provenance.get("torn_bytes", 0)
     if torn_bytes and not busy:
         sentences.append(
-            f"The last {torn_bytes} bytes of its journal were cut short or damaged and are left out."
+            f"The last {torn_bytes} bytes of its journal, of a flush that was cut short, are left out."
+        )
+    if damaged_bytes := provenance.get("damaged_bytes", 0):
+        sentences.append(
+            f"The last {damaged_bytes} bytes of its journal are damaged or stand behind damage, and are left"
+            " out; the journal is kept beside the record, under a name that ends in .damaged."
         )
     if busy:
         sentences.append(f"{journal_path(path)} is there: another process may be writing this record.")

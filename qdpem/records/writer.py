@@ -19,7 +19,7 @@ from qdpem.file_lock import HeldError
 from qdpem.provenance import provenance
 from qdpem.records.journal.contents import Contents, read_contents
 from qdpem.records.journal.journal import Journal, journal_path
-from qdpem.records.journal.recovery import recover, settle
+from qdpem.records.journal.recovery import put_away_journal, recover, settle
 from qdpem.records.policy_outputs import PolicyOutputs
 from qdpem.records.row_buffer import RowBuffer
 from qdpem.records.schema import CHUNK_ROWS, SCHEMA_VERSION, TITLE
@@ -122,6 +122,11 @@ class RecordWriter:
         """Every table recorded so far, including those that this record's level leaves out of the file."""
         self.flush()
         contents = self._contents()
+        if contents.damaged:
+            raise RecordError(
+                f"{self._journal.path} was damaged or changed by another program while the run wrote it, so"
+                " nothing can be measured; run again, and check the disk if it happens twice"
+            )
         tables: dict[str, Columns] = {}
         for table in TABLES:
             if table in self._recorded:
@@ -171,7 +176,8 @@ class RecordWriter:
 
     def _settle(self) -> None:
         try:
-            self._place = settle(self._contents(), self.path)
+            contents = self._contents()
+            self._place = settle(contents, self.path)
         # h5py raises RuntimeError for some failures of HDF5.
         except (OSError, RuntimeError) as error:
             raise RecordError(
@@ -179,7 +185,7 @@ class RecordWriter:
                 f" {self._journal.path}: free some space and open the record, which then is made"
             ) from error
         # Only now: until the record has its name, the journal is all that a kill would leave.
-        self._journal.path.unlink(missing_ok=True)
+        put_away_journal(self._journal.path, damaged=contents.damaged)
 
     def _begin(self, scenario: Scenario, arm: Arm, seed: int) -> Journal:
         journal: Journal | None = None

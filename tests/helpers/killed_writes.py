@@ -1,12 +1,13 @@
 """A small record written again and again by processes that are killed at every one of their file operations.
 
-    python -m tests.helpers.killed_writes DIRECTORY [--before]
+    python -m tests.helpers.killed_writes DIRECTORY
 
 The operations of a run are counted: each write, truncation, rename, removal and sync, and each opening of
 the HDF5 file that is built. A child then runs for each of them, and for several cuts inside a write. It ends
-there as `kill -9` ends it, without any clean-up. Its directory is DIRECTORY/<operation>-<cut>. With
-`--before` a finished record is at the path already. Prints one JSON line for each child: its directory, how
-many flushes had returned, whether `close_complete` had, and the operation.
+there as `kill -9` ends it, without any clean-up. All this is done twice, at a path without a record and at
+one that has a finished record already. A child's directory is DIRECTORY/<new or before>/<operation>-<cut>.
+Prints one JSON line for each: its directory, whether a record was there before, how many flushes had
+returned, whether `close_complete` had, the operation and the cut.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from qdpem.records import writer
 from qdpem.records.writer import RecordWriter
 from tests.helpers.made_runs import ARM, fill, make_scenario
 
-FLUSHES, ROWS_EACH = 4, 9
-_CUTS = (0.0, 0.02, 0.5, 0.99, 1.0)
-"""The fractions of a write that reach the file. Other operations happen not at all or whole."""
+FLUSHES, ROWS_EACH = 2, 9
+_WRITE_CUTS = (0.0, 0.5, 0.99)
+"""The fractions of a write that reach the file; all of it has when the next operation is cut at 0."""
 
 
 class Killer:
@@ -73,7 +74,7 @@ def provenance(**_facts: str) -> dict[str, str]:
 
 
 def write(path: Path, report: int) -> None:
-    """Four flushes and an end; a byte into the descriptor `report` after each flush and after the end."""
+    """Flushes and an end; a byte into the descriptor `report` after each flush and after the end."""
     with RecordWriter(path, scenario=make_scenario(), arm=ARM, seed=17) as recorder:
         for second in range(1, FLUSHES + 1):
             fill(recorder, seconds=1, rows_each=ROWS_EACH, seed=second)
@@ -103,22 +104,32 @@ def child(path: Path, *, at: int | None, cut: float) -> tuple[str, list[str]]:
     return flags, names
 
 
-def main(directory: Path, *, before: bool) -> None:
+def cuts(names: list[str]) -> list[tuple[int, float]]:
+    """Every operation, and where it is cut. The opening of a file and the last operation also happen whole:
+    what they leave is not what the next operation finds."""
+    return [
+        (number, cut)
+        for number, name in enumerate(names)
+        for cut in (*(_WRITE_CUTS if name == "pwrite" else (0.0,)), 1.0)
+        if cut < 1.0 or name == "h5py" or number == len(names) - 1
+    ]
+
+
+def main(directory: Path) -> None:
     """Kill at every operation; one JSON line each."""
-    directory.mkdir()
     first = directory / "whole"
-    first.mkdir()
+    first.mkdir(parents=True)
     _, names = child(first / "run.h5", at=None, cut=0.0)
-    for number, name in enumerate(names):
-        for cut in _CUTS if name == "pwrite" else (0.0, 1.0):
-            place = directory / f"{number}-{cut:g}"
-            place.mkdir()
+    for before in (False, True):
+        for number, cut in cuts(names):
+            place = directory / ("before" if before else "new") / f"{number}-{cut:g}"
+            place.mkdir(parents=True)
             if before:
                 shutil.copy(first / "run.h5", place / "run.h5")
             flags, _ = child(place / "run.h5", at=number, cut=cut)
-            line = {"place": str(place), "flushes": flags.count("f"), "ended": "e" in flags}
-            print(json.dumps(line | {"operation": name, "cut": cut}), flush=True)
+            line = {"place": str(place), "before": before, "flushes": flags.count("f"), "ended": "e" in flags}
+            print(json.dumps(line | {"operation": names[number], "cut": cut}), flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), before="--before" in sys.argv)
+    main(Path(sys.argv[1]))

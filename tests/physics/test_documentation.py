@@ -23,7 +23,7 @@ def test_docstring_examples_run(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
-@pytest.mark.parametrize("page", ["physics.md", "plugins.md"])
+@pytest.mark.parametrize("page", ["background/physics.md"])
 def test_the_page_prints_what_it_says(page):
     """A block's output stands in the text block after it, or behind a # in its last line."""
     namespace = {}

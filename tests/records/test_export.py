@@ -1,8 +1,7 @@
-"""Records read by others: xarray, CSV, Parquet, and the examples of the page."""
+"""Records read by others: xarray, CSV and Parquet."""
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 
 from qdpem.errors import MissingPackagesError, UnknownNameError
-from qdpem.events.tables import CLAIMS, PAIRS, REQUESTS, TABLES
+from qdpem.events.tables import CLAIMS, PAIRS, REQUESTS, TABLES, TEXT
 from qdpem.records import export as exporting
 from qdpem.records.export import export
 from qdpem.records.reader import open_record
@@ -32,7 +31,9 @@ def test_xarray_shows_names_units_and_no_nameless_dimension(tmp_path: Path, leve
             for column in table.columns:
                 assert dataset[column.name].attrs["units"] == column.unit
                 assert dataset[column.name].attrs["meaning"] == column.meaning
-                assert dataset[column.name].dtype == column.dtype
+                dtype = dataset[column.name].dtype
+                # A text column has no width of its own: numpy gives it that of its longest text.
+                assert dtype.kind in "UOT" if column.dtype == TEXT else dtype == column.dtype
                 assert tuple(dataset[column.name].attrs.get("words", ())) == column.words
         assert tree["metrics"].attrs == {}
         assert tree["metrics/latency_p50_s"].attrs["units"] == "s"
@@ -98,17 +99,3 @@ def test_export_answers_wrong_names_and_a_missing_package(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingPackagesError, match=r"qdpem\[report\]"):
         exporting.export(record, tmp_path, format="parquet")
-
-
-@pytest.mark.slow
-def test_the_examples_of_the_page_on_records_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for package in ("pandas", "xarray", "h5netcdf", "matplotlib"):
-        pytest.importorskip(package)
-    monkeypatch.setenv("MPLBACKEND", "Agg")
-    page = Path(__file__).parents[2] / "docs" / "records.md"
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert len(blocks) == 4
-    write_record(tmp_path / "output" / "quickstart" / "dpem" / "1000.h5")
-    monkeypatch.chdir(tmp_path)
-    for block in blocks:
-        exec(compile(block, str(page), "exec"), {})

@@ -22,7 +22,8 @@ from qdpem.simulation.fingerprint import code_digest, input_digest
 from qdpem.study.bounds import BoundTask, read_bounds
 from qdpem.study.plan import Task, plan_study
 from qdpem.study.report.html import _provenance
-from qdpem.study.run import record_run, run_study, run_task
+from qdpem.study.run import run_study
+from qdpem.study.tasks import record_run, run_task
 from qdpem.study.tuning.trials import Trials
 from qdpem.study.tuning.tune import tune
 

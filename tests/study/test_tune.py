@@ -157,7 +157,8 @@ def test_the_snippet_is_an_arm_that_a_scenario_takes(small_scenario, picky, tmp_
     text = snippet(found, comments=["found by hand"])
     assert text.startswith("# found by hand\n")
     [arm] = tomllib.loads(text)["study"]["arms"]
-    assert resolve_arm(Arm(**arm)).arm == found.chosen.arm.arm
+    taken = resolve_arm(Arm(**arm | {"tuned_on": tuple(arm["tuned_on"])})).arm
+    assert taken == replace(found.chosen.arm.arm, tuned_on=tuple(sorted({*found.seeds, *found.held_out})))
     listed = next(line for line in text.splitlines() if "In a list" in line).partition(": ")[2]
     assert tomllib.loads(f"arms = [{listed}]")["arms"] == [arm]
 

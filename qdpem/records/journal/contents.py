@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.records.journal.frames import Frame, frames
+from qdpem.records.journal.frames import Frame, frames, is_cut_short
 
 HEADER, ROWS, OUTPUTS, FILE, FLUSH, END = "header", "rows", "outputs", "file", "flush", "end"
 _COMMITS = (HEADER, FILE, FLUSH, END)
@@ -25,7 +25,8 @@ class Contents:
 
     `attributes`, `provenance`: those of the record. `tables`: name -> frames of its rows. `outputs`: frames
     of policy outputs. `files`: name -> frame. `metrics` is None unless the run was `complete`. `end` is the
-    byte after the last whole flush. If bytes follow it, `provenance` has their number as `torn_bytes`.
+    byte after the last whole flush. If bytes follow it, `provenance` has their number: as `torn_bytes` if
+    they are the beginning of a flush that a kill cut short, else as `damaged_bytes`, and `damaged` is True.
     """
 
     descriptor: int
@@ -36,6 +37,7 @@ class Contents:
     files: dict[str, Frame] = field(default_factory=dict)
     metrics: dict[str, float] | None = None
     end: int = 0
+    damaged: bool = False
 
     @property
     def complete(self) -> bool:
@@ -87,15 +89,19 @@ def read_contents(descriptor: int) -> Contents | None:
     """The contents of the open journal `descriptor`; None if not even its header is whole."""
     contents = Contents(descriptor)
     pending: list[Frame] = []
+    # Before it is read: a writer at work makes it longer, and what it adds meanwhile is no damage.
+    size, whole = os.fstat(descriptor).st_size, 0
     for frame in frames(descriptor):
         pending.append(frame)
+        whole = frame.end
         if frame.kind in _COMMITS:
             for waiting in pending:
                 _add(contents, waiting)
             pending.clear()
             contents.end = frame.end
-    if torn := os.fstat(descriptor).st_size - contents.end:
-        contents.provenance["torn_bytes"] = torn
+    contents.damaged = not is_cut_short(descriptor, start=whole, size=size)
+    if left_out := os.fstat(descriptor).st_size - contents.end:
+        contents.provenance["damaged_bytes" if contents.damaged else "torn_bytes"] = left_out
     return contents if contents.attributes else None
 
 

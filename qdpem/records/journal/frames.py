@@ -85,21 +85,33 @@ def frames(descriptor: int) -> Iterator[Frame]:
         start = frame.end
 
 
-def is_cut_short(descriptor: int) -> bool:
-    """Whether a file without a whole frame is one that a kill left so: nothing is wrong, but its end."""
-    begin = os.pread(descriptor, len(MAGIC) + _HEAD_BYTES, 0)
-    head = begin[len(MAGIC) :]
-    if len(head) < _HEAD_BYTES:
-        return MAGIC.startswith(begin[: len(MAGIC)])
+def is_cut_short(descriptor: int, *, start: int, size: int) -> bool:
+    """Whether the bytes from `start` to `size`, where no whole frame begins, are what a kill leaves.
+
+    That is nothing, or the first bytes of a frame. Anything else is damage: a whole head with a wrong
+    checksum, or as many bytes of payload as the head says, but other ones. `start` is the end of the last
+    whole frame, or 0 if there is none; `size` is that of the file before its frames were read.
+    """
+    if not start:
+        begin = os.pread(descriptor, len(MAGIC), 0)
+        if begin != MAGIC:
+            return MAGIC.startswith(begin)
+        start = len(MAGIC)
+    head = os.pread(descriptor, _HEAD_BYTES, start)
+    if min(len(head), size - start) < _HEAD_BYTES:
+        return True
     length, _ = _HEAD.unpack(head[: _HEAD.size])
-    sound = _CHECK.unpack(head[_HEAD.size :])[0] == zlib.crc32(head[: _HEAD.size])
-    return begin.startswith(MAGIC) and sound and os.fstat(descriptor).st_size < len(begin) + length
+    return _is_sound(head) and size < start + _HEAD_BYTES + length
+
+
+def _is_sound(head: bytes) -> bool:
+    """Whether a head is whole: a length that is damaged must not be read as one."""
+    return len(head) == _HEAD_BYTES and _CHECK.unpack(head[_HEAD.size :])[0] == zlib.crc32(head[: _HEAD.size])
 
 
 def _frame_at(descriptor: int, start: int) -> Frame | None:
     head = os.pread(descriptor, _HEAD_BYTES, start)
-    # The head has a checksum of its own: a length that is not one must not be read as one.
-    if len(head) < _HEAD_BYTES or _CHECK.unpack(head[_HEAD.size :])[0] != zlib.crc32(head[: _HEAD.size]):
+    if not _is_sound(head):
         return None
     length, checksum = _HEAD.unpack(head[: _HEAD.size])
     payload = os.pread(descriptor, length, start + _HEAD_BYTES)

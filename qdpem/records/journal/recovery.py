@@ -7,7 +7,8 @@ States of a path, by the files that are there:
     journal, free        its run was killed. Whoever comes next locks it and makes a record of it.
 
 A journal is removed only when its record is on the disk under its name. A kill in between leaves both, which
-the next recovery notices.
+the next recovery notices. A damaged journal, of which bytes are not in the record, is not removed but renamed
+to RECORD.journal.damaged.
 """
 
 from __future__ import annotations
@@ -46,12 +47,12 @@ def recover(record: Path) -> bool:
         contents = read_contents(descriptor)
         if contents is not None:
             settle(contents, record)
-        elif not is_cut_short(descriptor):
+        elif not is_cut_short(descriptor, start=0, size=os.fstat(descriptor).st_size):
             raise RecordError(
                 f"{path} is damaged at its beginning, so the record in it cannot be read; copy it again,"
                 " or move it away"
             )
-        path.unlink(missing_ok=True)
+        put_away_journal(path, damaged=contents is not None and contents.damaged)
     finally:
         os.close(descriptor)
     return False
@@ -67,14 +68,22 @@ def settle(contents: Contents, record: Path) -> Path:
     if contents.complete or not record.exists():
         write_record(contents, record)
     elif contents.rows and not _is_at(contents, record):
-        place = _free_name(record)
+        place = _free_name(record, "unfinished")
         write_record(contents, place)
         return place
     return record
 
 
-def _free_name(record: Path) -> Path:
-    names = (record.with_name(f"{record.name}.unfinished{number or ''}") for number in count())
+def put_away_journal(journal: Path, *, damaged: bool) -> None:
+    """Remove a journal of which the record was made, or rename it: behind damage there may be whole rows."""
+    if damaged:
+        journal.rename(_free_name(journal, "damaged"))
+    else:
+        journal.unlink(missing_ok=True)
+
+
+def _free_name(path: Path, ending: str) -> Path:
+    names = (path.with_name(f"{path.name}.{ending}{number or ''}") for number in count())
     return next(name for name in names if not name.exists())
 
 
