@@ -9,7 +9,7 @@ WIDTH = 120
 _FENCE = re.compile(r"`{3,}")
 _ITEM = re.compile(r"\s*([-*]|\d+\.) ")
 _ALONE = re.compile(r"\s*([|#<>]|!\[|\(\S+\)=|$)")
-"""Lines that are no part of a paragraph: of tables, headings, comments, quotes, images, labels; empty ones."""
+"""Lines that are no part of a paragraph: tables, headings, comments, quotes, images, labels; empty ones."""
 _SIGN = re.compile(r" ([-*+=#>|]|\d+\.)(?= )")
 
 
