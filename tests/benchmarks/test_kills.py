@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from qdpem.records.reader import open_record
+from qdpem.study.report.html import Appendix
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,13 +30,15 @@ def test_forty_flipped_bits_are_noticed(script, tmp_path: Path, monkeypatch, jou
         assert found in ("detected", "harmless"), (bit, found)
 
 
-@pytest.mark.parametrize(
-    ("name", "shares"), [("run", (0.3, 0.7, 0.95)), ("study", (0.6,)), ("train", (0.6,))]
-)
+@pytest.mark.parametrize(("name", "shares"), [("run", (0.5, 0.9)), ("study", (0.6,)), ("train", (0.6,))])
 def test_a_killed_command_loses_nothing_and_ends_as_it_would_have(
-    script, tmp_path: Path, name: str, shares: tuple[float, ...]
+    script, tmp_path: Path, monkeypatch, name: str, shares: tuple[float, ...]
 ) -> None:
     kills = script("kills.py")
+    # To draw the report takes longer than the runs, and it comes after them.
+    monkeypatch.setattr(
+        "qdpem.study.run.build_appendix", lambda result, *, command: Appendix(command=command)
+    )
     reference = kills.whole(name, tmp_path)
     for number, share in enumerate(shares):
         place = tmp_path / str(number)
