@@ -49,7 +49,7 @@ $(VENV)/.docs: $(INPUTS) $(VENV)/.report
 	@touch $@
 
 run: $(VENV)/.report
-	@$(BIN)/qdpem study scenarios/quickstart.toml
+	@$(BIN)/qdpem study quickstart
 
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest -n 2

@@ -90,10 +90,11 @@ def plugin_fault(error: BaseException) -> PluginError | None:
     if place is None:
         return None
     plugin, code, line = place
-    last = traceback.format_exception_only(error)[-1].strip()
+    # Notes say what the command that called the plugin has kept.
+    notes = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
     return PluginError(
-        f"{plugin} failed: {last} ({code.co_filename}, line {line}, in {code.co_name});"
-        f" QDPEM_TRACEBACK=1 before the command shows the whole traceback"
+        f"{plugin} failed: {type(error).__name__}: {error} ({code.co_filename}, line {line}, in"
+        f" {code.co_name}); QDPEM_TRACEBACK=1 before the command shows the whole traceback.{notes}"
     )
 
 

@@ -15,6 +15,7 @@ from generator.commands import command_reference
 from generator.plugins import forecaster_cards, physics_cards, policy_card, stock_parameters
 from generator.records import metric_table, record_tables
 from generator.scenario import scenario_keys
+from generator.wrapping import wrap
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 PART = re.compile(
@@ -42,4 +43,5 @@ def renewed_pages() -> dict[Path, str]:
 
 
 def _renewed(part: re.Match[str]) -> str:
-    return f"{part[1]}\n{KINDS[part['kind']](*part['names'].split()).strip()}\n\n{part[4]}"
+    generated = wrap(KINDS[part["kind"]](*part["names"].split()).strip())
+    return f"{part[1]}\n{generated}\n\n{part[4]}"

@@ -53,7 +53,10 @@ def progress_bars() -> AbstractContextManager[Progress]:
 
 @contextmanager
 def _progress_lines() -> Iterator[Progress]:
-    """Bars that are not drawn; a thread prints the state of the first one every `LINE_PERIOD_S`."""
+    """Bars that are not drawn; a thread prints the state of the last whole one every `LINE_PERIOD_S`.
+
+    The bars of single runs are indented; all others are whole.
+    """
     from rich.progress import Progress
 
     began_s, ended = time.monotonic(), threading.Event()
@@ -62,8 +65,9 @@ def _progress_lines() -> Iterator[Progress]:
 
     def print_lines() -> None:
         while not ended.wait(LINE_PERIOD_S):
-            # The first is that of all tasks; the others are single runs.
-            for task in bars.tasks[:1]:
+            # A sweep adds a whole bar for each of its studies; the last is at work.
+            whole = [task for task in bars.tasks if not task.description.startswith(" ")]
+            for task in whole[-1:]:
                 fraction = task.completed / task.total if task.total else 0.0
                 line = _progress_line(
                     f"{task.description}: {task.fields['detail']}".rstrip(": "),

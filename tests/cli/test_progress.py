@@ -21,6 +21,11 @@ def lines_about(what: str, text: str) -> list[str]:
         (("run", "row.toml", "--set", "window.measured_s=60"), "local-minhop, seed 1000: ", " of 61 s"),
         (("study", "row.toml", "--set", "window.measured_s=20"), "row: ", " of 4 runs"),
         (
+            ("study", "row.toml", "--set", 'study.sweep={ "demand.rate_hz" = [1.0, 2.0] }'),
+            "rate_hz=2: ",
+            " of 4 runs",
+        ),
+        (
             ("tune", "row.toml", "--arm", "local-stock", "--budget", "8", "--seeds", "0-9", "--workers", "1"),
             "tuning local-stock: ",
             " of 8 runs",

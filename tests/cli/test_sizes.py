@@ -43,15 +43,21 @@ def test_an_option_runs_it_all_the_same_with_a_warning(ask, row_file, monkeypatc
         (("run", "--seed", "7"), {"arm": "local-minhop", "seed": "7"}),
         (("study",), {}),
         (("tune", "--arm", "local-stock", "--budget", "8", "--seeds", "0-3"), {}),
-        (("train", "--set", "training.rounds=1", "--set", "training.episode_s=4"), {"seed": "10000"}),
+        (
+            ("train", "--set", "training.rounds=1", "--set", "training.episode_s=4"),
+            {"seed": "10000", "overrides": ",training.episode_s=4,training.rounds=1"},
+        ),
     ],
 )
 def test_results_lie_where_the_help_says(ask, row_file, tmp_path, words, values) -> None:
-    command, *options = words
+    (command, *options), values = words, dict(values)
     told = re.sub(r"[│\s]+", " ", ask(command, "--help").stdout)
-    (place,) = set(re.findall(r"output/<file stem>\S*(?= by default)", told))
+    pattern = r"by default (?:(\S+) in )?(output/<file stem>)\[,<--set>\.\.\.\]"
+    [(inside, place)] = set(re.findall(pattern, told))
     answer = ask(command, row_file, *options)
     assert answer.exit_code == 0, answer.stderr
+    # Overrides follow the name, sorted.
+    place = f"{place}{values.pop('overrides', '')}/{inside}".rstrip("/")
     for name, value in {"file stem": "row", **values}.items():
         place = place.replace(f"<{name}>", value)
     assert (tmp_path / place).exists()

@@ -30,13 +30,15 @@ def test_a_bound_with_brackets_in_its_name_is_printed_as_it_is_called(ask, row_f
     assert NAME in answer.stdout
 
 
-def test_progress_bars_take_any_name() -> None:
+def test_progress_bars_take_any_name(monkeypatch) -> None:
     from rich.console import Console
 
     from qdpem.cli.console import progress_bars
 
-    bars = progress_bars()
-    bars.add_task(NAME, total=1, detail="[/]")
+    # As in a terminal: elsewhere progress is lines, and no bar is drawn.
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with progress_bars() as bars:
+        bars.add_task(NAME, total=1, detail="[/]")
     shown = Console(width=120, record=True, file=io.StringIO())
     shown.print(bars.make_tasks_table(bars.tasks))
     assert NAME in shown.export_text()

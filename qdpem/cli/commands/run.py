@@ -35,8 +35,8 @@ def run(
         typer.Option(
             "--out",
             metavar="FILE.h5",
-            help="The record; output/<file stem>[,<--set>...]/<arm>/<seed>.h5 by default; other"
-            " values of --set give another file.",
+            help="The record; by default <arm>/<seed>.h5 in output/<file stem>[,<--set>...], so that"
+            " other values of --set give another file.",
         ),
     ] = None,
     overrides: Overrides = None,

@@ -30,7 +30,7 @@ def study(
         typer.Option(
             "--out",
             metavar="DIR",
-            help="Directory of records and reports; output/<file stem>[,<--set>...] by default, without keys"
+            help="Directory of records and reports; by default output/<file stem>[,<--set>...], without keys"
             " of [study] other than arms.",
         ),
     ] = None,

@@ -34,7 +34,7 @@ def train(
             "--out",
             metavar="DIR",
             help="Directory of the network, its curve and its checkpoint;"
-            " output/<file stem>[,<--set>...]/training/<seed> by default.",
+            " by default training/<seed> in output/<file stem>[,<--set>...].",
         ),
     ] = None,
     overrides: Overrides = None,

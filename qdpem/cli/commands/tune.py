@@ -37,7 +37,7 @@ def tune(
         typer.Option(
             "--out",
             metavar="DIR",
-            help="Directory of the results; output/<file stem>[,<--set>...]/tuned by default.",
+            help="Directory of the results; by default tuned in output/<file stem>[,<--set>...].",
         ),
     ] = None,
     workers: Workers = None,
