@@ -1,4 +1,4 @@
-"""A small record written again and again by processes that are killed at every one of their file operations.
+"""A small record of level "requests", written again and again by processes killed at every file operation.
 
     python -m tests.helpers.killed_writes DIRECTORY
 
@@ -75,7 +75,7 @@ def provenance(**_facts: str) -> dict[str, str]:
 
 def write(path: Path, report: int) -> None:
     """Flushes and an end; a byte into the descriptor `report` after each flush and after the end."""
-    with RecordWriter(path, scenario=make_scenario(), arm=ARM, seed=17) as recorder:
+    with RecordWriter(path, scenario=make_scenario("requests"), arm=ARM, seed=17) as recorder:
         for second in range(1, FLUSHES + 1):
             fill(recorder, seconds=1, rows_each=ROWS_EACH, seed=second)
             recorder.flush()

@@ -19,17 +19,7 @@ from qdpem.study.progress import ProgressReporter, StudyProgress
 from qdpem.study.run import run_study
 from qdpem.study.tasks import run_task
 from qdpem.study.workers import run_watched
-
-
-def square(task: float, report: ProgressReporter) -> float:
-    report(0.5)
-    return task**2
-
-
-def square_or_die(task: float, report: ProgressReporter) -> float:
-    if task < 0.0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return task**2
+from tests.helpers.worker_tasks import square, square_or_die
 
 
 def run_task_killed_once(task: Task, report: ProgressReporter) -> Outcome:
