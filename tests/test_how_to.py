@@ -92,6 +92,11 @@ def test_the_example_keeps_every_rule_of_a_policy():
     assert [check.detail for check in check_policy(policy, small_context()) if not check.passed] == []
 
 
+def test_the_page_shows_the_example_whole():
+    code = (ROOT / "examples" / "own_policy.py").read_text(encoding="utf-8")
+    assert code[code.index("class RandomPath:") : code.index("\n\n\ndef main")] in POLICY
+
+
 SHORT = ("window.warm_up_s=2", "window.measured_s=8")
 
 

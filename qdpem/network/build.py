@@ -16,6 +16,7 @@ from qdpem.arrays import Floats, Ints
 from qdpem.errors import Fault, ScenarioError
 from qdpem.network.graph import Graph, Network
 from qdpem.network.graph_checks import graph_faults
+from qdpem.network.maps.rough_map import LENGTH_LIKE
 from qdpem.network.outages import outage_faults
 from qdpem.network.path import Path
 from qdpem.network.routing import Routes
@@ -137,7 +138,9 @@ def network_warnings(network: Network) -> tuple[str, ...]:
         )
     if network.graph.ignored:
         given = ", ".join(f"{key} ({count})" for key, count in network.graph.ignored.items())
-        warnings.append(f"{network.graph.name} gives hardware that is not used: {given}")
+        lengths = LENGTH_LIKE & network.graph.ignored.keys()
+        hint = "; a link's length is read from length_km or dist, in km" if lengths else ""
+        warnings.append(f"{network.graph.name} gives hardware that is not used: {given}{hint}")
     if any(np.isfinite(hardware.memory.coherence_attempts) for hardware in network.hardware):
         warnings.append("attempts do not disturb stored pairs in networks: coherence_attempts is not used")
     no_repeater = np.flatnonzero(network.repeater_rate_hz <= 0.0)

@@ -74,7 +74,8 @@ class FileParameters:
 
     path: str
     """Path of a node-link JSON (.json), GraphML (.graphml, .xml) or GML (.gml) file, seen from the directory
-    of the scenario file."""
+    of the scenario file. A link's length is its `length_km` or `dist`, both in km, or else the distance
+    between its ends."""
     cleaning: Cleaning = Cleaning.NONE
     """What happens to a map with parallel links, links from a node to itself, several parts, or nodes whose
     position is needed and missing. "none" refuses it; "standard" mends it by the rules of

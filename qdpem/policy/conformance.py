@@ -7,7 +7,7 @@ True
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
 
@@ -21,6 +21,7 @@ from qdpem.policy.interface import Allocation, Context, Decisions, Observation, 
 from qdpem.policy.synthetic import small_context, synthetic_observation
 from qdpem.policy.validation import validate
 from qdpem.rng import stream
+from qdpem.scenario.faults.validation import parameters_of
 
 PolicyFactory: TypeAlias = Callable[[], Policy]
 _STEP_S = 0.1
@@ -28,14 +29,18 @@ _UNAVAILABLE = 2
 """Maximum number of unavailable nodes, and of unavailable links, in the observations of a trial."""
 
 
-def check_named_policy(name: str, *, calls: int = 50, seed: int = 0) -> tuple[Check, ...]:
-    """Run `check_policy` on the policy registered as `name`, with its default parameters and pregeneration.
+def check_named_policy(
+    name: str, parameters: Mapping[str, Any] | None = None, *, calls: int = 50, seed: int = 0
+) -> tuple[Check, ...]:
+    """Run `check_policy` on the policy registered as `name`, with its own control and pregeneration.
 
-    Raises UnknownNameError for a name that is not registered.
+    `parameters` are as in a scenario; those left out have their defaults. Raises UnknownNameError for a name
+    that is not registered, and ScenarioError for parameters that the policy does not take.
     """
     factory = registry.load("policy", name)
+    chosen = parameters_of(factory, parameters or {}, path="parameters")
     context = small_context(control=factory.control, pregeneration=factory.pregeneration, seed=seed)
-    return check_policy(lambda: factory(factory.Parameters()), context, calls=calls, seed=seed)
+    return check_policy(lambda: factory(chosen), context, calls=calls, seed=seed)
 
 
 def check_policy(

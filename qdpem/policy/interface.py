@@ -20,7 +20,7 @@ Letters in shapes:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -286,7 +286,7 @@ class Forecaster(Protocol):
 
 
 def per_site(
-    rule: Callable[[Observation, Context], tuple[Allocation, ...]],
+    rule: Callable[[Observation, Context], Sequence[Allocation]],
     observations: Observation,
     context: Context,
 ) -> Decisions:
@@ -294,8 +294,13 @@ def per_site(
 
     `rule` gets an `Observation` of length 1 and the context, and returns the site's allocations. A policy
     that is built this way is local by construction, as long as the rule remembers nothing across sites.
+    Raises TypeError if the rule returns anything but a sequence of allocations.
     """
-    allocations = tuple(
-        allocation for observation in observations for allocation in rule(observation, context)
-    )
-    return Decisions(allocations=allocations)
+    allocations: list[Allocation] = []
+    for observation in observations:
+        given = rule(observation, context)
+        if not isinstance(given, Sequence) or not all(isinstance(item, Allocation) for item in given):
+            name = getattr(rule, "__qualname__", repr(rule))
+            raise TypeError(f"the rule {name} returned {given!r}; should be a sequence of Allocation")
+        allocations += given
+    return Decisions(allocations=tuple(allocations))

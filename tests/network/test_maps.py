@@ -260,3 +260,18 @@ def test_hardware_of_a_map_that_is_not_used_is_named_and_counted(tmp_path: Path)
     (warning,) = [text for text in network_warnings(network) if "not used" in text and "row" in text]
     assert "fidelity (1), loss_db_per_km (1)" in warning
     assert "colour" not in warning
+
+
+def test_a_length_under_a_key_that_is_not_read_is_named(tmp_path: Path) -> None:
+    nodes = [{"id": name, "x_km": float(place), "y_km": 0.0} for place, name in enumerate(NAMES)]
+    links = [
+        {"source": "Ost", "target": "Süd", "distance": 30.0},
+        {"source": "Süd", "target": "West", "length_km": 4.0, "weight": 2.0},
+    ]
+    scenario = scenario_of(written(tmp_path, changed(nodes=nodes, links=links)))
+    network = build_network(scenario, build_physics(scenario), seed=0)
+    (warning,) = [text for text in network_warnings(network) if "not used" in text]
+    assert "distance (1)" in warning
+    assert "weight" not in warning
+    assert "length_km or dist" in warning
+    assert network.graph.length_km.tolist() == [1.0, 4.0]

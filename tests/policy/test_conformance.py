@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from qdpem.errors import UnknownNameError
+from qdpem.errors import ScenarioError, UnknownNameError
 from qdpem.network.outages import Unavailable
 from qdpem.policy.conformance import Check, check_named_policy, check_policy
 from qdpem.policy.interface import Allocation, Context, Decisions, Observation, Policy, per_site
@@ -217,6 +217,23 @@ def test_registered_baselines_conform(name: str) -> None:
 def test_a_wrong_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'local-minhop'"):
         check_named_policy("local-minhops")
+
+
+def test_a_policy_is_checked_with_the_parameters_given() -> None:
+    checks = check_named_policy("local-minhop", {"storage_fraction": 0.0}, calls=5)
+    assert [check for check in checks if not check.passed] == []
+    with pytest.raises(ScenarioError, match=r"parameters\.storage"):
+        check_named_policy("local-minhop", {"storage": 0.1})
+
+
+@pytest.mark.parametrize("answer", [None, [3]])
+def test_a_rule_that_answers_anything_but_allocations_is_named(answer: Any) -> None:
+    def rule(observation: Observation, context: Context) -> Any:
+        return answer
+
+    context = small_context()
+    with pytest.raises(TypeError, match=r"rule.* returned"):
+        per_site(rule, synthetic_observation(context, stream(0, "rule")), context)
 
 
 @pytest.mark.parametrize("control", ["local", "central"])

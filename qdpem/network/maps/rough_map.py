@@ -17,6 +17,8 @@ from qdpem.scenario.schema import Links, Nodes
 from qdpem.scenario.words import PositionUnit
 
 LENGTH_ATTRIBUTES = ("length_km", "dist")
+LENGTH_LIKE = frozenset({"distance", "distance_km", "dist_km", "km", "length", "weight"})
+"""Attributes of links that other programs write for a length. They have no certain unit and are not read."""
 NODE_NUMBERS = ("memories", "source_rate_hz", "repeater_rate_hz")
 """What a map may set for each node, in place of the scenario's value for all."""
 
@@ -34,7 +36,8 @@ class RoughMap:
 
     `positions`: longitude and latitude in degrees or, if `unit` is "km", x and y. `links`: the two ends and
     the length in km, None where the file states none. `numbers`: NODE_NUMBERS that the map sets for a node.
-    `ignored`: what the file says about hardware and is not used: number of nodes or links by key.
+    `ignored`: what the file says about hardware and is not used: number of nodes or links by key, with words
+    like `distance` on links that state no length under a key that is read.
     """
 
     name: str
@@ -204,12 +207,16 @@ def _demand_entries(demands: Any, faults: list[Fault]) -> Iterator[tuple[str, st
 
 
 def _ignored(content: MapContent) -> dict[str, int]:
-    """How often the map gives each attribute of hardware that is not used."""
+    """How often the map gives each attribute of hardware, or of a link's length, that is not used."""
     used, words = {*NODE_NUMBERS, *LENGTH_ATTRIBUTES, "name"}, _hardware_words()
     counts: dict[str, int] = {}
     attributes = [*content.nodes.values(), *(data for _, _, data in content.links)]
     for data in attributes:
         for key in data.keys() & words - used:
+            counts[key] = counts.get(key, 0) + 1
+    for _, _, data in content.links:
+        # Beside a length that is read, a weight or distance is something else.
+        for key in () if data.keys() & set(LENGTH_ATTRIBUTES) else data.keys() & LENGTH_LIKE:
             counts[key] = counts.get(key, 0) + 1
     return dict(sorted(counts.items()))
 

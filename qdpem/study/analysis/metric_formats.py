@@ -127,7 +127,7 @@ METRIC_FORMATS: tuple[MetricFormat, ...] = (
     MetricFormat(
         name="jain_index",
         heading="Jain fairness",
-        meaning="evenness of delivery over source nodes: 1 is even",
+        meaning="evenness of delivery over requesting nodes: 1 is even",
         better="higher",
     ),
     MetricFormat(
