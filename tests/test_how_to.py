@@ -8,7 +8,6 @@ import io
 import json
 import re
 import runpy
-import shutil
 from dataclasses import fields
 from pathlib import Path
 
@@ -125,21 +124,13 @@ def test_python_of_a_page_prints_what_it_shows(name, tmp_path, monkeypatch):
         assert printed.getvalue().rstrip() == shown.rstrip(), block
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tutorial/first_study", "how-to/analyse_a_record"])
-def test_a_notebook_runs(name, tmp_path, monkeypatch):
-    import matplotlib
-
-    matplotlib.use("Agg")
-    for shelf in ("tutorial", "how-to"):
-        (tmp_path / shelf).mkdir()
-    shutil.copy(ROOT / "docs/tutorial/coherence.toml", tmp_path / "tutorial")
-    monkeypatch.chdir((tmp_path / name).parent)
+def test_a_notebook_is_kept_without_outputs(name):
+    """`make docs` runs it, and an error in a cell ends the build."""
     cells = json.loads((ROOT / "docs" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    assert all(not cell["outputs"] for cell in cells if cell["cell_type"] == "code")
-    with contextlib.redirect_stdout(io.StringIO()):
-        exec(compile("\n".join(code), name, "exec", dont_inherit=True), {"__name__": name})
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert code
+    assert all(not cell["outputs"] for cell in code)
 
 
 def test_the_map_of_the_page_loads():
