@@ -9,9 +9,9 @@ from typing import Annotated, TypeAlias
 import typer
 
 from qdpem.cli.completion import complete_checked, complete_scenario
-from qdpem.cli.console import console, progress_bars
+from qdpem.cli.console import console
+from qdpem.cli.network import network_with_summary, print_summary
 from qdpem.cli.options import Overrides, Oversize
-from qdpem.cli.size import check_size
 
 HOLDS, BROKEN, DECLARED = "holds", "BROKEN", "declared"
 _STYLES = {HOLDS: "green", BROKEN: "bold red", DECLARED: "yellow"}
@@ -145,29 +145,17 @@ def _score_forecaster(name: str, word: str | None, overrides: Sequence[str]) -> 
 
 def _check_scenario(name: str, overrides: Sequence[str], *, oversize: bool) -> None:
     """Load the scenario, build its network and print a summary. Faults of it and of its arms are raised."""
-    from qdpem.network.build import build_network, build_physics
     from qdpem.scenario.load import load_scenario
     from qdpem.simulation.arms import resolve_arms
-    from qdpem.study.analysis.network_summary import summarize_network
 
     scenario = load_scenario(name, overrides)
     if scenario.study:
         resolve_arms(scenario.study.arms, origin=f"the scenario {name!r}")
-    check_size(scenario, oversize=oversize)
     seed = scenario.study.seeds[0] if scenario.study else 0
-    with progress_bars() as bars:
-        bar = bars.add_task(f"checking {scenario.name}", total=None, detail="building the network")
-        physics = build_physics(scenario)
-        network = build_network(scenario, physics, seed=seed)
-        bars.update(bar, detail="finding paths and the load")
-        summary = summarize_network(scenario, network=network, physics=physics, seed=seed)
-        bars.remove_task(bar)
-    check_size(scenario, oversize=oversize, network=network, rate_hz=summary.load.rate_hz)
+    _, summary = network_with_summary(scenario, seed=seed, oversize=oversize)
     output = console()
     output.print(f"{name} has no faults (network of seed {seed})", markup=False)
-    output.print(str(summary), markup=False)
-    for warning in summary.warnings:
-        output.print(f"warning: {warning}", style="yellow", markup=False)
+    print_summary(summary, console=output)
 
 
 def _verdict(passed: bool) -> str:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qdpem.cli.console import console, progress_bars
+from qdpem.cli.network import network_with_summary, print_summary
 from qdpem.cli.options import MAX_SEED, ArmName, Json, Overrides, Oversize, ScenarioWord, output_directory
-from qdpem.cli.size import check_size
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,27 +44,15 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Simulate one arm on one seed and record it."""
-    from qdpem.network.build import build_network, build_physics
     from qdpem.scenario.load import load_scenario
     from qdpem.simulation.arms import find_arm
-    from qdpem.study.analysis.network_summary import summarize_network
     from qdpem.study.plan import Task, without_study
 
     loaded = load_scenario(scenario, overrides or ())
     resolved = find_arm(loaded, arm)
-    check_size(loaded, oversize=oversize)
+    network, summary = network_with_summary(loaded, seed=seed, oversize=oversize)
     terminal = console(stderr=as_json)
-    with progress_bars() as bars:
-        bar = bars.add_task(f"preparing {loaded.name}", total=None, detail="building the network")
-        physics = build_physics(loaded)
-        network = build_network(loaded, physics, seed=seed)
-        bars.update(bar, detail="finding paths and the load")
-        summary = summarize_network(loaded, network=network, physics=physics, seed=seed)
-        bars.remove_task(bar)
-    check_size(loaded, oversize=oversize, network=network, rate_hz=summary.load.rate_hz)
-    terminal.print(str(summary), markup=False)
-    for warning in summary.warnings:
-        terminal.print(f"warning: {warning}", style="yellow", markup=False)
+    print_summary(summary, console=terminal)
     path = out or output_directory(scenario, overrides) / resolved.name / f"{seed}.h5"
     task = Task(scenario=without_study(loaded), arm=resolved, seed=seed, path=path, load=summary.load)
     outcome = _simulate(task, network)
