@@ -64,7 +64,7 @@ def test_every_field_of_the_answer_is_described():
     assert set(described("Decisions")) == names(Decisions)
     assert set(described("Allocation")) == names(Allocation)
     assert {name for name in described("Plan") if "(" not in name} == names(Plan)
-    assert set(described("A waiting request")) == names(PendingRequest) | set(methods(PendingRequest))
+    assert set(described("A pending request")) == names(PendingRequest) | set(methods(PendingRequest))
 
 
 def test_everything_under_context_is_described():
