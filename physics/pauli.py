@@ -35,7 +35,9 @@ BilinearTerms: TypeAlias = tuple[NDArray[np.float64], NDArray[np.intp], NDArray[
 class SwapConstants:
     """The swap of one node: for each outcome a middle matrix M_m and the signs of its correction, (4, 4).
 
-    The middle matrices of a Bell measurement are diagonal; `weights`, (4, 4), has a row of them per outcome.
+    R_left M_m R_right is the joined table times the probability of the outcome, and the signs multiply it
+    entry by entry. The middle matrices of a Bell measurement are diagonal; `weights`, (4, 4), has a row of
+    them per outcome. `success_probability`: of everything but the Bell measurement.
     """
 
     middles: tuple[NDArray[np.float64], ...]
