@@ -37,6 +37,18 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
     }
 
 
+def test_a_key_of_the_file_below_a_table_is_told_its_place() -> None:
+    """In TOML it then belongs to that table, which is easily overlooked."""
+    found = faults_of(
+        SMALL, 'nodes.physics={ model = "werner" }', "demand.topology_seed=1", "nodes.window_s=1"
+    )
+    assert found.keys() == {"nodes.physics", "demand.topology_seed", "nodes.window_s"}
+    assert "[physics]" in found["nodes.physics"]
+    assert "above its first table" in found["demand.topology_seed"]
+    assert "[topology_seed]" not in found["demand.topology_seed"]
+    assert "known: " in found["nodes.window_s"]
+
+
 @pytest.mark.parametrize(
     ("override", "path", "message"),
     [

@@ -105,3 +105,10 @@ def unknown_key(key: str, kind: Any) -> str:
     near = nearest(key, known)
     hint = f"did you mean {near!r}? " if near else ""
     return f"is not a known key; {hint}known: {', '.join(known)}"
+
+
+def misplaced_key(key: str, hint: Any) -> str:
+    """The sentence for a `key` of the file itself that stands in one of its tables."""
+    is_table = any(is_dataclass(member) for member in members(hint))
+    heading = f", or as a table [{key}] of its own" if is_table else ""
+    return f"is a key of the file itself; should stand above its first table{heading}"
