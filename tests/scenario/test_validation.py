@@ -49,6 +49,13 @@ def test_a_key_of_the_file_below_a_table_is_told_its_place() -> None:
     assert "known: " in found["nodes.window_s"]
 
 
+def test_a_key_of_a_table_below_is_told_its_place() -> None:
+    found = faults_of(SMALL, "nodes.gate_fidelity=0.9", "demand.duration_s=1.0")
+    assert found.keys() == {"nodes.gate_fidelity", "demand.duration_s"}
+    assert found["nodes.gate_fidelity"].endswith("nodes.hardware")
+    assert found["demand.duration_s"].endswith("demand.bursts")
+
+
 @pytest.mark.parametrize(
     ("override", "path", "message"),
     [
@@ -275,7 +282,7 @@ def study(**changes: str) -> str:
         ({"seeds": "[1000, 1000]"}, "study.seeds", "1000 is given more than once"),
         ({"seeds": "[3, 1000]"}, "study.seeds", "tuning and test seeds are mixed"),
         ({"seeds": "[1000, 10000]"}, "study.seeds", "test and training seeds are mixed"),
-        ({"arms": '[{ name = "A b" }]'}, "study.arms.0.name", "'A b' is not allowed; should match"),
+        ({"arms": '[{ name = "A b" }]'}, "study.arms.0.name", "'A b' is not allowed; should be lower-case"),
     ],
 )
 def test_study_faults(changes: dict[str, str], path: str, message: str) -> None:

@@ -169,17 +169,22 @@ class FaultReport:
         elif kind == "too_long":
             wanted = f"should have at most {detail['ctx']['max_length']} items"
         elif kind == "string_pattern_mismatch":
-            wanted = f"should match the pattern {detail['ctx']['pattern']}"
+            # The only pattern is that of the names of arms, which also name directories.
+            wanted = "should be lower-case letters, digits and hyphens, and not begin with a hyphen"
         else:
             wanted = _PLAIN.get(kind, detail["msg"].removeprefix("Input "))
         return f"{shown(value)} is not allowed; {wanted}"
 
     def _unknown_key(self, location: Location) -> str:
-        """The sentence for a key that its table does not have; it may be one of the file itself."""
-        key = str(location[-1])
-        if len(location) > 1 and not self._path and (at_top := self._hint((key,))) is not Any:
+        """The sentence for a key that its table lacks; it may be one of the file, or of a table inside."""
+        table, key = location[:-1], str(location[-1])
+        if table and not self._path and (at_top := self._hint((key,))) is not Any:
             return misplaced_key(key, at_top)
-        return unknown_key(key, self._table_kind(location[:-1]))
+        kind = self._table_kind(table)
+        below = [item.name for item in fields(kind) if self._hint((*table, item.name, key)) is not Any]
+        if below:
+            return f"is a key of {' or '.join(self._dotted((*table, name)) for name in below)}"
+        return unknown_key(key, kind)
 
     def _table_kind(self, location: Location) -> Any:
         """The dataclass that the table at `location` is most like, or None."""
