@@ -181,10 +181,9 @@ class FaultReport:
         if table and not self._path and (at_top := self._hint((key,))) is not Any:
             return misplaced_key(key, at_top)
         kind = self._table_kind(table)
-        below = [item.name for item in fields(kind) if self._hint((*table, item.name, key)) is not Any]
-        if below:
-            return f"is a key of {' or '.join(self._dotted((*table, name)) for name in below)}"
-        return unknown_key(key, kind)
+        below = [(*table, item.name, key) for item in fields(kind)]
+        found = [self._dotted(path) for path in below if self._hint(path) is not Any]
+        return unknown_key(key, kind, elsewhere=found)
 
     def _table_kind(self, location: Location) -> Any:
         """The dataclass that the table at `location` is most like, or None."""
