@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,15 @@ def test_the_total_follows_the_activity_and_seeds_repeat(seed: int, nodes: int) 
     x = made.volume[0]
     for i, j, k, m in itertools.permutations(range(min(nodes, 5)), 4):
         assert x[i, j] * x[k, m] == pytest.approx(x[i, m] * x[k, j], rel=1e-9)
+
+
+@pytest.mark.parametrize("value", [-1.0, np.nan, np.inf])
+def test_activity_that_breaks_the_rule_is_refused(tmp_path: Path, value: float) -> None:
+    made = read(tmp_path)
+    wrong = made.activity.copy()
+    wrong[1, 2] = value
+    with pytest.raises(QdpemError, match="activity of c3"):
+        replace(made, activity=wrong)
 
 
 @pytest.mark.parametrize(

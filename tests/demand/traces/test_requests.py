@@ -222,6 +222,8 @@ def test_a_qnetbench_trace_keeps_what_has_a_place_and_names_the_rest(tmp_path: P
         (asked(n=0), ("n is 0", "1 or more")),
         (asked(n=1.5), ("n is 1.5",)),
         (asked(n=True), ("n is True",)),
+        (asked(n=10**400), ("n is 1000",)),
+        (asked(float("nan")), ("t is nan",)),
         (asked(demand={"min_fidelity": 90}), ("min_fidelity is 90", "0 to 1")),
         (asked(demand={"deadline": 0.1}), ("deadline is 0.1", "0.25 or more")),
         (asked(demand={"deadline": 0.25}), ("should be later",)),
@@ -257,7 +259,8 @@ COLUMNS: dict[str, Any] = {
 
 
 def test_columns_of_a_record_come_in_order_of_time_with_names_of_nodes() -> None:
-    requests = requests_from_columns(COLUMNS, node_names=("x", "y", "z"), origin="a record")
+    requests = requests_from_columns(COLUMNS, node_names=np.array(["x", "y", "z"]), origin="a record")
+    assert type(requests.source[0]) is str
     assert requests.time_s.tolist() == [1.0, 3.0]
     assert requests.source == ("z", "x")
     assert requests.destination == ("x", "y")

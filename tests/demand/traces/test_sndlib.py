@@ -129,6 +129,7 @@ STEAL = """<!DOCTYPE network [<!ENTITY a SYSTEM "file:///etc/hostname">]>
         (sndlib_xml(FULL, time="20040301-0005", nodes=(*NODES, "Nord")), ("other nodes", "Nord")),
         (BOMB, ("row 1", "document type")),
         (STEAL, ("row 1", "document type")),
+        (changed("UTF-8", "UTF-9"), ("row 1", "UTF-9")),
         ("<html><body/></html>", ("<html>", "<network>")),
     ],
 )  # fmt: skip

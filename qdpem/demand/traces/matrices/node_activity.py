@@ -23,7 +23,7 @@ class NodeActivity:
     """Activity of C cells in T intervals of equal length without a gap.
 
     `activity` float64 [T, C], 0 or more, in `unit`. `longitude`, `latitude` float64 [C], in degrees. The
-    other fields are those of `TrafficMatrices`. Raises QdpemError for arrays that do not fit each other.
+    other fields are those of `TrafficMatrices`. Raises QdpemError for arrays that break one of these rules.
     """
 
     node_names: tuple[str, ...]
@@ -44,6 +44,13 @@ class NodeActivity:
             raise QdpemError(
                 f"the activity, longitude and latitude of {self.origin} have the shapes {shapes}; should be"
                 f" {((len(self.time_s), cells), (cells,), (cells,))}"
+            )
+        wrong = ~(np.isfinite(self.activity) & (self.activity >= 0.0))
+        if wrong.any():
+            interval, cell = (int(index) for index in np.argwhere(wrong)[0])
+            raise QdpemError(
+                f"the activity of {self.node_names[cell]} of {self.origin} at {self.time_s[interval]:g} s is"
+                f" {self.activity[interval, cell]:g}; should be 0 or more"
             )
         for array in (self.time_s, self.activity, self.longitude, self.latitude):
             array.flags.writeable = False

@@ -68,6 +68,9 @@ class _Reader:
                 f"{self._name}, row {error.lineno}, column {error.offset + 1}:"
                 f" {expat.ErrorString(error.code)}; should be XML of SNDlib, complete"
             ) from error
+        except (LookupError, ValueError) as error:
+            # Of the encoding that the first line declares.
+            raise QdpemError(f"{self._name}, row 1: {error}; should be XML in UTF-8") from error
         if self._root != "network" or not self._nodes:
             raise QdpemError(
                 f"{self._name} is <{self._root}> with {len(self._nodes)} nodes; should be <network> with"

@@ -81,7 +81,8 @@ def _node_texts(values: Sequence[Any], names: Sequence[str] | None, column: str,
                 f"{column} of request {row + 1} of {origin} is {shown_value(value)}; should be the number of"
                 f" a node, 0 to {len(names) - 1}"
             )
-    return [names[int(value)] for value in values]
+    # Names of a record are NumPy's.
+    return [str(names[value]) for value in values]
 
 
 def ignored_note(fields: Sequence[str], origin: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from qdpem.errors import QdpemError
 _REQUEST, _HEADER = "ent_requested", "run_header"
 _FIELDS = {"kind", "t", "src", "dst", "n", "demand"}
 _DEMAND = {"min_fidelity", "deadline", "latency_budget"}
+_LARGEST = 1e300
 _COLUMNS = ("time_s", "source", "destination", "pairs", "target_fidelity", "patience_s", "application")
 
 
@@ -110,7 +111,8 @@ def _number(values: dict[str, Any], field: str, place: str, low: float, high: fl
     value = values.get(field)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    # JSON has integers that no float holds.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
         raise QdpemError(f"{place}: {field} is {shown_value(value)}; should be a number")
     if not low <= value <= high:
         should = f"{low:g} or more" if high == math.inf else f"{low:g} to {high:g}"
