@@ -40,10 +40,11 @@ def csv_table(text: str, name: str) -> CsvTable:
     row = skipped + reader.line_num
     if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
         raise QdpemError(f"{name}, row {row} is {shown_value(header[0])}; should be separated by commas")
+    column_of: dict[str, int] = {}
     for column, label in enumerate(header):
         if not label:
             raise QdpemError(f"{name}, row {row}, column {column + 1} has no name; should have one")
-        if (first := header.index(label)) < column:
+        if (first := column_of.setdefault(label, column)) < column:
             raise QdpemError(
                 f"{name}, row {row}, column {column + 1} is {label!r}, as is column {first + 1}; each name"
                 " should be there once"

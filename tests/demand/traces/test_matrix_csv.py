@@ -98,6 +98,7 @@ def test_traffic_of_a_node_with_itself_is_left_out_and_said(tmp_path: Path) -> N
         (edited("2004-03-01T00:10", "2004-03-01T00:10Z"), ("row 4, column 1", "time zone")),
         (edited("time,", "when,"), ("column 1", "'when'")),
         (edited("Süd>Ost", "Ost>Süd"), ("row 1, column 4", "'Ost>Süd'", "column 2")),
+        (edited("Süd>Ost", "Ost > Süd"), ("column 4", "'Ost > Süd'", "column 2")),
         (edited("Süd>Ost", ""), ("row 1, column 4", "no name")),
         (edited("Süd>Ost", "Süd->Ost"), ("column 4", "'Süd->Ost'", "SOURCE>DESTINATION")),
         (edited("Süd>Ost", "Süd>"), ("column 4", "SOURCE>DESTINATION")),

@@ -83,6 +83,7 @@ def edited(old: str, new: str) -> str:
     ("text", "words"),
     [
         ("", ("empty",)),
+        ("time_s,source,destination\n", ("no row",)),
         (edited("7,West", "0.4,West"), ("row 4, column 1 (time_s)", "'0.4'", "'0.5'", "order")),
         (edited("7,West", "soon,West"), ("row 4, column 1", "'soon'", "seconds")),
         (edited("7,West", ",West"), ("row 4, column 1", "''", "seconds")),
@@ -102,7 +103,7 @@ def edited(old: str, new: str) -> str:
         (edited("colour", "deadline_s"), ("patience_s and deadline_s",)),
         (edited("colour", "source"), ("column 8", "'source'", "column 2")),
         (edited(",red", ""), ("row 2", "7 columns", "8")),
-        ("time,source,destination,deadline_s\n2026-01-01,a,b,5\n", ("deadline_s", "patience_s")),
+        ("time,source,destination,deadline_s\n2026-01-01,a,b,5\n", ("time as dates and deadline_s",)),
         ("time_s,source,destination,deadline_s\n10,a,b,9\n", ("patience_s", "-1.0")),
     ],
 )

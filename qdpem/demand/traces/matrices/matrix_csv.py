@@ -26,6 +26,14 @@ def csv_matrices(
     """
     series, comments = read_series(text, name)
     ends = [_ends(label, name, column) for column, label in enumerate(series.labels, start=2)]
+    column_of: dict[tuple[str, str], int] = {}
+    for column, pair in enumerate(ends):
+        # Blanks around the > make two names of one pair.
+        if (first := column_of.setdefault(pair, column)) < column:
+            raise QdpemError(
+                f"{name}, column {column + 2} is {series.labels[column]!r}, the pair of column {first + 2};"
+                " each pair should be there once"
+            )
     nodes = tuple(dict.fromkeys(end for pair in ends for end in pair))
     regular, step_s = regular_series(series, step_s=stated_step_s(comments, step_s, name), gaps=gaps)
     return matrices_from_series(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -68,39 +68,35 @@ def regular_series(series: Series, *, step_s: float | None, gaps: GapRule) -> tu
     if gaps is GapRule.REFUSE:
         _refuse_gaps(series, index, empty, step_s)
     rows = np.flatnonzero(~empty)
+    values = _on_grid(series, index, rows, step_s)
+    missing = np.isnan(values)
+    if missing.any():
+        _check_ends(series, missing, rows, gaps)
+        values = (_repeated if gaps is GapRule.REPEAT else _interpolated)(values, missing)
+    regular = replace(
+        series,
+        time_s=np.arange(len(values), dtype=np.float64) * step_s,
+        values=values,
+        places=[f"interval {interval + 1}" for interval in range(len(values))],
+        notes=(*series.notes, *_notes(series, missing, rows, gaps)),
+    )
+    return regular, step_s
+
+
+def _on_grid(series: Series, index: Ints, rows: Ints, step_s: float) -> Floats:
+    """The values of `rows` at their intervals from the first to the last, NaN where there are none."""
     if not len(rows):
         raise QdpemError(f"{series.name} has no value at all; should have one in every row")
-    index, values = index[rows] - index[rows[0]], series.values[rows]
-    count = int(index[-1]) + 1
+    count = int(index[rows[-1]] - index[rows[0]]) + 1
+    # A wrong year in one time would otherwise fill the memory.
     if count > 2 * len(rows):
         raise QdpemError(
             f"{series.name} lacks {count - len(rows)} of {count} intervals of {step_s:g} s; should have at"
             " least half of them"
         )
-    regular = np.full((count, values.shape[1]), np.nan)
-    regular[index] = values
-    missing = np.isnan(regular)
-    if missing.any():
-        _check_ends(series, missing, rows, gaps)
-        regular = (_repeated if gaps is GapRule.REPEAT else _interpolated)(regular, missing)
-    notes = (*series.notes, *_notes(series, missing, count - len(rows), gaps))
-    dropped = len(empty) - 1 - int(rows[-1]) + int(rows[0])
-    if dropped:
-        notes += (
-            f"{_counted(dropped, 'row')} without a value at the start or end of {series.name} left out",
-        )
-    places = [f"interval {interval + 1}" for interval in range(count)]
-    return (
-        Series(
-            name=series.name,
-            labels=series.labels,
-            time_s=np.arange(count, dtype=np.float64) * step_s,
-            values=regular,
-            places=places,
-            notes=notes,
-        ),
-        step_s,
-    )
+    values = np.full((count, series.values.shape[1]), np.nan)
+    values[index[rows] - index[rows[0]]] = series.values[rows]
+    return values
 
 
 def _check_order(series: Series) -> None:
@@ -196,14 +192,18 @@ def _interpolated(values: Floats, missing: Flags) -> Floats:
     return filled
 
 
-def _notes(series: Series, missing: Flags, intervals: int, gaps: GapRule) -> tuple[str, ...]:
+def _notes(series: Series, missing: Flags, rows: Ints, gaps: GapRule) -> list[str]:
+    intervals = len(missing) - len(rows)
     cells = int(missing.sum()) - intervals * missing.shape[1]
     parts = [_counted(intervals, "missing interval")] if intervals else []
     parts += [_counted(cells, "missing value")] if cells else []
-    if not parts:
-        return ()
     how = "repeating the value before" if gaps is GapRule.REPEAT else "a straight line"
-    return (f"{' and '.join(parts)} of {series.name} filled by {how}",)
+    notes = [f"{' and '.join(parts)} of {series.name} filled by {how}"] if parts else []
+    dropped = len(series.time_s) - 1 - int(rows[-1]) + int(rows[0])
+    if dropped:
+        ends = f"at the start or end of {series.name} left out"
+        notes.append(f"{_counted(dropped, 'row')} without a value {ends}")
+    return notes
 
 
 def _counted(count: int, noun: str) -> str:

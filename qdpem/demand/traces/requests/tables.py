@@ -6,7 +6,8 @@ import csv
 import gzip
 import io
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,12 @@ from qdpem.errors import QdpemError
 from qdpem.extras import require_packages
 
 _COLUMNS = (*TIME_COLUMNS, "source", "destination", *OPTIONAL, "deadline_s", "application")
-_STEMS = ("time", "patience", "deadline", "target", "fidelity", "pair", "app", "src", "dst")
-"""Beginnings of names that mean one of the columns, in another unit or spelling: an error, not a guess."""
+_MISSPELT = re.compile(
+    r"(time|timestamp|arrival|patience|deadline)(_?(s|ms|us|ns|min|h|d|sec|seconds))?"
+    r"|(target_?)?fidelity|pairs?|app|applications?|src|dst|target",
+    re.IGNORECASE,
+)
+"""Names that mean one of the columns, in another unit or spelling: an error, not a guess."""
 _SHOULD = {
     "target_fidelity": (0.0, 1.0, "a number above 0 and at most 1, or nothing"),
     "pairs": (0.0, math.inf, "a whole number of 1 or more, or nothing"),
@@ -37,30 +42,32 @@ def csv_requests(text: str, name: str) -> RequestList:
     table = csv_table(text, name)
     kind = _check_header(table.header, name)
     rows = list(table.rows)
-    columns: dict[str, list[Any]] = {
+    if not rows:
+        raise QdpemError(f"{name} has no row after its header; should have one per request")
+    columns = {
         label: [cells[column].strip() for _, cells in rows] for column, label in enumerate(table.header)
     }
-    lines = [row for row, _ in rows]
-    place = _Places(table, lines)
+    values = _parsed(columns, kind, _Places(table, [row for row, _ in rows]))
+    return _with_note(requests_from_columns(values, origin=name), table.header, name)
+
+
+def _parsed(columns: Mapping[str, list[str]], kind: str, place: _Places) -> dict[str, Any]:
+    """The columns of a list of requests, as numbers and names; raises QdpemError for the first wrong cell."""
     values: dict[str, Any] = {
         "time_s": _ascending(kind, columns[kind], place),
         "source": _texts("source", columns, place),
         "destination": _texts("destination", columns, place),
     }
-    for label in _SHOULD.keys() & columns.keys():
-        values[label] = [_number(text, label, place, row) for row, text in enumerate(columns[label])]
-    if "deadline_s" in values and kind == "time":
-        raise QdpemError(
-            f"{name} has time as dates and deadline_s in seconds; should have patience_s instead"
-        )
-    if "application" in columns:
-        values["application"] = [text or None for text in columns["application"]]
     for row, (source, destination) in enumerate(zip(values["source"], values["destination"], strict=True)):
         if source == destination:
             where = place.of(row, "destination")
             raise QdpemError(f"{where} is {destination!r}, as its source; should be another node")
-    made = requests_from_columns(values, origin=name)
-    return _with_note(made, [label for label in table.header if label not in _COLUMNS], name)
+    for label in _SHOULD:
+        if label in columns:
+            values[label] = [_number(text, label, place, row) for row, text in enumerate(columns[label])]
+    if "application" in columns:
+        values["application"] = [text or None for text in columns["application"]]
+    return values
 
 
 class _Places:
@@ -78,7 +85,7 @@ def _check_header(header: tuple[str, ...], name: str) -> str:
     """The name of the column of times. Raises QdpemError for missing columns and names with another unit."""
     kinds = [label for label in header if label in TIME_COLUMNS]
     for label in header:
-        if label not in _COLUMNS and label.lower().startswith(_STEMS):
+        if label not in _COLUMNS and _MISSPELT.fullmatch(label):
             raise QdpemError(
                 f"{name}, column {header.index(label) + 1} is called {label!r}; should be one of"
                 f" {', '.join(_COLUMNS)}, in that unit"
@@ -88,8 +95,9 @@ def _check_header(header: tuple[str, ...], name: str) -> str:
             f"{name} has the columns {shown_value(', '.join(header))}; should have time_s (seconds) or time"
             " (dates and times), source and destination"
         )
-    if "patience_s" in header and "deadline_s" in header:
-        raise QdpemError(f"{name} has patience_s and deadline_s; should have one of them")
+    if "deadline_s" in header and ("patience_s" in header or "time" in header):
+        other = "patience_s" if "patience_s" in header else "time as dates"
+        raise QdpemError(f"{name} has {other} and deadline_s; should have patience_s without deadline_s")
     return kinds[0]
 
 
@@ -150,10 +158,11 @@ def parquet_requests(path: Path) -> RequestList:
             kind, times, lambda row: f"{path}, row {row + 1}, column time"
         ).tolist()
     made = requests_from_columns(columns, origin=str(path))
-    return _with_note(made, [label for label in table.column_names if label not in _COLUMNS], str(path))
+    return _with_note(made, table.column_names, str(path))
 
 
-def _with_note(requests: RequestList, ignored: list[str], name: str) -> RequestList:
+def _with_note(requests: RequestList, header: Sequence[str], name: str) -> RequestList:
+    ignored = [label for label in header if label not in _COLUMNS]
     return replace(requests, notes=(*requests.notes, *ignored_note(ignored, name)))
 
 
