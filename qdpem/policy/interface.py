@@ -12,7 +12,9 @@ Letters in shapes:
 - W: nodes that a site has reports of.
 - R: waiting requests of a site.
 - K: stocked pairs of a site.
-- P: top pairs of a site, the node pairs that most of its requests so far asked for.
+- P: top pairs of a site, the node pairs that most of its requests so far asked for; in forecasts, the places
+  for the peers of a node.
+- F: peers in the forecasts that a site has.
 - A: unavailable nodes, or links, that a site has heard of.
 - H: forecast steps ahead.
 - N: nodes of the network. T: steps of a series of counts.
@@ -28,7 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.arrays import Floats, Ints
-from qdpem.demand.requests import Arrivals
+from qdpem.demand.arrivals import Arrivals
+from qdpem.demand.peers import Peers
+from qdpem.demand.processes.process import ExpectedDemand as ExpectedDemand
+from qdpem.demand.requests import Requests
 from qdpem.network.graph import Network
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 from qdpem.network.path_estimates import Estimates
@@ -37,6 +42,8 @@ from qdpem.policy.allocation import Allocation as Allocation
 from qdpem.policy.allocation import PendingRequest as PendingRequest
 from qdpem.scenario.schema import ControlSettings, Forecasting
 from qdpem.scenario.words import Control, Pregeneration
+
+_ROUNDING = 1e-9
 
 CONTROLLER = -1
 """The site that is the central controller."""
@@ -61,6 +68,10 @@ class Observation:
       site's own count: pairs and swaps that it has ordered at that node and not yet heard the end of. The
       columns after them are the node's latest message.
     - `forecast` [S, W, H]: expected requests per step at the observed nodes, NaN without a forecast.
+    - `peer_*` [S, F]: the peers that the forecast is for, a local site's own or those of all nodes: source,
+      destination, target fidelity, pairs of each request. `peer_scheduled`, `peer_unscheduled` [S, F, H]: the
+      demand of each in the coming steps (`ExpectedDemand`), NaN without a forecast. `forecast_age_s` [S, F]:
+      time since the forecast was made, which is when its first step began.
     - `request_*` [S, R]: waiting requests, oldest first. `request_repeat_until_deadline` is an index into
       `scenario.words.Repetition`. A repeating request (above 0) asks for `pairs` at a time until its
       deadline, and an allocation for it works until it expires.
@@ -79,6 +90,13 @@ class Observation:
     status: Floats
     status_age_s: Floats
     forecast: Floats
+    peer_source: Ints
+    peer_destination: Ints
+    peer_target_fidelity: Floats
+    peer_pairs: Ints
+    peer_scheduled: Floats
+    peer_unscheduled: Floats
+    forecast_age_s: Floats
     request_id: Ints
     request_source: Ints
     request_destination: Ints
@@ -245,21 +263,29 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ForecastContext:
-    """The input of `Forecaster.reset`: the clock of the counts and, only for an oracle, the truth."""
+    """The input of `Forecaster.reset`: the clock of the steps and, only for an oracle, the truth."""
 
     node_count: int
+    max_peers: int
     step_s: float
     horizon_steps: int
+    history_s: float
     seed: int
     truth: Arrivals | None = None
 
+    @property
+    def history_steps(self) -> int:
+        """Whole steps of the history; the last of them ends at t = 0."""
+        return int(self.history_s / self.step_s + _ROUNDING)
+
 
 class Forecaster(Protocol):
-    """Expected requests per step at every node, each node's from its OWN counts only.
+    """The demand of every node for each of its peers, each node's from its OWN requests only.
 
-    `oracle = True` asks for the truth in `ForecastContext`. A forecaster that reads other nodes' counts on
-    purpose, as a control of an experiment, declares `placebo = True`. `qdpem check forecaster` checks the
-    laws.
+    A peer is a destination with a target fidelity and a number of pairs; `Peers` lists those of all nodes. A
+    later list only adds peers in free places. `oracle = True` asks for the truth in `ForecastContext`. A
+    forecaster that reads other nodes' requests on purpose, as a control of an experiment, declares
+    `placebo = True`. `qdpem check forecaster` checks the laws.
     """
 
     Parameters: ClassVar[type]
@@ -269,14 +295,17 @@ class Forecaster(Protocol):
     def reset(self, context: ForecastContext) -> None:
         """Begin a run."""
 
-    def fit(self, history: NDArray[np.int64]) -> None:
-        """Learn from the counts before t = 0, int64 [T, N]; the last row ends at t = 0 and T may be 0."""
+    def fit(self, history: Requests, peers: Peers) -> None:
+        """Learn from the requests before t = 0, of which there may be none."""
 
-    def update(self, counts: NDArray[np.int64]) -> None:
-        """Receive the counts [N] of the step that just ended."""
+    def update(self, requests: Requests, peers: Peers) -> None:
+        """Receive the requests of the step that just ended."""
 
-    def forecast(self) -> Floats:
-        """Expected counts of the next steps, float64 [N, H], 0 or more; NaN throughout means no forecast."""
+    def forecast(self) -> ExpectedDemand:
+        """The demand of the next H steps, [N, P, H], finite and 0 or more.
+
+        It is 0 in places without a peer. NaN throughout means no forecast.
+        """
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that the forecaster has learned or remembers, as arrays."""

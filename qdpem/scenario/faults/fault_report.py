@@ -197,6 +197,8 @@ class FaultReport:
                     inner.append(get_type_hints(member, include_extras=True).get(str(part)))
                 elif get_origin(member) is tuple and isinstance(part, int):
                     inner.append(get_args(member)[0])
+                elif get_origin(member) is dict and len(get_args(member)) == 2:
+                    inner.append(get_args(member)[1])
             known = [item for item in inner if item is not None]
             if not known:
                 return Any
