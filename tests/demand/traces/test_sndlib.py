@@ -6,6 +6,7 @@ import gzip
 import io
 import tarfile
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -99,8 +100,10 @@ def changed(old: str, new: str) -> str:
     return text.replace(old, new, 1)
 
 
-BOMB = """<!DOCTYPE network [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>
-<network xmlns="x"><meta><origin>&b;</origin></meta></network>"""
+# 64 of 64 of 64 ...: terabytes, if it were parsed.
+LAUGHS = "".join(f'<!ENTITY {name} "{f"&{before};" * 64}">' for before, name in pairwise("abcdefgh"))
+BOMB = f"""<!DOCTYPE network [<!ENTITY a "ha">{LAUGHS}]>
+<network xmlns="x"><meta><origin>&h;</origin></meta></network>"""
 STEAL = """<!DOCTYPE network [<!ENTITY a SYSTEM "file:///etc/hostname">]>
 <network><meta><origin>&a;</origin></meta></network>"""
 
@@ -108,11 +111,11 @@ STEAL = """<!DOCTYPE network [<!ENTITY a SYSTEM "file:///etc/hostname">]>
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (changed(" 1.5 ", " -1.5 "), ("row 21, column 4", "'-1.5'", "0 or more")),
+        (changed(" 1.5 ", " -1.5 "), ("row 21, column 23", "'-1.5'", "0 or more")),
         (changed(" 1.5 ", ""), ("row 21", "''")),
         (changed(" 1.5 ", "nan"), ("row 21", "'nan'")),
         (changed(" 1.5 ", "1,5"), ("row 21", "'1,5'")),
-        (changed("   <demandValue> 1.5 </demandValue>\n", ""), ("row 18, column 3", "<demandValue>")),
+        (changed("   <demandValue> 1.5 </demandValue>\n", ""), ("row 21, column 3", "<demandValue>")),
         (changed("<target>Süd</target>\n   <dem", "<target>Nord</target>\n   <dem"), ("row 2", "'Nord'")),
         (changed("<source>West</source>", "<source>Ost</source>").replace("<target>Ost<", "<target>Süd<"),
          ("Ost > Süd", "before")),
@@ -127,9 +130,10 @@ STEAL = """<!DOCTYPE network [<!ENTITY a SYSTEM "file:///etc/hostname">]>
         (changed("20040301-0005", "20040301-0007"), ("420 s", "300 s")),
         (changed("  <time>20040301-0005</time>\n", ""), ("states no time",)),
         (sndlib_xml(FULL, time="20040301-0005", nodes=(*NODES, "Nord")), ("other nodes", "Nord")),
-        (BOMB, ("row 1", "document type")),
+        (BOMB, ("row 1, column 1", "document type")),
+        ("<?xml version='1.0'?>\n " + BOMB, ("row 2, column 2", "document type")),
         (STEAL, ("row 1", "document type")),
-        (changed("UTF-8", "UTF-9"), ("row 1", "UTF-9")),
+        (changed("<demands>", "<demands>&b;"), ("row 17", "undefined entity")),
         ("<html><body/></html>", ("<html>", "<network>")),
     ],
 )  # fmt: skip
@@ -171,3 +175,16 @@ def test_an_archive_without_matrices_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other.tar").write_bytes(buffer.getvalue())
     with pytest.raises(QdpemError, match=r"holds no \.xml|is empty"):
         read_traffic_matrices(tmp_path / "other.tar")
+
+
+def test_a_document_type_cannot_hide_in_another_encoding(tmp_path: Path) -> None:
+    declared = "<?xml version='1.0' encoding='cp037'?>"
+    path = tmp_path / "hidden.xml"
+    for content in (
+        declared.encode() + BOMB.encode("cp037"),
+        b"<?xml version='1.0' encoding='UTF-16'?>" + BOMB.encode("utf-16"),
+        BOMB.encode("utf-16"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(QdpemError, match="UTF-8"):
+            read_traffic_matrices(path)
