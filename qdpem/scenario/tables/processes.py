@@ -30,6 +30,7 @@ class Timetable:
     classes: Classes
     """The classes of its requests. A pair of nodes has one of them, drawn by their fractions."""
     kind: Literal["timetable"] = "timetable"
+    """Names this kind."""
     period_spread: Some = 0.25
     """Periods are drawn between 1 - this and 1 + this times their mean."""
     jitter_s: NotNegative = 1.0
@@ -52,6 +53,7 @@ class Session:
     classes: Classes
     """The classes of its requests. A pair of nodes has one of them, drawn by their fractions."""
     kind: Literal["session"] = "session"
+    """Names this kind."""
     on_s: Positive = 20.0
     """Mean time on, exponentially distributed."""
     off_s: Positive = 100.0
