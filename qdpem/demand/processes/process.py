@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -110,7 +111,8 @@ def class_fractions(peers: Peers, classes: Sequence[RequestClass]) -> Floats:
     for each in classes:
         same = (peers.target_fidelity == each.target_fidelity) & (peers.pairs == each.pairs)
         total += each.fraction * same
-    return total
+    # Classes are drawn in proportion to their fractions, which need not sum to 1.
+    return np.asarray(total / math.fsum(each.fraction for each in classes))
 
 
 def poisson_times(rate_hz: float, span_s: float, generator: np.random.Generator) -> Floats:
