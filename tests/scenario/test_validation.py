@@ -33,7 +33,8 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
         "nodes.hardware.memory.kind": "'depolarizing' is not allowed; should be 'depolarising' or 'relaxing'"
         " (did you mean 'depolarising'?)",
         "demand.wieghts": "is not a known key; did you mean 'weights'?"
-        " known: classes, rate_hz, load_factor, served_fraction, arrivals, weights, neighbourhood, bursts",
+        " known: classes, processes, rate_hz, load_factor, served_fraction, arrivals, weights, neighbourhood,"
+        " bursts",
     }
 
 
@@ -148,7 +149,11 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
             "links.hardware.fresh_weights",
             "0.0 is not allowed; should be a fidelity in [1/4, 1]",
         ),
-        ("demand.classes=[]", "demand.classes", "[] is not allowed; should have at least 1 item"),
+        (
+            "demand.classes=[]",
+            "demand",
+            "it has no classes; should have [[demand.classes]], the classes of its requests",
+        ),
         ("nodes=3", "nodes", "3 is not allowed; should be a table with"),
         ("demand.classes.0.fraction=0.5", "demand.classes", "the fractions sum to 0.5; should sum to 1"),
         (
