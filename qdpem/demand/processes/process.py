@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from scipy.special import pdtr, pdtrik
 
 from qdpem.arrays import Floats, Ints
 from qdpem.demand.peers import Peers
@@ -60,6 +59,9 @@ class ExpectedDemand:
 
     def quantile(self, q: float) -> Floats:
         """The smallest number k of requests with P(at most k) >= `q`, float64 [N, P, H]; NaN where it is."""
+        # SciPy takes longer to import than a run of a rule without a forecast, which needs no quantile.
+        from scipy.special import pdtrik
+
         certain = np.floor(self.scheduled)
         # Rounding can lift the inverse just above a whole number, so the next smaller one is tried too.
         low = np.maximum(np.ceil(pdtrik(q, np.maximum(self.unscheduled, _TINY))) - 1.0, 0.0) + certain
@@ -71,6 +73,8 @@ class ExpectedDemand:
 
 def _poisson_cdf(count: Floats, mean: Floats) -> Floats:
     """P(X <= count) for X Poisson, 0 for a negative count."""
+    from scipy.special import pdtr
+
     return np.where(count < 0.0, 0.0, pdtr(np.maximum(count, 0.0), mean))
 
 
