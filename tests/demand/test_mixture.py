@@ -18,6 +18,7 @@ from qdpem.demand.arrivals import Arrivals
 from qdpem.demand.processes.session import SessionDemand
 from qdpem.demand.requests import Requests
 from qdpem.demand.streams import build_processes, generate_arrivals, pair_weights
+from qdpem.errors import ScenarioError
 from qdpem.scenario.schema import Bursts, Session, Timetable
 from tests.helpers.demand import JOB, QKD, all_peers, all_requests, asked_network, asking, requests_equal
 
@@ -48,8 +49,8 @@ def test_each_process_has_its_share_of_the_mean_rate() -> None:
     for index, fraction in enumerate((0.5, 0.3, 0.2)):
         mean = fraction * 20.0 * 3_000.0
         assert arrivals.processes[index].rate_hz == pytest.approx(fraction * 20.0)
-        # Variance of a switched rate: 2 r^2 c (1 - c) T / k over a long T, c = 1/4, k = 1/5 + 1/15, and r is 4
-        # times the mean rate of a pair, 1/28 of the whole.
+        # Variance of a switched rate: 2 r^2 c (1 - c) T / k over a long T, c = 1/4, k = 1/5 + 1/15, and r is
+        # 4 times the mean rate of a pair, 1/28 of the whole.
         switched = PAIRS * 2.0 * (4.0 * 4.0 / PAIRS) ** 2 * (0.25 * 0.75) / (4.0 / 15.0) * 3_000.0
         variance = mean + (switched if index == 2 else 0.0)
         assert abs((asked.process == index).sum() - mean) < 5.0 * np.sqrt(variance)
@@ -117,6 +118,18 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others() -> None:
     )
     assert requests_equal(first, again)
     assert not requests_equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("process", "key"),
+    [
+        (replace(JOBS, skipped_fraction=1.0 - 1e-12), "skipped_fraction"),
+        (replace(CALLS, on_s=1e-12), "on_s"),
+    ],
+)
+def test_a_process_that_draws_far_more_than_it_keeps_is_refused_before_it_draws(process, key) -> None:
+    with pytest.raises(ScenarioError, match=rf"demand\.processes\.x\.{key}: .* should be at most 1e\+08"):
+        mixed({"x": process})
 
 
 def sessions(*, seed: int = 1, span_s: float = 2_000.0) -> SessionDemand:

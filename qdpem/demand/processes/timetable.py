@@ -274,8 +274,7 @@ def build_timetable(
     # Shorter periods mean more requests: the rates of all pairs are scaled to keep their sum.
     own_hz = demanded.rate_hz / factor
     own_hz *= rate_hz / own_hz.sum()
-    starts_hz = own_hz * (1.0 - settings.unannounced_fraction) / (1.0 - settings.skipped_fraction)
-    period_s = 1.0 / starts_hz
+    period_s = 1.0 / (own_hz * settings.starts_per_request)
     return TimetableDemand(
         name=name,
         settings=settings,

@@ -43,6 +43,11 @@ class Timetable:
     unannounced_fraction: Some = 0.0
     """Fraction of the process's requests that come at random times, as a Poisson process."""
 
+    @property
+    def starts_per_request(self) -> float:
+        """Starts on the timetable, skipped ones too, for each of the process's requests."""
+        return (1.0 - self.unannounced_fraction) / (1.0 - self.skipped_fraction)
+
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Session:
@@ -58,6 +63,11 @@ class Session:
     """Mean time on, exponentially distributed."""
     off_s: Positive = 100.0
     """Mean time off, exponentially distributed."""
+
+    @property
+    def rate_factor(self) -> float:
+        """The rate of a pair of nodes while it is on, over its mean rate."""
+        return (self.on_s + self.off_s) / self.on_s
 
 
 Process: TypeAlias = Timetable | Session
