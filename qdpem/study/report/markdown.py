@@ -18,6 +18,7 @@ from qdpem.study.analysis.metric_formats import (
 )
 from qdpem.study.analysis.results import TUNED_MARK, StudyResult
 from qdpem.study.analysis.statistics import Interval, PairedDifference
+from qdpem.study.report.demand_words import demand_sentence
 from qdpem.study.report.wording import counted, p_text
 
 _SECONDARY = (
@@ -37,6 +38,8 @@ def results_markdown(result: StudyResult) -> str:
     title = f"{_plain(result.scenario.name)}: mean of {count} [95 % interval], best first, \\* the reference"
     tables = [_means(result), *(_contrasts(result, family) for family in contrast_families(result))]
     told = [result.tuning_sentence] if result.tuned_arms else []
+    if result.scenario.demand.processes:
+        told.append(f"Demand: {_plain(demand_sentence(result))}.")
     return "\n\n".join([title, *tables, *told]) + "\n"
 
 
