@@ -13,7 +13,8 @@ from qdpem.arrays import Floats, Ints
 from qdpem.demand.peers import Peers
 from qdpem.scenario.schema import RequestClass
 
-_TINY = 1e-300
+_MANY = 8.0
+"""Above this mean a quantile is looked for near its place, not from 0."""
 
 
 class DrawnRequests(NamedTuple):
@@ -62,13 +63,19 @@ class ExpectedDemand:
         # SciPy takes longer to import than a run of a rule without a forecast, which needs no quantile.
         from scipy.special import pdtrik
 
-        certain = np.floor(self.scheduled)
-        # Rounding can lift the inverse just above a whole number, so the next smaller one is tried too.
-        low = np.maximum(np.ceil(pdtrik(q, np.maximum(self.unscheduled, _TINY))) - 1.0, 0.0) + certain
-        # The scheduled part adds 0 or 1, and rounding one more.
-        for _ in range(3):
-            low = np.where(self.cdf(low) >= q, low, low + 1.0)
-        return np.where(np.isnan(self.mean), np.nan, low)
+        start = np.floor(self.scheduled)
+        # A few counts are tried one by one, many are skipped. The inverse can round to just above a whole
+        # number, so it starts one below.
+        many = self.unscheduled > _MANY
+        start[many] += np.maximum(np.ceil(pdtrik(q, self.unscheduled[many])) - 1.0, 0.0)
+        count = start.ravel()
+        scheduled, unscheduled = self.scheduled.ravel(), self.unscheduled.ravel()
+        left = np.flatnonzero(~np.isnan(self.mean))
+        while left.size:
+            part = ExpectedDemand(scheduled=scheduled[left], unscheduled=unscheduled[left])
+            left = left[part.cdf(count[left]) < q]
+            count[left] += 1.0
+        return np.where(np.isnan(self.mean), np.nan, count.reshape(start.shape))
 
 
 def _poisson_cdf(count: Floats, mean: Floats) -> Floats:
