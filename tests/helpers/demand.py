@@ -11,7 +11,7 @@ from physics.hardware import DepolarisingMemory, NodeHardware
 from physics.interface import CompiledLink
 from qdpem.demand.arrivals import Arrivals
 from qdpem.demand.peers import Peers
-from qdpem.demand.requests import Requests
+from qdpem.demand.requests import Requests, joined
 from qdpem.network.graph import Graph, Network
 from qdpem.scenario.schema import (
     Bursts,
@@ -85,13 +85,7 @@ def asking(
 
 
 def all_requests(arrivals: Arrivals) -> Requests:
-    parts = (arrivals.history, arrivals.requests)
-    return Requests(
-        **{
-            item.name: np.concatenate([getattr(part, item.name) for part in parts])
-            for item in fields(Requests)
-        }
-    )
+    return joined(arrivals.history, arrivals.requests)
 
 
 def all_peers(scenario: Scenario, nodes: int) -> Peers:

@@ -50,10 +50,15 @@ def results_csv(result: StudyResult) -> str:
 
 
 def write_text_file(path: Path, text: str) -> None:
+    """Write a text file as `write_file` does."""
+    write_file(path, text.encode())
+
+
+def write_file(path: Path, data: bytes) -> None:
     """Write a file, whole or not at all; its directory is created if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
-    unfinished.write_text(text, encoding="utf-8")
+    unfinished.write_bytes(data)
     # A rename is atomic: readers see the old file or the whole new one.
     unfinished.replace(path)
 
