@@ -10,7 +10,13 @@ from pathlib import Path
 
 from qdpem.scenario.schema import Arm
 from qdpem.strict_json import json_text
-from qdpem.study.analysis.metric_formats import BOUND_FRACTIONS, DECISION, MetricFormat, metric_formats_of
+from qdpem.study.analysis.metric_formats import (
+    APPLICATION_FORMATS,
+    BOUND_FRACTIONS,
+    DECISION,
+    MetricFormat,
+    metric_formats_of,
+)
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.analysis.statistics import Interval, PairedDifference
 
@@ -64,7 +70,10 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def _rows(result: StudyResult) -> Iterator[list[object]]:
-    metrics = (*metric_formats_of(result.scenario.demand), *result.known((*BOUND_FRACTIONS, DECISION)))
+    metrics = (
+        *metric_formats_of(result.scenario.demand),
+        *result.known((*APPLICATION_FORMATS, *BOUND_FRACTIONS, DECISION)),
+    )
     means = {metric.name: result.means(metric.name) for metric in metrics}
     compared = [metric.name for metric in metrics if metric != DECISION]
     differences = {name: result.differences(name) for name in compared}

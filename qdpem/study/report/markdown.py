@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from qdpem.study.analysis.contrasts import CONTRAST_HEADINGS, Contrast, ContrastFamily, contrast_families
 from qdpem.study.analysis.metric_formats import (
+    APPLICATION_FORMATS,
     BOUND_FRACTIONS,
     BOUND_HEADINGS,
     DECISION,
@@ -47,7 +48,7 @@ def _means(result: StudyResult) -> str:
     primary = primary_formats_of(result.scenario.demand)
     others = [metric for metric in metric_formats_of(result.scenario.demand) if metric not in primary]
     secondary = [metric for metric in others if metric.name in _SECONDARY] if DELIVERY in primary else others
-    metrics = [*primary, *secondary, *result.known((*BOUND_FRACTIONS, DECISION))]
+    metrics = [*primary, *secondary, *result.known((*APPLICATION_FORMATS, *BOUND_FRACTIONS, DECISION))]
     means = {metric.name: result.means(metric.name) for metric in metrics}
     rows = []
     for arm in result.ranked:
