@@ -90,7 +90,10 @@ def test_a_batch_has_totals_only(ask, row_file, tmp_path) -> None:
         "demand={arrivals='batch',classes="
         "[{application='computing',fraction=1.0,target_fidelity=0.6,patience_s=1.0}]}"
     )
-    answer = ask("demand", row_file, "--json", "--out", tmp_path / "batch.png", "--set", batch)
+    drawn = ask("demand", row_file, "--out", tmp_path / "batch.png", "--set", batch)
+    assert drawn.exit_code == 2
+    assert "t = 0" in drawn.stderr
+    answer = ask("demand", row_file, "--json", "--set", batch)
     assert answer.exit_code == 0, answer.stderr
     found = json.loads(answer.stdout)
     assert found["processes"][0]["requests"] == 10

@@ -41,12 +41,12 @@ def demand(
     """Describe the demand of a scenario: totals, places, burstiness, memory, predictability."""
     from qdpem.scenario.load import load_scenario
     from qdpem.study.plan import without_study
-    from qdpem.study.report.demand_page import check_picture_name, write_demand_picture
+    from qdpem.study.report.demand_page import check_picture, write_demand_picture
     from qdpem.study.report.demand_tables import demand_heading, demand_json, demand_tables
 
-    if out is not None:
-        check_picture_name(out)
     loaded = without_study(load_scenario(scenario, overrides or ()))
+    if out is not None:
+        check_picture(out, loaded)
     check_size(loaded, oversize=oversize)
     profile = _profile(loaded, seed=seed)
     terminal = console(stderr=as_json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from qdpem.errors import StudyError
+from qdpem.scenario.schema import Scenario
 from qdpem.study.analysis.demand_profile import DemandProfile
 from qdpem.study.report.csv import write_file
 from qdpem.study.report.demand_tables import demand_heading, demand_tables
@@ -14,18 +15,23 @@ from qdpem.study.report.figures.demand_figure import demand_figure
 PICTURES = (".html", ".png", ".svg")
 
 
-def check_picture_name(path: Path) -> None:
-    """Raise StudyError for a file that would be no picture, before anything is computed."""
+def check_picture(path: Path, scenario: Scenario) -> None:
+    """Raise StudyError for a file that is no picture, or a demand that has none, before anything is drawn."""
     if path.suffix.lower() not in PICTURES:
         raise StudyError(f"{path} is no name of a picture; should end in {', '.join(PICTURES)}")
+    if scenario.demand.arrivals == "batch":
+        raise StudyError(
+            f"{path} would be empty: all requests of {scenario.name!r} come at t = 0, and the picture shows"
+            " demand over time; leave out --out"
+        )
 
 
 def write_demand_picture(profile: DemandProfile, *, path: Path, command: str) -> None:
     """Write the picture of the kind that the name of `path` ends in, whole or not at all.
 
-    Raises StudyError for a name of another kind.
+    Raises StudyError as `check_picture` does.
     """
-    check_picture_name(path)
+    check_picture(path, profile.scenario)
     kind = path.suffix.lower()
     if kind == ".html":
         write_file(path, render_demand(profile, command=command).encode())
