@@ -10,6 +10,7 @@ import typer
 from qdpem.cli.commands.audit import audit
 from qdpem.cli.commands.bound import bound
 from qdpem.cli.commands.check import check
+from qdpem.cli.commands.demand import demand
 from qdpem.cli.commands.export import export
 from qdpem.cli.commands.names import list_command
 from qdpem.cli.commands.run import run
@@ -37,6 +38,7 @@ app.command("study")(
     guarded(interrupted="The same command continues from here: finished records are reused.")(study)
 )
 app.command("bound")(guarded(interrupted="Nothing was written.")(bound))
+app.command("demand")(guarded(interrupted="Nothing was written.")(demand))
 app.command("list")(guarded(interrupted="Nothing was changed.")(list_command))
 app.command("schema")(guarded(interrupted="Nothing was changed.")(schema))
 app.command("export")(guarded(interrupted="Files written so far are kept.")(export))

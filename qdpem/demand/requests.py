@@ -50,3 +50,13 @@ class Requests:
         # `add.at` counts repeated index pairs; plain indexed addition would count each once.
         np.add.at(table, (step[inside], self.source[inside]), 1)
         return table
+
+
+def joined(*parts: Requests) -> Requests:
+    """The requests of all parts, one part after the other."""
+    return Requests(
+        **{
+            item.name: np.concatenate([getattr(part, item.name) for part in parts])
+            for item in fields(Requests)
+        }
+    )

@@ -70,6 +70,7 @@ def generate_arrivals(scenario: Scenario, network: Network, *, seed: int) -> Arr
     whose `load_factor` has not been turned into a rate.
     """
     _check_count(scenario)
+    _check_draws(scenario)
     weights = pair_weights(scenario, network, seed=seed)
     processes = build_processes(scenario, network, weights, seed=seed)
     history_s = scenario.forecasting.history_s
@@ -152,6 +153,27 @@ def _check_count(scenario: Scenario) -> None:
             f" at most {_MAX_REQUESTS:g}: shorten the time or lower the rate"
         )
         raise ScenarioError([Fault(path, wrong)], origin=f"the scenario {scenario.name!r}")
+
+
+def _check_draws(scenario: Scenario) -> None:
+    """Raise ScenarioError for a process that draws far more than it keeps, beyond the same limit."""
+    demand = scenario.demand
+    span_s = scenario.window.end_s + scenario.forecasting.history_s
+    for name, process in demand.processes.items():
+        rate_hz = process.fraction * (demand.rate_hz or 0.0)
+        if isinstance(process, Timetable):
+            key, drawn_hz, what = "skipped_fraction", rate_hz * process.starts_per_request, "starts"
+            value = process.skipped_fraction
+        else:
+            key, drawn_hz, what = "on_s", rate_hz * process.rate_factor, "candidate requests"
+            value = process.on_s
+        if drawn_hz * span_s > _MAX_REQUESTS:
+            wrong = (
+                f"{value:g} makes {drawn_hz * span_s:.3g} {what} of {rate_hz * span_s:.3g} requests in"
+                f" {span_s:g} s; should be at most {_MAX_REQUESTS:g}"
+            )
+            fault = Fault(f"demand.processes.{name}.{key}", wrong)
+            raise ScenarioError([fault], origin=f"the scenario {scenario.name!r}")
 
 
 def _batch(classes: tuple[RequestClass, ...], weights: Floats) -> Requests:

@@ -75,10 +75,12 @@ def expected_on_s(spans_s: Floats, now_s: float, edges_s: Floats, *, on_s: float
 def _switches(means_s: Floats, on: bool, *, beyond_s: float, generator: np.random.Generator) -> Floats:
     """Times of switches outwards from 0, the last two beyond `beyond_s`, so that its span is complete."""
     durations_s = np.zeros(0)
+    # As many as are expected at once, because blocks of a fixed size would be copied over and over.
+    block = _BLOCK + 2 * int(beyond_s / means_s.sum())
     while durations_s.sum() <= beyond_s:
-        state = (np.arange(len(durations_s), len(durations_s) + _BLOCK) + (not on)) % 2
-        # Always whole blocks: the k-th duration is the same for every range.
-        block_s = generator.standard_exponential(_BLOCK) * means_s[state]
+        state = (np.arange(len(durations_s), len(durations_s) + block) + (not on)) % 2
+        # A stream gives the same k-th draw whatever the size of its blocks.
+        block_s = generator.standard_exponential(block) * means_s[state]
         durations_s = np.concatenate([durations_s, block_s])
     switch_s = np.cumsum(durations_s)
     return np.asarray(switch_s[: np.searchsorted(switch_s, beyond_s, side="right") + 2])

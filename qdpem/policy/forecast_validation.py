@@ -28,7 +28,7 @@ def valid_forecast(
     """
     where = f"forecaster {forecaster!r} at {time_s:.6g} s"
     if not isinstance(forecast, ExpectedDemand):
-        raise ForecastError(f"{where} forecast {forecast!r:.60}; a forecast is an ExpectedDemand")
+        raise ForecastError(f"{where} forecast {_shown(forecast)}; a forecast is an ExpectedDemand")
     shape = (*peers.destination.shape, steps)
     parts = {
         name: _numbers(getattr(forecast, name), where, name, shape) for name in ("scheduled", "unscheduled")
@@ -48,7 +48,7 @@ def _numbers(values: Any, where: str, name: str, shape: tuple[int, ...]) -> Floa
         array = np.array(np.nan)
     if array.ndim == 0:
         raise ForecastError(
-            f"{where} forecast {name} {values!r:.60}; it must be numbers of the shape {shape}"
+            f"{where} forecast {name} {_shown(values)}; it must be numbers of the shape {shape}"
         )
     if array.shape != shape:
         raise ForecastError(
@@ -73,3 +73,8 @@ def _require_sound(values: Floats, where: str, name: str, names: Sequence[str], 
             f"{where} forecast {name} requests of node {names[node]!r} for place {place}, which holds"
             " no peer; a forecast must be 0 there"
         )
+
+
+def _shown(value: Any) -> str:
+    """The start of a value's text, on one line."""
+    return " ".join(repr(value).split())[:60]

@@ -16,7 +16,7 @@ from physics.hardware import SourceLink
 from qdpem import registry
 from qdpem.errors import QdpemError, SizeError
 from qdpem.scenario.faults.validation import parameters_of
-from qdpem.scenario.schema import PerNode, Scenario, Uniform
+from qdpem.scenario.schema import PerNode, Process, Scenario, Timetable, Uniform
 
 WARN_BYTES = 4 * 2**30
 WARN_COUNT = 1e9
@@ -186,9 +186,13 @@ def _demand_parts(
 ) -> Iterable[SizeCount]:
     demand, forecasting = scenario.demand, scenario.forecasting
     history = Setting(key="forecasting.history_s", value=forecasting.history_s, ordinary=600.0)
-    pairs = max(demand.all_classes, key=lambda each: each.pairs * each.fraction)
+    pairs, key = max(
+        zip(demand.all_classes, demand.class_keys, strict=True),
+        key=lambda each: each[0].pairs * each[0].fraction,
+    )
     wanted = Setting(
-        key="demand.classes.pairs",
+        # Without the number of the class: classes of one process differ in little else.
+        key=f"{key.rpartition('.')[0]}.pairs",
         value=max(1.0, float(pairs.pairs * pairs.fraction)),
         ordinary=1.0,
         given=float(pairs.pairs),
@@ -219,6 +223,8 @@ def _demand_parts(
         given=float(control.retries),
     )
     yield SizeCount(name="retries", settings=(rate, end, retries), bytes_each=100.0)
+    for name, process in demand.processes.items():
+        yield from _process_parts(scenario, f"demand.processes.{name}", process, node, end, rate=rate)
     if demand.bursts:
         bursts = demand.bursts
         regions = Setting(key="demand.bursts.regions", value=float(bursts.regions), ordinary=4.0)
@@ -231,17 +237,60 @@ def _demand_parts(
         jitter = Setting(
             key="demand.bursts.jitter_s", value=20.0 * bursts.jitter_s, ordinary=20.0, given=bursts.jitter_s
         )
-        horizon_s = forecasting.step_s * (forecasting.horizon_steps + 1)
-        longer = forecasting.step_s > forecasting.horizon_steps
-        beyond = Setting(
-            key="forecasting.step_s" if longer else "forecasting.horizon_steps",
-            value=horizon_s,
-            ordinary=9.0,
-            given=forecasting.step_s if longer else float(forecasting.horizon_steps),
-        )
+        beyond = _beyond(scenario)
         span = max((end, history, jitter, beyond), key=lambda setting: setting.value)
         span = replace(span, value=2.0 * span.value, ordinary=2.0 * span.ordinary)
         yield SizeCount(name="bursts", settings=(regions, per_second, span), bytes_each=60.0)
+
+
+def _process_parts(
+    scenario: Scenario, path: str, process: Process, node: Setting, end: Setting, *, rate: Setting
+) -> Iterable[SizeCount]:
+    """What one process draws before the run, over the history, the run and a horizon past both."""
+    history = Setting(key="forecasting.history_s", value=scenario.forecasting.history_s, ordinary=600.0)
+    longest = max((end, history, _beyond(scenario)), key=lambda setting: setting.value)
+    span = replace(longest, value=2.0 * longest.value, ordinary=2.0 * longest.ordinary)
+    own = replace(rate, value=process.fraction * rate.value)
+    pairs = Setting(key=node.key, value=_demanded_pairs(scenario, node.value), ordinary=5e3)
+    yield SizeCount(name="pairs of nodes with a process of their own", settings=(pairs,), bytes_each=2000.0)
+    if isinstance(process, Timetable):
+        skipped = Setting(
+            key=f"{path}.skipped_fraction",
+            value=max(1.0, process.starts_per_request),
+            ordinary=1.0,
+            given=process.skipped_fraction,
+        )
+        starts_hz = own.value * skipped.value / pairs.value
+        # Starts are drawn until jitter cannot bring them back: 8 deviations, which grow where it accumulates.
+        if process.jitter_accumulates:
+            reach = (1.0 + 8.0 * process.jitter_s * starts_hz) ** 2
+        else:
+            reach = 1.0 + 16.0 * process.jitter_s / span.value
+        jitter = Setting(key=f"{path}.jitter_s", value=reach, ordinary=4.0, given=process.jitter_s)
+        yield SizeCount(name="starts of timetables", settings=(own, skipped, jitter, span), bytes_each=60.0)
+        return
+    on_off_s = process.on_s + process.off_s
+    per_second = Setting(
+        key=f"{path}.{'on_s' if process.on_s > process.off_s else 'off_s'}",
+        value=1.0 / on_off_s,
+        ordinary=1.0 / 120.0,
+        given=max(process.on_s, process.off_s),
+    )
+    factor = Setting(key=f"{path}.on_s", value=process.rate_factor, ordinary=6.0, given=process.on_s)
+    yield SizeCount(name="sessions", settings=(pairs, per_second, span), bytes_each=60.0)
+    yield SizeCount(name="candidate requests of sessions", settings=(own, factor, span), bytes_each=8.0)
+
+
+def _beyond(scenario: Scenario) -> Setting:
+    """Seconds past both ends of a run that forecasts look at."""
+    forecasting = scenario.forecasting
+    longer = forecasting.step_s > forecasting.horizon_steps
+    return Setting(
+        key="forecasting.step_s" if longer else "forecasting.horizon_steps",
+        value=forecasting.step_s * (forecasting.horizon_steps + 1),
+        ordinary=9.0,
+        given=forecasting.step_s if longer else float(forecasting.horizon_steps),
+    )
 
 
 def _clock_parts(scenario: Scenario, node: Setting, end: Setting, *, delay_s: float) -> Iterable[SizeCount]:

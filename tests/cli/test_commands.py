@@ -218,7 +218,7 @@ def test_check_judges_physics_policies_and_scenarios(ask, row_file) -> None:
 def test_check_judges_and_scores_a_forecaster(ask, row_file) -> None:
     answer = ask("check", "forecaster", "ewma")
     assert answer.exit_code == 0, answer.stdout
-    for word in ("own counts", "no future", "pinball_90", "clairvoyant", "193 origins"):
+    for word in ("own requests", "no future", "pinball_90", "clairvoyant", "193 origins"):
         assert word in answer.stdout
     on_file = ask("check", "forecaster", "constant", row_file, "--set", "forecasting.horizon_steps=2")
     assert "2 steps of" in on_file.stdout

@@ -35,15 +35,17 @@ class Silent(LocalMinimumHop):
 """
 FORECASTER = """
 import numpy as np
+from qdpem.demand.processes.process import ExpectedDemand
 from qdpem.forecasting.simple import ConstantForecast
 
 class {name}(ConstantForecast):
     name = "{name}"
 
     def forecast(self):
-        values = np.ones((5, 8))
+        nothing = np.zeros((5, 8, 8))
+        values = nothing.copy()
         {line}
-        return values
+        return values if values is None else ExpectedDemand(scheduled=nothing, unscheduled=values)
 """
 POLICIES = {"qdpem.policies": {name.lower(): name for name in ("Guarded", "Crashing", "Calling", "Silent")}}
 
@@ -105,10 +107,11 @@ def test_an_error_of_our_own_is_no_plugins() -> None:
 @pytest.mark.parametrize(
     ("line", "parts"),
     [
-        ("values[2, 3] = -1.5", ("-1.5", "'n2'", "step 4")),
-        ("values[0, 0] = np.inf", ("inf", "'n0'", "step 1")),
-        ("values[4, 7] = np.nan", ("nan", "'n4'", "step 8")),
-        ("values = values[:, :3]", ("(5, 3)", "(5, 8)")),
+        ("values[2, 0, 3] = -1.5", ("-1.5", "'n2'", "step 4")),
+        ("values[0, 1, 0] = np.inf", ("inf", "'n0'", "peer 1", "step 1")),
+        ("values[4, 0, 7] = np.nan", ("nan", "'n4'", "step 8")),
+        ("values[3, 7, 0] = 1.0", ("'n3'", "place 7")),
+        ("values = values[:, :3]", ("(5, 3, 8)", "(5, 8, 8)")),
         ("values = None", ("None",)),
         ("values = [[1.0], [2.0, 3.0]]", ("[[1.0], [2.0, 3.0]]",)),
     ],

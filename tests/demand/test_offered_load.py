@@ -111,6 +111,39 @@ def test_the_recorded_rate_is_the_share_of_a_programme_with_every_path(seed, ser
     assert rate_hz == peak_rate_hz / 2.0  # in bursts every region asks twice its mean
 
 
+JOBS = (
+    "demand.processes.jobs={kind='timetable',fraction=0.4,jitter_s=1.0,classes=["
+    "{application='computing',fraction=1.0,target_fidelity=0.6,patience_s=1.0,pairs=3}]}"
+)
+
+
+def test_while_all_regions_burst_only_the_poisson_stream_has_its_peak() -> None:
+    """The mix of the peak, written as a Poisson stream without bursts, has the same capacity."""
+    load = load_of(mesh(JOBS), seed=1)
+    peak = 0.6 * 2.0 + 0.4
+    assert load.peak_rate_hz == pytest.approx(0.9 * load.capacity_hz)
+    assert load.rate_hz == pytest.approx(load.peak_rate_hz / peak)
+    one, two = (each * 0.6 * 2.0 / peak for each in (0.75, 0.25))
+    classes = ",".join(
+        f"{{application='computing',fraction={fraction},target_fidelity={target},patience_s=1.0,pairs={pairs}}}"
+        for fraction, target, pairs in ((one, 0.6, 1), (two, 0.7, 2), (0.4 / peak, 0.6, 3))
+    )
+    same = parse_scenario(MESH, overrides=["demand.bursts=", f"demand.classes=[{classes}]"])
+    assert load_of(same, seed=1).capacity_hz == pytest.approx(load.capacity_hz, rel=2 * TOLERANCE)
+
+
+def test_without_bursts_the_mixture_offers_its_mean() -> None:
+    load = load_of(mesh(JOBS, "demand.bursts="), seed=1)
+    assert load.rate_hz == load.peak_rate_hz == pytest.approx(0.9 * load.capacity_hz)
+
+
+@pytest.mark.parametrize(
+    "override", ["jitter_s=40.0", "jitter_accumulates=true", "skipped_fraction=0.5", "period_spread=0.9"]
+)
+def test_the_load_does_not_depend_on_when_requests_come(override: str) -> None:
+    assert load_of(mesh(JOBS, f"demand.processes.jobs.{override}"), seed=1) == load_of(mesh(JOBS), seed=1)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_half_the_share_is_half_the_rate(seed) -> None:
     full, half = (load_of(mesh(f"demand.load_factor={fraction}"), seed=seed) for fraction in (0.9, 0.45))

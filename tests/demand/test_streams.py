@@ -12,80 +12,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from physics.hardware import DepolarisingMemory, NodeHardware
-from physics.interface import CompiledLink
+from qdpem.demand.arrivals import Arrivals
 from qdpem.demand.bursts import assign_regions, burst_time_fraction, draw_bursts, draw_phases, in_burst
-from qdpem.demand.requests import Arrivals, Requests
+from qdpem.demand.processes.poisson import PoissonDemand
+from qdpem.demand.requests import Requests
 from qdpem.demand.streams import generate_arrivals, pair_weights
 from qdpem.errors import ScenarioError
-from qdpem.network.graph import Graph, Network
 from qdpem.rng import stream
-from qdpem.scenario.schema import Bursts, Demand, Forecasting, Nodes, RequestClass, Scenario, Topology, Window
+from qdpem.scenario.schema import Bursts
 from qdpem.scenario.words import Application
+from tests.helpers.demand import QKD, all_peers, all_requests, asked_network, asking
 
-HARDWARE = NodeHardware(memory=DepolarisingMemory(depolarising_s=1.0))
-TELEPORTATION = RequestClass(application="teleportation", fraction=3.0, target_fidelity=0.7, patience_s=1.0)
-QKD = RequestClass(application="qkd", fraction=1.0, target_fidelity=0.88, patience_s=2.5, pairs=4)
 ALPHA = 1e-5
-
-
-def asked_network(nodes: int = 8, *, weights: np.ndarray | None = None) -> Network:
-    """A ring whose nodes stand in two clusters 100 km apart, odd nodes in the east."""
-    ends = np.array(sorted(tuple(sorted((node, (node + 1) % nodes))) for node in range(nodes)))
-    graph = Graph(
-        name="ring",
-        node_names=tuple(f"n{node}" for node in range(nodes)),
-        x_km=100.0 * (np.arange(nodes) % 2) + np.arange(nodes),
-        y_km=np.arange(nodes, dtype=float),
-        link_ends=ends,
-        length_km=np.ones(nodes),
-        demand_weights=weights,
-    )
-    link = CompiledLink(success_probability=0.5, attempt_period_s=0.0, fresh=None, source_limited=True)
-    return Network(
-        graph=graph,
-        source_rate_hz=np.ones(nodes),
-        repeater_rate_hz=np.ones(nodes),
-        repeater_burst=1.0,
-        swap_time_s=0.0,
-        distillation_time_s=0.0,
-        memories=np.ones(nodes, dtype=np.int64),
-        remote_storage_quota=0.25,
-        delay_s=np.ones(nodes),
-        links=(link,) * nodes,
-        hardware=(HARDWARE,) * nodes,
-    )
-
-
-def asking(
-    *,
-    rate_hz: float = 40.0,
-    bursts: Bursts | None = None,
-    classes: tuple[RequestClass, ...] = (TELEPORTATION, QKD),
-    measured_s: float = 300.0,
-    history_s: float = 200.0,
-    weights: str = "uniform",
-    topology_seed: int | None = None,
-) -> Scenario:
-    return Scenario(
-        name="asking",
-        topology=Topology(kind="ring"),
-        nodes=Nodes(source_rate_hz=1.0, repeater_rate_hz=1.0, hardware=HARDWARE),
-        demand=Demand(rate_hz=rate_hz, classes=classes, bursts=bursts, weights=weights),
-        forecasting=Forecasting(history_s=history_s),
-        window=Window(warm_up_s=0.0, measured_s=measured_s),
-        topology_seed=topology_seed,
-    )
-
-
-def all_requests(arrivals: Arrivals) -> Requests:
-    parts = (arrivals.history, arrivals.requests)
-    return Requests(
-        **{
-            item.name: np.concatenate([getattr(part, item.name) for part in parts])
-            for item in fields(Requests)
-        }
-    )
 
 
 def uneven(nodes: int) -> np.ndarray:
@@ -96,6 +34,20 @@ def uneven(nodes: int) -> np.ndarray:
 
 
 SPIKES = Bursts(regions=2, period_s=20.0, duration_s=5.0, jitter_s=1.0, peak=3.0)
+
+
+def poisson_of(arrivals: Arrivals) -> PoissonDemand:
+    (process,) = arrivals.processes
+    assert isinstance(process, PoissonDemand)
+    return process
+
+
+def mean_counts(arrivals: Arrivals, *, start_s: float, step_s: float, steps: int) -> np.ndarray:
+    """Expected requests per step and node given the bursts, float64 [steps, N]."""
+    edges_s = start_s + step_s * np.arange(steps + 1)
+    demand = arrivals.realised(all_peers(asking(), 8), edges_s=edges_s)
+    assert not demand.scheduled.any()
+    return demand.mean.sum(axis=1).T
 
 
 def assert_poisson(count: float, mean: float) -> None:
@@ -129,10 +81,11 @@ def test_times_ids_and_values_are_what_the_contract_says(bursts):
 
 def test_stationary_demand_has_no_bursts_and_one_region():
     arrivals = generate_arrivals(asking(), asked_network(), seed=1)
-    assert (arrivals.low, arrivals.high, arrivals.region.tolist()) == (1.0, 1.0, [0] * 8)
-    assert arrivals.bursts_s.shape == (0, 3)
-    assert arrivals.phase_s.shape == (0,)
-    assert (arrivals.period_s, arrivals.duration_s, arrivals.jitter_s) == (0.0, 0.0, 0.0)
+    process = poisson_of(arrivals)
+    assert (process.low, process.high, process.region.tolist()) == (1.0, 1.0, [0] * 8)
+    assert process.bursts_s.shape == (0, 3)
+    assert process.phase_s.shape == (0,)
+    assert process.bursts is None
     assert_poisson(len(arrivals.requests), 40.0 * 300.0)
     assert_poisson(len(arrivals.history), 40.0 * 200.0)
 
@@ -146,7 +99,7 @@ def test_counts_given_the_bursts_are_poisson_cell_by_cell():
     arrivals = generate_arrivals(asking(bursts=SPIKES, rate_hz=200.0), asked_network(), seed=4)
     for requests, start_s, steps in ((arrivals.requests, 0.0, 300), (arrivals.history, -200.0, 200)):
         counts = requests.counts(nodes=8, start_s=start_s, step_s=1.0, steps=steps)
-        expected = arrivals.expected_counts(start_s=start_s, step_s=1.0, steps=steps)
+        expected = mean_counts(arrivals, start_s=start_s, step_s=1.0, steps=steps)
         assert counts.sum() == len(requests)
         assert_goodness(counts, expected, lost=0)
 
@@ -154,10 +107,11 @@ def test_counts_given_the_bursts_are_poisson_cell_by_cell():
 def test_rescaled_by_the_true_rate_gaps_are_exponential():
     """The time-rescaling theorem: between arrivals the integrated rate grows by exponentials of mean 1."""
     arrivals = generate_arrivals(asking(bursts=SPIKES, rate_hz=100.0), asked_network(), seed=5)
+    process = poisson_of(arrivals)
     step_s, steps = 0.01, 30_000
     for region in (0, 1):
-        nodes = arrivals.region == region
-        expected = arrivals.expected_counts(start_s=0.0, step_s=step_s, steps=steps)[:, nodes].sum(axis=1)
+        nodes = process.region == region
+        expected = mean_counts(arrivals, start_s=0.0, step_s=step_s, steps=steps)[:, nodes].sum(axis=1)
         summed = np.concatenate([[0.0], np.cumsum(expected)])
         times = arrivals.requests.time_s[nodes[arrivals.requests.source]]
         gaps = np.diff(np.interp(times, step_s * np.arange(steps + 1), summed))
@@ -167,14 +121,15 @@ def test_rescaled_by_the_true_rate_gaps_are_exponential():
 def test_counts_inside_and_outside_bursts_keep_the_ratio_peak_to_low():
     scenario = asking(bursts=SPIKES, rate_hz=100.0, measured_s=1000.0)
     arrivals = generate_arrivals(scenario, asked_network(), seed=6)
-    assert (arrivals.high, arrivals.low) == (3.0, pytest.approx(1.0 / 3.0))
+    process = poisson_of(arrivals)
+    assert (process.high, process.low) == (3.0, pytest.approx(1.0 / 3.0))
     for region in (0, 1):
-        nodes = arrivals.region == region
-        base_hz = arrivals.base_rate_hz[nodes].sum()
-        own = arrivals.bursts_s[arrivals.bursts_s[:, 0] == region, 1:]
+        nodes = process.region == region
+        base_hz = process.base_rate_hz[nodes].sum()
+        own = process.bursts_s[process.bursts_s[:, 0] == region, 1:]
         burst_s = float(np.diff(np.clip(own, 0.0, 1000.0)).sum())
         times = arrivals.requests.time_s[nodes[arrivals.requests.source]]
-        bursting = in_burst(arrivals.bursts_s, region, times)
+        bursting = in_burst(process.bursts_s, region, times)
         assert_poisson(bursting.sum(), 3.0 * base_hz * burst_s)
         assert_poisson((~bursting).sum(), base_hz / 3.0 * (1000.0 - burst_s))
 
@@ -194,20 +149,22 @@ def test_the_long_run_mean_rate_is_what_the_demand_says(jitter_s, duration_s, pe
     assert abs(np.mean(fractions) - burst_time_fraction(bursts)) < 5.0 * error
     scenario = asking(bursts=bursts)
     arrivals = generate_arrivals(scenario, asked_network(), seed=1)
+    process = poisson_of(arrivals)
     fraction = burst_time_fraction(bursts)
-    assert arrivals.low * (1.0 - fraction) + arrivals.high * fraction == pytest.approx(1.0)
-    assert arrivals.low >= 0.0
+    assert process.low * (1.0 - fraction) + process.high * fraction == pytest.approx(1.0)
+    assert process.low >= 0.0
 
 
 def test_expected_counts_are_the_integral_of_the_rate():
     wild = Bursts(regions=2, period_s=10.0, duration_s=4.0, jitter_s=6.0, peak=2.0)
     arrivals = generate_arrivals(asking(bursts=wild), asked_network(), seed=8)
-    expected = arrivals.expected_counts(start_s=-7.3, step_s=0.7, steps=60)
+    process = poisson_of(arrivals)
+    expected = mean_counts(arrivals, start_s=-7.3, step_s=0.7, steps=60)
     fine = 2000
     time_s = -7.3 + 0.7 * (np.arange(60 * fine) + 0.5) / fine
     for node in (0, 1, 5):
-        bursting = in_burst(arrivals.bursts_s, int(arrivals.region[node]), time_s)
-        rate_hz = arrivals.base_rate_hz[node] * np.where(bursting, arrivals.high, arrivals.low)
+        bursting = in_burst(process.bursts_s, int(process.region[node]), time_s)
+        rate_hz = process.base_rate_hz[node] * np.where(bursting, process.high, process.low)
         integral = rate_hz.reshape(60, fine).mean(axis=1) * 0.7
         assert expected[:, node] == pytest.approx(integral, rel=5e-3)
 
@@ -215,8 +172,9 @@ def test_expected_counts_are_the_integral_of_the_rate():
 def test_the_truth_reaches_a_horizon_past_both_ends():
     scenario = asking(bursts=SPIKES)
     arrivals = generate_arrivals(scenario, asked_network(), seed=9)
+    process = poisson_of(arrivals)
     for region in (0, 1):
-        own = arrivals.bursts_s[arrivals.bursts_s[:, 0] == region]
+        own = process.bursts_s[process.bursts_s[:, 0] == region]
         assert own[0, 1] < -200.0 - scenario.forecasting.horizon_steps
         assert own[-1, 2] > 300.0 + scenario.forecasting.horizon_steps
 
@@ -298,7 +256,7 @@ def test_a_node_that_asks_for_nothing_changes_no_other_stream():
 
 def test_regions_belong_to_the_topology_seed_and_bursts_to_the_traffic_seed():
     scenario, network = asking(bursts=replace(SPIKES, regions=4), topology_seed=5), asked_network(40)
-    one, two = (generate_arrivals(scenario, network, seed=seed) for seed in (1, 2))
+    one, two = (poisson_of(generate_arrivals(scenario, network, seed=seed)) for seed in (1, 2))
     assert np.array_equal(one.region, two.region)
     assert not np.array_equal(one.phase_s, two.phase_s)
 

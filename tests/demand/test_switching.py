@@ -23,7 +23,7 @@ def drawn(bursts, start_s, end_s, seed=1):
 def test_times_on_and_off_are_exponential_before_and_after_zero():
     """Kolmogorov and Smirnov, four tests at 1e-4 each: false alarm 4e-4. A span at t = 0 is longer than
     others, for it was drawn on both sides, and left out."""
-    spans_s = on_spans(MEMORYLESS, name="x", start_s=-40_000.0, end_s=40_000.0, seed=3)
+    spans_s = on_spans(on_s=5.0, off_s=15.0, name="x", start_s=-40_000.0, end_s=40_000.0, seed=3)
     for side in (spans_s[spans_s[:, 0] > 0.0], spans_s[spans_s[:, 1] < 0.0]):
         assert 1_800 < len(side) < 2_200
         assert kstest(side[:, 1] - side[:, 0], "expon", args=(0.0, 5.0)).pvalue > 1e-4
@@ -35,7 +35,7 @@ def test_at_any_moment_it_is_on_with_the_same_chance():
     moments_s = np.array([-60.0, -3.0, 0.0, 3.0, 60.0])
     on = np.zeros((2_000, 5))
     for seed in range(2_000):
-        spans_s = on_spans(MEMORYLESS, name="x", start_s=-61.0, end_s=61.0, seed=seed)
+        spans_s = on_spans(on_s=5.0, off_s=15.0, name="x", start_s=-61.0, end_s=61.0, seed=seed)
         on[seed] = ((spans_s[:, :1] <= moments_s) & (moments_s < spans_s[:, 1:])).sum(axis=0)
     assert set(np.unique(on)) == {0.0, 1.0}
     assert np.abs(on.mean(axis=0) - 0.25).max() < 4.5 * np.sqrt(0.25 * 0.75 / 2_000)
@@ -60,7 +60,7 @@ def test_each_region_of_a_cascade_bursts_after_the_one_before_and_others_by_them
     inside = lead[(lead[:, 0] > -190.0) & (lead[:, 1] < 190.0)]
     for lag_s, own in ((2.5, second), (5.0, third)):
         assert {tuple(row) for row in inside + lag_s} <= {tuple(row) for row in own}
-    assert np.array_equal(lead, on_spans(CASCADING, name="0", start_s=-200.0, end_s=200.0, seed=1))
+    assert np.array_equal(lead, on_spans(on_s=5.0, off_s=15.0, name="0", start_s=-200.0, end_s=200.0, seed=1))
     rows = drawn(MEMORYLESS, -200.0, 200.0)
     assert not np.intersect1d(rows[rows[:, 0] == 0, 1], rows[rows[:, 0] == 1, 1]).size
 

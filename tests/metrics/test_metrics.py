@@ -131,7 +131,8 @@ def test_every_metric_equals_what_was_computed_by_hand() -> None:
         "refusals_memory_per_request": 0, "refusals_outage_per_request": 0,
         "refusals_other_per_request": 0, "refusals_failed_swap_per_request": 1 / 5,
         "pairs_per_s": 3 / 10, "latency_p50_s": 0.3, "latency_p95_s": 0.39, "delivered_fidelity": 0.85,
-        "key_fraction": 0.0, "jain_index": 1 / 3, "pairs_wasted_fraction": 2 / 4,
+        "key_fraction": 0.0, "key_bits_per_s": 0.0, "teleportation_fidelity": 2.8 / 3,
+        "computing_delivery_ratio": math.nan, "jain_index": 1 / 3, "pairs_wasted_fraction": 2 / 4,
         "messages_per_request": 10 / 5, "bytes_per_request": 110 / 5,
         # Request 1 waits 0.1 s for its first allocation; the others get none: 0.4, 1.0, 1.0 and 0.5 s.
         "admission_delay_s_per_request": 3.0 / 5, "pair_waiting_s": 0.2, "pair_fidelity": 0.9,
@@ -237,6 +238,31 @@ def test_key_fraction_of_a_werner_state_is_the_bbm92_formula() -> None:
     rows = [delivered(0, 11.0, 0.1, 0.95, application="qkd"), delivered(1, 11.0, 0.1, 0.8)]
     found = measure(tables_from({"requests": rows}), **WINDOW)
     assert found["key_fraction"] == pytest.approx(1 - 2 * entropy, abs=1e-12)
+
+
+def test_each_application_has_its_figure_of_merit() -> None:
+    """By hand: h(0.02) = 0.14144, h(1/30) = 0.21084; the window is 10 s long."""
+    rows = [
+        delivered(0, 11.0, 0.1, 0.97, application="qkd", pairs=4, pairs_delivered=4),
+        delivered(1, 12.0, 0.1, 0.95, application="qkd"),
+        # Delivered before the window, and not delivered: no bits.
+        delivered(2, 5.0, 0.1, 0.99, application="qkd"),
+        request(3, 11.0, application="qkd", outcome="expired", end_s=12.0, fidelity=0.99, pairs_delivered=1),
+        delivered(4, 11.0, 0.1, 0.7, application="teleportation"),
+        delivered(5, 11.0, 0.1, 0.85, application="teleportation"),
+        request(6, 11.0, application="teleportation", outcome="expired", end_s=12.0),
+        delivered(7, 11.0, 0.1, 0.8, application="computing", pairs=2, pairs_delivered=2),
+        request(8, 11.0, application="computing", outcome="expired", pairs=2, pairs_delivered=1, end_s=12.0),
+        request(9, 11.0, application="computing", outcome="expired", pairs=2, pairs_delivered=0, end_s=12.0),
+    ]
+    found = measure(tables_from({"requests": rows}), **WINDOW)
+    assert found["key_bits_per_s"] == pytest.approx((4 * (1 - 2 * 0.1414405) + 1 - 2 * 0.2108423) / 10.0)
+    assert found["teleportation_fidelity"] == pytest.approx((2.4 / 3 + 2.7 / 3) / 2)
+    assert found["computing_delivery_ratio"] == pytest.approx(1 / 3)
+    # Nobody asked for keys: that is no number, and not 0.
+    alone = measure(tables_from({"requests": rows[4:]}), **WINDOW)
+    assert math.isnan(alone["key_bits_per_s"])
+    assert measure(tables_from({"requests": rows[3:]}), **WINDOW)["key_bits_per_s"] == 0.0
 
 
 def test_padding_with_idle_claims_or_allocations_changes_no_contention() -> None:

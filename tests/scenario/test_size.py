@@ -18,6 +18,10 @@ DIRECT = (
     " fresh_weights=[0.97, 0.01, 0.01, 0.01]}"
 )
 
+CLASSES = "classes=[{application='computing',fraction=1.0,target_fidelity=0.6,patience_s=1.0}]"
+JOBS = f"demand.processes.x={{kind='timetable',fraction=0.5,{CLASSES}}}"
+CALLS = f"demand.processes.x={{kind='session',fraction=0.5,{CLASSES}}}"
+
 
 @pytest.mark.parametrize(
     ("key", "overrides"),
@@ -34,6 +38,18 @@ DIRECT = (
         ("demand.classes.pairs", ("demand.classes.0.pairs=1000000",)),
         ("demand.bursts.regions", (*BURSTS, "demand.bursts.regions=2000000000")),
         ("demand.bursts.jitter_s", (*BURSTS, "demand.bursts.jitter_s=1e9")),
+        ("demand.processes.x.classes.pairs", (JOBS, "demand.processes.x.classes.0.pairs=1000000")),
+        ("demand.processes.x.skipped_fraction", (JOBS, "demand.processes.x.skipped_fraction=0.9999999999")),
+        ("demand.processes.x.jitter_s", (JOBS, "demand.processes.x.jitter_s=1e12")),
+        (
+            "demand.processes.x.jitter_s",
+            (JOBS, "demand.processes.x.jitter_accumulates=true", "demand.processes.x.jitter_s=1e7"),
+        ),
+        (
+            "demand.processes.x.off_s",
+            (CALLS, "demand.processes.x.on_s=1e-12", "demand.processes.x.off_s=1e-9"),
+        ),
+        ("demand.processes.x.on_s", (CALLS, "demand.processes.x.on_s=1e-9")),
         ("topology.parameters.nodes", ("topology.parameters.nodes=100000",)),
         ("outages.nodes.mean_up_s", ("outages.nodes={mean_up_s=1e-12, mean_down_s=1e-12}",)),
         ("links.hardware.modes", (DIRECT, "links.hardware.modes=2000000000")),

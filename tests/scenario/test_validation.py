@@ -16,6 +16,14 @@ from tests.helpers.small_scenario import SMALL, faults_of
 
 QUICKSTART = Path(__file__).parents[2] / "scenarios" / "quickstart.toml"
 
+ONE_CLASS = "classes=[{application='computing',fraction=1.0,target_fidelity=0.6,patience_s=1.0}]"
+
+
+def process(keys: str, *, name: str = "jobs", each: str = "application='computing',fraction=1.0") -> str:
+    """An override that gives demand a process with these keys and one class."""
+    classes = f"classes=[{{{each},target_fidelity=0.6,patience_s=1.0}}]"
+    return f"demand.processes.{name}={{{keys},{classes}}}"
+
 
 def test_five_mistakes_give_five_faults_with_their_paths() -> None:
     found = faults_of(
@@ -33,7 +41,8 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
         "nodes.hardware.memory.kind": "'depolarizing' is not allowed; should be 'depolarising' or 'relaxing'"
         " (did you mean 'depolarising'?)",
         "demand.wieghts": "is not a known key; did you mean 'weights'?"
-        " known: classes, rate_hz, load_factor, served_fraction, arrivals, weights, neighbourhood, bursts",
+        " known: classes, processes, rate_hz, load_factor, served_fraction, arrivals, weights, neighbourhood,"
+        " bursts",
     }
 
 
@@ -167,7 +176,90 @@ def test_a_key_of_a_table_below_is_told_its_place() -> None:
             "links.hardware.fresh_weights",
             "0.0 is not allowed; should be a fidelity in [1/4, 1]",
         ),
-        ("demand.classes=[]", "demand.classes", "[] is not allowed; should have at least 1 item"),
+        (
+            "demand.classes=[]",
+            "demand",
+            "it has no classes; should have [[demand.classes]], the classes of its requests",
+        ),
+        (process("kind='timetable',fraction=1.0"), "demand", "the fractions of processes sum to 1 (jobs 1)"),
+        (process("kind='timetable',fraction=1.5"), "demand.processes.jobs.fraction", "1.5 is not allowed"),
+        (
+            process("kind='timetabel',fraction=0.5"),
+            "demand.processes.jobs.kind",
+            "'timetabel' is not allowed; should be 'timetable' or 'session' (did you mean 'timetable'?)",
+        ),
+        (
+            process("kind='timetable',fraction=0.5,jiter_s=1"),
+            "demand.processes.jobs.jiter_s",
+            "is not a known key; did you mean 'jitter_s'?",
+        ),
+        (
+            process("kind='session',fraction=0.5,jitter_s=1"),
+            "demand.processes.jobs.jitter_s",
+            "is not a known key; known: fraction, classes, kind, on_s, off_s",
+        ),
+        (
+            process("kind='timetable',fraction=0.5,period_spread=1"),
+            "demand.processes.jobs.period_spread",
+            "1 is not allowed; should be less than 1",
+        ),
+        (
+            process("kind='timetable',fraction=0.5,jitter_s=-1"),
+            "demand.processes.jobs.jitter_s",
+            "-1 is not allowed; should be greater than or equal to 0",
+        ),
+        (
+            process("kind='timetable',fraction=0.5,skipped_fraction=1.0"),
+            "demand.processes.jobs.skipped_fraction",
+            "1.0 is not allowed; should be less than 1",
+        ),
+        (
+            process("kind='session',fraction=0.5,on_s=0"),
+            "demand.processes.jobs.on_s",
+            "0 is not allowed; should be greater than 0",
+        ),
+        (
+            process("kind='session',fraction=0.5", name="poisson"),
+            "demand.processes",
+            "processes has 'poisson', the name of the stream of classes; choose another name",
+        ),
+        (
+            "demand.processes.jobs={kind='session',fraction=0.5}",
+            "demand.processes.jobs.classes",
+            "is missing; should be a list",
+        ),
+        (
+            "demand.processes.jobs={kind='session',fraction=0.5,classes=[]}",
+            "demand.processes.jobs.classes",
+            "[] is not allowed; should have at least 1 item",
+        ),
+        (
+            process("kind='session',fraction=0.5", each="application='computing',fraction=0.4"),
+            "demand.processes.jobs.classes",
+            "the fractions sum to 0.4; should sum to 1",
+        ),
+        (
+            process("kind='session',fraction=0.5", each="application='qkd',fraction=1.0"),
+            "demand.processes.jobs.classes.0.target_fidelity",
+            "0.6 is not allowed for qkd; should be above 0.835",
+        ),
+        (
+            f"demand={{rate_hz=1,processes={{jobs={{kind='session',fraction=0.5,{ONE_CLASS}}}}}}}",
+            "demand",
+            "the fractions of processes sum to 0.5 (jobs 0.5); should sum to 1, or leave the rest",
+        ),
+        (
+            f"demand={{rate_hz=1,bursts={{}},processes={{jobs={{kind='session',fraction=1.0,{ONE_CLASS}}}}}}}",
+            "demand.bursts",
+            "bursts means nothing without classes, the Poisson stream that bursts; leave it out",
+        ),
+        (
+            f"demand={{arrivals='batch',{ONE_CLASS},"
+            f"processes={{jobs={{kind='session',fraction=0.5,{ONE_CLASS}}}}}}}",
+            "demand.processes",
+            "processes means nothing while arrivals is 'batch'; leave it out",
+        ),
+        ("demand.processes.jobs=3", "demand.processes.jobs", "3 is not allowed; should be a table with"),
         ("nodes=3", "nodes", "3 is not allowed; should be a table with"),
         ("demand.classes.0.fraction=0.5", "demand.classes", "the fractions sum to 0.5; should sum to 1"),
         (

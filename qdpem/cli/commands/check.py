@@ -137,7 +137,7 @@ def _score_forecaster(name: str, word: str | None, overrides: Sequence[str]) -> 
     output = console()
     output.print(
         f"scores on {scenario.name} (seed {seed}, {scores[0].origins} origins,"
-        f" {clock.horizon_steps} steps of {clock.step_s:g} s ahead), best deviance first:",
+        f" {clock.horizon_steps} steps of {clock.step_s:g} s ahead), smallest CRPS first:",
         markup=False,
     )
     output.print(format_table(scores), markup=False)

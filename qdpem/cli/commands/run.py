@@ -79,7 +79,12 @@ def _table(task: Task, outcome: Outcome, load: OfferedLoad) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from qdpem.study.analysis.metric_formats import PAIR_FIDELITY, PAIR_WAITING, metric_formats_of
+    from qdpem.study.analysis.metric_formats import (
+        APPLICATION_FORMATS,
+        PAIR_FIDELITY,
+        PAIR_WAITING,
+        metric_formats_of,
+    )
     from qdpem.study.report.wording import arm_factors
 
     table = Table(title=task.label, caption=arm_factors(task.arm.arm), box=SIMPLE_HEAD, title_justify="left")
@@ -88,7 +93,8 @@ def _table(task: Task, outcome: Outcome, load: OfferedLoad) -> Table:
     table.add_column("unit")
     table.add_column("meaning", style="dim")
     metrics = outcome.metrics or {}
-    for metric in metric_formats_of(task.scenario.demand):
+    own = [each for each in APPLICATION_FORMATS if math.isfinite(metrics[each.name])]
+    for metric in (*metric_formats_of(task.scenario.demand), *own):
         if metric not in (PAIR_WAITING, PAIR_FIDELITY):
             table.add_row(metric.heading, metric.text(metrics[metric.name]), metric.unit, metric.meaning)
     for metric, name in ((PAIR_WAITING, "pair_waiting"), (PAIR_FIDELITY, "pair_fidelity")):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import ndtr
 
 from qdpem.arrays import Floats
 from qdpem.demand.switching import expected_on_s
@@ -124,6 +123,8 @@ def _start_integral(x_s: Floats, nominal_s: Floats, now_s: float, jitter_s: floa
     Shapes broadcast. The integral is 0 for a start that is overdue with a probability below 1e-12: the
     generator drew no such burst.
     """
+    from scipy.special import ndtr
+
     # Without jitter the distribution is a step; a nanosecond keeps the formula finite.
     j = max(jitter_s, _MIN_JITTER_S)
 

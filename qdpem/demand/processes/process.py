@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from scipy.special import pdtr, pdtrik
 
 from qdpem.arrays import Floats, Ints
 from qdpem.demand.peers import Peers
 from qdpem.scenario.schema import RequestClass
 
-_TINY = 1e-300
+_MANY = 8.0
+"""Above this mean a quantile is looked for near its place, not from 0."""
 
 
 class DrawnRequests(NamedTuple):
@@ -59,17 +60,28 @@ class ExpectedDemand:
 
     def quantile(self, q: float) -> Floats:
         """The smallest number k of requests with P(at most k) >= `q`, float64 [N, P, H]; NaN where it is."""
-        certain = np.floor(self.scheduled)
-        # Rounding can lift the inverse just above a whole number, so the next smaller one is tried too.
-        low = np.maximum(np.ceil(pdtrik(q, np.maximum(self.unscheduled, _TINY))) - 1.0, 0.0) + certain
-        # The scheduled part adds 0 or 1, and rounding one more.
-        for _ in range(3):
-            low = np.where(self.cdf(low) >= q, low, low + 1.0)
-        return np.where(np.isnan(self.mean), np.nan, low)
+        # SciPy takes longer to import than a run of a rule without a forecast, which needs no quantile.
+        from scipy.special import pdtrik
+
+        start = np.floor(self.scheduled)
+        # A few counts are tried one by one, many are skipped. The inverse can round to just above a whole
+        # number, so it starts one below.
+        many = self.unscheduled > _MANY
+        start[many] += np.maximum(np.ceil(pdtrik(q, self.unscheduled[many])) - 1.0, 0.0)
+        count = start.ravel()
+        scheduled, unscheduled = self.scheduled.ravel(), self.unscheduled.ravel()
+        left = np.flatnonzero(~np.isnan(self.mean))
+        while left.size:
+            part = ExpectedDemand(scheduled=scheduled[left], unscheduled=unscheduled[left])
+            left = left[part.cdf(count[left]) < q]
+            count[left] += 1.0
+        return np.where(np.isnan(self.mean), np.nan, count.reshape(start.shape))
 
 
 def _poisson_cdf(count: Floats, mean: Floats) -> Floats:
     """P(X <= count) for X Poisson, 0 for a negative count."""
+    from scipy.special import pdtr
+
     return np.where(count < 0.0, 0.0, pdtr(np.maximum(count, 0.0), mean))
 
 
@@ -110,7 +122,8 @@ def class_fractions(peers: Peers, classes: Sequence[RequestClass]) -> Floats:
     for each in classes:
         same = (peers.target_fidelity == each.target_fidelity) & (peers.pairs == each.pairs)
         total += each.fraction * same
-    return total
+    # Classes are drawn in proportion to their fractions, which need not sum to 1.
+    return np.asarray(total / math.fsum(each.fraction for each in classes))
 
 
 def poisson_times(rate_hz: float, span_s: float, generator: np.random.Generator) -> Floats:

@@ -77,8 +77,7 @@ class SessionDemand:
 
     @property
     def _rate_on_hz(self) -> Floats:
-        on_s, off_s = self.settings.on_s, self.settings.off_s
-        return self.demanded.rate_hz * ((on_s + off_s) / on_s)
+        return self.demanded.rate_hz * self.settings.rate_factor
 
     @cached_property
     def _spans_s(self) -> tuple[Floats, ...]:

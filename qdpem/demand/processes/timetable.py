@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.special import ndtr
 
 from qdpem.arrays import Flags, Floats, Ints
 from qdpem.demand.peers import Peers
 from qdpem.demand.processes.demanded_pairs import DemandedPairs, draw_demanded_pairs
+from qdpem.demand.processes.drift_filter import expected_drifting_starts
 from qdpem.demand.processes.process import DrawnRequests, ExpectedDemand, poisson_times
 from qdpem.network.graph import Network
 from qdpem.rng import stream
@@ -90,21 +90,36 @@ class TimetableDemand:
 
             (1 - q) (F(b) - F(a)) / (q + (1 - q)(1 - F(now))),
 
-        F the normal distribution function of mean g and deviation J, q the fraction skipped. Where jitter
-        accumulates, the j-th start after the last one seen has mean T j later and deviation J sqrt(j). Exact
-        while the starts of a pair cannot overtake each other; else starts are treated as independent.
+        F the normal distribution function of mean g and deviation J, q the fraction skipped. This is exact,
+        because starts are independent. Where jitter accumulates, `expected_drifting_starts` says it.
         """
-        nominal_s, deviation_s, open_ = self._ahead(now_s, float(edges_s[-1]))
-        spread_s = np.maximum(deviation_s, _MIN_JITTER_S)
+        if self.settings.jitter_accumulates:
+            scheduled = expected_drifting_starts(
+                now_s - self._last_seen(now_s),
+                np.maximum(edges_s - now_s, 0.0),
+                period_s=self.period_s,
+                jitter_s=self.settings.jitter_s,
+                skipped_fraction=self.settings.skipped_fraction,
+            )
+        else:
+            scheduled = self._expected_regular(now_s, edges_s)
+        return self._placed(peers, scheduled, edges_s)
+
+    def _expected_regular(self, now_s: float, edges_s: Floats) -> Floats:
+        """Expected starts of each pair around its fixed calendar, float64 [E, H]."""
+        from scipy.special import ndtr
+
+        nominal_s, unseen = self._ahead(now_s, float(edges_s[-1]))
+        spread_s = max(self.settings.jitter_s, _MIN_JITTER_S)
         kept = 1.0 - self.settings.skipped_fraction
-        below = ndtr((edges_s - nominal_s[..., None]) / spread_s[..., None])
+        # No start that is still to come lies before now.
+        below = ndtr((np.maximum(edges_s, now_s) - nominal_s[..., None]) / spread_s)
         # `edges_s[0]` may lie after now: what a start that is due in between costs is not lost.
         left = 1.0 - kept * ndtr((now_s - nominal_s) / spread_s)
         chance = kept * np.diff(below, axis=-1) / np.maximum(left, _OVERDUE)[..., None]
-        # A start overdue beyond any doubt was skipped or has another number: it does not come.
-        chance[~open_ | (left <= _OVERDUE)] = 0.0
-        scheduled = np.clip(chance, 0.0, 1.0).sum(axis=1)
-        return self._placed(peers, scheduled, edges_s)
+        # A start overdue beyond any doubt was skipped: it does not come.
+        chance[~unseen | (left <= _OVERDUE)] = 0.0
+        return np.asarray(np.clip(chance, 0.0, 1.0).sum(axis=1))
 
     def realised(self, peers: Peers, *, edges_s: Floats) -> ExpectedDemand:
         """The starts that come, and the rate of unannounced requests."""
@@ -189,24 +204,13 @@ class TimetableDemand:
             ),
         )
 
-    def _ahead(self, now_s: float, until_s: float) -> tuple[Floats, Floats, Flags]:
-        """Nominal time and deviation of the starts that may still come, and whether they have not: [E, C]."""
-        jitter_s = self.settings.jitter_s
-        if self.settings.jitter_accumulates:
-            last_s = self._last_seen(now_s)
-            columns = np.arange(1, 2 + int(np.ceil((until_s - last_s) / self.period_s).max(initial=1.0)))
-            nominal_s = last_s[:, None] + columns * self.period_s[:, None]
-            return (
-                nominal_s,
-                jitter_s * np.sqrt(columns) + 0.0 * nominal_s,
-                np.ones(nominal_s.shape, np.bool_),
-            )
-        reach_s = _MAX_DEVIATIONS * jitter_s
+    def _ahead(self, now_s: float, until_s: float) -> tuple[Floats, Flags]:
+        """Nominal times of the starts that may still come, and whether they have not: [E, C] both."""
+        reach_s = _MAX_DEVIATIONS * self.settings.jitter_s
         first_k = np.floor((now_s - reach_s - self.phase_s) / self.period_s).astype(np.int64)
         last_k = np.ceil((until_s + reach_s - self.phase_s) / self.period_s).astype(np.int64)
         k = first_k[:, None] + np.arange(int((last_k - first_k).max(initial=0)) + 1)
-        nominal_s = self.phase_s[:, None] + k * self.period_s[:, None]
-        return nominal_s, np.full(nominal_s.shape, jitter_s), ~self._seen(k, now_s)
+        return self.phase_s[:, None] + k * self.period_s[:, None], ~self._seen(k, now_s)
 
     def _seen(self, k: Ints, now_s: float) -> Flags:
         """Which of these starts [E, C] have come by now and were not skipped."""
@@ -270,8 +274,7 @@ def build_timetable(
     # Shorter periods mean more requests: the rates of all pairs are scaled to keep their sum.
     own_hz = demanded.rate_hz / factor
     own_hz *= rate_hz / own_hz.sum()
-    starts_hz = own_hz * (1.0 - settings.unannounced_fraction) / (1.0 - settings.skipped_fraction)
-    period_s = 1.0 / starts_hz
+    period_s = 1.0 / (own_hz * settings.starts_per_request)
     return TimetableDemand(
         name=name,
         settings=settings,

@@ -30,6 +30,7 @@ class Timetable:
     classes: Classes
     """The classes of its requests. A pair of nodes has one of them, drawn by their fractions."""
     kind: Literal["timetable"] = "timetable"
+    """Names this kind."""
     period_spread: Some = 0.25
     """Periods are drawn between 1 - this and 1 + this times their mean."""
     jitter_s: NotNegative = 1.0
@@ -42,6 +43,11 @@ class Timetable:
     unannounced_fraction: Some = 0.0
     """Fraction of the process's requests that come at random times, as a Poisson process."""
 
+    @property
+    def starts_per_request(self) -> float:
+        """Starts on the timetable, skipped ones too, for each of the process's requests."""
+        return (1.0 - self.unannounced_fraction) / (1.0 - self.skipped_fraction)
+
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Session:
@@ -52,10 +58,16 @@ class Session:
     classes: Classes
     """The classes of its requests. A pair of nodes has one of them, drawn by their fractions."""
     kind: Literal["session"] = "session"
+    """Names this kind."""
     on_s: Positive = 20.0
     """Mean time on, exponentially distributed."""
     off_s: Positive = 100.0
     """Mean time off, exponentially distributed."""
+
+    @property
+    def rate_factor(self) -> float:
+        """The rate of a pair of nodes while it is on, over its mean rate."""
+        return (self.on_s + self.off_s) / self.on_s
 
 
 Process: TypeAlias = Timetable | Session

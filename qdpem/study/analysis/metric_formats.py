@@ -140,6 +140,30 @@ METRIC_FORMATS: tuple[MetricFormat, ...] = (
 )
 """The terminal's table has the first five; the report and results.csv have all."""
 
+APPLICATION_FORMATS: tuple[MetricFormat, ...] = (
+    MetricFormat(
+        name="key_bits_per_s",
+        heading="secret key",
+        meaning="secret bits per second from delivered qkd requests (BBM92, sifting not counted)",
+        better="higher",
+        unit="bit/s",
+        decimals=2,
+    ),
+    MetricFormat(
+        name="teleportation_fidelity",
+        heading="teleportation fidelity",
+        meaning="mean fidelity (2F + 1)/3 of a state teleported through delivered teleportation pairs",
+        better="higher",
+    ),
+    MetricFormat(
+        name="computing_delivery_ratio",
+        heading="computing delivered",
+        meaning="fraction of computing requests that had all pairs alive together in time",
+        better="higher",
+    ),
+)
+"""The figure of merit of each application. Tables show those that a study has numbers of."""
+
 PAIR_RATE = MetricFormat(
     name="pairs_per_s",
     heading="pairs / s",

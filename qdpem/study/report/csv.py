@@ -10,7 +10,13 @@ from pathlib import Path
 
 from qdpem.scenario.schema import Arm
 from qdpem.strict_json import json_text
-from qdpem.study.analysis.metric_formats import BOUND_FRACTIONS, DECISION, MetricFormat, metric_formats_of
+from qdpem.study.analysis.metric_formats import (
+    APPLICATION_FORMATS,
+    BOUND_FRACTIONS,
+    DECISION,
+    MetricFormat,
+    metric_formats_of,
+)
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.analysis.statistics import Interval, PairedDifference
 
@@ -50,16 +56,24 @@ def results_csv(result: StudyResult) -> str:
 
 
 def write_text_file(path: Path, text: str) -> None:
+    """Write a text file as `write_file` does."""
+    write_file(path, text.encode())
+
+
+def write_file(path: Path, data: bytes) -> None:
     """Write a file, whole or not at all; its directory is created if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
-    unfinished.write_text(text, encoding="utf-8")
+    unfinished.write_bytes(data)
     # A rename is atomic: readers see the old file or the whole new one.
     unfinished.replace(path)
 
 
 def _rows(result: StudyResult) -> Iterator[list[object]]:
-    metrics = (*metric_formats_of(result.scenario.demand), *result.known((*BOUND_FRACTIONS, DECISION)))
+    metrics = (
+        *metric_formats_of(result.scenario.demand),
+        *result.known((*APPLICATION_FORMATS, *BOUND_FRACTIONS, DECISION)),
+    )
     means = {metric.name: result.means(metric.name) for metric in metrics}
     compared = [metric.name for metric in metrics if metric != DECISION]
     differences = {name: result.differences(name) for name in compared}

@@ -120,24 +120,6 @@ def _confounded(result: StudyResult) -> list[str]:
     ]
 
 
-def demand_sentence(result: StudyResult) -> str:
-    """The rate of requests over the seeds, and the rule that sets it."""
-    demand = result.scenario.demand
-    if demand.arrivals == "batch":
-        return "all requests arrive at t = 0"
-    if demand.rate_hz is not None:
-        return f"{demand.rate_hz:g} requests/s on average"
-    rates_hz = [rate for rate in map(result.asked_hz, result.seeds) if not math.isnan(rate)]
-    rule = (
-        f"peak at {demand.load_factor:g} of the rate at which the network of each seed could serve"
-        f" {demand.served_fraction:.0%} of the requests in the long run"
-    )
-    if not rates_hz:
-        return rule
-    mean = math.fsum(rates_hz) / len(rates_hz)
-    return f"{rule}: {mean:.3g} requests/s on average, {min(rates_hz):.3g} to {max(rates_hz):.3g} by seed"
-
-
 def _few_seeds(result: StudyResult) -> list[str]:
     if len(result.seeds) >= FEW_SEEDS:
         return []

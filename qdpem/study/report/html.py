@@ -14,11 +14,12 @@ from typing import Any
 from physics.hardware import DirectLink, Fibre, LinkHardware, SourceLink
 from qdpem.provenance import provenance
 from qdpem.scenario.load import scenario_hash, scenario_text
-from qdpem.scenario.schema import Demand, Links, Neighbourhood, Nodes, Outages, Scenario, Uniform
+from qdpem.scenario.schema import Links, Nodes, Outages, Uniform
 from qdpem.simulation.fingerprint import distributions
 from qdpem.study.analysis.results import TUNED_MARK, StudyResult
 from qdpem.study.report.csv import write_text_file
-from qdpem.study.report.findings import MAX_SHOWN, demand_sentence, findings
+from qdpem.study.report.demand_words import demand_facts, demand_sentence
+from qdpem.study.report.findings import MAX_SHOWN, findings
 from qdpem.study.report.tables import report_tables
 from qdpem.study.report.terms import TERMS
 from qdpem.study.report.wording import counted
@@ -28,12 +29,6 @@ CAVEATS = (
     "The physics treats each pair separately: correlations between pairs are out of scope.",
     "Hardware numbers are stated choices, not measurements of a deployed network.",
 )
-
-_REPETITION = {
-    "no": "",
-    "pair": ", renewed after each delivered pair",
-    "link": ", renewed with every link at work",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +110,7 @@ def _setting(result: StudyResult, appendix: Appendix) -> dict[str, Any]:
 
 def _facts(result: StudyResult, appendix: Appendix) -> list[tuple[str, str]]:
     scenario, seeds = result.scenario, result.seeds
-    nodes, demand, window = scenario.nodes, scenario.demand, scenario.window
+    nodes, window = scenario.nodes, scenario.window
     facts = [
         ("topology", appendix.topology or scenario.topology.kind),
         ("length scale", f"{scenario.topology.length_scale:g}"),
@@ -127,35 +122,14 @@ def _facts(result: StudyResult, appendix: Appendix) -> list[tuple[str, str]]:
         ("memories", f"{_qubits(nodes)}, {_memory(nodes.hardware.memory)}"),
         ("links", _link(scenario.links.hardware) + _timing(scenario.links)),
         ("physics model", scenario.physics.model),
-        ("demand", demand_sentence(result)),
-        ("node pairs", _node_pairs(demand)),
     ]
     if nodes.source_rate_hz is not None:
         facts.insert(2, ("sources", f"{_rate(nodes.source_rate_hz)} photon pairs/s each, before loss"))
-    fractions = sum(kind.fraction for kind in demand.all_classes)
-    facts += [
-        (
-            f"class: {kind.application}",
-            f"{kind.fraction / fractions:.0%} of the requests, {counted(kind.pairs, 'pair')}"
-            f" of fidelity {kind.target_fidelity:g} or more within {kind.patience_s:g} s"
-            f"{_REPETITION[kind.repeat_until_deadline]}",
-        )
-        for kind in demand.all_classes
-    ]
-    facts += [("bursts", _bursts(scenario)), ("outages", _outages(scenario.outages))]
+    facts += demand_facts(scenario.demand, rate=demand_sentence(result))
+    facts.append(("outages", _outages(scenario.outages)))
     facts += [("flow bound", appendix.capacity)] if appendix.capacity else []
     facts.append(("window", f"{window.measured_s:g} s measured after {window.warm_up_s:g} s of warm-up"))
     return [*facts, ("seeds", ", ".join(map(str, seeds)))]
-
-
-def _node_pairs(demand: Demand) -> str:
-    if demand.weights == "endpoints":
-        return "the topology's first and last node"
-    if demand.weights != "neighbourhood":
-        return f"pairs of nodes weighted by {demand.weights}"
-    neighbourhood = demand.neighbourhood or Neighbourhood()
-    picked = f", {neighbourhood.peers} drawn for each node" if neighbourhood.peers is not None else ""
-    return f"pairs of nodes {neighbourhood.min_hops} to {neighbourhood.max_hops} hops apart{picked}"
 
 
 def _rate(value: float | Uniform) -> str:
@@ -201,21 +175,6 @@ def _memory(memory: Any) -> str:
     if memory.kind == "depolarising":
         return f"depolarising time {memory.depolarising_s:g} s"
     return f"T1 {memory.relaxation_s:g} s, T2 {memory.dephasing_s:g} s"
-
-
-def _bursts(scenario: Scenario) -> str:
-    bursts = scenario.demand.bursts
-    if bursts is None:
-        return "none" if scenario.demand.arrivals == "batch" else "none: stationary Poisson arrivals"
-    timing = {
-        "calendar": f"jitter {bursts.jitter_s:g} s",
-        "memoryless": "memoryless: exponential times on and off",
-        "cascading": f"each region {bursts.lag_s or 0.0:g} s after the previous one, the first memoryless",
-    }
-    return (
-        f"{bursts.regions} regions, each at {bursts.peak:g} times its mean rate for {bursts.duration_s:g} s"
-        f" about every {bursts.period_s:g} s ({timing[bursts.timing]})"
-    )
 
 
 def _outages(outages: Outages) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from qdpem.study.analysis.contrasts import CONTRAST_HEADINGS, Contrast, ContrastFamily, contrast_families
 from qdpem.study.analysis.metric_formats import (
+    APPLICATION_FORMATS,
     BOUND_FRACTIONS,
     BOUND_HEADINGS,
     DECISION,
@@ -18,6 +19,7 @@ from qdpem.study.analysis.metric_formats import (
 )
 from qdpem.study.analysis.results import TUNED_MARK, StudyResult
 from qdpem.study.analysis.statistics import Interval, PairedDifference
+from qdpem.study.report.demand_words import demand_sentence
 from qdpem.study.report.wording import counted, p_text
 
 _SECONDARY = (
@@ -37,6 +39,8 @@ def results_markdown(result: StudyResult) -> str:
     title = f"{_plain(result.scenario.name)}: mean of {count} [95 % interval], best first, \\* the reference"
     tables = [_means(result), *(_contrasts(result, family) for family in contrast_families(result))]
     told = [result.tuning_sentence] if result.tuned_arms else []
+    if result.scenario.demand.processes:
+        told.append(f"Demand: {_plain(demand_sentence(result))}.")
     return "\n\n".join([title, *tables, *told]) + "\n"
 
 
@@ -44,7 +48,7 @@ def _means(result: StudyResult) -> str:
     primary = primary_formats_of(result.scenario.demand)
     others = [metric for metric in metric_formats_of(result.scenario.demand) if metric not in primary]
     secondary = [metric for metric in others if metric.name in _SECONDARY] if DELIVERY in primary else others
-    metrics = [*primary, *secondary, *result.known((*BOUND_FRACTIONS, DECISION))]
+    metrics = [*primary, *secondary, *result.known((*APPLICATION_FORMATS, *BOUND_FRACTIONS, DECISION))]
     means = {metric.name: result.means(metric.name) for metric in metrics}
     rows = []
     for arm in result.ranked:

@@ -17,6 +17,7 @@ from qdpem.study.analysis.contrasts import (
 )
 from qdpem.study.analysis.metric_formats import (
     ADMISSION_DELAY,
+    APPLICATION_FORMATS,
     BOUND_FRACTIONS,
     BOUND_HEADINGS,
     DECISION,
@@ -112,6 +113,8 @@ def _columns(result: StudyResult) -> dict[str, tuple[MetricFormat, ...]]:
         tables[""] += second
     else:
         tables["Contention by purpose, waste, fairness and cost"] = second
+    if applications := result.known(APPLICATION_FORMATS):
+        tables["Figures of merit of the applications"] = applications
     if len(fractions) > 1:
         tables["Deliveries as fractions of the bounds"] = fractions
     return tables

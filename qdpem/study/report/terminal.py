@@ -24,7 +24,8 @@ from qdpem.study.analysis.metric_formats import (
 )
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.analysis.statistics import Interval, PairedDifference
-from qdpem.study.report.findings import MAX_SHOWN, demand_sentence, findings
+from qdpem.study.report.demand_words import demand_sentence
+from qdpem.study.report.findings import MAX_SHOWN, findings
 from qdpem.study.report.terms import TERMS
 from qdpem.study.report.wording import arm_factors, counted, p_text
 
@@ -58,7 +59,8 @@ def print_study(result: StudyResult, *, console: Console) -> None:
         )
         for sentence in contrast_notes(result, family):
             console.print(f"- {sentence}", style="dim", highlight=False, markup=False)
-    if result.scenario.demand.load_factor is not None:
+    demand = result.scenario.demand
+    if demand.load_factor is not None or demand.processes:
         console.print(f"demand: {demand_sentence(result)}", highlight=False, markup=False)
     _print_findings(findings(result), console)
     console.print()

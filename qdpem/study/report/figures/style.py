@@ -127,3 +127,12 @@ def svg(figure: Figure, prefix: str) -> str:
     for pattern in (r'(\bid=")', r'(href="#)', r"(url\(#)"):
         text = re.sub(pattern, rf"\g<1>{prefix}-", text)
     return text
+
+
+def image(figure: Figure, prefix: str, *, kind: str) -> bytes:
+    """The figure as "svg", as `svg` gives it, or as "png" on white."""
+    if kind == "svg":
+        return svg(figure, prefix).encode()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130, facecolor="white", metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,372 @@
+"""The demand of a scenario under one seed: totals, places, burstiness, memory, predictability."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from qdpem.arrays import Flags, Floats, Ints
+from qdpem.demand.arrivals import Arrivals
+from qdpem.demand.offered_load import OfferedLoad, find_offered_load, with_rate
+from qdpem.demand.peers import PeerTable
+from qdpem.demand.processes.process import ExpectedDemand
+from qdpem.demand.requests import Requests, joined
+from qdpem.demand.streams import generate_arrivals
+from qdpem.errors import QdpemError
+from qdpem.forecasting.checks.evaluation import YARDSTICKS, ForecastScores, compare
+from qdpem.forecasting.checks.scores import median_error
+from qdpem.network.build import build_network, build_physics
+from qdpem.network.graph import Network
+from qdpem.scenario.schema import RequestClass, Scenario
+from qdpem.scenario.words import Application
+from qdpem.study.analysis.count_statistics import (
+    SparseCounts,
+    autocorrelation,
+    count_events,
+    gap_variation,
+    index_of_dispersion,
+    peak_over_mean,
+)
+
+LEVELS = ("network", "node", "node pair")
+"""Series of counts: all requests, those from each node, and those between each pair of nodes."""
+
+_MIN_WINDOWS = 10
+"""A dispersion from fewer windows says nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessTotal:
+    """One process: its kind, its long-run rate, and the requests and pairs that it asked for."""
+
+    name: str
+    kind: str
+    mean_rate_hz: float
+    requests: int
+    requested_pairs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassTotal:
+    """One class of a process, and the requests that it made."""
+
+    process: str
+    application: str
+    target_fidelity: float
+    pairs: int
+    patience_s: float
+    requests: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeDemand:
+    """One node: requests from it and to it, its peers, and the gaps between requests from it."""
+
+    node: str
+    sent: int
+    received: int
+    peers: int
+    gap_variation: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairDemand:
+    """One pair of nodes: requests and pairs asked for between them, and the gaps between requests.
+
+    `gap_variation`: standard deviation of the gaps over their mean; 1 for a Poisson process, 0 for a
+    calendar.
+    """
+
+    first: str
+    second: str
+    requests: int
+    requested_pairs: int
+    mean_gap_s: float
+    gap_variation: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowStatistics:
+    """Counts in windows of one length: index of dispersion at each of LEVELS, and peak over mean."""
+
+    window_s: float
+    dispersion: tuple[float, ...]
+    peak: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LagCorrelation:
+    """Autocorrelation of counts per forecast step at one lag, at each of LEVELS."""
+
+    lag_s: float
+    correlation: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorFloor:
+    """The least expected WAPE of any forecast of counts summed over a level and a window.
+
+    It is that of one who knows all but the Poisson draws: rates, bursts, sessions and scheduled requests.
+    """
+
+    level: str
+    window_s: float
+    wape: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DemandProfile:
+    """The demand of one scenario under one seed.
+
+    Statistics of counts are over `requests`, those of history and run, in steps of `step_s` from `start_s` to
+    `end_s`. `nodes`, `node_pairs`: all with requests, busiest first. `windows`, `lags`, `floors` and
+    `forecasts` are empty if all requests come at t = 0, and `forecasts` if the run is too short to score any.
+    """
+
+    scenario: Scenario
+    seed: int
+    load: OfferedLoad
+    network: Network
+    arrivals: Arrivals
+    requests: Requests
+    start_s: float
+    end_s: float
+    step_s: float
+    processes: tuple[ProcessTotal, ...]
+    classes: tuple[ClassTotal, ...]
+    nodes: tuple[NodeDemand, ...]
+    node_pairs: tuple[PairDemand, ...]
+    windows: tuple[WindowStatistics, ...]
+    lags: tuple[LagCorrelation, ...]
+    floors: tuple[ErrorFloor, ...]
+    forecasts: tuple[ForecastScores, ...]
+
+
+def profile_demand(scenario: Scenario, *, seed: int) -> DemandProfile:
+    """Draw the demand of `scenario` under `seed`, as a run would see it, and describe it.
+
+    Raises ScenarioError for a scenario whose network or load cannot be built.
+    """
+    physics = build_physics(scenario)
+    network = build_network(scenario, physics, seed=seed)
+    load = find_offered_load(scenario, network, physics, seed=seed)
+    arrivals = generate_arrivals(with_rate(scenario, load), network, seed=seed)
+    batch = scenario.demand.arrivals == "batch"
+    requests = joined(arrivals.history, arrivals.requests)
+    start_s, end_s, step_s = -arrivals.history_s, scenario.window.end_s, scenario.forecasting.step_s
+    levels = () if batch else level_counts(requests, network, start_s=start_s, end_s=end_s, step_s=step_s)
+    return DemandProfile(
+        scenario=scenario,
+        seed=seed,
+        load=load,
+        network=network,
+        arrivals=arrivals,
+        requests=requests,
+        start_s=start_s,
+        end_s=end_s,
+        step_s=step_s,
+        processes=_process_totals(scenario, arrivals, requests),
+        classes=_class_totals(arrivals, requests),
+        nodes=_node_demand(requests, network),
+        node_pairs=_pair_demand(requests, network),
+        windows=_windows(scenario, levels),
+        lags=lag_correlations(levels, default_lags(scenario), step_s=step_s) if levels else (),
+        floors=() if batch else _floors(scenario, arrivals, network),
+        forecasts=() if batch else _forecasts(scenario, arrivals, network, seed=seed),
+    )
+
+
+def level_counts(
+    requests: Requests, network: Network, *, start_s: float, end_s: float, step_s: float
+) -> tuple[SparseCounts, ...]:
+    """Counts per step of the whole network, of each source, and of each pair of nodes."""
+    steps = math.floor((end_s - start_s) / step_s + 1e-9)
+    step = np.floor((requests.time_s - start_s) / step_s).astype(np.int64)
+    inside = step < steps
+    pair = _pair_numbers(requests, network)
+    return tuple(
+        count_events(series[inside], step[inside], steps=steps)
+        for series in (np.zeros_like(pair), requests.source, pair)
+    )
+
+
+def lag_correlations(
+    levels: tuple[SparseCounts, ...], lags: Ints, *, step_s: float
+) -> tuple[LagCorrelation, ...]:
+    """The autocorrelation of every level at these lags in steps."""
+    columns = np.array([autocorrelation(level, lags) for level in levels])
+    return tuple(
+        LagCorrelation(lag_s=lag * step_s, correlation=tuple(column.tolist()))
+        for lag, column in zip(lags.tolist(), columns.T, strict=True)
+    )
+
+
+def default_lags(scenario: Scenario) -> Ints:
+    """Lags in steps: one, the horizon and its double, and the period of bursts."""
+    forecasting, bursts = scenario.forecasting, scenario.demand.bursts
+    horizon = forecasting.horizon_steps
+    lags = {1, 2, max(1, horizon // 2), horizon, 2 * horizon}
+    if bursts is not None:
+        lags |= {max(1, round(factor * bursts.period_s / forecasting.step_s)) for factor in (0.5, 1.0)}
+    return np.array(sorted(lags), dtype=np.int64)
+
+
+def _process_totals(scenario: Scenario, arrivals: Arrivals, requests: Requests) -> tuple[ProcessTotal, ...]:
+    kinds = scenario.demand.processes
+    return tuple(
+        ProcessTotal(
+            name=process.name,
+            kind=kinds[process.name].kind if process.name in kinds else "poisson",
+            mean_rate_hz=process.rate_hz,
+            requests=int((requests.process == index).sum()),
+            requested_pairs=int(requests.pairs[requests.process == index].sum()),
+        )
+        for index, process in enumerate(arrivals.processes)
+    )
+
+
+def _class_totals(arrivals: Arrivals, requests: Requests) -> tuple[ClassTotal, ...]:
+    return tuple(
+        ClassTotal(
+            process=process.name,
+            application=str(each.application),
+            target_fidelity=each.target_fidelity,
+            pairs=each.pairs,
+            patience_s=each.patience_s,
+            requests=int(_of_class(requests, index, each).sum()),
+        )
+        for index, process in enumerate(arrivals.processes)
+        for each in process.classes
+    )
+
+
+def _of_class(requests: Requests, process: int, kind: RequestClass) -> Flags:
+    """Which requests are of this class of this process."""
+    return np.asarray(
+        (requests.process == process)
+        & (requests.application == Application(kind.application).code)
+        & (requests.target_fidelity == kind.target_fidelity)
+        & (requests.pairs == kind.pairs)
+        & np.isclose(requests.deadline_s - requests.time_s, kind.patience_s, rtol=0.0, atol=1e-6)
+    )
+
+
+def _pair_numbers(requests: Requests, network: Network) -> Ints:
+    """A number for the pair of nodes of each request, whatever its direction."""
+    low = np.minimum(requests.source, requests.destination)
+    return np.asarray(low * network.node_count + np.maximum(requests.source, requests.destination))
+
+
+def _node_demand(requests: Requests, network: Network) -> tuple[NodeDemand, ...]:
+    count = network.node_count
+    sent = np.bincount(requests.source, minlength=count)
+    received = np.bincount(requests.destination, minlength=count)
+    pairs = np.unique(np.stack([requests.source, requests.destination]), axis=1)
+    peers = np.bincount(pairs[0], minlength=count)
+    _, variation = gap_variation(requests.source, requests.time_s)
+    variation = np.append(variation, np.full(count - len(variation), np.nan))
+    return tuple(
+        NodeDemand(
+            node=network.graph.node_names[node],
+            sent=int(sent[node]),
+            received=int(received[node]),
+            peers=int(peers[node]),
+            gap_variation=float(variation[node]),
+        )
+        # Stable, so that equal nodes keep the order of the network.
+        for node in np.argsort(-(sent + received), kind="stable").tolist()
+        if sent[node] + received[node]
+    )
+
+
+def _pair_demand(requests: Requests, network: Network) -> tuple[PairDemand, ...]:
+    number, series = np.unique(_pair_numbers(requests, network), return_inverse=True)
+    total = np.bincount(series, minlength=len(number))
+    pairs = np.bincount(series, weights=requests.pairs, minlength=len(number))
+    mean_s, variation = gap_variation(series, requests.time_s)
+    names = network.graph.node_names
+    return tuple(
+        PairDemand(
+            first=names[number[place] // network.node_count],
+            second=names[number[place] % network.node_count],
+            requests=int(total[place]),
+            requested_pairs=int(pairs[place]),
+            mean_gap_s=float(mean_s[place]),
+            gap_variation=float(variation[place]),
+        )
+        for place in np.argsort(-pairs, kind="stable").tolist()
+    )
+
+
+def _windows(scenario: Scenario, levels: tuple[SparseCounts, ...]) -> tuple[WindowStatistics, ...]:
+    """Windows of one step, of the horizon, and of ten and a hundred steps, as far as enough of them fit."""
+    factors = sorted({1, 10, 100, scenario.forecasting.horizon_steps})
+    return tuple(
+        WindowStatistics(
+            window_s=factor * scenario.forecasting.step_s,
+            dispersion=tuple(index_of_dispersion(level.coarser(factor)) for level in levels),
+            peak=tuple(peak_over_mean(level.coarser(factor)) for level in levels),
+        )
+        for factor in factors
+        if levels and levels[0].steps // factor >= _MIN_WINDOWS
+    )
+
+
+def _floors(scenario: Scenario, arrivals: Arrivals, network: Network) -> tuple[ErrorFloor, ...]:
+    """The floors for peers, nodes and the whole network, in windows of a step and of the horizon."""
+    forecasting = scenario.forecasting
+    table = PeerTable(nodes=network.node_count, max_peers=forecasting.max_peers)
+    table.begin(arrivals.history)
+    table.add(arrivals.requests)
+    found = []
+    for factor in sorted({1, forecasting.horizon_steps}):
+        window_s = factor * forecasting.step_s
+        edges_s = window_s * np.arange(
+            math.floor(scenario.window.end_s / window_s + 1e-9) + 1, dtype=np.float64
+        )
+        if len(edges_s) < 2:
+            continue
+        truth = arrivals.realised(table.peers, edges_s=edges_s)
+        for level, axes in (("peer", ()), ("node", (1,)), ("network", (0, 1))):
+            found.append(ErrorFloor(level=level, window_s=window_s, wape=_floor(truth, axes)))
+    return tuple(found)
+
+
+def _floor(truth: ExpectedDemand, axes: tuple[int, ...]) -> float:
+    """The floor of sums over these axes: scheduled requests and Poisson means both add up."""
+    scheduled, unscheduled = (part.sum(axis=axes) for part in (truth.scheduled, truth.unscheduled))
+    whole = float((scheduled + unscheduled).sum())
+    error = median_error(ExpectedDemand(scheduled=np.zeros_like(unscheduled), unscheduled=unscheduled))
+    return float(error.sum()) / whole if whole > 0.0 else float("nan")
+
+
+def _forecasts(
+    scenario: Scenario, arrivals: Arrivals, network: Network, *, seed: int
+) -> tuple[ForecastScores, ...]:
+    bursts = scenario.demand.bursts
+    try:
+        return compare(
+            arrivals,
+            forecasting=scenario.forecasting,
+            nodes=network.node_count,
+            end_s=scenario.window.end_s,
+            seed=seed,
+            names=YARDSTICKS,
+            season_s=bursts.period_s if bursts else 0.0,
+        )
+    except QdpemError:
+        # The run is shorter than a horizon: nothing can be scored, and all else still holds.
+        return ()
+
+
+def rates_by_process(profile: DemandProfile, edges_s: Floats) -> Floats:
+    """Requests per second of every process between `edges_s` [B + 1], float64 [processes, B]."""
+    return np.array(
+        [
+            np.histogram(profile.requests.time_s[profile.requests.process == index], bins=edges_s)[0]
+            / np.diff(edges_s)
+            for index in range(len(profile.processes))
+        ]
+    )
