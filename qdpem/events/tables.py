@@ -290,7 +290,7 @@ DECISIONS = Table(
         _time("time_s", "time at which the site was asked to decide"),
         _node("deciding_node", "node that was asked; -1 for the controller"),
         _code("reason", DecisionReason, "why the site was asked"),
-        _count("waiting", "number of requests waiting at the site"),
+        _count("waiting", "number of pending requests at the site"),
         _count("allocations", "number of allocations that it made"),
     ),
 )

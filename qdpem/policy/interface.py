@@ -10,7 +10,7 @@ Letters in shapes:
 
 - S: sites of the observation, those that must decide now.
 - W: nodes that a site has reports of.
-- R: waiting requests of a site.
+- R: pending requests of a site: those that wait for a decision.
 - K: stocked pairs of a site.
 - P: top pairs of a site, the node pairs that most of its requests so far asked for; in forecasts, the places
   for the peers of a node.
@@ -62,22 +62,26 @@ class Observation:
     - `site` [S]: the node, or CONTROLLER. `reason` [S]: index into `events.words.DecisionReason`.
     - `observed_node` [S, W]: the nodes that the site has reports of; with local control itself first.
     - `status` [S, W, 6 + message_width]: the latest report of each of these nodes, `status_age_s` [S, W] old.
-      FREE_MEMORIES counts the qubits of all links of a node. TOKENS are the tokens in a bucket; a server has
-      1 while it is free, else the completed fraction of its present swap. EMISSION_BACKLOG and TOKEN_BACKLOG
-      count what waits for the node's source and for its tokens. ORDERED_PAIRS and ORDERED_SWAPS are the
-      site's own count: pairs and swaps that it has ordered at that node and not yet heard the end of. The
-      columns after them are the node's latest message.
+      Nodes report once per epoch; a local site sees its own node as it is now. A node that is unavailable
+      reports NaN. FREE_MEMORIES counts the qubits of all links of a node. TOKENS are the tokens in a bucket;
+      a server has 1 while it is free, else the completed fraction of its present swap. EMISSION_BACKLOG is
+      the number of link pairs that wait for the node's source or links, that in work included; a pair counts
+      at both ends of its link. TOKEN_BACKLOG is the number of swaps that wait for the repeater. ORDERED_PAIRS
+      and ORDERED_SWAPS are the site's own count: link pairs and swaps that it has ordered at that node and
+      not yet heard the end of. The columns after them are the node's latest message.
     - `forecast` [S, W, H]: expected requests per step at the observed nodes, NaN without a forecast.
     - `peer_*` [S, F]: the peers that the forecast is for, a local site's own or those of all nodes: source,
       destination, target fidelity, pairs of each request. `peer_scheduled`, `peer_unscheduled` [S, F, H]: the
       demand of each in the coming steps (`ExpectedDemand`), NaN without a forecast. `forecast_age_s` [S, F]:
       time since the forecast was made, which is when its first step began.
-    - `request_*` [S, R]: waiting requests, oldest first. `request_repeat_until_deadline` is an index into
-      `scenario.words.Repetition`. A repeating request (above 0) asks for `pairs` at a time until its
-      deadline, and an allocation for it works until it expires.
-    - `stock_*` [S, K]: unlocked pairs that the site owns, or that the controller has ordered: opaque id,
-      owner, partner, age, `stock_fidelity` believed now. `stock_ready` is 0 while a pair is still in
-      generation; its age is then NaN.
+    - `request_*` [S, R]: pending requests, in the order in which they came to the site. A request is pending
+      until an allocation serves it, and again after a refusal. `request_pairs`: those that it does not have
+      yet. `request_repeat_until_deadline` is an index into `scenario.words.Repetition`. A repeating request
+      (above 0) asks for `pairs` at a time until its deadline, and an allocation for it works until it
+      expires.
+    - `stock_*` [S, K]: pairs in stock that no reservation has taken, and pairs on order, of the site, or of
+      all nodes for the controller: opaque id, owner, partner, age, `stock_fidelity` believed now.
+      `stock_ready` is 1 in stock and 0 on order; a pair on order has id -1, and NaN as age and fidelity.
     - `top_pair_*` [S, P]: the site's top pairs, most frequent first: source, destination, mean rate.
     - `unavailable_node`, `unavailable_link` [S, A]: nodes and links that the site has heard are unavailable;
       A may be 0. See `unavailable`.
@@ -122,7 +126,7 @@ class Observation:
         return len(self.site)
 
     def requests(self, row: int = 0) -> list[PendingRequest]:
-        """The requests that wait at the site in `row`, oldest first.
+        """The pending requests of the site in `row`, in the order in which they came to it.
 
         >>> from qdpem.policy.synthetic import small_context, synthetic_observation
         >>> from qdpem.rng import stream
@@ -196,8 +200,9 @@ class Decisions:
 
     - `allocations`: the work to begin.
     - `discards`: ids of stocked pairs to discard.
-    - `messages`: float64 [S, policy.message_width]; they reach the neighbours, or the controller, after the
-      delay.
+    - `messages`: numbers [S, policy.message_width] that each site adds to its reports from the next epoch on;
+      its neighbours read them as the last columns of `Observation.status`. None leaves the last ones, which
+      are 0 at first. Nobody receives those of the controller.
     - `info`: arrays with first axis S, by name. The recorder stores them; the simulation never reads them.
     """
 

@@ -247,7 +247,7 @@ class _Validator:
                 self.fail(f"the step {step} is a stocked pair, which takes no rounds", each)
 
     def serve(self, allocation: Allocation, row: int, total_pairs: int) -> None:
-        """A serve is for a waiting request, between its ends, and no later, worse or larger than it."""
+        """A serve is for a pending request, between its ends, and no later, worse or larger than it."""
         observations = self.observations
         columns = (observations.request_id[row] == allocation.request).nonzero()[0]
         if allocation.request < 0 or not len(columns):

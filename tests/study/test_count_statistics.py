@@ -12,8 +12,8 @@ from qdpem.study.analysis.count_statistics import (
     SparseCounts,
     autocorrelation,
     count_events,
-    gap_variation,
     index_of_dispersion,
+    interarrival_variation,
     peak_over_mean,
 )
 
@@ -74,15 +74,15 @@ def test_poisson_counts_have_a_dispersion_of_one() -> None:
     assert abs(index_of_dispersion(sparse(counts)) - 1.0) < 5.0 * np.sqrt(2.0 / 20_000)
 
 
-def test_gaps_of_a_calendar_do_not_vary_and_few_events_have_none() -> None:
+def test_interarrival_times_of_a_calendar_do_not_vary_and_few_events_have_none() -> None:
     series = np.array([2, 0, 2, 0, 2, 1, 1])
     time_s = np.array([9.0, 1.0, 5.0, 4.0, 1.0, 0.0, 8.0])
-    mean_s, variation = gap_variation(series, time_s)
+    mean_s, variation = interarrival_variation(series, time_s)
     assert mean_s[2] == 4.0
     assert variation[2] == 0.0
     assert np.isnan(variation[:2]).all()
     gaps = np.random.default_rng(2).exponential(3.0, 20_000)
-    mean_s, variation = gap_variation(np.zeros(20_000, dtype=np.int64), np.cumsum(gaps))
+    mean_s, variation = interarrival_variation(np.zeros(20_000, dtype=np.int64), np.cumsum(gaps))
     assert mean_s[0] == pytest.approx(3.0, rel=0.05)
     # The variation of exponential gaps has a standard error of 1 / sqrt(n).
     assert abs(variation[0] - 1.0) < 5.0 / np.sqrt(20_000)

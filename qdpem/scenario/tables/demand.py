@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import field, replace
 from typing import Annotated
 
@@ -94,7 +95,7 @@ class Demand:
 
     classes: tuple[RequestClass, ...] = ()
     """The classes of the Poisson stream, which makes all requests that no other process makes."""
-    processes: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Process] = field(default_factory=dict)
+    processes: dict[str, Process] = field(default_factory=dict)
     """Other processes by name, each of a `kind`: "timetable" or "session"."""
     rate_hz: Positive | None = None
     """Mean requests per second of the whole network. Give either this or `load_factor`, or neither if
@@ -159,6 +160,12 @@ class Demand:
             )
         if not self.classes and (self.arrivals is Arrivals.BATCH or not self.processes):
             raise ValueError("it has no classes; should have [[demand.classes]], the classes of its requests")
+        for name in self.processes:
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+                raise ValueError(
+                    f"processes has {name!r}; a name should be of letters A to Z, digits, hyphens and"
+                    " underscores"
+                )
         if POISSON in self.processes:
             raise ValueError(
                 f"processes has {POISSON!r}, the name of the stream of classes; choose another name"

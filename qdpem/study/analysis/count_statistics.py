@@ -82,7 +82,7 @@ def autocorrelation(counts: SparseCounts, lags: Ints) -> Floats:
     found = np.full(len(lags), np.nan)
     if not variance > 0.0:
         return found
-    # A gap between series as long as the longest lag, so that no series is matched with the next.
+    # Room between series, as long as the longest lag, so that no series is matched with the next.
     width = steps + int(lags.max(initial=0))
     cell = counts.series * width + counts.step
     for place, lag in enumerate(lags.tolist()):
@@ -100,8 +100,8 @@ def autocorrelation(counts: SparseCounts, lags: Ints) -> Floats:
     return found
 
 
-def gap_variation(series: Ints, time_s: Floats) -> tuple[Floats, Floats]:
-    """Mean and coefficient of variation of the gaps between events of each series, float64 [S] both.
+def interarrival_variation(series: Ints, time_s: Floats) -> tuple[Floats, Floats]:
+    """Mean and coefficient of variation of the interarrival times of each series, float64 [S] both.
 
     A Poisson process has a variation of 1, a calendar 0. NaN for series of fewer than three events.
 
@@ -110,14 +110,14 @@ def gap_variation(series: Ints, time_s: Floats) -> tuple[Floats, Floats]:
         time_s: float64 [events], in any order.
     """
     order = np.lexsort((time_s, series))
-    own, gap_s = series[order], np.diff(time_s[order])
+    own, interval_s = series[order], np.diff(time_s[order])
     inside = own[1:] == own[:-1]
     size = int(series.max(initial=-1)) + 1
     number = np.bincount(own[1:][inside], minlength=size).astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean_s = np.bincount(own[1:][inside], weights=gap_s[inside], minlength=size) / number
+        mean_s = np.bincount(own[1:][inside], weights=interval_s[inside], minlength=size) / number
         square = np.bincount(
-            own[1:][inside], weights=(gap_s[inside] - mean_s[own[1:][inside]]) ** 2, minlength=size
+            own[1:][inside], weights=(interval_s[inside] - mean_s[own[1:][inside]]) ** 2, minlength=size
         )
         variation = np.sqrt(square / (number - 1.0)) / mean_s
     few = number < 2

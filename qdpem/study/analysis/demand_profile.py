@@ -25,8 +25,8 @@ from qdpem.study.analysis.count_statistics import (
     SparseCounts,
     autocorrelation,
     count_events,
-    gap_variation,
     index_of_dispersion,
+    interarrival_variation,
     peak_over_mean,
 )
 
@@ -62,29 +62,29 @@ class ClassTotal:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeDemand:
-    """One node: requests from it and to it, its peers, and the gaps between requests from it."""
+    """One node: requests from it and to it, its peers, and how much its interarrival times vary."""
 
     node: str
     sent: int
     received: int
     peers: int
-    gap_variation: float
+    interarrival_variation: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairDemand:
-    """One pair of nodes: requests and pairs asked for between them, and the gaps between requests.
+    """One pair of nodes: requests and pairs asked for between them, and the interarrival times.
 
-    `gap_variation`: standard deviation of the gaps over their mean; 1 for a Poisson process, 0 for a
-    calendar.
+    `interarrival_variation`: standard deviation of the interarrival times over their mean; 1 for a Poisson
+    process, 0 for a calendar.
     """
 
     first: str
     second: str
     requests: int
     requested_pairs: int
-    mean_gap_s: float
-    gap_variation: float
+    mean_interarrival_s: float
+    interarrival_variation: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,7 +265,7 @@ def _node_demand(requests: Requests, network: Network) -> tuple[NodeDemand, ...]
     received = np.bincount(requests.destination, minlength=count)
     pairs = np.unique(np.stack([requests.source, requests.destination]), axis=1)
     peers = np.bincount(pairs[0], minlength=count)
-    _, variation = gap_variation(requests.source, requests.time_s)
+    _, variation = interarrival_variation(requests.source, requests.time_s)
     variation = np.append(variation, np.full(count - len(variation), np.nan))
     return tuple(
         NodeDemand(
@@ -273,7 +273,7 @@ def _node_demand(requests: Requests, network: Network) -> tuple[NodeDemand, ...]
             sent=int(sent[node]),
             received=int(received[node]),
             peers=int(peers[node]),
-            gap_variation=float(variation[node]),
+            interarrival_variation=float(variation[node]),
         )
         # Stable, so that equal nodes keep the order of the network.
         for node in np.argsort(-(sent + received), kind="stable").tolist()
@@ -285,7 +285,7 @@ def _pair_demand(requests: Requests, network: Network) -> tuple[PairDemand, ...]
     number, series = np.unique(_pair_numbers(requests, network), return_inverse=True)
     total = np.bincount(series, minlength=len(number))
     pairs = np.bincount(series, weights=requests.pairs, minlength=len(number))
-    mean_s, variation = gap_variation(series, requests.time_s)
+    mean_s, variation = interarrival_variation(series, requests.time_s)
     names = network.graph.node_names
     return tuple(
         PairDemand(
@@ -293,8 +293,8 @@ def _pair_demand(requests: Requests, network: Network) -> tuple[PairDemand, ...]
             second=names[number[place] % network.node_count],
             requests=int(total[place]),
             requested_pairs=int(pairs[place]),
-            mean_gap_s=float(mean_s[place]),
-            gap_variation=float(variation[place]),
+            mean_interarrival_s=float(mean_s[place]),
+            interarrival_variation=float(variation[place]),
         )
         for place in np.argsort(-pairs, kind="stable").tolist()
     )

@@ -139,9 +139,15 @@ def _class_table(profile: DemandProfile) -> TextTable:
 def _node_table(profile: DemandProfile) -> TextTable:
     return TextTable(
         title=f"busiest of {counted(len(profile.nodes), 'node')} with requests",
-        heads=("node", "requests from it", "to it", "peers", "variation of gaps"),
+        heads=("node", "requests from it", "to it", "peers", "variation"),
         rows=tuple(
-            (each.node, str(each.sent), str(each.received), str(each.peers), _number(each.gap_variation))
+            (
+                each.node,
+                str(each.sent),
+                str(each.received),
+                str(each.peers),
+                _number(each.interarrival_variation),
+            )
             for each in profile.nodes[:SHOWN_PLACES]
         ),
     )
@@ -150,14 +156,14 @@ def _node_table(profile: DemandProfile) -> TextTable:
 def _pair_table(profile: DemandProfile) -> TextTable:
     return TextTable(
         title=f"busiest of {counted(len(profile.node_pairs), 'node pair')} with requests",
-        heads=("node pair", "requests", "pairs asked for", "mean gap, s", "variation of gaps"),
+        heads=("node pair", "requests", "pairs asked for", "mean interarrival, s", "variation"),
         rows=tuple(
             (
                 f"{each.first} - {each.second}",
                 str(each.requests),
                 str(each.requested_pairs),
-                _number(each.mean_gap_s, 1),
-                _number(each.gap_variation),
+                _number(each.mean_interarrival_s, 1),
+                _number(each.interarrival_variation),
             )
             for each in profile.node_pairs[:SHOWN_PLACES]
         ),
