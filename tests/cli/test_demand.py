@@ -25,7 +25,7 @@ def answer(ask, row_file):
     return answer
 
 
-def test_one_json_line_counts_the_requests_that_a_run_would_see(answer, row_file) -> None:
+def test_one_json_line_counts_the_requests_that_a_run_would_see(ask, answer, row_file) -> None:
     (line,) = answer.stdout.splitlines()
     found = json.loads(line)
     scenario = load_scenario(row_file, SETTINGS[1::2])
@@ -45,6 +45,10 @@ def test_one_json_line_counts_the_requests_that_a_run_would_see(answer, row_file
         zip(network.graph.node_names, sent.tolist(), strict=True)
     )
     assert sum(each["requests"] for each in found["node_pairs"]) == len(source)
+    # Five nodes have at most four destinations of two kinds each, and eight places.
+    assert found["peer_coverage"] == 1.0
+    few = ask("demand", row_file, "--seed", 3, "--json", *SETTINGS, "--set", "forecasting.max_peers=1")
+    assert 0.05 < json.loads(few.stdout)["peer_coverage"] < 0.95
     scores = {each["name"]: each["crps"] for each in found["forecasts"]}
     assert list(scores) == ["constant", "ewma", "bayes-filter", "clairvoyant"]
     # Half of the requests keep their time to a tenth of a second.

@@ -10,7 +10,7 @@ import numpy as np
 from qdpem.arrays import Flags, Floats, Ints
 from qdpem.demand.arrivals import Arrivals
 from qdpem.demand.offered_load import OfferedLoad, find_offered_load, with_rate
-from qdpem.demand.peers import PeerTable
+from qdpem.demand.peers import Peers, PeerTable
 from qdpem.demand.processes.process import ExpectedDemand
 from qdpem.demand.requests import Requests, joined
 from qdpem.demand.streams import generate_arrivals
@@ -121,8 +121,10 @@ class DemandProfile:
     """The demand of one scenario under one seed.
 
     Statistics of counts are over `requests`, those of history and run, in steps of `step_s` from `start_s` to
-    `end_s`. `nodes`, `node_pairs`: all with requests, busiest first. `windows`, `lags`, `floors` and
-    `forecasts` are empty if all requests come at t = 0, and `forecasts` if the run is too short to score any.
+    `end_s`. `nodes`, `node_pairs`: all with requests, busiest first. `peer_coverage`: fraction of the run's
+    requests whose peer is among the `forecasting.max_peers` of its node, NaN without requests. `windows`,
+    `lags`, `floors` and `forecasts` are empty if all requests come at t = 0, and `forecasts` if the run is
+    too short to score any.
     """
 
     scenario: Scenario
@@ -141,6 +143,7 @@ class DemandProfile:
     windows: tuple[WindowStatistics, ...]
     lags: tuple[LagCorrelation, ...]
     floors: tuple[ErrorFloor, ...]
+    peer_coverage: float
     forecasts: tuple[ForecastScores, ...]
 
 
@@ -174,6 +177,7 @@ def profile_demand(scenario: Scenario, *, seed: int) -> DemandProfile:
         windows=_windows(scenario, levels),
         lags=lag_correlations(levels, default_lags(scenario), step_s=step_s) if levels else (),
         floors=() if batch else _floors(scenario, arrivals, network),
+        peer_coverage=_peer_coverage(scenario, arrivals, network),
         forecasts=() if batch else _forecasts(scenario, arrivals, network, seed=seed),
     )
 
@@ -317,9 +321,7 @@ def _windows(scenario: Scenario, levels: tuple[SparseCounts, ...]) -> tuple[Wind
 def _floors(scenario: Scenario, arrivals: Arrivals, network: Network) -> tuple[ErrorFloor, ...]:
     """The floors for peers, nodes and the whole network, in windows of a step and of the horizon."""
     forecasting = scenario.forecasting
-    table = PeerTable(nodes=network.node_count, max_peers=forecasting.max_peers)
-    table.begin(arrivals.history)
-    table.add(arrivals.requests)
+    peers = _listed_peers(scenario, arrivals, network)
     found = []
     for factor in sorted({1, forecasting.horizon_steps}):
         window_s = factor * forecasting.step_s
@@ -328,10 +330,24 @@ def _floors(scenario: Scenario, arrivals: Arrivals, network: Network) -> tuple[E
         )
         if len(edges_s) < 2:
             continue
-        truth = arrivals.realised(table.peers, edges_s=edges_s)
+        truth = arrivals.realised(peers, edges_s=edges_s)
         for level, axes in (("peer", ()), ("node", (1,)), ("network", (0, 1))):
             found.append(ErrorFloor(level=level, window_s=window_s, wape=_floor(truth, axes)))
     return tuple(found)
+
+
+def _listed_peers(scenario: Scenario, arrivals: Arrivals, network: Network) -> Peers:
+    """The peers that forecasts of the run know at its end."""
+    table = PeerTable(nodes=network.node_count, max_peers=scenario.forecasting.max_peers)
+    table.begin(arrivals.history)
+    table.add(arrivals.requests)
+    return table.peers
+
+
+def _peer_coverage(scenario: Scenario, arrivals: Arrivals, network: Network) -> float:
+    if not len(arrivals.requests):
+        return float("nan")
+    return float((_listed_peers(scenario, arrivals, network).places(arrivals.requests) >= 0).mean())
 
 
 def _floor(truth: ExpectedDemand, axes: tuple[int, ...]) -> float:

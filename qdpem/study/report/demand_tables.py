@@ -77,6 +77,7 @@ def demand_json(profile: DemandProfile) -> dict[str, Any]:
         "end_s": profile.end_s,
         "step_s": profile.step_s,
         "levels": list(LEVELS),
+        "peer_coverage": profile.peer_coverage,
         **rows,
     }
     return {name: _finite(value) for name, value in found.items()}
@@ -215,8 +216,8 @@ def _forecast_table(profile: DemandProfile) -> TextTable:
     constant = next((each.crps for each in profile.forecasts if each.name == "constant"), math.nan)
     return TextTable(
         title=(
-            f"forecasts of each peer, {forecasting.horizon_steps} steps of {forecasting.step_s:g} s ahead"
-            " (the last two know the generator)"
+            f"forecasts {forecasting.horizon_steps} steps of {forecasting.step_s:g} s ahead, of at most"
+            f" {forecasting.max_peers} peers a node: {profile.peer_coverage:.0%} of the requests"
         ),
         heads=("forecaster", "WAPE", "CRPS, requests", "gain in CRPS over constant"),
         rows=tuple(
