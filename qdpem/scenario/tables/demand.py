@@ -7,7 +7,7 @@ import re
 from dataclasses import field, replace
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from qdpem.scenario.tables.classes import RequestClass
@@ -20,6 +20,14 @@ POISSON = "poisson"
 
 FRACTION_TOLERANCE = 1e-6
 """Fractions that should sum to 1 may miss it by this much."""
+
+
+def _by_name(processes: dict[str, Process]) -> dict[str, Process]:
+    """The processes in the order of their names.
+
+    A record keeps keys in this order. The order of a file must not number the processes otherwise.
+    """
+    return dict(sorted(processes.items()))
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
@@ -95,7 +103,7 @@ class Demand:
 
     classes: tuple[RequestClass, ...] = ()
     """The classes of the Poisson stream, which makes all requests that no other process makes."""
-    processes: dict[str, Process] = field(default_factory=dict)
+    processes: Annotated[dict[str, Process], AfterValidator(_by_name)] = field(default_factory=dict)
     """Other processes by name, each of a `kind`: "timetable" or "session"."""
     rate_hz: Positive | None = None
     """Mean requests per second of the whole network. Give either this or `load_factor`, or neither if
