@@ -53,6 +53,10 @@ def test_one_json_line_counts_the_requests_that_a_run_would_see(ask, answer, row
     assert list(scores) == ["constant", "ewma", "bayes-filter", "clairvoyant"]
     # Half of the requests keep their time to a tenth of a second.
     assert scores["clairvoyant"] < scores["bayes-filter"] < 0.9 * scores["constant"]
+    # No common lag shows the timetable as its own periods do.
+    (period,) = found["periods"]
+    assert period["process"] == "jobs"
+    assert period["correlation"] > 0.05 + max(each["correlation"][2] for each in found["lags"])
     floors = {(each["level"], each["window_s"]): each["wape"] for each in found["floors"]}
     assert 0.0 < floors["network", 8.0] < floors["peer", 1.0] <= 0.5 + 1e-9
 

@@ -14,6 +14,7 @@ from qdpem.study.analysis.count_statistics import (
     count_events,
     index_of_dispersion,
     interarrival_variation,
+    own_lag_correlation,
     peak_over_mean,
 )
 
@@ -66,6 +67,17 @@ def test_a_calendar_has_no_dispersion_and_remembers_its_period() -> None:
     assert index_of_dispersion(counts.coarser(6)) == 0.0
     assert autocorrelation(counts, np.array([6]))[0] == pytest.approx(1.0)
     assert autocorrelation(counts, np.array([3]))[0] == pytest.approx(-0.2)
+
+
+def test_each_series_is_compared_at_its_own_lag() -> None:
+    """Two calendars that no common lag shows, and one series that is left out."""
+    first, second = np.arange(0, 120, 6), np.arange(1, 120, 8)
+    noise = np.random.default_rng(3).integers(0, 120, 50)
+    series = np.repeat([0, 1, 2], [len(first), len(second), len(noise)])
+    counts = count_events(series, np.concatenate([first, second, noise]), steps=120)
+    assert own_lag_correlation(counts, np.array([6, 8, 0])) == pytest.approx(1.0)
+    assert own_lag_correlation(counts, np.array([8, 6, 0])) < 0.1
+    assert np.isnan(own_lag_correlation(counts, np.array([0, 0, 120])))
 
 
 def test_poisson_counts_have_a_dispersion_of_one() -> None:

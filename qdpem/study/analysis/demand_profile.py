@@ -12,6 +12,7 @@ from qdpem.demand.arrivals import Arrivals
 from qdpem.demand.offered_load import OfferedLoad, find_offered_load, with_rate
 from qdpem.demand.peers import Peers, PeerTable
 from qdpem.demand.processes.process import ExpectedDemand
+from qdpem.demand.processes.timetable import TimetableDemand
 from qdpem.demand.requests import Requests, joined
 from qdpem.demand.streams import generate_arrivals
 from qdpem.errors import QdpemError
@@ -27,6 +28,7 @@ from qdpem.study.analysis.count_statistics import (
     count_events,
     index_of_dispersion,
     interarrival_variation,
+    own_lag_correlation,
     peak_over_mean,
 )
 
@@ -105,6 +107,15 @@ class LagCorrelation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PeriodCorrelation:
+    """Autocorrelation of counts of the node pairs of a timetable, each at its own period."""
+
+    process: str
+    mean_period_s: float
+    correlation: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class ErrorFloor:
     """The least expected WAPE of any forecast of counts summed over a level and a window.
 
@@ -142,6 +153,7 @@ class DemandProfile:
     node_pairs: tuple[PairDemand, ...]
     windows: tuple[WindowStatistics, ...]
     lags: tuple[LagCorrelation, ...]
+    periods: tuple[PeriodCorrelation, ...]
     floors: tuple[ErrorFloor, ...]
     peer_coverage: float
     forecasts: tuple[ForecastScores, ...]
@@ -176,6 +188,7 @@ def profile_demand(scenario: Scenario, *, seed: int) -> DemandProfile:
         node_pairs=_pair_demand(requests, network),
         windows=_windows(scenario, levels),
         lags=lag_correlations(levels, default_lags(scenario), step_s=step_s) if levels else (),
+        periods=_periods(arrivals, network, levels, step_s=step_s) if levels else (),
         floors=() if batch else _floors(scenario, arrivals, network),
         peer_coverage=_peer_coverage(scenario, arrivals, network),
         forecasts=() if batch else _forecasts(scenario, arrivals, network, seed=seed),
@@ -189,7 +202,7 @@ def level_counts(
     steps = math.floor((end_s - start_s) / step_s + 1e-9)
     step = np.floor((requests.time_s - start_s) / step_s).astype(np.int64)
     inside = step < steps
-    pair = _pair_numbers(requests, network)
+    pair = _pair_numbers(requests.source, requests.destination, network)
     return tuple(
         count_events(series[inside], step[inside], steps=steps)
         for series in (np.zeros_like(pair), requests.source, pair)
@@ -215,6 +228,28 @@ def default_lags(scenario: Scenario) -> Ints:
     if bursts is not None:
         lags |= {max(1, round(factor * bursts.period_s / forecasting.step_s)) for factor in (0.5, 1.0)}
     return np.array(sorted(lags), dtype=np.int64)
+
+
+def _periods(
+    arrivals: Arrivals, network: Network, levels: tuple[SparseCounts, ...], *, step_s: float
+) -> tuple[PeriodCorrelation, ...]:
+    """One row for each timetable. The counts are those of all requests of its pairs of nodes."""
+    found = []
+    for process in arrivals.processes:
+        if isinstance(process, TimetableDemand):
+            pairs = process.demanded
+            number = _pair_numbers(pairs.source, pairs.destination, network)
+            lag = np.zeros(network.node_count**2, dtype=np.int64)
+            lag[number] = np.round(process.period_s / step_s).astype(np.int64)
+            counts = levels[LEVELS.index("node pair")]
+            found.append(
+                PeriodCorrelation(
+                    process=process.name,
+                    mean_period_s=float(process.period_s.mean()),
+                    correlation=own_lag_correlation(counts, lag[: len(counts.totals)]),
+                )
+            )
+    return tuple(found)
 
 
 def _process_totals(scenario: Scenario, arrivals: Arrivals, requests: Requests) -> tuple[ProcessTotal, ...]:
@@ -257,10 +292,10 @@ def _of_class(requests: Requests, process: int, kind: RequestClass) -> Flags:
     )
 
 
-def _pair_numbers(requests: Requests, network: Network) -> Ints:
-    """A number for the pair of nodes of each request, whatever its direction."""
-    low = np.minimum(requests.source, requests.destination)
-    return np.asarray(low * network.node_count + np.maximum(requests.source, requests.destination))
+def _pair_numbers(source: Ints, destination: Ints, network: Network) -> Ints:
+    """A number for each pair of nodes, whatever its direction."""
+    low, high = np.minimum(source, destination), np.maximum(source, destination)
+    return np.asarray(low * network.node_count + high)
 
 
 def _node_demand(requests: Requests, network: Network) -> tuple[NodeDemand, ...]:
@@ -286,7 +321,9 @@ def _node_demand(requests: Requests, network: Network) -> tuple[NodeDemand, ...]
 
 
 def _pair_demand(requests: Requests, network: Network) -> tuple[PairDemand, ...]:
-    number, series = np.unique(_pair_numbers(requests, network), return_inverse=True)
+    number, series = np.unique(
+        _pair_numbers(requests.source, requests.destination, network), return_inverse=True
+    )
     total = np.bincount(series, minlength=len(number))
     pairs = np.bincount(series, weights=requests.pairs, minlength=len(number))
     mean_s, variation = interarrival_variation(series, requests.time_s)

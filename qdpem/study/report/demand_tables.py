@@ -60,6 +60,7 @@ def demand_json(profile: DemandProfile) -> dict[str, Any]:
             "node_pairs",
             "windows",
             "lags",
+            "periods",
             "floors",
             "forecasts",
         )
@@ -188,12 +189,15 @@ def _window_table(profile: DemandProfile) -> TextTable:
 
 
 def _lag_table(profile: DemandProfile) -> TextTable:
+    rows = [(f"{each.lag_s:g}", *(_number(value, 3) for value in each.correlation)) for each in profile.lags]
+    # Every pair of nodes has a period of its own, so only the level of pairs has this row.
+    rows += [
+        (f"its period in {each.process}", "", "", _number(each.correlation, 3)) for each in profile.periods
+    ]
     return TextTable(
         title=f"autocorrelation of counts per {profile.step_s:g} s",
         heads=("lag, s", *LEVELS),
-        rows=tuple(
-            (f"{each.lag_s:g}", *(_number(value, 3) for value in each.correlation)) for each in profile.lags
-        ),
+        rows=tuple(rows),
         words=0,
     )
 
