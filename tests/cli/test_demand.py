@@ -93,6 +93,17 @@ def test_another_kind_of_picture_is_refused_before_anything_is_drawn(ask, row_fi
     assert ".png" in answer.stderr
 
 
+def test_a_picture_whose_packages_are_missing_says_which_before_anything_is_drawn(
+    ask, row_file, monkeypatch
+) -> None:
+    monkeypatch.setattr("qdpem.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("qdpem.study.analysis.demand_profile.profile_demand", None)
+    answer = ask("demand", row_file, "--out", "demand.png")
+    assert answer.exit_code == 2
+    assert "matplotlib" in answer.stderr
+    assert "report" in answer.stderr
+
+
 def test_a_batch_has_totals_only(ask, row_file, tmp_path) -> None:
     batch = (
         "demand={arrivals='batch',classes="
