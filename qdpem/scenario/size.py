@@ -8,113 +8,18 @@ setting enlarged; arms differ, and the estimate is for one that uses everything.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 
 from physics.hardware import SourceLink
 from qdpem import registry
 from qdpem.errors import QdpemError, SizeError
+from qdpem.scenario.demand_size import demand_counts, demanded_pairs, highest_rate_hz
 from qdpem.scenario.faults.validation import parameters_of
-from qdpem.scenario.schema import PerNode, Process, Scenario, Timetable, Uniform
+from qdpem.scenario.schema import Scenario
+from qdpem.scenario.size_counts import MAX_COUNT, Setting, SizeCount, SizeEstimate, gib_text
 
-WARN_BYTES = 4 * 2**30
-WARN_COUNT = 1e9
-"""A run that counts more of one thing takes about an hour or more: a microsecond or several for each."""
-MAX_COUNT = 1e12
-"""At a microsecond each these take eleven days."""
-WARN_SETUP_S = 60.0
-_BASE_BYTES = 180e6
-"""Python with its packages."""
 _PAIR_S = 2e-3
 """Paths of one pair of nodes with demand; up to fifty times as long on lattices, where paths are alike."""
-_HOPS = 4.0
-"""Links of a typical path."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """A factor of a count, with its value in scenarios of ordinary size.
-
-    `given` is the setting as the scenario has it, where that is not the factor itself.
-    """
-
-    key: str
-    value: float
-    ordinary: float
-    given: float | None = None
-
-    @property
-    def excess(self) -> float:
-        """How many times as large as ordinary it is."""
-        return self.value / self.ordinary
-
-
-@dataclass(frozen=True, kw_only=True)
-class SizeCount:
-    """One kind of thing that a run counts, and the settings of which the count is the product."""
-
-    name: str
-    settings: tuple[Setting, ...]
-    bytes_each: float = 0.0
-
-    @property
-    def count(self) -> float:
-        """How many there are."""
-        return math.prod(setting.value for setting in self.settings)
-
-    @property
-    def memory_bytes(self) -> float:
-        """What all of them take."""
-        return self.count * self.bytes_each
-
-    @property
-    def driver(self) -> Setting:
-        """The setting that is largest for its kind."""
-        return max(self.settings, key=lambda setting: setting.excess)
-
-    def __str__(self) -> str:
-        driver = self.driver
-        given = driver.value if driver.given is None else driver.given
-        return f"{self.count:.2g} {self.name}, because {driver.key} is {given:.4g}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SizeEstimate:
-    """The parts of a run, and the seconds that pass before its first simulated second."""
-
-    parts: tuple[SizeCount, ...]
-    setup_s: float
-    setup_key: str
-
-    @property
-    def memory_bytes(self) -> float:
-        """The memory of one run."""
-        return _BASE_BYTES + sum(part.memory_bytes for part in self.parts)
-
-    @property
-    def largest(self) -> SizeCount:
-        """The part that takes most memory."""
-        return max(self.parts, key=lambda part: part.memory_bytes)
-
-    @property
-    def most(self) -> SizeCount:
-        """The part with the highest count."""
-        return max(self.parts, key=lambda part: part.count)
-
-    def warnings(self) -> tuple[str, ...]:
-        """A sentence for memory, counts and set-up, as far as they are above their thresholds."""
-        sentences = []
-        if self.memory_bytes > WARN_BYTES:
-            sentences.append(f"it will need about {_gib(self.memory_bytes)} GiB of memory: {self.largest}")
-        if self.most.count > WARN_COUNT:
-            sentences.append(f"it will take long: {self.most}")
-        if self.setup_s > WARN_SETUP_S:
-            minutes = self.setup_s / 60.0
-            sentences.append(
-                f"it will take about {minutes:.2g} minutes or more before it begins: {self.setup_key}"
-            )
-        return tuple(sentences)
 
 
 def estimate_size(
@@ -142,13 +47,13 @@ def estimate_size(
     link = Setting(key=place, value=float(links or known_links), ordinary=400.0)
     end = _largest(scenario.window.warm_up_s, "window.warm_up_s", scenario.window.measured_s)
     parts = [
-        *_demand_parts(scenario, node, end, rate_hz=rate_hz),
+        *demand_counts(scenario, node, end, rate_hz=rate_hz),
         *_clock_parts(scenario, node, end, delay_s=delay_s or 1e-3 + scenario.links.processing_delay_s),
         *_hardware_parts(scenario, node, link, end, emission_rate_hz=emission_rate_hz),
         *_outage_parts(scenario, node, link, end),
         SizeCount(name="pairs of nodes", settings=(node, node), bytes_each=100.0),
     ]
-    pairs = _demanded_pairs(scenario, node.value)
+    pairs = demanded_pairs(scenario, node.value)
     what = f"paths of {pairs:.2g} pairs of nodes with demand, because {place} gives {node.value:.4g} nodes"
     return SizeEstimate(parts=tuple(parts), setup_s=_PAIR_S * pairs, setup_key=what)
 
@@ -169,8 +74,8 @@ def require_size(
     if needed > memory_bytes:
         at_once = f" for {runs} runs at a time" if runs > 1 else ""
         refusal = (
-            f"it would need about {_gib(needed)} GiB of memory{at_once}, and this machine has"
-            f" {_gib(memory_bytes)}: {estimate.largest}"
+            f"it would need about {gib_text(needed)} GiB of memory{at_once}, and this machine has"
+            f" {gib_text(memory_bytes)}: {estimate.largest}"
         )
     elif estimate.most.count > MAX_COUNT:
         refusal = f"it would take weeks or longer: {estimate.most}"
@@ -179,118 +84,6 @@ def require_size(
     if oversize:
         return (refusal,)
     raise SizeError(f"the run is too large: {refusal}. Lower it, or begin anyway with --oversize")
-
-
-def _demand_parts(
-    scenario: Scenario, node: Setting, end: Setting, *, rate_hz: float | None
-) -> Iterable[SizeCount]:
-    demand, forecasting = scenario.demand, scenario.forecasting
-    history = Setting(key="forecasting.history_s", value=forecasting.history_s, ordinary=600.0)
-    pairs, key = max(
-        zip(demand.all_classes, demand.class_keys, strict=True),
-        key=lambda each: each[0].pairs * each[0].fraction,
-    )
-    wanted = Setting(
-        # Without the number of the class: classes of one process differ in little else.
-        key=f"{key.rpartition('.')[0]}.pairs",
-        value=max(1.0, float(pairs.pairs * pairs.fraction)),
-        ordinary=1.0,
-        given=float(pairs.pairs),
-    )
-    hops = Setting(key="demand", value=_HOPS, ordinary=_HOPS)
-    if demand.arrivals == "batch":
-        ends = Setting(key=node.key, value=_demanded_pairs(scenario, node.value), ordinary=5e3)
-        classes = Setting(key="demand.classes", value=float(len(demand.classes)), ordinary=4.0)
-        yield SizeCount(name="requests", settings=(ends, classes), bytes_each=4000.0)
-        yield SizeCount(name="pairs of links", settings=(ends, classes, wanted, hops), bytes_each=1000.0)
-        return
-    rate = Setting(
-        key="demand.load_factor" if demand.rate_hz is None else "demand.rate_hz",
-        value=rate_hz or demand.rate_hz or _guessed_rate_hz(scenario, node.value),
-        ordinary=30.0,
-    )
-    peak = Setting(key="demand.bursts.peak", value=demand.bursts.peak if demand.bursts else 1.0, ordinary=3.0)
-    yield SizeCount(name="requests", settings=(rate, end), bytes_each=4000.0)
-    yield SizeCount(name="pairs of links", settings=(rate, end, wanted, hops), bytes_each=1000.0)
-    yield SizeCount(name="requests before t = 0", settings=(rate, history), bytes_each=100.0)
-    yield SizeCount(name="candidate requests", settings=(rate, peak, _longer(history, end)), bytes_each=8.0)
-    control, patience_s = scenario.control, max(each.patience_s for each in demand.all_classes)
-    retries = Setting(
-        key="control.retries",
-        # No more than fit into a request's time.
-        value=min(float(control.retries), patience_s / control.back_off_s),
-        ordinary=4.0,
-        given=float(control.retries),
-    )
-    yield SizeCount(name="retries", settings=(rate, end, retries), bytes_each=100.0)
-    for name, process in demand.processes.items():
-        yield from _process_parts(scenario, f"demand.processes.{name}", process, node, end, rate=rate)
-    if demand.bursts:
-        bursts = demand.bursts
-        regions = Setting(key="demand.bursts.regions", value=float(bursts.regions), ordinary=4.0)
-        per_second = Setting(
-            key="demand.bursts.period_s",
-            value=1.0 / bursts.period_s,
-            ordinary=1.0 / 32.0,
-            given=bursts.period_s,
-        )
-        jitter = Setting(
-            key="demand.bursts.jitter_s", value=20.0 * bursts.jitter_s, ordinary=20.0, given=bursts.jitter_s
-        )
-        beyond = _beyond(scenario)
-        span = max((end, history, jitter, beyond), key=lambda setting: setting.value)
-        span = replace(span, value=2.0 * span.value, ordinary=2.0 * span.ordinary)
-        yield SizeCount(name="bursts", settings=(regions, per_second, span), bytes_each=60.0)
-
-
-def _process_parts(
-    scenario: Scenario, path: str, process: Process, node: Setting, end: Setting, *, rate: Setting
-) -> Iterable[SizeCount]:
-    """What one process draws before the run, over the history, the run and a horizon past both."""
-    history = Setting(key="forecasting.history_s", value=scenario.forecasting.history_s, ordinary=600.0)
-    longest = max((end, history, _beyond(scenario)), key=lambda setting: setting.value)
-    span = replace(longest, value=2.0 * longest.value, ordinary=2.0 * longest.ordinary)
-    own = replace(rate, value=process.fraction * rate.value)
-    pairs = Setting(key=node.key, value=_demanded_pairs(scenario, node.value), ordinary=5e3)
-    yield SizeCount(name="pairs of nodes with a process of their own", settings=(pairs,), bytes_each=2000.0)
-    if isinstance(process, Timetable):
-        skipped = Setting(
-            key=f"{path}.skipped_fraction",
-            value=max(1.0, process.starts_per_request),
-            ordinary=1.0,
-            given=process.skipped_fraction,
-        )
-        starts_hz = own.value * skipped.value / pairs.value
-        # Starts are drawn until jitter cannot bring them back: 8 deviations, which grow where it accumulates.
-        if process.jitter_accumulates:
-            reach = (1.0 + 8.0 * process.jitter_s * starts_hz) ** 2
-        else:
-            reach = 1.0 + 16.0 * process.jitter_s / span.value
-        jitter = Setting(key=f"{path}.jitter_s", value=reach, ordinary=4.0, given=process.jitter_s)
-        yield SizeCount(name="starts of timetables", settings=(own, skipped, jitter, span), bytes_each=60.0)
-        return
-    on_off_s = process.on_s + process.off_s
-    per_second = Setting(
-        key=f"{path}.{'on_s' if process.on_s > process.off_s else 'off_s'}",
-        value=1.0 / on_off_s,
-        ordinary=1.0 / 120.0,
-        given=max(process.on_s, process.off_s),
-    )
-    factor = Setting(key=f"{path}.on_s", value=process.rate_factor, ordinary=6.0, given=process.on_s)
-    yield SizeCount(name="sessions", settings=(pairs, per_second, span), bytes_each=60.0)
-    yield SizeCount(name="candidate requests of sessions", settings=(own, factor, span), bytes_each=8.0)
-
-
-def _beyond(scenario: Scenario) -> Setting:
-    """Seconds past both ends of a run that forecasts look at."""
-    forecasting = scenario.forecasting
-    longer = forecasting.step_s > forecasting.horizon_steps
-    return Setting(
-        key="forecasting.step_s" if longer else "forecasting.horizon_steps",
-        value=forecasting.step_s * (forecasting.horizon_steps + 1),
-        ordinary=9.0,
-        given=forecasting.step_s if longer else float(forecasting.horizon_steps),
-    )
 
 
 def _clock_parts(scenario: Scenario, node: Setting, end: Setting, *, delay_s: float) -> Iterable[SizeCount]:
@@ -324,7 +117,7 @@ def _hardware_parts(
     yield SizeCount(name="qubits", settings=(node, qubits), bytes_each=6.0)
     if isinstance(hardware, SourceLink):
         rate_hz = scenario.nodes.source_rate_hz
-        of_node = _highest(rate_hz) if rate_hz is not None else 0.0
+        of_node = highest_rate_hz(rate_hz) if rate_hz is not None else 0.0
         share = 1.0 if emission_rate_hz is None else emission_rate_hz / max(node.value * of_node, 1e-300)
         emissions = Setting(key="nodes.source_rate_hz", value=of_node * min(share, 1.0), ordinary=50.0)
         yield SizeCount(name="emissions", settings=(node, emissions, end), bytes_each=1.0)
@@ -368,32 +161,6 @@ def _topology_key(scenario: Scenario) -> str:
     return f"topology.parameters.{max(numbers, key=numbers.__getitem__)}" if numbers else "topology"
 
 
-def _demanded_pairs(scenario: Scenario, nodes: float) -> float:
-    demand = scenario.demand
-    if demand.weights == "endpoints":
-        return 1.0
-    if demand.weights == "neighbourhood" and demand.neighbourhood and demand.neighbourhood.peers:
-        return nodes * min(float(demand.neighbourhood.peers), nodes)
-    return nodes * nodes / 2.0
-
-
-def _guessed_rate_hz(scenario: Scenario, nodes: float) -> float:
-    """Two swaps for each request: what repeaters can carry, times the load factor."""
-    return (scenario.demand.load_factor or 1.0) * nodes * _highest(scenario.nodes.repeater_rate_hz) / 4.0
-
-
-def _highest(per_node: PerNode) -> float:
-    return per_node.high if isinstance(per_node, Uniform) else float(per_node)
-
-
 def _largest(warm_up_s: float, key: str, measured_s: float) -> Setting:
     longest = key if warm_up_s > measured_s else "window.measured_s"
     return Setting(key=longest, value=warm_up_s + measured_s, ordinary=360.0)
-
-
-def _longer(first: Setting, second: Setting) -> Setting:
-    return first if first.value > second.value else second
-
-
-def _gib(number: float) -> str:
-    return f"{number / 2**30:.3g}"

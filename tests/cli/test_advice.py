@@ -22,7 +22,7 @@ COMMANDS = {
     "study/tuning": {"tune"},
     "study": {"study", "tune"},
     "records/audit": {"audit"},
-    "scenario/size.py": {"run", "study", "tune", "bound", "train", "check"},
+    "scenario/size.py": {"run", "study", "tune", "bound", "demand", "train", "check"},
 }
 ELSEWHERE = {("records/audit/audit.py", "--set"): "run"}
 """The message says "run again with --set"."""

@@ -25,7 +25,7 @@ def answer(ask, row_file):
     return answer
 
 
-def test_one_json_line_counts_the_requests_that_a_run_would_see(answer, row_file) -> None:
+def test_one_json_line_counts_the_requests_that_a_run_would_see(ask, answer, row_file) -> None:
     (line,) = answer.stdout.splitlines()
     found = json.loads(line)
     scenario = load_scenario(row_file, SETTINGS[1::2])
@@ -45,10 +45,18 @@ def test_one_json_line_counts_the_requests_that_a_run_would_see(answer, row_file
         zip(network.graph.node_names, sent.tolist(), strict=True)
     )
     assert sum(each["requests"] for each in found["node_pairs"]) == len(source)
+    # Five nodes have at most four destinations of two kinds each, and eight places.
+    assert found["peer_coverage"] == 1.0
+    few = ask("demand", row_file, "--seed", 3, "--json", *SETTINGS, "--set", "forecasting.max_peers=1")
+    assert 0.05 < json.loads(few.stdout)["peer_coverage"] < 0.95
     scores = {each["name"]: each["crps"] for each in found["forecasts"]}
     assert list(scores) == ["constant", "ewma", "bayes-filter", "clairvoyant"]
     # Half of the requests keep their time to a tenth of a second.
     assert scores["clairvoyant"] < scores["bayes-filter"] < 0.9 * scores["constant"]
+    # No common lag shows the timetable as its own periods do.
+    (period,) = found["periods"]
+    assert period["process"] == "jobs"
+    assert period["correlation"] > 0.05 + max(each["correlation"][2] for each in found["lags"])
     floors = {(each["level"], each["window_s"]): each["wape"] for each in found["floors"]}
     assert 0.0 < floors["network", 8.0] < floors["peer", 1.0] <= 0.5 + 1e-9
 
@@ -83,6 +91,17 @@ def test_another_kind_of_picture_is_refused_before_anything_is_drawn(ask, row_fi
     assert answer.exit_code == 2
     assert "demand.gif" in answer.stderr
     assert ".png" in answer.stderr
+
+
+def test_a_picture_whose_packages_are_missing_says_which_before_anything_is_drawn(
+    ask, row_file, monkeypatch
+) -> None:
+    monkeypatch.setattr("qdpem.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("qdpem.study.analysis.demand_profile.profile_demand", None)
+    answer = ask("demand", row_file, "--out", "demand.png")
+    assert answer.exit_code == 2
+    assert "matplotlib" in answer.stderr
+    assert "report" in answer.stderr
 
 
 def test_a_batch_has_totals_only(ask, row_file, tmp_path) -> None:

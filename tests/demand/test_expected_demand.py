@@ -125,7 +125,7 @@ def mixture(*, seed: int = 5) -> tuple[Arrivals, object]:
         bursts=Bursts(regions=2, period_s=20.0, duration_s=5.0),
         processes={
             "jobs": replace(TIMETABLE, fraction=0.3, unannounced_fraction=0.2),
-            "calls": Session(fraction=0.2, classes=(QKD,)),
+            "talks": Session(fraction=0.2, classes=(QKD,)),
         },
         measured_s=60.0,
         history_s=60.0,

@@ -43,8 +43,8 @@ def of_process(arrivals: Arrivals, name: str) -> Requests:
 
 def test_each_process_has_its_share_of_the_mean_rate() -> None:
     """Sessions are overdispersed: 28 pairs with an on and off correlation time of 3.75 s."""
-    arrivals = mixed({"jobs": JOBS, "calls": CALLS}, measured_s=2_800.0)
-    assert [process.name for process in arrivals.processes] == ["poisson", "jobs", "calls"]
+    arrivals = mixed({"jobs": JOBS, "talks": CALLS}, measured_s=2_800.0)
+    assert [process.name for process in arrivals.processes] == ["poisson", "jobs", "talks"]
     asked = all_requests(arrivals)
     for index, fraction in enumerate((0.5, 0.3, 0.2)):
         mean = fraction * 20.0 * 3_000.0
@@ -57,7 +57,7 @@ def test_each_process_has_its_share_of_the_mean_rate() -> None:
 
 
 def test_requests_have_the_classes_of_their_process() -> None:
-    asked = all_requests(mixed({"jobs": JOBS, "calls": CALLS}, classes=(replace(JOB, pairs=7),)))
+    asked = all_requests(mixed({"jobs": JOBS, "talks": CALLS}, classes=(replace(JOB, pairs=7),)))
     assert set(asked.pairs[asked.process == 0].tolist()) == {7}
     assert set(asked.pairs[asked.process == 1].tolist()) == {JOB.pairs}
     assert set(asked.target_fidelity[asked.process == 2].tolist()) == {QKD.target_fidelity}
@@ -76,7 +76,7 @@ def test_a_process_more_changes_no_request_of_another(seed, jitter_s, on_s, burs
     keys = {"measured_s": 40.0, "history_s": 30.0, "seed": seed}
     bursts = Bursts(regions=2, period_s=10.0, duration_s=3.0, peak=2.0) if bursty else None
     jobs, calls = replace(JOBS, jitter_s=jitter_s), replace(CALLS, on_s=on_s)
-    both = mixed({"jobs": jobs, "calls": calls}, rate_hz=20.0, bursts=bursts, **keys)
+    both = mixed({"jobs": jobs, "talks": calls}, rate_hz=20.0, bursts=bursts, **keys)
     one = mixed({"jobs": replace(jobs, fraction=0.375)}, rate_hz=16.0, bursts=bursts, **keys)
     for name in ("poisson", "jobs"):
         ours, theirs = of_process(both, name), of_process(one, name)
@@ -112,9 +112,16 @@ def test_another_pair_of_nodes_does_not_change_my_draws(settings) -> None:
     assert np.array_equal(ours.source, theirs.source)
 
 
+def test_the_order_of_processes_in_a_file_changes_nothing() -> None:
+    """A record keeps keys in the order of their names, and gives the run again."""
+    one, other = mixed({"jobs": JOBS, "talks": CALLS}), mixed({"talks": CALLS, "jobs": JOBS})
+    assert requests_equal(one.requests, other.requests)
+    assert [process.name for process in other.processes] == ["poisson", "jobs", "talks"]
+
+
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others() -> None:
     first, again, other = (
-        all_requests(mixed({"jobs": JOBS, "calls": CALLS}, seed=seed)) for seed in (1, 1, 2)
+        all_requests(mixed({"jobs": JOBS, "talks": CALLS}, seed=seed)) for seed in (1, 1, 2)
     )
     assert requests_equal(first, again)
     assert not requests_equal(first, other)

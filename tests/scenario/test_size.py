@@ -8,7 +8,8 @@ import pytest
 
 from qdpem.errors import SizeError
 from qdpem.scenario.load import parse_scenario
-from qdpem.scenario.size import WARN_COUNT, estimate_size, require_size
+from qdpem.scenario.size import estimate_size, require_size
+from qdpem.scenario.size_counts import WARN_COUNT
 from tests.helpers.small_scenario import SMALL
 
 MACHINE = 16 * 2.0**30

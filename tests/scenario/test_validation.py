@@ -224,6 +224,11 @@ def test_a_key_of_a_table_below_is_told_its_place() -> None:
             "processes has 'poisson', the name of the stream of classes; choose another name",
         ),
         (
+            process("kind='session',fraction=0.5", name="jobs/a"),
+            "demand.processes",
+            "processes has 'jobs/a'; a name should be of letters",
+        ),
+        (
             "demand.processes.jobs={kind='session',fraction=0.5}",
             "demand.processes.jobs.classes",
             "is missing; should be a list",

@@ -12,8 +12,9 @@ from qdpem.study.analysis.count_statistics import (
     SparseCounts,
     autocorrelation,
     count_events,
-    gap_variation,
     index_of_dispersion,
+    interarrival_variation,
+    own_lag_correlation,
     peak_over_mean,
 )
 
@@ -68,21 +69,32 @@ def test_a_calendar_has_no_dispersion_and_remembers_its_period() -> None:
     assert autocorrelation(counts, np.array([3]))[0] == pytest.approx(-0.2)
 
 
+def test_each_series_is_compared_at_its_own_lag() -> None:
+    """Two calendars that no common lag shows, and one series that is left out."""
+    first, second = np.arange(0, 120, 6), np.arange(1, 120, 8)
+    noise = np.random.default_rng(3).integers(0, 120, 50)
+    series = np.repeat([0, 1, 2], [len(first), len(second), len(noise)])
+    counts = count_events(series, np.concatenate([first, second, noise]), steps=120)
+    assert own_lag_correlation(counts, np.array([6, 8, 0])) == pytest.approx(1.0)
+    assert own_lag_correlation(counts, np.array([8, 6, 0])) < 0.1
+    assert np.isnan(own_lag_correlation(counts, np.array([0, 0, 120])))
+
+
 def test_poisson_counts_have_a_dispersion_of_one() -> None:
     """40 series of 500 windows: the index has a standard error of sqrt(2 / 20,000); 5 of them either way."""
     counts = np.random.default_rng(1).poisson(2.0, (40, 500))
     assert abs(index_of_dispersion(sparse(counts)) - 1.0) < 5.0 * np.sqrt(2.0 / 20_000)
 
 
-def test_gaps_of_a_calendar_do_not_vary_and_few_events_have_none() -> None:
+def test_interarrival_times_of_a_calendar_do_not_vary_and_few_events_have_none() -> None:
     series = np.array([2, 0, 2, 0, 2, 1, 1])
     time_s = np.array([9.0, 1.0, 5.0, 4.0, 1.0, 0.0, 8.0])
-    mean_s, variation = gap_variation(series, time_s)
+    mean_s, variation = interarrival_variation(series, time_s)
     assert mean_s[2] == 4.0
     assert variation[2] == 0.0
     assert np.isnan(variation[:2]).all()
     gaps = np.random.default_rng(2).exponential(3.0, 20_000)
-    mean_s, variation = gap_variation(np.zeros(20_000, dtype=np.int64), np.cumsum(gaps))
+    mean_s, variation = interarrival_variation(np.zeros(20_000, dtype=np.int64), np.cumsum(gaps))
     assert mean_s[0] == pytest.approx(3.0, rel=0.05)
     # The variation of exponential gaps has a standard error of 1 / sqrt(n).
     assert abs(variation[0] - 1.0) < 5.0 / np.sqrt(20_000)

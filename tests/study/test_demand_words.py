@@ -20,7 +20,7 @@ from tests.helpers.small_scenario import SMALL
 CLASS = "{application='computing',fraction=1.0,target_fidelity=0.8,patience_s=2.0,pairs=3}"
 MIXTURE = (
     f"demand.processes.jobs={{kind='timetable',fraction=0.5,jitter_s=1.5,skipped_fraction=0.1,classes=[{CLASS}]}}",
-    f"demand.processes.calls={{kind='session',fraction=0.2,on_s=7.0,classes=[{CLASS}]}}",
+    f"demand.processes.talks={{kind='session',fraction=0.2,on_s=7.0,classes=[{CLASS}]}}",
 )
 
 
@@ -37,8 +37,8 @@ def test_facts_name_each_process_with_its_numbers_and_its_classes(mixed) -> None
     assert [name for name in facts if name.startswith(("process", "class"))] == [
         "process: jobs",
         "class: computing, jobs",
-        "process: calls",
-        "class: computing, calls",
+        "process: talks",
+        "class: computing, talks",
         "process: poisson",
         "class: teleportation, poisson",
     ]
@@ -46,7 +46,7 @@ def test_facts_name_each_process_with_its_numbers_and_its_classes(mixed) -> None
         assert part in facts["process: jobs"]
     assert "unannounced" not in facts["process: jobs"]
     for part in ("20%", "on for 7 s", "off for 100 s"):
-        assert part in facts["process: calls"]
+        assert part in facts["process: talks"]
     assert "30%" in facts["process: poisson"]
     assert "3 pairs" in facts["class: computing, jobs"]
     # Without a Poisson stream nothing says that arrivals are stationary.
@@ -62,7 +62,7 @@ def test_a_demand_without_processes_has_the_facts_it_had(small_scenario) -> None
 
 
 def test_page_terminal_and_markdown_tell_the_mixture(mixed) -> None:
-    sentence = "50% from jobs (timetable), 20% from calls (session) and 30% from poisson"
+    sentence = "50% from jobs (timetable), 20% from talks (session) and 30% from poisson"
     page = render_report(mixed, appendix=Appendix())
     assert sentence in page
     assert "process: jobs" in page

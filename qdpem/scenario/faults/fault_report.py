@@ -181,8 +181,12 @@ class FaultReport:
         if table and not self._path and (at_top := self._hint((key,))) is not Any:
             return misplaced_key(key, at_top)
         kind = self._table_kind(table)
-        below = [(*table, item.name, key) for item in fields(kind)]
-        found = [self._dotted(path) for path in below if self._hint(path) is not Any]
+        below = [(*table, item.name) for item in fields(kind)]
+        # A table whose keys are names of the user's own has every key, and so none that was meant.
+        below = [
+            path for path in below if not any(get_origin(each) is dict for each in members(self._hint(path)))
+        ]
+        found = [self._dotted((*path, key)) for path in below if self._hint((*path, key)) is not Any]
         return unknown_key(key, kind, elsewhere=found)
 
     def _table_kind(self, location: Location) -> Any:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import field, replace
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from qdpem.scenario.tables.classes import RequestClass
@@ -19,6 +20,14 @@ POISSON = "poisson"
 
 FRACTION_TOLERANCE = 1e-6
 """Fractions that should sum to 1 may miss it by this much."""
+
+
+def _by_name(processes: dict[str, Process]) -> dict[str, Process]:
+    """The processes in the order of their names.
+
+    A record keeps keys in this order. The order of a file must not number the processes otherwise.
+    """
+    return dict(sorted(processes.items()))
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
@@ -94,7 +103,7 @@ class Demand:
 
     classes: tuple[RequestClass, ...] = ()
     """The classes of the Poisson stream, which makes all requests that no other process makes."""
-    processes: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Process] = field(default_factory=dict)
+    processes: Annotated[dict[str, Process], AfterValidator(_by_name)] = field(default_factory=dict)
     """Other processes by name, each of a `kind`: "timetable" or "session"."""
     rate_hz: Positive | None = None
     """Mean requests per second of the whole network. Give either this or `load_factor`, or neither if
@@ -159,6 +168,12 @@ class Demand:
             )
         if not self.classes and (self.arrivals is Arrivals.BATCH or not self.processes):
             raise ValueError("it has no classes; should have [[demand.classes]], the classes of its requests")
+        for name in self.processes:
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+                raise ValueError(
+                    f"processes has {name!r}; a name should be of letters A to Z, digits, hyphens and"
+                    " underscores"
+                )
         if POISSON in self.processes:
             raise ValueError(
                 f"processes has {POISSON!r}, the name of the stream of classes; choose another name"

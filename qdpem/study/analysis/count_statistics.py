@@ -76,32 +76,39 @@ def autocorrelation(counts: SparseCounts, lags: Ints) -> Floats:
     The sum over series and steps of (n_t - m)(n_{t + lag} - m) / (T - lag), over the same at lag 0, with m
     the mean of each series.
     """
-    steps, totals = counts.steps, counts.totals
-    mean = totals / max(steps, 1)
-    variance = float((counts.count.astype(np.float64) ** 2).sum() - (mean * totals).sum()) / max(steps, 1)
-    found = np.full(len(lags), np.nan)
+    size = int(counts.series.max(initial=-1)) + 1
+    return np.array([own_lag_correlation(counts, np.full(size, lag)) for lag in lags.tolist()])
+
+
+def own_lag_correlation(counts: SparseCounts, lag: Ints) -> float:
+    """Pooled autocorrelation of the series, each at a lag of its own; NaN where it is not defined.
+
+    Args:
+        counts: of S series.
+        lag: int64 [S], in steps; a series with a lag of 0, or of all steps or more, is left out.
+    """
+    steps = counts.steps
+    taken = (lag > 0) & (lag < steps)
+    mean = np.where(taken, counts.totals / max(steps, 1), 0.0)
+    inside = taken[counts.series]
+    series, step = counts.series[inside], counts.step[inside]
+    count = counts.count[inside].astype(np.float64)
+    variance = (float((count**2).sum()) - steps * float((mean**2).sum())) / max(steps, 1)
     if not variance > 0.0:
-        return found
-    # A gap between series as long as the longest lag, so that no series is matched with the next.
-    width = steps + int(lags.max(initial=0))
-    cell = counts.series * width + counts.step
-    for place, lag in enumerate(lags.tolist()):
-        if lag >= steps:
-            continue
-        later = np.minimum(np.searchsorted(cell, cell + lag), len(cell) - 1)
-        matched = cell[later] == cell + lag
-        products = float((counts.count[matched] * counts.count[later[matched]]).sum())
-        # What either factor has outside the overlap of the series with its own shift.
-        early, late = counts.step < steps - lag, counts.step >= lag
-        weight = mean[counts.series] * counts.count
-        cross = float(weight[early].sum() + weight[late].sum())
-        covariance = (products - cross) / (steps - lag) + float((mean**2).sum())
-        found[place] = covariance / variance
-    return found
+        return float("nan")
+    own = lag[series]
+    # Room between series, as long as the longest lag, so that no series is matched with the next.
+    cell = series * (steps + int(lag.max(initial=0))) + step
+    later = np.minimum(np.searchsorted(cell, cell + own), len(cell) - 1)
+    product = np.where(cell[later] == cell + own, count * count[later], 0.0)
+    # What either factor has outside the overlap of the series with its own shift.
+    cross = mean[series] * count * ((step < steps - own).astype(np.float64) + (step >= own))
+    covariance = float(((product - cross) / (steps - own)).sum()) + float((mean**2).sum())
+    return covariance / variance
 
 
-def gap_variation(series: Ints, time_s: Floats) -> tuple[Floats, Floats]:
-    """Mean and coefficient of variation of the gaps between events of each series, float64 [S] both.
+def interarrival_variation(series: Ints, time_s: Floats) -> tuple[Floats, Floats]:
+    """Mean and coefficient of variation of the interarrival times of each series, float64 [S] both.
 
     A Poisson process has a variation of 1, a calendar 0. NaN for series of fewer than three events.
 
@@ -110,14 +117,14 @@ def gap_variation(series: Ints, time_s: Floats) -> tuple[Floats, Floats]:
         time_s: float64 [events], in any order.
     """
     order = np.lexsort((time_s, series))
-    own, gap_s = series[order], np.diff(time_s[order])
+    own, interval_s = series[order], np.diff(time_s[order])
     inside = own[1:] == own[:-1]
     size = int(series.max(initial=-1)) + 1
     number = np.bincount(own[1:][inside], minlength=size).astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean_s = np.bincount(own[1:][inside], weights=gap_s[inside], minlength=size) / number
+        mean_s = np.bincount(own[1:][inside], weights=interval_s[inside], minlength=size) / number
         square = np.bincount(
-            own[1:][inside], weights=(gap_s[inside] - mean_s[own[1:][inside]]) ** 2, minlength=size
+            own[1:][inside], weights=(interval_s[inside] - mean_s[own[1:][inside]]) ** 2, minlength=size
         )
         variation = np.sqrt(square / (number - 1.0)) / mean_s
     few = number < 2

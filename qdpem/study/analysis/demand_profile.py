@@ -10,8 +10,9 @@ import numpy as np
 from qdpem.arrays import Flags, Floats, Ints
 from qdpem.demand.arrivals import Arrivals
 from qdpem.demand.offered_load import OfferedLoad, find_offered_load, with_rate
-from qdpem.demand.peers import PeerTable
+from qdpem.demand.peers import Peers, PeerTable
 from qdpem.demand.processes.process import ExpectedDemand
+from qdpem.demand.processes.timetable import TimetableDemand
 from qdpem.demand.requests import Requests, joined
 from qdpem.demand.streams import generate_arrivals
 from qdpem.errors import QdpemError
@@ -25,8 +26,9 @@ from qdpem.study.analysis.count_statistics import (
     SparseCounts,
     autocorrelation,
     count_events,
-    gap_variation,
     index_of_dispersion,
+    interarrival_variation,
+    own_lag_correlation,
     peak_over_mean,
 )
 
@@ -62,29 +64,29 @@ class ClassTotal:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeDemand:
-    """One node: requests from it and to it, its peers, and the gaps between requests from it."""
+    """One node: requests from it and to it, its peers, and how much its interarrival times vary."""
 
     node: str
     sent: int
     received: int
     peers: int
-    gap_variation: float
+    interarrival_variation: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairDemand:
-    """One pair of nodes: requests and pairs asked for between them, and the gaps between requests.
+    """One pair of nodes: requests and pairs asked for between them, and the interarrival times.
 
-    `gap_variation`: standard deviation of the gaps over their mean; 1 for a Poisson process, 0 for a
-    calendar.
+    `interarrival_variation`: standard deviation of the interarrival times over their mean; 1 for a Poisson
+    process, 0 for a calendar.
     """
 
     first: str
     second: str
     requests: int
     requested_pairs: int
-    mean_gap_s: float
-    gap_variation: float
+    mean_interarrival_s: float
+    interarrival_variation: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,15 @@ class LagCorrelation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PeriodCorrelation:
+    """Autocorrelation of counts of the node pairs of a timetable, each at its own period."""
+
+    process: str
+    mean_period_s: float
+    correlation: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class ErrorFloor:
     """The least expected WAPE of any forecast of counts summed over a level and a window.
 
@@ -121,8 +132,10 @@ class DemandProfile:
     """The demand of one scenario under one seed.
 
     Statistics of counts are over `requests`, those of history and run, in steps of `step_s` from `start_s` to
-    `end_s`. `nodes`, `node_pairs`: all with requests, busiest first. `windows`, `lags`, `floors` and
-    `forecasts` are empty if all requests come at t = 0, and `forecasts` if the run is too short to score any.
+    `end_s`. `nodes`, `node_pairs`: all with requests, busiest first. `peer_coverage`: fraction of the run's
+    requests whose peer is among the `forecasting.max_peers` of its node, NaN without requests. `windows`,
+    `lags`, `floors` and `forecasts` are empty if all requests come at t = 0, and `forecasts` if the run is
+    too short to score any.
     """
 
     scenario: Scenario
@@ -140,7 +153,9 @@ class DemandProfile:
     node_pairs: tuple[PairDemand, ...]
     windows: tuple[WindowStatistics, ...]
     lags: tuple[LagCorrelation, ...]
+    periods: tuple[PeriodCorrelation, ...]
     floors: tuple[ErrorFloor, ...]
+    peer_coverage: float
     forecasts: tuple[ForecastScores, ...]
 
 
@@ -173,7 +188,9 @@ def profile_demand(scenario: Scenario, *, seed: int) -> DemandProfile:
         node_pairs=_pair_demand(requests, network),
         windows=_windows(scenario, levels),
         lags=lag_correlations(levels, default_lags(scenario), step_s=step_s) if levels else (),
+        periods=_periods(arrivals, network, levels, step_s=step_s) if levels else (),
         floors=() if batch else _floors(scenario, arrivals, network),
+        peer_coverage=_peer_coverage(scenario, arrivals, network),
         forecasts=() if batch else _forecasts(scenario, arrivals, network, seed=seed),
     )
 
@@ -185,7 +202,7 @@ def level_counts(
     steps = math.floor((end_s - start_s) / step_s + 1e-9)
     step = np.floor((requests.time_s - start_s) / step_s).astype(np.int64)
     inside = step < steps
-    pair = _pair_numbers(requests, network)
+    pair = _pair_numbers(requests.source, requests.destination, network)
     return tuple(
         count_events(series[inside], step[inside], steps=steps)
         for series in (np.zeros_like(pair), requests.source, pair)
@@ -211,6 +228,28 @@ def default_lags(scenario: Scenario) -> Ints:
     if bursts is not None:
         lags |= {max(1, round(factor * bursts.period_s / forecasting.step_s)) for factor in (0.5, 1.0)}
     return np.array(sorted(lags), dtype=np.int64)
+
+
+def _periods(
+    arrivals: Arrivals, network: Network, levels: tuple[SparseCounts, ...], *, step_s: float
+) -> tuple[PeriodCorrelation, ...]:
+    """One row for each timetable. The counts are those of all requests of its pairs of nodes."""
+    found = []
+    for process in arrivals.processes:
+        if isinstance(process, TimetableDemand):
+            pairs = process.demanded
+            number = _pair_numbers(pairs.source, pairs.destination, network)
+            lag = np.zeros(network.node_count**2, dtype=np.int64)
+            lag[number] = np.round(process.period_s / step_s).astype(np.int64)
+            counts = levels[LEVELS.index("node pair")]
+            found.append(
+                PeriodCorrelation(
+                    process=process.name,
+                    mean_period_s=float(process.period_s.mean()),
+                    correlation=own_lag_correlation(counts, lag[: len(counts.totals)]),
+                )
+            )
+    return tuple(found)
 
 
 def _process_totals(scenario: Scenario, arrivals: Arrivals, requests: Requests) -> tuple[ProcessTotal, ...]:
@@ -253,10 +292,10 @@ def _of_class(requests: Requests, process: int, kind: RequestClass) -> Flags:
     )
 
 
-def _pair_numbers(requests: Requests, network: Network) -> Ints:
-    """A number for the pair of nodes of each request, whatever its direction."""
-    low = np.minimum(requests.source, requests.destination)
-    return np.asarray(low * network.node_count + np.maximum(requests.source, requests.destination))
+def _pair_numbers(source: Ints, destination: Ints, network: Network) -> Ints:
+    """A number for each pair of nodes, whatever its direction."""
+    low, high = np.minimum(source, destination), np.maximum(source, destination)
+    return np.asarray(low * network.node_count + high)
 
 
 def _node_demand(requests: Requests, network: Network) -> tuple[NodeDemand, ...]:
@@ -265,7 +304,7 @@ def _node_demand(requests: Requests, network: Network) -> tuple[NodeDemand, ...]
     received = np.bincount(requests.destination, minlength=count)
     pairs = np.unique(np.stack([requests.source, requests.destination]), axis=1)
     peers = np.bincount(pairs[0], minlength=count)
-    _, variation = gap_variation(requests.source, requests.time_s)
+    _, variation = interarrival_variation(requests.source, requests.time_s)
     variation = np.append(variation, np.full(count - len(variation), np.nan))
     return tuple(
         NodeDemand(
@@ -273,7 +312,7 @@ def _node_demand(requests: Requests, network: Network) -> tuple[NodeDemand, ...]
             sent=int(sent[node]),
             received=int(received[node]),
             peers=int(peers[node]),
-            gap_variation=float(variation[node]),
+            interarrival_variation=float(variation[node]),
         )
         # Stable, so that equal nodes keep the order of the network.
         for node in np.argsort(-(sent + received), kind="stable").tolist()
@@ -282,10 +321,12 @@ def _node_demand(requests: Requests, network: Network) -> tuple[NodeDemand, ...]
 
 
 def _pair_demand(requests: Requests, network: Network) -> tuple[PairDemand, ...]:
-    number, series = np.unique(_pair_numbers(requests, network), return_inverse=True)
+    number, series = np.unique(
+        _pair_numbers(requests.source, requests.destination, network), return_inverse=True
+    )
     total = np.bincount(series, minlength=len(number))
     pairs = np.bincount(series, weights=requests.pairs, minlength=len(number))
-    mean_s, variation = gap_variation(series, requests.time_s)
+    mean_s, variation = interarrival_variation(series, requests.time_s)
     names = network.graph.node_names
     return tuple(
         PairDemand(
@@ -293,8 +334,8 @@ def _pair_demand(requests: Requests, network: Network) -> tuple[PairDemand, ...]
             second=names[number[place] % network.node_count],
             requests=int(total[place]),
             requested_pairs=int(pairs[place]),
-            mean_gap_s=float(mean_s[place]),
-            gap_variation=float(variation[place]),
+            mean_interarrival_s=float(mean_s[place]),
+            interarrival_variation=float(variation[place]),
         )
         for place in np.argsort(-pairs, kind="stable").tolist()
     )
@@ -317,9 +358,7 @@ def _windows(scenario: Scenario, levels: tuple[SparseCounts, ...]) -> tuple[Wind
 def _floors(scenario: Scenario, arrivals: Arrivals, network: Network) -> tuple[ErrorFloor, ...]:
     """The floors for peers, nodes and the whole network, in windows of a step and of the horizon."""
     forecasting = scenario.forecasting
-    table = PeerTable(nodes=network.node_count, max_peers=forecasting.max_peers)
-    table.begin(arrivals.history)
-    table.add(arrivals.requests)
+    peers = _listed_peers(scenario, arrivals, network)
     found = []
     for factor in sorted({1, forecasting.horizon_steps}):
         window_s = factor * forecasting.step_s
@@ -328,10 +367,24 @@ def _floors(scenario: Scenario, arrivals: Arrivals, network: Network) -> tuple[E
         )
         if len(edges_s) < 2:
             continue
-        truth = arrivals.realised(table.peers, edges_s=edges_s)
+        truth = arrivals.realised(peers, edges_s=edges_s)
         for level, axes in (("peer", ()), ("node", (1,)), ("network", (0, 1))):
             found.append(ErrorFloor(level=level, window_s=window_s, wape=_floor(truth, axes)))
     return tuple(found)
+
+
+def _listed_peers(scenario: Scenario, arrivals: Arrivals, network: Network) -> Peers:
+    """The peers that forecasts of the run know at its end."""
+    table = PeerTable(nodes=network.node_count, max_peers=scenario.forecasting.max_peers)
+    table.begin(arrivals.history)
+    table.add(arrivals.requests)
+    return table.peers
+
+
+def _peer_coverage(scenario: Scenario, arrivals: Arrivals, network: Network) -> float:
+    if not len(arrivals.requests):
+        return float("nan")
+    return float((_listed_peers(scenario, arrivals, network).places(arrivals.requests) >= 0).mean())
 
 
 def _floor(truth: ExpectedDemand, axes: tuple[int, ...]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from qdpem.errors import StudyError
+from qdpem.extras import require_packages
 from qdpem.scenario.schema import Scenario
 from qdpem.study.analysis.demand_profile import DemandProfile
 from qdpem.study.report.csv import write_file
@@ -16,7 +17,10 @@ PICTURES = (".html", ".png", ".svg")
 
 
 def check_picture(path: Path, scenario: Scenario) -> None:
-    """Raise StudyError for a file that is no picture, or a demand that has none, before anything is drawn."""
+    """Raise StudyError for a file that is no picture, or a demand that has none, before anything is drawn.
+
+    Raises MissingPackagesError for a picture whose packages are not installed.
+    """
     if path.suffix.lower() not in PICTURES:
         raise StudyError(f"{path} is no name of a picture; should end in {', '.join(PICTURES)}")
     if scenario.demand.arrivals == "batch":
@@ -24,6 +28,8 @@ def check_picture(path: Path, scenario: Scenario) -> None:
             f"{path} would be empty: all requests of {scenario.name!r} come at t = 0, and the picture shows"
             " demand over time; leave out --out"
         )
+    packages = ("matplotlib", "jinja2") if path.suffix.lower() == ".html" else ("matplotlib",)
+    require_packages(packages, extra="report", user="a picture of demand")
 
 
 def write_demand_picture(profile: DemandProfile, *, path: Path, command: str) -> None:

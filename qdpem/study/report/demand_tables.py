@@ -60,6 +60,7 @@ def demand_json(profile: DemandProfile) -> dict[str, Any]:
             "node_pairs",
             "windows",
             "lags",
+            "periods",
             "floors",
             "forecasts",
         )
@@ -77,6 +78,7 @@ def demand_json(profile: DemandProfile) -> dict[str, Any]:
         "end_s": profile.end_s,
         "step_s": profile.step_s,
         "levels": list(LEVELS),
+        "peer_coverage": profile.peer_coverage,
         **rows,
     }
     return {name: _finite(value) for name, value in found.items()}
@@ -139,9 +141,15 @@ def _class_table(profile: DemandProfile) -> TextTable:
 def _node_table(profile: DemandProfile) -> TextTable:
     return TextTable(
         title=f"busiest of {counted(len(profile.nodes), 'node')} with requests",
-        heads=("node", "requests from it", "to it", "peers", "variation of gaps"),
+        heads=("node", "requests from it", "to it", "peers", "variation"),
         rows=tuple(
-            (each.node, str(each.sent), str(each.received), str(each.peers), _number(each.gap_variation))
+            (
+                each.node,
+                str(each.sent),
+                str(each.received),
+                str(each.peers),
+                _number(each.interarrival_variation),
+            )
             for each in profile.nodes[:SHOWN_PLACES]
         ),
     )
@@ -150,14 +158,14 @@ def _node_table(profile: DemandProfile) -> TextTable:
 def _pair_table(profile: DemandProfile) -> TextTable:
     return TextTable(
         title=f"busiest of {counted(len(profile.node_pairs), 'node pair')} with requests",
-        heads=("node pair", "requests", "pairs asked for", "mean gap, s", "variation of gaps"),
+        heads=("node pair", "requests", "pairs asked for", "mean interarrival, s", "variation"),
         rows=tuple(
             (
                 f"{each.first} - {each.second}",
                 str(each.requests),
                 str(each.requested_pairs),
-                _number(each.mean_gap_s, 1),
-                _number(each.gap_variation),
+                _number(each.mean_interarrival_s, 1),
+                _number(each.interarrival_variation),
             )
             for each in profile.node_pairs[:SHOWN_PLACES]
         ),
@@ -181,12 +189,15 @@ def _window_table(profile: DemandProfile) -> TextTable:
 
 
 def _lag_table(profile: DemandProfile) -> TextTable:
+    rows = [(f"{each.lag_s:g}", *(_number(value, 3) for value in each.correlation)) for each in profile.lags]
+    # Every pair of nodes has a period of its own, so only the level of pairs has this row.
+    rows += [
+        (f"its period in {each.process}", "", "", _number(each.correlation, 3)) for each in profile.periods
+    ]
     return TextTable(
         title=f"autocorrelation of counts per {profile.step_s:g} s",
         heads=("lag, s", *LEVELS),
-        rows=tuple(
-            (f"{each.lag_s:g}", *(_number(value, 3) for value in each.correlation)) for each in profile.lags
-        ),
+        rows=tuple(rows),
         words=0,
     )
 
@@ -209,8 +220,8 @@ def _forecast_table(profile: DemandProfile) -> TextTable:
     constant = next((each.crps for each in profile.forecasts if each.name == "constant"), math.nan)
     return TextTable(
         title=(
-            f"forecasts of each peer, {forecasting.horizon_steps} steps of {forecasting.step_s:g} s ahead"
-            " (the last two know the generator)"
+            f"forecasts {forecasting.horizon_steps} steps of {forecasting.step_s:g} s ahead, of at most"
+            f" {forecasting.max_peers} peers a node: {profile.peer_coverage:.0%} of the requests"
         ),
         heads=("forecaster", "WAPE", "CRPS, requests", "gain in CRPS over constant"),
         rows=tuple(
