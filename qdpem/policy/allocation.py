@@ -17,6 +17,9 @@ class Allocation:
       the pair and stores it until `expires_s`.
     - `plan`: at most two rounds of distillation on each link, given as one number for all links or one for
       each step of the path, and at most one end-to-end round.
+    - `retry_low_fidelity`: what happens to a pair that both ends find below the request's target. False: it
+      is delivered, and the request fails. True: it is discarded, and the request waits for another decision
+      while `control.retries` and its deadline allow one.
     """
 
     source: int
@@ -28,6 +31,7 @@ class Allocation:
     pairs: int = 1
     purpose: str = "serve"
     request: int = -1
+    retry_low_fidelity: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +52,9 @@ class PendingRequest:
     attempts: int = 0
     repeats: bool = False
 
-    def allocation(self, path: tuple[int, ...], *, plan: Plan | None = None) -> Allocation:
+    def allocation(
+        self, path: tuple[int, ...], *, plan: Plan | None = None, retry_low_fidelity: bool = False
+    ) -> Allocation:
         """An allocation that serves the request over `path`, at its own target, until its deadline."""
         return Allocation(
             source=self.source,
@@ -60,4 +66,5 @@ class PendingRequest:
             pairs=self.pairs,
             purpose="serve",
             request=self.id,
+            retry_low_fidelity=retry_low_fidelity,
         )
