@@ -60,6 +60,9 @@ class Observation:
       count what waits for the node's source and for its tokens. ORDERED_PAIRS and ORDERED_SWAPS are the
       site's own count: pairs and swaps that it has ordered at that node and not yet heard the end of. The
       columns after them are the node's latest message.
+    - `carried_count` [S, W]: reservations for requests of OTHER nodes that a local site has granted since
+      t = 0, passing through it or ending at it: those that use its link with each observed node and, in the
+      column of the site itself, all of them. -1 under central control, where all orders are the controller's.
     - `forecast` [S, W, H]: expected requests per step at the observed nodes, NaN without a forecast.
     - `request_*` [S, R]: waiting requests, oldest first. `request_repeat_until_deadline` is an index into
       `scenario.words.Repetition`. A repeating request (above 0) asks for `pairs` at a time until its
@@ -78,6 +81,7 @@ class Observation:
     observed_node: Ints
     status: Floats
     status_age_s: Floats
+    carried_count: Ints
     forecast: Floats
     request_id: Ints
     request_source: Ints

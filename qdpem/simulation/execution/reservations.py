@@ -114,6 +114,8 @@ class Reservation:
                 self._refuse(position, cause)
             return
         if position > 0:
+            if self.request is not None:
+                self._state.carried.add(self.path, position)
             back_s = self.path.hop_delay_s[position - 1]
             self._state.message_counter.send("grant")
             self._state.clock.after(back_s, self._generate, position - 1)

@@ -53,6 +53,7 @@ def build_observation(
         observed_node=reports.known[rows],
         status=status,
         status_age_s=status_age_s,
+        carried_count=reports.carried(rows),
         forecast=reports.forecast(rows),
         top_pair_source=top_pair_source,
         top_pair_destination=top_pair_destination,
