@@ -30,6 +30,7 @@ DensityMatrix: TypeAlias = NDArray[np.complex128]
 
 # Models compare it by identity, to skip the arithmetic of attempts in the most frequent call.
 NO_ATTEMPTS = (0.0, 0.0)
+"""No entangling attempt at either end's node while a pair is stored."""
 
 PROTOCOLS = ("bbpssw", "dejmps")
 """Distillation protocols: Bennett et al. 1996 (twirls both pairs first), Deutsch et al. 1996."""
@@ -40,8 +41,9 @@ class CompiledLink:
     """A link ready for use. Times are seconds from the start of an attempt, one for each end.
 
     `success_probability` is that of one mode in one attempt. `modes` run in parallel and start again every
-    `attempt_period_s`. `fresh` is the heralded state, corrected to Phi+, before any storage. An end's memory
-    holds its half from `stored_from_s` on; the end knows of the pair at `known_s`.
+    `attempt_period_s`. `fresh` is the heralded state, corrected to Phi+, before any storage; in a network its
+    first end is the node of the lower number. An end's memory holds its half from `stored_from_s` on; the end
+    knows of the pair at `known_s`.
 
     The emission rate of the sources at its ends limits a `source_limited` link; its period has no effect. Any
     other link attempts as often as its period allows.
@@ -120,7 +122,7 @@ class PhysicsModel(Protocol):
             right: the pair that begins at `node`.
             node: the hardware that measures.
             u: uniform on [0, 1); decides success, then the outcome.
-            outcome: 0..3 to force a success with this outcome; None to draw it.
+            outcome: 0..3 to force a success with this outcome, whatever `u` is; None to draw it.
         """
 
     def distil(

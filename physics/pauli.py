@@ -35,7 +35,9 @@ BilinearTerms: TypeAlias = tuple[NDArray[np.float64], NDArray[np.intp], NDArray[
 class SwapConstants:
     """The swap of one node: for each outcome a middle matrix M_m and the signs of its correction, (4, 4).
 
-    The middle matrices of a Bell measurement are diagonal; `weights`, (4, 4), has a row of them per outcome.
+    R_left M_m R_right is the joined table times the probability of the outcome, and the signs multiply it
+    entry by entry. The middle matrices of a Bell measurement are diagonal; `weights`, (4, 4), has a row of
+    them per outcome. `success_probability`: of everything but the Bell measurement.
     """
 
     middles: tuple[NDArray[np.float64], ...]
@@ -90,7 +92,7 @@ class PauliModel:
             duration_s: seconds of storage.
             attempts: the entangling attempts made meanwhile at the first and the second end's node.
         """
-        storage = self._storages.get((first, second)) or self.storage(first, second)
+        storage = self._storages.get((first, second)) or self._kept_storage(first, second)
         # The most frequent call needs no further check: NaN, negative and huge durations fail this one.
         if attempts is NO_ATTEMPTS and 0.0 < duration_s <= MAX_DURATION_S:
             return storage.after(state, duration_s)
@@ -115,7 +117,7 @@ class PauliModel:
             u: uniform on [0, 1).
             outcome: 0..3 to force a success with this outcome; None to draw it.
         """
-        compiled = self._swaps.get(node) or self.swap_constants(node)
+        compiled = self._swaps.get(node) or self._swaps.setdefault(node, self.swap_constants(node))
         forced = outcome is not None
         if outcome is None:
             remainder = after_success(u, compiled.success_probability)
@@ -167,8 +169,9 @@ class PauliModel:
             protocol: one of `interface.PROTOCOLS`.
             u: uniform on [0, 1).
         """
+        nodes = first, second
         if protocol == "dejmps":
-            compiled = self._dejmps.get((first, second)) or self.dejmps_terms(first, second)
+            compiled = self._dejmps.get(nodes) or self._dejmps.setdefault(nodes, self.dejmps_terms(*nodes))
             coefficient, kept_index, spent_index = compiled
             terms = kept.ravel()[kept_index]
             terms *= spent.ravel()[spent_index]
@@ -178,7 +181,10 @@ class PauliModel:
             check_protocol(protocol)
             # A twirled pair has one number, so the round is bilinear in two of them.
             w, v = _twirled_weight(kept), _twirled_weight(spent)
-            state = np.array((1.0, w, v, w * v)).dot(self.bbpssw_map(first, second)).reshape(4, 4)
+            table = self._bbpssw.get(nodes)
+            if table is None:
+                table = self._bbpssw.setdefault(nodes, self.bbpssw_map(*nodes))
+            state = np.array((1.0, w, v, w * v)).dot(table).reshape(4, 4)
         probability = state.item(0)
         if not succeeds(u, probability):
             return Distilled(success=False, success_probability=probability, state=None)
@@ -227,7 +233,7 @@ class PauliModel:
         [0.95, 0.782175]
         """
         tables = flat_tables(states)
-        storage = self.storage(first, second)
+        storage = self._storages.get((first, second)) or self._kept_storage(first, second)
         durations_s = amounts("duration_s", duration_s, len(tables))
         counts = () if attempts is NO_ATTEMPTS else attempt_counts(attempts, len(tables))
         aged = storage.after_each(tables, durations_s, counts).reshape(len(tables), 4, 4)
@@ -250,46 +256,47 @@ class PauliModel:
         return _table(states.checked_density_matrix(matrix))
 
     def decay_of(self, memory: Memory | None) -> Decay:
-        """The decay of one qubit stored in `memory`. Override it in a model with other memories."""
+        """The decay of one qubit stored in `memory`; None stands for an end that does not decay.
+
+        This and the four methods that follow are hooks: a derived model overrides one, and may change what
+        the inherited one returns. The model calls a hook once for each memory or node, or pair of them, and
+        keeps the result.
+        """
         return decay_of(memory)
 
     def storage(self, first: Memory | None, second: Memory | None) -> Storage:
-        """The storage in a pair of memories, compiled on first use."""
-        storage = self._storages.get((first, second))
-        if storage is None:
-            storage = self._storages[first, second] = compile_storage(first, second, self.decay_of)
-        return storage
+        """The storage in a pair of memories, compiled from the decay of each."""
+        return compile_storage(first, second, self.decay_of)
 
     def swap_constants(self, node: NodeHardware) -> SwapConstants:
-        """The constants of a node's swap, compiled on first use."""
-        constants = self._swaps.get(node)
-        if constants is None:
-            tables = compilation.swap_tables(node)
-            constants = self._swaps[node] = SwapConstants(
-                middles=tuple(tables),
-                signs=tuple(np.tile(signs, (4, 1)) for signs in compilation.correction_signs()),
-                weights=np.ascontiguousarray(tables.diagonal(axis1=1, axis2=2)),
-                success_probability=node.swap_success_probability,
-            )
-        return constants
+        """The constants of a node's swap."""
+        tables = compilation.swap_tables(node)
+        return SwapConstants(
+            middles=tuple(tables),
+            signs=tuple(np.tile(signs, (4, 1)) for signs in compilation.correction_signs()),
+            weights=np.ascontiguousarray(tables.diagonal(axis1=1, axis2=2)),
+            success_probability=node.swap_success_probability,
+        )
 
     def dejmps_terms(self, first: NodeHardware, second: NodeHardware) -> BilinearTerms:
-        """The two terms of DEJMPS between two nodes, each (2, 4, 4), compiled on first use."""
-        terms = self._dejmps.get((first, second))
-        if terms is None:
-            bilinear = compilation.distillation_map(first, second)
-            coefficient = bilinear.coefficient.reshape(2, 4, 4)
-            indices = bilinear.kept_index.reshape(2, 4, 4), bilinear.spent_index.reshape(2, 4, 4)
-            terms = self._dejmps[first, second] = (coefficient, *indices)
-        return terms
+        """DEJMPS between two nodes: coefficients float64, kept indices and spent indices int, each (2, 4, 4).
+
+        Entry e of the result is the sum over t of coefficient[t, e] kept[kept_index[t, e]]
+        spent[spent_index[t, e]], with flat indices 0 to 15 of the two tables.
+        """
+        bilinear = compilation.distillation_map(first, second)
+        coefficient = bilinear.coefficient.reshape(2, 4, 4)
+        return coefficient, bilinear.kept_index.reshape(2, 4, 4), bilinear.spent_index.reshape(2, 4, 4)
 
     def bbpssw_map(self, first: NodeHardware, second: NodeHardware) -> NDArray[np.float64]:
-        """BBPSSW between two nodes on (1, w, v, w v), float64 (4, 16), compiled on first use."""
-        table = self._bbpssw.get((first, second))
-        if table is None:
-            table = compilation.werner_distillation_map(first, second, "bbpssw")
-            self._bbpssw[first, second] = table
-        return table
+        """BBPSSW between two nodes: the row (1, w, v, w v) times this gives a flat table, float64 (4, 16).
+
+        w and v are the Werner weights of the twirled kept and spent pair.
+        """
+        return compilation.werner_distillation_map(first, second, "bbpssw")
+
+    def _kept_storage(self, first: Memory | None, second: Memory | None) -> Storage:
+        return self._storages.setdefault((first, second), self.storage(first, second))
 
 
 def _table(matrix: DensityMatrix) -> PauliTable:

@@ -99,7 +99,8 @@ def _decayed_shifted(
 class Decay:
     """The decay of I, X, Y, Z of one stored qubit: logarithms per second and per attempt at its node.
 
-    Both arrays are float64 (4,), with 0 for I. A qubit that `relaxes` tends to |0>, any other to I/2.
+    Both arrays are float64 (4,), with 0 for I. A qubit that `relaxes` tends to |0>, any other to I/2: the
+    last entries of the arrays are then the decay of Z - I, otherwise that of Z.
     """
 
     per_second: NDArray[np.float64]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from physics import errors
 from physics.errors import nearest
@@ -40,6 +41,19 @@ def is_text(value: str) -> bool:
 
 class QdpemError(Exception):
     """Anything a user of qdpem can cause and mend; `qdpem` prints it without a traceback."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default calls the constructor with the message alone, which fails or garbles an error that comes
+        # back from a worker process.
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(kind: type[QdpemError], args: tuple[Any, ...], values: dict[str, Any]) -> QdpemError:
+    """An error as it was, without a call of its constructor."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(values)
+    return error
 
 
 @dataclass(frozen=True)

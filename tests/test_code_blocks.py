@@ -37,7 +37,7 @@ FENCE = re.compile(
 KNOWN = {"python", "toml", "console", "sh", "text", "json"}
 NOT_RUN = 0
 """Blocks that are marked as not run."""
-PROGRAMS = {".", "make", "git", "pip", "python", "cat", "head", "export"}
+PROGRAMS = {".", "make", "git", "pip", "python", "cat", "head", "export", "mkdir", "mv", "sbatch"}
 """Programs beside qdpem that a page may show."""
 
 

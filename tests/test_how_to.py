@@ -64,7 +64,7 @@ def test_every_field_of_the_answer_is_described():
     assert set(described("Decisions")) == names(Decisions)
     assert set(described("Allocation")) == names(Allocation)
     assert {name for name in described("Plan") if "(" not in name} == names(Plan)
-    assert set(described("A waiting request")) == names(PendingRequest) | set(methods(PendingRequest))
+    assert set(described("A pending request")) == names(PendingRequest) | set(methods(PendingRequest))
 
 
 def test_everything_under_context_is_described():
@@ -100,7 +100,7 @@ SHORT = ("window.warm_up_s=2", "window.measured_s=8")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["policy", "forecaster", "physics-plugin", "read-records"])
+@pytest.mark.parametrize("name", ["cluster", "policy", "forecaster", "physics-plugin", "read-records"])
 def test_python_of_a_page_prints_what_it_shows(name, tmp_path, monkeypatch):
     from typer.testing import CliRunner
 

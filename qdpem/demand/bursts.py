@@ -106,7 +106,7 @@ def draw_bursts(bursts: Bursts, phase_s: Floats, *, start_s: float, end_s: float
         ]
     elif bursts.timing == "memoryless":
         spans_s = [
-            on_spans(bursts, name=str(region), start_s=start_s, end_s=end_s, seed=seed)
+            _memoryless_bursts(bursts, region, start_s=start_s, end_s=end_s, seed=seed)
             for region in range(bursts.regions)
         ]
     else:
@@ -135,9 +135,21 @@ def _cascading_bursts(bursts: Bursts, *, start_s: float, end_s: float, seed: int
     """Bursts of every region, float64 [B, 2] each: those of region 0, delayed more from region to region."""
     lags_s = (bursts.lag_s or 0.0) * np.arange(bursts.regions)
     # The last region repeats region 0 with the largest lag, so region 0 is drawn from that much earlier.
-    first_s = on_spans(bursts, name="0", start_s=start_s - float(lags_s[-1]), end_s=end_s, seed=seed)
+    first_s = _memoryless_bursts(bursts, 0, start_s=start_s - float(lags_s[-1]), end_s=end_s, seed=seed)
     delayed = [first_s + lag_s for lag_s in lags_s]
     return [spans_s[(spans_s[:, 0] < end_s) & (spans_s[:, 1] > start_s)] for spans_s in delayed]
+
+
+def _memoryless_bursts(bursts: Bursts, region: int, *, start_s: float, end_s: float, seed: int) -> Floats:
+    """Bursts of a region that switches on and off by itself, float64 [B, 2]."""
+    return on_spans(
+        on_s=bursts.duration_s,
+        off_s=bursts.period_s - bursts.duration_s,
+        name=str(region),
+        start_s=start_s,
+        end_s=end_s,
+        seed=seed,
+    )
 
 
 def in_burst(bursts_s: Floats, region: int, time_s: Floats) -> Flags:

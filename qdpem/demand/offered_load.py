@@ -12,7 +12,7 @@ from qdpem.flow.commodities import LinkPlan, mean_commodities
 from qdpem.flow.supportable_load import find_supportable_load
 from qdpem.network.graph import Network
 from qdpem.network.path_estimates import MAX_ROUNDS, Estimates
-from qdpem.scenario.schema import Scenario
+from qdpem.scenario.schema import Demand, RequestClass, Scenario
 
 TOLERANCE = 1e-3
 """Relative tolerance of a capacity: a smaller one would take more time and change nothing."""
@@ -48,22 +48,22 @@ def find_offered_load(
 ) -> OfferedLoad:
     """The load of `scenario` on `network`, built for `seed`: the same for every arm.
 
-    peak_rate_hz = load_factor x capacity_hz and rate_hz = peak_rate_hz / bursts.peak. A burst multiplies the
-    rates of its region's nodes by `peak`. While all regions burst, demand has its mean mix at `peak` times
-    the rate, so that the capacity is that of the mean mix and does not depend on phases, jitter or the
+    peak_rate_hz = load_factor x capacity_hz. A burst multiplies the rates of its region's nodes by `peak`.
+    While all regions burst, the Poisson stream has its mean mix at `peak` times the rate, and all other
+    processes have their means. The capacity is that of this mix, and does not depend on phases, jitter or the
     borders of regions. Capacities are mean rates of sources and repeaters and not one run's draws, so the
     load scales demand and bounds no run. Raises ScenarioError when less than `served_fraction` of the demand
     can be served at any rate.
     """
     demand = scenario.demand
-    peak = demand.bursts.peak if demand.bursts else 1.0
+    peak = _peak_over_mean(demand)
     if demand.arrivals == "batch":
         return OfferedLoad(rate_hz=0.0, peak_rate_hz=0.0)
     if demand.rate_hz is not None:
         return OfferedLoad(rate_hz=demand.rate_hz, peak_rate_hz=peak * demand.rate_hz)
     assert demand.load_factor is not None
     commodities = mean_commodities(
-        demand.classes,
+        _peak_classes(demand),
         network,
         pair_weights(scenario, network, seed=seed),
         # The rate cancels: only the ratios between commodities matter to the supportable load.
@@ -81,6 +81,23 @@ def find_offered_load(
     return OfferedLoad(
         rate_hz=peak_rate_hz / peak, peak_rate_hz=peak_rate_hz, capacity_hz=supportable.rate_hz
     )
+
+
+def _peak_over_mean(demand: Demand) -> float:
+    """Requests while all regions burst over their mean: only the Poisson stream bursts."""
+    peak = demand.bursts.peak if demand.bursts else 1.0
+    if not demand.processes:
+        return peak
+    return demand.poisson_fraction * peak + sum(process.fraction for process in demand.processes.values())
+
+
+def _peak_classes(demand: Demand) -> tuple[RequestClass, ...]:
+    """The classes of all processes, with the fractions they have while all regions burst, up to a factor."""
+    if not demand.processes or not demand.bursts:
+        return demand.all_classes
+    bursting, steady = demand.all_classes[: len(demand.classes)], demand.all_classes[len(demand.classes) :]
+    peak = demand.bursts.peak
+    return (*(replace(each, fraction=peak * each.fraction) for each in bursting), *steady)
 
 
 def with_rate(scenario: Scenario, load: OfferedLoad) -> Scenario:

@@ -126,6 +126,16 @@ DEMAND = Table(
     level=RecordLevel.REQUESTS,
 )
 
+PROCESSES = Table(
+    "processes",
+    (
+        _count("process", "index of the demand process"),
+        _real("rate_hz", "mean rate of its requests", "Hz"),
+        Column("name", TEXT, "", "name of the process in the scenario"),
+    ),
+    level=RecordLevel.REQUESTS,
+)
+
 REQUESTS = Table(
     "requests",
     (
@@ -152,6 +162,7 @@ REQUESTS = Table(
             "generation that starts again by itself until the deadline: none, that of the next pair after"
             " each delivery, or that of every link as soon as its qubits are free",
         ),
+        _count("process", "index of the demand process that made it"),
     ),
     level=RecordLevel.REQUESTS,
 )
@@ -279,14 +290,14 @@ DECISIONS = Table(
         _time("time_s", "time at which the site was asked to decide"),
         _node("deciding_node", "node that was asked; -1 for the controller"),
         _code("reason", DecisionReason, "why the site was asked"),
-        _count("waiting", "number of requests waiting at the site"),
+        _count("waiting", "number of pending requests at the site"),
         _count("allocations", "number of allocations that it made"),
     ),
 )
 
 TABLES: tuple[Table, ...] = (
-    NODES, LINKS, DEMAND, REQUESTS, ALLOCATIONS, PATH_STEPS, CLAIMS, PAIRS, MESSAGES, OUTAGES, FORECASTS,
-    DECISIONS,
+    NODES, LINKS, DEMAND, PROCESSES, REQUESTS, ALLOCATIONS, PATH_STEPS, CLAIMS, PAIRS, MESSAGES, OUTAGES,
+    FORECASTS, DECISIONS,
 )  # fmt: skip
 
 

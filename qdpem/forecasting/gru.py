@@ -18,13 +18,13 @@ from qdpem.arrays import Floats
 from qdpem.errors import QdpemError
 from qdpem.extras import require_packages
 from qdpem.forecasting.cell import WEIGHTS, CellStack
+from qdpem.forecasting.counts import CountForecaster, Counts
 from qdpem.forecasting.features import Calendar, step_features
 from qdpem.forecasting.fitting import FittedUnits, fit_nodes
 from qdpem.forecasting.pretrained import RELEASED, digest, load_pretrained
-from qdpem.policy.interface import ForecastContext
 
 
-class GruForecast:
+class GruForecast(CountForecaster):
     """Expected counts of the next H steps from one local GRU per node.
 
     A unit sees its node's count, mean and calendar (`features`) and forecasts multiples of the mean. Every
@@ -47,7 +47,6 @@ class GruForecast:
         """Directory for fitted weights, by hash of history and parameters; "" stores none."""
 
     name: ClassVar[str] = "gru"
-    oracle: ClassVar[bool] = False
     _hidden: NDArray[np.float32]
 
     def __init__(self, parameters: Parameters | None = None) -> None:
@@ -59,34 +58,36 @@ class GruForecast:
                 f" {self.parameters.learning_rate:g} above 0 in the GRU forecaster"
             )
 
-    def reset(self, context: ForecastContext) -> None:
-        """Begin a run; until `fit` or `load_state` the forecast is that of an empty history."""
-        self._context = context
-        self.fit(np.zeros((0, context.node_count), dtype=np.int64))
+    def begin(self) -> None:
+        """Until `fit` or `load_state` the forecast is that of an empty history."""
+        self.fit_counts(np.zeros((0, *self.shape[:2]), dtype=np.int64))
 
-    def fit(self, history: NDArray[np.int64]) -> None:
-        """Fit every node on its column of history [T, N], or read the fit from the cache."""
-        history = np.ascontiguousarray(history, dtype=np.int64)
+    def fit_counts(self, history: Counts) -> None:
+        """Fit every peer on its column of history, or read the fit from the cache."""
+        nodes, peers, _ = self.shape
+        history = np.ascontiguousarray(history.reshape(len(history), nodes * peers), dtype=np.int64)
         self._set_fit(self._cached(history) if len(history) else self._fit(history))
         self._total = history.sum(axis=0).astype(np.float64)
         self._counted = len(history)
         self._step = 0
 
-    def update(self, counts: NDArray[np.int64]) -> None:
-        """Take in the counts [N] of the step that just ended."""
-        fitted = self._fitted
+    def update_counts(self, counts: Counts) -> None:
+        """Take in the counts [N, P] of the step that just ended."""
+        fitted, counts = self._fitted, counts.ravel()
         row = step_features(counts[None], fitted.mean, fitted.calendar, first_step=self._step)[0]
         self._hidden = self._cells.step(self._hidden, row)
         self._total = self._total + counts
         self._counted += 1
         self._step += 1
 
-    def forecast(self) -> Floats:
-        """Expected counts of the next steps, float64 [N, H]."""
+    def means(self) -> Floats:
+        """Expected counts of the next steps, float64 [N, P, H]."""
         plain = self._total / max(self._counted, 1)
         unit_weight = self._fitted.unit_weight
         recurrent = self._cells.read(self._hidden) * (unit_weight * self._fitted.mean)[:, None]
-        return np.asarray(recurrent + ((1.0 - unit_weight) * plain)[:, None])
+        both = np.asarray(recurrent + ((1.0 - unit_weight) * plain)[:, None])
+        # A place without any request so far holds no peer, or one about which nothing is known.
+        return np.asarray((both * (self._total > 0.0)[:, None]).reshape(self.shape))
 
     @property
     def unit_weight(self) -> Floats:
@@ -114,10 +115,10 @@ class GruForecast:
 
     def _set_fit(self, fitted: FittedUnits) -> None:
         steps_ahead = fitted.weights["head"].shape[-1]
-        if steps_ahead != self._context.horizon_steps:
+        if steps_ahead != self.context.horizon_steps:
             raise QdpemError(
                 f"this GRU state looks {steps_ahead} steps ahead, but horizon_steps ="
-                f" {self._context.horizon_steps}"
+                f" {self.context.horizon_steps}"
             )
         self._fitted, self._cells = fitted, CellStack(fitted.weights)
         self._hidden = fitted.hidden
@@ -126,7 +127,7 @@ class GruForecast:
         return fit_nodes(
             history,
             load_pretrained(),
-            horizon=self._context.horizon_steps,
+            horizon=self.context.horizon_steps,
             epochs=self.parameters.epochs,
             learning_rate=self.parameters.learning_rate,
             use_calendar=self.parameters.calendar,
@@ -147,7 +148,7 @@ class GruForecast:
 
     def _key(self, history: NDArray[np.int64]) -> str:
         p = self.parameters
-        settings = (history.shape, self._context.horizon_steps, p.epochs, p.learning_rate, p.calendar)
+        settings = (history.shape, self.context.horizon_steps, p.epochs, p.learning_rate, p.calendar)
         key = hashlib.blake2b(repr(settings).encode(), digest_size=16)
         # Other pretrained weights give another fit, so they are part of the key.
         key.update(digest(load_pretrained()).encode())

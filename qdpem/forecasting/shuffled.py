@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 
 from qdpem import registry
 from qdpem.arrays import Floats
+from qdpem.demand.peers import Peers
+from qdpem.demand.processes.process import ExpectedDemand
+from qdpem.demand.requests import Requests
+from qdpem.forecasting.counts import history_counts, step_counts
 from qdpem.policy.interface import ForecastContext, Forecaster
 from qdpem.rng import stream
 
@@ -23,11 +27,12 @@ _INNER = "inner/"
 class ShuffledForecast:
     """The GRU's forecast, shuffled: a placebo that must be worth no more than the constant forecast.
 
-    Every node i gets the forecast that another node p(i) made at an earlier step s, scaled to its own mean:
-    F_i(t) = m_i F_p(i)(s) / m_p(i). Here p is a random cycle through all nodes with requests before t = 0,
-    and s is uniform over the last 1,024 steps. The levels are those of the constant forecast and the swings
-    are as large as the GRU's, but no swing comes at its time. The stream `forecast/shuffled` draws nodes and
-    steps. Only a placebo may read other nodes' forecasts; the conformance check exempts it from that law.
+    Every peer i gets the forecast of another peer p(i) from an earlier step s, scaled to its own mean: F_i(t)
+    = m_i F_p(i)(s) / m_p(i). Here p is a random cycle through all peers of all nodes with requests before t =
+    0, and s is uniform over the last 1,024 steps. The levels are those of the constant forecast and the
+    swings are as large as the GRU's, but no swing comes at its time. The stream `forecast/shuffled` draws
+    peers and steps. Only a placebo may read other nodes' forecasts; the conformance check exempts it from
+    that law.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -58,24 +63,26 @@ class ShuffledForecast:
         """Begin a run; the stream depends on the run's seed only."""
         self._context = context
         self._inner.reset(context)
-        self._begin(np.zeros(context.node_count), steps=0)
+        self._begin(np.zeros(context.node_count * context.max_peers), steps=0)
 
-    def fit(self, history: NDArray[np.int64]) -> None:
-        """Fit the inner forecaster and every node's mean on the history [T, N]."""
-        self._inner.fit(history)
-        self._begin(history.sum(axis=0).astype(np.float64), steps=len(history))
+    def fit(self, history: Requests, peers: Peers) -> None:
+        """Fit the inner forecaster, and every peer's mean on the history."""
+        self._inner.fit(history, peers)
+        counts = history_counts(history, peers, self._context)
+        self._begin(counts.sum(axis=0).ravel().astype(np.float64), steps=len(counts))
 
-    def update(self, counts: NDArray[np.int64]) -> None:
-        """Pass on the counts [N] of the step that just ended, and shuffle again."""
-        self._inner.update(counts)
-        self._total = self._total + counts
+    def update(self, requests: Requests, peers: Peers) -> None:
+        """Pass on the requests of the step that just ended, and shuffle again."""
+        self._inner.update(requests, peers)
+        self._total = self._total + step_counts(requests, peers).ravel()
         self._steps += 1
-        self._past.append(self._inner.forecast())
+        self._past.append(self._flat_forecast())
         self._shuffle()
 
-    def forecast(self) -> Floats:
-        """The shuffled forecast, float64 [N, H]."""
-        return self._now.copy()
+    def forecast(self) -> ExpectedDemand:
+        """The shuffled forecast."""
+        scheduled, unscheduled = self._now.reshape(2, *self._shape).copy()
+        return ExpectedDemand(scheduled=scheduled, unscheduled=unscheduled)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Sums, past forecasts, and the state of the inner forecaster."""
@@ -93,28 +100,49 @@ class ShuffledForecast:
         self._past = deque(np.array(state["past"], dtype=np.float64), maxlen=_MAX_PAST_STEPS)
         self._shuffle()
 
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        context = self._context
+        return context.node_count, context.max_peers, context.horizon_steps
+
+    def _flat_forecast(self) -> Floats:
+        """The inner forecast, scheduled and unscheduled, float64 [2, N P, H]."""
+        made = self._inner.forecast()
+        return np.stack([made.scheduled, made.unscheduled]).reshape(2, -1, self._shape[2])
+
     def _begin(self, total: Floats, *, steps: int) -> None:
         self._total, self._steps = total, steps
-        order = stream(self._context.seed, "forecast/shuffled").permutation(self._context.node_count)
-        # A node without requests has no mean to scale by, so it neither gives nor gets a forecast.
+        order = stream(self._context.seed, "forecast/shuffled").permutation(len(total))
+        # A peer without requests has no mean to scale by, so it neither gives nor gets a forecast.
         order = order[total[order] > 0.0]
-        self._other = np.arange(self._context.node_count)
-        # One cycle, so that no node gets its own forecast.
+        self._other = np.arange(len(total))
+        # One cycle, so that no peer gets its own forecast.
         self._other[order] = np.roll(order, 1)
-        self._past = deque([self._inner.forecast()], maxlen=_MAX_PAST_STEPS)
+        self._past = deque([self._flat_forecast()], maxlen=_MAX_PAST_STEPS)
         self._shuffle()
 
     def _shuffle(self) -> None:
-        nodes = self._context.node_count
         # One stream per step: a restored state draws what the original would have drawn.
         draws = stream(self._context.seed, f"forecast/shuffled/{self._steps}")
-        steps = draws.integers(len(self._past), size=nodes)
-        shuffled = np.stack([self._past[step][node] for step, node in zip(steps, self._other, strict=True)])
+        steps = draws.integers(len(self._past), size=len(self._total))
         mean = self._total / max(self._steps, 1)
         other = mean[self._other]
-        scale = np.divide(mean, other, out=np.ones(nodes), where=other > 0.0)
-        flat = np.repeat(mean[:, None], self._context.horizon_steps, axis=1)
-        self._now = np.where((other > 0.0)[:, None], shuffled * scale[:, None], flat)
+        given = other > 0.0
+        flat = np.zeros_like(self._past[0])
+        flat[1] = mean[:, None]
+        shuffled = (
+            np.stack(
+                [
+                    self._past[step][:, peer]
+                    for step, peer in zip(steps[given], self._other[given], strict=True)
+                ],
+                axis=1,
+            )
+            if given.any()
+            else flat[:, given]
+        )
+        flat[:, given] = shuffled * (mean[given] / other[given])[:, None]
+        self._now = flat
 
 
 class ShuffledBayesFilterForecast(ShuffledForecast):

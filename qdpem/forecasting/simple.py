@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qdpem.arrays import Floats
 from qdpem.errors import QdpemError
-from qdpem.policy.interface import ForecastContext
+from qdpem.forecasting.counts import CountForecaster, Counts
 
 MIN_RATE = 1e-3
 """Expected counts below this are scored and fitted as this, so that no count is impossible."""
@@ -20,7 +20,7 @@ GRID = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 """Smoothing constants that a fit tries when none is set."""
 
 
-class NoForecast:
+class NoForecast(CountForecaster):
     """No forecast: NaN throughout."""
 
     @dataclass(frozen=True, kw_only=True)
@@ -28,24 +28,22 @@ class NoForecast:
         """None."""
 
     name: ClassVar[str] = "none"
-    oracle: ClassVar[bool] = False
 
     def __init__(self, parameters: Parameters | None = None) -> None:
         self.parameters = parameters or self.Parameters()
 
-    def reset(self, context: ForecastContext) -> None:
-        """Begin a run."""
-        self._shape = (context.node_count, context.horizon_steps)
+    def begin(self) -> None:
+        """Remember nothing."""
 
-    def fit(self, history: NDArray[np.int64]) -> None:
+    def fit_counts(self, history: Counts) -> None:
         """Learn nothing."""
 
-    def update(self, counts: NDArray[np.int64]) -> None:
+    def update_counts(self, counts: Counts) -> None:
         """Ignore the counts."""
 
-    def forecast(self) -> Floats:
-        """NaN, float64 [N, H]."""
-        return np.full(self._shape, np.nan)
+    def means(self) -> Floats:
+        """NaN."""
+        return np.full(self.shape, np.nan)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Empty."""
@@ -55,39 +53,37 @@ class NoForecast:
         """Restore nothing."""
 
 
-class ConstantForecast:
-    """The long-run mean of each node: all counts of the history and the run so far, over all their steps."""
+class ConstantForecast(CountForecaster):
+    """The long-run mean of each peer: all counts of the history and the run so far, over all their steps."""
 
     @dataclass(frozen=True, kw_only=True)
     class Parameters:
         """None."""
 
     name: ClassVar[str] = "constant"
-    oracle: ClassVar[bool] = False
 
     def __init__(self, parameters: Parameters | None = None) -> None:
         self.parameters = parameters or self.Parameters()
 
-    def reset(self, context: ForecastContext) -> None:
-        """Begin a run; before any counts the mean is 0."""
-        self._horizon = context.horizon_steps
-        self._total = np.zeros(context.node_count, dtype=np.int64)
+    def begin(self) -> None:
+        """Before any counts the mean is 0."""
+        self._total = np.zeros(self.shape[:2], dtype=np.int64)
         self._steps = 0
 
-    def fit(self, history: NDArray[np.int64]) -> None:
-        """Sum the history [T, N]."""
+    def fit_counts(self, history: Counts) -> None:
+        """Sum the history."""
         self._total = history.sum(axis=0)
         self._steps = len(history)
 
-    def update(self, counts: NDArray[np.int64]) -> None:
-        """Add the counts [N] of the step that just ended."""
+    def update_counts(self, counts: Counts) -> None:
+        """Add the counts."""
         self._total = self._total + counts
         self._steps += 1
 
-    def forecast(self) -> Floats:
-        """The mean, the same for all steps ahead, float64 [N, H]."""
+    def means(self) -> Floats:
+        """The mean, the same for all steps ahead."""
         mean = self._total / max(self._steps, 1)
-        return np.repeat(mean[:, None], self._horizon, axis=1)
+        return np.repeat(mean[..., None], self.context.horizon_steps, axis=2)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """The sums so far."""
@@ -99,11 +95,11 @@ class ConstantForecast:
         self._steps = int(state["steps"])
 
 
-class EwmaForecast:
+class EwmaForecast(CountForecaster):
     """Exponentially weighted moving average: level <- level + a (count - level), constant over steps ahead.
 
-    Each node's a is the value of `GRID` with the minimum one-step Poisson deviance on the node's own history,
-    or `smoothing` for all nodes when that is above 0. The level starts at the mean of the history, so that
+    Each peer's a is the value of `GRID` with the minimum one-step Poisson deviance on the peer's own history,
+    or `smoothing` for all peers when that is above 0. The level starts at the mean of the history, so that
     the first steps have no undue weight. After a fit on an empty history the level is 0 and a the first of
     `GRID`.
     """
@@ -113,10 +109,9 @@ class EwmaForecast:
         """How fast the past fades."""
 
         smoothing: float = 0.0
-        """Weight of the last step, above 0 and at most 1; 0 fits one per node."""
+        """Weight of the last step, above 0 and at most 1; 0 fits one per peer."""
 
     name: ClassVar[str] = "ewma"
-    oracle: ClassVar[bool] = False
 
     def __init__(self, parameters: Parameters | None = None) -> None:
         self.parameters = parameters or self.Parameters()
@@ -126,21 +121,19 @@ class EwmaForecast:
                 " or be 0 to be fitted"
             )
 
-    def reset(self, context: ForecastContext) -> None:
-        """Begin a run; before any counts the level is 0."""
-        self._horizon = context.horizon_steps
-        self._level = np.zeros(context.node_count)
-        self._smoothing = np.full(context.node_count, self.parameters.smoothing or GRID[0])
+    def begin(self) -> None:
+        """Before any counts the level is 0."""
+        self._level = np.zeros(self.shape[:2])
+        self._smoothing = np.full(self.shape[:2], self.parameters.smoothing or GRID[0])
 
-    def fit(self, history: NDArray[np.int64]) -> None:
-        """Choose each node's smoothing on the history [T, N] and run through it."""
+    def fit_counts(self, history: Counts) -> None:
+        """Choose each peer's smoothing on its history and run through it."""
         if not len(history):
-            self._level = np.zeros(history.shape[1])
-            self._smoothing = np.full(history.shape[1], self.parameters.smoothing or GRID[0])
+            self.begin()
             return
         grid = (self.parameters.smoothing,) if self.parameters.smoothing else GRID
-        constants = np.array(grid)[:, None]
-        level = np.repeat(history.mean(axis=0)[None, :], len(grid), axis=0)
+        constants = np.array(grid)[:, None, None]
+        level = np.repeat(history.mean(axis=0)[None], len(grid), axis=0)
         # The deviance up to a factor 2 and terms without the level: sum (level - count log level).
         deviance = np.zeros_like(level)
         for counts in history:
@@ -151,15 +144,15 @@ class EwmaForecast:
         # argmin takes the first of equals: the smallest constant, which is the most stable.
         best = deviance.argmin(axis=0)
         self._smoothing = np.array(grid)[best]
-        self._level = level[best, np.arange(level.shape[1])]
+        self._level = np.take_along_axis(level, best[None], axis=0)[0]
 
-    def update(self, counts: NDArray[np.int64]) -> None:
-        """Move each level towards the counts [N] of the step that just ended."""
+    def update_counts(self, counts: Counts) -> None:
+        """Move each level towards the counts."""
         self._level = self._level + self._smoothing * (counts - self._level)
 
-    def forecast(self) -> Floats:
-        """The level, the same for all steps ahead, float64 [N, H]."""
-        return np.repeat(self._level[:, None], self._horizon, axis=1)
+    def means(self) -> Floats:
+        """The level, the same for all steps ahead."""
+        return np.repeat(self._level[..., None], self.context.horizon_steps, axis=2)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Levels and smoothing constants."""

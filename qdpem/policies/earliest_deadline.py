@@ -7,15 +7,17 @@ choose the path and plan of each request.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
 from qdpem.network.outages import Unavailable
-from qdpem.policies.inventory.base_stock import BaseStockParameters
+from qdpem.policies.inventory.base_stock import BaseStock
 from qdpem.policies.inventory.controller import InventoryController
+from qdpem.policies.inventory.end_to_end_rule import EndToEndRule
+from qdpem.policies.inventory.parameters import StockParameters
 from qdpem.policies.policy_defaults import PolicyDefaults, check_storage_fraction
 from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.pending_requests import command_delay_s, in_deadline_order, pending_requests
@@ -29,8 +31,8 @@ from qdpem.scenario.words import Control
 
 
 @dataclass(frozen=True, kw_only=True)
-class QueueModelParameters(BaseStockParameters):
-    """Parameters of the delay model; those of base stock have an effect only with pregeneration.
+class QueueModelParameters(StockParameters):
+    """Parameters of the delay model; those of stock have an effect only with pregeneration.
 
     The defaults are the best of a few tried on seeds 0-4 of the quickstart, at its load and at 1.5 times it.
     """
@@ -59,6 +61,8 @@ class EarliestDeadlineFirst(PolicyDefaults, ABC):
     """Serves requests in deadline order, from stock or over a subclass's route, and replenishes stock."""
 
     control: Control = Control.CENTRAL
+    stock_rule: ClassVar[Callable[..., EndToEndRule]] = BaseStock
+    """Builds the rule of end-to-end stock from context, planner and the policy's parameters."""
 
     def __init__(self, parameters: QueueModelParameters) -> None:
         self._parameters = parameters
@@ -73,7 +77,8 @@ class EarliestDeadlineFirst(PolicyDefaults, ABC):
             resource_weight=parameters.resource_weight,
             end_rounds=parameters.end_rounds,
         )
-        self._inventory = InventoryController(context, self._planner, parameters=parameters)
+        rule = type(self).stock_rule(context, self._planner, parameters=parameters)
+        self._inventory = InventoryController(context, rule, parameters=parameters)
         self.acts_every_epoch = self._inventory.is_active
 
     def act(self, observations: Observation) -> Decisions:
@@ -93,7 +98,7 @@ class EarliestDeadlineFirst(PolicyDefaults, ABC):
         """Restore a saved state."""
         self._inventory.load_state(state)
 
-    def _decide(self, observation: Observation, understocked: list[tuple[int, int]]) -> list[Allocation]:
+    def _decide(self, observation: Observation, understocked: list[Any]) -> list[Allocation]:
         requests = in_deadline_order(pending_requests(observation))
         backlog = Backlog.of_observation(
             observation,
@@ -122,7 +127,11 @@ class EarliestDeadlineFirst(PolicyDefaults, ABC):
     ) -> Allocation | None:
         retry = self._parameters.retry_low_fidelity
         from_stock = serve_from_stock(
-            request, stock, fidelity_margin=self._parameters.fidelity_margin, retry_low_fidelity=retry
+            request,
+            stock,
+            fidelity_margin=self._parameters.fidelity_margin,
+            reserved=self._inventory.reserved(request.source, request.destination, request.pairs),
+            retry_low_fidelity=retry,
         )
         if from_stock is not None:
             return from_stock

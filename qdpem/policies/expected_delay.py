@@ -16,9 +16,12 @@ Work: O(K x plans x hops) for each pending request, about 0.1 ms, and O(N) for e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from qdpem.network.outages import Unavailable
 from qdpem.policies.earliest_deadline import EarliestDeadlineFirst, QueueModelParameters
+from qdpem.policies.inventory.parameters import BaseStockParameters, PlannedStockParameters
+from qdpem.policies.inventory.planned_stock import PlannedStock
 from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.planner import RouteQuery
 from qdpem.policies.routing.route_plan import RoutePlan
@@ -29,8 +32,8 @@ from qdpem.scenario.words import Control, Pregeneration
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExpectedDelayParameters(QueueModelParameters):
-    """Parameters of expected-delay routing; the first two are its admission thresholds."""
+class AdmissionParameters(QueueModelParameters):
+    """The admission thresholds of expected-delay routing, and the parameters of its delay model."""
 
     max_unloaded_delay: float = tunable(0.8, low=0.4, high=4.0, log=True)
     """A request waits while its expected delay on an idle network exceeds this fraction of its slack."""
@@ -45,13 +48,23 @@ class ExpectedDelayParameters(QueueModelParameters):
             raise ValueError(f"max_loaded_delay is {self.max_loaded_delay!r}; it must be above 0")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExpectedDelayParameters(BaseStockParameters, AdmissionParameters):
+    """Parameters of expected-delay routing with base stock."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedDelayParameters(PlannedStockParameters, AdmissionParameters):
+    """Parameters of expected-delay routing with planned stock."""
+
+
 class CentralExpectedDelay(EarliestDeadlineFirst):
     """The controller serves each request over the route of least expected delay."""
 
-    Parameters = ExpectedDelayParameters
+    Parameters: ClassVar[type] = ExpectedDelayParameters
     name = "central-expected-delay"
     family = "expected-delay"
-    _parameters: ExpectedDelayParameters
+    _parameters: AdmissionParameters
 
     def _choose(
         self,
@@ -88,3 +101,25 @@ class LocalStock(LocalExpectedDelay):
     name = "local-stock"
     pregeneration: Pregeneration = Pregeneration.END_TO_END
     forecaster = "constant"
+
+
+class LocalPlannedStock(LocalExpectedDelay):
+    """`LocalExpectedDelay` that makes the pairs of expected requests before they come (`planned_stock`)."""
+
+    Parameters = PlannedDelayParameters
+    name = "local-planned-stock"
+    family = "planned-stock"
+    stock_rule = PlannedStock
+    pregeneration: Pregeneration = Pregeneration.END_TO_END
+    forecaster = "gru"
+
+
+class CentralPlannedStock(CentralExpectedDelay):
+    """`CentralExpectedDelay` that makes the pairs of expected requests before they come (`planned_stock`)."""
+
+    Parameters = PlannedDelayParameters
+    name = "central-planned-stock"
+    family = "planned-stock"
+    stock_rule = PlannedStock
+    pregeneration: Pregeneration = Pregeneration.END_TO_END
+    forecaster = "gru"

@@ -32,6 +32,7 @@ from qdpem.arrays import Floats
 from qdpem.network.outages import Unavailable
 from qdpem.policies.central_routing.highest_fidelity_paths import HighestFidelityPaths
 from qdpem.policies.earliest_deadline import EarliestDeadlineFirst, QueueModelParameters
+from qdpem.policies.inventory.parameters import BaseStockParameters
 from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.expiring_set import ExpiringSet
 from qdpem.policies.routing.path_evaluation import PathEvaluator
@@ -46,7 +47,7 @@ _MAX_SEARCHES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class FidelityRoutingParameters(QueueModelParameters):
+class FidelityRoutingParameters(BaseStockParameters, QueueModelParameters):
     """Parameters of fidelity-aware routing, in addition to those of the delay model and base stock."""
 
     capacity_horizon_s: float = tunable(1.0, low=0.1, high=20.0, log=True)

@@ -30,8 +30,9 @@ from numpy.typing import NDArray
 
 from qdpem.arrays import Flags
 from qdpem.network.outages import Unavailable
-from qdpem.policies.inventory.base_stock import BaseStockParameters
+from qdpem.policies.inventory.base_stock import BaseStock
 from qdpem.policies.inventory.controller import InventoryController
+from qdpem.policies.inventory.parameters import BaseStockParameters
 from qdpem.policies.policy_defaults import PolicyDefaults, check_storage_fraction
 from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.delivery_probability import best_route, delivery_probability
@@ -96,7 +97,11 @@ class LocalMaxWeight(PolicyDefaults):
         self._context = context
         self._features = PathFeatureCache(context)
         planner = Planner(context, storage_fraction=self._parameters.storage_fraction)
-        self._inventory = InventoryController(context, planner, parameters=self._parameters)
+        self._inventory = InventoryController(
+            context,
+            BaseStock(context, planner, parameters=self._parameters),
+            parameters=self._parameters,
+        )
 
     def act(self, observations: Observation) -> Decisions:
         """Serve pending requests, the heaviest first, then replenish the stock."""

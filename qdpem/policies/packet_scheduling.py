@@ -15,7 +15,7 @@ path and slots on which its window ends first:
 - retry: a packet that was refused, lost a pair, or brought one below its target is scheduled anew.
 
 Knowledge: the map, reports of outages and aged reports of tokens of all nodes, and its own bookings.
-Work: O(K x hops) for each waiting request at every epoch, about 0.15 ms.
+Work: O(K x hops) for each pending request at every epoch, about 0.15 ms.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class CentralPacketScheduling(PolicyDefaults):
         self._lengths_s: dict[tuple[tuple[int, ...], int, int], float] = {}
 
     def act(self, observations: Observation) -> Decisions:
-        """Admit, defer or drop the waiting packets."""
+        """Admit, defer or drop the pending packets."""
         allocations: list[Allocation] = []
         for observation in observations:
             self._free_idle_links(observation)

@@ -31,8 +31,9 @@ from numpy.typing import NDArray
 
 from qdpem.arrays import Floats
 from qdpem.network.outages import Unavailable
-from qdpem.policies.inventory.base_stock import BaseStockParameters
+from qdpem.policies.inventory.base_stock import BaseStock
 from qdpem.policies.inventory.controller import InventoryController
+from qdpem.policies.inventory.parameters import BaseStockParameters
 from qdpem.policies.policy_defaults import PolicyDefaults, check_storage_fraction
 from qdpem.policies.pricing.price_table import PriceTable
 from qdpem.policies.pricing.priced_paths import PricedPaths
@@ -104,7 +105,9 @@ class LocalPriceBased(PolicyDefaults):
             storage_fraction=parameters.storage_fraction,
         )
         planner = Planner(context, storage_fraction=parameters.storage_fraction)
-        self._inventory = InventoryController(context, planner, parameters=parameters)
+        self._inventory = InventoryController(
+            context, BaseStock(context, planner, parameters=parameters), parameters=parameters
+        )
 
     def act(self, observations: Observation) -> Decisions:
         """Update prices, serve the requests that are worth their price, then replenish the stock."""

@@ -1,4 +1,4 @@
-"""A request that waits for a decision, as plain numbers, and the allocation that serves it."""
+"""A pending request, one that waits for a decision, as plain numbers, and the allocation that serves it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ class Allocation:
 
     - `path`: the nodes from `source` to `destination`. Two consecutive nodes are neighbours, or the ends of a
       stocked end-to-end pair that the first of them owns. A path (s, d) over such a pair serves from stock.
-    - `purpose`: "serve" with the id of a waiting `request`, or "stock" with request -1. The source then owns
-      the pair and stores it until `expires_s`.
+      Stocked link pairs are not named: nodes use those that suffice by themselves.
+    - `purpose`: "serve" with the id of a pending `request`, or "stock" with request -1. The source then owns
+      the pair and stores it until `expires_s`, whatever its fidelity becomes.
     - `plan`: at most two rounds of distillation on each link, given as one number for all links or one for
       each step of the path, and at most one end-to-end round.
     - `retry_low_fidelity`: what happens to a pair that both ends find below the request's target. False: it
-      is delivered, and the request fails. True: it is discarded, and the request waits for another decision
-      while `control.retries` and its deadline allow one.
+      is delivered, and the request fails. True: it is discarded, and the request is pending again while
+      `control.retries` and its deadline allow it.
     """
 
     source: int
@@ -36,10 +37,11 @@ class Allocation:
 
 @dataclass(frozen=True, kw_only=True)
 class PendingRequest:
-    """One waiting request of an observation, as `Observation.requests` returns it.
+    """One pending request of an observation, as `Observation.requests` returns it.
 
-    `application` is an index into `scenario.words.Application`. `attempts` counts its allocations so far. A
-    repeating request asks for `pairs` at a time until its deadline.
+    `pairs` are those that it does not have yet. `application` is an index into `scenario.words.Application`.
+    `attempts` counts its allocations so far. A repeating request asks for `pairs` at a time until its
+    deadline.
     """
 
     id: int
@@ -55,7 +57,7 @@ class PendingRequest:
     def allocation(
         self, path: tuple[int, ...], *, plan: Plan | None = None, retry_low_fidelity: bool = False
     ) -> Allocation:
-        """An allocation that serves the request over `path`, at its own target, until its deadline."""
+        """An allocation of all its pairs over `path`, at its own target, until its deadline."""
         return Allocation(
             source=self.source,
             destination=self.destination,

@@ -10,9 +10,11 @@ Letters in shapes:
 
 - S: sites of the observation, those that must decide now.
 - W: nodes that a site has reports of.
-- R: waiting requests of a site.
+- R: pending requests of a site: those that wait for a decision.
 - K: stocked pairs of a site.
-- P: top pairs of a site, the node pairs that most of its requests so far asked for.
+- P: top pairs of a site, the node pairs that most of its requests so far asked for; in forecasts, the places
+  for the peers of a node.
+- F: peers in the forecasts that a site has.
 - A: unavailable nodes, or links, that a site has heard of.
 - H: forecast steps ahead.
 - N: nodes of the network. T: steps of a series of counts.
@@ -28,7 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.arrays import Floats, Ints
-from qdpem.demand.requests import Arrivals
+from qdpem.demand.arrivals import Arrivals
+from qdpem.demand.peers import Peers
+from qdpem.demand.processes.process import ExpectedDemand as ExpectedDemand
+from qdpem.demand.requests import Requests
 from qdpem.network.graph import Network
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 from qdpem.network.path_estimates import Estimates
@@ -37,6 +42,8 @@ from qdpem.policy.allocation import Allocation as Allocation
 from qdpem.policy.allocation import PendingRequest as PendingRequest
 from qdpem.scenario.schema import ControlSettings, Forecasting
 from qdpem.scenario.words import Control, Pregeneration
+
+_ROUNDING = 1e-9
 
 CONTROLLER = -1
 """The site that is the central controller."""
@@ -55,21 +62,29 @@ class Observation:
     - `site` [S]: the node, or CONTROLLER. `reason` [S]: index into `events.words.DecisionReason`.
     - `observed_node` [S, W]: the nodes that the site has reports of; with local control itself first.
     - `status` [S, W, 6 + message_width]: the latest report of each of these nodes, `status_age_s` [S, W] old.
-      FREE_MEMORIES counts the qubits of all links of a node. TOKENS are the tokens in a bucket; a server has
-      1 while it is free, else the completed fraction of its present swap. EMISSION_BACKLOG and TOKEN_BACKLOG
-      count what waits for the node's source and for its tokens. ORDERED_PAIRS and ORDERED_SWAPS are the
-      site's own count: pairs and swaps that it has ordered at that node and not yet heard the end of. The
-      columns after them are the node's latest message.
+      Nodes report once per epoch; a local site sees its own node as it is now. A node that is unavailable
+      reports NaN. FREE_MEMORIES counts the qubits of all links of a node. TOKENS are the tokens in a bucket;
+      a server has 1 while it is free, else the completed fraction of its present swap. EMISSION_BACKLOG is
+      the number of link pairs that wait for the node's source or links, that in work included; a pair counts
+      at both ends of its link. TOKEN_BACKLOG is the number of swaps that wait for the repeater. ORDERED_PAIRS
+      and ORDERED_SWAPS are the site's own count: link pairs and swaps that it has ordered at that node and
+      not yet heard the end of. The columns after them are the node's latest message.
     - `carried_count` [S, W]: reservations for requests of OTHER nodes that a local site has granted since
       t = 0, passing through it or ending at it: those that use its link with each observed node and, in the
       column of the site itself, all of them. -1 under central control, where all orders are the controller's.
     - `forecast` [S, W, H]: expected requests per step at the observed nodes, NaN without a forecast.
-    - `request_*` [S, R]: waiting requests, oldest first. `request_repeat_until_deadline` is an index into
-      `scenario.words.Repetition`. A repeating request (above 0) asks for `pairs` at a time until its
-      deadline, and an allocation for it works until it expires.
-    - `stock_*` [S, K]: unlocked pairs that the site owns, or that the controller has ordered: opaque id,
-      owner, partner, age, `stock_fidelity` believed now. `stock_ready` is 0 while a pair is still in
-      generation; its age is then NaN.
+    - `peer_*` [S, F]: the peers that the forecast is for, a local site's own or those of all nodes: source,
+      destination, target fidelity, pairs of each request. `peer_scheduled`, `peer_unscheduled` [S, F, H]: the
+      demand of each in the coming steps (`ExpectedDemand`), NaN without a forecast. `forecast_age_s` [S, F]:
+      time since the forecast was made, which is when its first step began.
+    - `request_*` [S, R]: pending requests, in the order in which they came to the site. A request is pending
+      until an allocation serves it, and again after a refusal. `request_pairs`: those that it does not have
+      yet. `request_repeat_until_deadline` is an index into `scenario.words.Repetition`. A repeating request
+      (above 0) asks for `pairs` at a time until its deadline, and an allocation for it works until it
+      expires.
+    - `stock_*` [S, K]: pairs in stock that no reservation has taken, and pairs on order, of the site, or of
+      all nodes for the controller: opaque id, owner, partner, age, `stock_fidelity` believed now.
+      `stock_ready` is 1 in stock and 0 on order; a pair on order has id -1, and NaN as age and fidelity.
     - `top_pair_*` [S, P]: the site's top pairs, most frequent first: source, destination, mean rate.
     - `unavailable_node`, `unavailable_link` [S, A]: nodes and links that the site has heard are unavailable;
       A may be 0. See `unavailable`.
@@ -83,6 +98,13 @@ class Observation:
     status_age_s: Floats
     carried_count: Ints
     forecast: Floats
+    peer_source: Ints
+    peer_destination: Ints
+    peer_target_fidelity: Floats
+    peer_pairs: Ints
+    peer_scheduled: Floats
+    peer_unscheduled: Floats
+    forecast_age_s: Floats
     request_id: Ints
     request_source: Ints
     request_destination: Ints
@@ -108,7 +130,7 @@ class Observation:
         return len(self.site)
 
     def requests(self, row: int = 0) -> list[PendingRequest]:
-        """The requests that wait at the site in `row`, oldest first.
+        """The pending requests of the site in `row`, in the order in which they came to it.
 
         >>> from qdpem.policy.synthetic import small_context, synthetic_observation
         >>> from qdpem.rng import stream
@@ -182,8 +204,9 @@ class Decisions:
 
     - `allocations`: the work to begin.
     - `discards`: ids of stocked pairs to discard.
-    - `messages`: float64 [S, policy.message_width]; they reach the neighbours, or the controller, after the
-      delay.
+    - `messages`: numbers [S, policy.message_width] that each site adds to its reports from the next epoch on;
+      its neighbours read them as the last columns of `Observation.status`. None leaves the last ones, which
+      are 0 at first. Nobody receives those of the controller.
     - `info`: arrays with first axis S, by name. The recorder stores them; the simulation never reads them.
     """
 
@@ -249,21 +272,29 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ForecastContext:
-    """The input of `Forecaster.reset`: the clock of the counts and, only for an oracle, the truth."""
+    """The input of `Forecaster.reset`: the clock of the steps and, only for an oracle, the truth."""
 
     node_count: int
+    max_peers: int
     step_s: float
     horizon_steps: int
+    history_s: float
     seed: int
     truth: Arrivals | None = None
 
+    @property
+    def history_steps(self) -> int:
+        """Whole steps of the history; the last of them ends at t = 0."""
+        return int(self.history_s / self.step_s + _ROUNDING)
+
 
 class Forecaster(Protocol):
-    """Expected requests per step at every node, each node's from its OWN counts only.
+    """The demand of every node for each of its peers, each node's from its OWN requests only.
 
-    `oracle = True` asks for the truth in `ForecastContext`. A forecaster that reads other nodes' counts on
-    purpose, as a control of an experiment, declares `placebo = True`. `qdpem check forecaster` checks the
-    laws.
+    A peer is a destination with a target fidelity and a number of pairs; `Peers` lists those of all nodes. A
+    later list only adds peers in free places. `oracle = True` asks for the truth in `ForecastContext`. A
+    forecaster that reads other nodes' requests on purpose, as a control of an experiment, declares
+    `placebo = True`. `qdpem check forecaster` checks the laws.
     """
 
     Parameters: ClassVar[type]
@@ -273,14 +304,17 @@ class Forecaster(Protocol):
     def reset(self, context: ForecastContext) -> None:
         """Begin a run."""
 
-    def fit(self, history: NDArray[np.int64]) -> None:
-        """Learn from the counts before t = 0, int64 [T, N]; the last row ends at t = 0 and T may be 0."""
+    def fit(self, history: Requests, peers: Peers) -> None:
+        """Learn from the requests before t = 0, of which there may be none."""
 
-    def update(self, counts: NDArray[np.int64]) -> None:
-        """Receive the counts [N] of the step that just ended."""
+    def update(self, requests: Requests, peers: Peers) -> None:
+        """Receive the requests of the step that just ended."""
 
-    def forecast(self) -> Floats:
-        """Expected counts of the next steps, float64 [N, H], 0 or more; NaN throughout means no forecast."""
+    def forecast(self) -> ExpectedDemand:
+        """The demand of the next H steps, [N, P, H], finite and 0 or more.
+
+        It is 0 in places without a peer. NaN throughout means no forecast.
+        """
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that the forecaster has learned or remembers, as arrays."""

@@ -89,6 +89,7 @@ def synthetic_observation(
     waiting: int = 3,
     stock: int = 4,
     top_pairs: int = 4,
+    peers: int = 4,
     message_width: int = 0,
     unavailable: int = 0,
 ) -> Observation:
@@ -105,6 +106,7 @@ def synthetic_observation(
         waiting: requests per row.
         stock: stocked pairs per row if pregeneration allows stock, some of them not ready.
         top_pairs: maximum number of top pairs per row.
+        peers: maximum number of peers per row that are forecast.
         message_width: numbers in a message.
         unavailable: maximum number of unavailable nodes, and of unavailable links, per row.
     """
@@ -118,6 +120,7 @@ def synthetic_observation(
             waiting=waiting,
             stock=stock,
             top_pairs=top_pairs,
+            peers=peers,
             unavailable=unavailable,
             first_id=_IDS * row,
         )
@@ -141,7 +144,15 @@ class _RowBuilder:
         self._message_width = message_width
 
     def row(
-        self, site: int, *, waiting: int, stock: int, top_pairs: int, unavailable: int, first_id: int
+        self,
+        site: int,
+        *,
+        waiting: int,
+        stock: int,
+        top_pairs: int,
+        peers: int,
+        unavailable: int,
+        first_id: int,
     ) -> dict[str, NDArray[Any]]:
         """One row of every column of `Observation`.
 
@@ -150,6 +161,7 @@ class _RowBuilder:
             waiting: requests.
             stock: stocked pairs if pregeneration allows stock.
             top_pairs: maximum number of top pairs.
+            peers: maximum number of peers that are forecast.
             unavailable: maximum number of unavailable nodes, and of unavailable links.
             first_id: smallest id that the row may use.
         """
@@ -164,6 +176,7 @@ class _RowBuilder:
             | self._requests(site, waiting, first_id)
             | self._stock(site, stock, first_id)
             | self._top_pairs(site, top_pairs)
+            | self._peers(site, peers)
             | self._unavailable(site, unavailable)
         )
 
@@ -253,6 +266,29 @@ class _RowBuilder:
         rate_hz = np.full(count, np.nan)
         rate_hz[: len(ends)] = np.sort(self._draws.random(len(ends)))[::-1]
         return {"top_pair_source": pairs[0], "top_pair_destination": pairs[1], "top_pair_rate_hz": rate_hz}
+
+    def _peers(self, site: int, count: int) -> dict[str, NDArray[Any]]:
+        """Up to `count` peers with a forecast."""
+        draws = self._draws
+        sources, destinations = self._ends(site, count)
+        target_fidelity = draws.choice(_TARGETS, count)
+        pairs = draws.integers(1, 3, count)
+        kinds = list(
+            dict.fromkeys(zip(sources, destinations, target_fidelity.tolist(), pairs.tolist(), strict=True))
+        )
+        known = np.arange(count) < len(kinds)
+        kinds += [(-1, -1, np.nan, 0)] * (count - len(kinds))
+        shape = (count, self._context.forecasting.horizon_steps)
+        source, destination, target, wanted = zip(*kinds, strict=True) if kinds else ((), (), (), ())
+        return {
+            "peer_source": np.array(source, dtype=np.int64),
+            "peer_destination": np.array(destination, dtype=np.int64),
+            "peer_target_fidelity": np.array(target, dtype=np.float64),
+            "peer_pairs": np.array(wanted, dtype=np.int64),
+            "peer_scheduled": np.where(known[:, None], draws.random(shape) * 0.3, 0.0),
+            "peer_unscheduled": np.where(known[:, None], draws.random(shape) * 0.1, 0.0),
+            "forecast_age_s": np.where(known, draws.random() * self._context.forecasting.step_s, np.nan),
+        }
 
     def _unavailable(self, site: int, count: int) -> dict[str, NDArray[Any]]:
         """Up to `count` nodes other than the site itself, and up to as many links."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -16,8 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from physics.plans import Plan
-from qdpem.arrays import Floats
-from qdpem.errors import ForecastError, PolicyError
+from qdpem.errors import PolicyError
 from qdpem.events.words import Purpose
 from qdpem.network.path_estimates import MAX_ROUNDS
 from qdpem.policy.interface import CONTROLLER, Allocation, Context, Decisions, Observation
@@ -85,44 +84,6 @@ def validate(
             check.serve(allocation, row, requested_pairs[allocation.request])
         else:
             check.stock(allocation)
-
-
-def valid_forecast(
-    forecast: Any, *, forecaster: str, time_s: float, names: Sequence[str], steps: int
-) -> Floats:
-    """A copy of `forecast` as float64 [N, H]; ForecastError unless it keeps the rules of `Forecaster`.
-
-    Args:
-        forecast: the answer of the forecaster.
-        forecaster: its name.
-        time_s: now.
-        names: of the N nodes.
-        steps: the horizon H.
-    """
-    where = f"forecaster {forecaster!r} at {time_s:.6g} s"
-    shape = (len(names), steps)
-    try:
-        # A copy, because the forecaster may go on working in its own array.
-        values = np.array(forecast, dtype=np.float64)
-    except (TypeError, ValueError):
-        values = np.array(np.nan)
-    if values.ndim == 0:
-        raise ForecastError(
-            f"{where} forecast {forecast!r:.60}; a forecast is an array of numbers of shape {shape}"
-        )
-    if values.shape != shape:
-        raise ForecastError(
-            f"{where} gave a forecast of shape {values.shape}; it must be {shape}: one row for each node, one"
-            " column for each step"
-        )
-    sound = np.isfinite(values) & (values >= 0.0)
-    if not sound.all() and not np.isnan(values).all():
-        node, step = np.argwhere(~sound)[0].tolist()
-        raise ForecastError(
-            f"{where} forecast {values[node, step]:g} requests for node {names[node]!r} in step {step + 1};"
-            " a forecast must be finite and 0 or more, or NaN for all nodes and steps"
-        )
-    return values
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -291,7 +252,7 @@ class _Validator:
                 self.fail(f"the step {step} is a stocked pair, which takes no rounds", each)
 
     def serve(self, allocation: Allocation, row: int, total_pairs: int) -> None:
-        """A serve is for a waiting request, between its ends, and no later, worse or larger than it."""
+        """A serve is for a pending request, between its ends, and no later, worse or larger than it."""
         observations = self.observations
         columns = (observations.request_id[row] == allocation.request).nonzero()[0]
         if allocation.request < 0 or not len(columns):

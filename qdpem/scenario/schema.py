@@ -10,10 +10,10 @@ from dataclasses import field
 
 from pydantic.dataclasses import dataclass
 
+from qdpem.scenario.tables.classes import RequestClass as RequestClass
 from qdpem.scenario.tables.demand import Bursts as Bursts
 from qdpem.scenario.tables.demand import Demand as Demand
 from qdpem.scenario.tables.demand import Neighbourhood as Neighbourhood
-from qdpem.scenario.tables.demand import RequestClass as RequestClass
 from qdpem.scenario.tables.fields import CHECKED, Seed
 from qdpem.scenario.tables.fields import Count as Count
 from qdpem.scenario.tables.fields import NodeCount as NodeCount
@@ -30,6 +30,9 @@ from qdpem.scenario.tables.outages import Join as Join
 from qdpem.scenario.tables.outages import Outages as Outages
 from qdpem.scenario.tables.outages import RandomOutages as RandomOutages
 from qdpem.scenario.tables.outages import ScheduledOutage as ScheduledOutage
+from qdpem.scenario.tables.processes import Process as Process
+from qdpem.scenario.tables.processes import Session as Session
+from qdpem.scenario.tables.processes import Timetable as Timetable
 from qdpem.scenario.tables.run import ControlSettings as ControlSettings
 from qdpem.scenario.tables.run import Forecasting as Forecasting
 from qdpem.scenario.tables.run import Recording as Recording

@@ -186,7 +186,7 @@ def _demand_parts(
 ) -> Iterable[SizeCount]:
     demand, forecasting = scenario.demand, scenario.forecasting
     history = Setting(key="forecasting.history_s", value=forecasting.history_s, ordinary=600.0)
-    pairs = max(demand.classes, key=lambda each: each.pairs * each.fraction)
+    pairs = max(demand.all_classes, key=lambda each: each.pairs * each.fraction)
     wanted = Setting(
         key="demand.classes.pairs",
         value=max(1.0, float(pairs.pairs * pairs.fraction)),
@@ -210,7 +210,7 @@ def _demand_parts(
     yield SizeCount(name="pairs of links", settings=(rate, end, wanted, hops), bytes_each=1000.0)
     yield SizeCount(name="requests before t = 0", settings=(rate, history), bytes_each=100.0)
     yield SizeCount(name="candidate requests", settings=(rate, peak, _longer(history, end)), bytes_each=8.0)
-    control, patience_s = scenario.control, max(each.patience_s for each in demand.classes)
+    control, patience_s = scenario.control, max(each.patience_s for each in demand.all_classes)
     retries = Setting(
         key="control.retries",
         # No more than fit into a request's time.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qdpem import registry
-from qdpem.demand.requests import Arrivals
+from qdpem.demand.arrivals import Arrivals
 from qdpem.errors import Fault, MissingPackagesError, ScenarioError, UnknownNameError
 from qdpem.policy.interface import ForecastContext, Forecaster, Policy
 from qdpem.scenario.faults.renamed import new_name
@@ -137,15 +137,15 @@ def build_forecaster(name: str) -> Forecaster:
     return forecaster
 
 
-def fitted_forecaster(
+def reset_forecaster(
     arm: Arm, settings: Forecasting, arrivals: Arrivals, *, nodes: int, seed: int
 ) -> Forecaster:
-    """The forecaster of a resolved arm, fitted to the requests before t = 0.
+    """The forecaster of a resolved arm, reset for a run and not yet fitted.
 
     Args:
         arm: names the forecaster.
-        settings: step and horizon of forecasts.
-        arrivals: the history; an oracle sees the requests of the run as well.
+        settings: step, horizon and history of forecasts.
+        arrivals: the truth, which an oracle sees.
         nodes: number of nodes.
         seed: root seed of the run.
     """
@@ -153,14 +153,12 @@ def fitted_forecaster(
     forecaster.reset(
         ForecastContext(
             node_count=nodes,
+            max_peers=settings.max_peers,
             step_s=settings.step_s,
             horizon_steps=settings.horizon_steps,
+            history_s=arrivals.history_s,
             seed=seed,
             truth=arrivals if forecaster.oracle else None,
         )
     )
-    # Whole steps only, the last of which ends at t = 0.
-    steps = int(arrivals.history_s / settings.step_s + 1e-9)
-    start_s = -steps * settings.step_s
-    forecaster.fit(arrivals.history.counts(nodes=nodes, start_s=start_s, step_s=settings.step_s, steps=steps))
     return forecaster

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from qdpem.demand.arrivals import Arrivals
 from qdpem.demand.offered_load import OfferedLoad, find_offered_load, with_rate
-from qdpem.demand.requests import Arrivals
 from qdpem.demand.streams import generate_arrivals
 from qdpem.events.recorder import MemoryRecorder, Recorder
 from qdpem.events.tables import ALLOCATIONS, DECISIONS, FORECASTS, OUTAGES, PATH_STEPS, Tables
@@ -20,7 +20,7 @@ from qdpem.policy.interface import CONTROLLER, Context, Decisions, Observation, 
 from qdpem.policy.validation import validate
 from qdpem.rng import stream
 from qdpem.scenario.schema import Arm, Scenario
-from qdpem.simulation.arms import ResolvedArm, fitted_forecaster, resolve_arm
+from qdpem.simulation.arms import ResolvedArm, reset_forecaster, resolve_arm
 from qdpem.simulation.control.conservation import check_conservation
 from qdpem.simulation.control.control_plane import EPOCH, ControlPlane
 from qdpem.simulation.control.outages import Outages
@@ -29,7 +29,7 @@ from qdpem.simulation.observation.build_observation import build_observation
 from qdpem.simulation.observation.reports import StateReports
 from qdpem.simulation.resources.build import build_state
 from qdpem.simulation.resources.requests import Request
-from qdpem.simulation.topology_tables import record_offered_load, record_topology
+from qdpem.simulation.topology_tables import record_offered_load, record_processes, record_topology
 
 _TICK_S = 1.0
 
@@ -166,6 +166,7 @@ class Simulation:
         self._write_forecast = recorder.appender(FORECASTS)
         record_topology(self.network, physics, recorder)
         record_offered_load(self.load, recorder)
+        record_processes(self.arrivals.processes, recorder)
         self.policy.reset(self.context)
         self._reports = self._state_reports(seed)
         self._outages = Outages(
@@ -277,7 +278,7 @@ class Simulation:
             state=self._state,
             control_plane=self._control_plane,
             context=self.context,
-            forecaster=fitted_forecaster(
+            forecaster=reset_forecaster(
                 self.arm, self.scenario.forecasting, self.arrivals, nodes=nodes, seed=seed
             ),
             arrivals=self.arrivals,
@@ -285,7 +286,7 @@ class Simulation:
         )
 
     def _schedule(self) -> None:
-        self._reports.refresh_forecast()
+        self._reports.forecasts.ask(self.now_s)
         self._epoch(0)
         clock = self._state.clock
         clock.at(self.scenario.forecasting.step_s, self._forecast_step, 1)
@@ -312,10 +313,10 @@ class Simulation:
         self._state.clock.at((count + 1) * self.scenario.control.decision_epoch_s, self._epoch, count + 1)
 
     def _forecast_step(self, count: int) -> None:
-        forecast = self._reports.next_step()
+        self._reports.next_step()
         now_s = self.now_s
         # No forecast (NaN) leaves no rows.
-        for site, means in enumerate(forecast.tolist()):
+        for site, means in enumerate(self._reports.forecasts.node_mean.tolist()):
             for step, mean in enumerate(means, start=1):
                 if mean == mean:
                     self._write_forecast((now_s, site, step, mean))

@@ -1,11 +1,14 @@
-"""Topology tables: nodes, links and offered load, written once at the start of a run."""
+"""Topology tables: nodes, links, demand processes and offered load, written once at the start of a run."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from physics.interface import PhysicsModel
 from qdpem.demand.offered_load import OfferedLoad
+from qdpem.demand.processes.process import DemandProcess
 from qdpem.events.recorder import Recorder
-from qdpem.events.tables import DEMAND, LINKS, NODES
+from qdpem.events.tables import DEMAND, LINKS, NODES, PROCESSES
 from qdpem.network.graph import Network
 
 
@@ -39,6 +42,13 @@ def record_topology(network: Network, physics: PhysicsModel, recorder: Recorder)
                 float(network.delay_s[link]),
             )
         )
+
+
+def record_processes(processes: Sequence[DemandProcess], recorder: Recorder) -> None:
+    """Write one row for each process of the demand."""
+    write = recorder.appender(PROCESSES)
+    for index, process in enumerate(processes):
+        write((index, process.rate_hz, process.name))
 
 
 def record_offered_load(load: OfferedLoad, recorder: Recorder) -> None:

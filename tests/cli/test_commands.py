@@ -127,8 +127,11 @@ def test_run_warns_of_nodes_that_cannot_swap_and_outages_after_the_end(ask, row_
 
 
 def test_study_prints_both_tables_and_the_report(ask, row_file) -> None:
+    # What `qdpem run` has written, perhaps on another machine, is one of the study's runs.
+    assert ask("run", row_file, "--arm", "near", "--seed", 1001).exit_code == 0
     answer = ask("study", row_file, "--workers", 1)
     assert answer.exit_code == 0, answer.stderr
+    assert "1 of them reused" in answer.stdout
     assert "central · none · none · central-fcfs" in answer.stdout
     assert "paired difference from central-fcfs" in answer.stdout
     assert "report: output/row/report.html" in answer.stdout

@@ -208,6 +208,7 @@ def arrive(monkeypatch) -> Callable[..., None]:
             deadline_s=np.array(time_s) + patience_s,
             application=np.full(count, application),
             repeat_until_deadline=np.zeros(count, dtype=int),
+            process=np.zeros(count, dtype=int),
         )
         drawn = run.generate_arrivals
         monkeypatch.setattr(

@@ -16,6 +16,7 @@ def test_policies_of_one_rule_and_only_they_share_a_family() -> None:
     assert families == {
         "minimum-hop": {"local-minhop", "central-fcfs"},
         "expected-delay": {"local-expected-delay", "central-expected-delay", "local-stock"},
+        "planned-stock": {"local-planned-stock", "central-planned-stock"},
         "max-weight": {"local-maxweight", "central-maxweight"},
         "fidelity-routing": {"central-qleap"},
         "multicommodity-flow": {"central-multicommodity"},

@@ -10,7 +10,6 @@ import pytest
 
 from qdpem.policies.expected_delay import CentralExpectedDelay, ExpectedDelayParameters, LocalStock
 from qdpem.policies.inventory.base_stock import BaseStock
-from qdpem.policies.inventory.stock_levels import DemandFactor
 from qdpem.policies.minimum_hop import CentralFirstComeFirstServed, LocalMinimumHop, MinimumHopParameters
 from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.pending_requests import pending_requests
@@ -133,10 +132,9 @@ def orders(context: Context, observations: Observation, **changes: Any) -> list[
         context,
         Planner(context, storage_fraction=0.3),
         parameters=parameters,
-        demand_factor=DemandFactor(context),
     )
     backlog = Backlog.of_observation(observations[0], context.network)
-    return list(stock.replenish(stock.understocked(observations)[0], backlog, now_s=observations.time_s))
+    return list(stock.replenish(stock.lacks(observations)[0], backlog, now_s=observations.time_s))
 
 
 def test_base_stock_orders_missing_pairs_for_their_useful_life() -> None:

@@ -37,6 +37,25 @@ def test_five_mistakes_give_five_faults_with_their_paths() -> None:
     }
 
 
+def test_a_key_of_the_file_below_a_table_is_told_its_place() -> None:
+    """In TOML it then belongs to that table, which is easily overlooked."""
+    found = faults_of(
+        SMALL, 'nodes.physics={ model = "werner" }', "demand.topology_seed=1", "nodes.window_s=1"
+    )
+    assert found.keys() == {"nodes.physics", "demand.topology_seed", "nodes.window_s"}
+    assert "[physics]" in found["nodes.physics"]
+    assert "above its first table" in found["demand.topology_seed"]
+    assert "[topology_seed]" not in found["demand.topology_seed"]
+    assert "known: " in found["nodes.window_s"]
+
+
+def test_a_key_of_a_table_below_is_told_its_place() -> None:
+    found = faults_of(SMALL, "nodes.gate_fidelity=0.9", "demand.duration_s=1.0")
+    assert found.keys() == {"nodes.gate_fidelity", "demand.duration_s"}
+    assert "'nodes.hardware.gate_fidelity'" in found["nodes.gate_fidelity"]
+    assert "'demand.bursts.duration_s'" in found["demand.duration_s"]
+
+
 @pytest.mark.parametrize(
     ("override", "path", "message"),
     [
@@ -263,7 +282,7 @@ def study(**changes: str) -> str:
         ({"seeds": "[1000, 1000]"}, "study.seeds", "1000 is given more than once"),
         ({"seeds": "[3, 1000]"}, "study.seeds", "tuning and test seeds are mixed"),
         ({"seeds": "[1000, 10000]"}, "study.seeds", "test and training seeds are mixed"),
-        ({"arms": '[{ name = "A b" }]'}, "study.arms.0.name", "'A b' is not allowed; should match"),
+        ({"arms": '[{ name = "A b" }]'}, "study.arms.0.name", "'A b' is not allowed; should be lower-case"),
     ],
 )
 def test_study_faults(changes: dict[str, str], path: str, message: str) -> None:

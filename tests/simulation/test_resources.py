@@ -360,6 +360,7 @@ def test_pairs_that_waited_have_aged_until_the_last_of_all_was_ready():
             deadline_s=np.full(1, 50.0),
             application=one,
             repeat_until_deadline=0 * one,
+            process=0 * one,
         ),
         0,
     )

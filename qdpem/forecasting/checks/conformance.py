@@ -7,16 +7,23 @@ True
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qdpem import registry
-from qdpem.arrays import Floats
-from qdpem.forecasting.checks.reference_demand import scenario_arrivals, small_scenario, step_counts
+from qdpem.demand.peers import PeerTable
+from qdpem.demand.processes.process import ExpectedDemand
+from qdpem.demand.requests import Requests
+from qdpem.errors import ForecastError
+from qdpem.forecasting.checks.reference_demand import (
+    by_step,
+    forecast_context,
+    scenario_arrivals,
+    small_scenario,
+)
 from qdpem.policy.checks import (
     Check,
     RuleViolationError,
@@ -25,11 +32,11 @@ from qdpem.policy.checks import (
     require_same_arrays,
     run_check,
 )
+from qdpem.policy.forecast_validation import valid_forecast
 from qdpem.policy.interface import ForecastContext, Forecaster
-from qdpem.rng import stream
 
 ForecasterFactory: TypeAlias = Callable[[], Forecaster]
-Counts: TypeAlias = NDArray[np.int64]
+Steps: TypeAlias = Sequence[Requests]
 
 _TRIED_NODES = 3
 _STEPS = 24
@@ -37,64 +44,71 @@ _HISTORY_STEPS = 120
 """Enough for the recurrent forecaster to hold out a part; each law fits several times."""
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrialDemand:
+    """Requests for a trial: the `history` before t = 0, and those of each step from there on."""
+
+    history: Requests
+    steps: Steps
+
+
 def check_named_forecaster(name: str, *, seed: int = 0) -> tuple[Check, ...]:
     """Run `check_forecaster` on the forecaster registered as `name`, with its default parameters.
 
-    The counts are those of `reference_demand.small_scenario` under `seed`. Raises UnknownNameError for a name
-    that is not registered.
+    The requests are those of `reference_demand.small_scenario` under `seed`, and under the seed after it
+    where a law changes them. Raises UnknownNameError for a name that is not registered.
     """
     factory = registry.load("forecaster", name)
     scenario = small_scenario()
-    arrivals = scenario_arrivals(scenario, seed=seed)
-    counts = step_counts(arrivals, forecasting=scenario.forecasting, end_s=scenario.window.end_s)
-    context = ForecastContext(
-        node_count=counts.run.shape[1],
-        step_s=scenario.forecasting.step_s,
-        horizon_steps=scenario.forecasting.horizon_steps,
-        seed=seed,
-        truth=arrivals if factory.oracle else None,
-    )
+    step_s = scenario.forecasting.step_s
+    first, second = (scenario_arrivals(scenario, seed=each)[0] for each in (seed, seed + 1))
+    demands = [
+        TrialDemand(
+            history=arrivals.history.between(-_HISTORY_STEPS * step_s, 0.0),
+            steps=by_step(arrivals.requests, step_s=step_s, steps=_STEPS),
+        )
+        for arrivals in (first, second)
+    ]
+    context = forecast_context(first, scenario.forecasting, nodes=9, seed=seed, truth=factory.oracle)
     return check_forecaster(
-        lambda: factory(factory.Parameters()),
-        context,
-        history=counts.history[-_HISTORY_STEPS:],
-        counts=counts.run[:_STEPS],
+        lambda: factory(factory.Parameters()), context, demand=demands[0], other=demands[1]
     )
 
 
 def check_forecaster(
-    forecaster_factory: ForecasterFactory, context: ForecastContext, *, history: Counts, counts: Counts
+    forecaster_factory: ForecasterFactory,
+    context: ForecastContext,
+    *,
+    demand: TrialDemand,
+    other: TrialDemand,
 ) -> tuple[Check, ...]:
     """Run every law on fresh forecasters of `forecaster_factory`; a law whose run raises is broken.
 
-    `history` int64 [T', N] ends at t = 0, `counts` int64 [T, N] begin there; T is 4 or more. A forecaster is
-    given read-only arrays, so one that alters its input breaks the law in which it does.
+    There are 4 steps or more. A forecaster is given read-only arrays, so one that alters its input breaks the
+    law in which it does. `other` is demand of another seed, which takes the place of a part of `demand`.
 
-    - shape: every forecast is float64 [N, H], and either finite and not negative or NaN throughout, before
-      `fit`, after it, after every `update`, and after a `fit` on an empty history.
+    - shape: every forecast keeps the rules of a run (`forecast_validation`), before `fit`, after it, after
+      every `update`, after a `fit` without requests, and with peers that become known during the run.
     - determinism: two copies, and one reset and run again, give the same forecasts to the bit.
-    - own counts: a node's forecasts stay the same to the bit when the history and counts of all other nodes
-      change. Oracles are exempt because they are given the truth, and so is a declared `placebo`.
-    - no future: forecasts stay the same to the bit when later counts change, and an array that `forecast`
+    - own requests: a node's forecasts stay the same to the bit when the requests of all other nodes change.
+      Oracles are exempt because they are given the truth, and so is a declared `placebo`.
+    - no future: forecasts stay the same to the bit when later requests change, and an array that `forecast`
       returned does not change afterwards.
     - fit first: `fit` begins afresh: an earlier fit and earlier updates leave no trace.
     - state: `load_state` takes what `state` gave, `state` returns it again, and the copy continues as the
       original does.
     """
     trial = _ForecasterTrial(
-        forecaster_factory=forecaster_factory,
-        context=context,
-        history=_read_only(history),
-        counts=_read_only(counts),
+        forecaster_factory=forecaster_factory, context=context, demand=_frozen(demand), other=_frozen(other)
     )
     laws: dict[str, Callable[[], str]] = {"shape": trial.shape, "determinism": trial.determinism}
-    if not is_exempt_from_own_counts(forecaster_factory()):
-        laws["own counts"] = trial.own_counts
+    if not is_exempt_from_own_requests(forecaster_factory()):
+        laws["own requests"] = trial.own_requests
     laws |= {"no future": trial.no_future, "fit first": trial.fit_first, "state": trial.state}
     return tuple(run_check(law, check) for law, check in laws.items())
 
 
-def is_exempt_from_own_counts(forecaster: Forecaster) -> bool:
+def is_exempt_from_own_requests(forecaster: Forecaster) -> bool:
     """Whether its forecasts may depend on other nodes: an oracle's or a declared placebo's may."""
     return forecaster.oracle or bool(getattr(forecaster, "placebo", False))
 
@@ -103,132 +117,196 @@ def is_exempt_from_own_counts(forecaster: Forecaster) -> bool:
 class _ForecasterTrial:
     forecaster_factory: ForecasterFactory
     context: ForecastContext
-    history: Counts
-    counts: Counts
+    demand: TrialDemand
+    other: TrialDemand
 
-    def begin(self, history: Counts | None = None) -> Forecaster:
-        """A new forecaster, reset and fitted."""
+    def begin(self, history: Requests | None = None) -> tuple[Forecaster, PeerTable]:
+        """A new forecaster, reset and fitted, and the peers it was given."""
         forecaster = self.forecaster_factory()
         forecaster.reset(self.context)
-        forecaster.fit(self.history if history is None else history)
-        return forecaster
+        return forecaster, self.fitted(forecaster, self.demand.history if history is None else history)
+
+    def fitted(self, forecaster: Forecaster, history: Requests) -> PeerTable:
+        """Fit to a history, and list its peers."""
+        table = PeerTable(nodes=self.context.node_count, max_peers=self.context.max_peers)
+        table.begin(history)
+        forecaster.fit(history, table.peers)
+        return table
+
+    def rolled(self, history: Requests | None = None, steps: Steps | None = None) -> list[ExpectedDemand]:
+        """The forecasts of a new forecaster along the steps."""
+        return _rolling_forecasts(*self.begin(history), self.demand.steps if steps is None else steps)
 
     def shape(self) -> str:
         forecaster = self.forecaster_factory()
         forecaster.reset(self.context)
-        self._require_valid(forecaster.forecast(), "the forecast before fit")
-        for history, moment in ((self.history[:0], "an empty history"), (self.history, "the history")):
-            forecaster.fit(history)
-            for step, forecast in enumerate(_rolling_forecasts(forecaster, self.counts)):
-                self._require_valid(forecast, f"forecast {step} after a fit on {moment}")
-        size = (self.context.node_count, self.context.horizon_steps)
-        return f"{2 * len(self.counts) + 3} forecasts float64 {size}"
+        empty = self.demand.history.at(np.arange(0))
+        table = PeerTable(nodes=self.context.node_count, max_peers=self.context.max_peers)
+        self._require_valid(forecaster.forecast(), table, "the forecast before fit")
+        # Without a history every peer becomes known during the run.
+        for history, moment in ((empty, "an empty history"), (self.demand.history, "the history")):
+            table = self.fitted(forecaster, history)
+            self._require_valid(forecaster.forecast(), table, f"the forecast after a fit on {moment}")
+            for index, requests in enumerate(self.demand.steps):
+                table.add(requests)
+                forecaster.update(requests, table.peers)
+                self._require_valid(
+                    forecaster.forecast(), table, f"forecast {index + 1} after a fit on {moment}"
+                )
+        shape = (*table.peers.destination.shape, self.context.horizon_steps)
+        return f"{2 * len(self.demand.steps) + 3} forecasts {shape}"
 
     def determinism(self) -> str:
-        first = self.begin()
-        expected = _rolling_forecasts(first, self.counts)
-        _require_same(expected, _rolling_forecasts(self.begin(), self.counts), "of a second copy")
+        first, table = self.begin()
+        expected = _rolling_forecasts(first, table, self.demand.steps)
+        _require_same(expected, self.rolled(), "of a second copy")
         # The used copy is reset too: leftovers of its first run would show.
         first.reset(self.context)
-        first.fit(self.history)
-        _require_same(expected, _rolling_forecasts(first, self.counts), "after reset")
+        table = self.fitted(first, self.demand.history)
+        _require_same(expected, _rolling_forecasts(first, table, self.demand.steps), "after reset")
         return f"{len(expected)} forecasts, three runs, the same to the bit"
 
-    def own_counts(self) -> str:
-        expected = _rolling_forecasts(self.begin(), self.counts)
-        draws = stream(self.context.seed, "conformance/forecaster/others")
+    def own_requests(self) -> str:
+        expected = self.rolled()
         nodes = evenly_spaced(self.context.node_count, _TRIED_NODES)
         for node in nodes:
-            history, counts = (
-                _read_only(_with_other_nodes(own, node, draws)) for own in (self.history, self.counts)
-            )
-            forecasts = _rolling_forecasts(self.begin(history), counts)
+            history = _with_other_nodes(self.demand.history, self.other.history, node)
+            steps = [
+                _with_other_nodes(own, other, node)
+                for own, other in zip(self.demand.steps, self.other.steps, strict=True)
+            ]
             _require_same(
-                [forecast[node] for forecast in expected],
-                [forecast[node] for forecast in forecasts],
-                f"of node {node} when only the other nodes' counts change",
+                [_of_node(forecast, node) for forecast in expected],
+                [_of_node(forecast, node) for forecast in self.rolled(history, steps)],
+                f"of node {node} when only the other nodes' requests change",
             )
         return f"{len(nodes)} nodes with other neighbours, the same to the bit"
 
     def no_future(self) -> str:
-        cut = len(self.counts) // 2
-        later = stream(self.context.seed, "conformance/forecaster/future").poisson(
-            3.0, self.counts[cut:].shape
-        )
-        changed = _read_only(np.concatenate([self.counts[:cut], later]))
+        cut = len(self.demand.steps) // 2
         runs = []
-        for counts in (self.counts, changed):
-            # The history is a view of everything: a forecaster that reads the view's base sees the future.
-            everything = _read_only(np.concatenate([self.history, counts]))
-            forecaster = self.begin(everything[: len(self.history)])
-            runs.append(_rolling_forecasts(forecaster, counts, copy=False)[: cut + 1])
-        _require_same(runs[0], runs[1], "when only later counts change")
+        for later in (self.demand.steps, self.other.steps):
+            # All are views of one array: a forecaster that reads the base of what it is given sees the
+            # future.
+            parts = [self.demand.history, *self.demand.steps[:cut], *later[cut:]]
+            views = _views(parts)
+            runs.append(_rolling_forecasts(*self.begin(views[0]), views[1:], copy=False)[: cut + 1])
+        _require_same(runs[0], runs[1], "when only later requests change")
         return f"{cut + 1} forecasts with two futures, the same to the bit"
 
     def fit_first(self) -> str:
-        expected = _rolling_forecasts(self.begin(), self.counts)
-        used = self.begin(self.history[: len(self.history) // 2])
-        _rolling_forecasts(used, self.counts[::-1])
-        used.fit(self.history)
-        _require_same(expected, _rolling_forecasts(used, self.counts), "after a second fit")
+        expected = self.rolled()
+        used, table = self.begin(self.other.history)
+        _rolling_forecasts(used, table, self.other.steps)
+        table = self.fitted(used, self.demand.history)
+        _require_same(expected, _rolling_forecasts(used, table, self.demand.steps), "after a second fit")
         return f"{len(expected)} forecasts after a second fit, the same to the bit"
 
     def state(self) -> str:
-        cut = len(self.counts) // 2
-        original = self.begin()
-        _rolling_forecasts(original, self.counts[:cut])
+        cut = len(self.demand.steps) // 2
+        before, after = self.demand.steps[:cut], self.demand.steps[cut:]
+        original, table = self.begin()
+        _rolling_forecasts(original, table, before)
         saved = {name: array.copy() for name, array in original.state().items()}
-        fresh, used = self.forecaster_factory(), self.begin()
+        fresh, (used, used_table) = self.forecaster_factory(), self.begin(self.other.history)
         fresh.reset(self.context)
-        _rolling_forecasts(used, self.counts[::-1])
+        _rolling_forecasts(used, used_table, self.other.steps)
         for copy in (fresh, used):
             copy.load_state(saved)
             require_same_arrays(saved, copy.state(), "the state given back")
-        expected = _rolling_forecasts(original, self.counts[cut:])
+        expected = _rolling_forecasts(original, _copied(table), after)
         for copy in (fresh, used):
-            _require_same(
-                expected, _rolling_forecasts(copy, self.counts[cut:]), "of a copy with the saved state"
-            )
+            made = _rolling_forecasts(copy, _copied(table), after)
+            _require_same(expected, made, "of a copy with the saved state")
         return f"{len(saved)} arrays, the same after a round trip"
 
-    def _require_valid(self, forecast: Floats, subject: str) -> None:
-        shape = (self.context.node_count, self.context.horizon_steps)
-        if forecast.dtype != np.float64 or forecast.shape != shape:
-            raise RuleViolationError(
-                f"{subject} is {forecast.dtype} {forecast.shape}; it must be float64 {shape}"
+    def _require_valid(self, forecast: ExpectedDemand, table: PeerTable, subject: str) -> None:
+        try:
+            valid_forecast(
+                forecast,
+                forecaster=subject,
+                time_s=0.0,
+                names=[str(node) for node in range(self.context.node_count)],
+                peers=table.peers,
+                steps=self.context.horizon_steps,
             )
-        if not (np.isnan(forecast).all() or (np.isfinite(forecast) & (forecast >= 0.0)).all()):
-            raise RuleViolationError(
-                f"{subject} must be finite and not negative, or NaN throughout; it ranges from"
-                f" {forecast.min():g} to {forecast.max():g}"
-            )
+        except ForecastError as error:
+            raise RuleViolationError(f"{subject}: {error}") from None
+        for name in ("scheduled", "unscheduled"):
+            dtype = getattr(forecast, name).dtype
+            if dtype != np.float64:
+                raise RuleViolationError(f"{subject} has {name} of {dtype}; it must be float64")
 
 
-def _rolling_forecasts(forecaster: Forecaster, counts: Counts, *, copy: bool = True) -> list[Floats]:
-    """The forecasts made before each row of `counts`, and the one after the last row."""
+def _rolling_forecasts(
+    forecaster: Forecaster, table: PeerTable, steps: Steps, *, copy: bool = True
+) -> list[ExpectedDemand]:
+    """The forecasts made before each step, and the one after the last; new peers are added to `table`."""
     forecasts = [forecaster.forecast()]
-    for row in counts:
-        # Without a copy, an array that the forecaster changes later shows in the comparison.
-        forecasts[-1] = forecasts[-1].copy() if copy else forecasts[-1]
-        forecaster.update(row)
+    for requests in steps:
+        if copy:
+            # Without a copy, an array that the forecaster changes later shows in the comparison.
+            last = forecasts[-1]
+            forecasts[-1] = ExpectedDemand(
+                scheduled=last.scheduled.copy(), unscheduled=last.unscheduled.copy()
+            )
+        table.add(requests)
+        forecaster.update(requests, table.peers)
         forecasts.append(forecaster.forecast())
     return forecasts
 
 
-def _with_other_nodes(own: Counts, node: int, draws: np.random.Generator) -> Counts:
-    """New counts for every node but `node`."""
-    changed = draws.poisson(2.0, own.shape)
-    changed[:, node] = own[:, node]
-    return changed
+def _copied(table: PeerTable) -> PeerTable:
+    copy = PeerTable(nodes=len(table.peers.destination), max_peers=table.peers.destination.shape[1])
+    copy.peers = table.peers
+    return copy
 
 
-def _read_only(counts: Counts) -> Counts:
-    copied = np.array(counts, dtype=np.int64)
-    copied.setflags(write=False)
-    return copied
+def _with_other_nodes(own: Requests, other: Requests, node: int) -> Requests:
+    """The requests of `node` from `own`, and of all other nodes from `other`."""
+    parts = [own.at(np.flatnonzero(own.source == node)), other.at(np.flatnonzero(other.source != node))]
+    columns = {
+        item.name: np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(Requests)
+    }
+    order = np.argsort(columns["time_s"], kind="stable")
+    return _read_only(Requests(**{name: column[order] for name, column in columns.items()}))
 
 
-def _require_same(first: list[Floats], second: list[Floats], circumstance: str) -> None:
+def _views(parts: Steps) -> list[Requests]:
+    """The same requests as read-only views of one array for each column."""
+    ends = np.cumsum([0, *map(len, parts)])
+    whole = {
+        item.name: np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(Requests)
+    }
+    return [
+        _read_only(Requests(**{name: column[first:last] for name, column in whole.items()}))
+        for first, last in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)
+    ]
+
+
+def _frozen(demand: TrialDemand) -> TrialDemand:
+    """The same demand in read-only arrays of its own."""
+    rows = [np.arange(len(part)) for part in (demand.history, *demand.steps)]
+    history, *steps = (
+        _read_only(part.at(row)) for part, row in zip((demand.history, *demand.steps), rows, strict=True)
+    )
+    return TrialDemand(history=history, steps=steps)
+
+
+def _read_only(requests: Requests) -> Requests:
+    for item in fields(requests):
+        getattr(requests, item.name).setflags(write=False)
+    return requests
+
+
+def _of_node(forecast: ExpectedDemand, node: int) -> ExpectedDemand:
+    return ExpectedDemand(
+        scheduled=forecast.scheduled[node].copy(), unscheduled=forecast.unscheduled[node].copy()
+    )
+
+
+def _require_same(first: list[ExpectedDemand], second: list[ExpectedDemand], circumstance: str) -> None:
     for step, (mine, theirs) in enumerate(zip(first, second, strict=True)):
-        if not identical(mine, theirs):
-            raise RuleViolationError(f"forecast {step} differs {circumstance}")
+        for name in ("scheduled", "unscheduled"):
+            if not identical(getattr(mine, name), getattr(theirs, name)):
+                raise RuleViolationError(f"forecast {step} differs {circumstance}")

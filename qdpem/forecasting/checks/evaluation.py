@@ -1,15 +1,14 @@
-"""Rolling-origin scores of forecasters, beside the floor that the randomness of the counts sets.
+"""Rolling-origin scores of forecasters, beside the floor that the randomness of the requests sets.
 
-All counts y and forecasts f are pooled over origins, nodes and steps ahead. A forecast is the mean of a
-Poisson count. Its point forecast is the Poisson median m(f), which minimises the expected absolute error. A
-mean below `MIN_RATE` is scored as `MIN_RATE`, so that no count is impossible.
+All counts y and forecasts F are pooled over origins, peers and steps ahead; a peer counts from the origin on
+at which it is known. The point forecast is the median m, which minimises the expected absolute error.
 
-- WAPE: sum |y - m(f)| / sum y.
-- Floor: sum E|X - median| / sum lambda, X Poisson of the TRUE mean count lambda: the minimum expected WAPE.
-- Deviance: mean 2 (y ln(y/f) - y + f), per forecast.
-- MASE (Hyndman and Koehler 2006, pooled): sum |y - m(f)| over the summed errors of the seasonal naive
-  forecast, which repeats each node's counts of one season before.
-- Pinball at q: mean max(q (y - k), (q - 1)(y - k)), k the Poisson quantile q of f.
+- WAPE: sum |y - m| / sum y.
+- Floor: the expected WAPE of one who knows the rates and all scheduled requests, but not the Poisson draws.
+- CRPS: mean ranked probability score, in requests (`scores`).
+- MASE (Hyndman and Koehler 2006, pooled): sum |y - m| over the summed errors of the seasonal naive forecast,
+  which repeats each peer's counts of one season before.
+- Pinball at q: mean max(q (y - k), (q - 1)(y - k)), k the quantile q of F.
 """
 
 from __future__ import annotations
@@ -21,13 +20,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import pdtr, pdtrik, xlogy
 
-from qdpem.arrays import Floats
-from qdpem.demand.requests import Arrivals
+from qdpem.arrays import Flags, Ints
+from qdpem.demand.arrivals import Arrivals
+from qdpem.demand.peers import Peers, PeerTable
+from qdpem.demand.processes.process import ExpectedDemand
 from qdpem.errors import QdpemError
-from qdpem.forecasting.checks.reference_demand import scenario_arrivals, step_counts
-from qdpem.forecasting.simple import MIN_RATE
+from qdpem.forecasting.checks.reference_demand import by_step, forecast_context, scenario_arrivals
+from qdpem.forecasting.checks.scores import crps, median_error, pinball
+from qdpem.forecasting.counts import history_counts, step_counts
 from qdpem.policy.interface import ForecastContext, Forecaster
 from qdpem.registry import list_names, load
 from qdpem.scenario.schema import Forecasting, Scenario
@@ -49,7 +50,7 @@ class ForecastScores:
     origins: int
     wape: float
     floor: float
-    deviance: float
+    crps: float
     mase: float
     pinball_50: float
     pinball_90: float
@@ -57,119 +58,105 @@ class ForecastScores:
     step_s: float
 
 
-def poisson_quantile(mean: Floats, *, q: float) -> Floats:
-    """The smallest k with P(X <= k) >= q for X Poisson of each `mean` > 0, as floats.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Rolled:
+    """Forecasts from O origins with what came, [O, N, P, H]; `known` [O, N, P]: the peers that count.
 
-    >>> poisson_quantile(np.array([0.5, 2.0, 10.0]), q=0.5).tolist()
-    [0.0, 2.0, 10.0]
+    `peers`: those known at the end.
     """
-    k = np.ceil(pdtrik(q, mean))
-    # Rounding can lift the inverse just above a whole number, so the next smaller one is tried too.
-    below = np.maximum(k - 1.0, 0.0)
-    return np.asarray(np.where(pdtr(below, mean) >= q, below, k))
+
+    forecast: ExpectedDemand
+    counts: Ints
+    known: Flags
+    peers: Peers
+    fit_s: float
+    step_s: float
 
 
-def poisson_floor(rates: Floats) -> float:
-    """sum E|X - median| / sum lambda over Poisson counts X of these true mean counts, of any shape.
+def roll(forecaster: Forecaster, arrivals: Arrivals, *, context: ForecastContext, end_s: float) -> Rolled:
+    """Every forecast from t = 0 whose horizon ends by `end_s`, after a fit on the history.
 
-    E|X - m| = lambda - m + 2 (m F(m) - lambda F(m - 1)), F the distribution function. The floor assumes known
-    rates; a forecaster that must infer them does worse.
-
-    >>> round(poisson_floor(np.array([0.5])), 6)
-    1.0
+    Forecast k is made before the requests of step k are known. Raises QdpemError when there are fewer steps
+    than the horizon.
     """
-    lam = np.maximum(rates, MIN_RATE)
-    m = poisson_quantile(lam, q=0.5)
-    before = np.where(m > 0.0, pdtr(np.maximum(m - 1.0, 0.0), lam), 0.0)
-    error = lam - m + 2.0 * (m * pdtr(m, lam) - lam * before)
-    return float(error.sum() / lam.sum())
-
-
-def poisson_deviance(counts: NDArray[Any], forecast: Floats) -> float:
-    """Mean Poisson deviance of counts under forecast means of the same shape."""
-    mean = np.maximum(forecast, MIN_RATE)
-    # xlogy(0, 0) is 0, as the deviance of a zero count needs.
-    return float(2.0 * np.mean(xlogy(counts, counts / mean) - counts + mean))
-
-
-def pinball(counts: NDArray[Any], forecast: Floats, *, q: float) -> float:
-    """Mean pinball loss of the Poisson quantile q of each forecast mean."""
-    short = counts - poisson_quantile(np.maximum(forecast, MIN_RATE), q=q)
-    return float(np.mean(np.maximum(q * short, (q - 1.0) * short)))
-
-
-def rolling_forecasts(
-    forecaster: Forecaster, counts: NDArray[np.int64], *, history: NDArray[np.int64], context: ForecastContext
-) -> tuple[Floats, float, float]:
-    """Every forecast along `counts` [T, N], float64 [T - H + 1, N, H], after a fit on `history`.
-
-    Forecast k is made before the counts of step k are known. Also returns the wall-clock seconds of the fit
-    and of one step. Raises QdpemError when there are fewer steps than the horizon.
-    """
-    origins = len(counts) - context.horizon_steps + 1
-    if origins < 1:
-        raise QdpemError(
-            f"{len(counts)} steps are too few to score forecasts of {context.horizon_steps} steps ahead"
-        )
+    steps, horizon = _steps(end_s, context), context.horizon_steps
+    if steps < horizon:
+        raise QdpemError(f"{steps} steps are too few to score forecasts of {horizon} steps ahead")
+    table = PeerTable(nodes=context.node_count, max_peers=context.max_peers)
+    table.begin(arrivals.history)
     forecaster.reset(context)
     begun_s = time.perf_counter()
-    forecaster.fit(history)
+    forecaster.fit(arrivals.history, table.peers)
     fitted_s = time.perf_counter()
-    forecasts = []
-    for row in counts[:origins]:
-        forecasts.append(forecaster.forecast())
-        forecaster.update(row)
-    return np.stack(forecasts), fitted_s - begun_s, (time.perf_counter() - fitted_s) / origins
+    made, known = [forecaster.forecast()], [table.peers.known]
+    each = by_step(arrivals.requests, step_s=context.step_s, steps=steps)
+    for requests in each[: steps - horizon]:
+        table.add(requests)
+        forecaster.update(requests, table.peers)
+        made.append(forecaster.forecast())
+        known.append(table.peers.known)
+    step_s = (time.perf_counter() - fitted_s) / len(made)
+    # Places are never given away, so the last list places the requests of all steps.
+    for requests in each:
+        table.add(requests)
+    counts = np.stack([step_counts(requests, table.peers) for requests in each])
+    return Rolled(
+        forecast=ExpectedDemand(
+            scheduled=np.stack([one.scheduled for one in made]),
+            unscheduled=np.stack([one.unscheduled for one in made]),
+        ),
+        counts=_windows(counts, horizon),
+        known=np.stack(known),
+        peers=table.peers,
+        fit_s=fitted_s - begun_s,
+        step_s=step_s,
+    )
 
 
 def score_forecaster(
     forecaster: Forecaster,
-    counts: NDArray[np.int64],
+    arrivals: Arrivals,
     *,
-    history: NDArray[np.int64],
     context: ForecastContext,
-    rates: Floats | None = None,
+    end_s: float,
     season_steps: int = 1,
 ) -> ForecastScores:
     """Rolling-origin scores of one forecaster. Raises QdpemError when there are fewer steps than the horizon.
 
     Args:
         forecaster: it is reset and fitted here.
-        counts: int64 [T, N], from t = 0.
-        history: int64 [T', N], ending at t = 0.
+        arrivals: history and requests; the truth only for the floor.
         context: passed to `forecaster.reset`.
-        rates: the true mean counts, float64 [T, N], for the floor; without them the floor is NaN.
+        end_s: end of the run; the last whole step before it is the last that counts.
         season_steps: the season of MASE's naive forecast. A season shorter than the horizon is multiplied
             until it reaches the horizon, because the counts of one season before must be known.
     """
-    horizon = context.horizon_steps
-    forecasts, fit_s, step_s = rolling_forecasts(forecaster, counts, history=history, context=context)
-    ahead = _windows(counts, horizon)
-    floor = np.nan if rates is None else poisson_floor(_windows(rates, horizon))
+    rolled = roll(forecaster, arrivals, context=context, end_s=end_s)
+    forecast, counts = _at(rolled.forecast, rolled.known), rolled.counts[rolled.known]
     scores = ForecastScores(
         name=forecaster.name,
         oracle=forecaster.oracle,
-        origins=len(forecasts),
+        origins=len(rolled.known),
         wape=np.nan,
-        floor=floor,
-        deviance=np.nan,
+        floor=_floor(rolled, arrivals, context, end_s=end_s),
+        crps=np.nan,
         mase=np.nan,
         pinball_50=np.nan,
         pinball_90=np.nan,
-        fit_s=fit_s,
-        step_s=step_s,
+        fit_s=rolled.fit_s,
+        step_s=rolled.step_s,
     )
-    if np.isnan(forecasts).any():
+    if np.isnan(forecast.mean).any() or not counts.size:
         return scores
     # The median, not the mean, minimises the absolute error.
-    error = np.abs(ahead - poisson_quantile(np.maximum(forecasts, MIN_RATE), q=0.5)).sum()
+    error = float(np.abs(counts - forecast.quantile(0.5)).sum())
     return replace(
         scores,
-        wape=_ratio(error, ahead.sum()),
-        deviance=poisson_deviance(ahead, forecasts),
-        mase=_ratio(error, _naive_error(counts, history, horizon=horizon, season_steps=season_steps)),
-        pinball_50=pinball(ahead, forecasts, q=0.5),
-        pinball_90=pinball(ahead, forecasts, q=0.9),
+        wape=_ratio(error, float(counts.sum())),
+        crps=float(crps(forecast, counts).mean()),
+        mase=_ratio(error, _naive_error(rolled, arrivals, context, season_steps=season_steps)),
+        pinball_50=float(pinball(forecast, counts, q=0.5).mean()),
+        pinball_90=float(pinball(forecast, counts, q=0.9).mean()),
     )
 
 
@@ -177,10 +164,12 @@ def compare(
     arrivals: Arrivals,
     *,
     forecasting: Forecasting,
+    nodes: int,
     end_s: float,
     seed: int,
     names: Iterable[str] | None = None,
     parameters: Mapping[str, Mapping[str, Any]] | None = None,
+    season_s: float = 0.0,
 ) -> tuple[ForecastScores, ...]:
     """Scores of every registered forecaster, or of `names`, on the requests of [0, end_s).
 
@@ -189,34 +178,26 @@ def compare(
 
     Args:
         arrivals: history, requests and truth.
-        forecasting: length of a step and number of steps ahead.
+        forecasting: length of a step, number of steps ahead, and number of peers.
+        nodes: number of nodes.
         end_s: end of the run; the last whole step before it is the last that counts.
         seed: passed to the forecasters.
         names: registered names; all unless given.
         parameters: the parameters of each named forecaster; its defaults unless given.
+        season_s: the season of MASE's naive forecast; one step unless given.
     """
-    step_s = forecasting.step_s
-    counts = step_counts(arrivals, forecasting=forecasting, end_s=end_s)
-    rates = arrivals.expected_counts(start_s=0.0, step_s=step_s, steps=len(counts.run))
-    season_steps = max(1, round(arrivals.period_s / step_s))
     table = []
     for name in list_names("forecaster") if names is None else names:
         factory = load("forecaster", name)
         forecaster = factory(factory.Parameters(**(parameters or {}).get(name, {})))
-        context = ForecastContext(
-            node_count=counts.run.shape[1],
-            step_s=step_s,
-            horizon_steps=forecasting.horizon_steps,
-            seed=seed,
-            truth=arrivals if forecaster.oracle else None,
-        )
         scores = score_forecaster(
             forecaster,
-            counts.run,
-            history=counts.history,
-            context=context,
-            rates=rates,
-            season_steps=season_steps,
+            arrivals,
+            context=forecast_context(
+                arrivals, forecasting, nodes=nodes, seed=seed, truth=bool(forecaster.oracle)
+            ),
+            end_s=end_s,
+            season_steps=max(1, round(season_s / forecasting.step_s)),
         )
         table.append(scores)
     return tuple(table)
@@ -227,19 +208,23 @@ def evaluate_forecaster(name: str, scenario: Scenario, *, seed: int) -> tuple[Fo
 
     Raises UnknownNameError for a wrong name, and ScenarioError for a scenario that cannot be built.
     """
+    arrivals, network = scenario_arrivals(scenario, seed=seed)
+    bursts = scenario.demand.bursts
     return compare(
-        scenario_arrivals(scenario, seed=seed),
+        arrivals,
         forecasting=scenario.forecasting,
+        nodes=network.node_count,
         end_s=scenario.window.end_s,
         seed=seed,
         names=dict.fromkeys((name, *YARDSTICKS)),
+        season_s=bursts.period_s if bursts else 0.0,
     )
 
 
 def format_table(table: Iterable[ForecastScores]) -> str:
-    """The scores as aligned text, smallest deviance first."""
-    columns = ("oracle", "wape", "floor", "deviance", "mase", "pinball_50", "pinball_90", "fit_s")
-    ranked = sorted(table, key=lambda scores: (np.isnan(scores.deviance), scores.deviance))
+    """The scores as aligned text, smallest CRPS first."""
+    columns = ("oracle", "wape", "floor", "crps", "mase", "pinball_50", "pinball_90", "fit_s")
+    ranked = sorted(table, key=lambda scores: (np.isnan(scores.crps), scores.crps))
     rows = [asdict(scores) for scores in ranked]
     width = max(len(scores.name) for scores in ranked)
     lines = [" " * width + "".join(f"{column:>11}" for column in columns)]
@@ -251,21 +236,45 @@ def format_table(table: Iterable[ForecastScores]) -> str:
     return "\n".join(lines)
 
 
+def _steps(end_s: float, context: ForecastContext) -> int:
+    return int(end_s / context.step_s + 1e-9)
+
+
 def _windows(values: NDArray[Any], horizon: int) -> NDArray[Any]:
-    """[T - H + 1, N, H] from [T, N]; row k holds the steps k ... k + H - 1."""
+    """[T - H + 1, N, P, H] from [T, N, P]; row k holds the steps k ... k + H - 1."""
     return np.lib.stride_tricks.sliding_window_view(values, horizon, axis=0)
 
 
-def _naive_error(
-    counts: NDArray[np.int64], history: NDArray[np.int64], *, horizon: int, season_steps: int
-) -> float:
+def _at(demand: ExpectedDemand, known: Flags) -> ExpectedDemand:
+    """The demand of the known peers, [M, H]."""
+    return ExpectedDemand(scheduled=demand.scheduled[known], unscheduled=demand.unscheduled[known])
+
+
+def _floor(rolled: Rolled, arrivals: Arrivals, context: ForecastContext, *, end_s: float) -> float:
+    edges_s = context.step_s * np.arange(_steps(end_s, context) + 1, dtype=np.float64)
+    truth = arrivals.realised(rolled.peers, edges_s=edges_s)
+
+    def windows(part: NDArray[Any]) -> NDArray[Any]:
+        return _windows(np.moveaxis(part, -1, 0), context.horizon_steps)
+
+    truth = _at(
+        ExpectedDemand(scheduled=windows(truth.scheduled), unscheduled=windows(truth.unscheduled)),
+        rolled.known,
+    )
+    return _ratio(float(median_error(truth).sum()), float(truth.mean.sum()))
+
+
+def _naive_error(rolled: Rolled, arrivals: Arrivals, context: ForecastContext, *, season_steps: int) -> float:
     """Summed absolute error of the seasonal naive forecast over the same windows; NaN if history is short."""
+    horizon = context.horizon_steps
     # Rounded up to whole seasons: the naive forecast of the last step ahead must not use the future.
     lag = season_steps * -(-horizon // season_steps)
+    history = history_counts(arrivals.history, rolled.peers, context)
     if len(history) < lag:
         return float("nan")
+    counts = np.concatenate([rolled.counts[..., 0], np.moveaxis(rolled.counts[-1, ..., 1:], -1, 0)])
     joined = np.concatenate([history[len(history) - lag :], counts])
-    return float(_windows(np.abs(joined[lag:] - joined[:-lag]), horizon).sum())
+    return float(_windows(np.abs(joined[lag:] - joined[:-lag]), horizon)[rolled.known].sum())
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -1,17 +1,15 @@
-"""The demand that a forecaster is checked and evaluated on: a scenario's own, or a small default."""
+"""The demand that a forecaster is checked and evaluated on: a scenario's own, or a small default one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
-
 from physics.hardware import DepolarisingMemory, NodeHardware
+from qdpem.demand.arrivals import Arrivals
 from qdpem.demand.offered_load import find_offered_load, with_rate
-from qdpem.demand.requests import Arrivals
+from qdpem.demand.requests import Requests
 from qdpem.demand.streams import generate_arrivals
 from qdpem.network.build import build_network, build_physics
+from qdpem.network.graph import Network
+from qdpem.policy.interface import ForecastContext
 from qdpem.scenario.schema import (
     Bursts,
     Demand,
@@ -49,30 +47,32 @@ def small_scenario() -> Scenario:
     )
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class StepCounts:
-    """Requests per step and node: `history` int64 [T', N] ends at t = 0, `run` int64 [T, N] begins there."""
-
-    history: NDArray[np.int64]
-    run: NDArray[np.int64]
-
-
-def scenario_arrivals(scenario: Scenario, *, seed: int) -> Arrivals:
-    """The requests of `scenario` under `seed`, as a run of it would see them.
+def scenario_arrivals(scenario: Scenario, *, seed: int) -> tuple[Arrivals, Network]:
+    """The requests of `scenario` under `seed`, as a run of it would see them, and its network.
 
     Raises ScenarioError or UnknownNameError for a scenario whose network or load cannot be built.
     """
     physics = build_physics(scenario)
     network = build_network(scenario, physics, seed=seed)
     load = find_offered_load(scenario, network, physics, seed=seed)
-    return generate_arrivals(with_rate(scenario, load), network, seed=seed)
+    return generate_arrivals(with_rate(scenario, load), network, seed=seed), network
 
 
-def step_counts(arrivals: Arrivals, *, forecasting: Forecasting, end_s: float) -> StepCounts:
-    """Count the requests of each whole step in [-history_s, 0) and in [0, end_s)."""
-    step_s, nodes = forecasting.step_s, len(arrivals.base_rate_hz)
-    past, steps = int(arrivals.history_s / step_s), int(end_s / step_s)
-    return StepCounts(
-        history=arrivals.history.counts(nodes=nodes, start_s=-past * step_s, step_s=step_s, steps=past),
-        run=arrivals.requests.counts(nodes=nodes, start_s=0.0, step_s=step_s, steps=steps),
+def forecast_context(
+    arrivals: Arrivals, forecasting: Forecasting, *, nodes: int, seed: int, truth: bool
+) -> ForecastContext:
+    """The context that a run with these requests gives its forecaster; the truth only to an oracle."""
+    return ForecastContext(
+        node_count=nodes,
+        max_peers=forecasting.max_peers,
+        step_s=forecasting.step_s,
+        horizon_steps=forecasting.horizon_steps,
+        history_s=arrivals.history_s,
+        seed=seed,
+        truth=arrivals if truth else None,
     )
+
+
+def by_step(requests: Requests, *, step_s: float, steps: int) -> list[Requests]:
+    """The requests of each of the first `steps` steps from t = 0."""
+    return [requests.between(step * step_s, (step + 1) * step_s) for step in range(steps)]

@@ -1,6 +1,6 @@
 """Candidate allocations of a site: options that one small network scores, instead of a fixed action space.
 
-A site has slots: its most urgent waiting requests and, at an epoch, its top pairs. Every slot offers options,
+A site has slots: its most urgent pending requests and, at an epoch, its top pairs. Every slot offers options,
 and a short row of features describes each option. The same weights therefore fit any node degree, any number
 of nodes and any topology.
 Letters in shapes: S sites of the observation, M slots in use, O options, F features.

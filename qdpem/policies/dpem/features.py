@@ -199,7 +199,7 @@ class FeatureEncoder:
         around = status[:, 1:, TOKEN_BACKLOG].sum(axis=1) / np.maximum(others, 1)
         waiting = observations.request_id >= 0
         deadlines = np.where(waiting, observations.request_deadline_s, np.inf).min(axis=1, initial=np.inf)
-        # No waiting request: 1e9 s saturates to 1.
+        # No pending request: 1e9 s saturates to 1.
         slack = np.where(np.isfinite(deadlines), np.maximum(deadlines - observations.time_s, 0.0), 1e9)
         stocked = observations.stock_partner >= 0
         ready = stocked & (observations.stock_ready > 0)

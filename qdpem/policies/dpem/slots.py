@@ -1,4 +1,4 @@
-"""The slots of a site: its most urgent waiting requests and, at an epoch, its top pairs.
+"""The slots of a site: its most urgent pending requests and, at an epoch, its top pairs.
 
 A site's top pairs are the node pairs that most of its requests so far asked for; `Observation` lists them.
 """
@@ -36,7 +36,7 @@ _ARRIVAL = DecisionReason.ARRIVAL.code
 
 @dataclass(frozen=True)
 class Slot:
-    """One slot in use: a waiting request to serve, or a top pair to stock.
+    """One slot in use: a pending request to serve, or a top pair to stock.
 
     - `row`: the row of its site in the observation; `number`: the slot's number at that site.
     - `request`: the request's id, -1 for a top pair.

@@ -10,66 +10,20 @@ Work: one choice of route for each understocked pair of nodes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qdpem.arrays import Flags, Floats, Ints
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
+from qdpem.policies.inventory.parameters import BaseStockParameters
 from qdpem.policies.inventory.stock_levels import MAX_STORAGE_S, DemandFactor, stocking_means
 from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.planner import Planner, RouteQuery
 from qdpem.policies.routing.route_plan import RoutePlan
 from qdpem.policy.interface import FREE_MEMORIES, Allocation, Context, Observation
-from qdpem.policy.tuning import tunable
-
-
-@dataclass(frozen=True, kw_only=True)
-class BaseStockParameters:
-    """Parameters of stock: how many pairs are kept, for which nodes, at which fidelity, and when to order.
-
-    Raises ValueError for a value out of range.
-    """
-
-    base_stock_level: int = tunable(1, low=0, high=4, pregeneration="end-to-end")
-    """Maximum number of end-to-end pairs kept or on order for each peer (0 or more)."""
-    link_base_stock_level: int = tunable(2, low=0, high=6, pregeneration="link")
-    """Maximum number of pairs kept or on order for each link (0 or more). The map sets their owner."""
-    stocking_threshold: float = tunable(0.3, low=0.05, high=2.0, log=True, pregeneration="end-to-end")
-    """Requests expected within a pair's useful life (0 or more) from which the first end-to-end pair is kept.
-    It sets the newsvendor's critical ratio, 1 - exp(-threshold); the n-th pair is kept where P(demand >= n)
-    reaches it."""
-    tracked_pairs: int = 6
-    """Number of a site's most frequent peers to stock for (0 or more); central: times the nodes."""
-    target_fidelity: float = 0.7
-    """End-to-end pairs are kept while their believed fidelity is at least this (0 to 1)."""
-    link_fidelity: float = 0.85
-    """Link pairs are kept while their believed fidelity is at least this (0 to 1)."""
-    max_link_backlog: float = 0.0
-    """Maximum number of pairs ahead at the sources of a link's ends when a link pair is ordered for stock."""
-    fidelity_margin: float = 0.01
-    """A stocked pair serves a request if its believed fidelity exceeds the target by at least this."""
-    min_lifetime_s: float = 1.0
-    """Minimum useful life in seconds for which a pair is stocked."""
-    max_source_backlog: float = 1.0
-    """Maximum number of pairs ahead at the sources of a path's ends when an end-to-end pair is ordered."""
-    min_free_memories: int = 4
-    """Minimum number of free memories (0 or more), reported or assumed, at both ends of an order."""
-    min_reorder_interval_s: float = 1.0
-    """Seconds between orders of the same stock (0 or more), so that refusals do not flood the network."""
-
-    def __post_init__(self) -> None:
-        for name in (
-            "base_stock_level",
-            "link_base_stock_level",
-            "stocking_threshold",
-            "tracked_pairs",
-            "min_free_memories",
-            "min_reorder_interval_s",
-        ):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be 0 or more")
 
 
 class BaseStock:
@@ -78,30 +32,25 @@ class BaseStock:
     `ordered_s` float64 [N, N], owner by partner: time of the last order, -inf before the first.
     """
 
-    def __init__(
-        self,
-        context: Context,
-        planner: Planner,
-        *,
-        parameters: BaseStockParameters,
-        demand_factor: DemandFactor,
-    ) -> None:
+    def __init__(self, context: Context, planner: Planner, *, parameters: BaseStockParameters) -> None:
         self._context = context
         self._planner = planner
         self._parameters = parameters
-        self._demand_factor = demand_factor
+        self._demand_factor = DemandFactor(context)
         network = context.network
         self.ordered_s = np.full((network.node_count, network.node_count), -np.inf)
         self._lives_s = np.full_like(self.ordered_s, np.nan)
         self._quota = np.floor(network.remote_storage_quota * network.memories)
         self._means = stocking_means(parameters.stocking_threshold, parameters.base_stock_level)
 
-    def understocked(self, observations: Observation) -> list[list[tuple[int, int]]]:
+    def lacks(self, observations: Observation) -> list[list[tuple[int, int]]]:
         """For each site (source, destination) of its peers whose stock is below its level, most frequent
         first.
 
         Only those that may be ordered now are listed.
         """
+        # Levels depend on the demand factor, so forecasts come first.
+        self._demand_factor.update(observations)
         understocked: list[list[tuple[int, int]]] = [[] for _ in range(len(observations))]
         if self._context.pregeneration == "link" or not self._parameters.base_stock_level:
             return understocked
@@ -184,7 +133,7 @@ class BaseStock:
 
     def replenish(
         self,
-        understocked: list[tuple[int, int]],
+        lacks: list[tuple[int, int]],
         backlog: Backlog,
         *,
         now_s: float,
@@ -193,13 +142,13 @@ class BaseStock:
         """Orders for understocked peers, each over the quickest available path with idle repeaters.
 
         Args:
-            understocked: (source, destination) of the peers of one site, in the order to serve them.
+            lacks: (source, destination) of the peers of one site, in the order to serve them.
             backlog: work ahead; the work of each order is added.
             now_s: time of the decision.
             unavailable: nodes and links to avoid.
         """
         idle = backlog.sources_idle(pairs=self._parameters.max_source_backlog)
-        for source, destination in understocked:
+        for source, destination in lacks:
             if not (idle[source] and idle[destination]):
                 continue
             route = self._idle_route(source, destination, backlog, unavailable)
@@ -211,6 +160,19 @@ class BaseStock:
                 backlog.add(route)
                 idle = backlog.sources_idle(pairs=self._parameters.max_source_backlog)
                 yield order
+
+    def reserved(self, source: int, destination: int, pairs: int) -> int:  # noqa: ARG002
+        """Nothing: whoever comes first may use the stock."""
+        return 0
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Times of the last orders, and the forecasts so far."""
+        return {"ordered_s": self.ordered_s.copy(), **self._demand_factor.state()}
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Restore a saved state."""
+        self.ordered_s = np.array(state["ordered_s"], dtype=np.float64)
+        self._demand_factor.load_state(state)
 
     def _life_s(self, source: int, destination: int, unavailable: Unavailable) -> float:
         paths = self._context.routes.paths(source, destination, unavailable)

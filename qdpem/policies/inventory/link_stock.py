@@ -20,7 +20,7 @@ from qdpem.arrays import Floats, Ints
 from qdpem.network.graph import Network
 from qdpem.network.outages import Unavailable
 from qdpem.network.path import path_along
-from qdpem.policies.inventory.base_stock import BaseStockParameters
+from qdpem.policies.inventory.parameters import StockParameters
 from qdpem.policies.inventory.stock_levels import MAX_STORAGE_S
 from qdpem.policy.interface import (
     CONTROLLER,
@@ -35,14 +35,14 @@ from qdpem.policy.interface import (
 _ABOVE_ANY_STOCK = 1_000_000
 
 
-def link_stock_levels(network: Network, *, max_level: int) -> Ints:
+def link_stock_levels(network: Network, *, max_level: int, quota_fraction: float = 1.0) -> Ints:
     """Order-up-to levels of link pairs, int64 [N, N] owner by partner; at most one end owns those of a link.
 
     Each link gets up to `max_level`, and every link gets its first pair before any gets a second. Links are
     assigned one after the other to the end whose partner has more of its quota for remote storage left for
     each of its links that is not yet assigned. A link whose ends have no quota left gets none.
     """
-    quota = np.floor(network.remote_storage_quota * network.memories).astype(np.int64)
+    quota = np.floor(quota_fraction * network.remote_storage_quota * network.memories).astype(np.int64)
     level = np.zeros((network.node_count, network.node_count), dtype=np.int64)
     if max_level < 1:
         return level
@@ -68,12 +68,16 @@ def link_stock_levels(network: Network, *, max_level: int) -> Ints:
 class LinkStock:
     """Orders link pairs; `ordered_s` float64 [N, N], owner by partner, is the time of each last order."""
 
-    def __init__(self, context: Context, *, parameters: BaseStockParameters) -> None:
+    def __init__(self, context: Context, *, parameters: StockParameters) -> None:
         self._context = context
         self._parameters = parameters
         nodes = context.network.node_count
         self.ordered_s = np.full((nodes, nodes), -np.inf)
-        self._level = link_stock_levels(context.network, max_level=parameters.link_base_stock_level)
+        self._level = link_stock_levels(
+            context.network,
+            max_level=parameters.link_base_stock_level,
+            quota_fraction=parameters.link_quota_fraction,
+        )
         self._owner, self._partner = self._level.nonzero()
         self._lives_s = np.full(context.network.link_count, np.nan)
 

@@ -119,6 +119,11 @@ class Planner:
                 plain = virtual
         return plain.route if plain is not None else None
 
+    def idle_delay_s(self, source: int, destination: int, *, pairs: int) -> float:
+        """Expected time to make pairs over the quickest path of an idle network; inf without a path."""
+        features = self._features.between(source, destination, ALL_AVAILABLE)
+        return float(self._idle_delay_s(features, pairs)[0].min()) if features is not None else np.inf
+
     def _over_links(
         self, features: PathFeatures, query: RouteQuery, backlog: Backlog, stock: StockByEnds | None
     ) -> _CostedRoute | None:

@@ -53,6 +53,7 @@ def serve_from_stock(
     stock: StockByEnds,
     *,
     fidelity_margin: float,
+    reserved: int = 0,
     retry_low_fidelity: bool = False,
 ) -> Allocation | None:
     """Serve a request with the worst stocked pairs between its ends that exceed its target by the margin.
@@ -67,7 +68,7 @@ def serve_from_stock(
     usable = sorted(value for value in fidelities if value >= request.target_fidelity + fidelity_margin)[
         : request.pairs
     ]
-    if len(usable) < request.pairs:
+    if len(usable) < request.pairs or len(fidelities) - request.pairs < reserved:
         return None
     remove_pairs(stock, tuple(((request.source, request.destination), value) for value in usable))
     return request.allocation((request.source, request.destination), retry_low_fidelity=retry_low_fidelity)

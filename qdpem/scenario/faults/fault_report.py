@@ -10,7 +10,16 @@ from typing import Any, NamedTuple, TypeAlias, Union, get_args, get_origin, get_
 from pydantic_core import ErrorDetails
 
 from qdpem.errors import Fault
-from qdpem.scenario.faults.messages import choice, described, members, options, own_words, shown, unknown_key
+from qdpem.scenario.faults.messages import (
+    choice,
+    described,
+    members,
+    misplaced_key,
+    options,
+    own_words,
+    shown,
+    unknown_key,
+)
 
 Location: TypeAlias = tuple[str | int, ...]
 
@@ -148,7 +157,7 @@ class FaultReport:
         if kind == "missing":
             return f"is missing; should be {described(self._hint(location))}"
         if kind == "unexpected_keyword_argument":
-            return unknown_key(str(location[-1]), self._table_kind(location[:-1]))
+            return self._unknown_key(location)
         if kind == "value_error":
             return own_words(str(detail["ctx"]["error"]))
         if kind in ("enum", "literal_error"):
@@ -160,10 +169,21 @@ class FaultReport:
         elif kind == "too_long":
             wanted = f"should have at most {detail['ctx']['max_length']} items"
         elif kind == "string_pattern_mismatch":
-            wanted = f"should match the pattern {detail['ctx']['pattern']}"
+            # The only pattern is that of the names of arms, which also name directories.
+            wanted = "should be lower-case letters, digits and hyphens, and not begin with a hyphen"
         else:
             wanted = _PLAIN.get(kind, detail["msg"].removeprefix("Input "))
         return f"{shown(value)} is not allowed; {wanted}"
+
+    def _unknown_key(self, location: Location) -> str:
+        """The sentence for a key that its table lacks; it may be one of the file, or of a table inside."""
+        table, key = location[:-1], str(location[-1])
+        if table and not self._path and (at_top := self._hint((key,))) is not Any:
+            return misplaced_key(key, at_top)
+        kind = self._table_kind(table)
+        below = [(*table, item.name, key) for item in fields(kind)]
+        found = [self._dotted(path) for path in below if self._hint(path) is not Any]
+        return unknown_key(key, kind, elsewhere=found)
 
     def _table_kind(self, location: Location) -> Any:
         """The dataclass that the table at `location` is most like, or None."""
@@ -197,6 +217,8 @@ class FaultReport:
                     inner.append(get_type_hints(member, include_extras=True).get(str(part)))
                 elif get_origin(member) is tuple and isinstance(part, int):
                     inner.append(get_args(member)[0])
+                elif get_origin(member) is dict and len(get_args(member)) == 2:
+                    inner.append(get_args(member)[1])
             known = [item for item in inner if item is not None]
             if not known:
                 return Any

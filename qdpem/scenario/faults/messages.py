@@ -94,14 +94,22 @@ def own_words(message: str) -> str:
     return f"{value} is not allowed; should be {wanted}" if wanted and value else message
 
 
-def unknown_key(key: str, kind: Any) -> str:
+def unknown_key(key: str, kind: Any, *, elsewhere: Sequence[str] = ()) -> str:
     """The sentence for a `key` that the dataclass `kind` does not have, with the nearest it has.
 
-    An old key is answered with the one that took its place.
+    An old key is answered with the one that took its place. `elsewhere`: dotted paths of keys of that name.
     """
     known = [item.name for item in fields(kind)]
     if new := new_key(key, known):
         return f"is now {new!r}"
     near = nearest(key, known)
-    hint = f"did you mean {near!r}? " if near else ""
+    meant = [repr(each) for each in (near, *elsewhere) if each]
+    hint = f"did you mean {' or '.join(meant)}? " if meant else ""
     return f"is not a known key; {hint}known: {', '.join(known)}"
+
+
+def misplaced_key(key: str, hint: Any) -> str:
+    """The sentence for a `key` of the file itself that stands in one of its tables."""
+    is_table = any(is_dataclass(member) for member in members(hint))
+    heading = f", or as a table [{key}] of its own" if is_table else ""
+    return f"is a key of the file itself; should stand above its first table{heading}"

@@ -11,12 +11,12 @@ from qdpem.errors import Fault, QdpemError, ScenarioError, UnknownNameError
 from qdpem.scenario.faults.messages import described
 from qdpem.scenario.faults.renamed import new_name
 from qdpem.scenario.faults.validation import parameters_of
-from qdpem.scenario.schema import STRONGEST, Demand, PerNode, Scenario, Study, Topology
+from qdpem.scenario.schema import STRONGEST, Demand, PerNode, RequestClass, Scenario, Study, Topology
+from qdpem.scenario.tables.demand import FRACTION_TOLERANCE
 
 KEY_THRESHOLD_FIDELITY = 0.835
 """A Werner pair below this fidelity gives no BBM92 key; its key fraction is zero at F = 0.8349."""
 
-_FRACTION_TOLERANCE = 1e-6
 _LEAVE_OUT = 'an inherited claim is left out with without = ["study.claim"] or --set study.claim='
 TUNING_SEEDS = range(100)
 _SEED_RANGES = {"tuning": TUNING_SEEDS, "test": range(1000, 1030), "training": range(10000, 2**63)}
@@ -76,17 +76,25 @@ def _source_faults(scenario: Scenario) -> list[Fault]:
 
 
 def _demand_faults(demand: Demand) -> list[Fault]:
+    faults = _class_faults(demand.classes, "demand.classes") if demand.classes else []
+    for name, process in demand.processes.items():
+        faults += _class_faults(process.classes, f"demand.processes.{name}.classes")
+    return faults
+
+
+def _class_faults(classes: Sequence[RequestClass], path: str) -> list[Fault]:
+    """Fractions that do not sum to 1, and targets of QKD that give no key."""
     faults = []
-    total = math.fsum(kind.fraction for kind in demand.classes)
-    if abs(total - 1.0) > _FRACTION_TOLERANCE:
-        faults.append(Fault("demand.classes", f"the fractions sum to {total:g}; should sum to 1"))
-    for index, kind in enumerate(demand.classes):
+    total = math.fsum(kind.fraction for kind in classes)
+    if abs(total - 1.0) > FRACTION_TOLERANCE:
+        faults.append(Fault(path, f"the fractions sum to {total:g}; should sum to 1"))
+    for index, kind in enumerate(classes):
         if kind.application == "qkd" and kind.target_fidelity <= KEY_THRESHOLD_FIDELITY:
             wrong = (
                 f"{kind.target_fidelity:g} is not allowed for qkd; should be above"
                 f" {KEY_THRESHOLD_FIDELITY}, below which a pair gives no key"
             )
-            faults.append(Fault(f"demand.classes.{index}.target_fidelity", wrong))
+            faults.append(Fault(f"{path}.{index}.target_fidelity", wrong))
     return faults
 
 

@@ -1,33 +1,24 @@
-"""The tables of demand: classes of requests, their rate, where they come from, and bursts."""
+"""The tables of demand: its rate, its processes, where requests come from, and bursts."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import field, replace
 from typing import Annotated
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from qdpem.scenario.tables.fields import CHECKED, Count, NotNegative, Positive, QubitCount
-from qdpem.scenario.words import Application, Arrivals, BurstTiming, DemandWeights, Repetition
+from qdpem.scenario.tables.classes import RequestClass
+from qdpem.scenario.tables.fields import CHECKED, Count, NotNegative, Positive
+from qdpem.scenario.tables.processes import Process
+from qdpem.scenario.words import Arrivals, BurstTiming, DemandWeights
 
+POISSON = "poisson"
+"""The name of the Poisson stream among the processes."""
 
-@dataclass(frozen=True, kw_only=True, config=CHECKED)
-class RequestClass:
-    """One kind of request and its fraction of all requests."""
-
-    application: Application
-    """What the pairs are for. Pairs for "qkd" are measured without waiting."""
-    fraction: Positive
-    """Fraction of all requests; the fractions of all classes sum to 1."""
-    target_fidelity: Annotated[float, Field(gt=0.5, lt=1)]
-    """Lowest true fidelity that satisfies the request; for qkd above 0.835."""
-    patience_s: Positive
-    """Time from a request's arrival to its deadline."""
-    pairs: QubitCount = 1
-    """Pairs requested at once."""
-    repeat_until_deadline: Repetition = Repetition.NO
-    """Whether a request asks again until its deadline, for `pairs` at a time, each delivered by itself.
-    "pair" begins the next pair when the last was delivered; "link" keeps every link generating."""
+FRACTION_TOLERANCE = 1e-6
+"""Fractions that should sum to 1 may miss it by this much."""
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
@@ -95,10 +86,16 @@ class Neighbourhood:
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Demand:
-    """The requests of a run: their classes, rate, node pairs and arrival times."""
+    """The requests of a run: their classes, rate, node pairs and arrival times.
 
-    classes: Annotated[tuple[RequestClass, ...], Field(min_length=1)]
-    """The classes of requests."""
+    Demand is a mixture: a Poisson stream of the `classes`, and any number of other `processes`. All have the
+    same weights of node pairs.
+    """
+
+    classes: tuple[RequestClass, ...] = ()
+    """The classes of the Poisson stream, which makes all requests that no other process makes."""
+    processes: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Process] = field(default_factory=dict)
+    """Other processes by name, each of a `kind`: "timetable" or "session"."""
     rate_hz: Positive | None = None
     """Mean requests per second of the whole network. Give either this or `load_factor`, or neither if
     `arrivals` is "batch"."""
@@ -118,7 +115,40 @@ class Demand:
     neighbourhood: Neighbourhood | None = None
     """The pairs of nodes with `weights = "neighbourhood"`."""
     bursts: Bursts | None = None
-    """Bursts of demand. Without them arrivals are stationary."""
+    """Bursts of the Poisson stream. Without them it is stationary."""
+
+    @property
+    def poisson_fraction(self) -> float:
+        """Fraction of all requests that the Poisson stream makes: what the other processes leave."""
+        if not self.classes:
+            return 0.0
+        return 1.0 - math.fsum(process.fraction for process in self.processes.values())
+
+    @property
+    def all_classes(self) -> tuple[RequestClass, ...]:
+        """The classes of all processes, each with its fraction of ALL requests, the Poisson stream first."""
+        if not self.processes:
+            return self.classes
+        parts = [(self.poisson_fraction, self.classes)]
+        parts += [(process.fraction, process.classes) for process in self.processes.values()]
+        return tuple(
+            replace(each, fraction=fraction * each.fraction)
+            for fraction, classes in parts
+            for each in classes
+        )
+
+    @property
+    def class_keys(self) -> tuple[str, ...]:
+        """The dotted key of each of `all_classes`."""
+        own = [f"demand.classes.{index}" for index in range(len(self.classes))]
+        return (
+            *own,
+            *(
+                f"demand.processes.{name}.classes.{index}"
+                for name, process in self.processes.items()
+                for index in range(len(process.classes))
+            ),
+        )
 
     @model_validator(mode="after")
     def _consistent(self) -> Demand:
@@ -127,11 +157,37 @@ class Demand:
                 f"neighbourhood means nothing while weights is {self.weights!r}; set weights to"
                 " 'neighbourhood' or leave it out"
             )
+        if not self.classes and (self.arrivals is Arrivals.BATCH or not self.processes):
+            raise ValueError("it has no classes; should have [[demand.classes]], the classes of its requests")
+        if POISSON in self.processes:
+            raise ValueError(
+                f"processes has {POISSON!r}, the name of the stream of classes; choose another name"
+            )
+        if self.bursts is not None and not self.classes:
+            raise ValueError(
+                "bursts means nothing without classes, the Poisson stream that bursts; leave it out"
+            )
         if self.arrivals is Arrivals.BATCH:
             self._check_batch()
         else:
             self._check_rate()
+            self._check_fractions()
         return self
+
+    def _check_fractions(self) -> None:
+        """The other processes leave the Poisson stream something if it has classes, else nothing."""
+        total = math.fsum(process.fraction for process in self.processes.values())
+        listed = ", ".join(f"{name} {process.fraction:g}" for name, process in self.processes.items())
+        if self.classes and not total < 1.0:
+            raise ValueError(
+                f"the fractions of processes sum to {total:g} ({listed}), which leaves nothing for classes;"
+                " should be below 1"
+            )
+        if not self.classes and abs(total - 1.0) > FRACTION_TOLERANCE:
+            raise ValueError(
+                f"the fractions of processes sum to {total:g} ({listed}); should sum to 1, or leave the rest"
+                " to a Poisson stream of [[demand.classes]]"
+            )
 
     def _check_batch(self) -> None:
         for name, value in (("rate_hz", self.rate_hz), ("load_factor", self.load_factor)):
@@ -140,8 +196,9 @@ class Demand:
                     f"{name} = {value:g} means nothing while arrivals is 'batch', when all requests come"
                     " at t = 0; leave it out"
                 )
-        if self.bursts is not None:
-            raise ValueError("bursts means nothing while arrivals is 'batch'; leave it out")
+        for name in ("bursts", "processes"):
+            if getattr(self, name):
+                raise ValueError(f"{name} means nothing while arrivals is 'batch'; leave it out")
 
     def _check_rate(self) -> None:
         if self.rate_hz is None and self.load_factor is None:

@@ -13,7 +13,7 @@ from qdpem.scenario.words import RecordLevel
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Forecasting:
-    """Forecasts of the number of requests per step."""
+    """Forecasts of the requests of each node for each of its peers, per step."""
 
     step_s: Positive = 1.0
     """Length of a step; requests are counted per step."""
@@ -21,6 +21,9 @@ class Forecasting:
     """Number of steps that are forecast."""
     history_s: Duration = 600.0
     """History before t = 0 that forecasters see."""
+    max_peers: Annotated[int, Field(ge=1, le=10_000)] = 8
+    """Peers of a node that are forecast, a peer being a destination with a target fidelity and a number of
+    pairs. The most frequent of the history come first."""
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.demand.requests import Arrivals
+from qdpem.demand.arrivals import Arrivals
 from qdpem.policy.interface import ORDERED_PAIRS, STATUS_WIDTH, Context, Forecaster
-from qdpem.policy.validation import valid_forecast
 from qdpem.simulation.control.control_plane import ControlPlane
+from qdpem.simulation.observation.forecasts import Forecasts
 from qdpem.simulation.observation.top_pairs import TopPairs, TopPairTable
 from qdpem.simulation.resources.requests import Request
 from qdpem.simulation.resources.state import SimulationState
@@ -31,7 +31,7 @@ class StateReports:
         state: the run's state.
         control_plane: knows which sites decide, and what they have ordered.
         context: of the policy: control settings and forecast horizon.
-        forecaster: fitted to the history of the run.
+        forecaster: reset for the run; it is fitted to its history here.
         arrivals: the requests before t = 0 and those of the run.
         message_width: numbers that a policy adds to each report.
     """
@@ -48,8 +48,6 @@ class StateReports:
     ) -> None:
         self._state = state
         self._control_plane = control_plane
-        self._forecaster = forecaster
-        self._forecaster_name = str(getattr(forecaster, "name", type(forecaster).__name__))
         self._epoch_s = context.control_settings.decision_epoch_s
         # Only the controller is spared delays; under local control neighbours hear each other after theirs.
         self._instant = context.control_settings.zero_delay and not control_plane.local
@@ -76,36 +74,21 @@ class StateReports:
             min_s=self._epoch_s,
             local=control_plane.local,
         )
-        self._step_counts = np.zeros(nodes, dtype=np.int64)
-        horizon = context.forecasting.horizon_steps
-        self._forecast = np.full((nodes, horizon), np.nan)
+        self.forecasts = Forecasts(forecaster, context=context, arrivals=arrivals)
 
     def count_request(self, request: Request) -> None:
         """The site that decides on a request has heard of it."""
         self._top_pairs.count_request(request.source, request.destination)
-        self._step_counts[request.source] += 1
+        self.forecasts.count_request(request.id)
 
-    def next_step(self) -> NDArray[np.float64]:
-        """A forecast step has ended: update the forecaster and return its new forecast [N, H]."""
-        # A copy, because the forecaster may keep it and the counts start anew.
-        self._forecaster.update(self._step_counts.copy())
-        self._step_counts[:] = 0
-        return self.refresh_forecast()
-
-    def refresh_forecast(self) -> NDArray[np.float64]:
-        """Ask the forecaster now, and rank the pairs most asked for anew; returns the forecast [N, H].
+    def next_step(self) -> None:
+        """A forecast step has ended: forecast anew, and rank the pairs most asked for anew.
 
         Raises ForecastError for a forecast that breaks a rule.
         """
-        self._forecast = valid_forecast(
-            self._forecaster.forecast(),
-            forecaster=self._forecaster_name,
-            time_s=self._state.clock.now_s,
-            names=self._state.network.graph.node_names,
-            steps=self._forecast.shape[1],
-        )
-        self._top_pairs.refresh(self._state.clock.now_s)
-        return self._forecast
+        now_s = self._state.clock.now_s
+        self.forecasts.next_step(now_s)
+        self._top_pairs.refresh(now_s)
 
     def next_epoch(self) -> None:
         """Put the present status of every node into the ring, and count the messages that carry it."""
@@ -154,16 +137,6 @@ class StateReports:
         np.copyto(status, np.nan, where=unknown[:, :, None])
         np.copyto(age_s, np.nan, where=unknown)
         return status, age_s
-
-    def forecast(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Forecast [S, W, H]: a local site has one of its own demand, the controller of all nodes'."""
-        known = self.known[rows]
-        forecast = np.full((*known.shape, self._forecast.shape[1]), np.nan)
-        if self._control_plane.local:
-            forecast[:, 0] = self._forecast[known[:, 0]]
-        else:
-            forecast[:] = self._forecast[known]
-        return forecast
 
     def carried(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Reservations of others that each local site has granted, by observed node, [S, W].

@@ -55,6 +55,7 @@ class Request:
         "id",
         "open",
         "pairs",
+        "process",
         "ready_s",
         "repeat_until_deadline",
         "site",
@@ -74,6 +75,7 @@ class Request:
         self.deadline_s = float(requests.deadline_s[row])
         self.application = int(requests.application[row])
         self.repeat_until_deadline = int(requests.repeat_until_deadline[row])
+        self.process = int(requests.process[row])
         self.site = self.source
         self.attempts = self.tries = self.discarded = 0
         self.hops = -1
@@ -254,5 +256,6 @@ class RequestBook:
                 request.attempts,
                 request.hops if outcome is RequestOutcome.DELIVERED else -1,
                 request.repeat_until_deadline,
+                request.process,
             )
         )

@@ -29,7 +29,7 @@ def mean_capacity(
         seed: the seed that drew the weights of node pairs.
     """
     classes = mean_commodities(
-        scenario.demand.classes,
+        scenario.demand.all_classes,
         network,
         pair_weights(scenario, network, seed=seed),
         rate_hz=rate_hz,

@@ -184,19 +184,19 @@ BOUND_FRACTIONS: tuple[MetricFormat, ...] = (
     MetricFormat(
         name="fraction_of_flow_bound",
         heading="of flow bound",
-        meaning="deliveries / the most that the rates of sources and swaps allow",
+        meaning="deliveries, warm-up included / the most that the rates of sources and swaps allow",
         better="higher",
     ),
     MetricFormat(
         name="fraction_of_time_bound",
         heading="of time bound",
-        meaning="deliveries / the most that rates and deadlines allow",
+        meaning="deliveries, warm-up included / the most that rates and deadlines allow",
         better="higher",
     ),
     MetricFormat(
         name="fraction_of_stockless_bound",
         heading="of bound without stock",
-        meaning="deliveries / the most that an arm without stock can reach",
+        meaning="deliveries, warm-up included / the most that an arm without stock can reach",
         better="higher",
     ),
 )

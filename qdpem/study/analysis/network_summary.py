@@ -93,7 +93,7 @@ def find_warnings(
         routes=Routes(network),
         can_serve=can_serve,
         weights=pair_weights(scenario, network, seed=seed),
-        classes=scenario.demand.classes,
+        classes=scenario.demand.all_classes,
     )
     unserved = tuple(str(part) for part in by_class if part.fraction > 0.0)
     too_large = _too_large_requests(scenario, network, pair_weights(scenario, network, seed=seed))
@@ -107,7 +107,7 @@ def _too_large_requests(scenario: Scenario, network: Network, weights: Floats) -
     requests deliver each pair by itself: neither needs all pairs at once.
     """
     sentences = []
-    for index, kind in enumerate(scenario.demand.classes):
+    for key, kind in zip(scenario.demand.class_keys, scenario.demand.all_classes, strict=True):
         if kind.application is Application.QKD or kind.repeat_until_deadline is not Repetition.NO:
             continue
         few = network.memories < kind.pairs
@@ -115,7 +115,7 @@ def _too_large_requests(scenario: Scenario, network: Network, weights: Floats) -
         if fraction > 0.0:
             node = int(network.memories.argmin())
             sentences.append(
-                f"demand.classes.{index}.pairs = {kind.pairs}: nothing can serve {fraction:.1%} of the"
+                f"{key}.pairs = {kind.pairs}: nothing can serve {fraction:.1%} of the"
                 f" {kind.application} demand, whose ends have fewer qubits than that"
                 f" ({network.graph.node_names[node]} has {network.memories[node]})"
             )

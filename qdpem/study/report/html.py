@@ -132,7 +132,7 @@ def _facts(result: StudyResult, appendix: Appendix) -> list[tuple[str, str]]:
     ]
     if nodes.source_rate_hz is not None:
         facts.insert(2, ("sources", f"{_rate(nodes.source_rate_hz)} photon pairs/s each, before loss"))
-    fractions = sum(kind.fraction for kind in demand.classes)
+    fractions = sum(kind.fraction for kind in demand.all_classes)
     facts += [
         (
             f"class: {kind.application}",
@@ -140,7 +140,7 @@ def _facts(result: StudyResult, appendix: Appendix) -> list[tuple[str, str]]:
             f" of fidelity {kind.target_fidelity:g} or more within {kind.patience_s:g} s"
             f"{_REPETITION[kind.repeat_until_deadline]}",
         )
-        for kind in demand.classes
+        for kind in demand.all_classes
     ]
     facts += [("bursts", _bursts(scenario)), ("outages", _outages(scenario.outages))]
     facts += [("flow bound", appendix.capacity)] if appendix.capacity else []

@@ -148,7 +148,7 @@ def loss(
     clipped = rho.clamp(1.0 - settings.clip_range, 1.0 + settings.clip_range)
     gain = torch.minimum(rho * advantage, clipped * advantage)
     entropy = -(log_pi.exp() * log_pi * mask).sum(dim=3)
-    # Per slot in use, so that the bonus does not grow with the number of waiting requests.
+    # Per slot in use, so that the bonus does not grow with the number of pending requests.
     slots = used.sum(dim=2).clamp(min=1)
     entropy = (entropy * used).sum(dim=2) / slots
     # No clipping of the value loss (detail 9), which Andrychowicz et al. (2021) found to hurt.

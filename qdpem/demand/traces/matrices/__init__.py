@@ -1,0 +1,1 @@
+"""Series of traffic matrices: the value, its readers, and operations that return new values."""

@@ -1,0 +1,1 @@
+"""Lists of requests with their times: the value and its readers."""
