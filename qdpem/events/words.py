@@ -9,7 +9,7 @@ class RequestOutcome(Word):
     """How a request ended.
 
     `OPEN`: not at all, the run was over first. `EXPIRED`: its deadline came. `REJECTED`: no retries were
-    left. `LOW_FIDELITY`: its pairs arrived in time but below the target.
+    left. `LOW_FIDELITY`: its pairs arrived in time but below the target, and no retries were left.
     """
 
     OPEN = "open"
@@ -44,7 +44,11 @@ class ClaimOutcome(Word):
 
 
 class AllocationOutcome(Word):
-    """How an allocation ended. `REFUSED`: a node refused it, for the reason in the column `cause`."""
+    """How an allocation ended.
+
+    `DONE`: it made all its pairs, whatever became of them. `REFUSED`: a node refused it, for the reason in
+    the column `cause`.
+    """
 
     OPEN = "open"
     DONE = "done"
@@ -71,8 +75,8 @@ class RefusalCause(Word):
 class PairOutcome(Word):
     """How a pair ended; at any moment the pairs born are the sum of all of these.
 
-    `EXPIRED`: it grew too old, or its owner dropped it unused. `LOST`: to a failure, or because stock gave up
-    its qubit to a live request.
+    `EXPIRED`: it grew too old, was below the target of its request, or its owner dropped it unused. `LOST`:
+    to a failure, or because stock gave up its qubit to a live request.
     """
 
     LIVE = "live"

@@ -12,7 +12,8 @@ A request takes the path and plan of largest believed probability of delivery in
 stocked pair count as ready. The control plane then uses the oldest pair that lets the path meet its target. A
 node observes its own stock, and learns that of its neighbours from their messages, one number for each link.
 
-Knowledge: the map, its own and its neighbours' status and stock, its own book of orders. It never forecasts.
+Knowledge: the map, its own and its neighbours' status and stock, its own book of orders, and the
+reservations of others that it grants. It never forecasts.
 Work: O(degree x quota) for each site, O(K x plans x hops) for each pending request, about 0.5 ms.
 """
 

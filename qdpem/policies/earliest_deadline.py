@@ -48,6 +48,9 @@ class QueueModelParameters(StockParameters):
 
     end_rounds: bool = True
     """Whether pairs that distillation of links cannot bring to the target are distilled end to end too."""
+    retry_low_fidelity: bool = False
+    """Whether a pair found below its target is asked for again. On seeds 0-5 of the quickstart that gained
+    central-expected-delay .002 of delivery, with a standard error of .0015, and cost local-stock .003."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -122,11 +125,13 @@ class EarliestDeadlineFirst(PolicyDefaults, ABC):
         stock: StockByEnds,
         unavailable: Unavailable,
     ) -> Allocation | None:
+        retry = self._parameters.retry_low_fidelity
         from_stock = serve_from_stock(
             request,
             stock,
             fidelity_margin=self._parameters.fidelity_margin,
             reserved=self._inventory.reserved(request.source, request.destination, request.pairs),
+            retry_low_fidelity=retry,
         )
         if from_stock is not None:
             return from_stock
@@ -137,7 +142,7 @@ class EarliestDeadlineFirst(PolicyDefaults, ABC):
         # Later requests of this call must see the work and the pairs that this one takes.
         backlog.add(route, pairs=request.pairs)
         remove_pairs(stock, route.stocked_pairs)
-        return request.allocation(route.path.nodes, plan=route.plan)
+        return request.allocation(route.path.nodes, plan=route.plan, retry_low_fidelity=retry)
 
     @abstractmethod
     def _choose(

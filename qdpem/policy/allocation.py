@@ -18,6 +18,9 @@ class Allocation:
       the pair and stores it until `expires_s`, whatever its fidelity becomes.
     - `plan`: at most two rounds of distillation on each link, given as one number for all links or one for
       each step of the path, and at most one end-to-end round.
+    - `retry_low_fidelity`: what happens to a pair that both ends find below the request's target. False: it
+      is delivered, and the request fails. True: it is discarded, and the request is pending again while
+      `control.retries` and its deadline allow it.
     """
 
     source: int
@@ -29,6 +32,7 @@ class Allocation:
     pairs: int = 1
     purpose: str = "serve"
     request: int = -1
+    retry_low_fidelity: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +54,9 @@ class PendingRequest:
     attempts: int = 0
     repeats: bool = False
 
-    def allocation(self, path: tuple[int, ...], *, plan: Plan | None = None) -> Allocation:
+    def allocation(
+        self, path: tuple[int, ...], *, plan: Plan | None = None, retry_low_fidelity: bool = False
+    ) -> Allocation:
         """An allocation of all its pairs over `path`, at its own target, until its deadline."""
         return Allocation(
             source=self.source,
@@ -62,4 +68,5 @@ class PendingRequest:
             pairs=self.pairs,
             purpose="serve",
             request=self.id,
+            retry_low_fidelity=retry_low_fidelity,
         )

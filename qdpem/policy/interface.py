@@ -69,6 +69,9 @@ class Observation:
       at both ends of its link. TOKEN_BACKLOG is the number of swaps that wait for the repeater. ORDERED_PAIRS
       and ORDERED_SWAPS are the site's own count: link pairs and swaps that it has ordered at that node and
       not yet heard the end of. The columns after them are the node's latest message.
+    - `carried_count` [S, W]: reservations for requests of OTHER nodes that a local site has granted since
+      t = 0, passing through it or ending at it: those that use its link with each observed node and, in the
+      column of the site itself, all of them. -1 under central control, where all orders are the controller's.
     - `forecast` [S, W, H]: expected requests per step at the observed nodes, NaN without a forecast.
     - `peer_*` [S, F]: the peers that the forecast is for, a local site's own or those of all nodes: source,
       destination, target fidelity, pairs of each request. `peer_scheduled`, `peer_unscheduled` [S, F, H]: the
@@ -93,6 +96,7 @@ class Observation:
     observed_node: Ints
     status: Floats
     status_age_s: Floats
+    carried_count: Ints
     forecast: Floats
     peer_source: Ints
     peer_destination: Ints

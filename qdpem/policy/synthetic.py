@@ -138,7 +138,7 @@ class _RowBuilder:
     ) -> None:
         self._context = context
         self._draws = draws
-        self._id_draws = draws.spawn(1)[0]
+        self._id_draws, self._carried_draws = draws.spawn(2)
         self._time_s = time_s
         self._width = width
         self._message_width = message_width
@@ -172,6 +172,7 @@ class _RowBuilder:
         return (
             row
             | self._status(site)
+            | self._carried(site)
             | self._requests(site, waiting, first_id)
             | self._stock(site, stock, first_id)
             | self._top_pairs(site, top_pairs)
@@ -204,6 +205,16 @@ class _RowBuilder:
             # A node's knowledge of itself is not aged.
             age_s[0] = 0.0
         return {"observed_node": observed_node, "status": status, "status_age_s": age_s, "forecast": forecast}
+
+    def _carried(self, site: int) -> dict[str, NDArray[Any]]:
+        """Counts that grow with time: about ten times a second each link was used, or not quite."""
+        count = np.full(self._width, -1)
+        if site != CONTROLLER:
+            degree = len(self._context.network.neighbours[site])
+            by_link = int(10.0 * self._time_s) + self._carried_draws.integers(0, 2, degree)
+            # A reservation that passes uses two links, and one that ends here uses one.
+            count[: degree + 1] = [by_link.max(), *by_link]
+        return {"carried_count": count}
 
     def _ends(self, site: int, count: int, *, neighbours_only: bool = False) -> tuple[list[int], list[int]]:
         network, draws = self._context.network, self._draws

@@ -25,6 +25,10 @@ MAX_END_ROUNDS = 1
 _PURPOSES = tuple(Purpose)
 _WHOLE = (int, np.integer)
 _NUMBER = (int, float, np.integer, np.floating)
+_FLAG = (bool, np.bool_)
+_TYPE_NAMES: Mapping[Any, str] = MappingProxyType(
+    {_NUMBER: "a number", _WHOLE: "a whole number", _FLAG: "True or False", Plan: "a Plan"}
+)
 _FIELD_TYPES: Mapping[str, Any] = MappingProxyType(
     {
         "source": _WHOLE,
@@ -34,6 +38,7 @@ _FIELD_TYPES: Mapping[str, Any] = MappingProxyType(
         "target_fidelity": _NUMBER,
         "expires_s": _NUMBER,
         "plan": Plan,
+        "retry_low_fidelity": _FLAG,
     }
 )
 
@@ -123,7 +128,7 @@ class _Validator:
         for name, kind in _FIELD_TYPES.items():
             value = getattr(allocation, name)
             if not isinstance(value, kind):
-                wanted = {_NUMBER: "a number", _WHOLE: "a whole number"}.get(kind, "a Plan")
+                wanted = _TYPE_NAMES[kind]
                 self.fail(f"{name} must be {wanted}", f"{name} {value!r:.60} of {type(value)}")
 
     def shapes(self, decisions: Decisions) -> None:

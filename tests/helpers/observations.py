@@ -18,6 +18,7 @@ def idle_observation(context: Context, *requests: tuple[int, int, float, float],
     idle = np.zeros(observations.status.shape[-1])
     idle[[FREE_MEMORIES, TOKENS]] = 16.0, 1.0
     observations.status[observations.observed_node >= 0] = idle
+    observations.carried_count[observations.carried_count > 0] = 0
     observations.request_id[:] = -1
     observations.request_repeat_until_deadline[:] = 0
     observations.stock_owner[:], observations.stock_id[:], observations.stock_ready[:] = -1, -1, -1

@@ -56,15 +56,17 @@ def small(tmp_path: Path) -> Callable[..., Run]:
         rate_hz: float,
         repeaters: Sequence[float],
         parameters: dict[str, float] | None = None,
+        seed: int = 1,
+        overrides: Sequence[str] = (),
     ) -> Run:
         ends = [(int(pair[0]), int(pair[1])) for pair in links.split()]
         path = tmp_path / "small.json"
         named = [{"id": node, "name": f"n{node}"} for node in range(len(repeaters))]
         joined = [{"source": first, "target": second, "length_km": 1.0} for first, second in ends]
         path.write_text(json.dumps({"nodes": named, "edges": joined, "graph": {"demands": demand}}))
-        scenario = parse_scenario(_SMALL.format(path=path, rate_hz=rate_hz))
-        network = build_network(scenario, build_physics(scenario), seed=1)
+        scenario = parse_scenario(_SMALL.format(path=path, rate_hz=rate_hz), overrides=overrides)
+        network = build_network(scenario, build_physics(scenario), seed=seed)
         network = replace(network, repeater_rate_hz=np.array(repeaters, dtype=float))
-        return simulate(scenario, Arm(name=arm, parameters=parameters or {}), seed=1, network=network)
+        return simulate(scenario, Arm(name=arm, parameters=parameters or {}), seed=seed, network=network)
 
     return build

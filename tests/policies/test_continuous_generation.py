@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from qdpem.events.words import RequestOutcome
 from qdpem.policies.continuous_generation import ContinuousGenerationParameters, LocalContinuousGeneration
 from qdpem.policies.inventory.link_usage import LinkUsage
 from qdpem.policy.interface import FREE_MEMORIES, Context, Observation
@@ -148,3 +150,72 @@ def test_continuous_generation_favours_requested_neighbours(small: Callable[...,
     orders = (allocations["purpose"] == 1) & (allocations["source"] == 0) & (allocations["time_s"] > 30.0)
     count = [int((allocations["destination"][orders] == leaf).sum()) for leaf in (1, 2, 3, 4)]
     assert count[0] > count[1] > count[2] > count[3]
+
+
+def test_a_link_that_another_nodes_path_uses_is_of_use() -> None:
+    """Node 4 is in the middle of the grid. Its counts stand still, then that of one neighbour grows."""
+    context = small_context(pregeneration="link")
+    usage = link_usage(context)
+    observations = idle_observation(context, stock=1, message_width=4)
+    observations.carried_count[4] = [7, 3, 4, 7, 0]
+    usage.observe(observations)
+    assert usage.used[4].tolist() == [True, True, True, False]
+    usage.end_period(observations.site, 0)
+    usage.observe(observations)
+    assert not usage.used.any()
+    observations.carried_count[4, 2] += 1
+    usage.observe(observations)
+    assert usage.used[4].tolist() == [False, True, False, False]
+    assert usage.used.sum() == 1
+
+
+GRAPHS = {
+    # Two hubs join three leaves to three others.
+    "bottleneck": (
+        "03 13 23 34 45 46 47",
+        {leaf: {"5": 1, "6": 1, "7": 1} for leaf in "012"},
+        {"rate_hz": 4.0, "source_rate_hz": 30, "seeds": 6},
+    ),
+    "mesh": (
+        "01 12 34 45 67 78 03 36 14 47 25 58",
+        {"0": {"8": 2, "5": 1}, "2": {"6": 2, "3": 1}, "1": {"7": 1}},
+        {"rate_hz": 10.0, "source_rate_hz": 40, "seeds": 4},
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_learning_shortens_latency_as_in_its_source(small: Callable[..., Run], graph: str) -> None:
+    """Kolar et al. (2022): with learned probabilities requests are served sooner than with uniform ones.
+
+    The mean logarithm of the ratio of mean latencies, over paired seeds. On the bottleneck it is -.15 with a
+    standard error of .07, and +.12 for nodes that do not see what passes through them: there the hubs, which
+    ask for nothing themselves, forget the link between them. On the mesh it is -.15 with one of .03. Bounds 0
+    and -.45: at other seeds a false alarm in 2 % of cases, here none.
+    """
+    links, demand, about = GRAPHS[graph]
+    nodes = 1 + max(int(node) for node in links.replace(" ", ""))
+
+    def mean_latency_s(learning_rate: float, seed: int) -> float:
+        run = small(
+            "local-continuous",
+            links,
+            demand,
+            rate_hz=about["rate_hz"],
+            repeaters=[1000.0] * nodes,
+            parameters={"learning_rate": learning_rate},
+            seed=seed,
+            overrides=[
+                f"nodes.source_rate_hz={about['source_rate_hz']}",
+                "demand.classes.0.patience_s=5",
+                "window={warm_up_s=30,measured_s=30}",
+            ],
+        )
+        requests = run.tables["requests"]  # type: ignore[index]
+        measured = (requests["time_s"] > 30.0) & (requests["deadline_s"] < 60.0)
+        assert (requests["outcome"][measured] == RequestOutcome.DELIVERED.code).all()
+        return float((requests["end_s"] - requests["time_s"])[measured].mean())
+
+    ratios = [mean_latency_s(0.05, seed) / mean_latency_s(1e-12, seed) for seed in range(about["seeds"])]
+    assert -0.45 < np.mean([math.log(ratio) for ratio in ratios]) < 0.0, ratios

@@ -20,6 +20,7 @@ def test_policies_of_one_rule_and_only_they_share_a_family() -> None:
         "max-weight": {"local-maxweight", "central-maxweight"},
         "fidelity-routing": {"central-qleap"},
         "multicommodity-flow": {"central-multicommodity"},
+        "packet-scheduling": {"central-edf"},
         "price-based": {"local-price-based"},
         "continuous-generation": {"local-continuous"},
         "dpem": {"dpem"},

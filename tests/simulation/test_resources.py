@@ -371,6 +371,7 @@ def test_pairs_that_waited_have_aged_until_the_last_of_all_was_ready():
     ]
     due = [shelf.ledger.fidelity(pair, 3.0) for pair in pairs]
     for pair, ready_s in zip(pairs, (3.0, 2.0), strict=True):
-        book.receive(request, ArrivedPair(pair, 0, 1, ready_s, 1.0, release=lambda: None))
+        arrived = ArrivedPair(pair, 0, 1, ready_s, 1.0, retry_low_fidelity=True, release=lambda: None)
+        book.receive(request, arrived)
     assert [row[-1] for row in shelf.rows] == pytest.approx(due, abs=1e-15)
     assert len(written) == 1

@@ -3,10 +3,10 @@
 Source: the update of Kolar et al. (2022, arXiv:2212.08806). At the end of every period each neighbour on a
 used path gains a fixed step, "none" gains it if none was used, and all are divided by their sum.
 
-A node observes use in two ways: the first links of the paths that its own requests were given, and pairs of
-its own stock that disappear before they expire. Such a pair was taken by some path, given up to make room for
-a request, or lost to an outage; the node cannot distinguish these. It does not observe other paths that run
-through it, nor a pair that was made and taken between two observations.
+A node observes use in three ways: the first links of the paths that its own requests were given, the links of
+other nodes' paths that run through it or end at it, and pairs of its own stock that disappear before they
+expire. Such a pair was taken by some path, given up to make room for a request, or lost to an outage; the
+node cannot distinguish these.
 
 Work: O(degree x quota) array elements for each site.
 """
@@ -29,7 +29,8 @@ class LinkUsage:
     neighbours. `probability` float64 [N, D + 1]: of each neighbour, "none" last. `used` bool [N, D]: in this
     period. `order_expires_s` [N, D]: expiry of the pair on order, NaN without an order. `backed_off_until_s`
     [N, D]: no order before this time. `stocked_id`, `stocked_rank` int64 [N, Q], `stocked_until_s` [N, Q]:
-    pairs observed in stock. `period`, `epoch` int64 [N]: the last ones that began.
+    pairs observed in stock. `carried` int64 [N, D]: other nodes' reservations over each link that were
+    observed. `period`, `epoch` int64 [N]: the last ones that began.
     """
 
     ARRAYS = (
@@ -40,6 +41,7 @@ class LinkUsage:
         "stocked_id",
         "stocked_rank",
         "stocked_until_s",
+        "carried",
         "period",
         "epoch",
     )
@@ -62,11 +64,16 @@ class LinkUsage:
         self.backed_off_until_s = np.full((nodes, self.degree), -np.inf)
         self.stocked_id, self.stocked_rank = np.full((2, nodes, max_quota), -1)
         self.stocked_until_s = np.full((nodes, max_quota), np.nan)
+        self.carried = np.zeros((nodes, self.degree), dtype=np.int64)
         self.period, self.epoch = np.full((2, nodes), -1)
 
     def observe(self, observations: Observation) -> None:
         """Find used pairs, new pairs and failed orders since each site's last observation."""
         sites = observations.site
+        # The columns of neighbours follow that of the site itself, in the order of ranks.
+        carried = np.maximum(observations.carried_count[:, 1:], 0)
+        self.used[sites] |= carried > self.carried[sites]
+        self.carried[sites] = carried
         own = observations.stock_owner == sites[:, None]
         # Padding of -1 is read as node 0 and masked by `own`.
         rank = np.where(own, self.rank[sites[:, None], np.maximum(observations.stock_partner, 0)], -1)

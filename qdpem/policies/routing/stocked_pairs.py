@@ -49,7 +49,12 @@ def ready_stock(observation: Observation) -> StockByEnds:
 
 
 def serve_from_stock(
-    request: PendingRequest, stock: StockByEnds, *, fidelity_margin: float, reserved: int = 0
+    request: PendingRequest,
+    stock: StockByEnds,
+    *,
+    fidelity_margin: float,
+    reserved: int = 0,
+    retry_low_fidelity: bool = False,
 ) -> Allocation | None:
     """Serve a request with the worst stocked pairs between its ends that exceed its target by the margin.
 
@@ -66,7 +71,7 @@ def serve_from_stock(
     if len(usable) < request.pairs or len(fidelities) - request.pairs < reserved:
         return None
     remove_pairs(stock, tuple(((request.source, request.destination), value) for value in usable))
-    return request.allocation((request.source, request.destination))
+    return request.allocation((request.source, request.destination), retry_low_fidelity=retry_low_fidelity)
 
 
 def remove_pairs(stock: StockByEnds, pairs: tuple[StockedPair, ...]) -> None:

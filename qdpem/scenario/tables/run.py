@@ -35,7 +35,7 @@ class ControlSettings:
     back_off_s: Positive = 0.02
     """Largest random pause after a refusal; it doubles with each refusal."""
     retries: Annotated[int, Field(ge=0)] = 4
-    """Retries of a request after refusals; for a repeating request, since its last pair."""
+    """Retries of a request after refusals and pairs below its target; if it repeats, since its last pair."""
     service_time_s: NotNegative = 1e-3
     """Time that the central controller takes for a decision."""
     zero_delay: bool = False

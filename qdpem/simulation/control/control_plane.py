@@ -70,6 +70,8 @@ class ControlPlane:
         self._postponed: list[tuple[Callable[[Request, int], None], Request, int]] = []
         # Reports of stock go to the site that decides, which only the control plane knows.
         state.inventory.report_delay_s = self._report_delay_s
+        state.requests.retries = settings.retries
+        state.requests.ask_again = self._ask_for_missing
 
     @property
     def controller(self) -> int:
@@ -261,6 +263,19 @@ class ControlPlane:
         else:
             self._state.requests.wait(request, request.source)
             self.wake(request.source, _REFUSAL)
+
+    def _ask_for_missing(self, request: Request) -> None:
+        """Pairs below the target were discarded: the source asks for them again, at once.
+
+        Without a back-off, which keeps rivals apart that were refused: here no one was in the way.
+        """
+        if self.local:
+            self._state.requests.wait(request, request.source)
+            self.wake(request.source, _PAIR)
+            return
+        hops = int(self._state.network.hop_distance[request.source, self.controller])
+        self._state.message_counter.send("request", hops=hops)
+        self._after(self.delay_to_controller_s(request.source), self._enqueue, request, _PAIR)
 
     def _record_order(self, reservation: Reservation, sign: int) -> None:
         """Add an order to the book of its site, or remove it: pairs at the ends of hops, swaps between."""

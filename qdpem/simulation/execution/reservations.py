@@ -34,9 +34,9 @@ def qubits_per_end(rounds: int, *, pumping: bool) -> int:
 class Reservation:
     """One allocation with the qubits it holds along its path and the generations that make its pairs.
 
-    It is open until all its pairs are delivered or stocked ("done"), a node refuses it ("refused"), a lost
-    pair cannot be made again ("failed_swap"), or it expires ("expired"). After that it may still hold
-    qubits: each node releases its own when it hears of the end.
+    It is open until all its pairs are delivered, discarded or stocked ("done"), a node refuses it
+    ("refused"), a lost pair cannot be made again ("failed_swap"), or it expires ("expired"). After that it
+    may still hold qubits: each node releases its own when it hears of the end.
 
     Args:
         id: number of the allocation.
@@ -95,7 +95,7 @@ class Reservation:
 
     @property
     def pairs_left(self) -> int:
-        """Pairs that are neither delivered nor stocked yet."""
+        """Pairs that are neither delivered, discarded nor stocked yet."""
         return self._generations_left >> self.allocation.plan.end_rounds
 
     @property
@@ -114,6 +114,8 @@ class Reservation:
                 self._refuse(position, cause)
             return
         if position > 0:
+            if self.request is not None:
+                self._state.carried.add(self.path, position)
             back_s = self.path.hop_delay_s[position - 1]
             self._state.message_counter.send("grant")
             self._state.clock.after(back_s, self._generate, position - 1)
@@ -177,7 +179,13 @@ class Reservation:
             self.generation_done()
         elif self.request.open:
             arrived = ArrivedPair(
-                pair, self.id, generation.link_hops, ready_s, operated_s, generation.release_pair
+                pair,
+                allocation=self.id,
+                link_hops=generation.link_hops,
+                ready_s=ready_s,
+                operated_s=operated_s,
+                retry_low_fidelity=self.allocation.retry_low_fidelity,
+                release=generation.release_pair,
             )
             state.requests.receive(self.request, arrived)
         else:

@@ -53,6 +53,7 @@ def build_observation(
         observed_node=reports.known[rows],
         status=status,
         status_age_s=status_age_s,
+        carried_count=reports.carried(rows),
         forecast=reports.forecasts.of_nodes(reports.known[rows]),
         **reports.forecasts.columns(rows, now_s),
         top_pair_source=top_pair_source,

@@ -138,6 +138,16 @@ class StateReports:
         np.copyto(age_s, np.nan, where=unknown)
         return status, age_s
 
+    def carried(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Reservations of others that each local site has granted, by observed node, [S, W].
+
+        -1 at the controller: it knows all reservations as its own orders.
+        """
+        if not self._control_plane.local:
+            return np.full(self.known[rows].shape, -1)
+        # `known` lists the node itself and then its neighbours, as the columns of `count` do.
+        return self._state.carried.count.take(rows, axis=0)
+
     def top_pairs(self, rows: NDArray[np.int64]) -> TopPairTable:
         """The pairs most asked for at the sites in `rows`."""
         return self._top_pairs.of(rows)

@@ -12,6 +12,7 @@ from qdpem.network.path import Paths
 from qdpem.network.path_estimates import Estimates
 from qdpem.rng import pair_key
 from qdpem.simulation.resources.availability import Availability
+from qdpem.simulation.resources.carried import CarriedReservations
 from qdpem.simulation.resources.clock import Clock
 from qdpem.simulation.resources.messages import MessageCounter
 from qdpem.simulation.resources.pairs.inventory import Inventory
@@ -71,6 +72,7 @@ def build_state(
         claims=ClaimBook(recorder.appender(CLAIMS)),
         memories=memories,
         requests=RequestBook(clock=clock, ledger=ledger, append=recorder.appender(REQUESTS)),
+        carried=CarriedReservations(network),
         inventory=Inventory(
             network=network, clock=clock, ledger=ledger, memories=memories, message_counter=message_counter
         ),

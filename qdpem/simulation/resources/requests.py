@@ -21,7 +21,8 @@ class ArrivedPair(NamedTuple):
 
     `allocation`: id of the allocation that made it. `link_hops`: links of its path; 0 for a stocked remote
     pair. `ready_s`: when its ageing ended, as the last correction reached the destination. `operated_s`:
-    when the last operation on it was done. `release` frees its two qubits, once it is delivered or given up.
+    when the last operation on it was done. `retry_low_fidelity`: as in its allocation. `release` frees its
+    two qubits, once it is delivered or given up.
     """
 
     pair: Pair
@@ -29,13 +30,15 @@ class ArrivedPair(NamedTuple):
     link_hops: int
     ready_s: float
     operated_s: float
+    retry_low_fidelity: bool
     release: Callable[[], None]
 
 
 class Request:
     """One request of the run.
 
-    `held`: pairs that wait until all that it asks for are there. `attempts`: allocations made for it.
+    `held`: pairs that wait until all that it asks for are there. `discarded`: pairs found below its target,
+    which are to be made again once the others are there. `attempts`: allocations made for it.
     `tries`: those that count against `control.retries`, which for a repeating request are those since its
     last pair. `site`: where it waits for a decision. `hops`: most links of any path that served it.
     """
@@ -45,6 +48,7 @@ class Request:
         "attempts",
         "deadline_s",
         "destination",
+        "discarded",
         "fidelities",
         "held",
         "hops",
@@ -73,7 +77,7 @@ class Request:
         self.repeat_until_deadline = int(requests.repeat_until_deadline[row])
         self.process = int(requests.process[row])
         self.site = self.source
-        self.attempts = self.tries = 0
+        self.attempts = self.tries = self.discarded = 0
         self.hops = -1
         self.ready_s = 0.0
         self.open = True
@@ -85,6 +89,8 @@ class RequestBook:
     """The requests that have arrived; each is delivered, expires or is rejected exactly once.
 
     `open`: those that have not ended, by id. `waiting`: those that wait for a decision, by site and id.
+    `retries`: a request with more tries keeps pairs below its target. `ask_again` takes a request that
+    lacks pairs because such pairs were discarded.
     """
 
     def __init__(self, *, clock: Clock, ledger: Ledger, append: Callable[[Row], None]) -> None:
@@ -93,6 +99,9 @@ class RequestBook:
         self._append = append
         self.open: dict[int, Request] = {}
         self.waiting: dict[int, dict[int, Request]] = {}
+        # Both belong to the control plane, which sets them.
+        self.retries = 0
+        self.ask_again: Callable[[Request], None] = lambda request: self.wait(request, request.source)
 
     def arrive(self, request: Request) -> None:
         """A request enters. It expires at its deadline unless it has ended before."""
@@ -109,6 +118,8 @@ class RequestBook:
         """An allocation serves the request now, so it waits no more."""
         request.attempts += 1
         request.tries += 1
+        # The site that decided counted these among the pairs that are missing.
+        request.discarded = 0
         self._stop_waiting(request)
 
     def receive(self, request: Request, arrived: ArrivedPair) -> None:
@@ -116,27 +127,58 @@ class RequestBook:
 
         It is delivered at once if the request is repeating or distributes keys. Otherwise it waits until all
         pairs are there. A pair for key distribution is measured at `operated_s`, before corrections arrive.
+        Pairs below the target are discarded, and the request asks for them again, as far as it may retry.
         """
         measured_at_once = request.application == _MEASURED_AT_ONCE
-        if request.repeat_until_deadline or measured_at_once:
-            at_s = arrived.operated_s if measured_at_once else arrived.ready_s
-            self._deliver(request, arrived, at_s)
-        else:
-            request.held.append(arrived)
-            request.ready_s = max(request.ready_s, arrived.ready_s)
-        request.hops = max(request.hops, arrived.link_hops)
+        usable_s = arrived.operated_s if measured_at_once else arrived.ready_s
         if request.repeat_until_deadline:
+            self._deliver(request, arrived, usable_s)
             # It ends at its deadline only. A delivery shows that its allocation works: retries start anew.
             request.tries = 1
             return
-        if len(request.fidelities) + len(request.held) < request.pairs:
+        if self._must_retry(request, arrived, usable_s):
+            self._discard(request, arrived, usable_s)
+        elif measured_at_once:
+            self._deliver(request, arrived, usable_s)
+        else:
+            request.held.append(arrived)
+            request.ready_s = max(request.ready_s, arrived.ready_s)
+        if len(request.fidelities) + len(request.held) + request.discarded >= request.pairs:
+            self._complete(request)
+
+    def _complete(self, request: Request) -> None:
+        """All pairs are there; those that waited for the last one have aged until it was ready."""
+        for held in tuple(request.held):
+            if self._must_retry(request, held, request.ready_s):
+                request.held.remove(held)
+                self._discard(request, held, request.ready_s)
+        if request.discarded:
+            request.discarded = 0
+            self.ask_again(request)
             return
-        # All are there: the pairs that waited for the last one have aged until it was ready.
         for held in request.held:
             self._deliver(request, held, request.ready_s)
         request.held.clear()
         met = all(fidelity >= request.target_fidelity for fidelity in request.fidelities)
         self._end(request, RequestOutcome.DELIVERED if met else RequestOutcome.LOW_FIDELITY)
+
+    def _must_retry(self, request: Request, arrived: ArrivedPair, usable_s: float) -> bool:
+        """Whether a pair is below the target while its request has time and retries left.
+
+        The ends know this: the heralds, readings and corrections that reached them tell how the pair was
+        made and when, and the ledger's state is the state given just that. No draw is hidden in it.
+        """
+        return (
+            arrived.retry_low_fidelity
+            and request.tries <= self.retries
+            and self._clock.now_s < request.deadline_s
+            and self._ledger.fidelity(arrived.pair, usable_s) < request.target_fidelity
+        )
+
+    def _discard(self, request: Request, arrived: ArrivedPair, usable_s: float) -> None:
+        request.discarded += 1
+        self._ledger.end(arrived.pair, PairOutcome.EXPIRED, self._clock.now_s, fidelity_at_s=usable_s)
+        arrived.release()
 
     def take_back(self, request: Request, allocation: int) -> None:
         """An allocation is released: those of its pairs that waited for others are lost."""
@@ -174,6 +216,7 @@ class RequestBook:
         # Release after the end: a repeating request's generation makes its next pair at once.
         arrived.release()
         request.fidelities.append(fidelity)
+        request.hops = max(request.hops, arrived.link_hops)
 
     def _release_held(self, request: Request) -> None:
         """The pairs that waited for others will not be delivered; their fidelities still count."""

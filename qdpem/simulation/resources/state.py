@@ -12,6 +12,7 @@ from qdpem.network.path import Paths
 from qdpem.network.path_estimates import Estimates
 from qdpem.rng import UniformStream
 from qdpem.simulation.resources.availability import Availability
+from qdpem.simulation.resources.carried import CarriedReservations
 from qdpem.simulation.resources.clock import Clock
 from qdpem.simulation.resources.messages import MessageCounter
 from qdpem.simulation.resources.pairs.inventory import Inventory
@@ -44,6 +45,7 @@ class SimulationState:
     claims: ClaimBook
     memories: Memories
     requests: RequestBook
+    carried: CarriedReservations
     inventory: Inventory
     sources: list[Source]
     attempts: dict[int, Attempts]
