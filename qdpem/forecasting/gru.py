@@ -1,188 +1,219 @@
-"""A recurrent forecaster: one gated recurrent unit per node, its own weights, its own history."""
+"""Recurrent forecasters: a gated recurrent unit for each node, or one for all."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.arrays import Floats
+from qdpem.arrays import Floats, Ints
+from qdpem.demand.peers import Peers
+from qdpem.demand.processes.process import ExpectedDemand
+from qdpem.demand.requests import Requests
 from qdpem.errors import QdpemError
 from qdpem.extras import require_packages
-from qdpem.forecasting.cell import WEIGHTS, CellStack
-from qdpem.forecasting.counts import CountForecaster, Counts
-from qdpem.forecasting.features import Calendar, step_features
-from qdpem.forecasting.fitting import FittedUnits, fit_nodes
+from qdpem.forecasting.counts import history_counts
+from qdpem.forecasting.features.harmonics import Calendar, fit_calendar
+from qdpem.forecasting.features.peer_features import PeerFeatures, StepInputs
 from qdpem.forecasting.pretrained import RELEASED, digest, load_pretrained
+from qdpem.forecasting.recurrent.cell import WEIGHTS, CellStack
+from qdpem.forecasting.recurrent.fit_cache import cached_fit
+from qdpem.forecasting.recurrent.fitting import copy_to_groups, fit_groups
+from qdpem.forecasting.recurrent.online import OnlineLearning
+from qdpem.forecasting.recurrent.series import STRIDE, RecordedSteps
+from qdpem.policy.interface import ForecastContext
 
 
-class GruForecast(CountForecaster):
-    """Expected counts of the next H steps from one local GRU per node.
+class GruForecast:
+    """A distribution of the requests of each peer from one local GRU per node.
 
-    A unit sees its node's count, mean and calendar (`features`) and forecasts multiples of the mean. Every
-    node starts from the same pretrained weights and fits its own copy on its own history. A node whose unit
-    does not beat its mean rate on the held-out part forecasts the mean rate. Fitting uses torch, forecasting
-    NumPy.
+    For each peer a node estimates its regular starts (period, phase and spread, by a line through all starts,
+    through the recent ones, and from the last one) and the mean, moving averages and calendar of its counts.
+    Its unit says from step to step how far to trust each of these schedules, and at which rate other requests
+    come: a request with the probability p of the trusted schedules, plus a Poisson number. All nodes begin
+    with the public start, fit their own copy on their own history by maximum likelihood, and go on learning
+    during the run. A node whose fit does not beat the public start on the last fifth of its history keeps it.
+    Fitting uses torch, forecasting NumPy.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Parameters:
-        """How each node fits."""
+        """How each node fits and goes on learning."""
 
-        epochs: int = 40
-        """Passes over the history; 0 leaves the pretrained weights and fits `unit_weight` only."""
+        epochs: int = 4
+        """Passes over the history; 0 keeps the public start."""
         learning_rate: float = 1e-3
-        """Step size of Adam."""
+        """Step size of Adam in the fit."""
+        online_learning_rate: float = 0.01
+        """Step size of gradient descent during the run, once every 48 steps; 0 learns nothing there."""
         calendar: bool = True
-        """Whether a unit sees the node's own period."""
+        """Whether a unit sees the period of a peer's counts."""
         cache: str = ""
         """Directory for fitted weights, by hash of history and parameters; "" stores none."""
 
     name: ClassVar[str] = "gru"
-    _hidden: NDArray[np.float32]
+    oracle: ClassVar[bool] = False
 
     def __init__(self, parameters: Parameters | None = None) -> None:
         require_packages(["torch"], extra="learning", user=f"the forecaster {self.name!r}")
-        self.parameters = parameters or self.Parameters()
-        if self.parameters.epochs < 0 or not self.parameters.learning_rate > 0.0:
+        self.parameters = given = parameters or self.Parameters()
+        if given.epochs < 0 or not given.learning_rate > 0.0 or not given.online_learning_rate >= 0.0:
             raise QdpemError(
-                f"epochs = {self.parameters.epochs} must be 0 or more and learning_rate ="
-                f" {self.parameters.learning_rate:g} above 0 in the GRU forecaster"
+                f"epochs = {given.epochs} and online_learning_rate = {given.online_learning_rate:g} must be 0"
+                f" or more and learning_rate = {given.learning_rate:g} above 0 in the GRU forecaster"
             )
 
-    def begin(self) -> None:
-        """Until `fit` or `load_state` the forecast is that of an empty history."""
-        self.fit_counts(np.zeros((0, *self.shape[:2]), dtype=np.int64))
-
-    def fit_counts(self, history: Counts) -> None:
-        """Fit every peer on its column of history, or read the fit from the cache."""
-        nodes, peers, _ = self.shape
-        history = np.ascontiguousarray(history.reshape(len(history), nodes * peers), dtype=np.int64)
-        self._set_fit(self._cached(history) if len(history) else self._fit(history))
-        self._total = history.sum(axis=0).astype(np.float64)
-        self._counted = len(history)
-        self._step = 0
-
-    def update_counts(self, counts: Counts) -> None:
-        """Take in the counts [N, P] of the step that just ended."""
-        fitted, counts = self._fitted, counts.ravel()
-        row = step_features(counts[None], fitted.mean, fitted.calendar, first_step=self._step)[0]
-        self._hidden = self._cells.step(self._hidden, row)
-        self._total = self._total + counts
-        self._counted += 1
-        self._step += 1
-
-    def means(self) -> Floats:
-        """Expected counts of the next steps, float64 [N, P, H]."""
-        plain = self._total / max(self._counted, 1)
-        unit_weight = self._fitted.unit_weight
-        recurrent = self._cells.read(self._hidden) * (unit_weight * self._fitted.mean)[:, None]
-        both = np.asarray(recurrent + ((1.0 - unit_weight) * plain)[:, None])
-        # A place without any request so far holds no peer, or one about which nothing is known.
-        return np.asarray((both * (self._total > 0.0)[:, None]).reshape(self.shape))
-
-    @property
-    def unit_weight(self) -> Floats:
-        """The weight of each node's unit against its mean rate, float64 [N] in [0, 1]."""
-        return self._fitted.unit_weight.copy()
-
     def files(self) -> dict[str, Path]:
-        """The file of pretrained weights, which every record of a run embeds."""
+        """The file of the public start, which every record of a run embeds."""
         return {"gru_start.npz": RELEASED}
 
+    def reset(self, context: ForecastContext) -> None:
+        """Begin a run."""
+        self._context = context
+        self._begin(Calendar.none(self._peers), step=0)
+        self._use(self._start())
+
+    def fit(self, history: Requests, peers: Peers) -> None:
+        """Fit every unit on its own history, or read the fit from the cache."""
+        counts = history_counts(history, peers, self._context).reshape(-1, self._peers)
+        steps = len(counts)
+        calendar = self.parameters.calendar and steps > 0
+        self._begin(fit_calendar(counts) if calendar else Calendar.none(self._peers), step=-steps)
+        recorded = RecordedSteps()
+        inputs = []
+        edges_s = self._context.step_s * np.arange(-steps, 1, dtype=np.float64)
+        row, time = self._events(history, peers)
+        first = np.searchsorted(time * self._context.step_s, edges_s)
+        for step in range(steps):
+            rows = slice(first[step], first[step + 1])
+            inputs.append(self._features.advance(self._step, row[rows], time[rows]))
+            recorded.add(inputs[-1], counts[step], self._features.known)
+            self._step += 1
+        self._use(self._fitted(recorded))
+        for each in inputs:
+            self._hidden = self._next_state(each)
+        self._latest = inputs[-1] if inputs else self._latest
+
+    def update(self, requests: Requests, peers: Peers) -> None:
+        """Take in the requests of the step that just ended, and learn from it at the cadence."""
+        row, time = self._events(requests, peers)
+        inputs = self._features.advance(self._step, row, np.minimum(time, self._step + 1.0))
+        counts = np.bincount(row, minlength=self._peers)
+        before, self._hidden = self._hidden, self._next_state(inputs)
+        self._step += 1
+        self._latest = inputs
+        if self.parameters.online_learning_rate > 0.0:
+            moved = self._online.learn(inputs, counts, self._features.known, before, self._weights)
+            if moved is not None:
+                self._use(moved)
+
+    def forecast(self) -> ExpectedDemand:
+        """The trusted schedules and the Poisson mean of each peer, [N, P, H]."""
+        trust, multiples = (each.reshape(self._peers, -1) for each in self._cells.read(self._hidden))
+        latest, known = self._latest, self._features.known[:, None]
+        scheduled = np.einsum("ms,msh->mh", trust, latest.schedules)
+        return ExpectedDemand(
+            scheduled=(scheduled * known).reshape(self._shape),
+            unscheduled=(latest.mean[:, None] * multiples * known).reshape(self._shape),
+        )
+
     def state(self) -> dict[str, NDArray[Any]]:
-        """Weights, hidden states, means, calendars and the clock."""
-        arrays = _arrays(replace(self._fitted, hidden=self._hidden))
-        return {name: value.copy() for name, value in arrays.items()} | {
-            "total": self._total.copy(),
-            "counted": np.array(self._counted),
-            "step": np.array(self._step),
-        }
+        """Weights, hidden states, what is remembered of each peer, and the clock."""
+        plain = {"hidden": self._hidden.copy(), "step": np.array(self._step)}
+        latest = {f"latest/{name}": array.copy() for name, array in self._latest._asdict().items()}
+        parts = {"features": self._features, "online": self._online}
+        inner = {f"{part}/{name}": array for part, own in parts.items() for name, array in own.state().items()}
+        return {name: value.copy() for name, value in self._weights.items()} | plain | latest | inner
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Restore a saved state. Raises QdpemError unless its horizon is the run's."""
-        self._set_fit(_fitted(state))
-        self._total = np.array(state["total"], dtype=np.float64)
-        self._counted, self._step = int(state["counted"]), int(state["step"])
 
-    def _set_fit(self, fitted: FittedUnits) -> None:
-        steps_ahead = fitted.weights["head"].shape[-1]
-        if steps_ahead != self.context.horizon_steps:
+        def part(name: str) -> dict[str, NDArray[Any]]:
+            own = {key: array for key, array in state.items() if key.startswith(name)}
+            return {key.removeprefix(name): array for key, array in own.items()}
+
+        steps_ahead = state["latest/schedules"].shape[-1]
+        if steps_ahead != self._context.horizon_steps:
             raise QdpemError(
                 f"this GRU state looks {steps_ahead} steps ahead, but horizon_steps ="
-                f" {self.context.horizon_steps}"
+                f" {self._context.horizon_steps}"
             )
-        self._fitted, self._cells = fitted, CellStack(fitted.weights)
-        self._hidden = fitted.hidden
+        self._begin(Calendar.none(self._peers), step=int(state["step"]))
+        self._features.load_state(part("features/"))
+        self._online.load_state(part("online/"))
+        self._latest = StepInputs(**{name: np.array(array) for name, array in part("latest/").items()})
+        self._use({name: np.array(state[name], dtype=np.float32) for name in WEIGHTS})
+        self._hidden = np.array(state["hidden"], dtype=np.float32)
 
-    def _fit(self, history: NDArray[np.int64]) -> FittedUnits:
-        return fit_nodes(
-            history,
-            load_pretrained(),
-            horizon=self.context.horizon_steps,
-            epochs=self.parameters.epochs,
-            learning_rate=self.parameters.learning_rate,
-            use_calendar=self.parameters.calendar,
+    @property
+    def _groups(self) -> int:
+        """Units with weights of their own."""
+        return self._context.node_count
+
+    @property
+    def _peers(self) -> int:
+        return self._context.node_count * self._context.max_peers
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        context = self._context
+        return context.node_count, context.max_peers, context.horizon_steps
+
+    def _begin(self, calendar: Calendar, *, step: int) -> None:
+        """Know nothing, at the beginning of `step`."""
+        horizon = self._context.horizon_steps
+        self._features = PeerFeatures(self._peers, horizon=horizon, calendar=calendar)
+        self._latest = self._features.nothing()
+        self._online = OnlineLearning(self._groups, learning_rate=self.parameters.online_learning_rate)
+        self._step = step
+
+    def _use(self, weights: dict[str, NDArray[np.float32]]) -> None:
+        self._weights, self._cells = weights, CellStack(weights)
+        if self._step <= 0:
+            shape = (self._groups, self._peers // self._groups, self._cells.units)
+            self._hidden: NDArray[np.float32] = np.zeros(shape, dtype=np.float32)
+
+    def _start(self) -> dict[str, NDArray[np.float32]]:
+        return copy_to_groups(load_pretrained(), groups=self._groups, horizon=self._context.horizon_steps)
+
+    def _fitted(self, recorded: RecordedSteps) -> dict[str, NDArray[np.float32]]:
+        start, given = self._start(), self.parameters
+        if len(recorded) < STRIDE or not given.epochs:
+            return start
+        series = recorded.series()
+        key = (self.name, digest(start), given.epochs, given.learning_rate)
+        return cached_fit(
+            given.cache,
+            series,
+            repr(key),
+            lambda: fit_groups(series, start, epochs=given.epochs, learning_rate=given.learning_rate),
         )
 
-    def _cached(self, history: NDArray[np.int64]) -> FittedUnits:
-        """The fit of this history, from the cache if there is one."""
-        if not self.parameters.cache:
-            return self._fit(history)
-        path = Path(self.parameters.cache) / f"gru-{self._key(history)}.npz"
-        # A file that a killed run left half written, or another version wrote, is written again.
-        broken = (OSError, KeyError, ValueError, zipfile.BadZipFile)
-        with contextlib.suppress(*broken), path.open("rb") as raw, np.load(raw) as file:
-            return _fitted(file)
-        fitted = self._fit(history)
-        self._write(path, fitted)
-        return fitted
+    def _next_state(self, inputs: StepInputs) -> NDArray[np.float32]:
+        return self._cells.step(self._hidden, inputs.features.reshape(self._groups, -1, inputs.features.shape[1]))
 
-    def _key(self, history: NDArray[np.int64]) -> str:
-        p = self.parameters
-        settings = (history.shape, self.context.horizon_steps, p.epochs, p.learning_rate, p.calendar)
-        key = hashlib.blake2b(repr(settings).encode(), digest_size=16)
-        # Other pretrained weights give another fit, so they are part of the key.
-        key.update(digest(load_pretrained()).encode())
-        key.update(history.tobytes())
-        return key.hexdigest()
-
-    def _write(self, path: Path, fitted: FittedUnits) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Several workers may fit the same history. Each writes a file of its own and renames it, which
-            # is atomic.
-            partial = path.with_name(f"{path.stem}.{os.getpid()}.npz")
-            np.savez(partial, allow_pickle=False, **_arrays(fitted))
-            partial.replace(path)
-        except OSError as error:
-            raise QdpemError(f"the forecaster cache {path.parent} cannot be written: {error}") from error
+    def _events(self, requests: Requests, peers: Peers) -> tuple[Ints, Floats]:
+        """Row of the peer of each listed request, and its time in steps."""
+        place = peers.places(requests)
+        listed = place >= 0
+        row = requests.source[listed] * self._context.max_peers + place[listed]
+        return row, requests.time_s[listed] / self._context.step_s
 
 
-_CALENDAR_FIELDS = tuple(item.name for item in fields(Calendar))
+class GlobalGruForecast(GruForecast):
+    """The GRU with one set of weights for all nodes, fitted on the requests of all of them.
 
+    An ablation: it needs what no node knows, the histories of the others. It shows what local weights cost or
+    gain. It declares `pooled`, and the conformance check exempts it from the law of own requests.
+    """
 
-def _arrays(fitted: FittedUnits) -> dict[str, NDArray[Any]]:
-    """A fit as named arrays."""
-    plain = {"hidden": fitted.hidden, "unit_weight": fitted.unit_weight, "mean": fitted.mean}
-    calendar = {name: getattr(fitted.calendar, name) for name in _CALENDAR_FIELDS}
-    return {**fitted.weights, **plain, **calendar}
+    name: ClassVar[str] = "gru-global"
+    pooled: ClassVar[bool] = True
 
-
-def _fitted(arrays: Mapping[str, NDArray[Any]]) -> FittedUnits:
-    """A fit from named arrays, copied."""
-    return FittedUnits(
-        weights={name: np.array(arrays[name], dtype=np.float32) for name in WEIGHTS},
-        hidden=np.array(arrays["hidden"], dtype=np.float32),
-        unit_weight=np.array(arrays["unit_weight"], dtype=np.float64),
-        mean=np.array(arrays["mean"], dtype=np.float64),
-        calendar=Calendar(**{name: np.array(arrays[name], dtype=np.float64) for name in _CALENDAR_FIELDS}),
-    )
+    @property
+    def _groups(self) -> int:
+        return 1

@@ -1,9 +1,8 @@
-"""The pretrained weights from which every node's recurrent unit is fitted, and the command that makes them.
+"""The public start: weights from which every node's recurrent unit begins, and the command that makes them.
 
     python -m qdpem.forecasting.pretrained
 
-The command trains one unit on synthetic series: bursts of varied period, length, height and jitter, bursts
-without a period, and steady demand, at mean counts from 0.03 to 6 per step. No scenario is among them.
+The command trains one unit on synthetic peers (`recurrent.synthetic`). No scenario is among them.
 """
 
 from __future__ import annotations
@@ -14,18 +13,18 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.errors import QdpemError
-from qdpem.forecasting.cell import WEIGHTS, read_heads, run_cells
-from qdpem.forecasting.features import FEATURES, MIN_MEAN, fit_calendar, step_features
+from qdpem.forecasting.features.harmonics import fit_calendar
+from qdpem.forecasting.features.peer_features import FEATURES, PeerFeatures
+from qdpem.forecasting.recurrent.cell import TRUSTS, WEIGHTS
+from qdpem.forecasting.recurrent.series import RecordedSteps, Series
+from qdpem.forecasting.recurrent.synthetic import synthetic_times
+from qdpem.forecasting.recurrent.training import series_tensors, windows
 from qdpem.rng import stream
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 RELEASED = Path(__file__).parent / "released" / "gru_start.npz"
 UNITS = 16
@@ -35,21 +34,24 @@ _SHAPES = {
     "recurrent": (1, UNITS, 3 * UNITS),
     "input_bias": (1, 1, 3 * UNITS),
     "recurrent_bias": (1, 1, 3 * UNITS),
-    "head": (1, UNITS, STEPS_AHEAD),
-    "head_bias": (1, 1, STEPS_AHEAD),
+    "head": (1, UNITS, TRUSTS + STEPS_AHEAD),
+    "head_bias": (1, 1, TRUSTS + STEPS_AHEAD),
 }
-_HISTORY = 400
-_STEPS = 576
-_WINDOW = 48
+_STEPS = 1200
+_HISTORY = 800
+_BATCH = 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainingSettings:
-    """Settings of the pretraining: `batches` of `series` synthetic series; the learning rate falls to 0."""
+    """Settings of the pretraining: `peers` synthetic peers, read `epochs` times in batches of 256.
+
+    The learning rate falls to 0 along a cosine.
+    """
 
     seed: int = 20_000
-    batches: int = 1200
-    series: int = 256
+    peers: int = 4096
+    epochs: int = 12
     learning_rate: float = 4e-3
 
 
@@ -74,50 +76,6 @@ def digest(weights: dict[str, NDArray[np.float32]]) -> str:
     return sums.hexdigest()
 
 
-def synthetic_counts(generator: np.random.Generator, *, steps: int, series: int) -> NDArray[np.int64]:
-    """Counts int64 [steps, series]: 60 % of the series burst periodically, 25 % without period, 15 % not."""
-    mean = np.exp(generator.uniform(np.log(0.03), np.log(6.0), series))
-    fraction = generator.uniform(0.1, 0.4, series)
-    peak = 1.0 + generator.uniform(0.3, 1.0, series) * (1.0 / fraction - 1.0)
-    low = (1.0 - peak * fraction) / (1.0 - fraction)
-    kind = generator.choice(3, p=(0.6, 0.25, 0.15), size=series)
-    inside = np.empty((steps, series))
-    for index in range(series):
-        # Log-uniform: no octave of periods is preferred.
-        period = np.exp(generator.uniform(np.log(10.0), np.log(80.0)))
-        jitter = generator.uniform(0.0, 0.06) * period if kind[index] == 0 else None
-        inside[:, index] = _covered_fraction(generator, period, fraction[index] * period, jitter, steps)
-    factor = np.where(kind == 2, 1.0, low + (peak - low) * inside)
-    return generator.poisson(mean * factor).astype(np.int64)
-
-
-def _covered_fraction(
-    generator: np.random.Generator, period: float, length: float, jitter: float | None, steps: int
-) -> NDArray[np.float64]:
-    """The fraction of each step inside bursts, float64 [steps].
-
-    Args:
-        generator: source of the draws.
-        period: mean time from one burst to the next, in steps.
-        length: mean length of a burst, in steps.
-        jitter: standard deviation of a periodic burst's start, in steps; None for bursts without a period.
-        steps: length of the series.
-    """
-    count = int(steps / period) + 3
-    if jitter is None:
-        quiet = generator.exponential(period - length, 2 * count)
-        lengths = generator.exponential(length, 2 * count)
-        begin = np.cumsum(quiet) + np.concatenate([[0.0], np.cumsum(lengths)[:-1]]) - 2.0 * period
-    else:
-        clock = (np.arange(count) - generator.uniform(0.0, 1.0) - 1.0) * period
-        begin = np.sort(clock + jitter * generator.standard_normal(count))
-        lengths = np.full(count, length)
-    edges = np.arange(steps + 1)[:, None]
-    covered = np.clip(edges - begin, 0.0, lengths).sum(axis=1)
-    # Overlapping bursts count once, as in the demand of scenarios.
-    return np.asarray(np.minimum(np.diff(covered), 1.0))
-
-
 def untrained(generator: np.random.Generator) -> dict[str, NDArray[np.float32]]:
     """Uniform weights within 1/sqrt(units), the default of torch.nn.GRU, and a head near the mean rate."""
     bound = UNITS**-0.5
@@ -125,80 +83,84 @@ def untrained(generator: np.random.Generator) -> dict[str, NDArray[np.float32]]:
     for name in ("input", "recurrent", "head"):
         weights[name] = generator.uniform(-bound, bound, _SHAPES[name]).astype(np.float32)
     # softplus(ln(e - 1)) = 1, so that the first forecast is about once the mean rate.
-    weights["head_bias"] += np.float32(np.log(np.expm1(1.0)))
+    weights["head_bias"][..., TRUSTS:] = np.float32(np.log(np.expm1(1.0)))
     return weights
 
 
 def pretrain(
-    settings: PretrainingSettings, *, on_batch: Callable[[int, float], None] | None = None
+    settings: PretrainingSettings, *, on_epoch: Callable[[int, float], None] | None = None
 ) -> dict[str, NDArray[np.float32]]:
-    """Train the unit on synthetic series; the learning rate falls to 0 along a cosine.
-
-    `on_batch` is called with the batch and its mean Poisson loss less the loss of the mean rate.
-    The loss of a series is its negative Poisson log-likelihood over all steps ahead, divided by the square
-    root of its mean, so that busy series do not outweigh quiet ones.
-    """
+    """Train the unit on synthetic peers. `on_epoch` is called with the epoch and its mean loss."""
     import torch
 
     generator = stream(settings.seed, "forecasting/start")
     initial = untrained(generator)
+    batches = list(synthetic_series(generator, settings.peers))
     weights = {name: torch.tensor(value, requires_grad=True) for name, value in initial.items()}
     optimiser = torch.optim.Adam(weights.values(), lr=settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.batches)
-    for batch in range(settings.batches):
-        hidden = torch.zeros(1, settings.series, UNITS)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs * len(batches))
+    for epoch in range(settings.epochs):
         losses = []
-        for features, counts, mean in _windows(generator, settings.series):
-            states, hidden = run_cells(weights, features, hidden.detach())
-            ahead = read_heads(weights, states)
-            loss = ((ahead - 1.0) * mean - counts * torch.log(ahead)).mul(mean.rsqrt()).mean()
-            optimiser.zero_grad()
-            torch.autograd.backward(loss)
-            torch.nn.utils.clip_grad_norm_(weights.values(), 0.5)
-            optimiser.step()
-            losses.append(loss.item())
-        schedule.step()
-        if on_batch is not None:
-            on_batch(batch, float(np.mean(losses)))
+        for index in generator.permutation(len(batches)).tolist():
+            tensors = series_tensors(batches[index], groups=1)
+            for loss, _ in windows(weights, tensors, torch.zeros(1, tensors.peers, UNITS)):
+                optimiser.zero_grad()
+                torch.autograd.backward(loss.sum())
+                torch.nn.utils.clip_grad_norm_(weights.values(), 0.5)
+                optimiser.step()
+                losses.append(loss.item())
+            schedule.step()
+        if on_epoch is not None:
+            on_epoch(epoch, float(np.mean(losses)))
     return {name: value.detach().numpy() for name, value in weights.items()}
 
 
-def _windows(generator: np.random.Generator, series: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Torch windows of one batch: features [W, 1, B, F], counts ahead [W, 1, B, A], means [1, 1, B, 1]."""
-    import torch
+def synthetic_series(generator: np.random.Generator, peers: int) -> Iterator[Series]:
+    """Batches of 256 synthetic peers or what is left."""
+    for first in range(0, peers, _BATCH):
+        times = synthetic_times(generator, steps=_STEPS, peers=min(_BATCH, peers - first))
+        yield series_of_times(times, steps=_STEPS, history=_HISTORY, horizon=STEPS_AHEAD)
 
-    counts = synthetic_counts(generator, steps=_STEPS + STEPS_AHEAD, series=series)
-    # Mean and calendar come from the first part only: a unit must learn to rely on them beyond it.
-    mean = np.maximum(counts[:_HISTORY].mean(axis=0), MIN_MEAN)
-    features = step_features(counts, mean, fit_calendar(counts[:_HISTORY]), first_step=0)
-    ahead = np.lib.stride_tricks.sliding_window_view(counts[1:], STEPS_AHEAD, axis=0)
-    means = torch.tensor(mean, dtype=torch.float32)[None, None, :, None]
-    for start in range(0, _STEPS, _WINDOW):
-        rows = slice(start, start + _WINDOW)
-        yield (
-            torch.tensor(features[rows])[:, None],
-            torch.tensor(ahead[rows].astype(np.float32))[:, None],
-            means,
-        )
+
+def series_of_times(times: list[NDArray[np.float64]], *, steps: int, history: int, horizon: int) -> Series:
+    """The series of M peers from the times of their requests in [0, steps), in steps.
+
+    The calendar is fitted to the first `history` steps only: a unit must learn to rely on it beyond them.
+    """
+    peer = np.repeat(np.arange(len(times)), [len(each) for each in times])
+    time = np.concatenate(times)
+    order = np.argsort(time, kind="stable")
+    peer, time = peer[order], time[order]
+    counts = np.zeros((steps, len(times)), dtype=np.int64)
+    np.add.at(counts, (time.astype(np.int64), peer), 1)
+    features = PeerFeatures(len(times), horizon=horizon, calendar=fit_calendar(counts[:history]))
+    edges = np.searchsorted(time, np.arange(steps + 1))
+    recorded = RecordedSteps()
+    for step in range(steps):
+        rows = slice(edges[step], edges[step + 1])
+        # The calendar's step 0 is the step after the history.
+        inputs = features.advance(step - history, peer[rows], time[rows] - history)
+        recorded.add(inputs, counts[step], features.known)
+    return recorded.series()
 
 
 def main() -> None:
     """Train the weights and write them to `RELEASED`, or to --out."""
     import torch
 
+    default = PretrainingSettings()
     parser = argparse.ArgumentParser(prog="python -m qdpem.forecasting.pretrained", description=__doc__)
     parser.add_argument("--out", type=Path, default=RELEASED)
-    parser.add_argument("--seed", type=int, default=PretrainingSettings.seed)
-    parser.add_argument("--batches", type=int, default=PretrainingSettings.batches)
+    parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument("--peers", type=int, default=default.peers)
+    parser.add_argument("--epochs", type=int, default=default.epochs)
     arguments = parser.parse_args()
     # One thread, so that sums have one order and the released weights can be reproduced.
     torch.set_num_threads(1)
-
-    def report(batch: int, loss: float) -> None:
-        if batch % 25 == 0 or batch == arguments.batches - 1:
-            print(f"batch {batch:4d}  loss over the mean rate {loss:+.4f}", flush=True)
-
-    weights = pretrain(PretrainingSettings(seed=arguments.seed, batches=arguments.batches), on_batch=report)
+    settings = PretrainingSettings(seed=arguments.seed, peers=arguments.peers, epochs=arguments.epochs)
+    weights = pretrain(
+        settings, on_epoch=lambda epoch, loss: print(f"epoch {epoch:3d}  loss {loss:.5f}", flush=True)
+    )
     np.savez(arguments.out, allow_pickle=False, **weights)
     print(f"{arguments.out}: {sum(value.size for value in weights.values())} numbers, {digest(weights)}")
 

@@ -1,8 +1,7 @@
-"""Inputs of a node's recurrent unit: the node's own count, its own mean, and its own calendar.
+"""The calendar of a peer: one period of its counts, estimated on its own history only.
 
-The calendar is one period per node, estimated on that node's history only. A unit that sees counts only would
-have to count the quiet steps between periodic bursts to foresee the next one. The calendar gives it the
-phase, as the hour of the day does in forecasts of daily traffic.
+A unit that sees counts only would have to count the quiet steps between periodic bursts to foresee the next
+one. The calendar gives it the phase, as the hour of the day does in forecasts of daily traffic.
 """
 
 from __future__ import annotations
@@ -15,11 +14,10 @@ from numpy.typing import NDArray
 from qdpem.arrays import Floats
 
 HARMONICS = 3
-FEATURES = 4 + 2 * HARMONICS
-"""Features of a step: count, mean, strength and shape of the calendar, and its harmonics now."""
+"""Multiples of the frequency of a calendar that a unit sees."""
 
-MIN_MEAN = 1e-3
-"""Smallest mean count per step; a node with a smaller mean is treated as having this one."""
+MIN_MEAN = 1e-4
+"""Smallest mean count per step; a peer with a smaller mean is treated as having this one."""
 
 _MIN_PERIOD_STEPS = 4.0
 _MIN_CYCLES = 4.0
@@ -29,7 +27,7 @@ _FALSE_ALARM_PROBABILITY = 1e-3
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Calendar:
-    """The period of each node, float64 [N] each; all 0 for a node without one.
+    """The period of each peer, float64 [M] each; all 0 for a peer without one.
 
     - `turns_per_step`: 1 over the period in steps.
     - `offset_turns`: the phase of step 0 in turns; phase 0 is the middle of the busy part.
@@ -45,12 +43,12 @@ class Calendar:
     shape: Floats
 
     @classmethod
-    def none(cls, nodes: int) -> Calendar:
-        """No period at any node."""
-        return cls(**{item.name: np.zeros(nodes) for item in fields(cls)})
+    def none(cls, peers: int) -> Calendar:
+        """No period at any peer."""
+        return cls(**{item.name: np.zeros(peers) for item in fields(cls)})
 
     def harmonics(self, steps: NDArray[np.int64]) -> NDArray[np.float32]:
-        """cos and sin of 1, 2 and 3 times the phase at `steps`, float32 [T, N, 6]; 0 without a period."""
+        """cos and sin of 1, 2 and 3 times the phase at `steps`, float32 [T, M, 6]; 0 without a period."""
         turn = self.offset_turns + np.asarray(steps)[:, None] * self.turns_per_step
         angle = 2.0 * np.pi * (turn % 1.0)[..., None] * np.arange(1, HARMONICS + 1)
         waves = np.concatenate([np.cos(angle), np.sin(angle)], axis=-1)
@@ -58,19 +56,19 @@ class Calendar:
 
 
 def fit_calendar(counts: NDArray[np.int64]) -> Calendar:
-    """Each node's own period in `counts` int64 [T, N]; step 0 is the first row.
+    """Each peer's own period in `counts` int64 [T, M]; step 0 is the step after the last row.
 
     The statistic is Z^2_2 of Buccheri et al. (1983, Astronomy and Astrophysics 128, 245): the power at a
     frequency and at its double. For Poisson counts without a period it is chi-squared with 4 degrees of
-    freedom. Periods from 4 steps to a quarter of the history are tried. A node gets its best period only if
-    one node without a period in 1,000 would reach that statistic by chance.
+    freedom. Periods from 4 steps to a quarter of the history are tried. A peer gets its best period only if
+    one peer without a period in 1,000 would reach that statistic by chance.
     """
-    steps, nodes = counts.shape
+    steps, peers = counts.shape
     size = _OVERSAMPLING * steps
     # In bins of the padded transform, which samples each independent frequency 16 times.
     first, last = int(np.ceil(_MIN_CYCLES * _OVERSAMPLING)), int(size / _MIN_PERIOD_STEPS)
     if last <= first:
-        return Calendar.none(nodes)
+        return Calendar.none(peers)
     total = counts.sum(axis=0)
     # Without its mean a padded series leaks no constant into low frequencies.
     waves = np.fft.rfft(counts - counts.mean(axis=0), n=size, axis=0)
@@ -79,7 +77,7 @@ def fit_calendar(counts: NDArray[np.int64]) -> Calendar:
     statistic = power[candidates] + power[2 * candidates]
     best = candidates[np.argmax(statistic, axis=0)]
     significant = statistic.max(axis=0) > _threshold(len(candidates) / _OVERSAMPLING)
-    each = np.arange(nodes)
+    each = np.arange(peers)
     first_wave, second_wave = waves[best, each], waves[2 * best, each]
     angle = np.angle(first_wave)
     # Rotated by twice the phase of the first harmonic: the real part is in phase with it.
@@ -87,7 +85,8 @@ def fit_calendar(counts: NDArray[np.int64]) -> Calendar:
     scale = np.where(significant, 2.0 / np.maximum(total, 1), 0.0)
     return Calendar(
         turns_per_step=np.where(significant, best / size, 0.0),
-        offset_turns=np.where(significant, angle / (2.0 * np.pi), 0.0),
+        # From the first row to the step after the last one.
+        offset_turns=np.where(significant, (angle / (2.0 * np.pi) + steps * best / size) % 1.0, 0.0),
         strength=scale * np.abs(first_wave),
         shape=scale * in_phase,
     )
@@ -106,19 +105,3 @@ def _threshold(independent: float) -> float:
         value = 2.0 * (np.log1p(0.5 * value) - np.log(tail))
     return float(value)
 
-
-def step_features(
-    counts: NDArray[np.int64], mean: Floats, calendar: Calendar, *, first_step: int
-) -> NDArray[np.float32]:
-    """Features float32 [T, N, 10] of the steps first_step ... first_step + T - 1, from counts int64 [T, N].
-
-    The harmonics beside a step's count are those of the step after it, which the unit is about to forecast.
-    """
-    features = np.empty((*counts.shape, FEATURES), dtype=np.float32)
-    # Dividing by the mean itself would give huge inputs at quiet nodes.
-    features[..., 0] = (counts - mean) / (1.0 + mean)
-    features[..., 1] = 0.5 * np.log(mean)
-    features[..., 2] = calendar.strength
-    features[..., 3] = calendar.shape
-    features[..., 4:] = calendar.harmonics(first_step + 1 + np.arange(len(counts)))
-    return features

@@ -1,0 +1,61 @@
+"""The chance that regular starts fall into each of the coming steps: the schedule of each peer."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from qdpem.arrays import Floats
+from qdpem.forecasting.features.starts import PREDICTORS, RegularStarts
+
+WIDENINGS = np.array([0.7, 1.2, 2.2])
+"""Factors on the spread of a start: a unit learns how much of each to believe."""
+
+SCHEDULES = PREDICTORS * len(WIDENINGS)
+"""Schedules of a peer: each way to foresee the next start, with each widening."""
+
+_STARTS = 4
+"""Starts ahead that are looked at; together they cover the horizon for periods from `MIN_PERIOD` on."""
+_REACH = 6.0
+_OVERDUE = 1e-6
+
+
+def schedules(starts: RegularStarts, *, now: float, horizon: int) -> NDArray[np.float32]:
+    """Chances [B, 9, H] of a start in each of the next H steps, in units of steps, from `now` on.
+
+    A start c expected at g with deviation s sqrt(d) comes in [a, b) with the probability
+
+        k (F(b) - F(a)) / (1 - k F(now)),
+
+    F the normal distribution function and k the fraction of starts that are not skipped. From the last start
+    alone, d is c; else 1.
+    """
+    peers = len(starts.seen)
+    made = np.zeros((peers, PREDICTORS, len(WIDENINGS), horizon), dtype=np.float32)
+    period = np.maximum(starts.period, 1e-9)
+    first = np.maximum(np.floor((now - starts.last) / period), 1.0)
+    number = first[..., None] + np.arange(_STARTS)
+    expected = starts.last[..., None] + number * starts.period[..., None] - now
+    deviation = np.repeat(starts.spread[..., None], _STARTS, axis=2)
+    deviation[:, -1] *= np.sqrt(number[:, -1])
+    near = (np.abs(expected - 0.5 * horizon) < 0.5 * horizon + _REACH * deviation) & (starts.seen > 1)[
+        :, None, None
+    ]
+    # Most starts are far away, and the normal distribution is what takes time.
+    peer, predictor, _ = near.nonzero()
+    if not len(peer):
+        return made.reshape(peers, SCHEDULES, horizon)
+    spread = deviation[near][:, None] * WIDENINGS
+    edges = np.arange(horizon + 1, dtype=np.float64)
+    below = ndtr((edges - expected[near][:, None, None]) / spread[..., None])
+    kept = starts.kept[peer][:, None, None]
+    left = np.maximum(1.0 - kept * below[..., :1], _OVERDUE)
+    np.add.at(made, (peer, predictor), (kept * np.diff(below, axis=-1) / left).astype(np.float32))
+    return np.minimum(made, 1.0, out=made).reshape(peers, SCHEDULES, horizon)
+
+
+def phase(starts: RegularStarts, now: float) -> Floats:
+    """Periods since the last start by the line through all of them, float64 [B]; 0 without starts."""
+    period = np.maximum(starts.period[:, 0], 1e-9)
+    return np.where(starts.seen > 1, (now - starts.last[:, 0]) / period, 0.0)
