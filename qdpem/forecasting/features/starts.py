@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qdpem.arrays import Flags, Floats, Ints
 
@@ -97,7 +98,7 @@ def _find(times: Floats) -> RegularStarts:
     return _lines(times, chain, multiple, gain, count)
 
 
-def _periods(relative: Floats) -> Floats:
+def _periods(relative: NDArray[np.float32]) -> NDArray[np.float32]:
     """The periods to try, float32 [B, C]; NaN where there are too few times."""
     width = relative.shape[1]
     tried = []
@@ -109,7 +110,9 @@ def _periods(relative: Floats) -> Floats:
     return np.where(periods > 0.0, periods, np.nan)
 
 
-def _best_chain(relative: Floats, rate: Floats) -> tuple[Flags, Ints, Floats]:
+def _best_chain(
+    relative: NDArray[np.float32], rate: NDArray[np.float32]
+) -> tuple[Flags, Ints, NDArray[np.float32]]:
     """Members of the best chain [B, K], periods since the member before [B, K], and its gain [B]."""
     peers, width = relative.shape
     period = _periods(relative)
@@ -144,7 +147,7 @@ def _best_chain(relative: Floats, rate: Floats) -> tuple[Flags, Ints, Floats]:
     return *_trace(lag_used, multiples, chosen), np.maximum(final[np.arange(peers), chosen], 0.0)
 
 
-def _trace(lag_used: Ints, multiples: Ints, chosen: Ints) -> tuple[Flags, Ints]:
+def _trace(lag_used: NDArray[np.int8], multiples: NDArray[np.int16], chosen: Ints) -> tuple[Flags, Ints]:
     """Follow the predecessors from the end of the chosen chain of each peer."""
     width, peers = lag_used.shape[:2]
     end, option = np.divmod(chosen, int(np.prod(lag_used.shape[2:])))
@@ -162,7 +165,9 @@ def _trace(lag_used: Ints, multiples: Ints, chosen: Ints) -> tuple[Flags, Ints]:
     return chain & (chain.sum(axis=1) > 1)[:, None], multiple
 
 
-def _lines(times: Floats, chain: Flags, multiple: Ints, gain: Floats, count: Ints) -> RegularStarts:
+def _lines(
+    times: Floats, chain: Flags, multiple: Ints, gain: NDArray[np.float32], count: Ints
+) -> RegularStarts:
     """Lines through the starts of the chains, and what they foresee."""
     seen = chain.sum(axis=1)
     some = seen > 1
