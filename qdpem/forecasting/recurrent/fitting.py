@@ -80,7 +80,7 @@ def fit_groups(series: Series, weights: Weights, *, epochs: int, learning_rate: 
     return {name: value.numpy() for name, value in best.items()}
 
 
-def learn_online(
+def online_step(
     series: Series, weights: Weights, hidden: NDArray[np.float32], learning_rate: Floats
 ) -> tuple[Weights, Floats]:
     """One step of gradient descent on the scored steps of a window, and the loss before it [G].
