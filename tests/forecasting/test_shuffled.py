@@ -21,9 +21,7 @@ ARRIVALS = bursting(seed=3, rates_hz=RATES_HZ, end_s=float(STEPS))
 def begun(forecaster, *, seed: int = 1) -> PeerTable:
     table = PeerTable(nodes=len(RATES_HZ), max_peers=PLACES)
     table.begin(ARRIVALS.history)
-    forecaster.reset(
-        context_of(len(RATES_HZ), PLACES, history_s=600.0, horizon=4, truth=ARRIVALS, seed=seed)
-    )
+    forecaster.reset(context_of(len(RATES_HZ), PLACES, history_s=600.0, horizon=4, truth=ARRIVALS, seed=seed))
     forecaster.fit(ARRIVALS.history, table.peers)
     return table
 

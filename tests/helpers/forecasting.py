@@ -56,7 +56,13 @@ def peers_of(nodes: int, places: int) -> Peers:
 
 
 def context_of(
-    nodes: int, places: int, *, history_s: float, horizon: int = 8, truth: Arrivals | None = None, seed: int = 1
+    nodes: int,
+    places: int,
+    *,
+    history_s: float,
+    horizon: int = 8,
+    truth: Arrivals | None = None,
+    seed: int = 1,
 ) -> ForecastContext:
     return ForecastContext(
         node_count=nodes,
@@ -94,7 +100,7 @@ def bursting(
     *, seed: int, rates_hz: np.ndarray, history_s: float = 600.0, end_s: float = 300.0, jitter_s: float = 1.0
 ) -> Arrivals:
     """Regional bursts on a calendar, thinned here and not by the generator; node v asks node v + 1 only."""
-    bursts = Bursts(regions=4, period_s=32.0, duration_s=8.0, jitter_s=jitter_s, peak=3.0)
+    bursts = Bursts(regions=min(4, len(rates_hz)), period_s=32.0, duration_s=8.0, jitter_s=jitter_s, peak=3.0)
     generator = np.random.default_rng(seed)
     phase_s = generator.uniform(0.0, bursts.period_s, bursts.regions)
     k = np.arange(-np.ceil(history_s / bursts.period_s) - 2, np.ceil(end_s / bursts.period_s) + 3)
