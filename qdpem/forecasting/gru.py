@@ -126,7 +126,9 @@ class GruForecast:
         plain = {"hidden": self._hidden.copy(), "step": np.array(self._step)}
         latest = {f"latest/{name}": array.copy() for name, array in self._latest._asdict().items()}
         parts = {"features": self._features, "online": self._online}
-        inner = {f"{part}/{name}": array for part, own in parts.items() for name, array in own.state().items()}
+        inner = {
+            f"{part}/{name}": array for part, own in parts.items() for name, array in own.state().items()
+        }
         return {name: value.copy() for name, value in self._weights.items()} | plain | latest | inner
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -194,7 +196,9 @@ class GruForecast:
         )
 
     def _next_state(self, inputs: StepInputs) -> NDArray[np.float32]:
-        return self._cells.step(self._hidden, inputs.features.reshape(self._groups, -1, inputs.features.shape[1]))
+        return self._cells.step(
+            self._hidden, inputs.features.reshape(self._groups, -1, inputs.features.shape[1])
+        )
 
     def _events(self, requests: Requests, peers: Peers) -> tuple[Ints, Floats]:
         """Row of the peer of each listed request, and its time in steps."""

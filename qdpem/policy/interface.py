@@ -293,8 +293,9 @@ class Forecaster(Protocol):
 
     A peer is a destination with a target fidelity and a number of pairs; `Peers` lists those of all nodes. A
     later list only adds peers in free places. `oracle = True` asks for the truth in `ForecastContext`. A
-    forecaster that reads other nodes' requests on purpose, as a control of an experiment, declares
-    `placebo = True`. `qdpem check forecaster` checks the laws.
+    forecaster that reads other nodes' requests on purpose declares so: as a control of an experiment
+    `placebo = True`, as an ablation with weights fitted on all nodes `pooled = True`. `qdpem check
+    forecaster` checks the laws.
     """
 
     Parameters: ClassVar[type]

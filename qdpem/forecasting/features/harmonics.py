@@ -104,4 +104,3 @@ def _threshold(independent: float) -> float:
     for _ in range(50):
         value = 2.0 * (np.log1p(0.5 * value) - np.log(tail))
     return float(value)
-

@@ -194,7 +194,9 @@ def _lines(times: Floats, chain: Flags, multiple: Ints, gain: Floats, count: Int
     )
 
 
-def _line(number: Floats, since: Floats, weight: Floats, mean_period: Floats) -> tuple[Floats, Floats, Floats]:
+def _line(
+    number: Floats, since: Floats, weight: Floats, mean_period: Floats
+) -> tuple[Floats, Floats, Floats]:
     """Expected time of the last start, period, and deviation of the next start, by weighted least squares."""
     total = np.maximum(weight.sum(axis=1), 1e-12)
     effective = total**2 / np.maximum((weight**2).sum(axis=1), 1e-12)

@@ -129,9 +129,7 @@ def _epoch(tensors: Mapping[str, Tensor], training: SeriesTensors, optimiser: to
         optimiser.step()
 
 
-def _held_out_loss(
-    tensors: Mapping[str, Tensor], training: SeriesTensors, held_out: SeriesTensors
-) -> Tensor:
+def _held_out_loss(tensors: Mapping[str, Tensor], training: SeriesTensors, held_out: SeriesTensors) -> Tensor:
     """Mean loss [G] of the held-out part, from states that have run through the training part."""
     import torch
 

@@ -52,4 +52,6 @@ class OnlineLearning:
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
         """Restore a saved state."""
         self._recorded.load_state(state)
-        self._hidden = [np.array(state[f"hidden/{index}"]) for index in range(2) if f"hidden/{index}" in state]
+        self._hidden = [
+            np.array(state[f"hidden/{index}"]) for index in range(2) if f"hidden/{index}" in state
+        ]

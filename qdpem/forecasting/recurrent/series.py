@@ -86,7 +86,9 @@ class RecordedSteps:
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
         """Restore recorded steps."""
-        self._features, self._counts = (list(np.array(state.get(name, ()))) for name in ("features", "counts"))
+        self._features, self._counts = (
+            list(np.array(state.get(name, ()))) for name in ("features", "counts")
+        )
         columns = (list(np.array(state.get(name, ()))) for name in ("schedules", "mean", "weight"))
         self._scored = list(zip(*columns, strict=True))
 
