@@ -111,7 +111,7 @@ class SeasonalNaiveForecast(CountForecaster):
         season = self._season[..., None]
         before = self._step + ahead - season * (ahead // season + 1)
         node, peer = np.indices(self.shape[:2])[..., None]
-        return self._past[before % len(self._past), node, peer].astype(np.float64)
+        return np.asarray(self._past[before % len(self._past), node, peer], dtype=np.float64)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Seasons, counts and clock."""
