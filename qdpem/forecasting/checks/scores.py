@@ -44,7 +44,8 @@ def coverage(forecast: ExpectedDemand, counts: Ints, *, level: float) -> Floats:
     >>> coverage(sure, np.array([1, 2]), level=0.5).tolist()
     [0.5, 0.0]
     """
-    low, high = forecast.cdf(counts - 1.0), forecast.cdf(counts + 0.0)
+    y = counts.astype(np.float64)
+    low, high = forecast.cdf(y - 1.0), forecast.cdf(y)
     inside = np.minimum(high, 0.5 * (1.0 + level)) - np.maximum(low, 0.5 * (1.0 - level))
     width = high - low
     return np.where(width > 0.0, np.maximum(inside, 0.0) / np.where(width > 0.0, width, 1.0), 0.0)

@@ -100,7 +100,7 @@ def climb(
         season = _season_steps(scenario)
         scores = score_rolled(rolled, forecaster, arrivals, context=context, end_s=end_s, season_steps=season)
         rungs.append(_rung(rolled, scores, ends))
-        counts = _between(rolled, rolled.counts[..., 0], ends)
+        counts = _between(rolled, rolled.counts[..., 0].astype(np.float64), ends)
     names_of = network.graph.node_names
     return ForecastLadder(
         scenario=scenario,
@@ -150,7 +150,7 @@ def _between(rolled: Rolled, values: Floats, ends: tuple[int, int]) -> Floats:
     chosen = np.zeros(destination.shape, dtype=np.bool_)
     chosen[ends[0]] = destination[ends[0]] == ends[1]
     chosen[ends[1]] = destination[ends[1]] == ends[0]
-    return np.where(chosen & rolled.known, values, 0.0).sum(axis=(1, 2))
+    return np.asarray(np.where(chosen & rolled.known, values, 0.0).sum(axis=(1, 2)))
 
 
 def _rung(rolled: Rolled, scores: ForecastScores, ends: tuple[int, int]) -> Rung:
