@@ -18,7 +18,7 @@ from qdpem.extras import require_packages
 from qdpem.forecasting.counts import history_counts, peer_events
 from qdpem.forecasting.features.harmonics import Calendar, fit_calendar
 from qdpem.forecasting.features.peer_features import PeerFeatures, StepInputs
-from qdpem.forecasting.pretrained import RELEASED, digest, load_pretrained
+from qdpem.forecasting.pretrained import RELEASED, UNITS, digest, load_pretrained
 from qdpem.forecasting.recurrent.cell import WEIGHTS, CellStack
 from qdpem.forecasting.recurrent.fit_cache import cached_fit
 from qdpem.forecasting.recurrent.fitting import copy_to_groups, fit_groups
@@ -56,6 +56,10 @@ class GruForecast:
 
     name: ClassVar[str] = "gru"
     oracle: ClassVar[bool] = False
+
+    _step: int
+    _hidden: NDArray[np.float32]
+    _latest: StepInputs
 
     def __init__(self, parameters: Parameters | None = None) -> None:
         require_packages(["torch"], extra="learning", user=f"the forecaster {self.name!r}")
@@ -124,7 +128,10 @@ class GruForecast:
         """Weights, hidden states, what is remembered of each peer, and the clock."""
         plain = {"hidden": self._hidden.copy(), "step": np.array(self._step)}
         latest = {f"latest/{name}": array.copy() for name, array in self._latest._asdict().items()}
-        parts = {"features": self._features, "online": self._online}
+        parts: dict[str, PeerFeatures | OnlineLearning] = {
+            "features": self._features,
+            "online": self._online,
+        }
         inner = {
             f"{part}/{name}": array for part, own in parts.items() for name, array in own.state().items()
         }
@@ -169,14 +176,13 @@ class GruForecast:
         horizon = self._context.horizon_steps
         self._features = PeerFeatures(self._peers, horizon=horizon, calendar=calendar)
         self._latest = self._features.nothing()
+        shape = (self._groups, self._peers // self._groups, UNITS)
+        self._hidden = np.zeros(shape, dtype=np.float32)
         self._online = OnlineLearning(self._groups, learning_rate=self.parameters.online_learning_rate)
         self._step = step
 
     def _use(self, weights: dict[str, NDArray[np.float32]]) -> None:
         self._weights, self._cells = weights, CellStack(weights)
-        if self._step <= 0:
-            shape = (self._groups, self._peers // self._groups, self._cells.units)
-            self._hidden: NDArray[np.float32] = np.zeros(shape, dtype=np.float32)
 
     def _start(self) -> dict[str, NDArray[np.float32]]:
         return copy_to_groups(load_pretrained(), groups=self._groups, horizon=self._context.horizon_steps)

@@ -4,81 +4,101 @@ import numpy as np
 import pytest
 
 from qdpem.errors import QdpemError
+from qdpem.forecasting.checks.reference_demand import by_step
 from qdpem.forecasting.simple import GRID, MIN_RATE, ConstantForecast, EwmaForecast, NoForecast
-from qdpem.policy.interface import ForecastContext
+from tests.helpers.forecasting import context_of, peers_of, requests_of_counts, walk
 
-CONTEXT = ForecastContext(node_count=3, step_s=1.0, horizon_steps=4, seed=1)
+NODES, PLACES, HORIZON = 2, 3, 4
+PEERS = peers_of(NODES, PLACES)
+RATES = np.array([[0.2, 1.0, 6.0], [2.0, 0.1, 0.5]])
 
 
 def drawn_counts(seed: int, steps: int) -> np.ndarray:
-    return np.random.default_rng(seed).poisson([0.2, 1.0, 6.0], size=(steps, 3))
+    return np.random.default_rng(seed).poisson(RATES, size=(steps, NODES, PLACES))
 
 
-def test_no_forecast_says_nothing_of_the_right_shape():
-    silent = NoForecast()
-    silent.reset(CONTEXT)
-    silent.fit(drawn_counts(1, 10))
-    silent.update(np.array([1, 2, 3]))
-    assert silent.forecast().shape == (3, 4)
-    assert np.isnan(silent.forecast()).all()
+def fitted(forecaster, history: np.ndarray):
+    forecaster.reset(context_of(NODES, PLACES, history_s=float(len(history)), horizon=HORIZON))
+    forecaster.fit(requests_of_counts(history, first_step=-len(history)), PEERS)
+    return forecaster
 
 
-def test_constant_is_the_mean_of_history_and_since():
-    constant = ConstantForecast(ConstantForecast.Parameters())
-    constant.reset(CONTEXT)
-    constant.fit(np.array([[0, 2, 4], [1, 2, 4], [0, 2, 1]]))
-    constant.update(np.array([3, 2, 11]))
-    expected = np.array([1.0, 2.0, 5.0])
-    assert np.array_equal(constant.forecast(), np.repeat(expected[:, None], 4, axis=1))
+def steps_of(counts: np.ndarray):
+    return by_step(requests_of_counts(counts), step_s=1.0, steps=len(counts))
 
 
-def test_ewma_with_a_given_constant_equals_a_hand_loop():
+def test_no_forecast_says_nothing_of_the_right_shape() -> None:
+    silent = fitted(NoForecast(), drawn_counts(1, 10))
+    walk(silent, steps_of(drawn_counts(2, 3)), PEERS)
+    assert silent.forecast().mean.shape == (NODES, PLACES, HORIZON)
+    assert np.isnan(silent.forecast().scheduled).all()
+    assert np.isnan(silent.forecast().unscheduled).all()
+
+
+def test_constant_is_the_mean_of_history_and_since() -> None:
+    history, counts = drawn_counts(1, 30), drawn_counts(2, 20)
+    made = walk(fitted(ConstantForecast(), history), steps_of(counts), PEERS)
+    for step in (0, 7, 19):
+        mean = np.concatenate([history, counts[: step + 1]]).mean(axis=0)
+        assert np.array_equal(made.unscheduled[step], np.repeat(mean[..., None], HORIZON, axis=2))
+    assert not made.scheduled.any()
+
+
+def test_a_peer_that_comes_late_has_counts_of_0_before() -> None:
+    """Steps before its first request count in its mean; a request of no listed peer counts nowhere."""
+    history = np.zeros((10, NODES, PLACES), dtype=np.int64)
+    constant = fitted(ConstantForecast(), history)
+    come = np.zeros((2, NODES, PLACES + 1), dtype=np.int64)
+    come[1, 0, 2] = 6
+    come[1, 1, 3] = 9
+    walk(constant, steps_of(come), PEERS)
+    expected = np.zeros((NODES, PLACES))
+    expected[0, 2] = 6 / 2  # An empty history has no steps.
+    assert np.array_equal(constant.forecast().mean[..., 0], expected)
+
+
+def test_ewma_with_a_given_constant_equals_a_hand_loop() -> None:
     history, counts = drawn_counts(2, 60), drawn_counts(3, 25)
-    ewma = EwmaForecast(EwmaForecast.Parameters(smoothing=0.3))
-    ewma.reset(CONTEXT)
-    ewma.fit(history)
-    for row in counts:
-        ewma.update(row)
-    for node in range(3):
-        level = float(history[:, node].mean())
-        for count in [*history[:, node].tolist(), *counts[:, node].tolist()]:
-            level = 0.7 * level + 0.3 * count
-        assert ewma.forecast()[node].tolist() == pytest.approx([level] * 4, rel=1e-12)
+    ewma = fitted(EwmaForecast(EwmaForecast.Parameters(smoothing=0.3)), history)
+    walk(ewma, steps_of(counts), PEERS)
+    for node in range(NODES):
+        for place in range(PLACES):
+            level = float(history[:, node, place].mean())
+            for count in [*history[:, node, place].tolist(), *counts[:, node, place].tolist()]:
+                level = 0.7 * level + 0.3 * count
+            assert ewma.forecast().mean[node, place].tolist() == pytest.approx([level] * HORIZON, rel=1e-12)
 
 
-def test_ewma_chooses_the_constant_of_least_one_step_deviance():
+def test_ewma_chooses_the_constant_of_least_one_step_deviance() -> None:
     generator = np.random.default_rng(4)
-    wandering = np.exp(np.cumsum(0.3 * generator.standard_normal((400, 1)), axis=0))
-    history = generator.poisson(np.hstack([np.full((400, 1), 2.0), wandering, wandering]))
-    ewma = EwmaForecast()
-    ewma.reset(CONTEXT)
-    ewma.fit(history)
-    for node in range(3):
+    wandering = np.exp(np.cumsum(0.3 * generator.standard_normal(400)))
+    rates = np.stack([np.full(400, 2.0), wandering, wandering], axis=1)
+    history = generator.poisson(np.stack([rates, rates], axis=1))
+    smoothing = fitted(EwmaForecast(), history).state()["smoothing"]
+    for place in range(PLACES):
         deviances = []
-        for smoothing in GRID:
-            level, total = history[:, node].mean(), 0.0
-            for count in history[:, node]:
+        for constant in GRID:
+            level, total = history[:, 0, place].mean(), 0.0
+            for count in history[:, 0, place]:
                 mean = max(level, MIN_RATE)
                 total += mean - count * np.log(mean)
-                level += smoothing * (count - level)
+                level += constant * (count - level)
             deviances.append(total)
-        assert ewma.state()["smoothing"][node] == GRID[int(np.argmin(deviances))]
-    assert ewma.state()["smoothing"][0] < ewma.state()["smoothing"][1]
+        assert smoothing[0, place] == GRID[int(np.argmin(deviances))]
+    assert (smoothing[:, 0] < smoothing[:, 1]).all()
 
 
-def test_a_smoothing_constant_out_of_range_is_refused():
-    with pytest.raises(QdpemError, match=r"smoothing = 1\.5"):
-        EwmaForecast(EwmaForecast.Parameters(smoothing=1.5))
+@pytest.mark.parametrize("smoothing", [1.5, -0.1])
+def test_a_smoothing_constant_out_of_range_is_refused(smoothing: float) -> None:
+    with pytest.raises(QdpemError, match=f"smoothing = {smoothing}"):
+        EwmaForecast(EwmaForecast.Parameters(smoothing=smoothing))
 
 
 @pytest.mark.parametrize("factory", [NoForecast, ConstantForecast, EwmaForecast])
-def test_a_saved_state_goes_on_as_the_first_would(factory):
-    first, second = factory(), factory()
-    first.reset(CONTEXT)
-    first.fit(drawn_counts(5, 50))
-    second.reset(CONTEXT)
+def test_a_saved_state_goes_on_as_the_first_would(factory) -> None:
+    first, second = fitted(factory(), drawn_counts(5, 50)), factory()
+    second.reset(context_of(NODES, PLACES, history_s=50.0, horizon=HORIZON))
     second.load_state(first.state())
-    for row in drawn_counts(6, 5):
-        first.update(row)
-        second.update(row)
-    assert np.array_equal(first.forecast(), second.forecast(), equal_nan=True)
+    steps = steps_of(drawn_counts(6, 5))
+    one, other = walk(first, steps, PEERS), walk(second, steps, PEERS)
+    assert np.array_equal(one.mean, other.mean, equal_nan=True)

@@ -111,7 +111,11 @@ class PeerFeatures:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that is remembered."""
-        parts = {"past": self._past, "starts": self._starts, "calendar": self._calendar}
+        parts: dict[str, _Past | RegularStarts | Calendar] = {
+            "past": self._past,
+            "starts": self._starts,
+            "calendar": self._calendar,
+        }
         return {
             f"{part}/{item.name}": getattr(value, item.name).copy()
             for part, value in parts.items()

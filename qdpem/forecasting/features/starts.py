@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qdpem.arrays import Flags, Floats, Ints
 
@@ -33,6 +34,8 @@ _LAGS = 4
 _TRIED_LAST = 8
 _TRIED = ((1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (3, 2), (3, 3), (4, 4))
 """Pairs (lag, divisor): differences between each time and the one `lag` before it, over `divisor`."""
+_MAX_MULTIPLE = 9999.0
+_MIN_COLUMNS = 5
 _MIN_SPREAD = 1e-3
 _PRIOR_SPREAD = 0.02
 _CHUNK = 256
@@ -93,11 +96,16 @@ def _find(times: Floats) -> RegularStarts:
     relative = np.where(known, times - times[:, -1:], np.nan).astype(np.float32)
     span = -np.nanmin(np.where(known, relative, 0.0), axis=1)
     rate = np.maximum(count - 1, 1) / np.maximum(span, 1e-6)
-    chain, multiple, gain = _best_chain(relative, rate.astype(np.float32))
+    # Columns in which no peer has a time are not looked at. The lines are through all columns, so that a sum
+    # has the same order, and the same last bit, whoever else is there.
+    absent = times.shape[1] - max(int(count.max()), _MIN_COLUMNS)
+    members, periods, gain = _best_chain(relative[:, absent:], rate.astype(np.float32))
+    chain, multiple = np.zeros(times.shape, dtype=np.bool_), np.zeros(times.shape, dtype=np.int64)
+    chain[:, absent:], multiple[:, absent:] = members, periods
     return _lines(times, chain, multiple, gain, count)
 
 
-def _periods(relative: Floats) -> Floats:
+def _periods(relative: NDArray[np.float32]) -> NDArray[np.float32]:
     """The periods to try, float32 [B, C]; NaN where there are too few times."""
     width = relative.shape[1]
     tried = []
@@ -109,60 +117,70 @@ def _periods(relative: Floats) -> Floats:
     return np.where(periods > 0.0, periods, np.nan)
 
 
-def _best_chain(relative: Floats, rate: Floats) -> tuple[Flags, Ints, Floats]:
+def _best_chain(
+    relative: NDArray[np.float32], rate: NDArray[np.float32]
+) -> tuple[Flags, Ints, NDArray[np.float32]]:
     """Members of the best chain [B, K], periods since the member before [B, K], and its gain [B]."""
     peers, width = relative.shape
     period = _periods(relative)
     constant = np.log(1.0 - _SKIPPED) - np.log(period * rate[:, None])[:, None, :, None]
     constant = (constant - np.log(_SPREADS * np.sqrt(2.0 * np.pi))).astype(np.float32)
+    # A period that cannot be tried has the likelihood 0.
+    constant[np.isnan(constant)] = -np.inf
     inverse = (0.5 / _SPREADS**2).astype(np.float32)
-    skip, left_out = np.float32(np.log(_SKIPPED)), np.float32(_LEFT_OUT)
-    shape = (peers, period.shape[1], len(_SPREADS))
-    total = np.zeros((width, *shape), dtype=np.float32)
-    lag_used = np.zeros((width, *shape), dtype=np.int8)
-    multiples = np.zeros((width, *shape), dtype=np.int16)
+    skip = np.float32(np.log(_SKIPPED))
+    total = np.zeros((peers, width, period.shape[1], len(_SPREADS)), dtype=np.float32)
+    lag_used = np.zeros(total.shape, dtype=np.int8)
     for now in range(1, width):
-        lags = np.arange(1, min(_LAGS, now) + 1)
-        gap = (relative[:, now, None] - relative[:, now - lags])[:, :, None] / period[:, None, :]
-        whole = np.maximum(np.rint(gap), 1.0)
-        # [B, L, C, S]: predecessor, period and spread.
-        squares = ((gap - whole) ** 2)[..., None] * inverse
-        link = constant + ((whole - 1.0) * skip)[..., None] - squares
-        link -= (left_out * (lags - 1).astype(np.float32))[None, :, None, None]
-        link += np.moveaxis(total[now - lags], 0, 1)
-        link = np.where(np.isnan(link), -np.inf, link)
-        best = link.argmax(axis=1)
-        value = np.take_along_axis(link, best[:, None], axis=1)[:, 0]
+        # The nearest predecessor first; [B, L, C, S]: predecessor, period and spread.
+        before = slice(now - 1, None if now <= _LAGS else now - 1 - _LAGS, -1)
+        gap = (relative[:, now, None] - relative[:, before])[:, :, None] / period[:, None, :]
+        whole = _periods_between(gap)
+        link = constant + ((whole - 1.0) * skip)[..., None]
+        link -= ((gap - whole) ** 2)[..., None] * inverse
+        link -= (np.float32(_LEFT_OUT) * np.arange(link.shape[1], dtype=np.float32))[:, None, None]
+        link += total[:, before]
+        # Times that are not there give NaN, which is above nothing.
+        value = np.fmax.reduce(link, axis=1)
         joined = value > 0.0
-        total[now] = np.where(joined, value, 0.0)
-        lag_used[now] = np.where(joined, best + 1, 0)
-        steps = np.take_along_axis(np.broadcast_to(whole[..., None], link.shape), best[:, None], axis=1)[:, 0]
-        multiples[now] = np.where(joined, np.minimum(np.nan_to_num(steps), 9999), 0)
-    after = (left_out * np.arange(width - 1, -1, -1, dtype=np.float32))[:, None, None, None]
-    final = np.moveaxis(total - after, 0, 1).reshape(peers, -1)
+        total[:, now][joined] = value[joined]
+        lag_used[:, now][joined] = 1 + (link == value[:, None]).argmax(axis=1)[joined]
+    after = np.float32(_LEFT_OUT) * np.arange(width - 1, -1, -1, dtype=np.float32)
+    final = (total - after[:, None, None]).reshape(peers, -1)
     chosen = final.argmax(axis=1)
-    return *_trace(lag_used, multiples, chosen), np.maximum(final[np.arange(peers), chosen], 0.0)
-
-
-def _trace(lag_used: Ints, multiples: Ints, chosen: Ints) -> tuple[Flags, Ints]:
-    """Follow the predecessors from the end of the chosen chain of each peer."""
-    width, peers = lag_used.shape[:2]
-    end, option = np.divmod(chosen, int(np.prod(lag_used.shape[2:])))
+    end, option = np.divmod(chosen, total[0, 0].size)
     rows = np.arange(peers)
-    lags = lag_used.reshape(width, peers, -1)[:, rows, option].T
-    whole = multiples.reshape(width, peers, -1)[:, rows, option].T
+    lags = lag_used.reshape(peers, width, -1)[rows, :, option]
+    chain, multiple = _trace(relative, period[rows, option // len(_SPREADS)], lags, end)
+    return chain, multiple, np.maximum(final[rows, chosen], 0.0)
+
+
+def _periods_between(gap: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The whole number of periods, 1 or more, nearest to a gap in periods."""
+    return np.asarray(np.maximum(np.rint(gap), 1.0))
+
+
+def _trace(
+    relative: NDArray[np.float32], period: NDArray[np.float32], lags: NDArray[np.int8], end: Ints
+) -> tuple[Flags, Ints]:
+    """Follow the predecessors of each peer, `lags` [B, K] before each time, from the end of its chain."""
+    peers, width = relative.shape
     chain, multiple = np.zeros((peers, width), dtype=np.bool_), np.zeros((peers, width), dtype=np.int64)
-    at, going = end, np.ones(peers, dtype=np.bool_)
-    for _ in range(width):
-        lag = lags[rows, at]
-        chain[rows[going], at[going]] = True
-        multiple[rows[going], at[going]] = whole[rows, at][going]
-        going = going & (lag > 0)
-        at = np.where(going, at - lag, at)
-    return chain & (chain.sum(axis=1) > 1)[:, None], multiple
+    at, going = end, np.flatnonzero(lags[np.arange(peers), end])
+    chain[going, end[going]] = True
+    while len(going):
+        now, before = at[going], at[going] - lags[going, at[going]]
+        gap = (relative[going, now] - relative[going, before]) / period[going]
+        multiple[going, now] = np.minimum(_periods_between(gap), _MAX_MULTIPLE)
+        chain[going, before] = True
+        at[going] = before
+        going = going[lags[going, before] > 0]
+    return chain, multiple
 
 
-def _lines(times: Floats, chain: Flags, multiple: Ints, gain: Floats, count: Ints) -> RegularStarts:
+def _lines(
+    times: Floats, chain: Flags, multiple: Ints, gain: NDArray[np.float32], count: Ints
+) -> RegularStarts:
     """Lines through the starts of the chains, and what they foresee."""
     seen = chain.sum(axis=1)
     some = seen > 1

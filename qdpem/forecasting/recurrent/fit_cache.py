@@ -50,7 +50,7 @@ def _write(path: Path, weights: Weights) -> None:
         # Several workers may fit the same history. Each writes a file of its own and renames it, which is
         # atomic.
         partial = path.with_name(f"{path.stem}.{os.getpid()}.npz")
-        np.savez(partial, allow_pickle=False, **weights)  # type: ignore[arg-type]
+        np.savez(partial, allow_pickle=False, **weights)
         partial.replace(path)
     except OSError as error:
         raise QdpemError(f"the forecaster cache {path.parent} cannot be written: {error}") from error

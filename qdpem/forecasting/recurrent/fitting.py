@@ -26,6 +26,7 @@ from qdpem.forecasting.recurrent.training import (
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.optim import Optimizer
 
 Weights: TypeAlias = dict[str, NDArray[np.float32]]
 
@@ -79,7 +80,7 @@ def fit_groups(series: Series, weights: Weights, *, epochs: int, learning_rate: 
     return {name: value.numpy() for name, value in best.items()}
 
 
-def learn_online(
+def online_step(
     series: Series, weights: Weights, hidden: NDArray[np.float32], learning_rate: Floats
 ) -> tuple[Weights, Floats]:
     """One step of gradient descent on the scored steps of a window, and the loss before it [G].
@@ -99,7 +100,7 @@ def learn_online(
         torch.autograd.backward(loss.sum())
         _clip(tensors)
         rate = torch.tensor(learning_rate, dtype=torch.float32)[:, None, None]
-        moved = {name: (value - rate * value.grad).detach().numpy() for name, value in tensors.items()}
+        moved = {name: (value - rate * _gradient(value)).detach().numpy() for name, value in tensors.items()}
     return moved, loss.detach().numpy().astype(np.float64)
 
 
@@ -118,7 +119,7 @@ def _no_states(tensors: Mapping[str, Tensor], series: SeriesTensors) -> Tensor:
     return torch.zeros(groups, series.peers, units)
 
 
-def _epoch(tensors: Mapping[str, Tensor], training: SeriesTensors, optimiser: torch.optim.Optimizer) -> None:  # noqa: F821
+def _epoch(tensors: Mapping[str, Tensor], training: SeriesTensors, optimiser: Optimizer) -> None:
     """One pass of truncated back-propagation through time."""
     import torch
 
@@ -145,7 +146,13 @@ def _clip(tensors: Mapping[str, Tensor]) -> None:
     """Scale each group's gradient down to norm `_CLIP_NORM`, without regard to the other groups."""
     import torch
 
-    squares = [value.grad.square().sum(dim=(1, 2)) for value in tensors.values()]  # type: ignore[union-attr]
+    squares = [_gradient(value).square().sum(dim=(1, 2)) for value in tensors.values()]
     factor = (_CLIP_NORM / torch.stack(squares).sum(dim=0).sqrt().clamp_min(1e-12)).clamp_max(1.0)
     for value in tensors.values():
-        value.grad.mul_(factor[:, None, None])  # type: ignore[union-attr]
+        _gradient(value).mul_(factor[:, None, None])
+
+
+def _gradient(value: Tensor) -> Tensor:
+    """The gradient that a backward pass left; every weight has one, because the loss needs them all."""
+    assert value.grad is not None
+    return value.grad

@@ -22,7 +22,7 @@ def negative_log_likelihood(scheduled: Tensor, unscheduled: Tensor, counts: Tens
     return rate - counts * torch.log(rate) - torch.log(1.0 - p + p * counts / rate)
 
 
-def mixed(trust: Tensor, schedules: Tensor) -> Tensor:
+def trusted_starts(trust: Tensor, schedules: Tensor) -> Tensor:
     """The trusted part of the schedules: [..., H] from [..., 9] and [..., 9, H]."""
     import torch
 

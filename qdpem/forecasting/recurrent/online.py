@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from qdpem.arrays import Flags, Ints
 from qdpem.forecasting.features.peer_features import StepInputs
-from qdpem.forecasting.recurrent.fitting import Weights, learn_online
+from qdpem.forecasting.recurrent.fitting import Weights, online_step
 from qdpem.forecasting.recurrent.series import STRIDE, RecordedSteps
 from qdpem.forecasting.recurrent.training import WINDOW
 
@@ -40,7 +40,7 @@ class OnlineLearning:
         horizon = inputs.schedules.shape[-1]
         if len(self._recorded) < WINDOW + -(-horizon // STRIDE) * STRIDE:
             return None
-        moved, _ = learn_online(self._recorded.series(), weights, self._hidden.pop(0), self._rate)
+        moved, _ = online_step(self._recorded.series(), weights, self._hidden.pop(0), self._rate)
         self._recorded.forget(WINDOW)
         return moved
 

@@ -57,7 +57,7 @@ def _session(generator: np.random.Generator, steps: float) -> Floats:
     rate = _log_uniform(generator, 0.05, 2.0)
     spans = np.cumsum(generator.exponential(np.tile([off, on], int(3 * steps / (on + off)) + 8)))
     times = _poisson(generator, rate, steps)
-    return times[np.searchsorted(spans, times) % 2 == 1]
+    return np.asarray(times[np.searchsorted(spans, times) % 2 == 1])
 
 
 def _bursts(generator: np.random.Generator, steps: float) -> Floats:
@@ -88,7 +88,7 @@ def _daily(generator: np.random.Generator, steps: float) -> Floats:
     times = _poisson(generator, most, steps)
     angle = 2.0 * np.pi * times / period
     now = 1.0 + first * np.cos(angle + 2 * np.pi * turns[0]) + second * np.cos(2 * angle + 6.3 * turns[1])
-    return times[generator.random(len(times)) * most < rate * np.maximum(now, 0.0)]
+    return np.asarray(times[generator.random(len(times)) * most < rate * np.maximum(now, 0.0)])
 
 
 def _poisson(generator: np.random.Generator, rate: float, steps: float) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.forecasting.recurrent.cell import read_heads, run_cells
-from qdpem.forecasting.recurrent.likelihood import mixed, negative_log_likelihood
+from qdpem.forecasting.recurrent.likelihood import negative_log_likelihood, trusted_starts
 from qdpem.forecasting.recurrent.series import STRIDE, Series
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def windows(
 def _loss(weights: Mapping[str, Tensor], states: Tensor, tensors: SeriesTensors, scored: slice) -> Tensor:
     """Mean negative log-likelihood of each group [G] at the scored steps of a window."""
     trust, multiples = read_heads(weights, states)
-    scheduled = mixed(trust, tensors.schedules[scored].float())
+    scheduled = trusted_starts(trust, tensors.schedules[scored].float())
     rate = multiples * tensors.mean[scored].unsqueeze(-1)
     ahead = tensors.ahead[scored]
     # Less the loss of the mean rate, so that numbers stay small.
