@@ -62,6 +62,8 @@ def _card(kind: str, name: str) -> str:
     parts = [f"## {code(name)}", about]
     if getattr(factory, "oracle", False):
         parts.append("It is an oracle: it sees the true rates, and is a bound, not a rival.")
+    if getattr(factory, "pooled", False):
+        parts.append("Its weights are fitted on the requests of all nodes, which no node knows: an ablation.")
     if getattr(factory, "reference", None):
         parts.append(f"Its reference is {code(factory.reference)}.")
     if getattr(factory, "Parameters", None) is not None:

@@ -12,6 +12,7 @@ from qdpem.cli.commands.bound import bound
 from qdpem.cli.commands.check import check
 from qdpem.cli.commands.demand import demand
 from qdpem.cli.commands.export import export
+from qdpem.cli.commands.forecast import forecast
 from qdpem.cli.commands.names import list_command
 from qdpem.cli.commands.run import run
 from qdpem.cli.commands.schema import schema
@@ -39,6 +40,7 @@ app.command("study")(
 )
 app.command("bound")(guarded(interrupted="Nothing was written.")(bound))
 app.command("demand")(guarded(interrupted="Nothing was written.")(demand))
+app.command("forecast")(guarded(interrupted="Nothing was written.")(forecast))
 app.command("list")(guarded(interrupted="Nothing was changed.")(list_command))
 app.command("schema")(guarded(interrupted="Nothing was changed.")(schema))
 app.command("export")(guarded(interrupted="Files written so far are kept.")(export))

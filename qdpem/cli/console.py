@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
+    from rich.table import Table
 
 LINE_PERIOD_S = 30.0
 """Wall time between two lines of progress where there is no terminal."""
@@ -30,6 +31,19 @@ def console(*, stderr: bool = False) -> Console:
     if terminal.is_terminal or "COLUMNS" in os.environ:
         return terminal
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=110)
+
+
+def rich_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, words: int) -> Table:
+    """A table whose first `words` columns are words, to the left, and the others numbers, to the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    shown = Table(box=SIMPLE_HEAD)
+    for place, head in enumerate(heads):
+        shown.add_column(head, justify="left" if place < words else "right")
+    for row in rows:
+        shown.add_row(*row)
+    return shown
 
 
 def progress_bars() -> AbstractContextManager[Progress]:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.arrays import Floats
+from qdpem.arrays import Floats, Ints
 from qdpem.demand.peers import Peers
 from qdpem.demand.processes.process import ExpectedDemand
 from qdpem.demand.requests import Requests
@@ -81,3 +81,11 @@ def step_counts(requests: Requests, peers: Peers) -> Counts:
     table = np.zeros(peers.destination.shape, dtype=np.int64)
     np.add.at(table, (requests.source[place >= 0], place[place >= 0]), 1)
     return table
+
+
+def peer_events(requests: Requests, peers: Peers, context: ForecastContext) -> tuple[Ints, Floats]:
+    """Row of the peer of each listed request among all N x P, and its time in steps."""
+    place = peers.places(requests)
+    listed = place >= 0
+    row = requests.source[listed] * context.max_peers + place[listed]
+    return row, requests.time_s[listed] / context.step_s

@@ -10,13 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.arrays import Floats, Ints
 from qdpem.demand.peers import Peers
 from qdpem.demand.processes.process import ExpectedDemand
 from qdpem.demand.requests import Requests
 from qdpem.errors import QdpemError
 from qdpem.extras import require_packages
-from qdpem.forecasting.counts import history_counts
+from qdpem.forecasting.counts import history_counts, peer_events
 from qdpem.forecasting.features.harmonics import Calendar, fit_calendar
 from qdpem.forecasting.features.peer_features import PeerFeatures, StepInputs
 from qdpem.forecasting.pretrained import RELEASED, UNITS, digest, load_pretrained
@@ -90,7 +89,7 @@ class GruForecast:
         recorded = RecordedSteps()
         inputs = []
         edges_s = self._context.step_s * np.arange(-steps, 1, dtype=np.float64)
-        row, time = self._events(history, peers)
+        row, time = peer_events(history, peers, self._context)
         first = np.searchsorted(time * self._context.step_s, edges_s)
         for step in range(steps):
             rows = slice(first[step], first[step + 1])
@@ -104,7 +103,7 @@ class GruForecast:
 
     def update(self, requests: Requests, peers: Peers) -> None:
         """Take in the requests of the step that just ended, and learn from it at the cadence."""
-        row, time = self._events(requests, peers)
+        row, time = peer_events(requests, peers, self._context)
         inputs = self._features.advance(self._step, row, np.minimum(time, self._step + 1.0))
         counts = np.bincount(row, minlength=self._peers)
         before, self._hidden = self._hidden, self._next_state(inputs)
@@ -205,13 +204,6 @@ class GruForecast:
         return self._cells.step(
             self._hidden, inputs.features.reshape(self._groups, -1, inputs.features.shape[1])
         )
-
-    def _events(self, requests: Requests, peers: Peers) -> tuple[Ints, Floats]:
-        """Row of the peer of each listed request, and its time in steps."""
-        place = peers.places(requests)
-        listed = place >= 0
-        row = requests.source[listed] * self._context.max_peers + place[listed]
-        return row, requests.time_s[listed] / self._context.step_s
 
 
 class GlobalGruForecast(GruForecast):

@@ -72,7 +72,8 @@ class Observation:
     - `carried_count` [S, W]: reservations for requests of OTHER nodes that a local site has granted since
       t = 0, passing through it or ending at it: those that use its link with each observed node and, in the
       column of the site itself, all of them. -1 under central control, where all orders are the controller's.
-    - `forecast` [S, W, H]: expected requests per step at the observed nodes, NaN without a forecast.
+    - `forecast` [S, W, H]: expected requests per step at the observed nodes, NaN without a forecast: the sum
+      over the listed peers, and the mean rate so far of the requests to others.
     - `peer_*` [S, F]: the peers that the forecast is for, a local site's own or those of all nodes: source,
       destination, target fidelity, pairs of each request. `peer_scheduled`, `peer_unscheduled` [S, F, H]: the
       demand of each in the coming steps (`ExpectedDemand`), NaN without a forecast. `forecast_age_s` [S, F]:
@@ -293,8 +294,9 @@ class Forecaster(Protocol):
 
     A peer is a destination with a target fidelity and a number of pairs; `Peers` lists those of all nodes. A
     later list only adds peers in free places. `oracle = True` asks for the truth in `ForecastContext`. A
-    forecaster that reads other nodes' requests on purpose, as a control of an experiment, declares
-    `placebo = True`. `qdpem check forecaster` checks the laws.
+    forecaster that reads other nodes' requests on purpose declares so: as a control of an experiment
+    `placebo = True`, as an ablation with weights fitted on all nodes `pooled = True`. `qdpem check
+    forecaster` checks the laws.
     """
 
     Parameters: ClassVar[type]

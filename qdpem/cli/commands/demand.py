@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qdpem.cli.console import console, progress_bars
+from qdpem.cli.console import console, progress_bars, rich_table
 from qdpem.cli.options import MAX_SEED, Json, Overrides, Oversize, ScenarioWord
 from qdpem.cli.size import check_size
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from qdpem.scenario.schema import Scenario
     from qdpem.study.analysis.demand_profile import DemandProfile
-    from qdpem.study.report.demand_tables import TextTable
 
 
 def demand(
@@ -54,7 +51,7 @@ def demand(
     for table in demand_tables(profile):
         # A title of the table itself would wrap at its width.
         terminal.print(f"\n{table.title}", soft_wrap=True)
-        terminal.print(_table(table))
+        terminal.print(rich_table(table.heads, table.rows, words=table.words))
     if out is not None:
         words = ["qdpem", "demand", scenario, "--seed", str(seed), "--out", str(out)]
         words += [word for each in overrides or () for word in ("--set", each)]
@@ -70,15 +67,3 @@ def _profile(scenario: Scenario, *, seed: int) -> DemandProfile:
     with progress_bars() as bars:
         bars.add_task(f"demand of {scenario.name}", total=None, detail="draw and score")
         return profile_demand(scenario, seed=seed)
-
-
-def _table(table: TextTable) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    shown = Table(box=SIMPLE_HEAD)
-    for place, head in enumerate(table.heads):
-        shown.add_column(head, justify="left" if place < table.words else "right")
-    for row in table.rows:
-        shown.add_row(*row)
-    return shown

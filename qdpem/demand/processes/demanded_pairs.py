@@ -9,7 +9,7 @@ import numpy as np
 
 from qdpem.arrays import Flags, Floats, Ints
 from qdpem.demand.peers import Peers
-from qdpem.demand.processes.process import draw_index
+from qdpem.demand.processes.process import DrawnRequests, draw_index
 from qdpem.rng import pair_key, stream
 from qdpem.scenario.schema import RequestClass
 
@@ -36,6 +36,16 @@ class DemandedPairs:
     def with_rates(self, rate_hz: Floats) -> DemandedPairs:
         """The same pairs with other rates."""
         return replace(self, rate_hz=rate_hz)
+
+    def requests(self, pair: int, time_s: Floats) -> DrawnRequests:
+        """Requests of one of the pairs at these times."""
+        return DrawnRequests(
+            time_s,
+            *(
+                np.full(len(time_s), column[pair], dtype=np.int64)
+                for column in (self.source, self.destination, self.request_class)
+            ),
+        )
 
     def at(self, peers: Peers) -> tuple[Ints, Ints, Flags]:
         """Node and place [E] of each pair's peer, and whether it is listed; a place of 0 if it is not."""

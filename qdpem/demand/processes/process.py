@@ -17,6 +17,9 @@ _MANY = 8.0
 """Above this mean a quantile is looked for near its place, not from 0."""
 
 
+_ROUNDING = 1.0 + 1e-9
+
+
 class DrawnRequests(NamedTuple):
     """Requests that a process draws; arrays of one length. `request_class` counts the process's classes."""
 
@@ -135,7 +138,9 @@ def poisson_times(rate_hz: float, span_s: float, generator: np.random.Generator)
     while gaps.sum() < mean:
         # Gaps have unit rate, so that another rate rescales the same times.
         gaps = np.concatenate([gaps, generator.standard_exponential(block)])
-    time_s = np.cumsum(gaps) / rate_hz
+    unit_s = np.cumsum(gaps)
+    # Far beyond the span a division by a tiny rate would overflow.
+    time_s = unit_s[unit_s <= mean * _ROUNDING] / rate_hz
     return np.asarray(time_s[time_s < span_s])
 
 

@@ -57,7 +57,7 @@ class SessionDemand:
                 time_s = np.sort(sign * poisson_times(float(self._rate_on_hz[pair]), span_s, generator))
                 begun = np.searchsorted(self._spans_s[pair][:, 0], time_s, side="right")
                 ended = np.searchsorted(self._spans_s[pair][:, 1], time_s, side="right")
-                requests.append(self._requests(pair, time_s[begun > ended]))
+                requests.append(self.demanded.requests(pair, time_s[begun > ended]))
         return sides
 
     def expected(self, peers: Peers, *, now_s: float, edges_s: Floats) -> ExpectedDemand:
@@ -92,15 +92,6 @@ class SessionDemand:
                 seed=self.seed,
             )
             for key in self.demanded.key
-        )
-
-    def _requests(self, pair: int, time_s: Floats) -> DrawnRequests:
-        return DrawnRequests(
-            time_s,
-            *(
-                np.full(len(time_s), column[pair], dtype=np.int64)
-                for column in (self.demanded.source, self.demanded.destination, self.demanded.request_class)
-            ),
         )
 
     def _placed(self, peers: Peers, on_s: Floats) -> ExpectedDemand:

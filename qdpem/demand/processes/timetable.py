@@ -80,7 +80,7 @@ class TimetableDemand:
                 (sides[0], (time_s >= -self.history_s) & (time_s < 0.0)),
                 (sides[1], (time_s >= 0.0) & (time_s < self.end_s)),
             ):
-                side.append(self._requests(pair, np.sort(time_s[inside])))
+                side.append(self.demanded.requests(pair, np.sort(time_s[inside])))
         return sides
 
     def expected(self, peers: Peers, *, now_s: float, edges_s: Floats) -> ExpectedDemand:
@@ -194,15 +194,6 @@ class TimetableDemand:
             for side, span_s in (("before", self.history_s), ("after", self.end_s))
         )
         return -before, after
-
-    def _requests(self, pair: int, time_s: Floats) -> DrawnRequests:
-        return DrawnRequests(
-            time_s,
-            *(
-                np.full(len(time_s), column[pair], dtype=np.int64)
-                for column in (self.demanded.source, self.demanded.destination, self.demanded.request_class)
-            ),
-        )
 
     def _ahead(self, now_s: float, until_s: float) -> tuple[Floats, Flags]:
         """Nominal times of the starts that may still come, and whether they have not: [E, C] both."""

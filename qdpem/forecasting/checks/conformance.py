@@ -91,7 +91,8 @@ def check_forecaster(
       every `update`, after a `fit` without requests, and with peers that become known during the run.
     - determinism: two copies, and one reset and run again, give the same forecasts to the bit.
     - own requests: a node's forecasts stay the same to the bit when the requests of all other nodes change.
-      Oracles are exempt because they are given the truth, and so is a declared `placebo`.
+      Oracles are exempt because they are given the truth, and so are a declared `placebo` and a declared
+      `pooled` fit, whose weights come from the requests of all nodes.
     - no future: forecasts stay the same to the bit when later requests change, and an array that `forecast`
       returned does not change afterwards.
     - fit first: `fit` begins afresh: an earlier fit and earlier updates leave no trace.
@@ -109,8 +110,8 @@ def check_forecaster(
 
 
 def is_exempt_from_own_requests(forecaster: Forecaster) -> bool:
-    """Whether its forecasts may depend on other nodes: an oracle's or a declared placebo's may."""
-    return forecaster.oracle or bool(getattr(forecaster, "placebo", False))
+    """Whether its forecasts may depend on other nodes: an oracle's, a placebo's, a pooled fit's."""
+    return forecaster.oracle or any(getattr(forecaster, name, False) for name in ("placebo", "pooled"))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -72,6 +72,11 @@ class Rolled:
     fit_s: float
     step_s: float
 
+    @property
+    def scored(self) -> tuple[ExpectedDemand, Ints]:
+        """Forecasts and counts of the peers that count, [M, H] both."""
+        return _at(self.forecast, self.known), self.counts[self.known]
+
 
 def roll(forecaster: Forecaster, arrivals: Arrivals, *, context: ForecastContext, end_s: float) -> Rolled:
     """Every forecast from t = 0 whose horizon ends by `end_s`, after a fit on the history.
@@ -132,7 +137,20 @@ def score_forecaster(
             until it reaches the horizon, because the counts of one season before must be known.
     """
     rolled = roll(forecaster, arrivals, context=context, end_s=end_s)
-    forecast, counts = _at(rolled.forecast, rolled.known), rolled.counts[rolled.known]
+    return score_rolled(rolled, forecaster, arrivals, context=context, end_s=end_s, season_steps=season_steps)
+
+
+def score_rolled(
+    rolled: Rolled,
+    forecaster: Forecaster,
+    arrivals: Arrivals,
+    *,
+    context: ForecastContext,
+    end_s: float,
+    season_steps: int = 1,
+) -> ForecastScores:
+    """The scores of the forecasts that `roll` made of `forecaster` with the same arguments."""
+    forecast, counts = rolled.scored
     scores = ForecastScores(
         name=forecaster.name,
         oracle=forecaster.oracle,

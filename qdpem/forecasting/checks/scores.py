@@ -33,6 +33,24 @@ def pinball(forecast: ExpectedDemand, counts: Ints, *, q: float) -> Floats:
     return np.asarray(np.maximum(q * short, (q - 1.0) * short))
 
 
+def coverage(forecast: ExpectedDemand, counts: Ints, *, level: float) -> Floats:
+    """How far each count lies in the central interval of probability `level`, float64 like `counts`.
+
+    The probability integral transform of a count y is uniform on [F(y - 1), F(y)] (Czado, Gneiting and Held
+    2009); the coverage is the part of it between (1 - level)/2 and (1 + level)/2. Its mean is `level` for a
+    calibrated forecast, whatever the steps of F. A count that the forecast holds impossible has 0.
+
+    >>> sure = ExpectedDemand(scheduled=np.array([1.0, 1.0]), unscheduled=np.zeros(2))
+    >>> coverage(sure, np.array([1, 2]), level=0.5).tolist()
+    [0.5, 0.0]
+    """
+    y = counts.astype(np.float64)
+    low, high = forecast.cdf(y - 1.0), forecast.cdf(y)
+    inside = np.minimum(high, 0.5 * (1.0 + level)) - np.maximum(low, 0.5 * (1.0 - level))
+    width = high - low
+    return np.where(width > 0.0, np.maximum(inside, 0.0) / np.where(width > 0.0, width, 1.0), 0.0)
+
+
 def median_error(truth: ExpectedDemand) -> Floats:
     """E|X - median| of the unscheduled part, Poisson numbers X of these means.
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qdpem.demand.arrivals import Arrivals
 from qdpem.demand.peers import Peers, PeerTable
 from qdpem.demand.processes.process import ExpectedDemand
+from qdpem.demand.requests import Requests
 from qdpem.policy.forecast_validation import valid_forecast
 from qdpem.policy.interface import Context, Forecaster
 
@@ -37,6 +38,10 @@ class Forecasts:
         self._heard: list[int] = []
         self._table = PeerTable(nodes=context.network.node_count, max_peers=context.forecasting.max_peers)
         self._table.begin(arrivals.history)
+        self._history_steps = arrivals.history_s / context.forecasting.step_s
+        self._steps = 0
+        self._unlisted = np.zeros(context.network.node_count)
+        self._count_unlisted(arrivals.history)
         forecaster.fit(arrivals.history, self._table.peers)
 
     def count_request(self, request: int) -> None:
@@ -49,6 +54,8 @@ class Forecasts:
         heard = self._requests.at(np.array(sorted(self._heard), dtype=np.int64))
         self._heard.clear()
         self._table.add(heard)
+        self._steps += 1
+        self._count_unlisted(heard)
         self._forecaster.update(heard, self._table.peers)
         self.ask(now_s)
 
@@ -65,8 +72,15 @@ class Forecasts:
         )
         self.peers: Peers = peers
         self._made_s = now_s
-        self.node_mean: NDArray[np.float64] = self.latest.mean.sum(axis=1)
+        # A node may ask more peers than are listed: their requests are expected at their mean rate so far.
+        unlisted = self._unlisted / max(self._history_steps + self._steps, 1.0)
+        self.node_mean: NDArray[np.float64] = self.latest.mean.sum(axis=1) + unlisted[:, None]
         self._columns = self._peer_columns()
+
+    def _count_unlisted(self, requests: Requests) -> None:
+        """Count the requests of each node to peers that are not listed."""
+        unlisted = self._table.peers.places(requests) < 0
+        np.add.at(self._unlisted, requests.source[unlisted], 1.0)
 
     def of_nodes(self, known: NDArray[np.int64]) -> NDArray[np.float64]:
         """Expected requests per step [S, W, H] of the `known` nodes: a local site has its own only."""

@@ -81,14 +81,15 @@ def demand_json(profile: DemandProfile) -> dict[str, Any]:
         "peer_coverage": profile.peer_coverage,
         **rows,
     }
-    return {name: _finite(value) for name, value in found.items()}
+    return {name: finite_json(value) for name, value in found.items()}
 
 
-def _finite(value: Any) -> Any:
+def finite_json(value: Any) -> Any:
+    """The value with None for every number that is not finite, as JSON needs."""
     if isinstance(value, dict):
-        return {name: _finite(each) for name, each in value.items()}
+        return {name: finite_json(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
+        return [finite_json(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
