@@ -24,7 +24,7 @@ from tests.helpers.forecasting import context_of, requests_of_counts
 NODES, PLACES, HISTORY, STEPS = 4, 3, 30, 12
 CONTEXT = context_of(NODES, PLACES, history_s=float(HISTORY), horizon=3)
 LAWS = {"shape", "determinism", "own requests", "no future", "fit first", "state"}
-SLOW = ("gru", "shuffled")
+SLOW = ("gru", "gru-global", "ridge", "shuffled")
 
 
 def trial(seed: int) -> TrialDemand:
