@@ -65,7 +65,7 @@ def forecast(
         check_ladder_picture(out)
     check_size(loaded, oversize=oversize)
     names = tuple(name.strip() for name in forecasters.split(",") if name.strip())
-    ladder = _climbed(loaded, seed=seed, names=names, pair=pair)
+    ladder = _scored_ladder(loaded, seed=seed, names=names, pair=pair)
     terminal = console(stderr=as_json)
     terminal.print(ladder_heading(ladder), soft_wrap=True)
     for table in ladder_tables(ladder, per_step=per_step):
@@ -81,13 +81,13 @@ def forecast(
         typer.echo(json.dumps(ladder_json(ladder), allow_nan=False))
 
 
-def _climbed(
+def _scored_ladder(
     scenario: Scenario, *, seed: int, names: tuple[str, ...], pair: tuple[str, str] | None
 ) -> ForecastLadder:
-    from qdpem.study.analysis.forecast_ladder import climb
+    from qdpem.study.analysis.forecast_ladder import score_ladder
 
     with progress_bars() as bars:
         task = bars.add_task(f"forecasts of {scenario.name}", total=None, detail="")
-        return climb(
+        return score_ladder(
             scenario, seed=seed, names=names, pair=pair, begun=lambda name: bars.update(task, detail=name)
         )

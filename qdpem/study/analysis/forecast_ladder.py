@@ -57,7 +57,7 @@ class ForecastLadder:
     pair_counts: Floats
 
 
-def climb(
+def score_ladder(
     scenario: Scenario,
     *,
     seed: int,
