@@ -8,7 +8,7 @@ True
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -70,6 +70,8 @@ def check_named_forecaster(name: str, *, seed: int = 0) -> tuple[Check, ...]:
         for arrivals in (first, second)
     ]
     context = forecast_context(first, scenario.forecasting, nodes=9, seed=seed, truth=factory.oracle)
+    # The laws are tried on the end of the history, and a forecaster is told no other length.
+    context = replace(context, history_s=_HISTORY_STEPS * step_s)
     return check_forecaster(
         lambda: factory(factory.Parameters()), context, demand=demands[0], other=demands[1]
     )
