@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -91,11 +92,11 @@ class GruForecast:
         edges_s = self._context.step_s * np.arange(-steps, 1, dtype=np.float64)
         row, time = peer_events(history, peers, self._context)
         first = np.searchsorted(time * self._context.step_s, edges_s)
-        for step in range(steps):
-            rows = slice(first[step], first[step + 1])
-            inputs.append(self._features.advance(self._step, row[rows], time[rows]))
-            recorded.add(inputs[-1], counts[step], self._features.known)
-            self._step += 1
+        asked = [(row[begin:end], time[begin:end]) for begin, end in pairwise(first.tolist())]
+        for now, each in zip(counts, self._features.advance_all(-steps, asked), strict=True):
+            inputs.append(each)
+            recorded.add(each, now, self._features.known)
+        self._step = 0
         self._use(self._fitted(recorded))
         for each in inputs:
             self._hidden = self._next_state(each)

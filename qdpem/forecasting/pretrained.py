@@ -12,6 +12,7 @@ import hashlib
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -136,11 +137,10 @@ def series_of_times(times: list[NDArray[np.float64]], *, steps: int, history: in
     features = PeerFeatures(len(times), horizon=horizon, calendar=fit_calendar(counts[:history]))
     edges = np.searchsorted(time, np.arange(steps + 1))
     recorded = RecordedSteps()
-    for step in range(steps):
-        rows = slice(edges[step], edges[step + 1])
-        # The calendar's step 0 is the step after the history.
-        inputs = features.advance(step - history, peer[rows], time[rows] - history)
-        recorded.add(inputs, counts[step], features.known)
+    # The calendar's step 0 is the step after the history.
+    asked = [(peer[begin:end], time[begin:end] - history) for begin, end in pairwise(edges.tolist())]
+    for now, inputs in zip(counts, features.advance_all(-history, asked), strict=True):
+        recorded.add(inputs, now, features.known)
     return recorded.series()
 
 

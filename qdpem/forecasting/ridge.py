@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -70,13 +71,15 @@ class RidgeForecast:
         first = np.searchsorted(time, np.arange(-steps, 1, dtype=np.float64))
         split = int(steps * (1.0 - _HELD_OUT))
         parts = [NormalEquations(self._context.node_count, self._context.horizon_steps) for _ in range(2)]
+        asked = [(row[begin:end], time[begin:end]) for begin, end in pairwise(first.tolist())]
+        seen = self._regressors.advance_all(-steps, asked, counts)
         for step in range(steps):
             # The forecasts of this step, one for each of the ends of the H steps before it.
             parts[int(step >= split)].add(counts[step])
-            rows = slice(first[step], first[step + 1])
-            self._advance(row[rows], time[rows], counts[step])
+            self._latest, self._mean = next(seen)
             for part in parts:
                 part.remember(self._latest, self._mean)
+        self._step = 0
         self._weights = self._solved(*parts)
 
     def update(self, requests: Requests, peers: Peers) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -72,6 +74,22 @@ def test_a_peer_is_seen_alike_whoever_stands_beside_it() -> None:
         for step in range(0, STEPS, 7):
             assert np.array_equal(alone[step].features[0], together[step].features[peer])
             assert np.array_equal(alone[step].schedules[0], together[step].schedules[peer])
+
+
+def test_many_steps_at_once_are_seen_as_one_by_one() -> None:
+    times = times_of(4)
+    expected, made = advanced(times)
+    together = PeerFeatures(PEERS, horizon=HORIZON, calendar=Calendar.none(PEERS))
+    peer, time = np.repeat(np.arange(PEERS), [len(own) for own in times]), np.concatenate(times)
+    order = np.argsort(time)
+    edges = np.searchsorted(time[order], np.arange(STEPS + 1)).tolist()
+    asked = [(peer[order][a:b], time[order][a:b]) for a, b in pairwise(edges)]
+    for step, inputs in enumerate(together.advance_all(0, asked)):
+        for one, other in zip(inputs, made[step], strict=True):
+            assert np.array_equal(one, other)
+        assert together.known.tolist() == [len(own) > 0 and own[0] < step + 1 for own in times]
+    state = together.state()
+    assert all(np.array_equal(own, state[name], equal_nan=True) for name, own in expected.state().items())
 
 
 def test_a_saved_state_goes_on_alike() -> None:

@@ -6,27 +6,28 @@ steps, with t = 0 at the end of the history.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from itertools import accumulate
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.arrays import Floats, Ints
 from qdpem.forecasting.features.harmonics import HARMONICS, MIN_MEAN, Calendar
+from qdpem.forecasting.features.remembered import SMOOTHING, RememberedRequests
 from qdpem.forecasting.features.schedule import SCHEDULES, WIDENINGS, phase, schedules
-from qdpem.forecasting.features.starts import PREDICTORS, REMEMBERED, RegularStarts, find_starts
+from qdpem.forecasting.features.starts import PREDICTORS, RegularStarts, find_starts
 
-_SMOOTHING = np.array([0.25, 0.06, 0.015])
-"""Weights of the last step in three moving averages of the counts."""
-
-FEATURES = 2 + len(_SMOOTHING) + 4 + 5 + 2 * PREDICTORS + 2 + 2 * HARMONICS
+FEATURES = 2 + len(SMOOTHING) + 4 + 5 + 2 * PREDICTORS + 2 + 2 * HARMONICS
 """Features of a peer in a step (`PeerFeatures.advance`)."""
 
 MIN_PERIOD = 4.0
 """Starts are looked for where the remembered requests are further apart than this on average, in steps."""
 
+_BLOCK = 64
+"""Steps in which regular starts are looked for at once."""
 _PRIOR_STEPS = 60.0
 _PRIOR_COUNT = 0.3
 
@@ -43,18 +44,8 @@ class StepInputs(NamedTuple):
     mean: Floats
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Past:
-    """What is remembered of M peers.
-
-    `times` [M, 32]: the last requests, NaN before the first one. `total`, `age` [M]: requests, and steps
-    since the peer became known or the history began. `levels` [M, 3]: moving averages.
-    """
-
-    times: Floats
-    total: Floats
-    age: Floats
-    levels: Floats
+StepRequests: TypeAlias = tuple[Ints, Floats]
+"""The requests of one step: the peer of each, and its time in steps, ascending."""
 
 
 class PeerFeatures:
@@ -68,12 +59,7 @@ class PeerFeatures:
 
     def __init__(self, peers: int, *, horizon: int, calendar: Calendar) -> None:
         self._horizon, self._calendar = horizon, calendar
-        self._past = _Past(
-            times=np.full((peers, REMEMBERED), np.nan),
-            total=np.zeros(peers),
-            age=np.zeros(peers),
-            levels=np.zeros((peers, len(_SMOOTHING))),
-        )
+        self._past = RememberedRequests.nothing(peers)
         self._starts = RegularStarts.none(peers)
 
     def advance(self, step: int, peer: Ints, time: Floats) -> StepInputs:
@@ -84,15 +70,38 @@ class PeerFeatures:
         left out, evidence and phase, and for each way to foresee the spread and the chance of a start in the
         horizon; strength, shape and harmonics of the calendar.
         """
-        counts = np.bincount(peer, minlength=len(self._past.total)).astype(np.float64)
-        self._remember(counts, peer, time)
-        self._look_for_starts(np.flatnonzero(counts))
+        (inputs,) = self.advance_all(step, [(peer, time)])
+        return inputs
+
+    def advance_all(self, first_step: int, asked: Sequence[StepRequests]) -> Iterator[StepInputs]:
+        """The inputs of consecutive steps, the same to the bit as those of `advance`, in less time.
+
+        Each step is taken in when its inputs are asked for.
+        """
+        for begin in range(0, len(asked), _BLOCK):
+            block = asked[begin : begin + _BLOCK]
+            pasts = list(accumulate(block, lambda past, now: past.with_step(*now), initial=self._past))[1:]
+            rows = [np.unique(peer) for peer, _ in block]
+            # Starts depend only on the times that are remembered: those of all steps are found at once.
+            found = _starts_in(
+                np.concatenate([past.times[own] for past, own in zip(pasts, rows, strict=True)])
+            )
+            ends = np.cumsum([len(own) for own in rows]).tolist()
+            for index, (past, own, end) in enumerate(zip(pasts, rows, ends, strict=True)):
+                counts = np.bincount(block[index][0], minlength=len(past.total)).astype(np.float64)
+                self._past = past
+                if len(own):
+                    self._starts = self._starts.with_rows(own, found.at(slice(end - len(own), end)))
+                yield self._inputs(first_step + begin + index, counts)
+
+    def _inputs(self, step: int, counts: Floats) -> StepInputs:
+        """The inputs at the end of `step`, whose requests are taken in."""
         chances = schedules(self._starts, now=step + 1.0, horizon=self._horizon)
         mean = self._mean()
         parts = (self._of_counts(counts, mean, step), self._of_starts(chances, step), self._of_calendar(step))
         features = np.concatenate(parts, axis=1).astype(np.float32)
         # A peer of which nothing is known yet shows nothing.
-        features[self._past.total == 0.0] = 0.0
+        features[~self._past.known] = 0.0
         return StepInputs(features, chances, mean)
 
     def nothing(self) -> StepInputs:
@@ -107,11 +116,11 @@ class PeerFeatures:
     @property
     def known(self) -> NDArray[np.bool_]:
         """Which peers have asked so far, bool [M]."""
-        return np.asarray(self._past.total > 0.0)
+        return self._past.known
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that is remembered."""
-        parts: dict[str, _Past | RegularStarts | Calendar] = {
+        parts: dict[str, RememberedRequests | RegularStarts | Calendar] = {
             "past": self._past,
             "starts": self._starts,
             "calendar": self._calendar,
@@ -128,44 +137,8 @@ class PeerFeatures:
         def part(kind: type, name: str) -> Any:
             return kind(**{item.name: np.array(state[f"{name}/{item.name}"]) for item in fields(kind)})
 
-        self._past, self._starts = part(_Past, "past"), part(RegularStarts, "starts")
+        self._past, self._starts = part(RememberedRequests, "past"), part(RegularStarts, "starts")
         self._calendar = part(Calendar, "calendar")
-
-    def _remember(self, counts: Floats, peer: Ints, time: Floats) -> None:
-        past = self._past
-        times = past.times
-        if len(peer):
-            times = times.copy()
-            # Stable: the requests of one peer keep their order.
-            order = np.argsort(peer, kind="stable")
-            ranks = np.arange(len(peer)) - np.searchsorted(peer[order], peer[order])
-            for rank in range(int(ranks.max()) + 1):
-                rows = peer[order][ranks == rank]
-                # A request that was heard of late keeps the order.
-                latest = np.fmax(time[order][ranks == rank], times[rows, -1])
-                times[rows, :-1] = times[rows, 1:]
-                times[rows, -1] = latest
-        levels = past.levels + _SMOOTHING * (counts[:, None] - past.levels)
-        known = past.total > 0.0
-        # Until the first request the averages stand at the mean, which then is that of this step.
-        total = past.total + counts
-        age = past.age + 1.0
-        fresh = ~known & (counts > 0.0)
-        levels[fresh] = np.maximum(_SMOOTHING * counts[fresh, None], (total / age)[fresh, None])
-        self._past = _Past(times=times, total=total, age=age, levels=levels)
-
-    def _look_for_starts(self, rows: Ints) -> None:
-        """Find the regular starts of these peers anew; a busy peer has none."""
-        if not len(rows):
-            return
-        times = self._past.times[rows]
-        count = np.isfinite(times).sum(axis=1)
-        span = times[:, -1] - np.nanmin(times, axis=1)
-        sparse = (count > 2) & (span > MIN_PERIOD * (count - 1))
-        found = RegularStarts.none(len(rows))
-        if sparse.any():
-            found = found.with_rows(np.flatnonzero(sparse), find_starts(times[sparse]))
-        self._starts = self._starts.with_rows(rows, found)
 
     def _mean(self) -> Floats:
         """Requests per step so far; a weak prior keeps one request from certainty."""
@@ -183,8 +156,8 @@ class PeerFeatures:
                 levels,
                 np.log1p(gap),
                 0.25 * np.log1p(past.total),
-                _gap_variation(past.times),
-                past.total > 0.0,
+                past.gap_variation,
+                past.known,
             ]
         )
 
@@ -212,13 +185,12 @@ class PeerFeatures:
         return np.column_stack([calendar.strength, calendar.shape, waves])
 
 
-def _gap_variation(times: Floats) -> Floats:
-    """Logarithm of the coefficient of variation of the gaps [M]: 0 for random times, 0 for too few."""
-    gaps = np.diff(times, axis=1)
-    known = np.isfinite(gaps)
-    count = known.sum(axis=1)
-    gaps = np.where(known, gaps, 0.0)
-    mean = gaps.sum(axis=1) / np.maximum(count, 1)
-    square = np.where(known, (gaps - mean[:, None]) ** 2, 0.0).sum(axis=1) / np.maximum(count - 1, 1)
-    variation = np.log(np.clip(np.sqrt(square) / np.maximum(mean, 1e-9), 0.02, 10.0))
-    return np.where(count > 2, variation, 0.0)
+def _starts_in(times: Floats) -> RegularStarts:
+    """The regular starts in each row of remembered times; a busy peer has none."""
+    found = RegularStarts.none(len(times))
+    if not len(times):
+        return found
+    count = np.isfinite(times).sum(axis=1)
+    span = times[:, -1] - np.nanmin(times, axis=1)
+    sparse = (count > 2) & (span > MIN_PERIOD * (count - 1))
+    return found.with_rows(np.flatnonzero(sparse), find_starts(times[sparse])) if sparse.any() else found

@@ -33,17 +33,17 @@ def schedules(starts: RegularStarts, *, now: float, horizon: int) -> NDArray[np.
     """
     peers = len(starts.seen)
     made = np.zeros((peers, PREDICTORS, len(WIDENINGS), horizon), dtype=np.float32)
-    period = np.maximum(starts.period, 1e-9)
-    first = np.maximum(np.floor((now - starts.last) / period), 1.0)
+    regular = np.flatnonzero(starts.seen > 1)
+    period, last = starts.period[regular], starts.last[regular]
+    first = np.maximum(np.floor((now - last) / np.maximum(period, 1e-9)), 1.0)
     number = first[..., None] + np.arange(_STARTS)
-    expected = starts.last[..., None] + number * starts.period[..., None] - now
-    deviation = np.repeat(starts.spread[..., None], _STARTS, axis=2)
+    expected = last[..., None] + number * period[..., None] - now
+    deviation = np.repeat(starts.spread[regular][..., None], _STARTS, axis=2)
     deviation[:, -1] *= np.sqrt(number[:, -1])
-    near = (np.abs(expected - 0.5 * horizon) < 0.5 * horizon + _REACH * deviation) & (starts.seen > 1)[
-        :, None, None
-    ]
+    near = np.abs(expected - 0.5 * horizon) < 0.5 * horizon + _REACH * deviation
     # Most starts are far away, and the normal distribution is what takes time.
-    peer, predictor, _ = near.nonzero()
+    row, predictor, ahead = near.nonzero()
+    peer = regular[row]
     if not len(peer):
         return made.reshape(peers, SCHEDULES, horizon)
     spread = deviation[near][:, None] * WIDENINGS
@@ -51,7 +51,11 @@ def schedules(starts: RegularStarts, *, now: float, horizon: int) -> NDArray[np.
     below = ndtr((edges - expected[near][:, None, None]) / spread[..., None])
     kept = starts.kept[peer][:, None, None]
     left = np.maximum(1.0 - kept * below[..., :1], _OVERDUE)
-    np.add.at(made, (peer, predictor), (kept * np.diff(below, axis=-1) / left).astype(np.float32))
+    chance = (kept * np.diff(below, axis=-1) / left).astype(np.float32)
+    # One start of each schedule at a time, because an indexed sum counts repeated indices once.
+    for each in range(_STARTS):
+        own = ahead == each
+        made[peer[own], predictor[own]] += chance[own]
     return np.minimum(made, 1.0, out=made).reshape(peers, SCHEDULES, horizon)
 
 

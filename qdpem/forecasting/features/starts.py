@@ -38,7 +38,7 @@ _MAX_MULTIPLE = 9999.0
 _MIN_COLUMNS = 5
 _MIN_SPREAD = 1e-3
 _PRIOR_SPREAD = 0.02
-_CHUNK = 256
+_CHUNK = 64
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -66,6 +66,10 @@ class RegularStarts:
         return cls(
             seen=narrow, kept=narrow, left_out=narrow, evidence=narrow, last=wide, period=wide, spread=wide
         )
+
+    def at(self, rows: slice) -> RegularStarts:
+        """Those of the peers in these rows."""
+        return RegularStarts(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})
 
     def with_rows(self, rows: Ints, other: RegularStarts) -> RegularStarts:
         """A copy in which `other` takes the place of these rows."""
@@ -144,7 +148,9 @@ def _best_chain(
         value = np.fmax.reduce(link, axis=1)
         joined = value > 0.0
         total[:, now][joined] = value[joined]
-        lag_used[:, now][joined] = 1 + (link == value[:, None]).argmax(axis=1)[joined]
+        # The nearest predecessor of those that are equally good is written last.
+        for lag in range(link.shape[1], 0, -1):
+            lag_used[:, now][joined & (link[:, lag - 1] == value)] = lag
     after = np.float32(_LEFT_OUT) * np.arange(width - 1, -1, -1, dtype=np.float32)
     final = (total - after[:, None, None]).reshape(peers, -1)
     chosen = final.argmax(axis=1)
