@@ -10,14 +10,10 @@ import numpy as np
 from qdpem.arrays import Flags, Floats, Ints
 from qdpem.demand.arrivals import Arrivals
 from qdpem.demand.offered_load import OfferedLoad, find_offered_load, with_rate
-from qdpem.demand.peers import Peers, PeerTable
-from qdpem.demand.processes.process import ExpectedDemand
 from qdpem.demand.processes.timetable import TimetableDemand
 from qdpem.demand.requests import Requests, joined
 from qdpem.demand.streams import generate_arrivals
-from qdpem.errors import QdpemError
-from qdpem.forecasting.checks.evaluation import YARDSTICKS, ForecastScores, compare
-from qdpem.forecasting.checks.scores import median_error
+from qdpem.forecasting.checks.evaluation import ForecastScores
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
 from qdpem.scenario.schema import RequestClass, Scenario
@@ -30,6 +26,12 @@ from qdpem.study.analysis.count_statistics import (
     interarrival_variation,
     own_lag_correlation,
     peak_over_mean,
+)
+from qdpem.study.analysis.predictability import (
+    ErrorFloor,
+    error_floors,
+    peer_coverage,
+    score_yardsticks,
 )
 
 LEVELS = ("network", "node", "node pair")
@@ -115,18 +117,6 @@ class PeriodCorrelation:
     correlation: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class ErrorFloor:
-    """The least expected WAPE of any forecast of counts summed over a level and a window.
-
-    It is that of one who knows all but the Poisson draws: rates, bursts, sessions and scheduled requests.
-    """
-
-    level: str
-    window_s: float
-    wape: float
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DemandProfile:
     """The demand of one scenario under one seed.
@@ -189,9 +179,9 @@ def profile_demand(scenario: Scenario, *, seed: int) -> DemandProfile:
         windows=_windows(scenario, levels),
         lags=lag_correlations(levels, default_lags(scenario), step_s=step_s) if levels else (),
         periods=_periods(arrivals, network, levels, step_s=step_s) if levels else (),
-        floors=() if batch else _floors(scenario, arrivals, network),
-        peer_coverage=_peer_coverage(scenario, arrivals, network),
-        forecasts=() if batch else _forecasts(scenario, arrivals, network, seed=seed),
+        floors=() if batch else error_floors(scenario, arrivals, network),
+        peer_coverage=peer_coverage(scenario, arrivals, network),
+        forecasts=() if batch else score_yardsticks(scenario, arrivals, network, seed=seed),
     )
 
 
@@ -353,65 +343,6 @@ def _windows(scenario: Scenario, levels: tuple[SparseCounts, ...]) -> tuple[Wind
         for factor in factors
         if levels and levels[0].steps // factor >= _MIN_WINDOWS
     )
-
-
-def _floors(scenario: Scenario, arrivals: Arrivals, network: Network) -> tuple[ErrorFloor, ...]:
-    """The floors for peers, nodes and the whole network, in windows of a step and of the horizon."""
-    forecasting = scenario.forecasting
-    peers = _listed_peers(scenario, arrivals, network)
-    found = []
-    for factor in sorted({1, forecasting.horizon_steps}):
-        window_s = factor * forecasting.step_s
-        edges_s = window_s * np.arange(
-            math.floor(scenario.window.end_s / window_s + 1e-9) + 1, dtype=np.float64
-        )
-        if len(edges_s) < 2:
-            continue
-        truth = arrivals.realised(peers, edges_s=edges_s)
-        for level, axes in (("peer", ()), ("node", (1,)), ("network", (0, 1))):
-            found.append(ErrorFloor(level=level, window_s=window_s, wape=_floor(truth, axes)))
-    return tuple(found)
-
-
-def _listed_peers(scenario: Scenario, arrivals: Arrivals, network: Network) -> Peers:
-    """The peers that forecasts of the run know at its end."""
-    table = PeerTable(nodes=network.node_count, max_peers=scenario.forecasting.max_peers)
-    table.begin(arrivals.history)
-    table.add(arrivals.requests)
-    return table.peers
-
-
-def _peer_coverage(scenario: Scenario, arrivals: Arrivals, network: Network) -> float:
-    if not len(arrivals.requests):
-        return float("nan")
-    return float((_listed_peers(scenario, arrivals, network).places(arrivals.requests) >= 0).mean())
-
-
-def _floor(truth: ExpectedDemand, axes: tuple[int, ...]) -> float:
-    """The floor of sums over these axes: scheduled requests and Poisson means both add up."""
-    scheduled, unscheduled = (part.sum(axis=axes) for part in (truth.scheduled, truth.unscheduled))
-    whole = float((scheduled + unscheduled).sum())
-    error = median_error(ExpectedDemand(scheduled=np.zeros_like(unscheduled), unscheduled=unscheduled))
-    return float(error.sum()) / whole if whole > 0.0 else float("nan")
-
-
-def _forecasts(
-    scenario: Scenario, arrivals: Arrivals, network: Network, *, seed: int
-) -> tuple[ForecastScores, ...]:
-    bursts = scenario.demand.bursts
-    try:
-        return compare(
-            arrivals,
-            forecasting=scenario.forecasting,
-            nodes=network.node_count,
-            end_s=scenario.window.end_s,
-            seed=seed,
-            names=YARDSTICKS,
-            season_s=bursts.period_s if bursts else 0.0,
-        )
-    except QdpemError:
-        # The run is shorter than a horizon: nothing can be scored, and all else still holds.
-        return ()
 
 
 def rates_by_process(profile: DemandProfile, edges_s: Floats) -> Floats:

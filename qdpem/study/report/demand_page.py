@@ -12,6 +12,7 @@ from qdpem.study.report.csv import write_file
 from qdpem.study.report.demand_tables import demand_heading, demand_tables
 from qdpem.study.report.demand_words import mixture_words
 from qdpem.study.report.figures.demand_figure import demand_figure
+from qdpem.study.report.templates import page_template
 
 PICTURES = (".html", ".png", ".svg")
 
@@ -49,18 +50,8 @@ def write_demand_picture(profile: DemandProfile, *, path: Path, command: str) ->
 
 def render_demand(profile: DemandProfile, *, command: str) -> str:
     """The page as HTML text. It loads nothing: style and picture are inside it."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("qdpem.study.report", "."),
-        autoescape=True,
-        # A name that the template misspells raises an error instead of leaving a gap.
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
     demand = profile.scenario.demand
-    return environment.get_template("demand.html.jinja").render(
+    return page_template("demand.html.jinja").render(
         title=f"The demand of {profile.scenario.name}",
         heading=demand_heading(profile),
         mixture=f"Requests: {mixture_words(demand)}." if demand.processes else "",

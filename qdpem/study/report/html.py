@@ -21,6 +21,7 @@ from qdpem.study.report.csv import write_text_file
 from qdpem.study.report.demand_words import demand_facts, demand_sentence
 from qdpem.study.report.findings import MAX_SHOWN, findings
 from qdpem.study.report.tables import report_tables
+from qdpem.study.report.templates import page_template
 from qdpem.study.report.terms import TERMS
 from qdpem.study.report.wording import counted
 
@@ -64,18 +65,8 @@ def write_report(result: StudyResult, *, path: Path, appendix: Appendix) -> None
 
 def render_report(result: StudyResult, *, appendix: Appendix) -> str:
     """The report as HTML text. It loads nothing: style and figures are inside it."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("qdpem.study.report", "."),
-        autoescape=True,
-        # A name that the template misspells raises an error instead of leaving a gap.
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
     sentences = findings(result)
-    return environment.get_template("report.html.jinja").render(
+    return page_template("report.html.jinja").render(
         **report_tables(result),
         **_setting(result, appendix),
         findings=sentences[:MAX_SHOWN],
