@@ -18,7 +18,7 @@ from qdpem.arrays import Floats
 from qdpem.demand.arrivals import Arrivals
 from qdpem.demand.neighbourhood import neighbourhood_weights
 from qdpem.demand.processes.poisson import build_poisson
-from qdpem.demand.processes.process import DemandProcess, DrawnRequests
+from qdpem.demand.processes.process import DemandProcess, DrawnRequests, Span
 from qdpem.demand.processes.session import build_session
 from qdpem.demand.processes.timetable import build_timetable
 from qdpem.demand.requests import Requests
@@ -106,8 +106,12 @@ def build_processes(
             f"demand.load_factor = {demand.load_factor} is not yet a rate;"
             " `qdpem.demand.offered_load` makes it one"
         )
-    rate_hz, end_s = demand.rate_hz or 0.0, scenario.window.end_s
-    beyond_s = forecasting.step_s * (forecasting.horizon_steps + 1)
+    rate_hz = demand.rate_hz or 0.0
+    span = Span(
+        history_s=forecasting.history_s,
+        end_s=scenario.window.end_s,
+        beyond_s=forecasting.step_s * (forecasting.horizon_steps + 1),
+    )
     processes: list[DemandProcess] = []
     if demand.classes:
         poisson = build_poisson(
@@ -116,9 +120,7 @@ def build_processes(
             network,
             weights,
             rate_hz=demand.poisson_fraction * rate_hz,
-            history_s=forecasting.history_s,
-            end_s=end_s,
-            beyond_s=beyond_s,
+            span=span,
             topology_seed=seed if scenario.topology_seed is None else scenario.topology_seed,
             seed=seed,
         )
@@ -131,9 +133,7 @@ def build_processes(
             network,
             weights,
             rate_hz=settings.fraction * rate_hz,
-            history_s=forecasting.history_s,
-            end_s=end_s,
-            beyond_s=beyond_s,
+            span=span,
             seed=seed,
         )
         processes.append(process)

@@ -9,7 +9,7 @@ import numpy as np
 from qdpem.demand.arrivals import Arrivals
 from qdpem.demand.peers import Peers, PeerTable
 from qdpem.demand.processes.poisson import PoissonDemand
-from qdpem.demand.processes.process import ExpectedDemand
+from qdpem.demand.processes.process import ExpectedDemand, Span
 from qdpem.demand.requests import Requests
 from qdpem.policy.interface import ForecastContext, Forecaster
 from qdpem.scenario.schema import Bursts, RequestClass
@@ -133,8 +133,7 @@ def bursting(
         phase_s=phase_s,
         low=low,
         high=bursts.peak,
-        history_s=history_s,
-        end_s=end_s,
+        span=Span(history_s=history_s, end_s=end_s, beyond_s=0.0),
         seed=seed,
     )
     return Arrivals(

@@ -22,7 +22,7 @@ def demand(
     scenario: ScenarioWord,
     seed: Annotated[
         int, typer.Option("--seed", min=0, max=MAX_SEED, help="The seed of all random draws.")
-    ] = 1000,
+    ] = 0,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -21,7 +21,7 @@ def forecast(
     scenario: ScenarioWord,
     seed: Annotated[
         int, typer.Option("--seed", min=0, max=MAX_SEED, help="The seed of all random draws.")
-    ] = 1000,
+    ] = 0,
     forecasters: Annotated[
         str,
         typer.Option(

@@ -26,6 +26,7 @@ from qdpem.demand.processes.burst_filter import expected_burst_fraction
 from qdpem.demand.processes.process import (
     DrawnRequests,
     ExpectedDemand,
+    Span,
     class_fractions,
     draw_index,
     poisson_times,
@@ -38,7 +39,7 @@ from qdpem.scenario.tables.demand import POISSON
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PoissonDemand:
-    """The Poisson process under one seed, over [-history_s, end_s).
+    """The Poisson process under one seed, over its `span`.
 
     Requests of a node in region r are a Poisson process of rate base_rate_hz x high inside the bursts of r
     and base_rate_hz x low outside. Here high = peak, and low = (1 - peak c)/(1 - c), with c the fraction of
@@ -60,8 +61,7 @@ class PoissonDemand:
     phase_s: Floats
     low: float
     high: float
-    history_s: float
-    end_s: float
+    span: Span
     seed: int
     name: str = POISSON
 
@@ -73,8 +73,12 @@ class PoissonDemand:
     def draw(self) -> tuple[list[DrawnRequests], list[DrawnRequests]]:
         """The requests before t = 0 and those of the run, one part for each node."""
         sources = np.flatnonzero(self.base_rate_hz).tolist()
-        before = [self._draw_requests(source, side="before", span_s=self.history_s) for source in sources]
-        return before, [self._draw_requests(source, side="after", span_s=self.end_s) for source in sources]
+        before = [
+            self._draw_requests(source, side="before", span_s=self.span.history_s) for source in sources
+        ]
+        return before, [
+            self._draw_requests(source, side="after", span_s=self.span.end_s) for source in sources
+        ]
 
     def expected(self, peers: Peers, *, now_s: float, edges_s: Floats) -> ExpectedDemand:
         """What one expects who knows the rates, the law of bursts, and those that have started."""
@@ -144,9 +148,7 @@ def build_poisson(
     weights: Floats,
     *,
     rate_hz: float,
-    history_s: float,
-    end_s: float,
-    beyond_s: float,
+    span: Span,
     topology_seed: int,
     seed: int,
 ) -> PoissonDemand:
@@ -158,9 +160,7 @@ def build_poisson(
         network: gives names and positions of nodes.
         weights: float64 [N, N], fraction of all requests from each node to each other.
         rate_hz: mean requests per second of the process.
-        history_s: simulated time before t = 0.
-        end_s: end of the run.
-        beyond_s: time past both ends for which forecasts need the truth.
+        span: the time for which it is drawn.
         topology_seed: draws the regions.
         seed: the traffic seed.
     """
@@ -170,9 +170,9 @@ def build_poisson(
         region = assign_regions(network, bursts.regions, stream(topology_seed, "demand/regions"))
         phase_s = draw_phases(bursts, seed=seed)
         # A forecast made at the end of the run still needs its true demand, hence the margin at both ends.
-        margin_s = bursts.period_s + beyond_s
+        margin_s = bursts.period_s + span.beyond_s
         bursts_s = draw_bursts(
-            bursts, phase_s, start_s=-history_s - margin_s, end_s=end_s + margin_s, seed=seed
+            bursts, phase_s, start_s=-span.history_s - margin_s, end_s=span.end_s + margin_s, seed=seed
         )
         fraction = burst_time_fraction(bursts)
         # The schema keeps peak x fraction at most 1; the maximum only absorbs rounding.
@@ -188,7 +188,6 @@ def build_poisson(
         phase_s=phase_s,
         low=low,
         high=high,
-        history_s=history_s,
-        end_s=end_s,
+        span=span,
         seed=seed,
     )

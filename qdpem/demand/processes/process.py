@@ -29,6 +29,18 @@ class DrawnRequests(NamedTuple):
     request_class: Ints
 
 
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """The time [-history_s, end_s) for which demand is drawn, with t = 0 at the start of the run.
+
+    `beyond_s`: time past both ends for which forecasts need the truth.
+    """
+
+    history_s: float
+    end_s: float
+    beyond_s: float
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ExpectedDemand:
     """The number of requests of each peer in each step, as a distribution; float64 [N, P, H] both.

@@ -16,7 +16,7 @@ import numpy as np
 from qdpem.arrays import Floats
 from qdpem.demand.peers import Peers
 from qdpem.demand.processes.demanded_pairs import DemandedPairs, draw_demanded_pairs
-from qdpem.demand.processes.process import DrawnRequests, ExpectedDemand, poisson_times
+from qdpem.demand.processes.process import DrawnRequests, ExpectedDemand, Span, poisson_times
 from qdpem.demand.switching import covered_s, expected_on_s, on_spans
 from qdpem.network.graph import Network
 from qdpem.rng import stream
@@ -25,14 +25,12 @@ from qdpem.scenario.schema import RequestClass, Session
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SessionDemand:
-    """Sessions under one seed, over [-history_s, end_s) and `beyond_s` past both ends."""
+    """Sessions under one seed, over its `span`."""
 
     name: str
     settings: Session
     demanded: DemandedPairs
-    history_s: float
-    end_s: float
-    beyond_s: float
+    span: Span
     seed: int
 
     @property
@@ -50,8 +48,8 @@ class SessionDemand:
         sides: tuple[list[DrawnRequests], list[DrawnRequests]] = [], []
         for pair, key in enumerate(self.demanded.key):
             for side, requests, span_s, sign in (
-                ("before", sides[0], self.history_s, -1.0),
-                ("after", sides[1], self.end_s, 1.0),
+                ("before", sides[0], self.span.history_s, -1.0),
+                ("after", sides[1], self.span.end_s, 1.0),
             ):
                 generator = stream(self.seed, f"demand/process/{self.name}/gaps/{key}/{side}")
                 time_s = np.sort(sign * poisson_times(float(self._rate_on_hz[pair]), span_s, generator))
@@ -87,8 +85,8 @@ class SessionDemand:
                 on_s=self.settings.on_s,
                 off_s=self.settings.off_s,
                 name=f"process/{self.name}/{key}",
-                start_s=-self.history_s - self.beyond_s,
-                end_s=self.end_s + self.beyond_s,
+                start_s=-self.span.history_s - self.span.beyond_s,
+                end_s=self.span.end_s + self.span.beyond_s,
                 seed=self.seed,
             )
             for key in self.demanded.key
@@ -109,9 +107,7 @@ def build_session(
     weights: Floats,
     *,
     rate_hz: float,
-    history_s: float,
-    end_s: float,
-    beyond_s: float,
+    span: Span,
     seed: int,
 ) -> SessionDemand:
     """The session process `name` under one seed.
@@ -122,9 +118,7 @@ def build_session(
         network: gives the names of nodes.
         weights: float64 [N, N], fraction of all requests from each node to each other.
         rate_hz: requests per second of the process.
-        history_s: simulated time before t = 0.
-        end_s: end of the run.
-        beyond_s: time past both ends for which forecasts need the truth.
+        span: the time for which it is drawn.
         seed: the traffic seed.
     """
     demanded = draw_demanded_pairs(
@@ -134,8 +128,6 @@ def build_session(
         name=name,
         settings=settings,
         demanded=demanded,
-        history_s=history_s,
-        end_s=end_s,
-        beyond_s=beyond_s,
+        span=span,
         seed=seed,
     )

@@ -21,7 +21,7 @@ from qdpem.arrays import Flags, Floats, Ints
 from qdpem.demand.peers import Peers
 from qdpem.demand.processes.demanded_pairs import DemandedPairs, draw_demanded_pairs
 from qdpem.demand.processes.drift_filter import expected_drifting_starts
-from qdpem.demand.processes.process import DrawnRequests, ExpectedDemand, poisson_times
+from qdpem.demand.processes.process import DrawnRequests, ExpectedDemand, Span, poisson_times
 from qdpem.network.graph import Network
 from qdpem.rng import stream
 from qdpem.scenario.schema import RequestClass, Timetable
@@ -43,10 +43,9 @@ class _Starts:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TimetableDemand:
-    """A timetable under one seed, over [-history_s, end_s).
+    """A timetable under one seed, over its `span`.
 
-    `demanded`: its pairs of nodes. `period_s`, `phase_s` float64 [E]. `beyond_s`: starts are drawn this far
-    past both ends.
+    `demanded`: its pairs of nodes. `period_s`, `phase_s` float64 [E].
     """
 
     name: str
@@ -54,9 +53,7 @@ class TimetableDemand:
     demanded: DemandedPairs
     period_s: Floats
     phase_s: Floats
-    history_s: float
-    end_s: float
-    beyond_s: float
+    span: Span
     seed: int
 
     @property
@@ -77,8 +74,8 @@ class TimetableDemand:
             before, after = self._unannounced(pair)
             time_s = np.concatenate([start_s, before, after])
             for side, inside in (
-                (sides[0], (time_s >= -self.history_s) & (time_s < 0.0)),
-                (sides[1], (time_s >= 0.0) & (time_s < self.end_s)),
+                (sides[0], (time_s >= -self.span.history_s) & (time_s < 0.0)),
+                (sides[1], (time_s >= 0.0) & (time_s < self.span.end_s)),
             ):
                 side.append(self.demanded.requests(pair, np.sort(time_s[inside])))
         return sides
@@ -130,16 +127,16 @@ class TimetableDemand:
 
     @cached_property
     def _starts(self) -> tuple[_Starts, ...]:
-        """All starts of every pair that may fall into the span, with `beyond_s` at both ends."""
+        """All starts of every pair that may fall into the span, with `span.beyond_s` at both ends."""
         draw = self._drifting if self.settings.jitter_accumulates else self._regular
         return tuple(draw(pair) for pair in range(len(self.demanded)))
 
     def _regular(self, pair: int) -> _Starts:
         """Starts around a fixed calendar."""
         period_s, phase_s = float(self.period_s[pair]), float(self.phase_s[pair])
-        reach_s = self.beyond_s + _MAX_DEVIATIONS * self.settings.jitter_s
-        after = max(0, math.ceil((self.end_s + reach_s - phase_s) / period_s) + 1)
-        before = max(0, math.ceil((self.history_s + reach_s + phase_s) / period_s) + 1)
+        reach_s = self.span.beyond_s + _MAX_DEVIATIONS * self.settings.jitter_s
+        after = max(0, math.ceil((self.span.end_s + reach_s - phase_s) / period_s) + 1)
+        before = max(0, math.ceil((self.span.history_s + reach_s + phase_s) / period_s) + 1)
         z, skipped = self._draws(pair, before, after)
         k = np.arange(-before, after)
         return _Starts(
@@ -159,7 +156,10 @@ class TimetableDemand:
             margin = _MAX_DEVIATIONS * jitter_s * math.sqrt(steps + 1.0) / period_s
             return math.ceil(steps + 2.0 * margin + margin * margin) + 2
 
-        after, before = count(self.end_s + self.beyond_s), count(self.history_s + self.beyond_s)
+        after, before = (
+            count(self.span.end_s + self.span.beyond_s),
+            count(self.span.history_s + self.span.beyond_s),
+        )
         z, skipped = self._draws(pair, before, after)
         later_s = phase_s + np.cumsum(period_s + jitter_s * z[before:]) - period_s
         earlier_s = later_s[0] - np.cumsum(period_s + jitter_s * z[before - 1 :: -1])
@@ -191,7 +191,7 @@ class TimetableDemand:
                 span_s,
                 stream(self.seed, f"demand/process/{self.name}/unannounced/{self.demanded.key[pair]}/{side}"),
             )
-            for side, span_s in (("before", self.history_s), ("after", self.end_s))
+            for side, span_s in (("before", self.span.history_s), ("after", self.span.end_s))
         )
         return -before, after
 
@@ -239,9 +239,7 @@ def build_timetable(
     weights: Floats,
     *,
     rate_hz: float,
-    history_s: float,
-    end_s: float,
-    beyond_s: float,
+    span: Span,
     seed: int,
 ) -> TimetableDemand:
     """The timetable `name` under one seed.
@@ -252,9 +250,7 @@ def build_timetable(
         network: gives the names of nodes.
         weights: float64 [N, N], fraction of all requests from each node to each other.
         rate_hz: requests per second of the process, skipped ones not counted.
-        history_s: simulated time before t = 0.
-        end_s: end of the run.
-        beyond_s: time past both ends for which forecasts need the truth.
+        span: the time for which it is drawn.
         seed: the traffic seed.
     """
     demanded = draw_demanded_pairs(
@@ -272,8 +268,6 @@ def build_timetable(
         demanded=demanded.with_rates(own_hz),
         period_s=period_s,
         phase_s=period_s * draws.reshape(-1, 2)[:, 1],
-        history_s=history_s,
-        end_s=end_s,
-        beyond_s=beyond_s,
+        span=span,
         seed=seed,
     )

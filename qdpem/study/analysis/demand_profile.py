@@ -31,7 +31,7 @@ from qdpem.study.analysis.predictability import (
     ErrorFloor,
     error_floors,
     peer_coverage,
-    score_yardsticks,
+    yardstick_scores,
 )
 
 LEVELS = ("network", "node", "node pair")
@@ -181,7 +181,7 @@ def profile_demand(scenario: Scenario, *, seed: int) -> DemandProfile:
         periods=_periods(arrivals, network, levels, step_s=step_s) if levels else (),
         floors=() if batch else error_floors(scenario, arrivals, network),
         peer_coverage=peer_coverage(scenario, arrivals, network),
-        forecasts=() if batch else score_yardsticks(scenario, arrivals, network, seed=seed),
+        forecasts=() if batch else yardstick_scores(scenario, arrivals, network, seed=seed),
     )
 
 

@@ -70,7 +70,7 @@ def _floor(truth: ExpectedDemand, axes: tuple[int, ...]) -> float:
     return float(error.sum()) / whole if whole > 0.0 else float("nan")
 
 
-def score_yardsticks(
+def yardstick_scores(
     scenario: Scenario, arrivals: Arrivals, network: Network, *, seed: int
 ) -> tuple[ForecastScores, ...]:
     """Scores of the forecasters to compare with; none if the run is shorter than a horizon."""
