@@ -38,6 +38,7 @@ from qdpem.scenario.tables.run import Forecasting as Forecasting
 from qdpem.scenario.tables.run import Recording as Recording
 from qdpem.scenario.tables.run import Reward as Reward
 from qdpem.scenario.tables.run import Training as Training
+from qdpem.scenario.tables.run import TrainingVariant as TrainingVariant
 from qdpem.scenario.tables.run import Window as Window
 from qdpem.scenario.tables.study import STRONGEST as STRONGEST
 from qdpem.scenario.tables.study import Arm as Arm

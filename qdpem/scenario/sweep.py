@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from qdpem.errors import Fault, ScenarioError
@@ -132,16 +132,29 @@ def _escaped(letter: str) -> str:
 
 def _with(scenario: Scenario, words: Mapping[str, str], settings: Mapping[str, Any]) -> Scenario:
     label = ", ".join(f"{axis} = {word}" for axis, word in words.items())
-    origin = f"the scenario {scenario.name!r} with {label}"
+    assert scenario.study is not None
+    without_sweep = replace(scenario, study=replace(scenario.study, sweep={}))
+    return with_settings(
+        without_sweep,
+        settings,
+        name=f"{scenario.name}, {label}",
+        origin=f"the scenario {scenario.name!r} with {label}",
+    )
+
+
+def with_settings(scenario: Scenario, settings: Mapping[str, Any], *, name: str, origin: str) -> Scenario:
+    """The scenario with other values for some dotted keys, under another name.
+
+    Raises ScenarioError for a key or a value that is wrong; `origin` says where they come from.
+    """
     # Through JSON, words become plain text and tuples become lists, as in a file.
     values = without_none(json_value(json_text(asdict(scenario))))
-    values["name"] = f"{scenario.name}, {label}"
-    del values["study"]["sweep"]
+    values["name"] = name
     faults = [fault for key, value in settings.items() for fault in set_key(values, key, value)]
     if faults:
         raise ScenarioError(faults, origin=origin)
-    cell: Scenario = checked(Scenario, values, origin=origin)
-    faults = semantic_faults(cell)
+    changed: Scenario = checked(Scenario, values, origin=origin)
+    faults = semantic_faults(changed)
     if faults:
         raise ScenarioError(faults, origin=origin)
-    return cell
+    return changed

@@ -155,6 +155,20 @@ class RecordLevel(OrderedWord):
     FULL = "full"
 
 
+class Credit(Word):
+    """What a decision of `dpem` is credited with in training: its own lineage, or all that its node earns."""
+
+    LINEAGE = "lineage"
+    DISCOUNTED = "discounted"
+
+
+class Trainable(Word):
+    """Which weights of the cloned networks are trained further: those linear in the score, or all."""
+
+    HEAD = "head"
+    ALL = "all"
+
+
 class BoundKind(Word):
     """Which upper bounds a study computes: none, the flow bound, or the flow bound and the bounds in time."""
 

@@ -13,8 +13,7 @@ from qdpem.cli.options import MAX_SEED, Overrides, Oversize, ScenarioWord, Worke
 from qdpem.cli.size import check_size, runs_at_once
 
 if TYPE_CHECKING:
-    from qdpem.policies.dpem.training.checkpoint import CurveRow
-    from qdpem.policies.dpem.training.train import TrainingResult
+    from qdpem.policies.dpem.training.train import RoundProgress, TrainingResult
     from qdpem.scenario.schema import Scenario
 
 FIRST_TRAINING_SEED = 10_000
@@ -72,8 +71,12 @@ def _train(scenario: Scenario, *, seed: int, directory: Path, workers: int | Non
     with progress_bars() as bars:
         bar = bars.add_task(f"training {scenario.name}", total=scenario.training.rounds, detail="first round")
 
-        def show(row: CurveRow, rounds: int) -> None:
-            detail = f"delivered {row.delivery_ratio:.3f}, epsilon {row.epsilon:.2f}"
-            bars.update(bar, total=rounds, completed=row.round + 1, detail=detail)
+        def show(progress: RoundProgress) -> None:
+            row = progress.row
+            detail = (
+                f"delivered {row.delivery_ratio:.3f}, contended {row.contended_claims_per_request:.2f},"
+                f" epsilon {row.epsilon:.2f}"
+            )
+            bars.update(bar, total=progress.rounds, completed=row.round + 1, detail=detail)
 
         return run_training(scenario, seed=seed, directory=directory, progress=show, workers=workers)

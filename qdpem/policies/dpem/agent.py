@@ -1,17 +1,18 @@
-"""The policy `dpem`: every node scores its own candidate allocations with a small shared network.
+"""The policy `dpem`: every node decides about its requests and its stock with small shared networks.
 
 Source: Distributed Predictive Entanglement Management, the paper whose claim is tested, which leaves most of
 the method open; proximal policy optimisation (Schulman et al. 2017).
-Knowledge: the map, its own status, aged reports of neighbours, its stock and the forecast of its own demand.
-Work: one pass of a small network over all candidates of all sites that are asked.
+A node decides about each pending request (`serving`), about the stock for each peer (`peer_levels`) and about
+the stock of each of its links (`link_levels`). Options are described by the formulas of the expected-delay
+rules. How a level is reached, by which path and when a source is idle, is left to `inventory`.
+Knowledge: the map, its own status, aged reports of neighbours, its stock and the forecasts of its peers.
+Work: that of `local-planned-stock`, and one pass of a small network over the options of each decision.
 """
 
 from __future__ import annotations
 
-import os
-import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,65 +21,107 @@ from numpy.typing import NDArray
 
 from qdpem.arrays import Floats
 from qdpem.errors import PolicyError
-from qdpem.policies.dpem.actor_critic import (
-    ACTOR,
-    CRITIC,
-    SHAPES,
-    Weights,
-    probabilities,
-    sample,
-    scores,
-    stacked,
-    values,
+from qdpem.network.outages import Unavailable
+from qdpem.policies.dpem.chooser import Choices, Chooser, Chosen
+from qdpem.policies.dpem.link_levels import MAX_LEVEL as MAX_LINK_LEVEL
+from qdpem.policies.dpem.link_levels import LinkLevels
+from qdpem.policies.dpem.networks import ACTOR, Kind, Weights, stacked
+from qdpem.policies.dpem.own_state import node_status, weight_feature
+from qdpem.policies.dpem.peer_levels import PeerFacts, PeerLevels
+from qdpem.policies.dpem.policy_file import RELEASED, load_actor, require_shapes
+from qdpem.policies.dpem.serving import (
+    COMBINED,
+    FIRST_ROUTE,
+    STOCK,
+    WAIT,
+    Offer,
+    ServeOptions,
+    Situation,
 )
-from qdpem.policies.dpem.candidates import CandidateBuilder, Candidates
-from qdpem.policies.dpem.features import FEATURES
-from qdpem.policies.dpem.slots import SLOTS
+from qdpem.policies.dpem.teacher import Teacher
+from qdpem.policies.earliest_deadline import EarliestDeadlineFirst, QueueModelParameters
+from qdpem.policies.inventory.end_to_end_rule import EndToEndRule
+from qdpem.policies.inventory.expected_needs import PeerKind
+from qdpem.policies.inventory.parameters import PlannedStockParameters
+from qdpem.policies.inventory.planned_stock import PlannedStock
+from qdpem.policies.routing.backlog import Backlog
+from qdpem.policies.routing.planner import CostedRoute
+from qdpem.policies.routing.route_plan import RoutePlan
+from qdpem.policies.routing.stocked_pairs import StockByEnds, remove_pairs
+from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import Allocation, Context, Decisions, Observation
+from qdpem.policy.tuning import tunable
 from qdpem.rng import move_to, position
 from qdpem.scenario.words import Control, Pregeneration
 
-RELEASED = Path(__file__).parent / "released" / "dpem.npz"
-FORMAT = "qdpem-policy-1"
 
+@dataclass(frozen=True, kw_only=True)
+class DpemParameters(PlannedStockParameters, QueueModelParameters):
+    """Which trained policy acts, how it chooses, and the parameters of the formulas that describe options.
 
-class Dpem:
-    """Acts at every node with one shared scoring network, trained by proximal policy optimisation.
-
-    The option of each slot is drawn, by the site's own stream, from the masked softmax of its scores divided
-    by `temperature`. If `greedy`, it is the option of the highest score. `reset` raises PolicyError for
-    central control and for a policy file that is missing or invalid.
+    Raises ValueError for a value out of range.
     """
 
-    @dataclass(frozen=True, kw_only=True)
-    class Parameters:
-        """Which trained policy acts, and how it chooses."""
+    policy_file: str = ""
+    """Path of an .npz file that `qdpem train` wrote; "" is the released policy."""
+    contention_weight: float = tunable(0.02, low=0.0, high=0.2)
+    """Penalty (0 or more) of a contended claim in units of a delivered request. Higher values contend less
+    and deliver less: the network was trained for all of them."""
+    greedy: bool = False
+    """Whether the most probable option is always taken. Otherwise options are drawn."""
+    temperature: float = 0.5
+    """Temperature of the draw, above 0. Training draws at 1."""
+    storage_fraction: float = 0.1027
+    resource_weight: float = 0.1246
+    unobserved_tokens: float = 0.4322
+    link_base_stock_level: int = MAX_LINK_LEVEL
+    link_quota_fraction: float = 1.0
 
-        policy_file: str = ""
-        """Path of an .npz file that `qdpem train` wrote; "" is the released policy."""
-        greedy: bool = False
-        """Whether the most probable candidate is always taken. Otherwise candidates are sampled."""
-        temperature: float = 0.5
-        """Temperature of the sampling, above 0. Training samples at 1. On tuning seeds, 0.5 delivered as much
-        with less contention."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.temperature > 0.0:
+            raise ValueError(f"temperature is {self.temperature!r}; it must be above 0")
+        if not self.contention_weight >= 0.0:
+            raise ValueError(f"contention_weight is {self.contention_weight!r}; it must be 0 or more")
 
-        def __post_init__(self) -> None:
-            if not self.temperature > 0.0:
-                raise ValueError(f"temperature is {self.temperature!r}; it must be above 0")
 
-    name: ClassVar[str] = "dpem"
-    family: ClassVar[str] = "dpem"
-    control: ClassVar[Control] = Control.LOCAL
-    pregeneration: ClassVar[Pregeneration] = Pregeneration.END_TO_END
-    forecaster: ClassVar[str] = "gru"
-    acts_every_epoch: ClassVar[bool] = True
-    message_width: ClassVar[int] = 0
+class Dpem(EarliestDeadlineFirst):
+    """Acts at every node with shared networks, trained by proximal policy optimisation.
 
-    def __init__(self, parameters: Dpem.Parameters | None = None, *, weights: Weights | None = None) -> None:
-        """`weights`: stacked weights [N, ...] to use instead of a file's; critics are optional."""
-        self.parameters = parameters or Dpem.Parameters()
+    The option of each decision is drawn, by the site's own stream, from the softmax of the scores divided by
+    `temperature`. If `greedy`, it is the option of the highest score. `reset` raises PolicyError for central
+    control and for a policy file that is missing or invalid.
+    """
+
+    Parameters: ClassVar[type] = DpemParameters
+    name = "dpem"
+    family = "dpem"
+    control: Control = Control.LOCAL
+    pregeneration: Pregeneration = Pregeneration.END_TO_END
+    forecaster = "gru"
+    acts_every_epoch = True
+    _parameters: DpemParameters
+
+    def __init__(
+        self,
+        parameters: DpemParameters | None = None,
+        *,
+        weights: Weights | None = None,
+        teacher: Teacher | None = None,
+        log: list[Chosen] | None = None,
+    ) -> None:
+        """Create the policy.
+
+        Args:
+            parameters: which policy file, and how to choose.
+            weights: stacked weights [N, ...] to use instead of a file's.
+            teacher: do what this rule does instead of what the networks say.
+            log: where to append every choice.
+        """
+        super().__init__(parameters or DpemParameters())
         self._fixed_weights = weights
-        self._weights: Weights = {}
+        self._teacher = teacher
+        self._log = log
 
     def reset(self, context: Context) -> None:
         """Begin a run on the network of `context`; forget the last one."""
@@ -87,135 +130,173 @@ class Dpem:
                 f"policy 'dpem' decides at every node; control is {context.control!r}, it must be 'local'"
             )
         nodes = context.network.node_count
-        if self._fixed_weights is None:
-            self._weights = stacked(load_actor(self.parameters.policy_file), nodes=nodes)
-        else:
-            self._set_weights(self._fixed_weights)
-            count = len(self._weights[ACTOR[0]])
-            if count != nodes:
-                raise PolicyError(f"policy 'dpem' has weights for {count} nodes; the network has {nodes}")
-        self._builder = CandidateBuilder(context)
         self._streams = [context.site_stream(site) for site in range(nodes)]
+        self._chooser = Chooser(
+            self._initial_weights(nodes),
+            self._streams,
+            temperature=self._parameters.temperature,
+            greedy=self._parameters.greedy,
+            follows_teacher=self._teacher is not None,
+            log=self._log,
+        )
+        self._rule = self._teacher or Teacher()
+        self._weight = weight_feature(self._parameters.contention_weight)
+        self._own: Floats = np.zeros(3)
+        super().reset(context)
+        self._links = LinkLevels(
+            context,
+            self._chooser,
+            self._inventory.links,
+            contention_weight=self._weight,
+            teacher_level=self._rule.link_level,
+        )
+        self._serving = ServeOptions(self._planner, fidelity_margin=self._parameters.fidelity_margin)
+        self.acts_every_epoch = self._inventory.is_active
 
     def act(self, observations: Observation) -> Decisions:
-        """Score and choose for all sites of `observations.site`, each from its own row."""
-        candidates = self._builder.build(observations)
-        option, log_probability = self._choose(observations, candidates)
-        allocations: list[Allocation] = []
-        for index, slot in enumerate(candidates.slots):
-            chosen = int(option[slot.row, slot.number])
-            allocation = self._builder.allocation(candidates, index, chosen, observations.time_s)
-            if allocation is not None:
-                allocations.append(allocation)
-        info = {
-            "option": option,
-            "log_probability": log_probability,
-            "value": self._values(observations, candidates),
-            "mask": candidates.mask,
-            "features": candidates.features,
-            "site_features": candidates.site_features,
-        }
-        return Decisions(allocations=tuple(allocations), info=info)
+        """Decide for all sites of `observations.site`, each from its own row."""
+        if self._inventory.is_active:
+            self._links.decide(observations)
+        return super().act(observations)
 
     def files(self) -> dict[str, Path]:
         """The policy file, which every record of a run embeds."""
-        return {"policy.npz": Path(self.parameters.policy_file or RELEASED)}
+        return {"policy.npz": Path(self._parameters.policy_file or RELEASED)}
 
     def state(self) -> dict[str, NDArray[Any]]:
         """The stacked weights, each site's memory of this run, and its stream position, uint64 [N, 6]."""
-        draws = np.stack([position(stream) for stream in self._streams])
-        return {**self._weights, **self._builder.finder.state(), "draws": draws}
+        return {
+            **self._chooser.weights,
+            **super().state(),
+            "link_levels": self._inventory.links.level.copy(),
+            "links_decided_s": self._links.decided_s.copy(),
+            "draws": np.stack([position(stream) for stream in self._streams]),
+        }
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Restore a state, after `reset`. Raises PolicyError for a missing array or one of a wrong shape."""
-        self._set_weights(state)
-        self._builder.finder.load_state(state)
+        self._chooser.weights = _checked({name: state[name] for name in ACTOR if name in state})
+        super().load_state(state)
+        self._inventory.links.level[:] = state["link_levels"]
+        self._links.decided_s = np.array(state["links_decided_s"], dtype=np.float64)
         for stream, drawn in zip(self._streams, state["draws"], strict=True):
             move_to(stream, drawn)
 
-    def _set_weights(self, state: Mapping[str, NDArray[Any]]) -> None:
-        _require_shapes(
-            {name: state[name][0] if name in state else None for name in ACTOR}, origin="the given state"
+    def _initial_weights(self, nodes: int) -> Weights:
+        if self._fixed_weights is None:
+            return stacked(load_actor(self._parameters.policy_file), nodes=nodes)
+        weights = _checked(self._fixed_weights)
+        count = len(weights[ACTOR[0]])
+        if count != nodes:
+            raise PolicyError(f"policy 'dpem' has weights for {count} nodes; the network has {nodes}")
+        return weights
+
+    def _build_rule(self, context: Context) -> EndToEndRule:
+        """Planned stock whose needs are the decisions about peers."""
+        # Its formulas describe a peer before any need of it is known.
+        planned = PlannedStock(context, self._planner, parameters=self._parameters)
+
+        def facts(kind: PeerKind) -> PeerFacts:
+            ends = kind.source, kind.destination
+            return PeerFacts(
+                lookahead_s=planned.lookahead_s(kind),
+                life_s=planned.useful_life_s(kind),
+                unloaded_delay_s=self._planner.idle_delay_s(*ends, pairs=kind.pairs),
+                work_s=self._planner.least_work_s(*ends),
+            )
+
+        levels = PeerLevels(
+            context,
+            self._chooser,
+            facts=facts,
+            contention_weight=self._weight,
+            teacher_probability=self._rule.stocking_probability,
         )
-        self._weights = {name: np.asarray(state[name]) for name in (*ACTOR, *CRITIC) if name in state}
+        return PlannedStock(context, self._planner, parameters=self._parameters, needs=levels)
 
-    def _choose(self, observations: Observation, candidates: Candidates) -> tuple[NDArray[np.int64], Floats]:
-        """Options int64 [S, SLOTS] and the log-probability [S] of each site's whole decision.
+    def _decide(self, observation: Observation, understocked: list[Any]) -> list[Allocation]:
+        # All requests of one call see the site as it was before the first of them.
+        self._own = node_status(observation, self._context.network)[0]
+        return super()._decide(observation, understocked)
 
-        Slots are drawn independently, so a decision's log-probability is the sum over its slots.
-        """
-        option = np.zeros((len(observations), SLOTS), dtype=np.int64)
-        log_probability = np.zeros(len(observations))
-        rows, numbers = np.nonzero(candidates.mask.any(axis=2))
-        if not len(rows):
-            return option, log_probability
-        mask = candidates.mask[rows, numbers]
-        score = scores(self._weights, observations.site[rows], candidates.features[rows, numbers])
-        probability = probabilities(score / self.parameters.temperature, mask)
-        if self.parameters.greedy:
-            chosen = np.where(mask, score, -np.inf).argmax(axis=1)
-        else:
-            # A site draws SLOTS numbers whenever it has a choice, so that the draws do not depend on which
-            # slots are in use, and none depends on another site.
-            u = np.zeros((len(observations), SLOTS))
-            for row in np.unique(rows).tolist():
-                u[row] = self._streams[int(observations.site[row])].random(SLOTS)
-            chosen = sample(probability, u[rows, numbers])
-        option[rows, numbers] = chosen
-        # `rows` repeats a site once for each of its slots, which plain indexed addition would count once.
-        np.add.at(log_probability, rows, np.log(probability[np.arange(len(rows)), chosen]))
-        return option, log_probability
+    def _serve(
+        self, request: PendingRequest, observation: Observation, backlog: Backlog, stock: StockByEnds
+    ) -> list[Allocation]:
+        """What the networks choose for one request; nothing leaves it pending."""
+        situation = Situation(
+            request=request,
+            slack_s=request.deadline_s - observation.time_s,
+            reserved=self._inventory.reserved(request.source, request.destination, request.pairs),
+            own=self._own,
+            contention_weight=self._weight,
+            unavailable=observation.unavailable(),
+        )
+        offer = self._serving.offer(situation, backlog, stock)
+        # A request that can only wait is no decision.
+        if offer.mask.sum() == 1:
+            return []
+        held = len(stock.get((request.source, request.destination), ()))
+        choices = Choices(
+            kind=Kind.SERVE,
+            time_s=observation.time_s,
+            site=observation.site,
+            subject=np.array([[float(request.id), 0.0, 0.0]]),
+            features=offer.features[None].astype(np.float32),
+            mask=offer.mask[None],
+        )
+        teacher = np.array([self._rule.serve(offer, situation, held=held)])
+        option = int(self._chooser.choose(choices, teacher)[0])
+        return self._allocations(request, option, offer, backlog, stock)
 
-    def _values(self, observations: Observation, candidates: Candidates) -> Floats:
-        """Each site's normalised value [S]; NaN without critics, which are never released."""
-        if CRITIC[0] not in self._weights:
-            return np.full(len(observations), np.nan)
-        return values(self._weights, observations.site, candidates.site_features)
+    def _allocations(
+        self, request: PendingRequest, option: int, offer: Offer, backlog: Backlog, stock: StockByEnds
+    ) -> list[Allocation]:
+        """The allocations of an option; the work and the stock that they take are counted."""
+        if option == WAIT:
+            return []
+        if option == STOCK:
+            return self._stocked(request, request.pairs, stock)
+        if option == COMBINED:
+            assert offer.combined is not None
+            rest = request.pairs - offer.stocked
+            over_links = self._over_links(request, rest, offer.combined, backlog, stock)
+            return [*self._stocked(request, offer.stocked, stock), over_links]
+        route = offer.routes[option - FIRST_ROUTE]
+        return [self._over_links(request, request.pairs, route, backlog, stock)]
+
+    def _stocked(self, request: PendingRequest, pairs: int, stock: StockByEnds) -> list[Allocation]:
+        part = self._from_stock(replace(request, pairs=pairs), stock, reserved=0)
+        return [] if part is None else [part]
+
+    def _over_links(
+        self,
+        request: PendingRequest,
+        pairs: int,
+        costed: CostedRoute,
+        backlog: Backlog,
+        stock: StockByEnds,
+    ) -> Allocation:
+        route = costed.route
+        # Later requests of this call must see the work and the pairs that this one takes.
+        backlog.add(route, pairs=pairs)
+        remove_pairs(stock, route.stocked_pairs)
+        rest = replace(request, pairs=pairs)
+        retry = self._parameters.retry_low_fidelity
+        return rest.allocation(route.path.nodes, plan=route.plan, retry_low_fidelity=retry)
+
+    def _choose(
+        self,
+        request: PendingRequest,
+        backlog: Backlog,
+        *,
+        slack_s: float,
+        stock: StockByEnds,
+        unavailable: Unavailable,
+    ) -> RoutePlan | None:
+        raise NotImplementedError("dpem serves by `_serve`")
 
 
-def load_actor(policy_file: str) -> Weights:
-    """The shared actor of a policy file, "" for the released one. Raises PolicyError for an invalid file."""
-    path = Path(policy_file) if policy_file else RELEASED
-    if not path.is_file():
-        raise PolicyError(f"policy 'dpem' finds no policy file {path}; make one with `qdpem train SCENARIO`")
-    arrays = _read(path)
-    file_format = str(arrays.get("format", "none"))
-    if file_format != FORMAT:
-        raise PolicyError(f"{path} has format {file_format!r}; a policy file of this version has {FORMAT!r}")
-    if tuple(arrays.get("features", np.array([])).tolist()) != FEATURES:
-        raise PolicyError(f"{path} was trained on other features than this version's; train it again")
-    _require_shapes({name: arrays.get(name) for name in ACTOR}, origin=str(path))
-    return {name: arrays[name].astype(np.float64) for name in ACTOR}
-
-
-def _read(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        # NpzFile, not np.load: the latter takes a file that is no zip for a pickle and reports only that.
-        with path.open("rb") as raw, np.lib.npyio.NpzFile(raw, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise PolicyError(f"{path} is not a policy file (.npz): {error}") from error
-
-
-def save_actor(path: Path, actor: Weights, *, scenario: str, statement: str) -> None:
-    """Write one shared actor as a policy file, whole or not at all. Equal weights give equal bytes."""
-    # Single precision, as in training; it halves the file.
-    arrays: dict[str, Any] = {name: actor[name].astype(np.float32) for name in ACTOR}
-    partial = path.with_name(f".{path.stem}.partial.npz")
-    np.savez(
-        partial,
-        format=np.array(FORMAT),
-        features=np.array(FEATURES),
-        scenario=np.array(scenario),
-        statement=np.array(statement),
-        **arrays,
-    )
-    os.replace(partial, path)
-
-
-def _require_shapes(actor: Mapping[str, NDArray[Any] | None], *, origin: str) -> None:
-    for name in ACTOR:
-        array = actor[name]
-        shape = None if array is None else array.shape
-        if shape != SHAPES[name]:
-            raise PolicyError(f"{origin} has {name} of shape {shape}; it must be {SHAPES[name]}")
+def _checked(weights: Mapping[str, NDArray[Any]]) -> Weights:
+    """The stacked actors, float64 [N, ...]; PolicyError for a missing array or one of a wrong shape."""
+    require_shapes({name: array[0] for name, array in weights.items()}, origin="the given state")
+    return {name: np.asarray(weights[name]) for name in ACTOR}

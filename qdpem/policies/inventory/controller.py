@@ -22,11 +22,14 @@ from qdpem.policy.interface import Allocation, Context, Observation
 
 
 class InventoryController:
-    """Orders stock and lists the pairs that are ready; `is_active` is whether the arm has pregeneration."""
+    """Orders stock and lists the pairs that are ready.
+
+    `is_active`: whether the arm has pregeneration. `links`: its stock of link pairs.
+    """
 
     def __init__(self, context: Context, rule: EndToEndRule, *, parameters: StockParameters) -> None:
         self._rule = rule
-        self._links = LinkStock(context, parameters=parameters)
+        self.links = LinkStock(context, parameters=parameters)
         self.is_active = context.pregeneration != "none"
 
     def sites_to_act(self, observations: Observation) -> Iterator[tuple[Observation, list[Any]]]:
@@ -60,13 +63,13 @@ class InventoryController:
 
     def link_orders(self, observations: Observation) -> list[Allocation]:
         """Orders of link pairs, at most one for each node."""
-        return self._links.orders(observations) if self.is_active else []
+        return self.links.orders(observations) if self.is_active else []
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Times of the last orders, and what the rule remembers; everything else follows from the map."""
-        return {"links_ordered_s": self._links.ordered_s.copy(), **self._rule.state()}
+        return {"links_ordered_s": self.links.ordered_s.copy(), **self._rule.state()}
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Restore a saved state."""
-        self._links.ordered_s = np.array(state["links_ordered_s"], dtype=np.float64)
+        self.links.ordered_s = np.array(state["links_ordered_s"], dtype=np.float64)
         self._rule.load_state(state)

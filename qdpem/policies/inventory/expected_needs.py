@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ _MAX_REQUESTS = 4
 """Requests of one peer for which pairs are kept at most."""
 
 
-_REMEMBERED_S = 60.0
+REMEMBERED_S = 60.0
 """A request that was not observed for this long is not waiting any more."""
 
 
@@ -37,6 +37,22 @@ class Need(NamedTuple):
     row: int
     peer: PeerKind
     pairs: int
+
+
+class Needs(Protocol):
+    """Decides which pairs sites keep for requests to come."""
+
+    def note_requests(self, observations: Observation) -> None:
+        """Take in the pending requests of the observing sites."""
+
+    def of(self, observations: Observation) -> list[Need]:
+        """The needs of all observing sites, the one that is due first before the others."""
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All that it remembers."""
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Restore a saved state."""
 
 
 class ExpectedNeeds:
@@ -80,7 +96,7 @@ class ExpectedNeeds:
             # A request that waits is observed again and again, but comes once.
             if not self._counted.contains(request, observations.time_s):
                 self._came_s[PeerKind(*kind)] = observations.time_s
-            self._counted.add(request, observations.time_s + _REMEMBERED_S)
+            self._counted.add(request, observations.time_s + REMEMBERED_S)
 
     def of(self, observations: Observation) -> list[Need]:
         """The needs of all observing sites, the one that is due first before the others."""
@@ -90,20 +106,20 @@ class ExpectedNeeds:
         age_s = np.where(known, observations.forecast_age_s, 0.0)
         begin = age_s / self._step_s
         end = begin + self._lookaheads_s(observations) / self._step_s
-        scheduled = _between(observations.peer_scheduled, begin, end)
+        scheduled = demand_between(observations.peer_scheduled, begin, end)
         scheduled[self._has_come(observations, age_s)] = 0.0
         expected = ExpectedDemand(
-            scheduled=scheduled, unscheduled=_between(observations.peer_unscheduled, begin, end)
+            scheduled=scheduled, unscheduled=demand_between(observations.peer_unscheduled, begin, end)
         )
         level = self._levels(expected, known)
         rows, columns = level.nonzero()
-        due_s = self._due_s(observations, rows, columns, begin, end)
+        due_s = due_times_s(observations, (rows, columns), begin, end, step_s=self._step_s)
         needs = [
             Need(due, row, peer, requests * peer.pairs)
             for due, row, peer, requests in zip(
                 due_s.tolist(),
                 rows.tolist(),
-                _kinds(observations, rows, columns),
+                kinds_at(observations, rows, columns),
                 level[rows, columns].tolist(),
                 strict=True,
             )
@@ -144,7 +160,7 @@ class ExpectedNeeds:
             return self._last[1]
         values = np.zeros(observations.peer_source.shape)
         rows, columns = (observations.peer_source >= 0).nonzero()
-        values[rows, columns] = [self._of_kind(kind) for kind in _kinds(observations, rows, columns)]
+        values[rows, columns] = [self._of_kind(kind) for kind in kinds_at(observations, rows, columns)]
         self._last = (observations.peer_destination, values)
         return values
 
@@ -174,20 +190,25 @@ class ExpectedNeeds:
             come[row] |= same & (at_s > observations.time_s - age_s[row])
         return come
 
-    def _due_s(
-        self, observations: Observation, rows: Ints, columns: Ints, begin: Floats, end: Floats
-    ) -> Floats:
-        """When half of the demand of each of these peers within the look-ahead has come, float64."""
-        if not len(rows):
-            return np.zeros(0)
-        demand = (observations.peer_scheduled + observations.peer_unscheduled)[rows, columns]
-        first, last = begin[rows, columns], end[rows, columns]
-        cumulative = np.cumsum(demand * _covered(demand.shape[1], first, last), axis=1)
-        half = (cumulative >= 0.5 * cumulative[:, -1:]).argmax(axis=1)
-        return np.asarray(observations.time_s + self._step_s * np.maximum(half + 0.5 - first, 0.0))
+
+def due_times_s(
+    observations: Observation, places: tuple[Ints, Ints], begin: Floats, end: Floats, *, step_s: float
+) -> Floats:
+    """When half of the demand of the peers in these places, between two times in steps, has come.
+
+    `places`: rows and columns [M] of the peers. `begin`, `end` float64 [S, F].
+    """
+    rows, columns = places
+    if not len(rows):
+        return np.zeros(0)
+    demand = (observations.peer_scheduled + observations.peer_unscheduled)[rows, columns]
+    first, last = begin[rows, columns], end[rows, columns]
+    cumulative = np.cumsum(demand * _covered(demand.shape[1], first, last), axis=1)
+    half = (cumulative >= 0.5 * cumulative[:, -1:]).argmax(axis=1)
+    return np.asarray(observations.time_s + step_s * np.maximum(half + 0.5 - first, 0.0))
 
 
-def _kinds(observations: Observation, rows: Ints, columns: Ints) -> list[PeerKind]:
+def kinds_at(observations: Observation, rows: Ints, columns: Ints) -> list[PeerKind]:
     """The peers in these places."""
     parts = (
         observations.peer_source,
@@ -198,8 +219,8 @@ def _kinds(observations: Observation, rows: Ints, columns: Ints) -> list[PeerKin
     return [PeerKind(*kind) for kind in zip(*(part[rows, columns].tolist() for part in parts), strict=True)]
 
 
-def _between(demand: Floats, begin: Floats, end: Floats) -> Floats:
-    """Demand [S, F, H] between two times in steps [S, F], spread evenly over each step."""
+def demand_between(demand: Floats, begin: Floats, end: Floats) -> Floats:
+    """Demand [S, F, H] summed between two times in steps [S, F], spread evenly over each step."""
     return np.asarray((demand * _covered(demand.shape[2], begin, end)).sum(axis=2))
 
 

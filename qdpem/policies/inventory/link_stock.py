@@ -66,19 +66,24 @@ def link_stock_levels(network: Network, *, max_level: int, quota_fraction: float
 
 
 class LinkStock:
-    """Orders link pairs; `ordered_s` float64 [N, N], owner by partner, is the time of each last order."""
+    """Orders link pairs up to the levels of their owners.
+
+    `ordered_s` float64 [N, N], owner by partner, is the time of each last order. `level` int64 [N, N]: pairs
+    kept or on order; a policy may lower and raise it up to `max_level`.
+    """
 
     def __init__(self, context: Context, *, parameters: StockParameters) -> None:
         self._context = context
         self._parameters = parameters
         nodes = context.network.node_count
         self.ordered_s = np.full((nodes, nodes), -np.inf)
-        self._level = link_stock_levels(
+        self.max_level = link_stock_levels(
             context.network,
             max_level=parameters.link_base_stock_level,
             quota_fraction=parameters.link_quota_fraction,
         )
-        self._owner, self._partner = self._level.nonzero()
+        self.level = self.max_level.copy()
+        self._owner, self._partner = self.max_level.nonzero()
         self._lives_s = np.full(context.network.link_count, np.nan)
 
     def orders(self, observations: Observation) -> list[Allocation]:
@@ -132,7 +137,7 @@ class LinkStock:
 
     def _may_order(self, owner: Ints, partner: Ints, on_hand: Ints, now_s: float) -> NDArray[np.bool_]:
         since_s = self.ordered_s[owner, partner] + self._parameters.min_reorder_interval_s
-        return np.asarray((on_hand < self._level[owner, partner]) & (now_s >= since_s))
+        return np.asarray((on_hand < self.level[owner, partner]) & (now_s >= since_s))
 
     def _is_idle(self, status: Floats) -> NDArray[np.bool_]:
         """Nodes with memories to spare and no backlog at the source; False without a report."""
@@ -145,7 +150,7 @@ class LinkStock:
     def _order(self, owner: int, partner: int, now_s: float, unavailable: Unavailable) -> Allocation | None:
         network, parameters = self._context.network, self._parameters
         link = network.link_between[owner, partner]
-        life_s, rate_hz = self._life_s(link), float(network.link_rate_hz[link])
+        life_s, rate_hz = self.life_s(link), float(network.link_rate_hz[link])
         if life_s < parameters.min_lifetime_s or not rate_hz > 0.0:
             return None
         if unavailable.affects((owner, partner), (link,)):
@@ -161,7 +166,7 @@ class LinkStock:
             purpose="stock",
         )
 
-    def _life_s(self, link: int) -> float:
+    def life_s(self, link: int) -> float:
         """Seconds for which a pair of this link is kept."""
         if np.isnan(self._lives_s[link]):
             network = self._context.network

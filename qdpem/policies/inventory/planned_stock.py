@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
-from qdpem.policies.inventory.expected_needs import ExpectedNeeds, Need, PeerKind
+from qdpem.policies.inventory.expected_needs import ExpectedNeeds, Need, Needs, PeerKind
 from qdpem.policies.inventory.parameters import PlannedStockParameters
 from qdpem.policies.inventory.stock_levels import MAX_STORAGE_S
 from qdpem.policies.routing.backlog import Backlog
@@ -34,17 +34,25 @@ class PlannedStock:
     `ordered_s` float64 [N, N], owner by partner: time of the last order, -inf before the first.
     """
 
-    def __init__(self, context: Context, planner: Planner, *, parameters: PlannedStockParameters) -> None:
+    def __init__(
+        self,
+        context: Context,
+        planner: Planner,
+        *,
+        parameters: PlannedStockParameters,
+        needs: Needs | None = None,
+    ) -> None:
+        """`needs` decides what to keep; by default the requests that are likely enough (`ExpectedNeeds`)."""
         self._context = context
         self._planner = planner
         self._parameters = parameters
         network = context.network
         self.ordered_s = np.full((network.node_count, network.node_count), -np.inf)
         self._quota = np.floor(network.remote_storage_quota * network.memories)
-        self._needs = ExpectedNeeds(
+        self._needs = needs or ExpectedNeeds(
             step_s=context.forecasting.step_s,
             probability=parameters.stocking_probability,
-            lookahead_s=self._lookahead_s,
+            lookahead_s=self.lookahead_s,
         )
         self._reserved: dict[tuple[int, int], Counter[int]] = {}
 
@@ -107,14 +115,18 @@ class PlannedStock:
         self.ordered_s = np.array(state["ordered_s"], dtype=np.float64)
         self._needs.load_state(state)
 
-    def _lookahead_s(self, peer: PeerKind) -> float:
+    def useful_life_s(self, peer: PeerKind) -> float:
+        """Seconds for which a pair over the path with fewest hops serves a request of this peer."""
         paths = self._context.routes.paths(peer.source, peer.destination)
         if not paths:
             return 0.0
-        life_s = self._context.estimates.useful_life_s(paths[0], self._fidelity(peer))
+        return min(self._context.estimates.useful_life_s(paths[0], self._fidelity(peer)), MAX_STORAGE_S)
+
+    def lookahead_s(self, peer: PeerKind) -> float:
+        """Seconds before a request of this peer from which its pairs are made, at most their useful life."""
         made_s = self._planner.idle_delay_s(peer.source, peer.destination, pairs=peer.pairs)
         lead_s = self._parameters.lookahead_s + self._parameters.lead_factor * made_s
-        return min(lead_s, life_s, MAX_STORAGE_S)
+        return min(lead_s, self.useful_life_s(peer))
 
     def _fidelity(self, peer: PeerKind) -> float:
         """The believed fidelity that a stocked pair needs to serve a request of this peer."""

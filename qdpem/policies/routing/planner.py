@@ -8,8 +8,10 @@ Work: O(K x plans x hops) for each request; with stock, one look-up for each hop
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -58,11 +60,18 @@ class RouteQuery:
     unavailable: Unavailable = ALL_AVAILABLE
 
 
-class _CostedRoute(NamedTuple):
-    """A route and its cost in seconds: its expected delay plus its weighted work."""
+class CostedRoute(NamedTuple):
+    """A route with the numbers by which it was ranked.
+
+    `cost_s`: expected delay plus weighted work. `unloaded_delay_s`: the expected delay on an idle network.
+    `work_s`: source and repeater time of one pair. `fidelity`: believed, of the pairs delivered.
+    """
 
     cost_s: float
     route: RoutePlan
+    unloaded_delay_s: float
+    work_s: float
+    fidelity: float
 
 
 class Planner:
@@ -111,24 +120,42 @@ class Planner:
         Pairs in `stock` replace links and, with virtual-link pregeneration, a segment of a path, as far as
         their ageing allows within `query.slack_s`.
         """
+        best = next(iter(self.alternatives(query, backlog, stock=stock, count=1)), None)
+        return best.route if best is not None else None
+
+    def alternatives(
+        self, query: RouteQuery, backlog: Backlog, *, stock: StockByEnds | None = None, count: int
+    ) -> list[CostedRoute]:
+        """Up to `count` admissible routes that reach the target, the first of which `choose` returns.
+
+        The others follow in order of cost: of the same paths with other rounds, and of other paths.
+        """
         features = self._features.between(query.source, query.destination, query.unavailable)
-        plain = self._over_links(features, query, backlog, stock) if features is not None else None
+        routes: list[CostedRoute] = []
+        if features is not None:
+            routes = list(islice(self._over_links(features, query, backlog, stock), count))
         if stock and self._context.pregeneration == "virtual-link":
             virtual = self._over_virtual_link(query, backlog, stock)
-            if plain is None or (virtual is not None and virtual.cost_s < plain.cost_s):
-                plain = virtual
-        return plain.route if plain is not None else None
+            if virtual is not None:
+                better = not routes or virtual.cost_s < routes[0].cost_s
+                routes.insert(0 if better else len(routes), virtual)
+        return routes[:count]
 
     def idle_delay_s(self, source: int, destination: int, *, pairs: int) -> float:
         """Expected time to make pairs over the quickest path of an idle network; inf without a path."""
         features = self._features.between(source, destination, ALL_AVAILABLE)
         return float(self._idle_delay_s(features, pairs)[0].min()) if features is not None else np.inf
 
+    def least_work_s(self, source: int, destination: int) -> float:
+        """Source and repeater time of one pair over the cheapest path, undistilled; inf without one."""
+        features = self._features.between(source, destination, ALL_AVAILABLE)
+        return float(features.work_s[0].min()) if features is not None else np.inf
+
     def _over_links(
         self, features: PathFeatures, query: RouteQuery, backlog: Backlog, stock: StockByEnds | None
-    ) -> _CostedRoute | None:
+    ) -> Iterator[CostedRoute]:
         if query.idle_repeaters_only and not features.repeaters_idle(backlog).any():
-            return None
+            return
         hops_in_stock = stocked_hops(features.paths, stock) if stock else None
         # A lower bound, with all stock used: paths that are too late even so need no budget of fidelity.
         bound_s = self._idle_delay_s(features, query.pairs, hops_in_stock)
@@ -137,16 +164,21 @@ class Planner:
             if stock and hops_in_stock is not None:
                 considered = hops_in_stock & (bound_s[0] <= query.max_unloaded_delay_s)[:, None]
                 usable = self._usable_stock(features, query, stock, considered)
-            route = self._cheapest_over_links(features, query, backlog, usable)
-            if route is not None:
-                return route
+            found = False
+            for route in self._ranked_over_links(features, query, backlog, usable):
+                found = True
+                yield route
+            if found:
+                return
         if self._end_rounds and not query.idle_repeaters_only:
-            return self._distilled_end_to_end(features, query, backlog)
-        return None
+            distilled = self._distilled_end_to_end(features, query, backlog)
+            if distilled is not None:
+                yield distilled
 
-    def _cheapest_over_links(
+    def _ranked_over_links(
         self, features: PathFeatures, query: RouteQuery, backlog: Backlog, usable: StockedLinks | None
-    ) -> _CostedRoute | None:
+    ) -> Iterator[CostedRoute]:
+        """Routes by cost: those that reach the target at the assumed age, or else with fresh pairs."""
         stocked = usable.stocked if usable is not None else None
         delay_s = features.expected_delay_s(backlog, pairs=query.pairs, stocked=stocked)
         idle_s = self._idle_delay_s(features, query.pairs, stocked)
@@ -155,31 +187,39 @@ class Planner:
         if query.idle_repeaters_only:
             allowed &= features.repeaters_idle(backlog)
         if not allowed.any():
-            return None
+            return
         cost_s = np.where(allowed, delay_s + self._resource_weight * query.pairs * work_s, np.inf)
         order = _cheapest_first(cost_s)
+        found = False
         for fraction in (self._storage_fraction, 0.0):
             for rounds, row in order:
                 path, with_stock = features.paths[row], usable if rounds == 0 else None
                 age_s = fraction * float(delay_s[rounds, row])
-                if self._fidelity(path, rounds, age_s, with_stock, row) < query.target_fidelity:
+                fidelity = self._fidelity(path, rounds, age_s, with_stock, row)
+                if fidelity < query.target_fidelity:
                     continue
+                found = True
                 fresh_pairs = features.fresh_pairs[rounds, row, : path.hops]
                 stocked_pairs: tuple[StockedPair, ...] = ()
                 if with_stock is not None:
                     fresh_pairs = np.where(with_stock.stocked[row, : path.hops], 0.0, fresh_pairs)
                     stocked_pairs = with_stock.pairs[row]
-                return _CostedRoute(
-                    float(cost_s[rounds, row]),
-                    RoutePlan(
-                        path=path,
-                        rounds=rounds,
-                        expected_delay_s=float(delay_s[rounds, row]),
-                        fresh_pairs=fresh_pairs,
-                        stocked_pairs=stocked_pairs,
-                    ),
+                route = RoutePlan(
+                    path=path,
+                    rounds=rounds,
+                    expected_delay_s=float(delay_s[rounds, row]),
+                    fresh_pairs=fresh_pairs,
+                    stocked_pairs=stocked_pairs,
                 )
-        return None
+                yield CostedRoute(
+                    cost_s=float(cost_s[rounds, row]),
+                    route=route,
+                    unloaded_delay_s=float(idle_s[rounds, row]),
+                    work_s=float(work_s[rounds, row]),
+                    fidelity=fidelity,
+                )
+            if found:
+                return
 
     def _idle_delay_s(self, features: PathFeatures, pairs: int, stocked: Flags | None = None) -> Floats:
         """Expected delay in an idle network, [3, K]; read-only, as it may come from a cache."""
@@ -209,7 +249,7 @@ class Planner:
 
     def _over_virtual_link(
         self, query: RouteQuery, backlog: Backlog, stock: StockByEnds
-    ) -> _CostedRoute | None:
+    ) -> CostedRoute | None:
         """The cheapest path over a stocked end-to-end pair that meets the target by the nodes' own rule."""
         best = None
         source, destination = query.source, query.destination
@@ -242,12 +282,18 @@ class Planner:
                         fresh_pairs=features.fresh_pairs[0, row, : path.hops],
                         stocked_pairs=tuple((ends, fidelity) for fidelity in usable),
                     )
-                    best = _CostedRoute(float(cost_s[row]), route)
+                    best = CostedRoute(
+                        cost_s=float(cost_s[row]),
+                        route=route,
+                        unloaded_delay_s=float(idle_s[row]),
+                        work_s=float(features.work_s[0, row]),
+                        fidelity=query.target_fidelity,
+                    )
         return best
 
     def _distilled_end_to_end(
         self, features: PathFeatures, query: RouteQuery, backlog: Backlog
-    ) -> _CostedRoute | None:
+    ) -> CostedRoute | None:
         """The cheapest plan that meets the target once two of its pairs are distilled end to end."""
         network, estimates = self._context.network, self._context.estimates
         round_s = network.distillation_time_s + np.array([path.delay_s for path in features.paths])
@@ -273,7 +319,13 @@ class Planner:
                     expected_delay_s=float(delay_s[rounds, row]),
                     fresh_pairs=pairs_per_delivery * features.fresh_pairs[rounds, row, : path.hops],
                 )
-                return _CostedRoute(float(cost_s[rounds, row]), route)
+                return CostedRoute(
+                    cost_s=float(cost_s[rounds, row]),
+                    route=route,
+                    unloaded_delay_s=float(idle_s[rounds, row]),
+                    work_s=float(pairs_per_delivery * features.work_s[rounds, row]),
+                    fidelity=fidelity,
+                )
         return None
 
 

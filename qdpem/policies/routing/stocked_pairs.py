@@ -74,6 +74,14 @@ def serve_from_stock(
     return request.allocation((request.source, request.destination), retry_low_fidelity=retry_low_fidelity)
 
 
+def usable_pairs(request: PendingRequest, stock: StockByEnds, *, fidelity_margin: float) -> int:
+    """The number of stocked pairs between its ends that exceed the request's target by the margin."""
+    if request.repeats:
+        return 0
+    fidelities = stock.get((request.source, request.destination), ())
+    return sum(value >= request.target_fidelity + fidelity_margin for value in fidelities)
+
+
 def remove_pairs(stock: StockByEnds, pairs: tuple[StockedPair, ...]) -> None:
     """Remove the pairs that an allocation relies on, so that no later decision uses them again."""
     for ends, fidelity in pairs:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import field
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from qdpem.scenario.tables.fields import CHECKED, Count, Duration, NotNegative, Positive, Probability
-from qdpem.scenario.words import RecordLevel
+from qdpem.scenario.tables.fields import CHECKED, Count, Duration, NotNegative, Positive
+from qdpem.scenario.words import Credit, RecordLevel, Trainable
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
@@ -88,31 +89,58 @@ class Recording:
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
+class TrainingVariant:
+    """A scenario in which episodes of a training are played, as it differs from the scenario trained on."""
+
+    set: dict[str, Any] = field(default_factory=dict)
+    """Dotted keys in quotes and their values, as in a sweep: { "demand.processes.jobs.jitter_s" = 4.0 }."""
+    forecaster: str = ""
+    """Forecaster of these episodes; that of the arm if empty."""
+    stocking_probability: NotNegative = 0.3
+    """The cloned rule makes pairs for requests of at least this probability; above 1 it makes none."""
+    link_level: Annotated[int, Field(ge=0, le=4)] = 0
+    """Pairs that the cloned rule keeps for each link."""
+
+
+@dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Training:
     """Settings of `qdpem train`. The page "How `dpem` learns" gives the reason for each number."""
 
-    rounds: Count = 20
-    """Rounds of federated averaging."""
-    episodes_per_round: Count = 2
-    """Episodes that every client simulates in a round."""
-    episode_s: Duration = 64.0
+    variants: tuple[TrainingVariant, ...] = (TrainingVariant(),)
+    """What episodes are played in, in turn. Networks must have the same number of nodes in all of them."""
+    clone_episodes: Annotated[int, Field(ge=0)] = 6
+    """Episodes of the rule that the networks imitate before they learn further; 0 starts from random weights.
+    As many again, played by the clone, teach the critics. Their seeds are public: they cost no privacy."""
+    rounds: Annotated[int, Field(ge=0)] = 20
+    """Rounds of federated averaging; 0 leaves the clone."""
+    episodes_per_round: Count = 4
+    """Episodes that every client plays in a round."""
+    episode_s: Duration = 60.0
     """Simulated time of an episode."""
+    evaluation_rounds: Annotated[int, Field(ge=0)] = 5
+    """Rounds between two held-out scores; 0 computes none."""
     epochs: Count = 4
-    """Passes over each batch of experience."""
-    learning_rate: Positive = 3e-3
-    """Step size of the optimiser (Adam)."""
+    """Steps of gradient descent that a client takes in a round, each over all its decisions."""
+    learning_rate: Positive = 0.3
+    """Step size of a client's gradient descent."""
+    critic_learning_rate: Positive = 3e-3
+    """Step size of the optimiser (Adam) of the critics."""
     clip_range: Positive = 0.2
     """Clip range of PPO's probability ratio."""
-    entropy_coef: NotNegative = 0.01
+    entropy_coef: NotNegative = 0.003
     """Weight of the entropy bonus in the loss."""
-    discount_time_s: Positive = 4.0
+    credit: Credit = Credit.LINEAGE
+    """What a decision is credited with."""
+    discount_time_s: Positive = 8.0
     """A reward this much later counts 1/e."""
-    gae_lambda: Probability = 0.5
-    """Lambda of generalised advantage estimation."""
-    clip_norm: Positive = 0.5
+    contention_weights: tuple[Positive, Positive] = (0.005, 0.1)
+    """Smallest and largest penalty of a contended claim. Every episode draws one, log-uniform."""
+    trainable: Trainable = Trainable.HEAD
+    """Which weights learn further after the clone. Fewer weights need less noise."""
+    clip_norm: Positive = 0.3
     """Largest norm of a client's update."""
-    server_learning_rate: Positive = 3.0
-    """Factor on the average update by which the shared network moves."""
+    server_learning_rate: Positive = 0.02
+    """Step size of the aggregator's optimiser (Adam)."""
     epsilon: Annotated[float, Field(gt=0)] = 8.0
     """Epsilon of differential privacy; `inf` is none."""
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-3

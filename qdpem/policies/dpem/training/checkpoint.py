@@ -7,7 +7,7 @@ import hashlib
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,53 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.errors import StudyError
-from qdpem.policies.dpem.actor_critic import CRITIC, Weights
+from qdpem.policies.dpem.networks import ACTOR, CRITIC, Kind
 from qdpem.policies.dpem.training.privacy import PrivacyBudget
-from qdpem.policies.dpem.training.transitions import ReturnScale
+from qdpem.policies.dpem.training.state import CurveRow, ServerOptimiser, TrainingState
 from qdpem.scenario.load import scenario_text
 from qdpem.scenario.schema import Arm, Scenario, Window
 from qdpem.simulation.fingerprint import code_digest, input_digest
 from qdpem.strict_json import json_text
 
-
-@dataclass(frozen=True, kw_only=True)
-class CurveRow:
-    """Figures of one round, which the experimenter takes from the episodes' events before the round's update.
-
-    - `decisions`, `simulated_s`: decisions with a choice, and simulated seconds, summed over all rounds so
-      far.
-    - `mean_reward`: per node and simulated second.
-    - `entropy`, `value_loss`, `ratio_clipped`: `PPOReport` of the round's update; `ratio_clipped` is the
-      fraction of decisions whose PPO ratio was clipped.
-    - `update_norm`: mean over nodes, before clipping; `clipped_fraction`: fraction of nodes clipped.
-    - `epsilon`: spent after this round.
-    - `bytes`: sent to and from the aggregator in this round.
-    """
-
-    round: int
-    decisions: int
-    simulated_s: float
-    delivery_ratio: float
-    contended_claims_per_request: float
-    mean_reward: float
-    entropy: float
-    value_loss: float
-    ratio_clipped: float
-    update_norm: float
-    clipped_fraction: float
-    epsilon: float
-    bytes: int
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class TrainingState:
-    """Everything the next round needs: the shared actor [P], critics [N, ...], scales, budget and curve."""
-
-    actor: NDArray[np.float64]
-    critics: Weights
-    scale: ReturnScale
-    budget: PrivacyBudget
-    curve: tuple[CurveRow, ...] = ()
+_BY_KIND = ("counts", "advantage_scales", "agreement")
+"""The figures of a state that are one number for each kind of decision."""
 
 
 def training_fingerprint(scenario: Scenario, arm: Arm, seed: int) -> str:
@@ -85,9 +48,11 @@ def save(path: Path, state: TrainingState, fingerprint: str) -> None:
     names = [item.name for item in fields(CurveRow)]
     arrays: dict[str, Any] = {
         "fingerprint": np.array(fingerprint),
-        "actor": state.actor,
+        **state.actor,
         **state.critics,
-        **{f"scale_{name}": value for name, value in vars(state.scale).items()},
+        "moments": np.stack([state.optimiser.first, state.optimiser.second]),
+        "optimiser_steps": np.array(state.optimiser.steps),
+        **{f"{name}_{kind}": np.array(getattr(state, name)[kind]) for name in _BY_KIND for kind in Kind},
         "budget": np.array(
             [state.budget.epsilon, state.budget.delta, state.budget.rounds, state.budget.spent]
         ),
@@ -118,12 +83,15 @@ def load(path: Path, fingerprint: str) -> TrainingState:
     curve = tuple(
         CurveRow(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)
     )
+    first, second = arrays["moments"]
+    by_kind = {name: {kind: float(arrays[f"{name}_{kind}"]) for kind in Kind} for name in _BY_KIND}
     return TrainingState(
-        actor=arrays["actor"],
+        actor={name: arrays[name] for name in ACTOR},
         critics={name: arrays[name] for name in CRITIC},
-        scale=ReturnScale(**{item.name: arrays[f"scale_{item.name}"] for item in fields(ReturnScale)}),
+        optimiser=ServerOptimiser(first=first, second=second, steps=int(arrays["optimiser_steps"])),
         budget=PrivacyBudget(epsilon=epsilon, delta=delta, rounds=int(rounds), spent=int(spent)),
         curve=curve,
+        **by_kind,
     )
 
 

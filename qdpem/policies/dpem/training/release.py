@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qdpem.errors import StudyError
-from qdpem.policies.dpem.agent import RELEASED
+from qdpem.policies.dpem.policy_file import RELEASED
 
 
 def release(trainings: Sequence[Path], *, target: Path = RELEASED) -> Path:

@@ -1,0 +1,105 @@
+"""The choice among options: by the networks of a node, or by a teacher to be imitated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdpem.arrays import Flags, Floats, Ints
+from qdpem.policies.dpem.networks import Kind, Weights, probabilities, sample, scores
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Choices:
+    """M decisions of one kind, made at one time.
+
+    - `site` int64 [M]: the node that decides.
+    - `subject` float64 [M, 3]: what each decision is about. The id of a request; the destination, target
+      fidelity and pairs of a peer; the neighbour of a link. Unused columns are 0.
+    - `features` float32 [M, O, F], `mask` bool [M, O]: the options, and which of them are allowed.
+    """
+
+    kind: Kind
+    time_s: float
+    site: Ints
+    subject: Floats
+    features: NDArray[np.float32]
+    mask: Flags
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Chosen:
+    """The answers to `Choices`: `option` int64 [M], and its `log_probability` float64 [M] under the policy.
+
+    `teacher` int64 [M]: the option of the rule that a clone imitates.
+    """
+
+    choices: Choices
+    option: Ints
+    log_probability: Floats
+    teacher: Ints
+
+
+class Chooser:
+    """Scores options with the weights of each site and draws one by the site's own stream.
+
+    Args:
+        weights: actors of all nodes, stacked [N, ...].
+        streams: one for each node.
+        temperature: scores are divided by it before the softmax.
+        greedy: take the highest score instead of drawing.
+        follows_teacher: do what the teacher would do, and score only for the log.
+        log: where to append every choice; None keeps none.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        streams: Sequence[np.random.Generator],
+        *,
+        temperature: float,
+        greedy: bool,
+        follows_teacher: bool = False,
+        log: list[Chosen] | None = None,
+    ) -> None:
+        self.weights = weights
+        self._streams = streams
+        self._temperature = temperature
+        self._greedy = greedy
+        self._follows_teacher = follows_teacher
+        self._log = log
+
+    def choose(self, choices: Choices, teacher: Ints) -> Ints:
+        """One allowed option for each decision, int64 [M]; `teacher` is what the imitated rule would take."""
+        if not len(choices.site):
+            return np.zeros(0, dtype=np.int64)
+        if self._follows_teacher:
+            option, log_probability = teacher, np.zeros(len(teacher))
+        else:
+            option, log_probability = self._draw(choices)
+        if self._log is not None:
+            self._log.append(
+                Chosen(choices=choices, option=option, log_probability=log_probability, teacher=teacher)
+            )
+        return option
+
+    def _draw(self, choices: Choices) -> tuple[Ints, Floats]:
+        features = choices.features.astype(np.float64)
+        score = scores(self.weights, "actor", choices.kind, choices.site, features)
+        probability = probabilities(score / self._temperature, choices.mask)
+        if self._greedy:
+            option = np.where(choices.mask, score, -np.inf).argmax(axis=1)
+        else:
+            option = sample(probability, self._uniforms(choices.site))
+        return option, np.log(probability[np.arange(len(option)), option])
+
+    def _uniforms(self, site: Ints) -> Floats:
+        """One number for each decision, from the stream of its site, in the order of its decisions."""
+        u = np.empty(len(site))
+        for node in np.unique(site).tolist():
+            mine = site == node
+            u[mine] = self._streams[node].random(int(mine.sum()))
+        return u
