@@ -36,7 +36,8 @@ class Offer:
     """The options of one request.
 
     `stocked`: pairs of the request that stock holds, for the options that combine stock and links.
-    `combined`: the route of the rest. `separate`: routes of the rest over separate paths, and how many pairs take each.
+    `combined`: the route of the rest. `separate`: routes of the rest over separate paths, and how many pairs
+    take each.
     `routes`: those of the whole request.
     """
 
