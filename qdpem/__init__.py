@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from qdpem.records.compare import differing_data_sets
     from qdpem.records.export import export
     from qdpem.records.reader import open_record
+    from qdpem.records.replay.replay import replay
     from qdpem.records.writer import RecordWriter
     from qdpem.registry import list_names
     from qdpem.scenario.load import load_scenario, parse_scenario
@@ -82,6 +83,7 @@ _HOMES = MappingProxyType(
         "qdpem.records.compare": ("differing_data_sets",),
         "qdpem.records.export": ("export",),
         "qdpem.records.reader": ("open_record",),
+        "qdpem.records.replay.replay": ("replay",),
         "qdpem.records.writer": ("RecordWriter",),
         "qdpem.registry": ("list_names",),
         "qdpem.scenario.load": ("load_scenario", "parse_scenario"),
@@ -135,6 +137,7 @@ __all__ = [
     "open_record",
     "parse_scenario",
     "per_site",
+    "replay",
     "rewards",
     "run_study",
     "simulate",

@@ -126,6 +126,16 @@ DEMAND = Table(
     level=RecordLevel.REQUESTS,
 )
 
+DEMAND_MATRIX = Table(
+    "demand_matrix",
+    (
+        _node("source", "node at one end"),
+        _node("destination", "node at the other end"),
+        _real("weight", "weight of their demand in the demand matrix of the map, where the scenario uses it"),
+    ),
+    level=RecordLevel.REQUESTS,
+)
+
 PROCESSES = Table(
     "processes",
     (
@@ -296,8 +306,8 @@ DECISIONS = Table(
 )
 
 TABLES: tuple[Table, ...] = (
-    NODES, LINKS, DEMAND, PROCESSES, REQUESTS, ALLOCATIONS, PATH_STEPS, CLAIMS, PAIRS, MESSAGES, OUTAGES,
-    FORECASTS, DECISIONS,
+    NODES, LINKS, DEMAND, DEMAND_MATRIX, PROCESSES, REQUESTS, ALLOCATIONS, PATH_STEPS, CLAIMS, PAIRS,
+    MESSAGES, OUTAGES, FORECASTS, DECISIONS,
 )  # fmt: skip
 
 

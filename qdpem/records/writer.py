@@ -51,9 +51,24 @@ class RecordWriter:
 
     All methods raise RecordError when the disk is full or the file cannot be written, and the constructor
     when another process writes this record.
+
+    Args:
+        path: of the record.
+        scenario: of the run.
+        arm: of the run.
+        seed: root seed of the run.
+        facts: the attributes of /provenance; by default those of this version, machine and time.
     """
 
-    def __init__(self, path: str | Path, *, scenario: Scenario, arm: Arm, seed: int) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        scenario: Scenario,
+        arm: Arm,
+        seed: int,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
         self.path = Path(path)
         self._buffers = {table.name: RowBuffer(table) for table in TABLES}
         self._recorded = kept_at(scenario.record.level)
@@ -63,7 +78,7 @@ class RecordWriter:
         self._time_s = 0.0
         self._flushed_at_s = time.monotonic()
         self._outputs = PolicyOutputs(level=scenario.record.level, policy=arm.policy or arm.name)
-        self._journal = self._begin(scenario, arm, seed)
+        self._journal = self._begin(scenario, arm, seed, facts)
         # Where the rows are.
         self._place = self._journal.path
         # Metrics need all tables, whatever the level keeps.
@@ -187,18 +202,19 @@ class RecordWriter:
         # Only now: until the record has its name, the journal is all that a kill would leave.
         put_away_journal(self._journal.path, damaged=contents.damaged)
 
-    def _begin(self, scenario: Scenario, arm: Arm, seed: int) -> Journal:
+    def _begin(self, scenario: Scenario, arm: Arm, seed: int, given: Mapping[str, Any] | None) -> Journal:
         journal: Journal | None = None
         try:
             if self.path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Before the journal is there, because the facts take time to find and it is empty until they are.
-            attributes, facts = _attributes(scenario, arm, seed), _provenance(scenario, arm)
+            attributes = _attributes(scenario, arm, seed)
+            facts = _provenance(scenario, arm) if given is None else given
             # What a killed run has left first becomes a record of its own.
             recover(self.path)
             journal = Journal(journal_path(self.path))
-            journal.begin(attributes, facts, tuple(table.name for table in self._recorded))
+            journal.begin(attributes, dict(facts), tuple(table.name for table in self._recorded))
         except HeldError as error:
             raise RecordError(
                 f"the record {self.path} is being written by another process; wait until it has ended, or"

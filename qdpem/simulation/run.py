@@ -29,7 +29,12 @@ from qdpem.simulation.observation.build_observation import build_observation
 from qdpem.simulation.observation.reports import StateReports
 from qdpem.simulation.resources.build import build_state
 from qdpem.simulation.resources.requests import Request
-from qdpem.simulation.topology_tables import record_offered_load, record_processes, record_topology
+from qdpem.simulation.topology_tables import (
+    record_demand_matrix,
+    record_offered_load,
+    record_processes,
+    record_topology,
+)
 
 _TICK_S = 1.0
 
@@ -166,6 +171,7 @@ class Simulation:
         self._write_forecast = recorder.appender(FORECASTS)
         record_topology(self.network, physics, recorder)
         record_offered_load(self.load, recorder)
+        record_demand_matrix(self.network, scenario.demand, recorder)
         record_processes(self.arrivals.processes, recorder)
         self.policy.reset(self.context)
         self._reports = self._state_reports(seed)
