@@ -305,9 +305,66 @@ DECISIONS = Table(
     ),
 )
 
+POLICY = Table(
+    "policy",
+    (
+        _code("acts_every_epoch", ("no", "yes"), "whether all sites are asked at every epoch"),
+        _count("message_width", "numbers that each node adds to its reports"),
+    ),
+    level=RecordLevel.FULL,
+)
+
+DECIDED_ALLOCATIONS = Table(
+    "decided_allocations",
+    (
+        _id("decision", "row of the table decisions: the time and the site that decided"),
+        _id(
+            "allocation",
+            "id of the allocation; -1 if it did not begin, because its request had ended meanwhile",
+        ),
+        _id("request", "id of the request it serves; -1 for stock"),
+        _code("purpose", Purpose, "whether it serves a request or generates pairs for stock"),
+        _node("source", "first node of the path"),
+        _node("destination", "last node of the path"),
+        _real("target_fidelity", "fidelity requested of each pair"),
+        _count("pairs", "number of pairs requested"),
+        _count("rounds", "number of distillation rounds on each link; -1 if decided_steps states them"),
+        _count("end_rounds", "number of distillation rounds between the ends of the path"),
+        _code("schedule", SCHEDULES, "schedule of distillation on a link"),
+        _code("protocol", PROTOCOLS, "distillation protocol"),
+        _time("expires_s", "time at which all resources that it holds are released"),
+        _code(
+            "retry_low_fidelity",
+            ("no", "yes"),
+            "whether a pair below the target is discarded and made again, or delivered",
+        ),
+    ),
+    level=RecordLevel.FULL,
+)
+
+DECIDED_STEPS = Table(
+    "decided_steps",
+    (
+        _id("decided_allocation", "row of the table decided_allocations"),
+        _count("position", "position on the path, 0 at the source"),
+        _node("node", "node at this position"),
+        _count("rounds", "number of distillation rounds decided for the step to the next node"),
+    ),
+    level=RecordLevel.FULL,
+)
+
+DISCARDS = Table(
+    "discards",
+    (
+        _id("decision", "row of the table decisions: the time and the site that decided"),
+        _id("pair", "id of the stocked pair that was discarded"),
+    ),
+    level=RecordLevel.FULL,
+)
+
 TABLES: tuple[Table, ...] = (
     NODES, LINKS, DEMAND, DEMAND_MATRIX, PROCESSES, REQUESTS, ALLOCATIONS, PATH_STEPS, CLAIMS, PAIRS,
-    MESSAGES, OUTAGES, FORECASTS, DECISIONS,
+    MESSAGES, OUTAGES, FORECASTS, DECISIONS, POLICY, DECIDED_ALLOCATIONS, DECIDED_STEPS, DISCARDS,
 )  # fmt: skip
 
 

@@ -17,15 +17,16 @@ from qdpem.events.recorder import Row
 from qdpem.events.tables import TABLES, Columns, Table, Tables, kept_at
 from qdpem.file_lock import HeldError
 from qdpem.provenance import provenance
+from qdpem.records.buffers.policy_outputs import PolicyOutputs
+from qdpem.records.buffers.row_buffer import RowBuffer
+from qdpem.records.buffers.spill import Spill
 from qdpem.records.journal.contents import Contents, read_contents
 from qdpem.records.journal.journal import Journal, journal_path
 from qdpem.records.journal.recovery import put_away_journal, recover, settle
-from qdpem.records.policy_outputs import PolicyOutputs
-from qdpem.records.row_buffer import RowBuffer
 from qdpem.records.schema import CHUNK_ROWS, SCHEMA_VERSION, TITLE
-from qdpem.records.spill import Spill
 from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Arm, Scenario
+from qdpem.scenario.words import RecordLevel
 from qdpem.simulation.fingerprint import code_digest, distributions, input_digest
 from qdpem.strict_json import json_text
 
@@ -82,7 +83,7 @@ class RecordWriter:
         # Where the rows are.
         self._place = self._journal.path
         # Metrics need all tables, whatever the level keeps.
-        omitted = [table for table in TABLES if table not in self._recorded]
+        omitted = [table for table in TABLES if self.wants(table) and table not in self._recorded]
         self._spill = Spill(omitted, directory=self.path.parent)
 
     def __enter__(self) -> RecordWriter:
@@ -102,6 +103,10 @@ class RecordWriter:
             self.close()
             if error is not None and self._safe_rows:
                 error.add_note(f"{self._safe_rows} rows are kept in {self._place}, marked incomplete.")
+
+    def wants(self, table: Table) -> bool:
+        """Whether the record keeps `table`, or its metrics need it."""
+        return table in self._recorded or table.level is not RecordLevel.FULL
 
     def appender(self, table: Table) -> Callable[[Row], None]:
         """A function that takes one row of `table`, in column order."""
@@ -134,7 +139,7 @@ class RecordWriter:
         self._flushed_at_s = time.monotonic()
 
     def tables(self) -> Tables:
-        """Every table recorded so far, including those that this record's level leaves out of the file."""
+        """Every table that metrics or the record need, recorded so far, also those left out of the file."""
         self.flush()
         contents = self._contents()
         if contents.damaged:
@@ -143,7 +148,7 @@ class RecordWriter:
                 " nothing can be measured; run again, and check the disk if it happens twice"
             )
         tables: dict[str, Columns] = {}
-        for table in TABLES:
+        for table in filter(self.wants, TABLES):
             if table in self._recorded:
                 tables[table.name] = {
                     column.name: contents.column(table.name, column.name, dtype=column.dtype)

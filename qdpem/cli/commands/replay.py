@@ -23,6 +23,14 @@ SHOWN = 10
 
 def replay(
     record: Annotated[Path, typer.Argument(metavar="RECORD", help="A record (HDF5) of `run` or `study`.")],
+    decisions: Annotated[
+        bool,
+        typer.Option(
+            "--decisions",
+            help="Carry out the recorded decisions again, without the policy and its forecaster; needs a"
+            " record of level full.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Simulate a record's run again and compare every data set bit for bit. Exit 1 if they differ."""
@@ -32,7 +40,7 @@ def replay(
     if opened.warning:
         typer.echo(f"warning: {opened.warning}", err=True)
     began_s = time.perf_counter()
-    result = _replay(opened)
+    result = _replay(opened, decisions=decisions)
     wall_s = time.perf_counter() - began_s
     if result.warning:
         typer.echo(f"warning: {result.warning}", err=True)
@@ -53,7 +61,7 @@ def replay(
         raise typer.Exit(1)
 
 
-def _replay(record: Record) -> Replay:
+def _replay(record: Record, *, decisions: bool) -> Replay:
     from qdpem.records.replay.replay import replay as run_again
 
     length_s = record.scenario.window.end_s
@@ -63,12 +71,14 @@ def _replay(record: Record) -> Replay:
         def show(time_s: float) -> None:
             bars.update(bar, completed=time_s, detail=f"{time_s:.0f} of {length_s:g} s")
 
-        return run_again(record, progress=show)
+        return run_again(record, decisions=decisions, progress=show)
 
 
 def _verdict(record: Record, result: Replay, *, wall_s: float) -> str:
     """One line: whether the replay is the record to the bit and, if not, where the first difference is."""
     run = f"{record.arm.name}, seed {record.seed}"
+    if result.left_out:
+        run += f", without {', '.join(result.left_out)}"
     if result.identical:
         return (
             f"identical: {result.data_sets} data sets with {result.values} values of {run}, replayed in"

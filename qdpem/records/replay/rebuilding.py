@@ -75,13 +75,12 @@ def rebuilt_arm(record: Record, *, directory: Path) -> ResolvedArm:
 
 
 def version_warning(record: Record) -> str:
-    """A sentence if other code made the record than would run now, "" otherwise."""
-    made_by = record.provenance.get("code")
+    """A sentence if other code made the record than would run now, or if that is unknown; "" otherwise."""
     try:
         present = code_digest(record.scenario, record.arm)
-    except UnknownNameError:
-        present = "unknown"
-    if made_by == present:
+    except UnknownNameError as error:
+        return f"it is unknown whether the same code made the record: {error}"
+    if record.provenance.get("code") == present:
         return ""
     version = record.provenance.get("qdpem_version") or "of an unknown version"
     commit = record.provenance.get("commit")
