@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qdpem.errors import PolicyError, QdpemError, RecordError, ScenarioError, StudyError, UnknownNameError
     from qdpem.events.recorder import MemoryRecorder
     from qdpem.metrics.metrics import METRICS, measure
+    from qdpem.metrics.realised_demand import realised_requests
     from qdpem.metrics.reward import rewards
     from qdpem.policies.dpem.training.train import train
     from qdpem.policy.conformance import check_policy
@@ -64,6 +65,7 @@ _HOMES = MappingProxyType(
         ),
         "qdpem.events.recorder": ("MemoryRecorder",),
         "qdpem.metrics.metrics": ("METRICS", "measure"),
+        "qdpem.metrics.realised_demand": ("realised_requests",),
         "qdpem.metrics.reward": ("rewards",),
         "qdpem.policies.dpem.training.train": ("train",),
         "qdpem.policy.conformance": ("check_policy",),
@@ -137,6 +139,7 @@ __all__ = [
     "open_record",
     "parse_scenario",
     "per_site",
+    "realised_requests",
     "replay",
     "rewards",
     "run_study",

@@ -310,6 +310,43 @@ POLICY = Table(
     (
         _code("acts_every_epoch", ("no", "yes"), "whether all sites are asked at every epoch"),
         _count("message_width", "numbers that each node adds to its reports"),
+        _real("epsilon", "epsilon of differential privacy that its training spent; NaN if it states none"),
+        _real("delta", "delta of differential privacy to which epsilon refers; NaN if it states none"),
+    ),
+    level=RecordLevel.FULL,
+)
+
+OUTPUT_LABELS = Table(
+    "output_labels",
+    (
+        Column("output", TEXT, "", "name of the policy output"),
+        _count("position", "position on its last axis"),
+        Column("label", TEXT, "", "meaning of the number at this position"),
+    ),
+    level=RecordLevel.FULL,
+)
+
+EXPECTED_DEMAND = Table(
+    "expected_demand",
+    (
+        _time("time_s", "time at which the forecast was made"),
+        _node("node", "node whose demand is forecast"),
+        _node("destination", "destination of the peer"),
+        _real("target_fidelity", "target fidelity of the peer's requests"),
+        _count("pairs", "pairs of each of the peer's requests"),
+        _count("step", "number of steps ahead; 1 is the step that begins at time_s"),
+        _real("scheduled", "requests by timetable: this mean, rounded down or up"),
+        _real("unscheduled", "mean of the Poisson number of all others"),
+    ),
+    level=RecordLevel.FULL,
+)
+
+REWARDS = Table(
+    "rewards",
+    (
+        _time("time_s", "time of the reward"),
+        _node("node", "node that earned it"),
+        _real("amount", "reward, or penalty below 0, by the weights of [reward]"),
     ),
     level=RecordLevel.FULL,
 )
@@ -364,7 +401,8 @@ DISCARDS = Table(
 
 TABLES: tuple[Table, ...] = (
     NODES, LINKS, DEMAND, DEMAND_MATRIX, PROCESSES, REQUESTS, ALLOCATIONS, PATH_STEPS, CLAIMS, PAIRS,
-    MESSAGES, OUTAGES, FORECASTS, DECISIONS, POLICY, DECIDED_ALLOCATIONS, DECIDED_STEPS, DISCARDS,
+    MESSAGES, OUTAGES, FORECASTS, DECISIONS, POLICY, OUTPUT_LABELS, DECIDED_ALLOCATIONS, DECIDED_STEPS,
+    DISCARDS, EXPECTED_DEMAND, REWARDS,
 )  # fmt: skip
 
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from qdpem.errors import RecordError
 from qdpem.events.recorder import Row
-from qdpem.events.tables import TABLES, Columns, Table, Tables, kept_at
+from qdpem.events.tables import REWARDS, TABLES, Columns, Table, Tables, kept_at
 from qdpem.file_lock import HeldError
+from qdpem.metrics.reward import rewards
 from qdpem.provenance import provenance
 from qdpem.records.buffers.policy_outputs import PolicyOutputs
 from qdpem.records.buffers.row_buffer import RowBuffer
@@ -73,6 +74,7 @@ class RecordWriter:
         self.path = Path(path)
         self._buffers = {table.name: RowBuffer(table) for table in TABLES}
         self._recorded = kept_at(scenario.record.level)
+        self._reward = scenario.reward
         self._counts = dict.fromkeys(self._buffers, 0)
         self._safe_rows = 0
         self._failed = self._closed = False
@@ -171,11 +173,20 @@ class RecordWriter:
         """Write the last rows, the metrics and the wall-clock figures (attributes of /provenance); close.
 
         The record replaces the file at `path`. If the disk has no room for it, RecordError names the journal,
-        which holds all of it, and whoever opens the record next makes it.
+        which holds all of it, and whoever opens the record next makes it. At level "full" the rewards are
+        computed and written first.
         """
+        if REWARDS in self._recorded:
+            self._write_rewards()
         self.flush()
         self._guarded(lambda: self._journal.end(metrics, wall))
         self.close()
+
+    def _write_rewards(self) -> None:
+        earned = rewards(self.tables(), weights=self._reward)
+        write = self.appender(REWARDS)
+        for row in zip(earned.time_s.tolist(), earned.site.tolist(), earned.amount.tolist(), strict=True):
+            write(row)
 
     def close(self) -> None:
         """Make the record of the journal. Unless `close_complete` came before, it is marked incomplete."""

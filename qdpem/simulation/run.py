@@ -27,6 +27,7 @@ from qdpem.simulation.control.outages import Outages
 from qdpem.simulation.decision_log import DecisionLog
 from qdpem.simulation.frozen_gc import frozen_gc
 from qdpem.simulation.observation.build_observation import build_observation
+from qdpem.simulation.observation.expected_demand_table import ExpectedDemandTable
 from qdpem.simulation.observation.reports import StateReports
 from qdpem.simulation.resources.build import build_state
 from qdpem.simulation.resources.requests import Request
@@ -171,6 +172,7 @@ class Simulation:
         self._write_decision = recorder.appender(DECISIONS)
         self._decisions = 0
         self._write_forecast = recorder.appender(FORECASTS)
+        self._expected_demand = ExpectedDemandTable(recorder)
         record_topology(self.network, physics, recorder)
         record_offered_load(self.load, recorder)
         record_demand_matrix(self.network, scenario.demand, recorder)
@@ -227,6 +229,7 @@ class Simulation:
         observations = self._observations
         if observations is None:
             raise RuntimeError("apply() was called without observations to answer: call advance() first")
+        decisions = self._decision_log.explained(decisions)
         validate(
             decisions,
             observations,
@@ -299,6 +302,7 @@ class Simulation:
 
     def _schedule(self) -> None:
         self._reports.forecasts.ask(self.now_s)
+        self._expected_demand.write(self._reports.forecasts, self.now_s)
         self._epoch(0)
         clock = self._state.clock
         clock.at(self.scenario.forecasting.step_s, self._forecast_step, 1)
@@ -327,6 +331,7 @@ class Simulation:
     def _forecast_step(self, count: int) -> None:
         self._reports.next_step()
         now_s = self.now_s
+        self._expected_demand.write(self._reports.forecasts, now_s)
         # No forecast (NaN) leaves no rows.
         for site, means in enumerate(self._reports.forecasts.node_mean.tolist()):
             for step, mean in enumerate(means, start=1):

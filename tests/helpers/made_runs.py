@@ -10,7 +10,7 @@ import numpy as np
 
 from physics.hardware import DepolarisingMemory, NodeHardware
 from qdpem.events.recorder import MemoryRecorder, Recorder
-from qdpem.events.tables import TABLES, TEXT
+from qdpem.events.tables import REWARDS, TABLES, TEXT
 from qdpem.metrics.metrics import measure
 from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import Arm, Demand, Nodes, Recording, RequestClass, Scenario, Topology, Window
@@ -44,7 +44,8 @@ def fill(recorder: Recorder, *, seconds: int = 10, rows_each: int = 50, seed: in
     """A made-up run: `rows_each` rows in every table each second, and two notes for the decisions."""
     shared, own = np.random.default_rng(seed), np.random.default_rng(seed + 1000)
     for second in range(1, seconds + 1):
-        for table in filter(recorder.wants, TABLES):
+        # A record computes its rewards itself.
+        for table in (each for each in TABLES if recorder.wants(each) and each is not REWARDS):
             append = recorder.appender(table)
             # Of their own, so that the other tables are the same at every level.
             draw = own if table.level == "full" else shared

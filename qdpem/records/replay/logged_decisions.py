@@ -63,6 +63,7 @@ class LoggedDecisions:
         policy = _columns(record, POLICY.name)
         self.acts_every_epoch = bool(policy["acts_every_epoch"][0])
         self.message_width = int(policy["message_width"][0])
+        self._spent = float(policy["epsilon"][0]), float(policy["delta"][0])
 
     def reset(self, context: Context) -> None:  # noqa: ARG002
         """Begin with the first decision."""
@@ -86,6 +87,10 @@ class LoggedDecisions:
             self._allocation += 1
         self._row = last
         return Decisions(allocations=tuple(allocations), discards=tuple(discards))
+
+    def privacy_spent(self) -> tuple[float, float]:
+        """What the training of the recorded policy spent."""
+        return self._spent
 
     def state(self) -> dict[str, NDArray[Any]]:
         """The rows that come next."""

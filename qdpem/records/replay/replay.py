@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from qdpem.errors import PolicyError, RecordError
-from qdpem.events.tables import FORECASTS
+from qdpem.events.tables import EXPECTED_DEMAND, FORECASTS, OUTPUT_LABELS
 from qdpem.records.compare import Difference, compare_records
 from qdpem.records.reader import Record
 from qdpem.records.recording import record_simulation
@@ -27,7 +27,7 @@ KINDS = ("physics", "topology", "policy", "forecaster")
 """The plugins that a run uses."""
 
 _GROUPS = (POLICY_OUTPUTS_GROUP, FILES_GROUP)
-_OF_POLICY = (FORECASTS.name, *_GROUPS)
+_OF_POLICY = (FORECASTS.name, EXPECTED_DEMAND.name, OUTPUT_LABELS.name, *_GROUPS)
 """The groups that the policy and the forecaster fill."""
 
 _TICKS_AFTER_S = 2.0
