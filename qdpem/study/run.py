@@ -11,6 +11,7 @@ from qdpem.errors import StudyError
 from qdpem.extras import require_packages
 from qdpem.file_lock import held
 from qdpem.parallel import run_tasks
+from qdpem.records.reader import open_record
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation.fingerprint import input_digest
 from qdpem.study.analysis.metric_formats import DECISION, primary_formats_of
@@ -133,7 +134,7 @@ def _lost(task: Task, sentence: str) -> Outcome:
 
 def _outcomes(plan: StudyPlan, *, length_s: float, on_workers: _Workers) -> list[Outcome]:
     """The outcome of every task: those of reused records first."""
-    reused = [recorded_outcome(planned.task) for planned in plan.planned if planned.reuse]
+    reused = [recorded_outcome(open_record(planned.task.path)) for planned in plan.planned if planned.reuse]
     pending = [planned for planned in plan.planned if not planned.reuse]
     tasks = _with_loads([planned.task for planned in pending], on_workers)
     notes = {index: planned.note for index, planned in enumerate(pending)}

@@ -91,15 +91,17 @@ def _open_one(directory: Path, manifest: Manifest) -> StudyResult:
 
 def _outcome(task: Task, manifest: Manifest) -> Outcome:
     """The outcome in the record of a task, or why there is none."""
-    fault = ""
     try:
         record = open_record(task.path)
         if not record.complete:
             fault = "its run did not finish"
-        elif record.scenario_hash != manifest.scenario_hash:
-            fault = "its record is of another scenario"
+        elif record.scenario_hash != manifest.scenario_hash or (record.arm.name, record.seed) != (
+            task.arm.name,
+            task.seed,
+        ):
+            fault = "its record is of another scenario, arm or seed"
+        else:
+            return with_decision_time(recorded_outcome(record))
     except RecordError as error:
         fault = str(error)
-    if fault:
-        return Outcome(arm=task.arm.name, seed=task.seed, path=task.path, fault=fault)
-    return with_decision_time(recorded_outcome(task))
+    return Outcome(arm=task.arm.name, seed=task.seed, path=task.path, fault=fault)

@@ -16,7 +16,7 @@ from qdpem.demand.offered_load import OfferedLoad, find_offered_load
 from qdpem.errors import QdpemError
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
-from qdpem.records.reader import open_record
+from qdpem.records.reader import Record
 from qdpem.records.recording import record_simulation
 from qdpem.records.writer import RecordWriter
 from qdpem.registry import plugin_fault
@@ -81,13 +81,12 @@ def run_task(task: Task, report: ProgressReporter) -> Outcome:
     return outcome
 
 
-def recorded_outcome(task: Task) -> Outcome:
-    """The outcome that the finished record of a task holds. Raises RecordError when it cannot be read."""
-    record = open_record(task.path)
+def recorded_outcome(record: Record) -> Outcome:
+    """The outcome that a finished record holds."""
     return Outcome(
-        arm=task.arm.name,
-        seed=task.seed,
-        path=task.path,
+        arm=record.arm.name,
+        seed=record.seed,
+        path=record.path,
         metrics=record.metrics,
         asked_hz=float(record.tables["demand"]["rate_hz"][0]),
         decision_ms=_decision_ms(record.provenance),

@@ -146,3 +146,32 @@ def test_rewards_are_those_of_the_tables(full_record: Record) -> None:
     assert len(earned) > 0
     assert stored["amount"].tobytes() == earned.amount.tobytes()
     assert stored["node"].tolist() == earned.site.tolist()
+
+
+@pytest.mark.parametrize("policy", ["local-price-based", "central-maxweight"])
+def test_the_level_changes_no_bit_of_the_tables_below_it(policy: str, tmp_path: Path) -> None:
+    full, events = (
+        record_run(tmp_path / f"{level}.h5", Arm(name=policy), level=level, measured_s=1.0)
+        for level in ("full", "events")
+    )
+    for name, columns in events.tables.items():
+        for column, values in columns.items():
+            assert values.tobytes() == full.tables[name][column].tobytes(), (name, column)
+
+
+@pytest.mark.parametrize("draws", [False, True])
+def test_conformance_finds_an_explanation_that_changes_decisions(draws: bool) -> None:
+    from qdpem.policy.conformance import check_policy
+    from qdpem.policy.synthetic import small_context
+
+    class Drawing(Explained):
+        def act(self, observations: Observation) -> Decisions:
+            decisions = super().act(observations)
+            return Decisions(allocations=() if draws and self.explanations else decisions.allocations)
+
+    checks = {check.rule: check for check in check_policy(Drawing, small_context(), calls=5)}
+    assert checks["explanation"].passed is not draws
+    assert "explanation" not in {
+        check.rule
+        for check in check_policy(lambda: LocalMinimumHop(MinimumHopParameters()), small_context(), calls=2)
+    }
