@@ -13,23 +13,21 @@ from typing import Any
 from numpy.typing import NDArray
 
 from qdpem.errors import RecordError
+from qdpem.events.full_tables import REWARDS
 from qdpem.events.recorder import Row
-from qdpem.events.tables import REWARDS, TABLES, Columns, Table, Tables, kept_at
+from qdpem.events.tables import TABLES, Columns, Table, Tables, kept_at
 from qdpem.file_lock import HeldError
 from qdpem.metrics.reward import rewards
-from qdpem.provenance import provenance
 from qdpem.records.buffers.policy_outputs import PolicyOutputs
 from qdpem.records.buffers.row_buffer import RowBuffer
 from qdpem.records.buffers.spill import Spill
 from qdpem.records.journal.contents import Contents, read_contents
 from qdpem.records.journal.journal import Journal, journal_path
 from qdpem.records.journal.recovery import put_away_journal, recover, settle
-from qdpem.records.schema import CHUNK_ROWS, SCHEMA_VERSION, TITLE
-from qdpem.scenario.load import scenario_hash, scenario_text
+from qdpem.records.origin import record_attributes, record_provenance
+from qdpem.records.schema import CHUNK_ROWS
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.scenario.words import RecordLevel
-from qdpem.simulation.fingerprint import code_digest, distributions, input_digest
-from qdpem.strict_json import json_text
 
 FLUSH_EVERY_S = 10.0
 """Wall time after which rows are written out however few they are."""
@@ -225,8 +223,8 @@ class RecordWriter:
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Before the journal is there, because the facts take time to find and it is empty until they are.
-            attributes = _attributes(scenario, arm, seed)
-            facts = _provenance(scenario, arm) if given is None else given
+            attributes = record_attributes(scenario, arm, seed)
+            facts = record_provenance(scenario, arm) if given is None else given
             # What a killed run has left first becomes a record of its own.
             recover(self.path)
             journal = Journal(journal_path(self.path))
@@ -280,35 +278,6 @@ class RecordWriter:
                 " and run again."
             ) from error
         self._failed = False
-
-
-def _attributes(scenario: Scenario, arm: Arm, seed: int) -> dict[str, Any]:
-    return {
-        "title": TITLE,
-        "schema_version": SCHEMA_VERSION,
-        "scenario": scenario_text(scenario),
-        "scenario_name": scenario.name,
-        "scenario_hash": scenario_hash(scenario),
-        "seed": seed,
-        "physics": scenario.physics.model,
-        "physics_parameters": json_text(scenario.physics.parameters),
-        "level": str(scenario.record.level),
-        "arm": arm.name,
-        "policy": arm.policy or arm.name,
-        "control": str(arm.control or ""),
-        "pregeneration": str(arm.pregeneration or ""),
-        "forecaster": arm.forecaster or "",
-        "arm_parameters": json_text(arm.parameters),
-    }
-
-
-def _provenance(scenario: Scenario, arm: Arm) -> dict[str, Any]:
-    return provenance(scenario_hash=scenario_hash(scenario)) | {
-        "code": code_digest(scenario, arm),
-        "inputs": input_digest(scenario),
-        **distributions(scenario, (arm,)),
-        "written_until_s": 0.0,
-    }
 
 
 def _reason(error: Exception) -> str:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from physics.interface import PROTOCOLS
 from physics.plans import SCHEDULES
+from qdpem.events.full_tables import DECIDED_ALLOCATIONS, DECIDED_STEPS, DISCARDS, OUTPUT_LABELS, POLICY
 from qdpem.events.recorder import Recorder
-from qdpem.events.tables import DECIDED_ALLOCATIONS, DECIDED_STEPS, DISCARDS, OUTPUT_LABELS, POLICY
 from qdpem.events.words import Purpose
 from qdpem.policy.interface import Allocation, Decisions, Policy
 

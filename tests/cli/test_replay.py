@@ -50,3 +50,14 @@ def test_what_cannot_be_replayed_exits_2_with_one_sentence(ask, record_file) -> 
     assert answer.exit_code == 2
     assert len(answer.stderr.splitlines()) == 1
     assert "gone" in answer.stderr
+
+
+def test_decisions_are_replayed_and_what_is_left_out_is_told(ask, record_file, row_file) -> None:
+    refused = ask("replay", record_file, "--decisions")
+    assert refused.exit_code == 2
+    assert "record.level=full" in refused.stderr
+    settings = ("--set", "window.measured_s=1.0", "--set", "record.level=full")
+    assert ask("run", row_file, "--out", record_file, *settings).exit_code == 0
+    answer = ask("replay", record_file, "--decisions")
+    assert answer.exit_code == 0, answer.stdout
+    assert "without forecasts" in answer.stdout

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from physics.hardware import DepolarisingMemory, NodeHardware
+from qdpem.events.full_tables import REWARDS
 from qdpem.events.recorder import MemoryRecorder, Recorder
-from qdpem.events.tables import REWARDS, TABLES, TEXT
+from qdpem.events.tables import TABLES, TEXT
 from qdpem.metrics.metrics import measure
 from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import Arm, Demand, Nodes, Recording, RequestClass, Scenario, Topology, Window

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from qdpem.errors import MissingPackagesError, QdpemError, UnknownNameError
-from qdpem.events.tables import CLAIMS, PAIRS, REQUESTS, REWARDS, TEXT, kept_at
+from qdpem.events.full_tables import REWARDS
+from qdpem.events.tables import CLAIMS, PAIRS, REQUESTS, TEXT, kept_at
 from qdpem.records.reader import open_record
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.export.export import FORMATS, export

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from physics.interface import PROTOCOLS
 from physics.plans import SCHEDULES, Plan
 from qdpem.errors import RecordError
-from qdpem.events.tables import DECIDED_ALLOCATIONS, DECIDED_STEPS, DECISIONS, DISCARDS, POLICY
+from qdpem.events.full_tables import DECIDED_ALLOCATIONS, DECIDED_STEPS, DISCARDS, POLICY
+from qdpem.events.tables import DECISIONS
 from qdpem.events.words import Purpose
 from qdpem.policy.interface import Allocation, Context, Decisions, Observation
 from qdpem.records.compare import Difference

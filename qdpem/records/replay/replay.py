@@ -8,7 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from qdpem.errors import PolicyError, RecordError
-from qdpem.events.tables import EXPECTED_DEMAND, FORECASTS, OUTPUT_LABELS
+from qdpem.events.full_tables import EXPECTED_DEMAND, OUTPUT_LABELS
+from qdpem.events.tables import FORECASTS
 from qdpem.records.compare import Difference, compare_records
 from qdpem.records.reader import Record
 from qdpem.records.recording import record_simulation

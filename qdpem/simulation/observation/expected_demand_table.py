@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from qdpem.events.full_tables import EXPECTED_DEMAND
 from qdpem.events.recorder import Recorder
-from qdpem.events.tables import EXPECTED_DEMAND
 from qdpem.simulation.observation.forecasts import Forecasts
 
 
