@@ -100,7 +100,9 @@ SHORT = ("window.warm_up_s=2", "window.measured_s=8")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cluster", "policy", "forecaster", "physics-plugin", "read-records"])
+@pytest.mark.parametrize(
+    "name", ["cluster", "policy", "forecaster", "physics-plugin", "read-records", "analyse-study"]
+)
 def test_python_of_a_page_prints_what_it_shows(name, tmp_path, monkeypatch):
     from typer.testing import CliRunner
 

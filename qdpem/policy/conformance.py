@@ -53,6 +53,7 @@ def check_policy(
     - locality (local control): in `calls` calls, all other sites' rows and draws are changed; the decisions
       of each tried site stay the same to the bit.
     - one by one (local control): a site allocates the same whether it is observed alone or with all others.
+    - explanation (with `explain`): it has a row for each site, and asking for it changes no decision.
     - state: `load_state` takes what `state` gave, `state` returns it again, and the copy continues as the
       original does.
     """
@@ -60,6 +61,8 @@ def check_policy(
     rules: dict[str, Callable[[], str]] = {"legal": trial.legal, "determinism": trial.determinism}
     if context.control == "local":
         rules |= {"locality": trial.locality, "one by one": trial.one_by_one}
+    if hasattr(policy_factory(), "explain"):
+        rules["explanation"] = trial.explanation
     rules["state"] = trial.state
     return tuple(run_check(rule, check) for rule, check in rules.items())
 
@@ -172,6 +175,22 @@ class _PolicyTrial:
                     expected, _answer(copy.act(observations)), f"call {call} of a copy with the saved state"
                 )
         return f"{len(saved)} arrays, the same after a round trip"
+
+    def explanation(self) -> str:
+        plain, explained = self.begin(), self.begin()
+        names: set[str] = set()
+        for call, observations in enumerate(self.observations("explanation")):
+            expected = _answer(plain.act(observations))
+            _require_same(expected, _answer(explained.act(observations)), f"call {call} after an explanation")
+            arrays = explained.explain()  # type: ignore[attr-defined]
+            for name, values in arrays.items():
+                if np.ndim(values) == 0 or len(values) != len(observations):
+                    raise RuleViolationError(
+                        f"the array {name!r} of the explanation in call {call} has shape {np.shape(values)};"
+                        f" its first axis must be S = {len(observations)}"
+                    )
+            names.update(arrays)
+        return f"{self.calls} calls, {len(names)} arrays, decisions the same to the bit"
 
     def _other_draws(self, site: int) -> Context:
         """The context with new streams for all sites but one."""
