@@ -86,6 +86,7 @@ def test_every_attribute_of_the_network_is_one():
     assert names(Network) - {"graph"} <= set(shown)
 
 
+@pytest.mark.slow
 def test_the_example_keeps_every_rule_of_a_policy():
     policy = runpy.run_path(str(ROOT / "examples" / "own_policy.py"))["RandomPath"]
     assert [check.detail for check in check_policy(policy, small_context()) if not check.passed] == []
