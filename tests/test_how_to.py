@@ -100,8 +100,12 @@ def test_the_page_shows_the_example_whole():
 SHORT = ("window.warm_up_s=2", "window.measured_s=8")
 
 
+PRINTING = ("cluster", "policy", "forecaster", "physics-plugin", "read-records")
+"""Pages whose Python runs here, with what it prints; test_code_blocks runs that of all others."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cluster", "policy", "forecaster", "physics-plugin", "read-records"])
+@pytest.mark.parametrize("name", PRINTING)
 def test_python_of_a_page_prints_what_it_shows(name, tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
