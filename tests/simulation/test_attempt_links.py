@@ -290,7 +290,7 @@ def test_every_arm_runs_and_nothing_leaks(arm, changes):
         "topology.parameters.nodes=5",
         "demand.weights=uniform",
         "nodes.memories=16",
-        "window.measured_s=4",
+        "window.measured_s=6",
         "links.hardware.attempt_period_s=5e-3",
         "demand.classes.0.patience_s=1",
         *changes,
