@@ -126,6 +126,7 @@ def test_run_warns_of_nodes_that_cannot_swap_and_outages_after_the_end(ask, row_
     assert "outages.scheduled.0.from_s = 50 is never reached: the run ends at 4 s" in said
 
 
+@pytest.mark.slow
 def test_study_prints_both_tables_and_the_report(ask, row_file) -> None:
     # What `qdpem run` has written, perhaps on another machine, is one of the study's runs.
     assert ask("run", row_file, "--arm", "near", "--seed", 1001).exit_code == 0

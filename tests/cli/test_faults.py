@@ -143,6 +143,7 @@ def test_a_fault_of_our_own_shows_where_and_asks_for_a_report(ask, row_file, mon
     assert "Please report it" in answer.stderr
 
 
+@pytest.mark.slow
 def test_a_study_with_a_failed_task_reports_it_and_exits_1(ask, row_file, monkeypatch) -> None:
     from qdpem.records import recording
 

@@ -27,6 +27,7 @@ def gridded(small_scenario):
     return replace(small_scenario, study=table)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_each_cell_has_its_own_records_and_report_and_the_summary_all_of_them(gridded, tmp_path) -> None:
     heard: list[str] = []
