@@ -26,7 +26,7 @@ from qdpem.records.schema import CHUNK_ROWS, SCHEMA_VERSION, TITLE
 from qdpem.records.spill import Spill
 from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Arm, Scenario
-from qdpem.simulation.fingerprint import code_digest, distributions, input_digest
+from qdpem.simulation.fingerprint import code_digest, distributions, input_digest, trace_digests
 from qdpem.strict_json import json_text
 
 FLUSH_EVERY_S = 10.0
@@ -274,6 +274,7 @@ def _provenance(scenario: Scenario, arm: Arm) -> dict[str, Any]:
     return provenance(scenario_hash=scenario_hash(scenario)) | {
         "code": code_digest(scenario, arm),
         "inputs": input_digest(scenario),
+        "traces": trace_digests(scenario),
         **distributions(scenario, (arm,)),
         "written_until_s": 0.0,
     }

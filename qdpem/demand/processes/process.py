@@ -21,12 +21,16 @@ _ROUNDING = 1.0 + 1e-9
 
 
 class DrawnRequests(NamedTuple):
-    """Requests that a process draws; arrays of one length. `request_class` counts the process's classes."""
+    """Requests that a process draws; arrays of one length. `request_class` counts the process's classes.
+
+    `patience_s`: of each request; None for that of its class.
+    """
 
     time_s: Floats
     source: Ints
     destination: Ints
     request_class: Ints
+    patience_s: Floats | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

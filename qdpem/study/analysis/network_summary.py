@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from physics.interface import PhysicsModel
-from qdpem.arrays import Floats
+from qdpem.demand.mean_demand import MeanDemand, mean_demand
 from qdpem.demand.offered_load import OfferedLoad, find_offered_load
-from qdpem.demand.streams import pair_weights
 from qdpem.network.build import network_warnings, unserved_demand
 from qdpem.network.graph import Graph, Network
 from qdpem.network.path import Path
@@ -88,38 +87,38 @@ def find_warnings(
     def can_serve(path: Path, kind: RequestClass) -> bool:
         return estimates.rounds_for(path, kind.target_fidelity, age_s=0.0) is not None
 
-    by_class = unserved_demand(
-        network,
-        routes=Routes(network),
-        can_serve=can_serve,
-        weights=pair_weights(scenario, network, seed=seed),
-        classes=scenario.demand.all_classes,
-    )
-    unserved = tuple(str(part) for part in by_class if part.fraction > 0.0)
-    too_large = _too_large_requests(scenario, network, pair_weights(scenario, network, seed=seed))
-    return network_warnings(network) + _late_outages(scenario) + unserved + too_large
+    routes, unserved, too_large = Routes(network), [], []
+    for part in mean_demand(scenario, network, seed=seed):
+        by_class = unserved_demand(
+            network, routes=routes, can_serve=can_serve, weights=part.weights, classes=part.classes
+        )
+        unserved += [str(each) for each in by_class if each.fraction > 0.0]
+        too_large += _too_large_requests(part, network)
+    return (*network_warnings(network), *_late_outages(scenario), *unserved, *too_large)
 
 
-def _too_large_requests(scenario: Scenario, network: Network, weights: Floats) -> tuple[str, ...]:
+def _too_large_requests(part: MeanDemand, network: Network) -> list[str]:
     """A sentence for each class whose pairs, alive together, need more qubits than an end of the path has.
 
-    `weights`: float64 [N, N], sum 1, of the node pairs. QKD measures its pairs on arrival, and repeating
-    requests deliver each pair by itself: neither needs all pairs at once.
+    QKD measures its pairs on arrival, and repeating requests deliver each pair by itself: neither needs all
+    pairs at once.
     """
     sentences = []
-    for key, kind in zip(scenario.demand.class_keys, scenario.demand.all_classes, strict=True):
+    for key, kind in zip(part.keys, part.classes, strict=True):
         if kind.application is Application.QKD or kind.repeat_until_deadline is not Repetition.NO:
             continue
         few = network.memories < kind.pairs
-        fraction = float(weights[few[:, np.newaxis] | few[np.newaxis, :]].sum())
+        fraction = float(part.weights[few[:, np.newaxis] | few[np.newaxis, :]].sum())
         if fraction > 0.0:
             node = int(network.memories.argmin())
+            # The key of a class is that of its table; a list of requests has none.
+            whose = f"{key}.pairs" if key.rpartition(".")[2] != "path" else f"pairs in {key}"
             sentences.append(
-                f"{key}.pairs = {kind.pairs}: nothing can serve {fraction:.1%} of the"
+                f"{whose} = {kind.pairs}: nothing can serve {fraction:.1%} of the"
                 f" {kind.application} demand, whose ends have fewer qubits than that"
                 f" ({network.graph.node_names[node]} has {network.memories[node]})"
             )
-    return tuple(sentences)
+    return sentences
 
 
 def _late_outages(scenario: Scenario) -> tuple[str, ...]:
