@@ -7,6 +7,8 @@ than 1 seed in a million.
 from __future__ import annotations
 
 import gzip
+import importlib.util
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -309,3 +311,39 @@ def test_a_file_cut_short_is_named(tmp_path: Path, matrices: Path) -> None:
     path.write_bytes(packed[: len(packed) // 2])
     with pytest.raises(ScenarioError, match="cut short"):
         drawn(traced(path, start_s=200.0))
+
+
+def test_every_form_of_a_list_gives_the_same_requests(tmp_path: Path) -> None:
+    rows = [(0.5 * row, f"n{row % 3}", "n4", 1 + row % 2, 0.75) for row in range(100)]
+    head = ("time_s", "source", "destination", "pairs", "target_fidelity")
+    table, lines = tmp_path / "a.csv", tmp_path / "b.jsonl"
+    table.write_text("\n".join(",".join(map(str, row)) for row in (head, *rows)) + "\n")
+    events = [
+        {
+            "kind": "ent_requested",
+            "t": time_s,
+            "src": source,
+            "dst": destination,
+            "n": pairs,
+            "demand": {"min_fidelity": target},
+        }
+        for time_s, source, destination, pairs, target in rows
+    ]
+    lines.write_text("\n".join(map(json.dumps, events)) + "\n")
+    paths = [table, lines]
+    if importlib.util.find_spec("pyarrow") is not None:
+        import pandas
+
+        paths.append(tmp_path / "c.parquet")
+        pandas.DataFrame(rows, columns=head).to_parquet(paths[-1])
+    packed = tmp_path / "d.csv.gz"
+    packed.write_bytes(gzip.compress(table.read_bytes()))
+    found = [
+        drawn(traced(path, start_s=10.0, thinned=False), rate_hz=2.0, history_s=5.0)
+        for path in (*paths, packed)
+    ]
+    assert len(found[0].requests) == 80
+    assert len(found[0].history) == 10
+    for other in found[1:]:
+        assert requests_equal(found[0].requests, other.requests)
+        assert requests_equal(found[0].history, other.history)
