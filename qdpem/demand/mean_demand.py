@@ -22,13 +22,14 @@ class MeanDemand:
 
     `classes`: each with its fraction of ALL requests. `keys`: the dotted key of each class. `bursting`:
     whether each is of the Poisson stream. `weights` float64 [N, N]: fraction of the part's requests from each
-    node to each other; the sum is 1.
+    node to each other; the sum is 1. `notes`: what became of a trace, one sentence each.
     """
 
     classes: tuple[RequestClass, ...]
     keys: tuple[str, ...]
     bursting: tuple[bool, ...]
     weights: Floats
+    notes: tuple[str, ...] = ()
 
     def fraction(self, *, peak: float = 1.0) -> float:
         """The part of all requests, with the Poisson stream at `peak` times its mean, up to a factor."""
@@ -110,6 +111,7 @@ def _of_trace(name: str, settings: Trace, network: Network, *, seed: int) -> lis
                 [replace(each, fraction=settings.fraction * each.fraction) for each in settings.classes],
                 [f"{key}.classes.{index}" for index in range(len(settings.classes))],
                 trace.mean(network.node_count),
+                notes=tuple(f"trace {name}: {note}" for note in trace.notes),
             )
         ]
     listed = list_requests(name, settings, trace, network, seed=seed)
@@ -118,14 +120,21 @@ def _of_trace(name: str, settings: Trace, network: Network, *, seed: int) -> lis
             [replace(each, fraction=settings.fraction * each.fraction)],
             [f"{key}.path"],
             _list_weights(listed, index, network.node_count),
+            notes=tuple(f"trace {name}: {note}" for note in trace.notes) if index == 0 else (),
         )
         for index, each in enumerate(listed.classes)
     ]
 
 
-def _part(classes: Sequence[RequestClass], keys: Sequence[str], weights: Floats) -> MeanDemand:
+def _part(
+    classes: Sequence[RequestClass], keys: Sequence[str], weights: Floats, *, notes: tuple[str, ...]
+) -> MeanDemand:
     return MeanDemand(
-        classes=tuple(classes), keys=tuple(keys), bursting=(False,) * len(classes), weights=weights
+        classes=tuple(classes),
+        keys=tuple(keys),
+        bursting=(False,) * len(classes),
+        weights=weights,
+        notes=notes,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +24,7 @@ from qdpem.scenario.words import Application, Repetition
 class NetworkSummary:
     """A network in a few numbers; the pairs/s of a link are those of both its sources working only for it.
 
-    `map_notes`: as from the function of this name.
+    `map_notes`: as from the function of this name. `trace_notes`: what became of each trace of the demand.
     """
 
     topology: str
@@ -34,6 +35,7 @@ class NetworkSummary:
     median_pairs_hz: float
     median_length_km: float
     map_notes: str
+    trace_notes: tuple[str, ...]
     load: OfferedLoad
     warnings: tuple[str, ...]
 
@@ -45,7 +47,7 @@ class NetworkSummary:
             f" (median {self.median_length_km:.3g} km)\n{notes}"
             f"pairs/s of a link: median {self.median_pairs_hz:.3g},"
             f" weakest {self.weakest_pairs_hz:.3g} ({first} - {second})\n"
-            f"demand: {self.load}"
+            f"demand: {self.load}" + "".join(f"\n{note}" for note in self.trace_notes)
         )
 
 
@@ -53,6 +55,7 @@ def summarize_network(
     scenario: Scenario, *, network: Network, physics: PhysicsModel, seed: int
 ) -> NetworkSummary:
     """The summary of the `network` that `seed` gives in `scenario`, with the offered load."""
+    parts = mean_demand(scenario, network, seed=seed)
     weakest = int(network.link_rate_hz.argmin())
     names = network.graph.node_names
     first, second = network.graph.link_ends[weakest].tolist()
@@ -66,8 +69,9 @@ def summarize_network(
         median_pairs_hz=statistics.median(network.link_rate_hz.tolist()),
         median_length_km=statistics.median(network.graph.length_km.tolist()),
         map_notes=map_notes(network.graph),
+        trace_notes=tuple(note for part in parts for note in part.notes),
         load=find_offered_load(scenario, network, physics, seed=seed),
-        warnings=find_warnings(scenario, network=network, physics=physics, seed=seed),
+        warnings=_warnings(scenario, parts, network, physics),
     )
 
 
@@ -82,13 +86,19 @@ def find_warnings(
     scenario: Scenario, *, network: Network, physics: PhysicsModel, seed: int
 ) -> tuple[str, ...]:
     """Warnings of the network, of outages after the end, and of demand that no path can serve, by class."""
+    return _warnings(scenario, mean_demand(scenario, network, seed=seed), network, physics)
+
+
+def _warnings(
+    scenario: Scenario, parts: Sequence[MeanDemand], network: Network, physics: PhysicsModel
+) -> tuple[str, ...]:
     estimates = Estimates(network, physics)
 
     def can_serve(path: Path, kind: RequestClass) -> bool:
         return estimates.rounds_for(path, kind.target_fidelity, age_s=0.0) is not None
 
     routes, unserved, too_large = Routes(network), [], []
-    for part in mean_demand(scenario, network, seed=seed):
+    for part in parts:
         by_class = unserved_demand(
             network, routes=routes, can_serve=can_serve, weights=part.weights, classes=part.classes
         )
