@@ -8,7 +8,7 @@ from qdpem.provenance import provenance
 from qdpem.records.schema import SCHEMA_VERSION, TITLE
 from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Arm, Scenario
-from qdpem.simulation.fingerprint import code_digest, distributions, input_digest
+from qdpem.simulation.fingerprint import code_digest, distributions, input_digest, trace_digests
 from qdpem.strict_json import json_text
 
 
@@ -38,6 +38,7 @@ def record_provenance(scenario: Scenario, arm: Arm) -> dict[str, Any]:
     return provenance(scenario_hash=scenario_hash(scenario)) | {
         "code": code_digest(scenario, arm),
         "inputs": input_digest(scenario),
+        "traces": trace_digests(scenario),
         **distributions(scenario, (arm,)),
         "written_until_s": 0.0,
     }

@@ -34,6 +34,7 @@ from qdpem.scenario.tables.outages import ScheduledOutage as ScheduledOutage
 from qdpem.scenario.tables.processes import Process as Process
 from qdpem.scenario.tables.processes import Session as Session
 from qdpem.scenario.tables.processes import Timetable as Timetable
+from qdpem.scenario.tables.processes import Trace as Trace
 from qdpem.scenario.tables.run import ControlSettings as ControlSettings
 from qdpem.scenario.tables.run import Forecasting as Forecasting
 from qdpem.scenario.tables.run import Recording as Recording
