@@ -23,12 +23,13 @@ from qdpem.arrays import Floats
 from qdpem.errors import PolicyError
 from qdpem.network.outages import Unavailable
 from qdpem.policies.dpem.chooser import Choices, Chooser, Chosen
+from qdpem.policies.dpem.explanation import LABELS, explanation
 from qdpem.policies.dpem.link_levels import MAX_LEVEL as MAX_LINK_LEVEL
 from qdpem.policies.dpem.link_levels import LinkLevels
 from qdpem.policies.dpem.networks import ACTOR, Kind, Weights, stacked
 from qdpem.policies.dpem.own_state import node_status, weight_feature
 from qdpem.policies.dpem.peer_levels import PeerFacts, PeerLevels
-from qdpem.policies.dpem.policy_file import RELEASED, load_actor, require_shapes
+from qdpem.policies.dpem.policy_file import RELEASED, load_actor, load_privacy, require_shapes
 from qdpem.policies.dpem.serving import (
     COMBINED,
     FIRST_ROUTE,
@@ -52,6 +53,9 @@ from qdpem.policy.interface import Allocation, Context, Decisions, Observation
 from qdpem.policy.tuning import tunable
 from qdpem.rng import move_to, position
 from qdpem.scenario.words import Control, Pregeneration
+
+_SHOWN_REQUESTS = 8
+"""Decisions about requests that a record of level "full" shows of each site and call."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +103,7 @@ class Dpem(EarliestDeadlineFirst):
     pregeneration: Pregeneration = Pregeneration.END_TO_END
     forecaster = "gru"
     acts_every_epoch = True
+    output_labels = LABELS
     _parameters: DpemParameters
 
     def __init__(
@@ -151,12 +156,25 @@ class Dpem(EarliestDeadlineFirst):
         )
         self._serving = ServeOptions(self._planner, fidelity_margin=self._parameters.fidelity_margin)
         self.acts_every_epoch = self._inventory.is_active
+        degree = max(len(around) for around in context.network.neighbours)
+        peers = context.forecasting.max_peers
+        self._places = {Kind.SERVE: _SHOWN_REQUESTS, Kind.PEER: peers, Kind.LINK: degree}
 
     def act(self, observations: Observation) -> Decisions:
         """Decide for all sites of `observations.site`, each from its own row."""
+        self._asked = observations.site
+        self._chooser.begin_call()
         if self._inventory.is_active:
             self._links.decide(observations)
         return super().act(observations)
+
+    def explain(self) -> dict[str, NDArray[np.float32]]:
+        """The options, their probabilities and the choices of the last call (`explanation`)."""
+        return explanation(self._chooser.made, self._asked, places=self._places)
+
+    def privacy_spent(self) -> tuple[float, float]:
+        """Epsilon and delta of the training of the policy file."""
+        return load_privacy(self._parameters.policy_file)
 
     def files(self) -> dict[str, Path]:
         """The policy file, which every record of a run embeds."""

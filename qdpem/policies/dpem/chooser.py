@@ -32,15 +32,20 @@ class Choices:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Chosen:
-    """The answers to `Choices`: `option` int64 [M], and its `log_probability` float64 [M] under the policy.
+    """The answers to `Choices`: `option` int64 [M], and `probability` float64 [M, O] of every option.
 
     `teacher` int64 [M]: the option of the rule that a clone imitates.
     """
 
     choices: Choices
     option: Ints
-    log_probability: Floats
+    probability: Floats
     teacher: Ints
+
+    @property
+    def log_probability(self) -> Floats:
+        """Of the option taken, float64 [M]; 0 where a teacher chose."""
+        return np.asarray(np.log(self.probability[np.arange(len(self.option)), self.option]))
 
 
 _HELD_S = {Kind.SERVE: 1.0, Kind.PEER: 8.0, Kind.LINK: 16.0}
@@ -61,7 +66,7 @@ class Chooser:
         temperature: scores are divided by it before the softmax.
         greedy: take the highest score instead of drawing.
         follows_teacher: do what the teacher would do, and score only for the log.
-        log: where to append every choice; None keeps none.
+        log: where to append every choice; None keeps only those of the last call of `act`.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class Chooser:
         self._greedy = greedy
         self._follows_teacher = follows_teacher
         self._log = log
+        self.made: list[Chosen] = []
         self._held: dict[tuple[float, ...], tuple[float, float]] = {}
 
     def choose(self, choices: Choices, teacher: Ints) -> Ints:
@@ -87,14 +93,20 @@ class Chooser:
         if not len(choices.site):
             return np.zeros(0, dtype=np.int64)
         if self._follows_teacher:
-            option, log_probability = teacher, np.zeros(len(teacher))
+            option = teacher
+            probability = np.zeros(choices.mask.shape)
+            probability[np.arange(len(option)), option] = 1.0
         else:
-            option, log_probability = self._draw(choices)
+            option, probability = self._draw(choices)
+        chosen = Chosen(choices=choices, option=option, probability=probability, teacher=teacher)
+        self.made.append(chosen)
         if self._log is not None:
-            self._log.append(
-                Chosen(choices=choices, option=option, log_probability=log_probability, teacher=teacher)
-            )
+            self._log.append(chosen)
         return option
+
+    def begin_call(self) -> None:
+        """Forget the choices of the last call of `act`."""
+        self.made = []
 
     def _draw(self, choices: Choices) -> tuple[Ints, Floats]:
         features = choices.features.astype(np.float64)
@@ -104,7 +116,7 @@ class Chooser:
             option = np.where(choices.mask, score, -np.inf).argmax(axis=1)
         else:
             option = sample(probability, self._uniforms(choices))
-        return option, np.log(probability[np.arange(len(option)), option])
+        return option, probability
 
     def state(self) -> dict[str, NDArray[np.float64]]:
         """The numbers that are held, one row each: kind, site, subject, until when, and the number."""

@@ -41,8 +41,30 @@ def policy_facts(policy_file: str) -> dict[str, str]:
     return {name: str(arrays[name]) for name in ("scenario", "statement") if name in arrays}
 
 
-def save_actor(path: Path, actor: Weights, *, scenario: str, statement: str) -> None:
-    """Write one shared actor as a policy file, whole or not at all. Equal weights give equal bytes."""
+def load_privacy(policy_file: str) -> tuple[float, float]:
+    """Epsilon and delta that the training of a policy file spent; "" is the released one."""
+    arrays = _read(Path(policy_file) if policy_file else RELEASED)
+    epsilon, delta = arrays["privacy"].tolist()
+    return float(epsilon), float(delta)
+
+
+def save_actor(
+    path: Path,
+    actor: Weights,
+    *,
+    scenario: str,
+    statement: str,
+    privacy: tuple[float, float] = (np.inf, 0.0),
+) -> None:
+    """Write one shared actor as a policy file, whole or not at all. Equal weights give equal bytes.
+
+    Args:
+        path: of the file.
+        actor: weights of one node.
+        scenario: name of what it was trained on.
+        statement: what its privacy is, in words.
+        privacy: epsilon and delta that its training spent.
+    """
     # Single precision, as in training; it halves the file.
     arrays: dict[str, Any] = {name: actor[name].astype(np.float32) for name in ACTOR}
     partial = path.with_name(f".{path.stem}.partial.npz")
@@ -52,6 +74,7 @@ def save_actor(path: Path, actor: Weights, *, scenario: str, statement: str) -> 
         format=np.array(FORMAT),
         scenario=np.array(scenario),
         statement=np.array(statement),
+        privacy=np.array(privacy),
         **arrays,
     )
     os.replace(partial, path)

@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.arrays import Flags, Floats, Ints
-from qdpem.policies.dpem import link_levels, peer_levels, serving
 from qdpem.policies.dpem.chooser import Chosen
+from qdpem.policies.dpem.explanation import OPTIONS
 from qdpem.policies.dpem.networks import FEATURES, Kind
-
-OPTIONS = {Kind.SERVE: serving.OPTIONS, Kind.PEER: peer_levels.OPTIONS, Kind.LINK: link_levels.OPTIONS}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

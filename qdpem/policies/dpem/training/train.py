@@ -121,7 +121,8 @@ def _finish(player: Player, state: TrainingState, directory: Path) -> TrainingRe
     statement = state.budget.statement(clip_norm=scenario.training.clip_norm, nodes=state.nodes)
     policy_file, curve_file = directory / "policy.npz", directory / "curve.csv"
     write_curve(curve_file, state.curve)
-    save_actor(policy_file, state.actor, scenario=scenario.name, statement=statement)
+    privacy = state.budget.epsilon_spent, state.budget.delta
+    save_actor(policy_file, state.actor, scenario=scenario.name, statement=statement, privacy=privacy)
     return TrainingResult(
         policy_file=policy_file, curve_file=curve_file, curve=state.curve, statement=statement
     )
