@@ -27,6 +27,7 @@ from qdpem.policies.routing.stocked_pairs import (
     StockByEnds,
     remove_pairs,
     serve_from_stock,
+    stock_after,
     usable_pairs,
 )
 from qdpem.policy.allocation import PendingRequest
@@ -140,18 +141,21 @@ class EarliestDeadlineFirst(PolicyDefaults, ABC):
             return [from_stock]
         slack_s = request.deadline_s - observation.time_s - command_delay_s(self._context, request.source)
         stocked = self._stocked_part(request, stock, reserved)
-        rest = replace(request, pairs=request.pairs - stocked)
+        rest, part = replace(request, pairs=request.pairs - stocked), replace(request, pairs=stocked)
+        # Between neighbours a route could rely on the same stocked pairs once more.
+        margin = self._parameters.fidelity_margin
+        left = stock_after(part, stock, fidelity_margin=margin) if stocked else stock
         unavailable = observation.unavailable()
-        route = self._choose(rest, backlog, slack_s=slack_s, stock=stock, unavailable=unavailable)
+        route = self._choose(rest, backlog, slack_s=slack_s, stock=left, unavailable=unavailable)
         if route is None:
             return []
+        from_stock = self._from_stock(part, stock, reserved) if stocked else None
         # Later requests of this call must see the work and the pairs that this one takes.
         backlog.add(route, pairs=rest.pairs)
         remove_pairs(stock, route.stocked_pairs)
         retry = self._parameters.retry_low_fidelity
         over_links = rest.allocation(route.path.nodes, plan=route.plan, retry_low_fidelity=retry)
-        part = self._from_stock(replace(request, pairs=stocked), stock, reserved) if stocked else None
-        return [over_links] if part is None else [part, over_links]
+        return [over_links] if from_stock is None else [from_stock, over_links]
 
     def _from_stock(self, request: PendingRequest, stock: StockByEnds, reserved: int) -> Allocation | None:
         return serve_from_stock(

@@ -259,8 +259,8 @@ class Dpem(EarliestDeadlineFirst):
         if option == COMBINED:
             assert offer.combined is not None
             rest = request.pairs - offer.stocked
-            over_links = self._over_links(request, rest, offer.combined, backlog, stock)
-            return [*self._stocked(request, offer.stocked, stock), over_links]
+            from_stock = self._stocked(request, offer.stocked, stock)
+            return [*from_stock, self._over_links(request, rest, offer.combined, backlog, stock)]
         route = offer.routes[option - FIRST_ROUTE]
         return [self._over_links(request, request.pairs, route, backlog, stock)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from qdpem.policies.dpem.feature_names import SERVE_FEATURES, columns
 from qdpem.policies.dpem.scales import saturate, share
 from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.planner import CostedRoute, Planner, RouteQuery
-from qdpem.policies.routing.stocked_pairs import StockByEnds, usable_pairs
+from qdpem.policies.routing.stocked_pairs import StockByEnds, stock_after, usable_pairs
 from qdpem.policy.allocation import PendingRequest
 
 ROUTES = 4
@@ -73,7 +73,10 @@ class ServeOptions:
         routes = self._routes(situation, request.pairs, backlog, stock, count=ROUTES)
         combined = None
         if stocked:
-            rest = self._routes(situation, request.pairs - stocked, backlog, stock, count=1)
+            # Between neighbours a route could rely on the same stocked pairs once more.
+            part = replace(request, pairs=stocked)
+            left = stock_after(part, stock, fidelity_margin=self._fidelity_margin)
+            rest = self._routes(situation, request.pairs - stocked, backlog, left, count=1)
             combined = rest[0] if rest else None
         mask = np.zeros(OPTIONS, dtype=np.bool_)
         mask[WAIT] = True
