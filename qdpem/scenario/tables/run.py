@@ -90,10 +90,12 @@ class Recording:
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class TrainingVariant:
-    """A scenario in which episodes of a training are played, as it differs from the scenario trained on."""
+    """A scenario in which episodes of a training are played."""
 
+    scenario: str = ""
+    """Name of a shipped scenario; the scenario that is trained on if empty."""
     set: dict[str, Any] = field(default_factory=dict)
-    """Dotted keys in quotes and their values, as in a sweep: { "demand.processes.jobs.jitter_s" = 4.0 }."""
+    """Keys of it that differ, dotted and in quotes: { "demand.processes.jobs.jitter_s" = 4.0 }."""
     forecaster: str = ""
     """Forecaster of these episodes; that of the arm if empty."""
     stocking_probability: NotNegative = 0.3

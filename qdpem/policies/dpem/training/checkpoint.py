@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from qdpem.errors import StudyError
 from qdpem.policies.dpem.networks import ACTOR, CRITIC, Kind
+from qdpem.policies.dpem.training.episode import variant_of
 from qdpem.policies.dpem.training.privacy import PrivacyBudget
 from qdpem.policies.dpem.training.state import CurveRow, ServerOptimiser, TrainingState
 from qdpem.scenario.load import scenario_text
@@ -33,9 +34,11 @@ def training_fingerprint(scenario: Scenario, arm: Arm, seed: int) -> str:
     Study and window are left out because a training does not read them.
     """
     relevant = replace(scenario, study=None, window=Window())
+    variants = [variant_of(scenario, arm, item)[0] for item in scenario.training.variants]
     facts = [
         scenario_text(relevant),
         input_digest(scenario),
+        *[scenario_text(variant) + input_digest(variant) for variant in variants],
         code_digest(scenario, arm),
         repr(arm),
         str(seed),

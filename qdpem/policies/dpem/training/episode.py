@@ -18,6 +18,7 @@ from qdpem.policies.dpem.training.credit import experience_of
 from qdpem.policies.dpem.training.experience import Experience
 from qdpem.policy.interface import Policy
 from qdpem.rng import stream
+from qdpem.scenario.load import load_scenario
 from qdpem.scenario.schema import Arm, Scenario, TrainingVariant, Window
 from qdpem.scenario.sweep import with_settings
 from qdpem.simulation.run import simulate
@@ -86,10 +87,14 @@ def drawn_weight(scenario: Scenario, seed: int) -> float:
 
 
 def variant_of(scenario: Scenario, arm: Arm, variant: TrainingVariant) -> tuple[Scenario, Arm, Teacher]:
-    """The scenario of a variant's episodes, its arm, and the rule that is imitated there."""
+    """The scenario of a variant's episodes, its arm, and the rule that is imitated there.
+
+    Raises ScenarioError for a name that is no shipped scenario, and for keys or values that are wrong.
+    """
     origin = f"training.variants of the scenario {scenario.name!r}"
-    bare = replace(scenario, study=None, training=replace(scenario.training, variants=()))
-    changed = with_settings(bare, variant.set, name=scenario.name, origin=origin) if variant.set else bare
+    base = load_scenario(variant.scenario) if variant.scenario else scenario
+    bare = replace(base, study=None, training=replace(scenario.training, variants=()))
+    changed = with_settings(bare, variant.set, name=base.name, origin=origin) if variant.set else bare
     window = Window(warm_up_s=0.0, measured_s=scenario.training.episode_s)
     changed = replace(changed, window=window, training=scenario.training)
     teacher = Teacher(stocking_probability=variant.stocking_probability, link_level=variant.link_level)
