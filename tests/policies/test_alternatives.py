@@ -99,7 +99,7 @@ def test_a_count_cuts_the_list_and_changes_nothing_else() -> None:
 
 @pytest.mark.parametrize("tokens", [1.0, 0.5, -2.0])
 def test_a_virtual_link_stands_in_the_order_of_cost_too(tokens: float) -> None:
-    """Over the pair of 0 with 4: the first of all where node 4 can swap at once, and later where it cannot."""
+    """Over the pair of 0 with 4: the first where node 4 can swap at once, and later where it cannot."""
     context = small_context(control="central", pregeneration="virtual-link")
     observations = idle_observation(context)
     observations.status[0, 4, TOKENS] = tokens
