@@ -214,6 +214,8 @@ def test_variants_take_turns_and_may_not_differ_in_their_number_of_nodes() -> No
     )
     decisions = [len(episode.experience[Kind.SERVE]) for episode in played.episodes]
     assert min(decisions[0], decisions[2]) > 2 * max(decisions[1], decisions[3])
+    with pytest.raises(StudyError, match=r"variants is \[\]"):
+        player(tiny_scenario("training.variants=[]"))
     larger = tiny_scenario('training.variants=[{}, {set={"topology.parameters.nodes"=5}}]')
     with pytest.raises(StudyError, match=r"\[4, 5\] nodes"):
         player(larger)
