@@ -146,7 +146,8 @@ def test_a_clone_agrees_with_a_rule_that_it_can_represent() -> None:
 
 
 @pytest.mark.slow
-def test_a_clone_of_a_run_of_the_rule_agrees_with_it() -> None:
+def test_a_clone_of_a_run_of_the_rule_agrees_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clone, "_STEPS", 1000)
     scenario = tiny_scenario("training.episode_s=40", "demand.rate_hz=12")
     arm = resolve_arm(Arm(name="dpem", forecaster="ewma")).arm
     player = Player(scenario=scenario, arm=arm, seed=0, engine="serial", workers=1)
