@@ -23,6 +23,7 @@ from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.pending_requests import command_delay_s, in_deadline_order, pending_requests
 from qdpem.policies.routing.planner import Planner
 from qdpem.policies.routing.route_plan import RoutePlan
+from qdpem.policies.routing.separate_paths import separate_routes
 from qdpem.policies.routing.stocked_pairs import (
     StockByEnds,
     remove_pairs,
@@ -56,6 +57,8 @@ class QueueModelParameters(StockParameters):
     """Whether pairs that distillation of links cannot bring to the target are distilled end to end too."""
     combine_stock: bool = True
     """Whether a request of several pairs, of which stock holds only some, takes these and makes the rest."""
+    separate_paths: bool = tunable(True, choices=(True, False))
+    """Whether the pairs of one request may take different paths."""
     retry_low_fidelity: bool = False
     """Whether a pair found below its target is asked for again. On seeds 0-5 of the quickstart that gained
     central-expected-delay .002 of delivery, with a standard error of .0015, and cost local-stock .003."""
@@ -145,17 +148,48 @@ class EarliestDeadlineFirst(PolicyDefaults, ABC):
         # Between neighbours a route could rely on the same stocked pairs once more.
         margin = self._parameters.fidelity_margin
         left = stock_after(part, stock, fidelity_margin=margin) if stocked else stock
-        unavailable = observation.unavailable()
-        route = self._choose(rest, backlog, slack_s=slack_s, stock=left, unavailable=unavailable)
-        if route is None:
-            return []
-        from_stock = self._from_stock(part, stock, reserved) if stocked else None
+        routes = self._routes(rest, backlog, left, slack_s=slack_s, unavailable=observation.unavailable())
+        from_stock = self._from_stock(part, stock, reserved) if stocked and routes else None
+        over_links = [self._over_links(request, pairs, route, backlog, stock) for route, pairs in routes]
+        return over_links if from_stock is None else [from_stock, *over_links]
+
+    def _routes(
+        self,
+        request: PendingRequest,
+        backlog: Backlog,
+        stock: StockByEnds,
+        *,
+        slack_s: float,
+        unavailable: Unavailable,
+    ) -> list[tuple[RoutePlan, int]]:
+        """Routes and how many of the request's pairs take each; empty to leave it pending.
+
+        Args:
+            request: with the pairs that are wanted over links.
+            backlog: work ahead.
+            stock: ready pairs that the site observes.
+            slack_s: seconds until the deadline.
+            unavailable: nodes and links to avoid.
+        """
+        if not self._parameters.separate_paths or request.pairs == 1 or request.repeats:
+            route = self._choose(request, backlog, slack_s=slack_s, stock=stock, unavailable=unavailable)
+            return [] if route is None else [(route, request.pairs)]
+        one = replace(request, pairs=1)
+
+        def choose(ahead: Backlog, left: StockByEnds) -> RoutePlan | None:
+            return self._choose(one, ahead, slack_s=slack_s, stock=left, unavailable=unavailable)
+
+        return separate_routes(choose, pairs=request.pairs, backlog=backlog, stock=stock) or []
+
+    def _over_links(
+        self, request: PendingRequest, pairs: int, route: RoutePlan, backlog: Backlog, stock: StockByEnds
+    ) -> Allocation:
         # Later requests of this call must see the work and the pairs that this one takes.
-        backlog.add(route, pairs=rest.pairs)
+        backlog.add(route, pairs=pairs)
         remove_pairs(stock, route.stocked_pairs)
         retry = self._parameters.retry_low_fidelity
-        over_links = rest.allocation(route.path.nodes, plan=route.plan, retry_low_fidelity=retry)
-        return [over_links] if from_stock is None else [from_stock, over_links]
+        part = replace(request, pairs=pairs)
+        return part.allocation(route.path.nodes, plan=route.plan, retry_low_fidelity=retry)
 
     def _from_stock(self, request: PendingRequest, stock: StockByEnds, reserved: int) -> Allocation | None:
         return serve_from_stock(

@@ -122,7 +122,9 @@ def job(destination: int, *fidelities: float, pairs: int) -> Observation:
 
 
 def served(observations: Observation, **changes: Any) -> list[Allocation]:
-    policy = LocalPlannedStock(PlannedDelayParameters(lead_factor=0.0, **changes))
+    policy = LocalPlannedStock(
+        PlannedDelayParameters(**{"lead_factor": 0.0, "separate_paths": False} | changes)
+    )
     return [item for item in act(policy, observations, CONTEXT) if item.purpose == "serve"]
 
 

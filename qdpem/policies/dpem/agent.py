@@ -45,9 +45,8 @@ from qdpem.policies.inventory.expected_needs import PeerKind
 from qdpem.policies.inventory.parameters import PlannedStockParameters
 from qdpem.policies.inventory.planned_stock import PlannedStock
 from qdpem.policies.routing.backlog import Backlog
-from qdpem.policies.routing.planner import CostedRoute
 from qdpem.policies.routing.route_plan import RoutePlan
-from qdpem.policies.routing.stocked_pairs import StockByEnds, remove_pairs
+from qdpem.policies.routing.stocked_pairs import StockByEnds
 from qdpem.policy.allocation import PendingRequest
 from qdpem.policy.interface import Allocation, Context, Decisions, Observation
 from qdpem.policy.tuning import tunable
@@ -168,6 +167,7 @@ class Dpem(EarliestDeadlineFirst):
         return {
             **self._chooser.weights,
             **super().state(),
+            **self._chooser.state(),
             "link_levels": self._inventory.links.level.copy(),
             "links_decided_s": self._links.decided_s.copy(),
             "draws": np.stack([position(stream) for stream in self._streams]),
@@ -177,6 +177,7 @@ class Dpem(EarliestDeadlineFirst):
         """Restore a state, after `reset`. Raises PolicyError for a missing array or one of a wrong shape."""
         self._chooser.weights = _checked({name: state[name] for name in ACTOR if name in state})
         super().load_state(state)
+        self._chooser.load_state(state)
         self._inventory.links.level[:] = state["link_levels"]
         self._links.decided_s = np.array(state["links_decided_s"], dtype=np.float64)
         for stream, drawn in zip(self._streams, state["draws"], strict=True):
@@ -227,6 +228,7 @@ class Dpem(EarliestDeadlineFirst):
             request=request,
             slack_s=request.deadline_s - observation.time_s,
             reserved=self._inventory.reserved(request.source, request.destination, request.pairs),
+            ordered=_ordered(observation, request),
             own=self._own,
             contention_weight=self._weight,
             unavailable=observation.unavailable(),
@@ -256,33 +258,20 @@ class Dpem(EarliestDeadlineFirst):
             return []
         if option == STOCK:
             return self._stocked(request, request.pairs, stock)
+        if option >= FIRST_ROUTE:
+            route = offer.routes[option - FIRST_ROUTE].route
+            return [self._over_links(request, request.pairs, route, backlog, stock)]
+        routes = offer.separate
         if option == COMBINED:
             assert offer.combined is not None
-            rest = request.pairs - offer.stocked
-            from_stock = self._stocked(request, offer.stocked, stock)
-            return [*from_stock, self._over_links(request, rest, offer.combined, backlog, stock)]
-        route = offer.routes[option - FIRST_ROUTE]
-        return [self._over_links(request, request.pairs, route, backlog, stock)]
+            routes = [(offer.combined.route, request.pairs - offer.stocked)]
+        stocked = self._stocked(request, offer.stocked, stock) if offer.stocked else []
+        made = [self._over_links(request, pairs, route, backlog, stock) for route, pairs in routes]
+        return [*stocked, *made]
 
     def _stocked(self, request: PendingRequest, pairs: int, stock: StockByEnds) -> list[Allocation]:
         part = self._from_stock(replace(request, pairs=pairs), stock, reserved=0)
         return [] if part is None else [part]
-
-    def _over_links(
-        self,
-        request: PendingRequest,
-        pairs: int,
-        costed: CostedRoute,
-        backlog: Backlog,
-        stock: StockByEnds,
-    ) -> Allocation:
-        route = costed.route
-        # Later requests of this call must see the work and the pairs that this one takes.
-        backlog.add(route, pairs=pairs)
-        remove_pairs(stock, route.stocked_pairs)
-        rest = replace(request, pairs=pairs)
-        retry = self._parameters.retry_low_fidelity
-        return rest.allocation(route.path.nodes, plan=route.plan, retry_low_fidelity=retry)
 
     def _choose(
         self,
@@ -300,3 +289,11 @@ def _checked(weights: Mapping[str, NDArray[Any]]) -> Weights:
     """The stacked actors, float64 [N, ...]; PolicyError for a missing array or one of a wrong shape."""
     require_shapes({name: array[0] for name, array in weights.items()}, origin="the given state")
     return {name: np.asarray(weights[name]) for name in ACTOR}
+
+
+def _ordered(observation: Observation, request: PendingRequest) -> int:
+    """Pairs between the ends of a request that the site is having made for its stock."""
+    between = (observation.stock_owner[0] == request.source) & (
+        observation.stock_partner[0] == request.destination
+    )
+    return int((between & (observation.stock_ready[0] == 0)).sum())

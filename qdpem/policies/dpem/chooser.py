@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,8 +43,20 @@ class Chosen:
     teacher: Ints
 
 
+_HELD_S = {Kind.SERVE: 1.0, Kind.PEER: 8.0, Kind.LINK: 16.0}
+"""How long the uniform of a subject is held."""
+
+_LEAST_HELD = 1000
+"""Numbers that are held at least before those whose time is over are dropped."""
+
+
 class Chooser:
     """Scores options with the weights of each site and draws one by the site's own stream.
+
+    The uniform number of a draw is held for its subject: the same request, peer or link is decided about
+    again and again, and independent draws would undo each other before either had an effect. With a held
+    number a site tries one course of action for a while, which makes its consequences visible (correlated
+    exploration: Hollenstein et al. 2024). Each decision alone keeps the probabilities of its softmax.
 
     Args:
         weights: actors of all nodes, stacked [N, ...].
@@ -71,6 +83,8 @@ class Chooser:
         self._greedy = greedy
         self._follows_teacher = follows_teacher
         self._log = log
+        self._held: dict[tuple[float, ...], tuple[float, float]] = {}
+        self._most_held = _LEAST_HELD
 
     def choose(self, choices: Choices, teacher: Ints) -> Ints:
         """One allowed option for each decision, int64 [M]; `teacher` is what the imitated rule would take."""
@@ -93,13 +107,34 @@ class Chooser:
         if self._greedy:
             option = np.where(choices.mask, score, -np.inf).argmax(axis=1)
         else:
-            option = sample(probability, self._uniforms(choices.site))
+            option = sample(probability, self._uniforms(choices))
         return option, np.log(probability[np.arange(len(option)), option])
 
-    def _uniforms(self, site: Ints) -> Floats:
-        """One number for each decision, from the stream of its site, in the order of its decisions."""
-        u = np.empty(len(site))
-        for node in np.unique(site).tolist():
-            mine = site == node
-            u[mine] = self._streams[node].random(int(mine.sum()))
+    def state(self) -> dict[str, NDArray[np.float64]]:
+        """The numbers that are held, one row each: kind, site, subject, until when, and the number."""
+        rows = [(*subject, *held) for subject, held in self._held.items()]
+        return {"held_uniforms": np.array(rows, dtype=np.float64).reshape(-1, 7)}
+
+    def load_state(self, state: Mapping[str, NDArray[np.float64]]) -> None:
+        """Restore held numbers."""
+        self._held = {
+            (int(row[0]), int(row[1]), *row[2:5]): (row[5], row[6]) for row in state["held_uniforms"].tolist()
+        }
+
+    def _uniforms(self, choices: Choices) -> Floats:
+        """The number of each decision: the held one, or a new one from the stream of its site."""
+        until_s = choices.time_s + _HELD_S[choices.kind]
+        kind = list(Kind).index(choices.kind)
+        u = np.empty(len(choices.site))
+        for row, (site, subject) in enumerate(
+            zip(choices.site.tolist(), choices.subject.tolist(), strict=True)
+        ):
+            key = (kind, site, *subject)
+            if key not in self._held or self._held[key][0] <= choices.time_s:
+                self._held[key] = until_s, self._streams[site].random()
+            u[row] = self._held[key][1]
+        if len(self._held) > self._most_held:
+            # Numbers of requests that are over would pile up in a long run.
+            self._held = {name: held for name, held in self._held.items() if held[0] > choices.time_s}
+            self._most_held = max(2 * len(self._held), _LEAST_HELD)
         return u

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 SERVE_FEATURES = (
-    "wait", "stock", "combined", "route", "rank", "loaded_delay", "unloaded_delay", "extra_cost", "work",
-    "hops", "rounds", "stocked_hops", "fidelity_margin", "slack", "pairs", "attempts", "reserved_lack",
-    "stock_left", "token_wait", "own_tokens", "own_memories", "own_backlog", "contention_weight",
+    "wait", "stock", "combined", "separate", "route", "rank", "loaded_delay", "unloaded_delay", "extra_cost",
+    "work", "hops", "rounds", "stocked_hops", "fidelity_margin", "slack", "pairs", "attempts",
+    "reserved_lack", "stock_left", "ordered", "token_wait", "own_tokens", "own_memories",
+    "own_backlog", "contention_weight",
 )  # fmt: skip
 PEER_FEATURES = (
     "none", "level", "probable_short", "probable_lead", "probable_life", "surplus_probability", "missing",

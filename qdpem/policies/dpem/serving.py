@@ -1,4 +1,7 @@
-"""The decision about one pending request: wait, take it from stock, from stock and links, or over a path."""
+"""The decision about one pending request: wait, take it from stock, or make it, with what stock holds.
+
+Pairs that are made take one path together, or separate paths.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,13 @@ from qdpem.policies.dpem.feature_names import SERVE_FEATURES, columns
 from qdpem.policies.dpem.scales import saturate, share
 from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.planner import CostedRoute, Planner, RouteQuery
+from qdpem.policies.routing.route_plan import RoutePlan
+from qdpem.policies.routing.separate_paths import separate_routes
 from qdpem.policies.routing.stocked_pairs import StockByEnds, stock_after, usable_pairs
 from qdpem.policy.allocation import PendingRequest
 
 ROUTES = 4
-WAIT, STOCK, COMBINED, FIRST_ROUTE = range(4)
+WAIT, STOCK, COMBINED, SEPARATE, FIRST_ROUTE = range(5)
 OPTIONS = FIRST_ROUTE + ROUTES
 
 _LARGEST_UNLOADED = 4.0
@@ -30,14 +35,17 @@ _COLUMN = columns(SERVE_FEATURES)
 class Offer:
     """The options of one request.
 
-    `stocked`: pairs of the request that stock holds, for the option that combines stock and links.
-    `combined`: the route of the rest, `routes`: those of the whole request.
+    `stocked`: pairs of the request that stock holds, for the options that combine stock and links.
+    `combined`: the route of the rest. `separate`: routes of the rest over separate paths, and how many pairs
+    take each.
+    `routes`: those of the whole request.
     """
 
     features: Floats
     mask: Flags
     stocked: int
     combined: CostedRoute | None
+    separate: list[tuple[RoutePlan, int]]
     routes: tuple[CostedRoute, ...]
 
 
@@ -45,13 +53,15 @@ class Offer:
 class Situation:
     """What all options of a request share.
 
-    `reserved`: pairs that larger requests between the same nodes need. `own` [3]: tokens, free memories and
+    `reserved`: pairs that larger requests between the same nodes need. `ordered`: pairs between them that are
+    being made for stock. `own` [3]: tokens, free memories and
     backlog of the site as features; `contention_weight` as a feature.
     """
 
     request: PendingRequest
     slack_s: float
     reserved: int
+    ordered: int
     own: Floats
     contention_weight: float
     unavailable: Unavailable
@@ -71,25 +81,53 @@ class ServeOptions:
         usable = usable_pairs(request, stock, fidelity_margin=self._fidelity_margin)
         stocked = min(usable, request.pairs - 1)
         routes = self._routes(situation, request.pairs, backlog, stock, count=ROUTES)
-        combined = None
+        combined, left = None, stock
         if stocked:
             # Between neighbours a route could rely on the same stocked pairs once more.
             part = replace(request, pairs=stocked)
             left = stock_after(part, stock, fidelity_margin=self._fidelity_margin)
             rest = self._routes(situation, request.pairs - stocked, backlog, left, count=1)
             combined = rest[0] if rest else None
+        separate, costed = self._separate(situation, request.pairs - stocked, backlog, left)
         mask = np.zeros(OPTIONS, dtype=np.bool_)
         mask[WAIT] = True
         mask[STOCK] = usable >= request.pairs
         mask[COMBINED] = combined is not None
+        mask[SEPARATE] = bool(separate)
         mask[FIRST_ROUTE : FIRST_ROUTE + len(routes)] = True
+        table = self._features(situation, held, stocked, combined, routes)
+        if costed:
+            self._describe_separate(table[SEPARATE], situation, costed)
         return Offer(
-            features=self._features(situation, held, stocked, combined, routes),
+            features=np.clip(table, -1.0, 2.0),
             mask=mask,
             stocked=stocked,
             combined=combined,
+            separate=separate,
             routes=tuple(routes),
         )
+
+    def _separate(
+        self, situation: Situation, pairs: int, backlog: Backlog, stock: StockByEnds
+    ) -> tuple[list[tuple[RoutePlan, int]], list[CostedRoute]]:
+        """Separate paths for two or more pairs, and what each pair was offered; empty without."""
+        costed: list[CostedRoute] = []
+        if pairs < 2 or situation.request.repeats:
+            return [], costed
+
+        def choose(ahead: Backlog, left: StockByEnds) -> RoutePlan | None:
+            found = self._routes(situation, 1, ahead, left, count=1)
+            costed.extend(found)
+            return found[0].route if found else None
+
+        routes = separate_routes(choose, pairs=pairs, backlog=backlog, stock=stock)
+        return (routes, costed) if routes else ([], [])
+
+    def _describe_separate(self, row: Floats, situation: Situation, costed: list[CostedRoute]) -> None:
+        """Features of pairs over separate paths: those of the slowest, with the work of all."""
+        slowest = max(costed, key=lambda route: route.route.expected_delay_s)
+        self._describe(row, situation, slowest, 1, 0.0)
+        row[_COLUMN["work"]] = saturate(sum(route.work_s for route in costed))
 
     def _routes(
         self, situation: Situation, pairs: int, backlog: Backlog, stock: StockByEnds, *, count: int
@@ -119,10 +157,10 @@ class ServeOptions:
         """The features of all options, float64 [OPTIONS, F]."""
         request = situation.request
         table = np.zeros((OPTIONS, len(SERVE_FEATURES)))
-        for option, name in ((WAIT, "wait"), (STOCK, "stock"), (COMBINED, "combined")):
+        for option, name in zip(range(FIRST_ROUTE), SERVE_FEATURES, strict=False):
             table[option, _COLUMN[name]] = 1.0
         table[FIRST_ROUTE:, _COLUMN["route"]] = 1.0
-        for option, taken in ((STOCK, request.pairs), (COMBINED, stocked)):
+        for option, taken in ((STOCK, request.pairs), (COMBINED, stocked), (SEPARATE, stocked)):
             left = held - taken
             table[option, _COLUMN["stock_left"]] = max(left, 0) / 4.0
             table[option, _COLUMN["reserved_lack"]] = max(situation.reserved - max(left, 0), 0) / 4.0
@@ -136,10 +174,11 @@ class ServeOptions:
         table[:, _COLUMN["slack"]] = saturate(max(situation.slack_s, 0.0))
         table[:, _COLUMN["pairs"]] = request.pairs / 4.0
         table[:, _COLUMN["attempts"]] = min(request.attempts, 8) / 4.0
+        table[:, _COLUMN["ordered"]] = min(situation.ordered, 8) / 4.0
         first = _COLUMN["own_tokens"]
         table[:, first : first + 3] = situation.own
         table[:, _COLUMN["contention_weight"]] = situation.contention_weight
-        return np.clip(table, -1.0, 2.0)
+        return table
 
     def _describe(
         self, row: Floats, situation: Situation, costed: CostedRoute, pairs: int, extra_s: float

@@ -83,6 +83,16 @@ class Backlog:
         unobserved[nodes] = False
         return cls(network, pairs=pairs, swaps=swaps, tokens=tokens, unobserved=unobserved)
 
+    def copy(self) -> Backlog:
+        """The same belief, to try plans on."""
+        return Backlog(
+            self._network,
+            pairs=self._pairs.copy(),
+            swaps=self._swaps.copy(),
+            tokens=self._tokens,
+            unobserved=self._unobserved,
+        )
+
     @property
     def source_wait_s(self) -> Floats:
         """Seconds until each source has emitted the pairs ahead, [N]; read-only."""

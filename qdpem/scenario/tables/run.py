@@ -102,6 +102,8 @@ class TrainingVariant:
     """The cloned rule makes pairs for requests of at least this probability; above 1 it makes none."""
     link_level: Annotated[int, Field(ge=0, le=4)] = 0
     """Pairs that the cloned rule keeps for each link."""
+    separate_paths: bool = False
+    """Whether the pairs of a request take separate paths under the cloned rule."""
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)

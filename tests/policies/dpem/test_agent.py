@@ -72,8 +72,11 @@ def test_features_stay_within_their_scale_whatever_is_observed() -> None:
         assert np.isfinite(table).all()
         assert table.min() >= -1.0
         assert table.max() <= 2.0
-        # A column that never changes tells nothing. The weight is set once a run; all links here live alike.
-        constant = {"contention_weight", "repeaters_idle"} | ({"life"} if kind == Kind.LINK else set())
+        # A column that never changes tells nothing. The weight is set once a run; links live alike, and reserves are rare.
+        constant = {"contention_weight", "repeaters_idle"} | {
+            Kind.LINK: {"life"},
+            Kind.SERVE: {"reserved_lack"},
+        }.get(kind, set())
         still = [
             name
             for name, low, high in zip(FEATURES[kind], table.min(0), table.max(0), strict=True)

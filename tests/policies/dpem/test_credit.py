@@ -18,7 +18,7 @@ from qdpem.metrics.reward import rewards
 from qdpem.policies.dpem.agent import Dpem
 from qdpem.policies.dpem.chooser import Choices, Chosen
 from qdpem.policies.dpem.networks import FEATURES, Kind
-from qdpem.policies.dpem.training.credit import Stream, experience_of, paths_of_requests, returns
+from qdpem.policies.dpem.training.credit import Stream, experience_of, returns
 from qdpem.policies.dpem.training.experience import OPTIONS
 from qdpem.scenario.schema import Arm, Reward, Window
 from qdpem.simulation.run import simulate
@@ -142,8 +142,10 @@ def test_a_decision_about_a_link_has_the_requests_that_crossed_it_and_its_stock(
     found = credited(
         decided(Kind.LINK, 0.0, 0, 1), decided(Kind.LINK, 0.0, 2, 1), decided(Kind.LINK, 0.0, 2, 3)
     )[Kind.LINK]
-    own = (0.5, -0.1), (2.0, 1.0), (5.0, -0.01)
-    assert found == pytest.approx([faded(*own, since_s=0.0), faded((2.0, 1.0), since_s=0.0), 0.0])
+    # Request 1 came from stock, but other pairs between its ends crossed the link.
+    both = (2.0, 1.0), (6.0, 1.0)
+    own = (0.5, -0.1), (5.0, -0.01)
+    assert found == pytest.approx([faded(*own, *both, since_s=0.0), faded(*both, since_s=0.0), 0.0])
 
 
 def test_what_the_end_of_the_episode_cut_off_is_left_out() -> None:
@@ -213,7 +215,12 @@ def lineage(tables: Any, kind: Kind, chosen: Chosen, row: int, *, discount_time_
             strict=True,
         )
     }
-    paths = paths_of_requests(tables)
+    steps = tables["path_steps"]
+    crossings: set[tuple[int, int, int, int]] = set()
+    for one, two in pairwise(zip(steps["allocation"].tolist(), steps["node"].tolist(), strict=True)):
+        if one[0] == two[0]:
+            ends = allocations[one[0]][1:]
+            crossings |= {(*ends, one[1], two[1]), (*ends, two[1], one[1])}
     total = 0.0
 
     def add(at_s: float, amount: float) -> None:
@@ -228,11 +235,10 @@ def lineage(tables: Any, kind: Kind, chosen: Chosen, row: int, *, discount_time_
     ):
         if outcome != RequestOutcome.DELIVERED.code:
             continue
-        crossed = list(pairwise(paths.get(request, ())))
         concerns = {
             Kind.SERVE: request == subject,
             Kind.PEER: (source, destination) == (site, subject),
-            Kind.LINK: (site, subject) in crossed or (subject, site) in crossed,
+            Kind.LINK: (source, destination, site, subject) in crossings,
         }
         if concerns[kind]:
             add(end_s, WEIGHTS.delivered)
@@ -279,4 +285,4 @@ def test_credit_of_a_run_equals_a_loop_over_its_tables(played: tuple[list[Chosen
             )
         ]
         assert made[kind].gain == pytest.approx(expected, rel=1e-9, abs=1e-12)
-        assert len(set(np.round(made[kind].gain, 9))) > 3, kind
+        assert len(set(np.round(made[kind].gain, 9))) > 1, kind

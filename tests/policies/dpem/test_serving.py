@@ -13,6 +13,7 @@ from qdpem.policies.dpem.serving import (
     COMBINED,
     FIRST_ROUTE,
     ROUTES,
+    SEPARATE,
     STOCK,
     WAIT,
     Offer,
@@ -46,6 +47,7 @@ def situation(
         request=request,
         slack_s=slack_s,
         reserved=reserved,
+        ordered=3,
         own=OWN,
         contention_weight=0.5,
         unavailable=ALL_AVAILABLE,
@@ -81,17 +83,17 @@ def test_features_of_all_options_are_their_formulas() -> None:
     about = situation(pairs=2, reserved=3, attempts=5)
     offer = offered(about, 0.9, 0.9, 0.71)
     routes, options = np.arange(ROUTES) + FIRST_ROUTE, np.arange(len(offer.mask))
-    for option, name in ((WAIT, "wait"), (STOCK, "stock"), (COMBINED, "combined")):
+    for option, name in ((WAIT, "wait"), (STOCK, "stock"), (COMBINED, "combined"), (SEPARATE, "separate")):
         assert feature(offer, name).tolist() == (options == option).tolist()
     assert feature(offer, "route").tolist() == (options >= FIRST_ROUTE).tolist()
     # Three pairs are held: two are taken, or one.
     assert feature(offer, "stock_left")[[STOCK, COMBINED]].tolist() == [1 / 4, 2 / 4]
     assert feature(offer, "reserved_lack")[[STOCK, COMBINED]].tolist() == [2 / 4, 1 / 4]
-    same = {"slack": 2.0 / 3.0, "pairs": 2 / 4, "attempts": 5 / 4, "contention_weight": 0.5}
+    same = {"slack": 2.0 / 3.0, "pairs": 2 / 4, "attempts": 5 / 4, "ordered": 3 / 4, "contention_weight": 0.5}
     for name, value in same.items():
         assert feature(offer, name) == pytest.approx(np.full(len(options), value)), name
     assert np.array_equal(
-        offer.features[:, SERVE_FEATURES.index("own_tokens") :][:, :3], np.tile(OWN, (7, 1))
+        offer.features[:, SERVE_FEATURES.index("own_tokens") :][:, :3], np.tile(OWN, (8, 1))
     )
     assert len(offer.routes) == ROUTES
     first_cost_s = offer.routes[0].cost_s
@@ -132,6 +134,7 @@ def test_the_rule_takes_stock_then_both_then_the_first_route_in_time_and_else_wa
     assert taken(situation(), 0.9, 0.9) == STOCK
     assert taken(situation(), 0.9) == COMBINED
     assert taken(situation()) == FIRST_ROUTE
+    assert taken(situation(), teacher=Teacher(separate_paths=True)) == SEPARATE
     # What larger requests need is left alone.
     assert taken(situation(reserved=1), 0.9, 0.9) == COMBINED
     assert taken(situation(reserved=2), 0.9, 0.9) == FIRST_ROUTE

@@ -37,7 +37,8 @@ def rule(**changes: Any) -> PlannedDelayParameters:
     """The parameters with which `local-planned-stock` is the teacher."""
     teacher = Teacher()
     same = ("max_unloaded_delay", "max_loaded_delay", "stocking_probability")
-    return PlannedDelayParameters(**SHARED, **{name: getattr(teacher, name) for name in same} | changes)
+    taught = {name: getattr(teacher, name) for name in same}
+    return PlannedDelayParameters(**SHARED, **taught | {"separate_paths": False} | changes)
 
 
 def taught(teacher: Teacher | None = None, *, nodes: int = NODES, **changes: Any) -> Dpem:

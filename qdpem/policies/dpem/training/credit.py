@@ -5,7 +5,8 @@ By lineage, a decision is credited with what became of its own subject:
 - about a request: its delivery, and the contended claims of its allocations, from the decision on;
 - about a peer: all requests between the same two nodes, the claims of their allocations and of the stock
   made for them, and the pairs of that stock that expired;
-- about a link: the requests whose path crossed it, the claims of its stock, and the pairs that expired.
+- about a link: the requests between nodes whose paths crossed it, the claims of its stock, and the pairs of
+  it that expired.
 
 Later events count less, by exp(-dt / discount_time_s), except for requests, which end soon. The alternative
 credits each decision with all later rewards of its node (`metrics.reward`), discounted alike: what nodes of a
@@ -21,8 +22,8 @@ from itertools import pairwise
 import numpy as np
 
 from qdpem.arrays import Floats, Ints
-from qdpem.events.tables import Columns, Tables
-from qdpem.events.words import AllocationOutcome, PairOutcome, Purpose, RequestOutcome
+from qdpem.events.tables import Tables
+from qdpem.events.words import PairOutcome, RequestOutcome
 from qdpem.metrics.reward import rewards
 from qdpem.policies.dpem.chooser import Chosen
 from qdpem.policies.dpem.networks import Kind
@@ -200,33 +201,40 @@ class _Streams:
         return Stream(key=owner * self._nodes + other, time_s=pairs["end_s"][chosen], amount=amount)
 
     def _crossings(self, delivered: Stream) -> Stream:
-        """The reward of each delivered request for every hop of its path, in both directions."""
+        """The reward of each delivered request for every link that pairs of its ends crossed, both ways.
+
+        Whichever path it took: credit for the path taken would reward a link for requests that it only drew
+        from other links.
+        """
         earned = dict(zip(delivered.key.tolist(), delivered.time_s.tolist(), strict=True))
-        paths = paths_of_requests(self._tables)
+        links = links_between(self._tables, self._nodes)
+        requests = self._tables["requests"]
+        ends = requests["source"].astype(np.int64) * self._nodes + requests["destination"]
         rows = [
-            (first * self._nodes + second, earned[request])
-            for request, path in paths.items()
+            (link, earned[request])
+            for request, key in zip(requests["request"].tolist(), ends.tolist(), strict=True)
             if request in earned
-            for ends in pairwise(path)
-            for first, second in (ends, ends[::-1])
+            for link in links.get(key, ())
         ]
         keys = np.array([row[0] for row in rows], dtype=np.int64)
         times = np.array([row[1] for row in rows], dtype=np.float64)
         return Stream(key=keys, time_s=times, amount=np.full(len(rows), self._weights.delivered))
 
 
-def paths_of_requests(tables: Tables) -> dict[int, tuple[int, ...]]:
-    """For each request the nodes of an allocation of more than one node that ended "done" for it."""
-    allocations = tables["allocations"]
-    done = (allocations["outcome"] == AllocationOutcome.DONE.code) & (
-        allocations["purpose"] == Purpose.SERVE.code
-    )
-    wanted = dict(
-        zip(allocations["allocation"][done].tolist(), allocations["request"][done].tolist(), strict=True)
-    )
-    nodes: dict[int, list[int]] = {}
-    steps: Columns = tables["path_steps"]
+def links_between(tables: Tables, nodes: int) -> dict[int, set[int]]:
+    """For each pair of ends the links that any allocation between them crossed, in both directions.
+
+    Ends and links are keys first x `nodes` + second.
+    """
+    allocations, steps = tables["allocations"], tables["path_steps"]
+    keys = allocations["source"].astype(np.int64) * nodes + allocations["destination"]
+    ends = dict(zip(allocations["allocation"].tolist(), keys.tolist(), strict=True))
+    paths: dict[int, list[int]] = {}
     for allocation, node in zip(steps["allocation"].tolist(), steps["node"].tolist(), strict=True):
-        if allocation in wanted:
-            nodes.setdefault(allocation, []).append(node)
-    return {wanted[allocation]: tuple(path) for allocation, path in nodes.items()}
+        paths.setdefault(allocation, []).append(node)
+    links: dict[int, set[int]] = {}
+    for allocation, path in paths.items():
+        crossed = links.setdefault(ends[allocation], set())
+        for first, second in pairwise(path):
+            crossed |= {first * nodes + second, second * nodes + first}
+    return links

@@ -97,7 +97,11 @@ def variant_of(scenario: Scenario, arm: Arm, variant: TrainingVariant) -> tuple[
     changed = with_settings(bare, variant.set, name=base.name, origin=origin) if variant.set else bare
     window = Window(warm_up_s=0.0, measured_s=scenario.training.episode_s)
     changed = replace(changed, window=window, training=scenario.training)
-    teacher = Teacher(stocking_probability=variant.stocking_probability, link_level=variant.link_level)
+    teacher = Teacher(
+        stocking_probability=variant.stocking_probability,
+        link_level=variant.link_level,
+        separate_paths=variant.separate_paths,
+    )
     return changed, replace(arm, forecaster=variant.forecaster or arm.forecaster), teacher
 
 
