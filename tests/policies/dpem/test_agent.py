@@ -72,7 +72,7 @@ def test_features_stay_within_their_scale_whatever_is_observed() -> None:
         assert np.isfinite(table).all()
         assert table.min() >= -1.0
         assert table.max() <= 2.0
-        # A column that never changes tells nothing. The weight is set once a run; links live alike, and reserves are rare.
+        # A column that never changes tells nothing. These are set once a run, alike for all links, or rare.
         constant = {"contention_weight", "repeaters_idle"} | {
             Kind.LINK: {"life"},
             Kind.SERVE: {"reserved_lack"},
