@@ -28,6 +28,7 @@ from qdpem.policies.routing.stocked_pairs import (
     StockByEnds,
     remove_pairs,
     serve_from_stock,
+    stock_after,
     usable_pairs,
 )
 from qdpem.policy.allocation import PendingRequest
@@ -143,13 +144,14 @@ class EarliestDeadlineFirst(PolicyDefaults, ABC):
             return [from_stock]
         slack_s = request.deadline_s - observation.time_s - command_delay_s(self._context, request.source)
         stocked = self._stocked_part(request, stock, reserved)
-        rest = replace(request, pairs=request.pairs - stocked)
-        routes = self._routes(rest, backlog, stock, slack_s=slack_s, unavailable=observation.unavailable())
-        part = None
-        if stocked and routes:
-            part = self._from_stock(replace(request, pairs=stocked), stock, reserved)
+        rest, part = replace(request, pairs=request.pairs - stocked), replace(request, pairs=stocked)
+        # Between neighbours a route could rely on the same stocked pairs once more.
+        margin = self._parameters.fidelity_margin
+        left = stock_after(part, stock, fidelity_margin=margin) if stocked else stock
+        routes = self._routes(rest, backlog, left, slack_s=slack_s, unavailable=observation.unavailable())
+        from_stock = self._from_stock(part, stock, reserved) if stocked and routes else None
         over_links = [self._over_links(request, pairs, route, backlog, stock) for route, pairs in routes]
-        return over_links if part is None else [part, *over_links]
+        return over_links if from_stock is None else [from_stock, *over_links]
 
     def _routes(
         self,

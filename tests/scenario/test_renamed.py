@@ -78,7 +78,7 @@ def test_every_new_name_is_registered_and_no_old_one_is(kind: str, old: str, new
         ("demand.near", "demand.near={peers=3}", "neighbourhood"),
         ("demand.classes.0.share", "demand.classes.0.share=0.5", "fraction"),
         ("nodes.foreign_stock_share", "nodes.foreign_stock_share=0.5", "remote_storage_quota"),
-        ("training.trace_decay", "training.trace_decay=0.5", "gae_lambda"),
+        ("training.clip_ratio", "training.clip_ratio=0.5", "clip_range"),
         (
             "study.arms.0.rights",
             'study={seeds=[1000], arms=[{name="dpem", rights="serve"}]}',

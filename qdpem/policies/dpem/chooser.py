@@ -51,6 +51,9 @@ class Chosen:
 _HELD_S = {Kind.SERVE: 1.0, Kind.PEER: 8.0, Kind.LINK: 16.0}
 """How long the uniform of a subject is held."""
 
+_LEAST_HELD = 1000
+"""Numbers that are held at least before those whose time is over are dropped."""
+
 
 class Chooser:
     """Scores options with the weights of each site and draws one by the site's own stream.
@@ -87,6 +90,7 @@ class Chooser:
         self._log = log
         self.made: list[Chosen] = []
         self._held: dict[tuple[float, ...], tuple[float, float]] = {}
+        self._most_held = _LEAST_HELD
 
     def choose(self, choices: Choices, teacher: Ints) -> Ints:
         """One allowed option for each decision, int64 [M]; `teacher` is what the imitated rule would take."""
@@ -141,4 +145,8 @@ class Chooser:
             if key not in self._held or self._held[key][0] <= choices.time_s:
                 self._held[key] = until_s, self._streams[site].random()
             u[row] = self._held[key][1]
+        if len(self._held) > self._most_held:
+            # Numbers of requests that are over would pile up in a long run.
+            self._held = {name: held for name, held in self._held.items() if held[0] > choices.time_s}
+            self._most_held = max(2 * len(self._held), _LEAST_HELD)
         return u

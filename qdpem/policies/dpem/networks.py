@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,8 +171,3 @@ def torch_scores(
     active = torch.tanh(torch.baddbmm(bias[:, None], flat, hidden))
     score = torch.bmm(active, output[:, :, None]) + torch.bmm(flat, skip[:, :, None])
     return score.reshape(nodes, *shape)
-
-
-def as_float64(features: NDArray[Any]) -> Floats:
-    """Features as stored, in the precision in which nodes act."""
-    return np.asarray(features, dtype=np.float64)

@@ -151,7 +151,9 @@ class PeerLevels:
     def _decide(self, observations: Observation) -> None:
         due = observations.time_s >= self._decided_s[observations.site] + self._step_s - _CLOCK_TOLERANCE
         known = (observations.peer_source >= 0) & np.isfinite(observations.peer_scheduled).all(axis=2)
-        if not (known & due[:, None]).any():
+        # Of each site alone: what one site knows must not decide when another one decides.
+        due &= known.any(axis=1)
+        if not due.any():
             return
         self._decided_s[observations.site[due]] = observations.time_s
         for row in np.flatnonzero(due).tolist():

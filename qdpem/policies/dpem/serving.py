@@ -5,7 +5,7 @@ Pairs that are made take one path together, or separate paths.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.planner import CostedRoute, Planner, RouteQuery
 from qdpem.policies.routing.route_plan import RoutePlan
 from qdpem.policies.routing.separate_paths import separate_routes
-from qdpem.policies.routing.stocked_pairs import StockByEnds, usable_pairs
+from qdpem.policies.routing.stocked_pairs import StockByEnds, stock_after, usable_pairs
 from qdpem.policy.allocation import PendingRequest
 
 ROUTES = 4
@@ -81,11 +81,14 @@ class ServeOptions:
         usable = usable_pairs(request, stock, fidelity_margin=self._fidelity_margin)
         stocked = min(usable, request.pairs - 1)
         routes = self._routes(situation, request.pairs, backlog, stock, count=ROUTES)
-        combined = None
+        combined, left = None, stock
         if stocked:
-            rest = self._routes(situation, request.pairs - stocked, backlog, stock, count=1)
+            # Between neighbours a route could rely on the same stocked pairs once more.
+            part = replace(request, pairs=stocked)
+            left = stock_after(part, stock, fidelity_margin=self._fidelity_margin)
+            rest = self._routes(situation, request.pairs - stocked, backlog, left, count=1)
             combined = rest[0] if rest else None
-        separate, costed = self._separate(situation, request.pairs - stocked, backlog, stock)
+        separate, costed = self._separate(situation, request.pairs - stocked, backlog, left)
         mask = np.zeros(OPTIONS, dtype=np.bool_)
         mask[WAIT] = True
         mask[STOCK] = usable >= request.pairs

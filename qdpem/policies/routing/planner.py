@@ -137,8 +137,8 @@ class Planner:
         if stock and self._context.pregeneration == "virtual-link":
             virtual = self._over_virtual_link(query, backlog, stock)
             if virtual is not None:
-                better = not routes or virtual.cost_s < routes[0].cost_s
-                routes.insert(0 if better else len(routes), virtual)
+                # After routes of equal cost: links alone are the surer ones.
+                routes.insert(sum(route.cost_s <= virtual.cost_s for route in routes), virtual)
         return routes[:count]
 
     def idle_delay_s(self, source: int, destination: int, *, pairs: int) -> float:

@@ -82,6 +82,14 @@ def usable_pairs(request: PendingRequest, stock: StockByEnds, *, fidelity_margin
     return sum(value >= request.target_fidelity + fidelity_margin for value in fidelities)
 
 
+def stock_after(request: PendingRequest, stock: StockByEnds, *, fidelity_margin: float) -> StockByEnds:
+    """The stock that is left once the request has taken its pairs; `stock` is not changed."""
+    ends = request.source, request.destination
+    left = {**stock, ends: list(stock.get(ends, ()))}
+    serve_from_stock(request, left, fidelity_margin=fidelity_margin)
+    return left
+
+
 def remove_pairs(stock: StockByEnds, pairs: tuple[StockedPair, ...]) -> None:
     """Remove the pairs that an allocation relies on, so that no later decision uses them again."""
     for ends, fidelity in pairs:

@@ -22,7 +22,6 @@ SCENARIO_KEYS: Mapping[str, str] = MappingProxyType(
         "station_share": "station_position",
         "grid": "sweep",
         "passes": "epochs",
-        "trace_decay": "gae_lambda",
         "clip_ratio": "clip_range",
         "entropy_weight": "entropy_coef",
         "server_rate": "server_learning_rate",

@@ -128,6 +128,8 @@ def _cross_entropy(score: torch.Tensor, mask: torch.Tensor, taken: torch.Tensor)
 def _agreement(weights: Weights, kind: Kind, part: Experience) -> float:
     import torch
 
+    if not len(part):
+        return float("nan")
     with torch.no_grad():
         features = torch.from_numpy(part.features)[None]
         score = torch_scores(_tensors(weights, "actor", kind), "actor", kind, features)[0].numpy()

@@ -69,7 +69,9 @@ def returns(stream: Stream, key: Ints, time_s: Floats, *, discount_time_s: float
     if not len(keys):
         return np.zeros(len(key))
     same = (following < len(keys)) & (keys[inside] == key)
-    return np.where(same, later[inside] * np.exp(-(times[inside] - time_s) / discount_time_s), 0.0)
+    # Of another subject's event, which may be earlier, the exponential could overflow.
+    until_s = np.where(same, times[inside] - time_s, 0.0)
+    return np.where(same, later[inside] * np.exp(-until_s / discount_time_s), 0.0)
 
 
 def _discounted_sums(keys: Ints, times: Floats, amounts: Floats, discount_time_s: float) -> Floats:

@@ -62,6 +62,10 @@ class Player:
     played_s: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        if not self.scenario.training.variants:
+            raise StudyError(
+                "training.variants is []; it must name one variant or more ([{}] is the scenario itself)"
+            )
         counts = {
             len(build_graph(scenario, seed=episode_seed(self.seed, 0)).node_names)
             for scenario, _, _ in self._variants()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from qdpem.policies.dpem.networks import ACTOR, CRITIC, Weights, flatten, stacked, unflatten
 from qdpem.policies.dpem.training.episode import episode_seed, held_out_seed
 from qdpem.policies.dpem.training.federated import aggregate_privately
@@ -41,9 +43,12 @@ def next_round(player: Player, state: TrainingState) -> TrainingState:
     settings = settings_of(state, player, number)
     learned, report = ppo_update({**actors, **state.critics}, played.experience, settings)
     before = flatten(stacked(state.actor, nodes=1), settings.trained)[0]
+    # In single precision, as nodes learn: what rounding changes is no update, and Adam, which divides by the
+    # size of what it gets, would take it for one.
+    received = before.astype(np.float32).astype(np.float64)
     aggregate = aggregate_privately(
         # Nodes share the change of their actor, whose norm can be bounded, and not its weights.
-        flatten(learned, settings.trained) - before,
+        flatten(learned, settings.trained) - received,
         clip_norm=training.clip_norm,
         budget=state.budget,
         seed=player.seed,
