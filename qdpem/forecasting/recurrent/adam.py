@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Adam:
+class AdamOptimiser:
     """Steps of Adam (Kingma and Ba 2015) with its usual constants, as `torch.optim.Adam` makes them.
 
     Args:

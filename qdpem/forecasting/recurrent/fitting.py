@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.arrays import Floats
-from qdpem.forecasting.recurrent.adam import Adam
+from qdpem.forecasting.recurrent.adam import AdamOptimiser
 from qdpem.forecasting.recurrent.cell import TRUSTS, WEIGHTS, run_cells
 from qdpem.forecasting.recurrent.series import STRIDE, Series
 from qdpem.forecasting.recurrent.training import (
@@ -69,7 +69,7 @@ def fit_groups(series: Series, weights: Weights, *, epochs: int, learning_rate: 
         held_out = series_tensors(series, groups=groups, first=split)
         best = {name: value.detach().clone() for name, value in tensors.items()}
         smallest = _held_out_loss(tensors, training, held_out)
-        optimiser = Adam(tensors.values(), learning_rate=learning_rate)
+        optimiser = AdamOptimiser(tensors.values(), learning_rate=learning_rate)
         for _ in range(epochs):
             _epoch(tensors, training, optimiser)
             loss = _held_out_loss(tensors, training, held_out)
@@ -119,7 +119,7 @@ def _no_states(tensors: Mapping[str, Tensor], series: SeriesTensors) -> Tensor:
     return torch.zeros(groups, series.peers, units)
 
 
-def _epoch(tensors: Mapping[str, Tensor], training: SeriesTensors, optimiser: Adam) -> None:
+def _epoch(tensors: Mapping[str, Tensor], training: SeriesTensors, optimiser: AdamOptimiser) -> None:
     """One pass of truncated back-propagation through time."""
     import torch
 

@@ -62,7 +62,8 @@ def decided(kind: Kind, time_s: float, site: int, subject: float) -> Chosen:
         mask=np.ones((1, OPTIONS[kind]), dtype=bool),
     )
     one = np.zeros(1, dtype=np.int64)
-    return Chosen(choices=choices, option=one, log_probability=np.zeros(1), teacher=one)
+    probability = choices.mask / OPTIONS[kind]
+    return Chosen(choices=choices, option=one, probability=probability, teacher=one)
 
 
 def tables_by_hand() -> dict[str, dict[str, np.ndarray]]:
