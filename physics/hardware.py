@@ -63,7 +63,7 @@ class DepolarisingMemory(_HashedOnce):
     """Entangling attempts at the node that depolarise as much as T, above 0; `inf` is none."""
     kind: Literal["depolarising"] = "depolarising"
     """Names this kind."""
-    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # noqa: RUF012
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         require_kind(self.kind, "depolarising")
@@ -93,7 +93,7 @@ class RelaxingMemory(_HashedOnce):
     """Entangling attempts at the node that dephase as much as T2, above 0; `inf` is none."""
     kind: Literal["relaxing"] = "relaxing"
     """Names this kind."""
-    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # noqa: RUF012
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         require_kind(self.kind, "relaxing")
@@ -123,7 +123,7 @@ class Fibre:
     """Loss of a link whatever its length, 0 or more."""
     loss_db_per_km: float = 0.24
     """Loss of the fibre, 0 or more."""
-    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # noqa: RUF012
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         take_floats(self)
@@ -147,7 +147,7 @@ class Detector:
     """Time in which a detector accepts a photon, 0 or more."""
     number_resolving: bool = False
     """Whether a detector tells two photons from one."""
-    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # noqa: RUF012
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         take_floats(self)
@@ -178,7 +178,7 @@ class SourceLink:
     """Attempts under way at once, 1 or more; not used in networks."""
     kind: Literal["source"] = "source"
     """Names this kind."""
-    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # noqa: RUF012
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         require_kind(self.kind, "source")
@@ -212,7 +212,7 @@ class MidpointSourceLink:
     """Attempts under way at once, 1 or more."""
     kind: Literal["midpoint-source"] = "midpoint-source"
     """Names this kind."""
-    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # noqa: RUF012
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         require_kind(self.kind, "midpoint-source")
@@ -252,7 +252,7 @@ class DoubleClickLink:
     """Attempts under way at once, 1 or more."""
     kind: Literal["double-click"] = "double-click"
     """Names this kind."""
-    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # noqa: RUF012
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         require_kind(self.kind, "double-click")
@@ -294,7 +294,7 @@ class SingleClickLink:
     """Attempts under way at once, 1 or more."""
     kind: Literal["single-click"] = "single-click"
     """Names this kind."""
-    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # noqa: RUF012
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         require_kind(self.kind, "single-click")
@@ -331,7 +331,7 @@ class DirectLink:
     default."""
     kind: Literal["direct"] = "direct"
     """Names this kind."""
-    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # noqa: RUF012
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         require_kind(self.kind, "direct")
@@ -424,7 +424,7 @@ class NodeHardware(_HashedOnce):
     bell_measurement: BellMeasurement = "complete"
     """Bell states that a swap tells apart. "complete": all four. "linear-optics": Psi+ and Psi- only, half of
     all results. "boosted": also half of the rest, 3/4 in all."""
-    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # noqa: RUF012
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         take_floats(self)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qdpem.errors import PolicyError, QdpemError, RecordError, ScenarioError, StudyError, UnknownNameError
     from qdpem.events.recorder import MemoryRecorder
     from qdpem.metrics.metrics import METRICS, measure
+    from qdpem.metrics.realised_demand import realised_requests
     from qdpem.metrics.reward import rewards
     from qdpem.policies.dpem.training.train import train
     from qdpem.policy.conformance import check_policy
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
     from qdpem.policy.tuning import tunable
     from qdpem.records.audit.audit import audit
     from qdpem.records.compare import differing_data_sets
-    from qdpem.records.export import export
     from qdpem.records.reader import open_record
+    from qdpem.records.replay.replay import replay
     from qdpem.records.writer import RecordWriter
     from qdpem.registry import list_names
     from qdpem.scenario.load import load_scenario, parse_scenario
@@ -44,7 +45,10 @@ if TYPE_CHECKING:
     from qdpem.simulation.arms import find_arm
     from qdpem.simulation.run import Run, Simulation, simulate
     from qdpem.study.analysis.results import StudyResult
+    from qdpem.study.export.export import export
     from qdpem.study.run import run_study
+    from qdpem.study.stored_study import open_study
+    from qdpem.study.sweep import SweepResult, run_sweep
     from qdpem.study.tuning.tune import tune
 
     __version__: str
@@ -63,6 +67,7 @@ _HOMES = MappingProxyType(
         ),
         "qdpem.events.recorder": ("MemoryRecorder",),
         "qdpem.metrics.metrics": ("METRICS", "measure"),
+        "qdpem.metrics.realised_demand": ("realised_requests",),
         "qdpem.metrics.reward": ("rewards",),
         "qdpem.policies.dpem.training.train": ("train",),
         "qdpem.policy.conformance": ("check_policy",),
@@ -80,8 +85,9 @@ _HOMES = MappingProxyType(
         "qdpem.policy.tuning": ("tunable",),
         "qdpem.records.audit.audit": ("audit",),
         "qdpem.records.compare": ("differing_data_sets",),
-        "qdpem.records.export": ("export",),
+        "qdpem.study.export.export": ("export",),
         "qdpem.records.reader": ("open_record",),
+        "qdpem.records.replay.replay": ("replay",),
         "qdpem.records.writer": ("RecordWriter",),
         "qdpem.registry": ("list_names",),
         "qdpem.scenario.load": ("load_scenario", "parse_scenario"),
@@ -90,6 +96,8 @@ _HOMES = MappingProxyType(
         "qdpem.simulation.run": ("Run", "Simulation", "simulate"),
         "qdpem.study.analysis.results": ("StudyResult",),
         "qdpem.study.run": ("run_study",),
+        "qdpem.study.stored_study": ("open_study",),
+        "qdpem.study.sweep": ("SweepResult", "run_sweep"),
         "qdpem.study.tuning.tune": ("tune",),
     }
 )
@@ -121,6 +129,7 @@ __all__ = [
     "Simulation",
     "StudyError",
     "StudyResult",
+    "SweepResult",
     "UnknownNameError",
     "__version__",
     "audit",
@@ -133,10 +142,14 @@ __all__ = [
     "load_scenario",
     "measure",
     "open_record",
+    "open_study",
     "parse_scenario",
     "per_site",
+    "realised_requests",
+    "replay",
     "rewards",
     "run_study",
+    "run_sweep",
     "simulate",
     "train",
     "tunable",

@@ -1,7 +1,8 @@
 """Every code block of the docs runs or is checked; the few that cannot are marked and counted.
 
 The blocks of a page share one namespace, as a reader pastes them one after the other. The tutorial runs in
-test_tutorial.py, with what it prints; the notebooks run when the docs are built.
+test_tutorial.py and some pages in test_how_to.py, with what they print; the notebooks run when the docs are
+built.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typer.testing import CliRunner
 from qdpem.cli.app import app
 from qdpem.registry import KINDS
 from qdpem.scenario.json_schema import scenario_json_schema
+from tests.test_how_to import PRINTING
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -97,7 +99,11 @@ def folder_with_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", pages_with("python"), ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [page for page in pages_with("python") if page.parent.name != "how-to" or page.stem not in PRINTING],
+    ids=lambda page: page.stem,
+)
 def test_python_runs(page: Path, folder_with_records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder_with_records)
     monkeypatch.setenv("MPLBACKEND", "agg")

@@ -36,9 +36,9 @@ def test_example_runs(example, capsys):
 FILES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "scenarios").glob("**/*.toml"))
 DERIVED = [name for name in FILES if name.count("/") > 1]
 SHRUNKEN = (
-    "window.warm_up_s=1",
-    "window.measured_s=3",
-    "forecasting.history_s=20",
+    "window.warm_up_s=0.5",
+    "window.measured_s=1.5",
+    "forecasting.history_s=10",
     "topology.parameters.nodes=12",
     "topology.parameters.side_km=35",
     "nodes.source_rate_hz=50",
@@ -66,7 +66,7 @@ def test_scenarios_based_on_another_have_names_of_their_own():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DERIVED)
 def test_controls_and_sweeps_run_when_shrunk(name):
-    """The first cell of a sweep, or a control, with every arm, on 12 quick nodes for seconds."""
+    """The first cell of a sweep, or a control, with every arm, on 12 quick nodes for two seconds."""
     from qdpem.metrics.metrics import measure
     from qdpem.scenario.load import load_scenario
     from qdpem.scenario.sweep import sweep_cells
@@ -78,7 +78,7 @@ def test_controls_and_sweeps_run_when_shrunk(name):
     for arm in scenario.study.arms:
         run = simulate(scenario, arm, seed=0, network=network, load=load)
         network, load = run.network, run.load  # One network and one load for all, as in a study.
-        metrics = measure(run.tables, start_s=1.0, end_s=4.0)
+        metrics = measure(run.tables, start_s=0.5, end_s=2.0)
         assert metrics["requests_measured"] > 0.0, arm.name
         assert 0.0 <= metrics["delivery_ratio"] <= 1.0
 

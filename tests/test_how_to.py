@@ -86,6 +86,7 @@ def test_every_attribute_of_the_network_is_one():
     assert names(Network) - {"graph"} <= set(shown)
 
 
+@pytest.mark.slow
 def test_the_example_keeps_every_rule_of_a_policy():
     policy = runpy.run_path(str(ROOT / "examples" / "own_policy.py"))["RandomPath"]
     assert [check.detail for check in check_policy(policy, small_context()) if not check.passed] == []
@@ -99,8 +100,12 @@ def test_the_page_shows_the_example_whole():
 SHORT = ("window.warm_up_s=2", "window.measured_s=8")
 
 
+PRINTING = ("cluster", "policy", "forecaster", "physics-plugin", "read-records", "analyse-study")
+"""Pages whose Python runs here, with what it prints; test_code_blocks runs that of all others."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cluster", "policy", "forecaster", "physics-plugin", "read-records"])
+@pytest.mark.parametrize("name", PRINTING)
 def test_python_of_a_page_prints_what_it_shows(name, tmp_path, monkeypatch):
     from typer.testing import CliRunner
 

@@ -30,6 +30,9 @@ def _sections(schema: Schema, tables: Mapping[str, Schema], *, path: str, level:
         if not names:
             continue
         dotted = f"{path}.{name}".lstrip(".")
+        if isinstance(each.get("additionalProperties"), Mapping):
+            # A table whose keys are names of the user's own.
+            dotted = f"{dotted}.NAME"
         title = f"[[{dotted}]]" if each.get("type") == "array" else f"[{dotted}]"
         yield f"{'#' * level} `{title}`"
         if len(names) > 1:

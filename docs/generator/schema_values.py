@@ -47,7 +47,8 @@ def references(schema: Schema) -> Iterator[str]:
     """Names of the definitions that a key refers to."""
     if "$ref" in schema:
         yield schema["$ref"].rpartition("/")[2]
-    for each in (*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else ())):
+    inner = [schema[key] for key in ("items", "additionalProperties") if isinstance(schema.get(key), Mapping)]
+    for each in (*schema.get("anyOf", ()), *inner):
         yield from references(each)
 
 

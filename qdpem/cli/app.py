@@ -14,6 +14,7 @@ from qdpem.cli.commands.demand import demand
 from qdpem.cli.commands.export import export
 from qdpem.cli.commands.forecast import forecast
 from qdpem.cli.commands.names import list_command
+from qdpem.cli.commands.replay import replay
 from qdpem.cli.commands.run import run
 from qdpem.cli.commands.schema import schema
 from qdpem.cli.commands.study import study
@@ -45,6 +46,7 @@ app.command("list")(guarded(interrupted="Nothing was changed.")(list_command))
 app.command("schema")(guarded(interrupted="Nothing was changed.")(schema))
 app.command("export")(guarded(interrupted="Files written so far are kept.")(export))
 app.command("audit")(guarded(interrupted="Nothing was changed.")(audit))
+app.command("replay")(guarded(interrupted="Nothing was changed.")(replay))
 app.command("check")(guarded(interrupted="Nothing was changed.")(check))
 
 

@@ -6,13 +6,13 @@ import math
 from dataclasses import dataclass, replace
 
 from physics.interface import PhysicsModel
-from qdpem.demand.streams import pair_weights
+from qdpem.demand.mean_demand import demand_commodities, mean_demand
 from qdpem.errors import Fault, QdpemError, ScenarioError
-from qdpem.flow.commodities import LinkPlan, mean_commodities
+from qdpem.flow.commodities import LinkPlan
 from qdpem.flow.supportable_load import find_supportable_load
 from qdpem.network.graph import Network
 from qdpem.network.path_estimates import MAX_ROUNDS, Estimates
-from qdpem.scenario.schema import Demand, RequestClass, Scenario
+from qdpem.scenario.schema import Demand, Scenario
 
 TOLERANCE = 1e-3
 """Relative tolerance of a capacity: a smaller one would take more time and change nothing."""
@@ -50,10 +50,10 @@ def find_offered_load(
 
     peak_rate_hz = load_factor x capacity_hz. A burst multiplies the rates of its region's nodes by `peak`.
     While all regions burst, the Poisson stream has its mean mix at `peak` times the rate, and all other
-    processes have their means. The capacity is that of this mix, and does not depend on phases, jitter or the
-    borders of regions. Capacities are mean rates of sources and repeaters and not one run's draws, so the
-    load scales demand and bounds no run. Raises ScenarioError when less than `served_fraction` of the demand
-    can be served at any rate.
+    processes have their means, a trace that of its whole file. The capacity is that of this mix, and does not
+    depend on phases, jitter or the borders of regions. Capacities are mean rates of sources and repeaters and
+    not one run's draws, so the load scales demand and bounds no run. Raises ScenarioError for a trace that
+    cannot be read, and when less than `served_fraction` of the demand can be served at any rate.
     """
     demand = scenario.demand
     peak = _peak_over_mean(demand)
@@ -62,13 +62,14 @@ def find_offered_load(
     if demand.rate_hz is not None:
         return OfferedLoad(rate_hz=demand.rate_hz, peak_rate_hz=peak * demand.rate_hz)
     assert demand.load_factor is not None
-    commodities = mean_commodities(
-        _peak_classes(demand),
+    commodities = demand_commodities(
+        mean_demand(scenario, network, seed=seed),
         network,
-        pair_weights(scenario, network, seed=seed),
         # The rate cancels: only the ratios between commodities matter to the supportable load.
         rate_hz=1.0,
         plans=flow_plans(network, Estimates(network, physics)),
+        # Without other processes every class has the same factor, which cancels too.
+        peak=demand.bursts.peak if demand.bursts and demand.processes else 1.0,
     )
     try:
         supportable = find_supportable_load(
@@ -89,15 +90,6 @@ def _peak_over_mean(demand: Demand) -> float:
     if not demand.processes:
         return peak
     return demand.poisson_fraction * peak + sum(process.fraction for process in demand.processes.values())
-
-
-def _peak_classes(demand: Demand) -> tuple[RequestClass, ...]:
-    """The classes of all processes, with the fractions they have while all regions burst, up to a factor."""
-    if not demand.processes or not demand.bursts:
-        return demand.all_classes
-    bursting, steady = demand.all_classes[: len(demand.classes)], demand.all_classes[len(demand.classes) :]
-    peak = demand.bursts.peak
-    return (*(replace(each, fraction=peak * each.fraction) for each in bursting), *steady)
 
 
 def with_rate(scenario: Scenario, load: OfferedLoad) -> Scenario:

@@ -14,17 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.arrays import Floats
+from qdpem.arrays import Floats, Ints
 from qdpem.demand.arrivals import Arrivals
 from qdpem.demand.neighbourhood import neighbourhood_weights
 from qdpem.demand.processes.poisson import build_poisson
 from qdpem.demand.processes.process import DemandProcess, DrawnRequests, Span
 from qdpem.demand.processes.session import build_session
 from qdpem.demand.processes.timetable import build_timetable
+from qdpem.demand.processes.trace.build import build_trace
 from qdpem.demand.requests import Requests
 from qdpem.errors import Fault, QdpemError, ScenarioError
 from qdpem.network.graph import Network
-from qdpem.scenario.schema import Neighbourhood, RequestClass, Scenario, Timetable
+from qdpem.scenario.schema import Neighbourhood, RequestClass, Scenario, Session, Timetable
 from qdpem.scenario.words import Application, Repetition
 
 _MAX_REQUESTS = 1e8
@@ -66,8 +67,8 @@ def generate_arrivals(scenario: Scenario, network: Network, *, seed: int) -> Arr
     """All requests of traffic `seed`, from -history_s to the end of the window.
 
     The truth extends past both ends by the forecast horizon, so that the true demand of every forecast step
-    is known. Raises ScenarioError as `pair_weights` and `assign_regions` do, and QdpemError for a scenario
-    whose `load_factor` has not been turned into a rate.
+    is known. Raises ScenarioError as `pair_weights`, `assign_regions` and `build_trace` do, and QdpemError
+    for a scenario whose `load_factor` has not been turned into a rate.
     """
     _check_count(scenario)
     _check_draws(scenario)
@@ -126,16 +127,15 @@ def build_processes(
         )
         processes.append(poisson)
     for name, settings in demand.processes.items():
-        build = build_timetable if isinstance(settings, Timetable) else build_session
-        process = build(
-            name,
-            settings,  # type: ignore[arg-type]
-            network,
-            weights,
-            rate_hz=settings.fraction * rate_hz,
-            span=span,
-            seed=seed,
-        )
+        own_hz = settings.fraction * rate_hz
+        if isinstance(settings, Timetable):
+            process: DemandProcess = build_timetable(
+                name, settings, network, weights, rate_hz=own_hz, span=span, seed=seed
+            )
+        elif isinstance(settings, Session):
+            process = build_session(name, settings, network, weights, rate_hz=own_hz, span=span, seed=seed)
+        else:
+            process = build_trace(name, settings, network, rate_hz=own_hz, span=span, seed=seed)
         processes.append(process)
     return tuple(processes)
 
@@ -164,9 +164,12 @@ def _check_draws(scenario: Scenario) -> None:
         if isinstance(process, Timetable):
             key, drawn_hz, what = "skipped_fraction", rate_hz * process.starts_per_request, "starts"
             value = process.skipped_fraction
-        else:
+        elif isinstance(process, Session):
             key, drawn_hz, what = "on_s", rate_hz * process.rate_factor, "candidate requests"
             value = process.on_s
+        else:
+            # A trace draws no more than it keeps.
+            continue
         if drawn_hz * span_s > _MAX_REQUESTS:
             wrong = (
                 f"{value:g} makes {drawn_hz * span_s:.3g} {what} of {rate_hz * span_s:.3g} requests in"
@@ -202,12 +205,13 @@ def _requests(
     first = np.cumsum([0, *map(len, classes)])
     every = [each for own in classes for each in own]
     empty = np.zeros(0, dtype=np.int64)
-    parts = [
-        DrawnRequests(np.zeros(0), empty, empty, empty),
-        *(part._replace(request_class=part.request_class + first[index]) for index, part in drawn),
+    patience_of = _column([each.patience_s for each in every], np.float64)
+    columns = [
+        (np.zeros(0), empty, empty, empty, np.zeros(0)),
+        *(_with_class(part, int(first[index]), patience_of) for index, part in drawn),
     ]
-    time_s, source, destination, request_class = (
-        np.concatenate(column) for column in zip(*parts, strict=True)
+    time_s, source, destination, request_class, patience_s = (
+        np.concatenate(column) for column in zip(*columns, strict=True)
     )
     # Ids follow this order, so ties must not depend on the sorting algorithm.
     order = np.argsort(time_s, kind="stable")
@@ -222,13 +226,22 @@ def _requests(
         destination=destination[order],
         target_fidelity=_column([each.target_fidelity for each in every], np.float64)[request_class],
         pairs=_column([each.pairs for each in every], np.int64)[request_class],
-        deadline_s=time_s + _column([each.patience_s for each in every], np.float64)[request_class],
+        deadline_s=time_s + patience_s[order],
         application=_column([Application(each.application).code for each in every], np.int64)[request_class],
         repeat_until_deadline=_column(
             [Repetition(each.repeat_until_deadline).code for each in every], np.int64
         )[request_class],
         process=np.searchsorted(first, request_class, side="right") - 1,
     )
+
+
+def _with_class(
+    part: DrawnRequests, first: int, patience_of: Floats
+) -> tuple[Floats, Ints, Ints, Ints, Floats]:
+    """The columns of a part, with the index of the class among those of all processes, and the patience."""
+    request_class = part.request_class + first
+    patience_s = patience_of[request_class] if part.patience_s is None else part.patience_s
+    return part.time_s, part.source, part.destination, request_class, patience_s
 
 
 def _column(values: list[Any], dtype: type) -> NDArray[Any]:

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.events.tables import TABLES, TEXT, Column, Columns, Table, Tables
+from qdpem.events.tables import TABLES, TEXT, Column, Columns, Table, Tables, kept_at
+from qdpem.scenario.words import RecordLevel
 
 Row = tuple[Any, ...]
 
@@ -18,6 +19,9 @@ _ROWS_PER_PASS = 512
 
 class Recorder(Protocol):
     """Takes the rows of a simulation. A recorder MUST keep them in the order given."""
+
+    def wants(self, table: Table) -> bool:
+        """Whether rows of `table` are wanted; those of a table of level "full" are not made otherwise."""
 
     def appender(self, table: Table) -> Callable[[Row], None]:
         """A function that takes one row of `table`, its values in column order."""
@@ -30,11 +34,15 @@ class Recorder(Protocol):
 
 
 class MemoryRecorder:
-    """Keeps every row, and the outputs of a policy, in memory."""
+    """Keeps the rows of all tables of a record of this level, and the outputs of a policy, in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, level: RecordLevel = RecordLevel.EVENTS) -> None:
+        self._level = level
         self._rows: dict[str, list[Row]] = {table.name: [] for table in TABLES}
         self.outputs: list[dict[str, NDArray[Any]]] = []
+
+    def wants(self, table: Table) -> bool:
+        return self._level.at_least(table.level)
 
     def appender(self, table: Table) -> Callable[[Row], None]:
         # The bound method of the list: a row costs no call of Python code.
@@ -47,8 +55,8 @@ class MemoryRecorder:
         pass
 
     def tables(self) -> Tables:
-        """All tables recorded so far, including empty ones."""
-        return {table.name: columns_of(table, self._rows[table.name]) for table in TABLES}
+        """All tables of its level recorded so far, including empty ones."""
+        return {table.name: columns_of(table, self._rows[table.name]) for table in kept_at(self._level)}
 
 
 def columns_of(table: Table, rows: list[Row]) -> Columns:

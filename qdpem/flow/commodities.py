@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -135,6 +135,19 @@ def mean_commodities(
         )
         for source, destination in np.argwhere(both_ways_hz > 0.0).tolist()
         for (options, pairs), fraction in fractions.items()
+    )
+
+
+def merged_commodities(parts: Iterable[tuple[Commodity, ...]]) -> tuple[Commodity, ...]:
+    """All commodities, with those that differ in their rate only as one; in the order of their first."""
+    rates: dict[tuple[int, int, tuple[DistillationOption, ...], int], float] = {}
+    for part in parts:
+        for each in part:
+            key = each.source, each.destination, each.options, each.pairs
+            rates[key] = rates.get(key, 0.0) + each.rate_hz
+    return tuple(
+        Commodity(source=source, destination=destination, rate_hz=rate_hz, options=options, pairs=pairs)
+        for (source, destination, options, pairs), rate_hz in rates.items()
     )
 
 

@@ -93,7 +93,7 @@ class GruForecast:
         row, time = peer_events(history, peers, self._context)
         first = np.searchsorted(time * self._context.step_s, edges_s)
         asked = [(row[begin:end], time[begin:end]) for begin, end in pairwise(first.tolist())]
-        for now, each in zip(counts, self._features.advance_all(-steps, asked), strict=True):
+        for now, each in zip(counts, self._features.advance_all(-steps, asked, stride=STRIDE), strict=True):
             inputs.append(each)
             recorded.add(each, now, self._features.known)
         self._step = 0

@@ -195,7 +195,7 @@ def unserved_demand(
     Args:
         network: the network; paths over links that make no pairs serve nothing.
         routes: its paths.
-        can_serve: whether a path can serve a class.
+        can_serve: whether a path can serve a class; if so, it can serve all with lower target fidelities.
         weights: float64 [N, N], the demand of each node pair, on any scale.
         classes: the request classes.
     """
@@ -203,15 +203,21 @@ def unserved_demand(
     # `Routes` also offers paths over links without a rate, which serve nothing.
     working = (network.link_rate_hz > 0.0).tolist()
     names, unserved = network.graph.node_names, []
-    for request_class in classes:
+    missed_of: dict[float, list[tuple[int, int]]] = {}
+    # The hardest first: what it does not miss, no easier one does.
+    missed = node_pairs
+    for request_class in sorted(classes, key=lambda each: each.target_fidelity, reverse=True):
         missed = [
             pair
-            for pair in node_pairs
+            for pair in missed
             if not any(
                 all(working[link] for link in path.links) and can_serve(path, request_class)
                 for path in routes.each_path(*pair)
             )
         ]
+        missed_of[request_class.target_fidelity] = missed
+    for request_class in classes:
+        missed = missed_of[request_class.target_fidelity]
         missed_weight = float(sum(weights[pair] for pair in missed))
         unserved.append(
             UnservedDemand(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -53,6 +54,7 @@ def check_policy(
     - locality (local control): in `calls` calls, all other sites' rows and draws are changed; the decisions
       of each tried site stay the same to the bit.
     - one by one (local control): a site allocates the same whether it is observed alone or with all others.
+    - explanation (with `explain`): it has a row for each site, and asking for it changes no decision.
     - state: `load_state` takes what `state` gave, `state` returns it again, and the copy continues as the
       original does.
     """
@@ -60,6 +62,8 @@ def check_policy(
     rules: dict[str, Callable[[], str]] = {"legal": trial.legal, "determinism": trial.determinism}
     if context.control == "local":
         rules |= {"locality": trial.locality, "one by one": trial.one_by_one}
+    if hasattr(policy_factory(), "explain"):
+        rules["explanation"] = trial.explanation
     rules["state"] = trial.state
     return tuple(run_check(rule, check) for rule, check in rules.items())
 
@@ -87,8 +91,14 @@ class _PolicyTrial:
         policy.reset(context or self.context)
         return policy
 
-    def observations(self, key: str, *, calls: int | None = None) -> list[Observation]:
-        """A sequence of observations of all sites, the same for the same key."""
+    @cached_property
+    def decisions(self) -> list[Decisions]:
+        """What a new policy decides in every call."""
+        policy = self.begin()
+        return [policy.act(observations) for observations in self.observations()]
+
+    def observations(self, key: str = "calls") -> list[Observation]:
+        """A sequence of observations of all sites, new and the same for the same key."""
         draws = stream(self.seed, f"conformance/{key}")
         # Read after `reset`, which may set the width to the size of the network.
         width = self.begin().message_width
@@ -100,54 +110,49 @@ class _PolicyTrial:
                 message_width=width,
                 unavailable=_UNAVAILABLE,
             )
-            for call in range(calls or self.calls)
+            for call in range(self.calls)
         ]
 
     def legal(self) -> str:
-        policy, allocations = self.begin(), 0
-        for observations in self.observations("legal"):
-            decisions = policy.act(observations)
-            validate(decisions, observations, self.context, policy_name=policy.name)
+        name, allocations = self.begin().name, 0
+        for decisions, observations in zip(self.decisions, self.observations(), strict=True):
+            validate(decisions, observations, self.context, policy_name=name)
             allocations += len(decisions.allocations)
         return f"{allocations} allocations in {self.calls} calls, all legal"
 
     def determinism(self) -> str:
-        sequence = self.observations("determinism")
-        first, second = self.begin(), self.begin()
-        expected = [_answer(first.act(observations)) for observations in sequence]
-        for call, observations in enumerate(sequence):
+        second = self.begin()
+        expected = [_answer(decisions) for decisions in self.decisions]
+        for call, observations in enumerate(self.observations()):
             _require_same(expected[call], _answer(second.act(observations)), f"call {call} of a second copy")
         # The used copy is reset: whatever its first run left behind would show.
-        first.reset(self.context)
-        for call, observations in enumerate(sequence):
-            _require_same(expected[call], _answer(first.act(observations)), f"call {call} after reset")
+        second.reset(self.context)
+        for call, observations in enumerate(self.observations()):
+            _require_same(expected[call], _answer(second.act(observations)), f"call {call} after reset")
         return f"{self.calls} calls, three runs, the same to the bit"
 
     def locality(self) -> str:
-        sequence, others = self.observations("locality"), self.observations("elsewhere")
+        sequence, others = self.observations(), self.observations("elsewhere")
         rows = evenly_spaced(len(sequence[0]), 3)
         for row in rows:
             site = int(sequence[0].site[row])
             # Streams differ too, so that a policy that draws from another site's stream is caught.
-            original, disturbed = self.begin(), self.begin(self._other_draws(site))
+            disturbed = self.begin(self._other_draws(site))
             for call, (observations, other) in enumerate(zip(sequence, others, strict=True)):
                 changed = with_other_rows(observations, other, row=row)
-                mine, theirs = original.act(observations), disturbed.act(changed)
+                theirs = disturbed.act(changed)
                 subject = (
                     f"the answer of site {site} in call {call} when only other sites' rows and draws change"
                 )
-                _require_same(
-                    _answer_of_site(mine, observations, row), _answer_of_site(theirs, changed, row), subject
-                )
+                mine = _answer_of_site(self.decisions[call], observations, row)
+                _require_same(mine, _answer_of_site(theirs, changed, row), subject)
         return f"{self.calls} calls for each of {len(rows)} sites, the same to the bit"
 
     def one_by_one(self) -> str:
-        together, alone = self.begin(), self.begin()
-        calls = min(self.calls, 10)
-        for call, observations in enumerate(self.observations("one by one", calls=calls)):
-            decisions = together.act(observations)
+        alone, calls = self.begin(), min(self.calls, 10)
+        for call, observations in enumerate(self.observations()[:calls]):
             for row, observation in enumerate(observations):
-                expected = _allocations_by(decisions, int(observations.site[row]))
+                expected = _allocations_by(self.decisions[call], int(observations.site[row]))
                 if alone.act(observation).allocations != expected:
                     raise RuleViolationError(
                         f"site {int(observations.site[row])}, observed alone, allocates otherwise"
@@ -157,7 +162,7 @@ class _PolicyTrial:
 
     def state(self) -> str:
         original, copies = self.begin(), (self.begin(), self.begin())
-        sequence = self.observations("state", calls=min(self.calls, 10))
+        sequence = self.observations()[:10]
         for observations in sequence:
             original.act(observations)
         # Copied, because a policy may return its own arrays and change them later.
@@ -172,6 +177,22 @@ class _PolicyTrial:
                     expected, _answer(copy.act(observations)), f"call {call} of a copy with the saved state"
                 )
         return f"{len(saved)} arrays, the same after a round trip"
+
+    def explanation(self) -> str:
+        plain, explained = self.begin(), self.begin()
+        names: set[str] = set()
+        for call, observations in enumerate(self.observations("explanation")):
+            expected = _answer(plain.act(observations))
+            _require_same(expected, _answer(explained.act(observations)), f"call {call} after an explanation")
+            arrays = explained.explain()  # type: ignore[attr-defined]
+            for name, values in arrays.items():
+                if np.ndim(values) == 0 or len(values) != len(observations):
+                    raise RuleViolationError(
+                        f"the array {name!r} of the explanation in call {call} has shape {np.shape(values)};"
+                        f" its first axis must be S = {len(observations)}"
+                    )
+            names.update(arrays)
+        return f"{self.calls} calls, {len(names)} arrays, decisions the same to the bit"
 
     def _other_draws(self, site: int) -> Context:
         """The context with new streams for all sites but one."""

@@ -241,6 +241,13 @@ class Policy(Protocol):
 
     With local control, the decisions of a site MUST depend only on the site's own row, its memory of its
     earlier rows, and its own stream. `conformance` changes everything else and requires the same decisions.
+
+    A policy may have more, which only records of level "full" ask for:
+
+    - `explain()`: what the last `act` saw and weighed, such as the features of each option and the
+      probability of its choice: arrays with first axis S by name, which join `Decisions.info`.
+    - `output_labels`: for such an array, or one of `info`, what each place on its last axis means.
+    - `privacy_spent()`: epsilon and delta of differential privacy that its training spent.
     """
 
     Parameters: ClassVar[type]

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from qdpem.errors import QdpemError, RecordError
 from qdpem.events.tables import TABLES
+from qdpem.html_tables import html_details, html_heading, html_table
+from qdpem.metrics.metrics import METRICS
 from qdpem.records.journal.contents import Contents, read_contents
 from qdpem.records.journal.journal import journal_path
 from qdpem.records.journal.recovery import recover
@@ -62,6 +64,21 @@ class Record:
     def file_names(self) -> tuple[str, ...]:
         """The names of the embedded files."""
         return tuple(self.files)
+
+    def _repr_html_(self) -> str:
+        """Arm, seed and scenario, the warning if any, with metrics and tables folded below."""
+        units = {metric.name: metric.unit for metric in METRICS}
+        metrics = [(name, f"{value:.6g}", units.get(name, "")) for name, value in self.metrics.items()]
+        tables = [
+            (name, len(next(iter(columns.values()))), ", ".join(columns))
+            for name, columns in self.tables.items()
+        ]
+        title = f"Record of {self.arm.name}, seed {self.seed}, scenario {self.scenario.name}"
+        return (
+            html_heading(title, self.warning)
+            + html_details("metrics", html_table(("metric", "value", "unit"), metrics))
+            + html_details("tables", html_table(("table", "rows", "columns"), tables))
+        )
 
     def file(self, name: str) -> bytes:
         """The bytes of an embedded file. Raises RecordError when there is none of this name."""

@@ -13,21 +13,21 @@ from typing import Any
 from numpy.typing import NDArray
 
 from qdpem.errors import RecordError
+from qdpem.events.full_tables import REWARDS
 from qdpem.events.recorder import Row
 from qdpem.events.tables import TABLES, Columns, Table, Tables, kept_at
 from qdpem.file_lock import HeldError
-from qdpem.provenance import provenance
+from qdpem.metrics.reward import rewards
+from qdpem.records.buffers.policy_outputs import PolicyOutputs
+from qdpem.records.buffers.row_buffer import RowBuffer
+from qdpem.records.buffers.spill import Spill
 from qdpem.records.journal.contents import Contents, read_contents
 from qdpem.records.journal.journal import Journal, journal_path
 from qdpem.records.journal.recovery import put_away_journal, recover, settle
-from qdpem.records.policy_outputs import PolicyOutputs
-from qdpem.records.row_buffer import RowBuffer
-from qdpem.records.schema import CHUNK_ROWS, SCHEMA_VERSION, TITLE
-from qdpem.records.spill import Spill
-from qdpem.scenario.load import scenario_hash, scenario_text
+from qdpem.records.origin import record_attributes, record_provenance
+from qdpem.records.schema import CHUNK_ROWS
 from qdpem.scenario.schema import Arm, Scenario
-from qdpem.simulation.fingerprint import code_digest, distributions, input_digest
-from qdpem.strict_json import json_text
+from qdpem.scenario.words import RecordLevel
 
 FLUSH_EVERY_S = 10.0
 """Wall time after which rows are written out however few they are."""
@@ -51,23 +51,39 @@ class RecordWriter:
 
     All methods raise RecordError when the disk is full or the file cannot be written, and the constructor
     when another process writes this record.
+
+    Args:
+        path: of the record.
+        scenario: of the run.
+        arm: of the run.
+        seed: root seed of the run.
+        facts: the attributes of /provenance; by default those of this version, machine and time.
     """
 
-    def __init__(self, path: str | Path, *, scenario: Scenario, arm: Arm, seed: int) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        scenario: Scenario,
+        arm: Arm,
+        seed: int,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
         self.path = Path(path)
         self._buffers = {table.name: RowBuffer(table) for table in TABLES}
         self._recorded = kept_at(scenario.record.level)
+        self._reward = scenario.reward
         self._counts = dict.fromkeys(self._buffers, 0)
         self._safe_rows = 0
         self._failed = self._closed = False
         self._time_s = 0.0
         self._flushed_at_s = time.monotonic()
         self._outputs = PolicyOutputs(level=scenario.record.level, policy=arm.policy or arm.name)
-        self._journal = self._begin(scenario, arm, seed)
+        self._journal = self._begin(scenario, arm, seed, facts)
         # Where the rows are.
         self._place = self._journal.path
         # Metrics need all tables, whatever the level keeps.
-        omitted = [table for table in TABLES if table not in self._recorded]
+        omitted = [table for table in TABLES if self.wants(table) and table not in self._recorded]
         self._spill = Spill(omitted, directory=self.path.parent)
 
     def __enter__(self) -> RecordWriter:
@@ -87,6 +103,10 @@ class RecordWriter:
             self.close()
             if error is not None and self._safe_rows:
                 error.add_note(f"{self._safe_rows} rows are kept in {self._place}, marked incomplete.")
+
+    def wants(self, table: Table) -> bool:
+        """Whether the record keeps `table`, or its metrics need it."""
+        return table in self._recorded or table.level is not RecordLevel.FULL
 
     def appender(self, table: Table) -> Callable[[Row], None]:
         """A function that takes one row of `table`, in column order."""
@@ -119,7 +139,7 @@ class RecordWriter:
         self._flushed_at_s = time.monotonic()
 
     def tables(self) -> Tables:
-        """Every table recorded so far, including those that this record's level leaves out of the file."""
+        """Every table that metrics or the record need, recorded so far, also those left out of the file."""
         self.flush()
         contents = self._contents()
         if contents.damaged:
@@ -128,7 +148,7 @@ class RecordWriter:
                 " nothing can be measured; run again, and check the disk if it happens twice"
             )
         tables: dict[str, Columns] = {}
-        for table in TABLES:
+        for table in filter(self.wants, TABLES):
             if table in self._recorded:
                 tables[table.name] = {
                     column.name: contents.column(table.name, column.name, dtype=column.dtype)
@@ -151,11 +171,20 @@ class RecordWriter:
         """Write the last rows, the metrics and the wall-clock figures (attributes of /provenance); close.
 
         The record replaces the file at `path`. If the disk has no room for it, RecordError names the journal,
-        which holds all of it, and whoever opens the record next makes it.
+        which holds all of it, and whoever opens the record next makes it. At level "full" the rewards are
+        computed and written first.
         """
+        if REWARDS in self._recorded:
+            self._write_rewards()
         self.flush()
         self._guarded(lambda: self._journal.end(metrics, wall))
         self.close()
+
+    def _write_rewards(self) -> None:
+        earned = rewards(self.tables(), weights=self._reward)
+        write = self.appender(REWARDS)
+        for row in zip(earned.time_s.tolist(), earned.site.tolist(), earned.amount.tolist(), strict=True):
+            write(row)
 
     def close(self) -> None:
         """Make the record of the journal. Unless `close_complete` came before, it is marked incomplete."""
@@ -187,18 +216,19 @@ class RecordWriter:
         # Only now: until the record has its name, the journal is all that a kill would leave.
         put_away_journal(self._journal.path, damaged=contents.damaged)
 
-    def _begin(self, scenario: Scenario, arm: Arm, seed: int) -> Journal:
+    def _begin(self, scenario: Scenario, arm: Arm, seed: int, given: Mapping[str, Any] | None) -> Journal:
         journal: Journal | None = None
         try:
             if self.path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Before the journal is there, because the facts take time to find and it is empty until they are.
-            attributes, facts = _attributes(scenario, arm, seed), _provenance(scenario, arm)
+            attributes = record_attributes(scenario, arm, seed)
+            facts = record_provenance(scenario, arm) if given is None else given
             # What a killed run has left first becomes a record of its own.
             recover(self.path)
             journal = Journal(journal_path(self.path))
-            journal.begin(attributes, facts, tuple(table.name for table in self._recorded))
+            journal.begin(attributes, dict(facts), tuple(table.name for table in self._recorded))
         except HeldError as error:
             raise RecordError(
                 f"the record {self.path} is being written by another process; wait until it has ended, or"
@@ -248,35 +278,6 @@ class RecordWriter:
                 " and run again."
             ) from error
         self._failed = False
-
-
-def _attributes(scenario: Scenario, arm: Arm, seed: int) -> dict[str, Any]:
-    return {
-        "title": TITLE,
-        "schema_version": SCHEMA_VERSION,
-        "scenario": scenario_text(scenario),
-        "scenario_name": scenario.name,
-        "scenario_hash": scenario_hash(scenario),
-        "seed": seed,
-        "physics": scenario.physics.model,
-        "physics_parameters": json_text(scenario.physics.parameters),
-        "level": str(scenario.record.level),
-        "arm": arm.name,
-        "policy": arm.policy or arm.name,
-        "control": str(arm.control or ""),
-        "pregeneration": str(arm.pregeneration or ""),
-        "forecaster": arm.forecaster or "",
-        "arm_parameters": json_text(arm.parameters),
-    }
-
-
-def _provenance(scenario: Scenario, arm: Arm) -> dict[str, Any]:
-    return provenance(scenario_hash=scenario_hash(scenario)) | {
-        "code": code_digest(scenario, arm),
-        "inputs": input_digest(scenario),
-        **distributions(scenario, (arm,)),
-        "written_until_s": 0.0,
-    }
 
 
 def _reason(error: Exception) -> str:

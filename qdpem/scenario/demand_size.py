@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from qdpem.scenario.schema import PerNode, Process, Scenario, Timetable, Uniform
+from qdpem.scenario.schema import PerNode, Process, Scenario, Timetable, Trace, Uniform
 from qdpem.scenario.size_counts import Setting, SizeCount
 
 _HOPS = 4.0
@@ -83,6 +83,12 @@ def _process_parts(
     longest = max((end, history, _beyond(scenario)), key=lambda setting: setting.value)
     span = replace(longest, value=2.0 * longest.value, ordinary=2.0 * longest.ordinary)
     own = replace(rate, value=process.fraction * rate.value)
+    if isinstance(process, Trace):
+        # The file says between how many pairs of nodes; each has a stream for either side of t = 0.
+        ends = Setting(key=node.key, value=node.value * node.value, ordinary=1e4)
+        yield SizeCount(name="pairs of nodes of a trace", settings=(ends,), bytes_each=2000.0)
+        yield SizeCount(name="requests of a trace", settings=(own, span), bytes_each=100.0)
+        return
     pairs = Setting(key=node.key, value=demanded_pairs(scenario, node.value), ordinary=5e3)
     yield SizeCount(name="pairs of nodes with a process of their own", settings=(pairs,), bytes_each=2000.0)
     if isinstance(process, Timetable):
@@ -128,6 +134,8 @@ def _beyond(scenario: Scenario) -> Setting:
 def demanded_pairs(scenario: Scenario, nodes: float) -> float:
     """About how many pairs of nodes have demand."""
     demand = scenario.demand
+    if any(isinstance(process, Trace) for process in demand.processes.values()):
+        return nodes * nodes / 2.0
     if demand.weights == "endpoints":
         return 1.0
     if demand.weights == "neighbourhood" and demand.neighbourhood and demand.neighbourhood.peers:

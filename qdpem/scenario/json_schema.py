@@ -63,10 +63,6 @@ def scenario_json_schema() -> Schema:
 def parameters_json_schema(parameters: type) -> Schema:
     """The JSON schema of a plugin's dataclass of parameters, described by the docstrings of its fields."""
     schema: Schema = _without_null(TypeAdapter(parameters).json_schema(schema_generator=_Plain))
-    described = field_docstrings(parameters)
-    for name, each in schema.get("properties", {}).items():
-        if name in described:
-            each["description"] = described[name]
     schema["additionalProperties"] = False
     # In place of references, which would have to stand at the root of the whole schema.
     return cast(Schema, _inlined(schema, schema.pop("$defs", {})))
@@ -96,7 +92,18 @@ def field_docstrings(kind: type) -> dict[str, str]:
 
 
 class _Plain(GenerateJsonSchema):
-    """Without titles, which would only repeat the names of keys, and with defaults that JSON can hold."""
+    """Without titles, which would only repeat the names of keys, and with defaults that JSON can hold.
+
+    Fields are described by their docstrings.
+    """
+
+    def dataclass_schema(self, schema: Any) -> Schema:
+        """The schema of a table."""
+        made: Schema = super().dataclass_schema(schema)
+        for name, text in field_docstrings(schema["cls"]).items():
+            if name in made.get("properties", {}):
+                made["properties"][name]["description"] = text
+        return made
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
         """Never."""

@@ -1,6 +1,7 @@
 """Paths in a scenario: seen from the file that holds them, and made absolute when it is read.
 
-A path is a text in a table of `parameters`, under a key called `path` or one that ends in `_path` or `_file`.
+A path is a text in a table of `parameters`, under a key called `path` or one that ends in `_path` or `_file`,
+or the `path` of a process of the demand.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-_PARAMETERS = "parameters"
+_PARAMETERS, _PROCESSES = "parameters", "processes"
 
 
 def absolute_paths(values: Any, directory: Path, *, key: str = "") -> Any:
@@ -35,8 +36,10 @@ def is_path_key(key: str) -> bool:
 
     >>> is_path_key("topology.parameters.path"), is_path_key("study.arms.0.parameters.policy_file")
     (True, True)
-    >>> is_path_key("topology.kind"), is_path_key("path")
-    (False, False)
+    >>> is_path_key("demand.processes.traffic.path"), is_path_key("topology.kind"), is_path_key("path")
+    (True, False, False)
     """
     *above, last = key.split(".")
+    if above[-2:-1] == [_PROCESSES]:
+        return last == "path"
     return _PARAMETERS in above and (last == "path" or last.endswith(("_path", "_file")))

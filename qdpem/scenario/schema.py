@@ -6,10 +6,11 @@ schema that follows from them, and docs/reference/scenario.md is generated from 
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import asdict, field
 
 from pydantic.dataclasses import dataclass
 
+from qdpem.html_tables import html_details, html_heading, html_table
 from qdpem.scenario.tables.classes import RequestClass as RequestClass
 from qdpem.scenario.tables.demand import Bursts as Bursts
 from qdpem.scenario.tables.demand import Demand as Demand
@@ -33,6 +34,7 @@ from qdpem.scenario.tables.outages import ScheduledOutage as ScheduledOutage
 from qdpem.scenario.tables.processes import Process as Process
 from qdpem.scenario.tables.processes import Session as Session
 from qdpem.scenario.tables.processes import Timetable as Timetable
+from qdpem.scenario.tables.processes import Trace as Trace
 from qdpem.scenario.tables.run import ControlSettings as ControlSettings
 from qdpem.scenario.tables.run import Forecasting as Forecasting
 from qdpem.scenario.tables.run import Recording as Recording
@@ -82,3 +84,20 @@ class Scenario:
     """Seed of the topology and of numbers drawn per node; by default the seed of the run."""
     study: Study | None = None
     """Arms, seeds and statistics of `qdpem study`."""
+
+    def _repr_html_(self) -> str:
+        """Name and description, with every key and its value folded below."""
+        keys = [(key, value) for key, value in _flat(asdict(self)) if key not in ("name", "description")]
+        all_keys = html_table(("key", "value"), keys)
+        return html_heading(f"Scenario {self.name}", self.description) + html_details("all keys", all_keys)
+
+
+def _flat(values: object, path: str = "") -> list[tuple[str, str]]:
+    """Dotted keys and their values; items of a list are counted from 0, and what is not set is left out."""
+    if isinstance(values, dict):
+        items = [(str(key), item) for key, item in values.items()]
+    elif isinstance(values, list | tuple) and any(isinstance(item, dict) for item in values):
+        items = [(str(index), item) for index, item in enumerate(values)]
+    else:
+        return [] if values is None else [(path, str(values))]
+    return [each for key, item in items for each in _flat(item, f"{path}.{key}" if path else key)]

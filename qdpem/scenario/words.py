@@ -182,3 +182,18 @@ class Engine(Word):
 
     SERIAL = "serial"
     LOKY = "loky"
+
+
+class NodeMap(Word):
+    """How the nodes of a trace are found in the network: by name, or the busiest where most links are."""
+
+    NAME = "name"
+    RANK = "rank"
+
+
+class TraceGaps(Word):
+    """What takes the place of intervals and cells that a trace lacks: an error, the value before, a line."""
+
+    REFUSE = "refuse"
+    REPEAT = "repeat"
+    INTERPOLATE = "interpolate"

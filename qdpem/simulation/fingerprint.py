@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from qdpem import registry
+from qdpem.demand.traces.read import trace_files
 from qdpem.provenance import source_digest, source_files
 from qdpem.scenario.load import parameters_of
-from qdpem.scenario.schema import Arm, Scenario
+from qdpem.scenario.schema import Arm, Scenario, Trace
 
 _AFTERWARDS = ("cli", "study")
 """Packages that no run executes: import contracts keep every part of a run from importing them."""
@@ -62,15 +63,34 @@ def code_digest(scenario: Scenario, arm: Arm | None = None) -> str:
 
 
 def input_digest(scenario: Scenario) -> str:
-    """Digest of the files that the topology of `scenario` is read from: 32 hex digits, "" without such files.
+    """Digest of the files that topology and traces are read from: 32 hex digits, "" without such files.
 
     A topology names them by `input_files` (`qdpem.network.generators.TopologyFactory`). Missing files are
-    left out: building the network reports them.
+    left out: building the network and the demand report them.
     """
     factory = registry.load("topology", scenario.topology.kind)
     list_files = getattr(factory, "input_files", None)
-    if list_files is None:
-        return ""
-    parameters = parameters_of(factory, scenario.topology.parameters, path="topology.parameters")
-    files = [file for file in list_files(parameters) if file.is_file()]
+    files = [file for own in _trace_files(scenario).values() for file in own]
+    if list_files is not None:
+        parameters = parameters_of(factory, scenario.topology.parameters, path="topology.parameters")
+        files += [file for file in list_files(parameters) if file.is_file()]
     return source_digest(files) if files else ""
+
+
+def trace_digests(scenario: Scenario) -> str:
+    """The digest of each trace of the demand, as "NAME DIGEST" with commas between; "" without traces.
+
+    It is that of the contents of the trace's files, whatever their names.
+    """
+    return ", ".join(
+        f"{name} {source_digest(files)}" for name, files in _trace_files(scenario).items() if files
+    )
+
+
+def _trace_files(scenario: Scenario) -> dict[str, list[Path]]:
+    """The files of each trace of the demand that are there."""
+    return {
+        name: trace_files(Path(process.path))
+        for name, process in scenario.demand.processes.items()
+        if isinstance(process, Trace)
+    }

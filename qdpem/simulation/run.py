@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from qdpem.demand.arrivals import Arrivals
@@ -24,12 +24,19 @@ from qdpem.simulation.arms import ResolvedArm, reset_forecaster, resolve_arm
 from qdpem.simulation.control.conservation import check_conservation
 from qdpem.simulation.control.control_plane import EPOCH, ControlPlane
 from qdpem.simulation.control.outages import Outages
+from qdpem.simulation.decision_log import DecisionLog
 from qdpem.simulation.frozen_gc import frozen_gc
 from qdpem.simulation.observation.build_observation import build_observation
+from qdpem.simulation.observation.expected_demand_table import ExpectedDemandTable
 from qdpem.simulation.observation.reports import StateReports
 from qdpem.simulation.resources.build import build_state
 from qdpem.simulation.resources.requests import Request
-from qdpem.simulation.topology_tables import record_offered_load, record_processes, record_topology
+from qdpem.simulation.topology_tables import (
+    record_demand_matrix,
+    record_offered_load,
+    record_processes,
+    record_topology,
+)
 
 _TICK_S = 1.0
 
@@ -163,11 +170,16 @@ class Simulation:
         self._observations: Observation | None = None
         self._finished = False
         self._write_decision = recorder.appender(DECISIONS)
+        self._decisions = 0
         self._write_forecast = recorder.appender(FORECASTS)
+        self._expected_demand = ExpectedDemandTable(recorder)
         record_topology(self.network, physics, recorder)
         record_offered_load(self.load, recorder)
+        record_demand_matrix(self.network, scenario.demand, recorder)
         record_processes(self.arrivals.processes, recorder)
         self.policy.reset(self.context)
+        # After `reset`, which may set the width of a message.
+        self._decision_log = DecisionLog(recorder, self.policy)
         self._reports = self._state_reports(seed)
         self._outages = Outages(
             draw_outages(scenario.outages, self.network, seed=seed, end_s=self._end_s),
@@ -217,6 +229,7 @@ class Simulation:
         observations = self._observations
         if observations is None:
             raise RuntimeError("apply() was called without observations to answer: call advance() first")
+        decisions = self._decision_log.explained(decisions)
         validate(
             decisions,
             observations,
@@ -226,11 +239,13 @@ class Simulation:
         )
         # Only valid decisions are an answer: after a PolicyError the same observations can be answered again.
         self._observations = None
-        self._write_decisions(decisions, observations)
+        rows = self._write_decisions(decisions, observations)
         # Discards first, so that allocations decided with them may use the qubits they free.
-        self._discard(decisions.discards, observations)
+        self._discard(decisions.discards, observations, rows)
         for allocation in decisions.allocations:
-            self._control_plane.start(allocation)
+            started = self._control_plane.start(allocation)
+            if self._decision_log.active:
+                self._decision_log.allocate(rows[self._site_of(allocation.source)], allocation, started)
         if decisions.messages is not None:
             self._reports.set_messages(observations.site, decisions.messages)
 
@@ -287,6 +302,7 @@ class Simulation:
 
     def _schedule(self) -> None:
         self._reports.forecasts.ask(self.now_s)
+        self._expected_demand.write(self._reports.forecasts, self.now_s)
         self._epoch(0)
         clock = self._state.clock
         clock.at(self.scenario.forecasting.step_s, self._forecast_step, 1)
@@ -315,6 +331,7 @@ class Simulation:
     def _forecast_step(self, count: int) -> None:
         self._reports.next_step()
         now_s = self.now_s
+        self._expected_demand.write(self._reports.forecasts, now_s)
         # No forecast (NaN) leaves no rows.
         for site, means in enumerate(self._reports.forecasts.node_mean.tolist()):
             for step, mean in enumerate(means, start=1):
@@ -329,23 +346,33 @@ class Simulation:
             self._on_progress(self.now_s)
         self._state.clock.at((count + 1) * _TICK_S, self._tick, count + 1)
 
-    def _discard(self, discards: tuple[int, ...], observations: Observation) -> None:
+    def _site_of(self, node: int) -> int:
+        """The site that decides for `node`."""
+        return node if self._control_plane.local else CONTROLLER
+
+    def _discard(self, discards: tuple[int, ...], observations: Observation, rows: Mapping[int, int]) -> None:
         if discards:
             ids, owners = observations.stock_id.ravel().tolist(), observations.stock_owner.ravel().tolist()
             owner_of = dict(zip(ids, owners, strict=True))
             for pair_id in discards:
-                self._control_plane.discard(pair_id, owner_of[pair_id])
+                owner = owner_of[pair_id]
+                self._control_plane.discard(pair_id, owner)
+                if self._decision_log.active:
+                    self._decision_log.discard(rows[self._site_of(owner)], pair_id)
 
-    def _write_decisions(self, decisions: Decisions, observations: Observation) -> None:
-        """One row for each site asked, and the policy's own outputs for the same sites."""
-        allocations = dict.fromkeys(observations.site.tolist(), 0)
+    def _write_decisions(self, decisions: Decisions, observations: Observation) -> dict[int, int]:
+        """One row for each site asked, and the policy's own outputs for the same sites; site -> its row."""
+        sites = observations.site.tolist()
+        allocations = dict.fromkeys(sites, 0)
         for allocation in decisions.allocations:
-            allocations[allocation.source if self._control_plane.local else CONTROLLER] += 1
+            allocations[self._site_of(allocation.source)] += 1
         waiting = (observations.request_id >= 0).sum(axis=1).tolist()
         reasons = observations.reason.tolist()
-        for row, site in enumerate(observations.site.tolist()):
+        for row, site in enumerate(sites):
             self._write_decision((observations.time_s, site, reasons[row], waiting[row], allocations[site]))
         self._recorder.policy_outputs(decisions.info)
+        first, self._decisions = self._decisions, self._decisions + len(sites)
+        return dict(zip(sites, range(first, self._decisions), strict=True))
 
     def _finish(self) -> None:
         """Check that nothing leaked, and write the rows that are still open."""

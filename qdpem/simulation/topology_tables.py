@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from physics.interface import PhysicsModel
 from qdpem.demand.offered_load import OfferedLoad
 from qdpem.demand.processes.process import DemandProcess
 from qdpem.events.recorder import Recorder
-from qdpem.events.tables import DEMAND, LINKS, NODES, PROCESSES
+from qdpem.events.tables import DEMAND, DEMAND_MATRIX, LINKS, NODES, PROCESSES
 from qdpem.network.graph import Network
+from qdpem.scenario.schema import Demand
 
 
 def record_topology(network: Network, physics: PhysicsModel, recorder: Recorder) -> None:
@@ -54,3 +57,13 @@ def record_processes(processes: Sequence[DemandProcess], recorder: Recorder) -> 
 def record_offered_load(load: OfferedLoad, recorder: Recorder) -> None:
     """Write the one row of the table `demand`."""
     recorder.appender(DEMAND)((load.rate_hz, load.peak_rate_hz, load.capacity_hz))
+
+
+def record_demand_matrix(network: Network, demand: Demand, recorder: Recorder) -> None:
+    """Write one row for each entry of the map's demand matrix, if the demand follows it."""
+    weights = network.graph.demand_weights
+    if demand.weights != "matrix" or weights is None:
+        return
+    write = recorder.appender(DEMAND_MATRIX)
+    for source, destination in np.argwhere(weights).tolist():
+        write((source, destination, float(weights[source, destination])))

@@ -148,15 +148,45 @@ def _find(task: BoundTask, report: ProgressReporter) -> Bounds | str:
 
 def read_bounds(task: BoundTask) -> Bounds | None:
     """The bounds in the task's file; None if there are none of this scenario, code and kind."""
+    stored = _stored(task.path)
+    if stored is None:
+        return None
+    origin, bounds, kind = stored
+    return None if origin != _origin(task) or (task.kind == "time" and kind != "time") else bounds
+
+
+def _stored(path: Path) -> tuple[Mapping[str, Any], Bounds, str] | None:
+    """What the bounds in a file are of, the bounds and their kind; None for a missing or damaged file."""
     try:
-        content = json_value(task.path.read_text(encoding="utf-8"))
-        if content["of"] != _origin(task) or (task.kind == "time" and content["kind"] != "time"):
-            return None
+        content = json_value(path.read_text(encoding="utf-8"))
+        origin, kind = dict(content["of"]), str(content["kind"])
         values: dict[str, Any] = content["bounds"]
+        if set(values) != {item.name for item in fields(Bounds)}:
+            return None
+        # JSON knows lists only.
+        frozen: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        return origin, Bounds(**frozen), kind
     # A damaged file counts as missing: its bounds are found again.
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return Bounds(**values) if set(values) == {item.name for item in fields(Bounds)} else None
+
+
+def with_stored_bounds(
+    outcomes: Sequence[Outcome], *, scenario: Scenario, directory: Path
+) -> BoundedOutcomes:
+    """The outcomes with their fractions of the bounds that a study has left in `directory`/bounds.
+
+    Whatever code found them; those of another scenario are left out. `scenario` is without [study].
+    """
+    bounds = {}
+    for seed in dict.fromkeys(outcome.seed for outcome in outcomes):
+        stored = _stored(directory / "bounds" / f"{seed}.json")
+        if stored is not None and stored[0].get("scenario_hash") == scenario_hash(scenario):
+            bounds[seed] = stored[1]
+    bounded = tuple(_with_fractions(outcome, bounds.get(outcome.seed)) for outcome in outcomes)
+    return BoundedOutcomes(outcomes=bounded, bounds=bounds)
 
 
 def write_bounds(task: BoundTask, bounds: Bounds) -> None:

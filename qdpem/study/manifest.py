@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from qdpem.scenario.load import scenario_hash
+from qdpem.scenario.load import scenario_hash, scenario_text
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.study.plan import without_study
 from qdpem.study.report.csv import write_text_file
@@ -22,7 +22,10 @@ EARLIER = "earlier"
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """The study that results are of: its scenario, arms, seeds, and the cells of a sweep."""
+    """The study that results are of: its scenario, arms, seeds, and the cells of a sweep.
+
+    `scenario`: its canonical text, with [study].
+    """
 
     scenario_name: str
     scenario_hash: str
@@ -30,6 +33,7 @@ class Manifest:
     seeds: tuple[int, ...]
     cells: tuple[str, ...] = ()
     command: str = ""
+    scenario: str = ""
 
     def covers(self, other: Manifest) -> bool:
         """Whether its results tell all that those of `other` tell: the same runs, or these and more."""
@@ -56,6 +60,7 @@ def study_manifest(
         seeds=tuple(scenario.study.seeds) if scenario.study else (),
         cells=tuple(cells),
         command=command,
+        scenario=scenario_text(scenario),
     )
 
 
@@ -66,7 +71,7 @@ def begin_results(directory: Path, manifest: Manifest, *, files: Sequence[str]) 
     where they are: a study with other seeds or other arms has records of its own.
     """
     path, note = directory / MANIFEST, ""
-    before = _read(path)
+    before = read_manifest(directory)
     there = [name for name in files if (directory / name).exists()]
     if there and not (before is not None and manifest.covers(before)):
         place = _free_directory(directory / EARLIER)
@@ -78,9 +83,10 @@ def begin_results(directory: Path, manifest: Manifest, *, files: Sequence[str]) 
     return note
 
 
-def _read(path: Path) -> Manifest | None:
+def read_manifest(directory: Path) -> Manifest | None:
+    """The manifest of the results in a directory; None if there is none that can be read."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
         return TypeAdapter(Manifest).validate_python(values)
     # A ValidationError is a ValueError.
     except (OSError, ValueError):

@@ -73,15 +73,8 @@ def plan_study(scenario: Scenario, *, directory: Path, fresh: bool = False) -> S
     # Once per arm: the digest reads all source files.
     code = {arm.name: code_digest(plain, arm.arm) for arm in arms}
     inputs = input_digest(plain)
-    reference, candidates = _reference(study, [arm.arm for arm in arms])
-    candidate_arms = [arm for arm in arms if arm.name in candidates]
-    runs = [(arm, seed) for seed in study.tuning_seeds for arm in candidate_arms]
-    # A tuning seed may also be a seed of the comparison; it runs once.
-    runs += [(arm, seed) for seed in study.seeds for arm in arms if (arm, seed) not in runs]
-    tasks = [
-        Task(scenario=plain, arm=arm, seed=seed, path=directory / arm.name / f"{seed}.h5")
-        for arm, seed in runs
-    ]
+    reference, candidates = reference_of(study, [arm.arm for arm in arms])
+    tasks = study_tasks(scenario, arms, directory=directory, candidates=candidates)
     return StudyPlan(
         arms=tuple(arm.arm for arm in arms),
         seeds=tuple(study.seeds),
@@ -95,8 +88,12 @@ def plan_study(scenario: Scenario, *, directory: Path, fresh: bool = False) -> S
     )
 
 
-def _reference(study: Study, arms: Sequence[Arm]) -> tuple[str, tuple[str, ...]]:
-    """The reference and (); or "" and the arms of which the strongest becomes it."""
+def reference_of(study: Study, arms: Sequence[Arm]) -> tuple[str, tuple[str, ...]]:
+    """The reference and (); or "" and the arms of which the strongest becomes it.
+
+    Raises UnknownNameError for a reference that is not an arm, and StudyError without an arm that could be
+    the strongest.
+    """
     names = [arm.name for arm in arms]
     if study.reference != STRONGEST:
         if study.reference not in names:
@@ -109,6 +106,20 @@ def _reference(study: Study, arms: Sequence[Arm]) -> tuple[str, tuple[str, ...]]
             " without a forecast to compare with; add one, or name an arm in study.reference"
         )
     return (candidates[0], ()) if len(candidates) == 1 else ("", candidates)
+
+
+def study_tasks(
+    scenario: Scenario, arms: Sequence[ResolvedArm], *, directory: Path, candidates: Sequence[str]
+) -> tuple[Task, ...]:
+    """The runs of a study: those of the `candidates` on the tuning seeds, then all arms on all seeds."""
+    study, plain = _study_of(scenario), without_study(scenario)
+    runs = [(arm, seed) for seed in study.tuning_seeds for arm in arms if arm.name in candidates]
+    # A tuning seed may also be a seed of the comparison; it runs once.
+    runs += [(arm, seed) for seed in study.seeds for arm in arms if (arm, seed) not in runs]
+    return tuple(
+        Task(scenario=plain, arm=arm, seed=seed, path=directory / arm.name / f"{seed}.h5")
+        for arm, seed in runs
+    )
 
 
 def without_study(scenario: Scenario) -> Scenario:

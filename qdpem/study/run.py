@@ -11,6 +11,7 @@ from qdpem.errors import StudyError
 from qdpem.extras import require_packages
 from qdpem.file_lock import held
 from qdpem.parallel import run_tasks
+from qdpem.records.reader import open_record
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation.fingerprint import input_digest
 from qdpem.study.analysis.metric_formats import DECISION, primary_formats_of
@@ -120,7 +121,7 @@ def _run_study(
             "the map file of the topology changed while the study ran, so that its runs cannot be compared;"
             " run it again: what was made with the present map is reused"
         )
-    result = _gather(scenario, directory, plan, bounded, wall_s=time.monotonic() - began_s)
+    result = gather(scenario, directory, plan, bounded, wall_s=time.monotonic() - began_s)
     if all(outcome.fault for outcome in result.outcomes):
         raise StudyError("every task of the study failed:\n  " + "\n  ".join(result.faults))
     return _write_reports(result, command=command)
@@ -133,7 +134,7 @@ def _lost(task: Task, sentence: str) -> Outcome:
 
 def _outcomes(plan: StudyPlan, *, length_s: float, on_workers: _Workers) -> list[Outcome]:
     """The outcome of every task: those of reused records first."""
-    reused = [recorded_outcome(planned.task) for planned in plan.planned if planned.reuse]
+    reused = [recorded_outcome(open_record(planned.task.path)) for planned in plan.planned if planned.reuse]
     pending = [planned for planned in plan.planned if not planned.reuse]
     tasks = _with_loads([planned.task for planned in pending], on_workers)
     notes = {index: planned.note for index, planned in enumerate(pending)}
@@ -149,7 +150,7 @@ def _outcomes(plan: StudyPlan, *, length_s: float, on_workers: _Workers) -> list
         on_retry=lambda index, sentence: notes.update({index: f"{tasks[index].label}: {sentence}"}),
     )
     made = [replace(outcome, note=notes[index]) for index, outcome in results]
-    return [_with_decision_time(outcome) for outcome in (*reused, *made)]
+    return [with_decision_time(outcome) for outcome in (*reused, *made)]
 
 
 def _with_loads(tasks: Sequence[Task], on_workers: _Workers) -> list[Task]:
@@ -163,15 +164,17 @@ def _with_loads(tasks: Sequence[Task], on_workers: _Workers) -> list[Task]:
     return [replace(task, load=loads[task.seed]) for task in tasks]
 
 
-def _with_decision_time(outcome: Outcome) -> Outcome:
+def with_decision_time(outcome: Outcome) -> Outcome:
+    """The outcome with the wall time of a decision among its metrics."""
     if outcome.metrics is None:
         return outcome
     return replace(outcome, metrics={**outcome.metrics, DECISION.name: outcome.decision_ms})
 
 
-def _gather(
+def gather(
     scenario: Scenario, directory: Path, plan: StudyPlan, bounded: BoundedOutcomes, *, wall_s: float
 ) -> StudyResult:
+    """The result of a plan whose tasks have these outcomes, in the order of the plan."""
     tasks = [planned.task for planned in plan.planned]
     order = {(task.arm.name, task.seed): position for position, task in enumerate(tasks)}
     # Workers finish in any order, on which reports must not depend.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from qdpem.errors import StudyError
 from qdpem.file_lock import held
+from qdpem.html_tables import html_heading, html_table
 from qdpem.scenario.overrides import toml_value
 from qdpem.scenario.schema import Scenario
 from qdpem.scenario.sweep import SweepCell, sweep_cells
@@ -23,6 +24,7 @@ from qdpem.study.report.csv import write_text_file
 from qdpem.study.run import run_study
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from rich.table import Table
 
 CellProgress: TypeAlias = Callable[[str], Callable[[StudyProgress], None]]
@@ -41,6 +43,57 @@ class SweepResult:
     faults: tuple[str, ...]
     summary: Path
     note: str = ""
+
+    def frame(self) -> DataFrame:
+        """The frames of all cells, one below the other: the values of the axes are levels of the index.
+
+        The levels are those of the axes, as numbers where all values are, then "arm" and "seed". Cells that
+        failed are left out. See `StudyResult.frame`.
+        """
+        import pandas
+
+        finished = [(cell, result) for cell, result in self.cells if result is not None]
+        frames = [result.frame() for _, result in finished]
+        axes = list(finished[0][0].words)
+        keys = list(
+            zip(*(axis_values([cell.words[axis] for cell, _ in finished]) for axis in axes), strict=True)
+        )
+        joined = pandas.concat(frames, keys=keys if len(axes) > 1 else [key for (key,) in keys], names=axes)
+        joined.attrs = {key: value for key, value in frames[0].attrs.items() if key in ("arms", "units")}
+        joined.attrs["scenario"] = self.name
+        return joined
+
+    def _repr_html_(self) -> str:
+        """The mean of every arm in every cell, for the primary metrics."""
+        tables = []
+        for metric in primary_formats_of(self.cells[0][0].scenario.demand):
+            arms = arms_of(self)
+            rows = [
+                [*cell.words.values(), *(_mean(result, arm, metric) for arm in arms)]
+                for cell, result in self.cells
+            ]
+            caption = f"{metric.heading_with_unit}, mean over seeds, * the reference"
+            tables.append(html_table([*self.cells[0][0].words, *arms], rows, caption=caption))
+        faults = "".join(html_heading("failed:", fault) for fault in self.faults)
+        return html_heading(f"Sweep {self.name}") + "".join(tables) + faults
+
+
+def arms_of(sweep: SweepResult) -> list[str]:
+    """The names of the arms of all cells, in the order in which they first come."""
+    results = [result for _, result in sweep.cells if result is not None]
+    return list(dict.fromkeys(arm.name for result in results for arm in result.arms))
+
+
+def axis_values(words: Sequence[str]) -> list[float] | list[str]:
+    """The values of an axis in several cells: numbers if all of them are.
+
+    >>> axis_values(["0.5", "1"]), axis_values(["short", "1"])
+    ([0.5, 1.0], ['short', '1'])
+    """
+    try:
+        return [float(word) for word in words]
+    except ValueError:
+        return list(words)
 
 
 def run_sweep(
@@ -188,8 +241,7 @@ def _table(sweep: SweepResult, metric: MetricFormat) -> Table:
     marks = "* the reference" + f", {TUNED_MARK} tuned on seeds of the comparison" * tuned
     title = f"{sweep.name}: {metric.heading}, mean over seeds ({marks})"
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold")
-    results = [result for _, result in sweep.cells if result is not None]
-    arms = list(dict.fromkeys(arm.name for result in results for arm in result.arms))
+    arms = arms_of(sweep)
     for heading in sweep.cells[0][0].words:
         table.add_column(heading)
     for arm in arms:

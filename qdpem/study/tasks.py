@@ -14,13 +14,12 @@ from typing import Any
 
 from qdpem.demand.offered_load import OfferedLoad, find_offered_load
 from qdpem.errors import QdpemError
-from qdpem.metrics.metrics import measure
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
-from qdpem.records.reader import open_record
+from qdpem.records.reader import Record
+from qdpem.records.recording import record_simulation
 from qdpem.records.writer import RecordWriter
 from qdpem.registry import plugin_fault
-from qdpem.simulation.run import simulate
 from qdpem.study.analysis.outcome import Outcome
 from qdpem.study.plan import Task
 from qdpem.study.progress import ProgressReporter
@@ -38,32 +37,25 @@ def record_run(
     and of the record.
     """
     began_s = time.perf_counter()
-    window = task.scenario.window
     with RecordWriter(task.path, scenario=task.scenario, arm=task.arm.arm, seed=task.seed) as writer:
-        for name, data in task.arm.read_learned_files().items():
-            writer.embed(name, data)
-        run = simulate(
+        recorded = record_simulation(
+            writer,
             task.scenario,
             task.arm,
             seed=task.seed,
-            recorder=writer,
+            files=task.arm.read_learned_files(),
             network=network,
             load=task.load,
             on_progress=on_progress,
         )
-        metrics = measure(writer.tables(), start_s=window.warm_up_s, end_s=window.end_s)
-        wall_s = time.perf_counter() - began_s
-        wall = {"wall_s": wall_s, "decide_s": run.decide_s, "sites_asked": run.asked, "events": run.events}
-        # The last step: an error before it leaves the record marked incomplete.
-        writer.close_complete(metrics, wall)
     return Outcome(
         arm=task.arm.name,
         seed=task.seed,
         path=task.path,
-        metrics=metrics,
-        asked_hz=run.load.rate_hz,
-        decision_ms=_decision_ms(wall),
-        wall_s=wall_s,
+        metrics=recorded.metrics,
+        asked_hz=recorded.run.load.rate_hz,
+        decision_ms=_decision_ms(recorded.wall),
+        wall_s=time.perf_counter() - began_s,
     )
 
 
@@ -89,13 +81,12 @@ def run_task(task: Task, report: ProgressReporter) -> Outcome:
     return outcome
 
 
-def recorded_outcome(task: Task) -> Outcome:
-    """The outcome that the finished record of a task holds. Raises RecordError when it cannot be read."""
-    record = open_record(task.path)
+def recorded_outcome(record: Record) -> Outcome:
+    """The outcome that a finished record holds."""
     return Outcome(
-        arm=task.arm.name,
-        seed=task.seed,
-        path=task.path,
+        arm=record.arm.name,
+        seed=record.seed,
+        path=record.path,
         metrics=record.metrics,
         asked_hz=float(record.tables["demand"]["rate_hz"][0]),
         decision_ms=_decision_ms(record.provenance),

@@ -202,7 +202,7 @@ def assert_reach_holds(tables, network, physics) -> int:
     return seen
 
 
-@pytest.mark.mostly_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(14))
 def test_no_arm_passes_a_bound_nor_any_limit_behind_it(seed):
     scenario = draw_scenario(seed)

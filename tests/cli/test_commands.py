@@ -126,6 +126,7 @@ def test_run_warns_of_nodes_that_cannot_swap_and_outages_after_the_end(ask, row_
     assert "outages.scheduled.0.from_s = 50 is never reached: the run ends at 4 s" in said
 
 
+@pytest.mark.slow
 def test_study_prints_both_tables_and_the_report(ask, row_file) -> None:
     # What `qdpem run` has written, perhaps on another machine, is one of the study's runs.
     assert ask("run", row_file, "--arm", "near", "--seed", 1001).exit_code == 0
@@ -187,7 +188,7 @@ def test_export_writes_the_tables_of_a_record(ask, row_file, tmp_path) -> None:
     names = [str(tmp_path / "one" / f"{name}.csv") for name in ("requests", "metrics")]
     assert answer.stdout.split() == names
     with (tmp_path / "one" / "requests.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
     assert [float(row["time_s"]) for row in rows] == open_record(out).tables["requests"]["time_s"].tolist()
     assert ask("export", out, "--format", "parquet", "--out", tmp_path / "p").exit_code == 0
     assert (tmp_path / "p" / "requests.parquet").exists()
@@ -321,3 +322,27 @@ def test_bound_answers_bad_bins_with_a_sentence(ask, row_file) -> None:
     answer = ask("bound", row_file, "--bin", 9)
     assert answer.exit_code == 2
     assert "bins of 9 s do not fit a run of 4 s" in answer.stderr
+
+
+@pytest.mark.slow
+def test_export_gathers_the_records_of_a_study(ask, row_file) -> None:
+    assert ask("study", row_file).exit_code == 0
+    answer = ask("export", "output/row", "--format", "latex")
+    assert answer.exit_code == 0, answer.stderr
+    assert answer.stdout.split() == ["output/row/export/metrics.tex", "output/row/export/results.tex"]
+    (row_file.parent / "output/row/near/1001.h5").unlink()
+    answer = ask("export", "output/row", "--table", "requests", "--out", "gathered")
+    assert answer.exit_code == 0
+    assert "left out: near, seed 1001: there is no record" in answer.stderr
+    text = (row_file.parent / "gathered/requests.csv").read_text(encoding="utf-8")
+    assert "# scenario: row" in text.splitlines()
+    rows = list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
+    assert {(row["arm"], row["seed"]) for row in rows} == {
+        ("central-fcfs", "1000"), ("central-fcfs", "1001"), ("near", "1000"),
+    }  # fmt: skip
+
+
+def test_export_of_a_directory_without_a_study_is_one_sentence(ask, tmp_path) -> None:
+    answer = ask("export", tmp_path)
+    assert answer.exit_code == 2
+    assert "holds no study" in answer.stderr

@@ -122,10 +122,10 @@ def failing(error: BaseException):
 
 
 def test_a_full_disk_is_a_sentence(ask, row_file, monkeypatch) -> None:
-    from qdpem.study import tasks
+    from qdpem.records import recording
 
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    monkeypatch.setattr(tasks, "simulate", failing(full))
+    monkeypatch.setattr(recording, "simulate", failing(full))
     answer = ask("run", row_file)
     assert answer.exit_code == 2
     assert "the disk is full" in answer.stderr
@@ -133,9 +133,9 @@ def test_a_full_disk_is_a_sentence(ask, row_file, monkeypatch) -> None:
 
 
 def test_a_fault_of_our_own_shows_where_and_asks_for_a_report(ask, row_file, monkeypatch) -> None:
-    from qdpem.study import tasks
+    from qdpem.records import recording
 
-    monkeypatch.setattr(tasks, "simulate", failing(ZeroDivisionError("ours")))
+    monkeypatch.setattr(recording, "simulate", failing(ZeroDivisionError("ours")))
     answer = ask("run", row_file)
     assert answer.exit_code == 1
     assert "Traceback" in answer.stderr
@@ -143,17 +143,18 @@ def test_a_fault_of_our_own_shows_where_and_asks_for_a_report(ask, row_file, mon
     assert "Please report it" in answer.stderr
 
 
+@pytest.mark.slow
 def test_a_study_with_a_failed_task_reports_it_and_exits_1(ask, row_file, monkeypatch) -> None:
-    from qdpem.study import tasks
+    from qdpem.records import recording
 
-    real = tasks.simulate
+    real = recording.simulate
 
     def fragile(scenario, arm, **options):
         if arm.name == "near":
             raise ZeroDivisionError("ours")
         return real(scenario, arm, **options)
 
-    monkeypatch.setattr(tasks, "simulate", fragile)
+    monkeypatch.setattr(recording, "simulate", fragile)
     answer = ask("study", row_file)
     assert answer.exit_code == 1
     assert "failed: near, seeds 1000, 1001: ZeroDivisionError: ours" in answer.stdout

@@ -82,7 +82,7 @@ def test_text_without_a_terminal_has_the_steps_that_are_asked_for(ask, row_file)
     longer = ask("forecast", row_file, "--per-step", *NAMES, *SETTINGS)
     assert plain.exit_code == longer.exit_code == 0
     assert "\x1b" not in longer.stdout
-    assert longer.stdout.count("seasonal-naive") == plain.stdout.count("seasonal-naive") + 2
+    assert longer.stdout.count("seasonal-naive") == plain.stdout.count("seasonal-naive") + 3
     assert max(map(len, longer.stdout.splitlines()[1:])) <= 110
 
 

@@ -74,6 +74,7 @@ def test_dpem_acts_without_torch_under_another_forecaster(ask) -> None:
     assert answer.exit_code == 0, answer.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_torch")
 def test_the_study_runs_without_the_arm(ask, row_file) -> None:
     text = row_file.read_text().replace("arms = [", 'arms = [{ name = "dpem" }, ')

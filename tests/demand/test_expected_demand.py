@@ -55,7 +55,7 @@ def forecasts(law: Timetable | Session, *, seeds: int) -> tuple[np.ndarray, np.n
     return said, came
 
 
-@pytest.mark.mostly_slow(2)
+@pytest.mark.mostly_slow
 @pytest.mark.parametrize("name", list(LAWS))
 def test_among_the_steps_with_one_expectation_its_share_comes(name: str) -> None:
     said, came = forecasts(LAWS[name], seeds=24)

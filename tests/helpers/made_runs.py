@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from physics.hardware import DepolarisingMemory, NodeHardware
+from qdpem.events.full_tables import REWARDS
 from qdpem.events.recorder import MemoryRecorder, Recorder
 from qdpem.events.tables import TABLES, TEXT
 from qdpem.metrics.metrics import measure
 from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import Arm, Demand, Nodes, Recording, RequestClass, Scenario, Topology, Window
+from qdpem.scenario.words import RecordLevel
 
 ARM = Arm(
     name="dpem-no-forecast", policy="dpem", control="local", pregeneration="end-to-end", forecaster="none",
@@ -41,10 +43,13 @@ def make_scenario(level: str = "events") -> Scenario:
 
 def fill(recorder: Recorder, *, seconds: int = 10, rows_each: int = 50, seed: int = 3) -> None:
     """A made-up run: `rows_each` rows in every table each second, and two notes for the decisions."""
-    draw = np.random.default_rng(seed)
+    shared, own = np.random.default_rng(seed), np.random.default_rng(seed + 1000)
     for second in range(1, seconds + 1):
-        for table in TABLES:
+        # A record computes its rewards itself.
+        for table in (each for each in TABLES if recorder.wants(each) and each is not REWARDS):
             append = recorder.appender(table)
+            # Of their own, so that the other tables are the same at every level.
+            draw = own if table.level == "full" else shared
             rows = rows_each if table.level == "events" or second == 1 else 1
             for row in zip(
                 *(draw_values(draw, column, second, rows) for column in table.columns), strict=True
@@ -52,9 +57,9 @@ def fill(recorder: Recorder, *, seconds: int = 10, rows_each: int = 50, seed: in
                 append(row)
         recorder.policy_outputs(
             {
-                "value": draw.random(7),
-                "option": draw.integers(0, 9, (7, 3)),
-                "features": draw.random((7, 4, 5)),
+                "value": shared.random(7),
+                "option": shared.integers(0, 9, (7, 3)),
+                "features": shared.random((7, 4, 5)),
             }
         )
         recorder.tick(float(second))
@@ -72,7 +77,7 @@ def draw_values(draw: np.random.Generator, column: Any, second: int, rows: int) 
 
 
 def write_record(path: Path, *, level: str = "events", seconds: int = 10, seed: int = 3) -> MemoryRecorder:
-    memory = MemoryRecorder()
+    memory = MemoryRecorder(RecordLevel.FULL if level == "full" else RecordLevel.EVENTS)
     fill(memory, seconds=seconds, seed=seed)
     with RecordWriter(path, scenario=make_scenario(level), arm=ARM, seed=17) as writer:
         fill(writer, seconds=seconds, seed=seed)

@@ -157,6 +157,7 @@ def assert_equal_to_simulation(hardware, length_km, patterns):
         assert np.allclose(state, compiled.fresh, rtol=0.0, atol=1e-12)
 
 
+@pytest.mark.slow
 @given(hardware=double_click_links, length_km=lengths_km, phase_rad=st.floats(0.0, 2 * math.pi))
 @settings(deadline=None)
 def test_double_click_is_the_simulation(hardware, length_km, phase_rad):

@@ -142,6 +142,7 @@ def test_draws_continue_from_a_saved_state() -> None:
     assert any(expected)
 
 
+@pytest.mark.slow
 def test_continuous_generation_favours_requested_neighbours(small: Callable[..., Run]) -> None:
     """A star: the first leaf requests the second three times as often as the third, and never the fourth."""
     demand = {"1": {"2": 3, "3": 1}}

@@ -16,7 +16,7 @@ import pytest
 
 from qdpem.errors import RecordError
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.events.tables import TABLES
+from qdpem.events.tables import kept_at
 from qdpem.records.reader import open_record
 from qdpem.records.writer import RecordWriter
 from tests.helpers.made_runs import ARM, fill, make_scenario, write_record
@@ -95,7 +95,7 @@ def test_a_full_disk_is_told_and_loses_nothing_that_was_flushed(tmp_path: Path, 
     assert "file too large" in lines[-1]
     flushed = len(lines) - 1
     assert 2 <= flushed < 12
-    assert f"keeps the first {600 * flushed * len(TABLES)} rows" in lines[-1]
+    assert f"keeps the first {600 * flushed * len(kept_at('events'))} rows" in lines[-1]
     record = open_record(tmp_path / "run.h5")
     assert not record.complete
     assert len(record.tables["claims"]["time_s"]) == 600 * flushed

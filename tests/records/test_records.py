@@ -11,7 +11,7 @@ import pytest
 
 from qdpem.errors import PolicyError, RecordError
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.events.tables import DECISIONS, NODES, TABLES, kept_at
+from qdpem.events.tables import DECISIONS, NODES, kept_at
 from qdpem.metrics.metrics import METRICS, measure
 from qdpem.records import writer as writing
 from qdpem.records.compare import differing_data_sets
@@ -80,7 +80,7 @@ def test_what_a_record_leaves_out_waits_on_disk_and_comes_back_whole(tmp_path: P
                 fill(recorder, seconds=1, seed=second)
             writer.flush()
             written, expected = writer.tables(), memory.tables()
-            for table in TABLES:
+            for table in kept_at("events"):
                 for name in table.names:
                     assert written[table.name][name].dtype == expected[table.name][name].dtype
                     assert written[table.name][name].tobytes() == expected[table.name][name].tobytes()
@@ -120,7 +120,7 @@ def test_an_empty_run_still_has_every_column(tmp_path: Path) -> None:
     with RecordWriter(tmp_path / "run.h5", scenario=make_scenario(), arm=ARM, seed=1) as writer:
         writer.close_complete({}, {})
     record = open_record(tmp_path / "run.h5")
-    for table in TABLES:
+    for table in kept_at("events"):
         assert list(record.tables[table.name]) == list(table.names)
         for column in table.columns:
             assert record.tables[table.name][column.name].shape == (0,)

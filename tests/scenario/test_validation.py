@@ -186,7 +186,7 @@ def test_a_key_of_a_table_below_is_told_its_place() -> None:
         (
             process("kind='timetabel',fraction=0.5"),
             "demand.processes.jobs.kind",
-            "'timetabel' is not allowed; should be 'timetable' or 'session' (did you mean 'timetable'?)",
+            "'timetabel' is not allowed; should be 'timetable' or 'session' or 'trace' (did you mean",
         ),
         (
             process("kind='timetable',fraction=0.5,jiter_s=1"),

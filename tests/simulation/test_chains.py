@@ -229,7 +229,7 @@ CASES = {
 }
 
 
-def measured(chain, reference: Reference, *, arm: str = "local-minhop", slots: int = 20000):
+def measured(chain, reference: Reference, *, arm: str = "local-minhop", slots: int = 10000):
     """Waiting in slots and fidelity, each with its standard error, of a real run of the reference's chain."""
     scenario = chain(
         nodes=reference.links + 1,

@@ -269,7 +269,7 @@ def test_padding_idle_links_changes_no_contention_at_all(arm, line, arrive):
 def test_padding_links_in_use_raises_contention(arm, keep_s, changes, line, paired):
     """Orders on every link at every epoch stand behind live requests, and contend themselves."""
     links = [(node, node + 1) for node in range(4)] + [(node + 1, node) for node in range(4)]
-    scenario = line(nodes=5, rate_hz=12.0, measured_s=10.0, **changes)
+    scenario = line(nodes=5, rate_hz=12.0, measured_s=5.0, **changes)
     plain, padded = paired(scenario, lambda: Padding(links, keep_s=keep_s), arm=arm, seeds=range(3))
     assert (padded[CLAIMS] > 1.5 * plain[CLAIMS]).all()
 

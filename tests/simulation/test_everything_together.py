@@ -242,6 +242,7 @@ _drawn = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=30, **_drawn)
 @given(scenario=_SCENARIOS, arm=_ARMS, seed=st.integers(0, 10**6))
 def test_whatever_meets_leaks_nothing_and_leaves_nothing(scenario, arm, seed):

@@ -18,7 +18,7 @@ OWN = ("nodes.memories=", "nodes.memories_per_link=4")
 SHARED = ("nodes.memories=4",)
 
 
-@pytest.mark.mostly_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", [OWN, SHARED], ids=["own qubits", "shared qubits"])
 @pytest.mark.parametrize(
     ("weights", "rate_hz", "swap_success"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.events.tables import TABLES
+from qdpem.events.tables import kept_at
 from qdpem.events.words import PairOutcome, RequestOutcome
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.run import Simulation, simulate
@@ -18,7 +18,7 @@ from tests.helpers.arms import ARMS, in_every_arm
 def test_same_seed_same_bytes(line, arm):
     scenario = line(nodes=5, measured_s=8.0)
     first, second = (simulate(scenario, arm, seed=11).tables for _ in range(2))
-    for table in TABLES:
+    for table in kept_at("events"):
         for column in table.names:
             assert first[table.name][column].tobytes() == second[table.name][column].tobytes()
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qdpem.events.recorder import MemoryRecorder
-from qdpem.events.tables import TABLES
+from qdpem.events.tables import kept_at
 from qdpem.events.words import AllocationOutcome, PairOutcome, RefusalCause, RequestOutcome
 from qdpem.scenario.load import load_scenario, parse_scenario
 from qdpem.scenario.schema import Arm, Join, Outages, RandomOutages, ScheduledOutage
@@ -141,7 +141,7 @@ def test_outages_that_never_come_change_no_byte(line, arm):
     first, second = (
         simulate(replace(scenario, outages=outages), arm, seed=4).tables for outages in (Outages(), later)
     )
-    for table in TABLES:
+    for table in kept_at("events"):
         for column in table.names:
             assert first[table.name][column].tobytes() == second[table.name][column].tobytes()
 

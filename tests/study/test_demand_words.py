@@ -70,3 +70,16 @@ def test_page_terminal_and_markdown_tell_the_mixture(mixed) -> None:
     print_study(mixed, console=console)
     assert sentence in console.file.getvalue()
     assert sentence in re.sub(r"\\", "", results_markdown(mixed))
+
+
+def test_a_trace_is_named_by_its_file_and_not_by_its_folder() -> None:
+    trace = (
+        "demand.processes.traffic={kind='trace',fraction=1.0,path='far/away/traffic.csv',start_s=60,"
+        f"time_compression=30,classes=[{CLASS}]}}"
+    )
+    demand = parse_scenario(SMALL, overrides=["demand.classes=[]", trace]).demand
+    facts = dict(demand_facts(demand, rate=""))
+    assert facts["node pairs"] == "those of the trace"
+    for part in ("traffic.csv", "second 60", "compressed by 30"):
+        assert part in facts["process: traffic"]
+    assert "away" not in facts["process: traffic"]

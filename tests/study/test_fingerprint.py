@@ -53,6 +53,7 @@ def own_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.modules.pop("own_rule", None)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_a_record_is_made_again_when_the_policy_that_made_it_was_edited(
     small_scenario, own_rule, tmp_path
@@ -141,6 +142,7 @@ def mapped(small_scenario, tmp_path) -> Scenario:
     return replace(small_scenario, topology=topology, study=study)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_records_and_bounds_are_made_again_when_the_map_has_changed(mapped, tmp_path) -> None:
     def found():

@@ -119,16 +119,16 @@ def test_learned_files_are_embedded_and_a_new_one_makes_the_record_again(
 
 @pytest.mark.slow
 def test_a_task_that_fails_is_a_sentence_and_the_others_go_on(small_scenario, tmp_path, monkeypatch) -> None:
-    from qdpem.study import tasks
+    from qdpem.records import recording
 
-    real = tasks.simulate
+    real = recording.simulate
 
     def fragile(scenario, arm, **options):
         if arm.name == "near" and options["seed"] == 1001:
             raise ZeroDivisionError("of our own making")
         return real(scenario, arm, **options)
 
-    monkeypatch.setattr(tasks, "simulate", fragile)
+    monkeypatch.setattr(recording, "simulate", fragile)
     result = run_study(small_scenario, directory=tmp_path)
     assert len(result.faults) == 1
     assert result.faults[0].startswith("near, seed 1001: ZeroDivisionError: of our own making")
@@ -136,19 +136,19 @@ def test_a_task_that_fails_is_a_sentence_and_the_others_go_on(small_scenario, tm
     assert not open_record(tmp_path / "near" / "1001.h5").complete
     assert np.isnan(result.scores("delivery_ratio")["near"]).tolist() == [False, True, False]
     assert "1 of 6 tasks failed" in result.report.read_text()
-    monkeypatch.setattr(tasks, "simulate", real)
+    monkeypatch.setattr(recording, "simulate", real)
     mended = run_study(small_scenario, directory=tmp_path)
     assert [outcome.reused for outcome in mended.outcomes].count(False) == 1
     assert not (tmp_path / "near" / "1001.error.txt").exists()
 
 
 def test_when_every_task_fails_the_study_says_so(small_scenario, tmp_path, monkeypatch) -> None:
-    from qdpem.study import tasks
+    from qdpem.records import recording
 
     def broken(*_, **__):
         raise StudyError("no power")
 
-    monkeypatch.setattr(tasks, "simulate", broken)
+    monkeypatch.setattr(recording, "simulate", broken)
     with pytest.raises(StudyError, match="every task of the study failed"):
         run_study(small_scenario, directory=tmp_path)
 

@@ -27,6 +27,7 @@ def gridded(small_scenario):
     return replace(small_scenario, study=table)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_each_cell_has_its_own_records_and_report_and_the_summary_all_of_them(gridded, tmp_path) -> None:
     heard: list[str] = []
@@ -78,16 +79,16 @@ def test_the_command_of_a_cell_makes_the_same_scenario(gridded, tmp_path) -> Non
 @pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_a_cell_that_fails_is_told_and_when_all_do_it_is_an_error(gridded, tmp_path, monkeypatch) -> None:
-    from qdpem.study import tasks
+    from qdpem.records import recording
 
-    real = tasks.simulate
+    real = recording.simulate
 
     def fragile(scenario, arm, **options):
         if scenario.demand.rate_hz in failing:
             raise ZeroDivisionError("ours")
         return real(scenario, arm, **options)
 
-    monkeypatch.setattr(tasks, "simulate", fragile)
+    monkeypatch.setattr(recording, "simulate", fragile)
     failing = {8.0}
     found = run_sweep(gridded, directory=tmp_path)
     assert [result is None for _, result in found.cells] == [False, True]

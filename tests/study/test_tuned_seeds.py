@@ -64,6 +64,7 @@ def test_other_seeds_are_not_marked(made, tmp_path, tuned_on) -> None:
     assert not any(TUNED_MARK in text for text in texts(result, tmp_path).values())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_a_reference_that_was_chosen_on_the_seeds_of_the_comparison_is_marked(tmp_path) -> None:
     strongest = ("study.reference=strongest", "study.tuning_seeds=[1, 2]", "study.seeds=[2, 3]")

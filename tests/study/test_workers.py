@@ -113,6 +113,7 @@ def test_a_worker_of_a_study_that_is_killed_once_is_told_and_costs_no_result(
     assert "SIGKILL" in note
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_a_study_builds_a_policy_once_to_check_it_and_once_for_each_run(
     small_scenario, tmp_path, monkeypatch

@@ -103,7 +103,9 @@ def _table(task: Task, outcome: Outcome, load: OfferedLoad) -> Table:
     if task.scenario.demand.arrivals == "batch":
         table.add_row("requests at t = 0", *_outcomes(task.path))
     else:
-        table.add_row("request rate", f"{load.rate_hz:.4g}", "1/s", "mean over the run")
+        traced = any(process.kind == "trace" for process in task.scenario.demand.processes.values())
+        span = "mean over whole traces" if traced else "mean over the run"
+        table.add_row("request rate", f"{load.rate_hz:.4g}", "1/s", span)
         measured = f"{metrics['requests_measured']:.0f}"
         table.add_row("requests measured", measured, "", "arrived in the window with a deadline inside it")
     table.add_row("wall time", f"{outcome.wall_s:.1f}", "s", "of the simulation")

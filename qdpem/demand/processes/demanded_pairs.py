@@ -39,13 +39,11 @@ class DemandedPairs:
 
     def requests(self, pair: int, time_s: Floats) -> DrawnRequests:
         """Requests of one of the pairs at these times."""
-        return DrawnRequests(
-            time_s,
-            *(
-                np.full(len(time_s), column[pair], dtype=np.int64)
-                for column in (self.source, self.destination, self.request_class)
-            ),
+        source, destination, request_class = (
+            np.full(len(time_s), column[pair], dtype=np.int64)
+            for column in (self.source, self.destination, self.request_class)
         )
+        return DrawnRequests(time_s, source, destination, request_class)
 
     def at(self, peers: Peers) -> tuple[Ints, Ints, Flags]:
         """Node and place [E] of each pair's peer, and whether it is listed; a place of 0 if it is not."""

@@ -21,12 +21,16 @@ _ROUNDING = 1.0 + 1e-9
 
 
 class DrawnRequests(NamedTuple):
-    """Requests that a process draws; arrays of one length. `request_class` counts the process's classes."""
+    """Requests that a process draws; arrays of one length. `request_class` counts the process's classes.
+
+    `patience_s`: of each request; None for that of its class.
+    """
 
     time_s: Floats
     source: Ints
     destination: Ints
     request_class: Ints
+    patience_s: Floats | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +72,11 @@ class ExpectedDemand:
         certain = np.floor(self.scheduled)
         one_more = self.scheduled - certain
         rest = np.floor(count) - certain
-        return np.asarray(
-            (1.0 - one_more) * _poisson_cdf(rest, self.unscheduled)
-            + one_more * _poisson_cdf(rest - 1.0, self.unscheduled)
-        )
+        below = _poisson_cdf(rest, self.unscheduled)
+        # Most forecasts schedule nothing, and distribution functions take most of the time of their scores.
+        if not one_more.any():
+            return below
+        return np.asarray((1.0 - one_more) * below + one_more * _poisson_cdf(rest - 1.0, self.unscheduled))
 
     def quantile(self, q: float) -> Floats:
         """The smallest number k of requests with P(at most k) >= `q`, float64 [N, P, H]; NaN where it is."""

@@ -227,7 +227,6 @@ def evaluate_forecaster(name: str, scenario: Scenario, *, seed: int) -> tuple[Fo
     Raises UnknownNameError for a wrong name, and ScenarioError for a scenario that cannot be built.
     """
     arrivals, network = scenario_arrivals(scenario, seed=seed)
-    bursts = scenario.demand.bursts
     return compare(
         arrivals,
         forecasting=scenario.forecasting,
@@ -235,7 +234,7 @@ def evaluate_forecaster(name: str, scenario: Scenario, *, seed: int) -> tuple[Fo
         end_s=scenario.window.end_s,
         seed=seed,
         names=dict.fromkeys((name, *YARDSTICKS)),
-        season_s=bursts.period_s if bursts else 0.0,
+        season_s=scenario.demand.season_s,
     )
 
 

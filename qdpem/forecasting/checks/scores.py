@@ -16,15 +16,18 @@ def crps(forecast: ExpectedDemand, counts: Ints) -> Floats:
 
     sum over k of (F(k) - [y <= k])^2, F the forecast's distribution function and y the count (Epstein 1969).
     """
-    total = np.zeros(counts.shape)
-    most, k = int(counts.max(initial=0)), 0
-    while True:
-        cdf = forecast.cdf(float(k))
-        total += (cdf - (counts <= k)) ** 2
-        # Beyond every count, a term is the squared probability of still more requests.
-        if k >= most and float((1.0 - cdf).max(initial=0.0)) ** 2 < _NEGLIGIBLE:
-            return total
+    y, total = counts.ravel(), np.zeros(counts.size)
+    scheduled, unscheduled = forecast.scheduled.ravel(), forecast.unscheduled.ravel()
+    left, k = np.arange(counts.size), 0
+    while left.size:
+        part = ExpectedDemand(scheduled=scheduled[left], unscheduled=unscheduled[left])
+        cdf = part.cdf(float(k))
+        total[left] += (cdf - (y[left] <= k)) ** 2
+        # Beyond its count, a term is the squared probability of still more requests. Most counts are small,
+        # so few forecasts are left after the first terms.
+        left = left[(y[left] > k) | ((1.0 - cdf) ** 2 >= _NEGLIGIBLE)]
         k += 1
+    return total.reshape(counts.shape)
 
 
 def pinball(forecast: ExpectedDemand, counts: Ints, *, q: float) -> Floats:

@@ -26,6 +26,9 @@ FEATURES = 2 + len(SMOOTHING) + 4 + 5 + 2 * PREDICTORS + 2 + 2 * HARMONICS
 MIN_PERIOD = 4.0
 """Starts are looked for where the remembered requests are further apart than this on average, in steps."""
 
+_TYPICAL = 1
+"""The widening whose chances are a feature."""
+
 _BLOCK = 64
 """Steps in which regular starts are looked for at once."""
 _PRIOR_STEPS = 60.0
@@ -73,10 +76,13 @@ class PeerFeatures:
         (inputs,) = self.advance_all(step, [(peer, time)])
         return inputs
 
-    def advance_all(self, first_step: int, asked: Sequence[StepRequests]) -> Iterator[StepInputs]:
+    def advance_all(
+        self, first_step: int, asked: Sequence[StepRequests], *, stride: int = 1
+    ) -> Iterator[StepInputs]:
         """The inputs of consecutive steps, the same to the bit as those of `advance`, in less time.
 
-        Each step is taken in when its inputs are asked for.
+        Each step is taken in when its inputs are asked for. Schedules take the most time: they are given for
+        the last of each `stride` steps and for the last of all, and are empty [M, 0, H] for the others.
         """
         for begin in range(0, len(asked), _BLOCK):
             block = asked[begin : begin + _BLOCK]
@@ -92,17 +98,24 @@ class PeerFeatures:
                 self._past = past
                 if len(own):
                     self._starts = self._starts.with_rows(own, found.at(slice(end - len(own), end)))
-                yield self._inputs(first_step + begin + index, counts)
+                done = begin + index + 1
+                complete = done % stride == 0 or done == len(asked)
+                yield self._inputs(first_step + done - 1, counts, complete=complete)
 
-    def _inputs(self, step: int, counts: Floats) -> StepInputs:
-        """The inputs at the end of `step`, whose requests are taken in."""
-        chances = schedules(self._starts, now=step + 1.0, horizon=self._horizon)
-        mean = self._mean()
-        parts = (self._of_counts(counts, mean, step), self._of_starts(chances, step), self._of_calendar(step))
+    def _inputs(self, step: int, counts: Floats, *, complete: bool) -> StepInputs:
+        """The inputs at the end of `step`, whose requests are taken in; with schedules if `complete`."""
+        # The features need one widening only.
+        widenings = WIDENINGS if complete else WIDENINGS[_TYPICAL : _TYPICAL + 1]
+        peers, horizon, mean = len(self._past.total), self._horizon, self._mean()
+        chances = schedules(self._starts, now=step + 1.0, horizon=horizon, widenings=widenings)
+        typical = chances.reshape(peers, PREDICTORS, len(widenings), horizon)[
+            :, :, _TYPICAL if complete else 0
+        ]
+        parts = (self._of_counts(counts, mean, step), self._of_starts(typical, step), self._of_calendar(step))
         features = np.concatenate(parts, axis=1).astype(np.float32)
         # A peer of which nothing is known yet shows nothing.
         features[~self._past.known] = 0.0
-        return StepInputs(features, chances, mean)
+        return StepInputs(features, chances if complete else chances[:, :0], mean)
 
     def nothing(self) -> StepInputs:
         """The inputs when nothing is known."""
@@ -161,11 +174,11 @@ class PeerFeatures:
             ]
         )
 
-    def _of_starts(self, chances: NDArray[np.float32], step: int) -> Floats:
+    def _of_starts(self, typical: NDArray[np.float32], step: int) -> Floats:
+        """From the chances [M, 3, H] with the typical widening."""
         starts = self._starts
         some = starts.seen > 1
         relative = np.where(some[:, None], starts.spread / np.maximum(starts.period, 1e-9), 1.0)
-        coming = chances.reshape(len(chances), PREDICTORS, len(WIDENINGS), -1)[:, :, 1].sum(axis=-1)
         return np.column_stack(
             [
                 0.25 * np.log1p(starts.seen),
@@ -174,7 +187,7 @@ class PeerFeatures:
                 np.clip(starts.evidence, 0.0, 4.0),
                 np.clip(phase(starts, step + 1.0), 0.0, 3.0),
                 0.25 * np.log(np.clip(relative, 1e-3, 1.0)),
-                coming,
+                typical.sum(axis=-1),
             ]
         )
 

@@ -13,11 +13,14 @@ halves and thirds, are the periods that are tried.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.arrays import Flags, Floats, Ints
+
+Singles: TypeAlias = NDArray[np.float32]
 
 REMEMBERED = 32
 """The most recent requests of a peer that count."""
@@ -38,7 +41,7 @@ _MAX_MULTIPLE = 9999.0
 _MIN_COLUMNS = 5
 _MIN_SPREAD = 1e-3
 _PRIOR_SPREAD = 0.02
-_CHUNK = 64
+_CHUNK = 128
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -109,7 +112,7 @@ def _find(times: Floats) -> RegularStarts:
     return _lines(times, chain, multiple, gain, count)
 
 
-def _periods(relative: NDArray[np.float32]) -> NDArray[np.float32]:
+def _periods(relative: Singles) -> Singles:
     """The periods to try, float32 [B, C]; NaN where there are too few times."""
     width = relative.shape[1]
     tried = []
@@ -121,54 +124,106 @@ def _periods(relative: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(periods > 0.0, periods, np.nan)
 
 
-def _best_chain(
-    relative: NDArray[np.float32], rate: NDArray[np.float32]
-) -> tuple[Flags, Ints, NDArray[np.float32]]:
+def _best_chain(relative: Singles, rate: Singles) -> tuple[Flags, Ints, Singles]:
     """Members of the best chain [B, K], periods since the member before [B, K], and its gain [B]."""
-    peers, width = relative.shape
-    period = _periods(relative)
-    constant = np.log(1.0 - _SKIPPED) - np.log(period * rate[:, None])[:, None, :, None]
-    constant = (constant - np.log(_SPREADS * np.sqrt(2.0 * np.pi))).astype(np.float32)
+    rows = np.arange(len(relative))
+    # Peers last: arrays of [S, C, B] are combined several times faster than of [B, C, S].
+    period = np.ascontiguousarray(_periods(relative).T)
+    constant = _constant(period, rate)
+    total = _chain_values(np.ascontiguousarray(relative.T), period, constant)
+    after = np.float32(_LEFT_OUT) * np.arange(len(total) - 1, -1, -1, dtype=np.float32)
+    best = total.reshape(len(total), -1, len(rows)).max(axis=1) - after[:, None]
+    # Of equal chains the one that ends first, of those the first period, of those the first spread.
+    end = best.argmax(axis=0)
+    option = total[end, :, :, rows].transpose(0, 2, 1).reshape(len(rows), -1).argmax(axis=1)
+    own, spread = np.divmod(option, len(_SPREADS))
+    lags = _lags_used(
+        relative, period[own, rows], constant[spread, own, rows], spread, total[:, spread, own, rows].T
+    )
+    chain, multiple = _trace(relative, period[own, rows], lags, end.copy())
+    return chain, multiple, np.maximum(best[end, rows], 0.0)
+
+
+def _constant(period: Singles, rate: Singles) -> Singles:
+    """The part of a link's gain that only depends on period and spread, float32 [S, C, B]."""
+    constant = np.log(1.0 - _SKIPPED) - np.log(period * rate)
+    spread = np.log(_SPREADS * np.sqrt(2.0 * np.pi))
+    constant = (constant - spread[:, None, None]).astype(np.float32)
     # A period that cannot be tried has the likelihood 0.
-    constant[np.isnan(constant)] = -np.inf
-    inverse = (0.5 / _SPREADS**2).astype(np.float32)
-    skip = np.float32(np.log(_SKIPPED))
-    total = np.zeros((peers, width, period.shape[1], len(_SPREADS)), dtype=np.float32)
-    lag_used = np.zeros(total.shape, dtype=np.int8)
+    return np.where(np.isnan(constant), np.float32(-np.inf), constant)
+
+
+def _chain_values(relative: Singles, period: Singles, constant: Singles) -> Singles:
+    """The gain of the best chain to each time, 0 for none, float32 [K, S, C, B]; `relative` is [K, B]."""
+    width, shape = len(relative), constant.shape
+    total = np.zeros((width, *shape), dtype=np.float32)
+    inverse = _inverse_squares()[:, None, None]
+    # All is done in place: new arrays would take as long as what is put into them.
+    gap, whole, link, error = (
+        np.empty(each, dtype=np.float32) for each in (*2 * (shape[1:],), *2 * (shape,))
+    )
     for now in range(1, width):
-        # The nearest predecessor first; [B, L, C, S]: predecessor, period and spread.
-        before = slice(now - 1, None if now <= _LAGS else now - 1 - _LAGS, -1)
-        gap = (relative[:, now, None] - relative[:, before])[:, :, None] / period[:, None, :]
-        whole = _periods_between(gap)
-        link = constant + ((whole - 1.0) * skip)[..., None]
-        link -= ((gap - whole) ** 2)[..., None] * inverse
-        link -= (np.float32(_LEFT_OUT) * np.arange(link.shape[1], dtype=np.float32))[:, None, None]
-        link += total[:, before]
-        # Times that are not there give NaN, which is above nothing.
-        value = np.fmax.reduce(link, axis=1)
-        joined = value > 0.0
-        total[:, now][joined] = value[joined]
-        # The nearest predecessor of those that are equally good is written last.
-        for lag in range(link.shape[1], 0, -1):
-            lag_used[:, now][joined & (link[:, lag - 1] == value)] = lag
-    after = np.float32(_LEFT_OUT) * np.arange(width - 1, -1, -1, dtype=np.float32)
-    final = (total - after[:, None, None]).reshape(peers, -1)
-    chosen = final.argmax(axis=1)
-    end, option = np.divmod(chosen, total[0, 0].size)
-    rows = np.arange(peers)
-    lags = lag_used.reshape(peers, width, -1)[rows, :, option]
-    chain, multiple = _trace(relative, period[rows, option // len(_SPREADS)], lags, end)
-    return chain, multiple, np.maximum(final[rows, chosen], 0.0)
+        for lag in range(1, min(now, _LAGS) + 1):
+            np.divide(relative[now] - relative[now - lag], period, out=gap)
+            _split_gap(gap, whole)
+            np.add(constant, whole, out=link)
+            link -= np.multiply(gap, inverse, out=error)
+            if lag > 1:
+                link -= _left_out(lag)
+            link += total[now - lag]
+            # Times that are not there give NaN, which is above nothing.
+            np.fmax(total[now], link, out=total[now])
+    return total
 
 
-def _periods_between(gap: NDArray[np.float32]) -> NDArray[np.float32]:
+def _lags_used(relative: Singles, period: Singles, constant: Singles, spread: Ints, total: Singles) -> Ints:
+    """How many times before each one its predecessor is, 0 for none, [B, K]; of equals the nearest.
+
+    Each peer has one period [B] and spread, and the `total` [B, K] of its best chains to each time.
+    """
+    lags = np.zeros(total.shape, dtype=np.int64)
+    inverse = _inverse_squares()[spread][:, None]
+    for lag in range(min(_LAGS, total.shape[1] - 1), 0, -1):
+        gap = (relative[:, lag:] - relative[:, :-lag]) / period[:, None]
+        skips = np.empty_like(gap)
+        _split_gap(gap, skips)
+        link = constant[:, None] + skips
+        link -= gap * inverse
+        link -= _left_out(lag)
+        link += total[:, :-lag]
+        used = (link == total[:, lag:]) & (link > 0.0)
+        lags[:, lag:][used] = lag
+    return lags
+
+
+def _split_gap(gap: Singles, whole: Singles) -> None:
+    """Put into `gap`, in periods, its squared distance from a whole number, and the gain for that in `whole`.
+
+    The gain is that of the starts that are skipped in between.
+    """
+    _periods_between(gap, out=whole)
+    gap -= whole
+    gap *= gap
+    whole -= np.float32(1.0)
+    whole *= np.float32(np.log(_SKIPPED))
+
+
+def _inverse_squares() -> Singles:
+    return np.asarray(0.5 / _SPREADS**2, dtype=np.float32)
+
+
+def _left_out(lag: int) -> np.float32:
+    """The cost of the times between a start and the one that is `lag` before it."""
+    return np.float32(_LEFT_OUT) * np.float32(lag - 1)
+
+
+def _periods_between(gap: Singles, out: Singles | None = None) -> Singles:
     """The whole number of periods, 1 or more, nearest to a gap in periods."""
-    return np.asarray(np.maximum(np.rint(gap), 1.0))
+    whole = np.rint(gap, out=out)
+    return np.asarray(np.maximum(whole, np.float32(1.0), out=whole))
 
 
-def _trace(
-    relative: NDArray[np.float32], period: NDArray[np.float32], lags: NDArray[np.int8], end: Ints
-) -> tuple[Flags, Ints]:
+def _trace(relative: Singles, period: Singles, lags: Ints, end: Ints) -> tuple[Flags, Ints]:
     """Follow the predecessors of each peer, `lags` [B, K] before each time, from the end of its chain."""
     peers, width = relative.shape
     chain, multiple = np.zeros((peers, width), dtype=np.bool_), np.zeros((peers, width), dtype=np.int64)
@@ -184,9 +239,7 @@ def _trace(
     return chain, multiple
 
 
-def _lines(
-    times: Floats, chain: Flags, multiple: Ints, gain: NDArray[np.float32], count: Ints
-) -> RegularStarts:
+def _lines(times: Floats, chain: Flags, multiple: Ints, gain: Singles, count: Ints) -> RegularStarts:
     """Lines through the starts of the chains, and what they foresee."""
     seen = chain.sum(axis=1)
     some = seen > 1

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.arrays import Floats
-from qdpem.forecasting.recurrent.cell import TRUSTS, WEIGHTS
+from qdpem.forecasting.recurrent.adam import Adam
+from qdpem.forecasting.recurrent.cell import TRUSTS, WEIGHTS, run_cells
 from qdpem.forecasting.recurrent.series import STRIDE, Series
 from qdpem.forecasting.recurrent.training import (
     WINDOW,
@@ -26,7 +27,6 @@ from qdpem.forecasting.recurrent.training import (
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.optim import Optimizer
 
 Weights: TypeAlias = dict[str, NDArray[np.float32]]
 
@@ -69,7 +69,7 @@ def fit_groups(series: Series, weights: Weights, *, epochs: int, learning_rate: 
         held_out = series_tensors(series, groups=groups, first=split)
         best = {name: value.detach().clone() for name, value in tensors.items()}
         smallest = _held_out_loss(tensors, training, held_out)
-        optimiser = torch.optim.Adam(tensors.values(), lr=learning_rate)
+        optimiser = Adam(tensors.values(), learning_rate=learning_rate)
         for _ in range(epochs):
             _epoch(tensors, training, optimiser)
             loss = _held_out_loss(tensors, training, held_out)
@@ -119,12 +119,13 @@ def _no_states(tensors: Mapping[str, Tensor], series: SeriesTensors) -> Tensor:
     return torch.zeros(groups, series.peers, units)
 
 
-def _epoch(tensors: Mapping[str, Tensor], training: SeriesTensors, optimiser: Optimizer) -> None:
+def _epoch(tensors: Mapping[str, Tensor], training: SeriesTensors, optimiser: Adam) -> None:
     """One pass of truncated back-propagation through time."""
     import torch
 
     for loss, _ in windows(tensors, training, _no_states(tensors, training)):
-        optimiser.zero_grad()
+        for value in tensors.values():
+            value.grad = None
         torch.autograd.backward(loss.sum())
         _clip(tensors)
         optimiser.step()
@@ -135,9 +136,7 @@ def _held_out_loss(tensors: Mapping[str, Tensor], training: SeriesTensors, held_
     import torch
 
     with torch.no_grad():
-        hidden = _no_states(tensors, training)
-        for _, last in windows(tensors, training, hidden):
-            hidden = last
+        _, hidden = run_cells(tensors, training.features, _no_states(tensors, training))
         losses = [loss for loss, _ in windows(tensors, held_out, hidden)]
     return torch.stack(losses).mean(dim=0)
 

@@ -22,11 +22,11 @@ from qdpem import registry
 from qdpem.errors import RecordError
 from qdpem.events.tables import PAIRS
 from qdpem.network.build import build_physics, equip_graph
-from qdpem.network.graph import Graph, Network
-from qdpem.network.maps.rough_map import NODE_NUMBERS
+from qdpem.network.graph import Network
 from qdpem.records.audit.lineage import DISTILLATION, SWAP, Lineage
-from qdpem.records.audit.replay import ContradictionError, MissingPairError, Replay
+from qdpem.records.audit.replay import ContradictionError, MissingPairError, PairReplay
 from qdpem.records.reader import Record
+from qdpem.records.recorded_map import recorded_graph
 from qdpem.rng import stream
 from qdpem.scenario.schema import PhysicsChoice
 
@@ -87,7 +87,7 @@ def audit(
     limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Audit:
-    """Replay `record` under the model `against`, or the reference that the record's own model names.
+    """PairReplay `record` under the model `against`, or the reference that the record's own model names.
 
     The record of a run that stopped early is audited as far as its rows go.
 
@@ -106,8 +106,8 @@ def audit(
     name = against or named_reference(record)
     model = _model(record, name)
     # Equipped by the reference, so that its links carry the values of the reference.
-    network = equip_graph(_recorded_graph(record), record.scenario, model, seed=record.seed)
-    replay = Replay(record, pairs, network=network, model=model)
+    network = equip_graph(recorded_graph(record), record.scenario, model, seed=record.seed)
+    replay = PairReplay(record, pairs, network=network, model=model)
     findings = _Findings(tolerance)
     _compare_links(record, network, model, findings)
     chosen = _chosen(replay.lineage, limit=limit, seed=record.seed)
@@ -207,22 +207,6 @@ def _model(record: Record, name: str) -> PhysicsModel:
     return build_physics(replace(record.scenario, physics=choice))
 
 
-def _recorded_graph(record: Record) -> Graph:
-    """The map that the run had, as its record holds it: no file and no draw is needed."""
-    nodes, links = record.tables["nodes"], record.tables["links"]
-    if len(nodes["node"]) < 2 or len(links["link"]) == 0:
-        raise RecordError(f"{record.path} holds no map: its run stopped before anything was written")
-    return Graph(
-        name=record.scenario.name,
-        node_names=tuple(nodes["name"].tolist()),
-        x_km=nodes["x_km"],
-        y_km=nodes["y_km"],
-        link_ends=np.column_stack([links["first"], links["second"]]).astype(np.int64),
-        length_km=links["length_km"],
-        node_numbers={key: nodes[key].astype(np.float64) for key in NODE_NUMBERS},
-    )
-
-
 def _compare_links(record: Record, network: Network, model: PhysicsModel, findings: _Findings) -> None:
     links = record.tables["links"]
     for row, compiled in enumerate(network.links):
@@ -248,9 +232,9 @@ def _chosen(lineage: Lineage, *, limit: int | None, seed: int) -> set[int]:
 
 
 def _compare_pairs(
-    replay: Replay, chosen: set[int], findings: _Findings, progress: Callable[[int, int], None] | None
+    replay: PairReplay, chosen: set[int], findings: _Findings, progress: Callable[[int, int], None] | None
 ) -> tuple[int, int]:
-    """Replay the chosen pairs by birth; returns how many were compared and how many could not be."""
+    """PairReplay the chosen pairs by birth; returns how many were compared and how many could not be."""
     compared = unknown = 0
     pairs = replay.lineage.columns
     # Ids ascend with births, so the parents of a pair are replayed before the pair.
@@ -276,7 +260,7 @@ def _compare_pairs(
     return compared, unknown
 
 
-def _compare_failures(replay: Replay, chosen: set[int], findings: _Findings) -> None:
+def _compare_failures(replay: PairReplay, chosen: set[int], findings: _Findings) -> None:
     """Check that the uniforms of the seed make those operations fail that produced no pair."""
     for operation in replay.lineage.operations:
         if operation.result >= 0 or operation.left not in chosen:
@@ -294,7 +278,7 @@ def _compare_failures(replay: Replay, chosen: set[int], findings: _Findings) -> 
                 findings.add(pair, operation.kind, what, draw.recorded, draw.replayed, draw.deviation)
 
 
-def _check_rows(replay: Replay, chosen: set[int], findings: _Findings, *, whole: bool) -> None:
+def _check_rows(replay: PairReplay, chosen: set[int], findings: _Findings, *, whole: bool) -> None:
     """Check that every id occurs once and, unless the run stopped, that none and no partner is missing."""
     lineage = replay.lineage
     ids = np.array(lineage.columns["pair"], dtype=np.int64)

@@ -44,7 +44,7 @@ class Draw:
     deviation: float
 
 
-class Replay:
+class PairReplay:
     """Replays pairs one by one; call `pair` in the order of births.
 
     `draws` is False for a record of another version of qdpem, whose random streams may differ. Recorded

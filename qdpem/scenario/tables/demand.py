@@ -12,8 +12,10 @@ from pydantic.dataclasses import dataclass
 
 from qdpem.scenario.tables.classes import RequestClass
 from qdpem.scenario.tables.fields import CHECKED, Count, NotNegative, Positive
-from qdpem.scenario.tables.processes import Process
+from qdpem.scenario.tables.processes import Process, Trace
 from qdpem.scenario.words import Arrivals, BurstTiming, DemandWeights
+
+_DAY_S = 86400.0
 
 POISSON = "poisson"
 """The name of the Poisson stream among the processes."""
@@ -97,14 +99,14 @@ class Neighbourhood:
 class Demand:
     """The requests of a run: their classes, rate, node pairs and arrival times.
 
-    Demand is a mixture: a Poisson stream of the `classes`, and any number of other `processes`. All have the
-    same weights of node pairs.
+    Demand is a mixture: a Poisson stream of the `classes`, and any number of other `processes`. All but
+    traces have the same weights of node pairs.
     """
 
     classes: tuple[RequestClass, ...] = ()
     """The classes of the Poisson stream, which makes all requests that no other process makes."""
     processes: Annotated[dict[str, Process], AfterValidator(_by_name)] = field(default_factory=dict)
-    """Other processes by name, each of a `kind`: "timetable" or "session"."""
+    """Other processes by name, each of a `kind`: "timetable", "session" or "trace"."""
     rate_hz: Positive | None = None
     """Mean requests per second of the whole network. Give either this or `load_factor`, or neither if
     `arrivals` is "batch"."""
@@ -132,6 +134,14 @@ class Demand:
         if not self.classes:
             return 0.0
         return 1.0 - math.fsum(process.fraction for process in self.processes.values())
+
+    @property
+    def season_s(self) -> float:
+        """The period of bursts, else a day of the first trace in the time of the run, else 0."""
+        if self.bursts is not None:
+            return self.bursts.period_s
+        factors = [each.time_compression for each in self.processes.values() if isinstance(each, Trace)]
+        return _DAY_S / factors[0] if factors else 0.0
 
     @property
     def all_classes(self) -> tuple[RequestClass, ...]:

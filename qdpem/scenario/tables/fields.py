@@ -7,8 +7,8 @@ from typing import Annotated, TypeAlias
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-CHECKED = ConfigDict(extra="forbid", allow_inf_nan=True, use_attribute_docstrings=True)
-"""Unknown keys are faults. The docstring of a field describes its key to `qdpem schema` and the reference."""
+CHECKED = ConfigDict(extra="forbid", allow_inf_nan=True)
+"""Unknown keys are faults. Docstrings of fields are read by `json_schema`; pydantic would at every start."""
 
 Positive: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]

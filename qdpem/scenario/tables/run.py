@@ -85,7 +85,8 @@ class Recording:
 
     level: RecordLevel = RecordLevel.EVENTS
     """What is kept. "requests": the network, requests and outages. "events": also allocations, claims, pairs,
-    messages, forecasts and decisions. "full": also what every decision saw."""
+    messages, forecasts and decisions. "full": also every decision as it was given and what it saw, the
+    forecast of every peer, and rewards."""
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)

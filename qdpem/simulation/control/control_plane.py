@@ -110,15 +110,15 @@ class ControlPlane:
         if self._state.requests.waiting.get(CONTROLLER):
             self.wake(CONTROLLER, OUTAGE)
 
-    def start(self, allocation: Allocation) -> None:
-        """Carry out one allocation."""
+    def start(self, allocation: Allocation) -> int:
+        """Carry out one allocation; returns its id, -1 if its request has ended and it does not begin."""
         state = self._state
         request = state.requests.open.get(allocation.request)
         if allocation.purpose == Purpose.SERVE:
             if request is None:
                 # Of several allocations decided together, an earlier one was refused at its own site at
                 # once, and that refusal was the request's last.
-                return
+                return -1
             state.requests.commit(request)
         reservation = Reservation(
             self._next_id,
@@ -140,11 +140,12 @@ class ControlPlane:
         self._record_order(reservation, +1)
         if self.local:
             reservation.reserve()
-            return
+            return reservation.id
         for position, node in enumerate(allocation.path):
             hops = int(state.network.hop_distance[self.controller, node])
             state.message_counter.send("grant", hops=hops, extra_bytes=4 * len(allocation.path))
             self._after(self.delay_to_controller_s(node), reservation.command, position)
+        return reservation.id
 
     def discard(self, pair_id: int, owner: int) -> None:
         """Discard a stocked pair of `owner` when the owner hears of the decision."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from physics.interface import PhysicsModel
+from qdpem.demand.mean_demand import demand_commodities, mean_demand
 from qdpem.demand.offered_load import flow_plans
-from qdpem.demand.streams import pair_weights
 from qdpem.flow.capacity import FlowBound, flow_bound
-from qdpem.flow.commodities import mean_commodities
 from qdpem.network.graph import Network
 from qdpem.network.path_estimates import Estimates
 from qdpem.scenario.schema import Scenario
@@ -26,13 +25,12 @@ def mean_capacity(
         rate_hz: requests per second of the whole network.
         network: the network of `seed`.
         physics: the scenario's physics model.
-        seed: the seed that drew the weights of node pairs.
+        seed: the seed that drew the weights of node pairs, and what a list of requests does not say.
     """
-    classes = mean_commodities(
-        scenario.demand.all_classes,
+    commodities = demand_commodities(
+        mean_demand(scenario, network, seed=seed),
         network,
-        pair_weights(scenario, network, seed=seed),
         rate_hz=rate_hz,
         plans=flow_plans(network, Estimates(network, physics)),
     )
-    return flow_bound(network, classes)
+    return flow_bound(network, commodities)

@@ -11,6 +11,7 @@ from qdpem.arrays import Flags, Floats, Ints
 from qdpem.demand.arrivals import Arrivals
 from qdpem.demand.offered_load import OfferedLoad, find_offered_load, with_rate
 from qdpem.demand.processes.timetable import TimetableDemand
+from qdpem.demand.processes.trace.list_demand import ListDemand
 from qdpem.demand.requests import Requests, joined
 from qdpem.demand.streams import generate_arrivals
 from qdpem.forecasting.checks.evaluation import ForecastScores
@@ -211,12 +212,12 @@ def lag_correlations(
 
 
 def default_lags(scenario: Scenario) -> Ints:
-    """Lags in steps: one, the horizon and its double, and the period of bursts."""
-    forecasting, bursts = scenario.forecasting, scenario.demand.bursts
+    """Lags in steps: one, the horizon and its double, and the season of the demand with its half."""
+    forecasting, season_s = scenario.forecasting, scenario.demand.season_s
     horizon = forecasting.horizon_steps
     lags = {1, 2, max(1, horizon // 2), horizon, 2 * horizon}
-    if bursts is not None:
-        lags |= {max(1, round(factor * bursts.period_s / forecasting.step_s)) for factor in (0.5, 1.0)}
+    if season_s:
+        lags |= {max(1, round(factor * season_s / forecasting.step_s)) for factor in (0.5, 1.0)}
     return np.array(sorted(lags), dtype=np.int64)
 
 
@@ -264,21 +265,26 @@ def _class_totals(arrivals: Arrivals, requests: Requests) -> tuple[ClassTotal, .
             target_fidelity=each.target_fidelity,
             pairs=each.pairs,
             patience_s=each.patience_s,
-            requests=int(_of_class(requests, index, each).sum()),
+            requests=int(
+                _of_class(requests, index, each, any_patience=isinstance(process, ListDemand)).sum()
+            ),
         )
         for index, process in enumerate(arrivals.processes)
         for each in process.classes
     )
 
 
-def _of_class(requests: Requests, process: int, kind: RequestClass) -> Flags:
-    """Which requests are of this class of this process."""
+def _of_class(requests: Requests, process: int, kind: RequestClass, *, any_patience: bool) -> Flags:
+    """Which requests are of this class of this process; in a list, each has a patience of its own."""
     return np.asarray(
         (requests.process == process)
         & (requests.application == Application(kind.application).code)
         & (requests.target_fidelity == kind.target_fidelity)
         & (requests.pairs == kind.pairs)
-        & np.isclose(requests.deadline_s - requests.time_s, kind.patience_s, rtol=0.0, atol=1e-6)
+        & (
+            any_patience
+            | np.isclose(requests.deadline_s - requests.time_s, kind.patience_s, rtol=0.0, atol=1e-6)
+        )
     )
 
 

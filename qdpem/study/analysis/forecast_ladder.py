@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qdpem.arrays import Floats
+from qdpem.demand.processes.process import ExpectedDemand
 from qdpem.demand.requests import Requests
 from qdpem.errors import MissingPackagesError, StudyError
 from qdpem.forecasting.checks.evaluation import ForecastScores, Rolled, roll, score_rolled
@@ -29,6 +30,7 @@ class Rung:
     - `share`: (CRPS of the EWMA - its own) / (CRPS of the EWMA - that of the Bayes filter).
     - `coverage_50`, `coverage_90`: the fraction of counts in the central 50 and 90 % (`scores.coverage`).
     - `wape_by_step`, `crps_by_step` [H]: with the median and the distribution of the step ahead h.
+    - `node_wape`, `node_wape_by_step` [H]: WAPE of the requests of a node, those of all its peers together.
     - `pair_means` [O]: expected requests between the shown pair of nodes in the next step.
     """
 
@@ -38,6 +40,8 @@ class Rung:
     coverage_90: float
     wape_by_step: tuple[float, ...]
     crps_by_step: tuple[float, ...]
+    node_wape: float
+    node_wape_by_step: tuple[float, ...]
     pair_means: Floats
 
 
@@ -122,8 +126,7 @@ def _usual() -> tuple[str, ...]:
 
 
 def _season_steps(scenario: Scenario) -> int:
-    bursts = scenario.demand.bursts
-    return max(1, round(bursts.period_s / scenario.forecasting.step_s)) if bursts else 1
+    return max(1, round(scenario.demand.season_s / scenario.forecasting.step_s))
 
 
 def _ends(requests: Requests, network: Network, pair: tuple[str, str] | None) -> tuple[int, int]:
@@ -165,6 +168,7 @@ def _rung(rolled: Rolled, scores: ForecastScores, ends: tuple[int, int]) -> Rung
         level: float(coverage(forecast, counts, level=level).mean()) if scored else math.nan
         for level in (0.5, 0.9)
     }
+    node_error, node_total = _node_errors(rolled) if scored else (np.zeros(steps), np.zeros(steps))
     return Rung(
         scores=scores,
         share=math.nan,
@@ -172,8 +176,29 @@ def _rung(rolled: Rolled, scores: ForecastScores, ends: tuple[int, int]) -> Rung
         coverage_90=inside[0.9],
         wape_by_step=tuple((error / np.where(total > 0, total, np.nan)).tolist()) if scored else nothing,
         crps_by_step=tuple(crps(forecast, counts).mean(axis=0).tolist()) if scored else nothing,
+        node_wape=_ratio(node_error.sum(), node_total.sum()),
+        node_wape_by_step=tuple(map(_ratio, node_error.tolist(), node_total.tolist())),
         pair_means=_between(rolled, rolled.forecast.mean[..., 0], ends),
     )
+
+
+def _node_errors(rolled: Rolled) -> tuple[Floats, Floats]:
+    """Summed absolute errors of nodes' requests by step ahead [H], and the requests themselves.
+
+    The parts of all known peers add up, with the least spread that their scheduled means allow.
+    """
+    known = rolled.known[..., None]
+    forecast = ExpectedDemand(
+        scheduled=(rolled.forecast.scheduled * known).sum(axis=2),
+        unscheduled=(rolled.forecast.unscheduled * known).sum(axis=2),
+    )
+    counts = (rolled.counts * known).sum(axis=2)
+    error = np.abs(counts - forecast.quantile(0.5))
+    return error.sum(axis=(0, 1)), counts.sum(axis=(0, 1)).astype(np.float64)
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole > 0.0 else math.nan
 
 
 def _with_shares(rungs: list[Rung]) -> tuple[Rung, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qdpem.scenario.schema import Demand
+from qdpem.study.analysis.statistics import Interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,16 @@ class MetricFormat:
     def text(self, value: float) -> str:
         """The number as tables print it, an en dash for NaN."""
         return "–" if math.isnan(value) else f"{value * self.scale:.{self.decimals}f}"
+
+    @property
+    def heading_with_unit(self) -> str:
+        """The heading of a column, with the unit if there is one."""
+        return f"{self.heading}, {self.unit}" if self.unit else self.heading
+
+    def mean_text(self, mean: Interval, *, interval: bool = True) -> str:
+        """A mean as tables print it, with its interval in brackets if it has one and `interval`."""
+        bounds = f" [{self.text(mean.low)}, {self.text(mean.high)}]"
+        return self.text(mean.estimate) + bounds * (interval and not math.isnan(mean.low))
 
     def signed(self, value: float) -> str:
         """A difference as tables print it, with its sign."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from physics.interface import PhysicsModel
-from qdpem.arrays import Floats
+from qdpem.demand.mean_demand import MeanDemand, mean_demand
 from qdpem.demand.offered_load import OfferedLoad, find_offered_load
-from qdpem.demand.streams import pair_weights
 from qdpem.network.build import network_warnings, unserved_demand
 from qdpem.network.graph import Graph, Network
 from qdpem.network.path import Path
@@ -24,7 +24,7 @@ from qdpem.scenario.words import Application, Repetition
 class NetworkSummary:
     """A network in a few numbers; the pairs/s of a link are those of both its sources working only for it.
 
-    `map_notes`: as from the function of this name.
+    `map_notes`: as from the function of this name. `trace_notes`: what became of each trace of the demand.
     """
 
     topology: str
@@ -35,6 +35,7 @@ class NetworkSummary:
     median_pairs_hz: float
     median_length_km: float
     map_notes: str
+    trace_notes: tuple[str, ...]
     load: OfferedLoad
     warnings: tuple[str, ...]
 
@@ -46,7 +47,7 @@ class NetworkSummary:
             f" (median {self.median_length_km:.3g} km)\n{notes}"
             f"pairs/s of a link: median {self.median_pairs_hz:.3g},"
             f" weakest {self.weakest_pairs_hz:.3g} ({first} - {second})\n"
-            f"demand: {self.load}"
+            f"demand: {self.load}" + "".join(f"\n{note}" for note in self.trace_notes)
         )
 
 
@@ -54,6 +55,7 @@ def summarize_network(
     scenario: Scenario, *, network: Network, physics: PhysicsModel, seed: int
 ) -> NetworkSummary:
     """The summary of the `network` that `seed` gives in `scenario`, with the offered load."""
+    parts = mean_demand(scenario, network, seed=seed)
     weakest = int(network.link_rate_hz.argmin())
     names = network.graph.node_names
     first, second = network.graph.link_ends[weakest].tolist()
@@ -67,8 +69,9 @@ def summarize_network(
         median_pairs_hz=statistics.median(network.link_rate_hz.tolist()),
         median_length_km=statistics.median(network.graph.length_km.tolist()),
         map_notes=map_notes(network.graph),
+        trace_notes=tuple(note for part in parts for note in part.notes),
         load=find_offered_load(scenario, network, physics, seed=seed),
-        warnings=find_warnings(scenario, network=network, physics=physics, seed=seed),
+        warnings=_warnings(scenario, parts, network, physics),
     )
 
 
@@ -83,43 +86,49 @@ def find_warnings(
     scenario: Scenario, *, network: Network, physics: PhysicsModel, seed: int
 ) -> tuple[str, ...]:
     """Warnings of the network, of outages after the end, and of demand that no path can serve, by class."""
+    return _warnings(scenario, mean_demand(scenario, network, seed=seed), network, physics)
+
+
+def _warnings(
+    scenario: Scenario, parts: Sequence[MeanDemand], network: Network, physics: PhysicsModel
+) -> tuple[str, ...]:
     estimates = Estimates(network, physics)
 
     def can_serve(path: Path, kind: RequestClass) -> bool:
         return estimates.rounds_for(path, kind.target_fidelity, age_s=0.0) is not None
 
-    by_class = unserved_demand(
-        network,
-        routes=Routes(network),
-        can_serve=can_serve,
-        weights=pair_weights(scenario, network, seed=seed),
-        classes=scenario.demand.all_classes,
-    )
-    unserved = tuple(str(part) for part in by_class if part.fraction > 0.0)
-    too_large = _too_large_requests(scenario, network, pair_weights(scenario, network, seed=seed))
-    return network_warnings(network) + _late_outages(scenario) + unserved + too_large
+    routes, unserved, too_large = Routes(network), [], []
+    for part in parts:
+        by_class = unserved_demand(
+            network, routes=routes, can_serve=can_serve, weights=part.weights, classes=part.classes
+        )
+        unserved += [str(each) for each in by_class if each.fraction > 0.0]
+        too_large += _too_large_requests(part, network)
+    return (*network_warnings(network), *_late_outages(scenario), *unserved, *too_large)
 
 
-def _too_large_requests(scenario: Scenario, network: Network, weights: Floats) -> tuple[str, ...]:
+def _too_large_requests(part: MeanDemand, network: Network) -> list[str]:
     """A sentence for each class whose pairs, alive together, need more qubits than an end of the path has.
 
-    `weights`: float64 [N, N], sum 1, of the node pairs. QKD measures its pairs on arrival, and repeating
-    requests deliver each pair by itself: neither needs all pairs at once.
+    QKD measures its pairs on arrival, and repeating requests deliver each pair by itself: neither needs all
+    pairs at once.
     """
     sentences = []
-    for key, kind in zip(scenario.demand.class_keys, scenario.demand.all_classes, strict=True):
+    for key, kind in zip(part.keys, part.classes, strict=True):
         if kind.application is Application.QKD or kind.repeat_until_deadline is not Repetition.NO:
             continue
         few = network.memories < kind.pairs
-        fraction = float(weights[few[:, np.newaxis] | few[np.newaxis, :]].sum())
+        fraction = float(part.weights[few[:, np.newaxis] | few[np.newaxis, :]].sum())
         if fraction > 0.0:
             node = int(network.memories.argmin())
+            # The key of a class is that of its table; a list of requests has none.
+            whose = f"{key}.pairs" if key.rpartition(".")[2] != "path" else f"pairs in {key}"
             sentences.append(
-                f"{key}.pairs = {kind.pairs}: nothing can serve {fraction:.1%} of the"
+                f"{whose} = {kind.pairs}: nothing can serve {fraction:.1%} of the"
                 f" {kind.application} demand, whose ends have fewer qubits than that"
                 f" ({network.graph.node_names[node]} has {network.memories[node]})"
             )
-    return tuple(sentences)
+    return sentences
 
 
 def _late_outages(scenario: Scenario) -> tuple[str, ...]:

@@ -74,7 +74,6 @@ def yardstick_scores(
     scenario: Scenario, arrivals: Arrivals, network: Network, *, seed: int
 ) -> tuple[ForecastScores, ...]:
     """Scores of the forecasters to compare with; none if the run is shorter than a horizon."""
-    bursts = scenario.demand.bursts
     try:
         return compare(
             arrivals,
@@ -83,7 +82,7 @@ def yardstick_scores(
             end_s=scenario.window.end_s,
             seed=seed,
             names=YARDSTICKS,
-            season_s=bursts.period_s if bursts else 0.0,
+            season_s=scenario.demand.season_s,
         )
     except QdpemError:
         return ()

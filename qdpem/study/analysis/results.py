@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qdpem.arrays import Floats
 from qdpem.bounds.seed_bounds import Bounds
+from qdpem.html_tables import html_heading, html_table
+from qdpem.metrics.metrics import METRICS
+from qdpem.scenario.load import scenario_hash
 from qdpem.scenario.schema import Arm, Scenario
-from qdpem.study.analysis.metric_formats import BOUND_HEADINGS, MetricFormat, primary_formats_of
+from qdpem.study.analysis.metric_formats import (
+    BOUND_HEADINGS,
+    DECISION,
+    MetricFormat,
+    metric_formats_of,
+    primary_formats_of,
+)
 from qdpem.study.analysis.outcome import Outcome
 from qdpem.study.analysis.reference_arm import ReferenceArm
 from qdpem.study.analysis.statistics import (
@@ -26,7 +37,28 @@ from qdpem.study.analysis.statistics import (
     two_way_anova,
 )
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 TUNED_MARK = "†"
+
+_SHOWN_METRICS = 5
+"""Metrics of the table in a notebook."""
+
+UNITS: Mapping[str, str] = MappingProxyType(
+    {metric.name: metric.unit for metric in METRICS} | {DECISION.name: DECISION.unit}
+)
+"""The unit of each metric of a study, "" for a pure number."""
+
+
+def arm_factors(arm: Arm) -> dict[str, str]:
+    """Policy, control, pregeneration and forecaster of a resolved arm."""
+    return {
+        "policy": arm.policy or arm.name,
+        "control": str(arm.control or ""),
+        "pregeneration": str(arm.pregeneration or ""),
+        "forecaster": arm.forecaster or "",
+    }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -126,6 +158,46 @@ class StudyResult:
             f"{TUNED_MARK} Seeds of this comparison were also used for tuning, or to choose the reference:"
             f" {listed}. Figures of these arms are optimistic; compare on other seeds"
         )
+
+    def frame(self) -> DataFrame:
+        """All outcomes as a pandas DataFrame: a row for each arm and seed, a column for each metric.
+
+        The index has the levels "arm" and "seed". A failed task has NaN throughout. Values are in the unit
+        of the metric; `frame.attrs` has these "units" by metric, the "arms" with their factors, the name and
+        hash of the scenario, and the name of the reference.
+        """
+        import pandas
+
+        index = pandas.MultiIndex.from_tuples(
+            [(outcome.arm, outcome.seed) for outcome in self.outcomes], names=["arm", "seed"]
+        )
+        frame = pandas.DataFrame([dict(outcome.metrics or {}) for outcome in self.outcomes], index=index)
+        frame.columns.name = "metric"
+        frame.attrs = {
+            "scenario": self.scenario.name,
+            "scenario_hash": scenario_hash(replace(self.scenario, study=None)),
+            "reference": self.reference,
+            "arms": {arm.name: arm_factors(arm) for arm in self.arms},
+            "units": {name: UNITS.get(name, "") for name in frame.columns},
+        }
+        return frame
+
+    def _repr_html_(self) -> str:
+        """The means of all arms, best first, primary metrics with their intervals."""
+        metric_formats = metric_formats_of(self.scenario.demand)[:_SHOWN_METRICS]
+        primary = primary_formats_of(self.scenario.demand)
+        rows = []
+        for arm in self.ranked:
+            mark = " *" if arm.name == self.reference else ""
+            means = [(each, self.means(each.name)[arm.name]) for each in metric_formats]
+            cells = [each.mean_text(mean, interval=each in primary) for each, mean in means]
+            rows.append([self.marked(arm.name) + mark, *arm_factors(arm).values(), *cells])
+        heads = ["arm", "policy", "control", "pregeneration", "forecaster"]
+        heads += [each.heading_with_unit for each in metric_formats]
+        title = f"Study {self.scenario.name}"
+        note = f"mean of {len(self.seeds)} seeds [95 % interval], best first, * the reference"
+        faults = "".join(html_heading("failed:", fault) for fault in self.faults)
+        return html_heading(title, note) + html_table(heads, rows) + faults
 
     def asked_hz(self, seed: int) -> float:
         """The mean rate of requests of a seed; NaN if every task of it failed."""

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
-from qdpem.scenario.schema import Bursts, Demand, Neighbourhood, Process, RequestClass, Timetable
+from qdpem.scenario.schema import (
+    Bursts,
+    Demand,
+    Neighbourhood,
+    Process,
+    RequestClass,
+    Session,
+    Trace,
+)
 from qdpem.scenario.tables.demand import POISSON
+from qdpem.scenario.words import NodeMap
 from qdpem.study.analysis.results import StudyResult
 from qdpem.study.report.wording import counted, listed
 
@@ -82,7 +92,9 @@ def _class_facts(classes: tuple[RequestClass, ...], *, of: str) -> Iterator[tupl
 
 
 def _process_words(process: Process) -> str:
-    if not isinstance(process, Timetable):
+    if isinstance(process, Trace):
+        return _trace_words(process)
+    if isinstance(process, Session):
         return (
             f"in sessions: each pair of nodes is on for {process.on_s:g} s and off for {process.off_s:g} s"
             " on average, and asks at random while it is on"
@@ -100,7 +112,25 @@ def _process_words(process: Process) -> str:
     return ", ".join(words)
 
 
+def _trace_words(process: Trace) -> str:
+    """The file by its name only: a report goes to other machines."""
+    words = [f"following the trace {Path(process.path).name} from its second {process.start_s:g} on"]
+    if process.time_compression != 1.0:
+        words.append(f"its time compressed by {process.time_compression:g}")
+    if process.exponent != 1.0:
+        words.append(f"its traffic raised to the power of {process.exponent:g}")
+    if process.node_map is NodeMap.RANK:
+        words.append("its busiest nodes put where most links are")
+    return ", ".join(words)
+
+
 def _node_pairs(demand: Demand) -> str:
+    if (
+        demand.processes
+        and not demand.classes
+        and all(isinstance(each, Trace) for each in demand.processes.values())
+    ):
+        return "those of the trace"
     if demand.weights == "endpoints":
         return "the topology's first and last node"
     if demand.weights != "neighbourhood":

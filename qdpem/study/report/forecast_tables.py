@@ -27,7 +27,7 @@ def ladder_heading(ladder: ForecastLadder) -> str:
 
 
 def ladder_tables(ladder: ForecastLadder, *, per_step: bool) -> Iterator[TextTable]:
-    """The scores of all forecasters, and those of each step ahead if they are asked for."""
+    """The scores of all forecasters, for peers and nodes, and of each step ahead if they are asked for."""
     yield TextTable(
         title=f"CRPS and pinball in 1e-3 requests; share: of the way from {START} to {GOAL}",
         heads=(
@@ -44,9 +44,22 @@ def ladder_tables(ladder: ForecastLadder, *, per_step: bool) -> Iterator[TextTab
         ),
         rows=tuple(_row(rung) for rung in ladder.rungs),
     )
+    steps = ladder.scenario.forecasting.horizon_steps
+    yield TextTable(
+        title="WAPE of the requests of a node, all its peers together",
+        heads=("forecaster", "all steps", "first step", f"step {steps}"),
+        rows=tuple(
+            (
+                rung.scores.name,
+                *map(_number, (rung.node_wape, rung.node_wape_by_step[0], rung.node_wape_by_step[-1])),
+            )
+            for rung in ladder.rungs
+        ),
+    )
     if per_step:
         yield _step_table(ladder, "CRPS, 1e-3", "crps_by_step", scale=1e3)
         yield _step_table(ladder, "WAPE", "wape_by_step", scale=1.0)
+        yield _step_table(ladder, "node WAPE", "node_wape_by_step", scale=1.0)
 
 
 def ladder_sentences(ladder: ForecastLadder) -> Iterator[str]:
@@ -55,6 +68,14 @@ def ladder_sentences(ladder: ForecastLadder) -> Iterator[str]:
     for rival in RIVALS:
         if "gru" in crps and rival in crps and crps["gru"] >= crps[rival]:
             yield f"gru does not beat {rival} here: CRPS {crps['gru']:.3g} against {crps[rival]:.3g}"
+    last = {rung.scores.name: rung.node_wape_by_step[-1] for rung in ladder.rungs}
+    steps = ladder.scenario.forecasting.horizon_steps
+    for rival in RIVALS:
+        if "gru" in last and rival in last and last["gru"] >= last[rival]:
+            yield (
+                f"gru does not beat {rival} in step {steps}: WAPE of a node's requests {last['gru']:.3f}"
+                f" against {last[rival]:.3f}"
+            )
     if not crps[START] > crps[GOAL]:
         yield f"{GOAL} is no better than {START} here: this demand has nothing to foresee but its levels"
     if ladder.skipped:
@@ -80,7 +101,10 @@ def ladder_json(ladder: ForecastLadder) -> dict[str, Any]:
 def _numbers(rung: Rung) -> dict[str, Any]:
     # Wall-clock seconds would make equal ladders differ.
     scores = {name: value for name, value in asdict(rung.scores).items() if name not in ("fit_s", "step_s")}
-    names = ("share", "coverage_50", "coverage_90", "wape_by_step", "crps_by_step")
+    names = (
+        *("share", "coverage_50", "coverage_90", "wape_by_step", "crps_by_step"),
+        *("node_wape", "node_wape_by_step"),
+    )
     return scores | {name: getattr(rung, name) for name in names} | {"pair_means": rung.pair_means.tolist()}
 
 

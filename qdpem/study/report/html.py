@@ -192,13 +192,14 @@ def _few_seeds(seeds: Sequence[int]) -> list[str]:
 
 
 def _commands(command: str) -> list[str]:
-    """The study's command, one of its runs with the same overrides, and the export of a record."""
+    """The study's command, one of its runs with the same overrides, and the replay and export of a record."""
     words = shlex.split(command)
     file = next((word for word in words if word.endswith(".toml")), "SCENARIO.toml")
     overrides = [word for pair in itertools.pairwise(words) if pair[0] == "--set" for word in pair]
     return [
         command or "qdpem study SCENARIO.toml",
         f"qdpem run {shlex.join([file, *overrides])} --arm ARM --seed SEED",
+        "qdpem replay RECORD.h5",
         "qdpem export RECORD.h5 --format csv",
     ]
 

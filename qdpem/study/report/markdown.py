@@ -18,7 +18,7 @@ from qdpem.study.analysis.metric_formats import (
     primary_formats_of,
 )
 from qdpem.study.analysis.results import TUNED_MARK, StudyResult
-from qdpem.study.analysis.statistics import Interval, PairedDifference
+from qdpem.study.analysis.statistics import PairedDifference
 from qdpem.study.report.demand_words import demand_sentence
 from qdpem.study.report.wording import counted, p_text
 
@@ -55,23 +55,22 @@ def _means(result: StudyResult) -> str:
         mark = f" {TUNED_MARK}" if arm.name in result.tuned_arms else ""
         mark += r" \*" if arm.name == result.reference else ""
         of_arm = [(metric, means[metric.name][arm.name]) for metric in metrics]
-        cells = [
-            _mean(metric, mean) if metric in primary else metric.text(mean.estimate)
-            for metric, mean in of_arm
-        ]
+        cells = [metric.mean_text(mean, interval=metric in primary) for metric, mean in of_arm]
         rows.append(
             [f"`{arm.name}`{mark}", str(arm.control), str(arm.pregeneration), str(arm.forecaster), *cells]
         )
     for name, maximum in result.maximum().items() if DELIVERY in primary else ():
-        rows.append([f"at most ({BOUND_HEADINGS[name]})", *[""] * 3, _mean(DELIVERY, maximum)])
+        rows.append([f"at most ({BOUND_HEADINGS[name]})", *[""] * 3, DELIVERY.mean_text(maximum)])
     return _table(
-        ["arm", "control", "pregeneration", "forecaster"], [_heading(metric) for metric in metrics], rows
+        ["arm", "control", "pregeneration", "forecaster"],
+        [metric.heading_with_unit for metric in metrics],
+        rows,
     )
 
 
 def _contrasts(result: StudyResult, family: ContrastFamily) -> str:
     primary = primary_formats_of(result.scenario.demand)
-    numbers = [heading for metric in primary for heading in (_heading(metric), "Holm p")]
+    numbers = [heading for metric in primary for heading in (metric.heading_with_unit, "Holm p")]
     words = [family.factor, CONTRAST_HEADINGS[family.factor]]
     return _table(
         words, numbers, [_contrast(result, contrast, family.factor, primary) for contrast in family.contrasts]
@@ -107,15 +106,6 @@ def _table(words: Sequence[str], numbers: Sequence[str], rows: Sequence[Sequence
 def _plain(text: str) -> str:
     """Text of a user on one line, with a backslash before every sign that Markdown reads."""
     return re.sub(r"([\\`*_{}\[\]<>#|$~])", r"\\\1", " ".join(text.split()))
-
-
-def _heading(metric: MetricFormat) -> str:
-    return f"{metric.heading}, {metric.unit}" if metric.unit else metric.heading
-
-
-def _mean(metric: MetricFormat, mean: Interval) -> str:
-    bounds = "" if math.isnan(mean.low) else f" [{metric.text(mean.low)}, {metric.text(mean.high)}]"
-    return metric.text(mean.estimate) + bounds
 
 
 def _difference(metric: MetricFormat, paired: PairedDifference) -> str:

@@ -14,6 +14,9 @@ from qdpem.demand.traces.matrices.node_activity import read_node_activity
 from qdpem.demand.traces.matrices.nodes import map_nodes
 from qdpem.demand.traces.matrices.operations import clip_pairs, relative_rates, symmetrise
 from qdpem.demand.traces.matrices.read import read_traffic_matrices
+from qdpem.forecasting.checks.reference_demand import scenario_arrivals
+from qdpem.scenario.load import load_scenario
+from qdpem.study.analysis.predictability import error_floors
 from tests.helpers.trace_files import SHARED
 
 pytestmark = pytest.mark.skipif(not SHARED.exists(), reason="real traffic is not part of the project")
@@ -86,3 +89,31 @@ def test_milan_as_twelve_nodes_keeps_its_day() -> None:
     made = gravity_matrices(activity, nodes=12, generator=np.random.default_rng(0))
     by_hour = made.volume.sum(axis=(1, 2)).reshape(-1, 24).mean(axis=0)
     assert (int(by_hour.argmax()), int(by_hour.argmin())) == (12, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "file", "rate_hz", "measured_s", "floor"),
+    [
+        ("abilene-trace", "abilene_tm/abilene_5min", 24.0, 5700.0, 0.233),
+        ("geant-trace", "geant_tm/geant_15min", 14.67, 5970.0, 0.217),
+        ("germany50-trace", "germany_tm/germany50_5min", 100.0, 600.0, None),
+    ],
+)
+def test_shipped_scenarios_on_their_files(
+    name: str, file: str, rate_hz: float, measured_s: float, floor: float | None
+) -> None:
+    """At 10 requests per node and step one who knows the rates errs as the notes beside the files say."""
+    keys = [
+        "demand.load_factor=",
+        f"demand.rate_hz={rate_hz}",
+        f"window.measured_s={measured_s}",
+        f"demand.processes.traffic.path={SHARED / file}.csv.gz",
+    ]
+    scenario = load_scenario(name, keys)
+    arrivals, network = scenario_arrivals(scenario, seed=1)
+    step_s = scenario.forecasting.step_s
+    assert arrivals.processes[0].rate_hz == pytest.approx(10.0 * network.node_count / step_s, rel=1e-3)
+    floors = {(each.level, each.window_s): each.wape for each in error_floors(scenario, arrivals, network)}
+    if floor is not None:
+        assert floors["node", step_s] == pytest.approx(floor, abs=0.005)

@@ -296,10 +296,9 @@ UNEVEN = {"nodes": 16, "mean_degree": 4.0, "low_hz": 0.5, "high_hz": 12.0}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(
-    ("network", "parameters", "minimum"),
-    [(OVERLOADED, {"max_fallback_delay": 0.0}, 0.97), (UNEVEN, {}, 0.99)],
+    ("network", "parameters", "minimum", "seed"),
+    [(OVERLOADED, {"max_fallback_delay": 0.0}, 0.97, 0), (UNEVEN, {}, 0.99, 1)],
     ids=["overloaded", "uneven"],
 )
 def test_deliveries_are_within_three_per_cent_of_the_flow_bound(

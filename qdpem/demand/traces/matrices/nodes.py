@@ -9,8 +9,7 @@ import numpy as np
 
 from qdpem.arrays import Floats, Ints
 from qdpem.demand.traces.matrices.traffic_matrices import TrafficMatrices
-from qdpem.demand.traces.node_mapping import named_nodes
-from qdpem.errors import QdpemError
+from qdpem.demand.traces.node_mapping import named_nodes, ranked_nodes
 
 
 def map_nodes(
@@ -63,18 +62,6 @@ def rank_mapping(
     maps. Such a pairing of a trace with another network is synthetic; say so where you publish. Raises
     QdpemError for a network with fewer nodes than the trace.
     """
-    if len(degree) != len(network_names):
-        raise QdpemError(
-            f"there are {len(degree)} degrees for {len(network_names)} nodes; should be one each"
-        )
-    if len(network_names) < len(matrices.node_names):
-        raise QdpemError(
-            f"{matrices.origin} has {len(matrices.node_names)} nodes, the network only {len(network_names)};"
-            " should have as many or more, or give a mapping that leaves some out"
-        )
     total = matrices.volume.sum(axis=(0, 1)) + matrices.volume.sum(axis=(0, 2))
-    busiest = sorted(
-        zip(matrices.node_names, total.tolist(), strict=True), key=lambda item: (-item[1], item[0])
-    )
-    largest = sorted(zip(network_names, degree, strict=True), key=lambda item: (-item[1], item[0]))
-    return {name: node for (name, _), (node, _) in zip(busiest, largest, strict=False)}
+    totals = dict(zip(matrices.node_names, total.tolist(), strict=True))
+    return ranked_nodes(totals, network_names, degree, matrices.origin)

@@ -1,0 +1,1 @@
+"""Runs simulated again from what their records hold, and compared bit for bit."""
