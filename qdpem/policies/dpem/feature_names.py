@@ -12,7 +12,7 @@ SERVE_FEATURES = (
 )  # fmt: skip
 PEER_FEATURES = (
     "none", "level", "probable_short", "probable_lead", "probable_life", "surplus_probability", "missing",
-    "surplus", "pairs", "due", "life", "unloaded_delay", "work", "repeaters_idle", "quota_left",
+    "surplus", "pairs", "due", "life", "unloaded_delay", "work", "quota_left",
     "own_tokens", "own_memories", "own_backlog", "unscheduled", "reliability", "contention_weight",
 )  # fmt: skip
 LINK_FEATURES = (

@@ -34,13 +34,6 @@ def load_actor(policy_file: str) -> Weights:
     return {name: arrays[name].astype(np.float64) for name in ACTOR}
 
 
-def policy_facts(policy_file: str) -> dict[str, str]:
-    """What a policy file says of itself: the scenario it was trained on, its privacy statement."""
-    path = Path(policy_file) if policy_file else RELEASED
-    arrays = _read(path)
-    return {name: str(arrays[name]) for name in ("scenario", "statement") if name in arrays}
-
-
 def load_privacy(policy_file: str) -> tuple[float, float]:
     """Epsilon and delta that the training of a policy file spent; "" is the released one."""
     arrays = _read(Path(policy_file) if policy_file else RELEASED)

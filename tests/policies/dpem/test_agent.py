@@ -73,7 +73,7 @@ def test_features_stay_within_their_scale_whatever_is_observed() -> None:
         assert table.min() >= -1.0
         assert table.max() <= 2.0
         # A column that never changes tells nothing. These are set once a run, alike for all links, or rare.
-        constant = {"contention_weight", "repeaters_idle"} | {
+        constant = {"contention_weight"} | {
             Kind.LINK: {"life"},
             Kind.SERVE: {"reserved_lack"},
         }.get(kind, set())

@@ -171,7 +171,7 @@ def test_features_of_a_peer_are_their_formulas() -> None:
     # The first half of what is expected within four steps has come once two are over.
     due_s = 1.5 * STEP_S
     assert column(choices, "due") == pytest.approx(due_s / (due_s + 4.0))
-    assert set(PEER_FEATURES) - set(formulas) <= {"due", "repeaters_idle"}
+    assert set(PEER_FEATURES) - set(formulas) <= {"due"}
 
 
 def links(told: Told, *, level: int = 4, teacher: int = 0) -> tuple[LinkLevels, LinkStock]:
