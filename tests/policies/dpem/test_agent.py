@@ -43,7 +43,8 @@ def test_dpem_keeps_the_laws_of_every_policy(pregeneration: str, greedy: bool) -
     checks = check_policy(
         lambda: policy(greedy=greedy, log=log), small_context(pregeneration=pregeneration), calls=8
     )
-    assert [check.rule for check in checks] == ["legal", "determinism", "locality", "one by one", "explanation", "state"]
+    rules = ["legal", "determinism", "locality", "one by one", "explanation", "state"]
+    assert [check.rule for check in checks] == rules
     assert [check.detail for check in checks if not check.passed] == []
     stocking = {"none": set(), "link": {Kind.LINK}}.get(pregeneration, {Kind.LINK, Kind.PEER})
     assert {item.choices.kind for item in log} == {Kind.SERVE} | stocking
