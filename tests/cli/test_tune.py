@@ -57,7 +57,6 @@ def _inline(text: str) -> str:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--arm", "dpem"), "no tunable parameter"),
         (("--arm", "nearr"), "no policy is called 'nearr'"),
         (("--arm", "near", "--seeds", "0-5,1000"), "1000 is no tuning seed"),
         (("--arm", "near", "--seeds", "5-1"), "'5-1' is not a list of seeds"),
@@ -69,3 +68,11 @@ def test_what_cannot_be_tuned_is_a_sentence(ask, row_file, words, said: str) -> 
     assert answer.exit_code == 2
     assert said in answer.stderr
     assert not (row_file.parent / "output").exists()
+
+
+def test_a_policy_without_tunable_parameters_is_a_sentence(ask, row_file, monkeypatch) -> None:
+    """Every built-in policy declares some, so that one is made to declare none."""
+    monkeypatch.setattr("qdpem.study.tuning.tune.search_space", lambda *_, **__: {})
+    answer = ask("tune", row_file, "--arm", "near")
+    assert answer.exit_code == 2
+    assert "no tunable parameter" in answer.stderr
