@@ -69,7 +69,7 @@ def _train(scenario: Scenario, *, seed: int, directory: Path, workers: int | Non
     from qdpem.policies.dpem.training.train import train as run_training
 
     with progress_bars() as bars:
-        bar = bars.add_task(f"training {scenario.name}", total=scenario.training.rounds, detail="first round")
+        bar = bars.add_task(f"training {scenario.name}", total=scenario.training.rounds, detail="the clone")
 
         def show(progress: RoundProgress) -> None:
             row = progress.row

@@ -116,9 +116,9 @@ class Training:
     clone_episodes: Annotated[int, Field(ge=0)] = 6
     """Episodes of the rule that the networks imitate before they learn further; 0 starts from random weights.
     As many again, played by the clone, teach the critics. Their seeds are public: they cost no privacy."""
-    rounds: Annotated[int, Field(ge=0)] = 20
+    rounds: Annotated[int, Field(ge=0)] = 10
     """Rounds of federated averaging; 0 leaves the clone."""
-    episodes_per_round: Count = 4
+    episodes_per_round: Count = 6
     """Episodes that every client plays in a round."""
     episode_s: Duration = 60.0
     """Simulated time of an episode."""
@@ -142,9 +142,9 @@ class Training:
     """Smallest and largest penalty of a contended claim. Every episode draws one, log-uniform."""
     trainable: Trainable = Trainable.HEAD
     """Which weights learn further after the clone. Fewer weights need less noise."""
-    clip_norm: Positive = 0.3
+    clip_norm: Positive = 0.12
     """Largest norm of a client's update."""
-    server_learning_rate: Positive = 0.02
+    server_learning_rate: Positive = 0.01
     """Step size of the aggregator's optimiser (Adam)."""
     epsilon: Annotated[float, Field(gt=0)] = 8.0
     """Epsilon of differential privacy; `inf` is none."""
