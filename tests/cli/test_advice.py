@@ -24,8 +24,11 @@ COMMANDS = {
     "records/audit": {"audit"},
     "scenario/size.py": {"run", "study", "tune", "bound", "demand", "train", "check"},
 }
-ELSEWHERE = {("records/audit/audit.py", "--set"): "run"}
-"""The message says "run again with --set"."""
+ELSEWHERE = {
+    ("records/audit/audit.py", "--set"): "run",
+    ("study/export/latex_file.py", "--table"): "export",
+}
+"""Messages that name an option of another command, and say of which."""
 OTHERS = {"forecasting/pretrained.py", "provenance.py"}
 """A script of its own, with options of its own; a command line of git."""
 

@@ -199,7 +199,7 @@ def test_list_names_what_is_registered_and_ships(ask, tmp_path, monkeypatch) -> 
     answer = ask("list")
     for name in ("local-minhop", "ewma", "pauli", "topohub", "sweeps/foresight", "A line of five nodes"):
         assert name in answer.stdout
-    assert ask("list", "scenarios").stdout.splitlines()[0].startswith("chain")
+    assert ask("list", "scenarios").stdout.splitlines()[0].startswith("abilene-trace")
     assert ask("list", "physics").stdout.splitlines()[0].startswith("pauli")
     wrong = ask("list", "policy")
     assert (wrong.exit_code, "did you mean 'policies'" in wrong.stderr) == (2, True)

@@ -103,8 +103,18 @@ def test_dpem_shows_its_options_and_its_choice(tmp_path: Path) -> None:
         tmp_path / "run.h5", Arm(name="dpem", forecaster="ewma"), level="full", measured_s=1.0
     )
     rows = len(record.tables["decisions"]["time_s"])
-    for name in ("features", "option"):
-        assert len(record.policy_outputs[name]) == rows
+    for kind in ("serve", "peer", "link"):
+        features, probability = (
+            record.policy_outputs[f"{kind}_{name}"] for name in ("features", "probability")
+        )
+        option = record.policy_outputs[f"{kind}_option"]
+        assert len(features) == len(probability) == len(option) == rows
+        made = np.isfinite(option)
+        assert made.any()
+        # Probabilities of the options of a decision sum to 1, and one that is taken is possible.
+        assert probability[made].sum(axis=1) == pytest.approx(1.0, abs=1e-5)
+        taken = option[made].astype(np.int64)
+        assert (probability[made][np.arange(len(taken)), taken] > 0.0).all()
 
 
 def test_forecasts_of_peers_sum_to_those_of_nodes(full_record: Record) -> None:

@@ -146,9 +146,12 @@ def test_only_tuning_seeds_are_taken(small_scenario, picky, tmp_path, seeds, wor
         run(small_scenario, picky, tmp_path, seeds=seeds)
 
 
-def test_an_arm_without_tunable_parameters_is_a_sentence(small_scenario, tmp_path) -> None:
-    with pytest.raises(StudyError, match=r"'dpem' of the arm 'dpem' has no tunable parameter.*qdpem train"):
-        run(small_scenario, resolve_arm(Arm(name="dpem")), tmp_path)
+def test_an_arm_without_tunable_parameters_is_a_sentence(
+    small_scenario, picky, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr("qdpem.study.tuning.tune.search_space", lambda *_, **__: {})
+    with pytest.raises(StudyError, match=r"has no tunable parameter.*qdpem train"):
+        run(small_scenario, picky, tmp_path)
 
 
 @pytest.mark.slow

@@ -260,7 +260,8 @@ class Dpem(EarliestDeadlineFirst):
             kind=Kind.SERVE,
             time_s=observation.time_s,
             site=observation.site,
-            subject=np.array([[float(request.id), 0.0, 0.0]]),
+            # A refused request draws anew: its held number would choose the same route again.
+            subject=np.array([[float(request.id), float(request.attempts), 0.0]]),
             features=offer.features[None].astype(np.float32),
             mask=offer.mask[None],
         )

@@ -17,8 +17,9 @@ class Choices:
     """M decisions of one kind, made at one time.
 
     - `site` int64 [M]: the node that decides.
-    - `subject` float64 [M, 3]: what each decision is about. The id of a request; the destination, target
-      fidelity and pairs of a peer; the neighbour of a link. Unused columns are 0.
+    - `subject` float64 [M, 3]: what each decision is about. The id of a request and its allocations so
+      far; the destination, target fidelity and pairs of a peer; the neighbour of a link. Unused columns are
+      0.
     - `features` float32 [M, O, F], `mask` bool [M, O]: the options, and which of them are allowed.
     """
 

@@ -12,6 +12,7 @@ from scipy.stats import poisson
 from qdpem.policies.dpem.chooser import Choices, Chooser
 from qdpem.policies.dpem.feature_names import LINK_FEATURES, PEER_FEATURES
 from qdpem.policies.dpem.link_levels import LEVELS, LinkLevels
+from qdpem.policies.dpem.networks import FEATURES
 from qdpem.policies.dpem.peer_levels import PeerFacts, PeerLevels
 from qdpem.policies.inventory.link_stock import LinkStock
 from qdpem.policies.inventory.parameters import StockParameters
@@ -63,8 +64,7 @@ def at(observations: Observation, time_s: float) -> Observation:
 
 
 def column(choices: Choices, name: str, row: int = 0) -> np.ndarray:
-    names = PEER_FEATURES if choices.features.shape[2] == len(PEER_FEATURES) else LINK_FEATURES
-    return choices.features[row, :, names.index(name)]
+    return choices.features[row, :, FEATURES[choices.kind].index(name)]
 
 
 def test_a_level_is_kept_until_the_next_step_and_falls_with_each_request() -> None:

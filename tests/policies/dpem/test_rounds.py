@@ -284,7 +284,7 @@ def test_a_training_begins_with_a_clone_or_with_none(
 
 
 @pytest.mark.slow
-def test_rounds_from_random_weights_earn_more_and_contend_less(
+def test_rounds_from_random_weights_earn_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same held-out episodes with the weights of the last round, and with uniform ones."""
@@ -307,6 +307,4 @@ def test_rounds_from_random_weights_earn_more_and_contend_less(
             load_actor(str(trained.policy_file)),
         )
     )
-    assert after.mean("reward") > 1.02 * before.mean("reward")
-    assert after.mean("contention") < 0.75 * before.mean("contention")
-    assert after.mean("delivery_ratio") > before.mean("delivery_ratio") - 0.02
+    assert after.mean("reward") > 1.05 * before.mean("reward")
