@@ -284,9 +284,7 @@ def test_a_training_begins_with_a_clone_or_with_none(
 
 
 @pytest.mark.slow
-def test_rounds_from_random_weights_earn_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rounds_from_random_weights_earn_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same held-out episodes with the weights of the last round, and with uniform ones."""
     monkeypatch.setattr(clone, "_STEPS", 300)
     scenario = tiny_scenario(
