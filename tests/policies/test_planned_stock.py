@@ -13,7 +13,7 @@ from qdpem.policies.inventory.planned_stock import PlannedStock
 from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.planner import Planner
 from qdpem.policy.conformance import check_policy
-from qdpem.policy.interface import Allocation, Context, Observation
+from qdpem.policy.interface import EMISSION_BACKLOG, FREE_MEMORIES, Allocation, Context, Observation
 from qdpem.policy.synthetic import small_context
 from tests.policies.test_rules import idle_observation, put_in_stock
 
@@ -46,7 +46,13 @@ def expecting(observations: Observation, *peers: Peer, age_s: float = 0.0) -> Ob
 
 
 def rule(context: Context = CONTEXT, **changes: Any) -> PlannedStock:
-    settings = {"lookahead_s": 4.0, "lead_factor": 0.0, "max_source_backlog": 99.0, **changes}
+    settings = {
+        "lookahead_s": 4.0,
+        "lead_factor": 0.0,
+        "max_source_backlog": 99.0,
+        "max_orders": 99,
+        "max_path_backlog": 99.0,
+    } | changes
     return PlannedStock(
         context, Planner(context, storage_fraction=0.0), parameters=PlannedDelayParameters(**settings)
     )
@@ -144,6 +150,36 @@ def test_the_quota_of_the_partner_bounds_what_is_ordered() -> None:
     put_in_stock(idle, (0, 1, 0.9), (0, 1, 0.9))
     expected = expecting(idle, (0, 1, 0.7, 50, {1: 1.0}))
     assert len(orders(rule(), expected)) == quota - 2
+
+
+def test_what_a_node_has_on_order_bounds_its_further_orders() -> None:
+    idle = idle_observation(CONTEXT, stock=3)
+    expected = expecting(idle, (0, 1, 0.7, 4, {1: 1.0}), (0, 4, 0.7, 2, {2: 1.0}))
+    assert [order.destination for order in orders(rule(max_orders=3), expected)] == [1, 1, 1]
+    assert [order.destination for order in orders(rule(max_orders=5), expected)] == [1, 1, 1, 1, 4]
+    # Two pairs for another peer are on order; pairs that are ready do not count.
+    put_in_stock(idle, (0, 5, 0.9), (0, 5, 0.9), (0, 7, 0.9))
+    idle.stock_ready[0, :2] = 0
+    expected = expecting(idle, (0, 1, 0.7, 4, {1: 1.0}))
+    assert len(orders(rule(max_orders=3), expected)) == 1
+
+
+def test_orders_pass_by_sources_with_work_and_full_memories() -> None:
+    peer = (0, 4, 0.7, 1, {2: 1.0})
+    (order,) = orders(rule(), expecting(idle_observation(CONTEXT), peer))
+    (inner,) = order.path[1:-1]
+    # Every path from a corner of the grid passes one of its two neighbours.
+    busy = expecting(idle_observation(CONTEXT), peer)
+    busy.status[0, np.isin(busy.observed_node[0], (1, 3)), EMISSION_BACKLOG] = 2.5
+    assert len(orders(rule(max_path_backlog=3.0), busy)) == 1
+    assert orders(rule(max_path_backlog=2.0), busy) == []
+    full = expecting(idle_observation(CONTEXT), peer)
+    full.status[0, full.observed_node[0] == inner, FREE_MEMORIES] = 2.0
+    for least, passes in ((2, True), (3, False)):
+        policy = LocalPlannedStock(PlannedDelayParameters(lead_factor=0.0, min_path_memories=least))
+        policy.reset(CONTEXT)
+        (made,) = policy.act(full[0]).allocations
+        assert (inner in made.path) == passes
 
 
 @pytest.mark.mostly_slow

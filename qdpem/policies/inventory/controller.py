@@ -8,6 +8,7 @@ kept, and calls cost no time. Sources, knowledge and work are those of `base_sto
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from qdpem.policies.inventory.link_stock import LinkStock
 from qdpem.policies.inventory.parameters import StockParameters
 from qdpem.policies.routing.backlog import Backlog
 from qdpem.policies.routing.stocked_pairs import StockByEnds, ready_stock
-from qdpem.policy.interface import Allocation, Context, Observation
+from qdpem.policy.interface import FREE_MEMORIES, Allocation, Context, Observation
 
 
 class InventoryController:
@@ -29,6 +30,7 @@ class InventoryController:
 
     def __init__(self, context: Context, rule: EndToEndRule, *, parameters: StockParameters) -> None:
         self._rule = rule
+        self._min_path_memories = parameters.min_path_memories
         self.links = LinkStock(context, parameters=parameters)
         self.is_active = context.pregeneration != "none"
 
@@ -55,15 +57,21 @@ class InventoryController:
 
     def replenish(self, lacks: list[Any], backlog: Backlog, observation: Observation) -> list[Allocation]:
         """Orders for what one site lacks; `backlog` counts their work."""
-        return list(
-            self._rule.replenish(
-                lacks, backlog, now_s=observation.time_s, unavailable=observation.unavailable()
-            )
-        )
+        unavailable = observation.unavailable()
+        full = self._full_nodes(observation)
+        if full:
+            unavailable = replace(unavailable, nodes=unavailable.nodes | full)
+        return list(self._rule.replenish(lacks, backlog, now_s=observation.time_s, unavailable=unavailable))
 
     def link_orders(self, observations: Observation) -> list[Allocation]:
         """Orders of link pairs, at most one for each node."""
         return self.links.orders(observations) if self.is_active else []
+
+    def _full_nodes(self, observation: Observation) -> frozenset[int]:
+        """Nodes of which one site knows that they have too few free memories for an order to pass."""
+        # A node that is unavailable reports NaN, which is no number of memories.
+        full = observation.status[0, :, FREE_MEMORIES] < self._min_path_memories
+        return frozenset(observation.observed_node[0, full].tolist())
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Times of the last orders, and what the rule remembers; everything else follows from the map."""

@@ -11,6 +11,9 @@ _NOT_NEGATIVE = (
     "stocking_threshold",
     "tracked_pairs",
     "min_free_memories",
+    "min_path_memories",
+    "max_path_backlog",
+    "max_orders",
     "min_reorder_interval_s",
     "lookahead_s",
     "lead_factor",
@@ -43,6 +46,10 @@ class StockParameters:
     """Minimum number of free memories (0 or more), reported or assumed, at both ends of an order."""
     min_reorder_interval_s: float = tunable(1.0, low=0.1, high=3.0, log=True, pregeneration="link")
     """Seconds between orders of the same stock (0 or more), so that refusals do not flood the network."""
+
+    min_path_memories: int = tunable(0, low=0, high=6, pregeneration="end-to-end")
+    """Minimum number of free memories (0 or more), reported or assumed, at every node of the path of an
+    end-to-end order."""
 
     def __post_init__(self) -> None:
         if not self.link_base_stock_level >= 0:
@@ -81,5 +88,12 @@ class PlannedStockParameters(StockParameters):
     """Seconds (0 or more) before an expected request at which its pairs should be ready."""
     lead_factor: float = tunable(1.0, low=0.0, high=4.0, pregeneration="end-to-end")
     """Their making begins earlier by this multiple (0 or more) of the time it takes on an idle network."""
+    max_path_backlog: float = tunable(2.0, low=0.5, high=6.0, pregeneration="end-to-end")
+    """Maximum number of pairs ahead (0 or more) at every source of the path of an order."""
+    max_orders: int = tunable(3, low=1, high=8, pregeneration="end-to-end")
+    """Maximum number of pairs (0 or more) that each node has on order at a time: more would hold memories at
+    the nodes they pass while they wait for each other."""
+    min_path_memories: int = tunable(3, low=0, high=6, pregeneration="end-to-end")
+    """Minimum number of free memories (0 or more), reported or assumed, at every node of an order's path."""
     stocking_probability: float = tunable(0.3, low=0.02, high=0.95, pregeneration="end-to-end")
     """Probability (0 to 1) of a request within the look-ahead from which its pairs are made."""

@@ -63,6 +63,7 @@ class PlannedStock:
         if self._context.pregeneration == "link":
             return lacks
         self._needs.note_requests(observations)
+        on_order = Counter(observations.stock_owner[observations.stock_ready == 0].tolist())
         for need in self._needs.of(observations):
             ends = need.peer.source, need.peer.destination
             promised = self._reserved.setdefault(ends, Counter())
@@ -71,9 +72,11 @@ class PlannedStock:
             promised[need.peer.pairs] += need.pairs
             # As far as the site knows what others keep there: the quota of the partner would refuse the rest.
             missing = min(missing, int(self._quota[need.peer.destination]) - _remote(observations, need))
+            missing = min(missing, self._parameters.max_orders - on_order[need.peer.source])
             since_s = observations.time_s - self.ordered_s[ends]
             if missing > 0 and since_s >= self._parameters.min_reorder_interval_s:
                 lacks[need.row].append(need._replace(pairs=missing))
+                on_order[need.peer.source] += missing
         return lacks
 
     def reserved(self, source: int, destination: int, pairs: int) -> int:
@@ -144,6 +147,7 @@ class PlannedStock:
             destination=peer.destination,
             target_fidelity=self._fidelity(peer),
             idle_repeaters_only=True,
+            max_source_backlog=self._parameters.max_path_backlog,
             unavailable=unavailable,
         )
         route = self._planner.choose(query, backlog)

@@ -125,6 +125,11 @@ class PathFeatures:
         """Paths whose repeaters all have a token and no swap ahead, [K]."""
         return np.asarray((backlog.repeaters_idle[self.inner] | ~self.is_inner).all(axis=1))
 
+    def sources_idle(self, backlog: Backlog, *, pairs: float) -> Flags:
+        """Paths whose sources all have at most `pairs` pairs ahead, [K]."""
+        idle = backlog.sources_idle(pairs=pairs)
+        return np.asarray(((idle[self.first] & idle[self.second]) | ~self.is_link).all(axis=1))
+
     def waits(self, backlog: Backlog, *, pairs: int = 1) -> Waits:
         """Expected waits for `pairs` pairs behind a backlog."""
         wait_s, sources = backlog.source_wait_s, self._source_times(pairs)

@@ -45,8 +45,9 @@ class RouteQuery:
     which bounds how long fresh pairs may wait beside stocked ones. `max_unloaded_delay_s` and
     `max_loaded_delay_s`: the largest admissible expected delay on an idle network and behind the present
     backlog.
-    `idle_repeaters_only`: admit only paths whose repeaters have a token and no swap ahead. Paths avoid what
-    is `unavailable`.
+    `idle_repeaters_only`: admit only paths whose repeaters have a token and no swap ahead.
+    `max_source_backlog`: the largest admissible number of pairs ahead at each source of the path. Paths avoid
+    what is `unavailable`.
     """
 
     source: int
@@ -57,6 +58,7 @@ class RouteQuery:
     max_unloaded_delay_s: float = np.inf
     max_loaded_delay_s: float = np.inf
     idle_repeaters_only: bool = False
+    max_source_backlog: float = np.inf
     unavailable: Unavailable = ALL_AVAILABLE
 
 
@@ -186,6 +188,8 @@ class Planner:
         allowed = (idle_s <= query.max_unloaded_delay_s) & (delay_s <= query.max_loaded_delay_s)
         if query.idle_repeaters_only:
             allowed &= features.repeaters_idle(backlog)
+        if query.max_source_backlog < np.inf:
+            allowed &= features.sources_idle(backlog, pairs=query.max_source_backlog)
         if not allowed.any():
             return
         cost_s = np.where(allowed, delay_s + self._resource_weight * query.pairs * work_s, np.inf)
