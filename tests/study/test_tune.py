@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -187,6 +188,7 @@ def made_tuning(small_scenario, *, winner: list[float], defaults: list[float]) -
         space={"fraction": Range(0.0, 1.0)},
         plan=plan_halving(24, seeds=100),
         objective=DELIVERY,
+        contention_weight=0.0,
         defaults=first,
         finalists=(best, first),
         seeds=(0, 1, 2, 3),
@@ -252,3 +254,24 @@ def test_a_trial_file_leaves_out_what_it_cannot_read(tmp_path) -> None:
     file.add({"seed": 2}, trial)
     read = TrialFile(path)
     assert (read.find({"seed": 1}), read.find({"seed": 2}), read.find({"seed": 3})) == (trial, trial, None)
+
+
+def test_a_contention_weight_changes_the_order_of_candidates() -> None:
+    def candidate(value: float, contention: float, weight: float) -> Candidate:
+        trials = {seed: Trial(value=value, contention=contention, wall_s=1.0) for seed in (0, 1)}
+        return Candidate(
+            values={"fraction": value}, arm=unregistered(value), trials=trials, contention_weight=weight
+        )
+
+    for weight, first in ((0.0, 0.8), (0.01, 0.8), (0.03, 0.7)):
+        both = [candidate(0.8, 6.0, weight), candidate(0.7, 2.0, weight)]
+        best = min(both, key=lambda item: item.rank((0, 1)))
+        assert best.values["fraction"] == first
+        # 0.1 more delivery is worth 4 more contended claims up to a weight of 0.025.
+        assert both[0].scores((0, 1)) == pytest.approx([0.8 - 6.0 * weight] * 2, abs=1e-12)
+
+
+def test_a_run_without_contention_has_no_score_of_its_own_contention() -> None:
+    trial = Trial(value=3.0, contention=math.nan, wall_s=1.0)
+    assert trial.score(0.0) == 3.0
+    assert math.isnan(trial.score(0.1))

@@ -32,6 +32,16 @@ def tune(
     seeds: Annotated[
         str, typer.Option("--seeds", metavar="LIST", help="Tuning seeds, like 0-19 or 0,2,5-9.")
     ] = "0-99",
+    contention_weight: Annotated[
+        float,
+        typer.Option(
+            "--contention-weight",
+            metavar="W",
+            min=0.0,
+            help="What a contended claim per request costs in delivered requests; several weights find the"
+            " frontier of an arm.",
+        ),
+    ] = 0.0,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -52,8 +62,18 @@ def tune(
     resolved = find_arm(loaded, arm)
     check_size(loaded, oversize=oversize, runs=runs_at_once(workers, budget))
     directory = out or output_directory(scenario, overrides) / "tuned"
-    tuning = _tune(loaded, resolved, directory, budget=budget, seeds=parse_seeds(seeds), workers=workers)
+    tuning = _tune(
+        loaded,
+        resolved,
+        directory,
+        budget=budget,
+        seeds=parse_seeds(seeds),
+        contention_weight=contention_weight,
+        workers=workers,
+    )
     command = ["qdpem", "tune", scenario, "--arm", arm, "--budget", str(budget), "--seeds", seeds]
+    if contention_weight:
+        command += ["--contention-weight", f"{contention_weight:g}"]
     for override in overrides or ():
         command += ["--set", override]
     _print(tuning, command=shlex.join(command), path=directory / f"{resolved.name}.toml")
@@ -84,6 +104,7 @@ def _tune(
     *,
     budget: int,
     seeds: tuple[int, ...],
+    contention_weight: float,
     workers: int | None,
 ) -> Tuning:
     from qdpem.study.tuning.tune import tune as run_tuning
@@ -101,6 +122,7 @@ def _tune(
             budget=budget,
             trials=directory / f"{arm.name}.jsonl",
             seeds=seeds,
+            contention_weight=contention_weight,
             workers=workers,
             progress=progress_callback(bars, f"tuning {arm.name}", after="comparing"),
             on_plan=print_plan,

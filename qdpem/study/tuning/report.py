@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qdpem.policy.tuning import Range
+from qdpem.study.analysis.metric_formats import CONTENTION
 from qdpem.study.tuning.tune import Candidate, Tuning
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def finalists_table(tuning: Tuning) -> Table:
     table.add_column("")
     for rank, candidate in enumerate(tuning.finalists, start=1):
         table.add_column("defaults" if candidate is tuning.defaults else f"{rank}.", justify="right")
-    headings = (*tuning.space, tuning.objective.heading, "minus the defaults")
+    headings = [*tuning.space, _objective(tuning), "minus the defaults", *_parts(tuning)]
     for heading, *cells in zip(headings, *columns, strict=True):
         table.add_row(heading, *cells)
     return table
@@ -40,10 +41,23 @@ def _cells(tuning: Tuning, candidate: Candidate) -> list[str]:
     error = float(scores.std(ddof=1)) / len(scores) ** 0.5
     values = [_value(value) for value in candidate.values.values()]
     mean = f"{text(float(scores.mean()))} ± {text(error)}"
-    if candidate is tuning.defaults:
-        return [*values, mean, "–"]
-    lead, signed = tuning.lead(candidate), tuning.objective.signed
-    return [*values, mean, f"{signed(lead.difference.estimate)} ± {text(lead.paired_spread)}"]
+    parts = [text(candidate.mean("value", tuning.seeds)), f"{candidate.mean('contention', tuning.seeds):.2f}"]
+    lead = "–"
+    if candidate is not tuning.defaults:
+        paired = tuning.lead(candidate)
+        lead = f"{tuning.objective.signed(paired.difference.estimate)} ± {text(paired.paired_spread)}"
+    return [*values, mean, lead, *(parts if tuning.contention_weight else [])]
+
+
+def _objective(tuning: Tuning) -> str:
+    """The heading of the objective."""
+    weight = tuning.contention_weight
+    return f"{tuning.objective.heading} - {weight:g} x contended" if weight else tuning.objective.heading
+
+
+def _parts(tuning: Tuning) -> list[str]:
+    """Headings of what a weighted objective consists of; none without a weight."""
+    return [tuning.objective.heading, CONTENTION.heading] if tuning.contention_weight else []
 
 
 def tuning_sentences(tuning: Tuning) -> list[str]:
@@ -55,7 +69,7 @@ def tuning_sentences(tuning: Tuning) -> list[str]:
         return [f"{kept} on {len(tuning.seeds)} seeds.", *_at_ends(tuning)]
     held_out = f"the {len(tuning.held_out)} seeds held out ({tuning.held_out[0]} to {tuning.held_out[-1]})"
     bounds = f"{signed(verdict.student_low)} to {signed(verdict.student_high)}"
-    difference = f"{signed(verdict.difference.estimate)} {tuning.objective.heading}, 95 % interval {bounds}"
+    difference = f"{signed(verdict.difference.estimate)} {_objective(tuning)}, 95 % interval {bounds}"
     if verdict.clear and verdict.difference.estimate > 0.0:
         choice = f"The winner beats the defaults on {held_out}: {difference}."
     elif tuning.chosen is tuning.winner:

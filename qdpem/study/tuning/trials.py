@@ -36,6 +36,10 @@ class Trial:
     contention: float
     wall_s: float
 
+    def score(self, contention_weight: float) -> float:
+        """The objective less the weighted contention; without a weight, contention may be NaN."""
+        return self.value - contention_weight * self.contention if contention_weight else self.value
+
 
 class TrialFile:
     """Finished runs as JSON lines: `run` states all that a run depends on, `trial` its result.

@@ -34,15 +34,28 @@ from qdpem.study.tuning.trials import Trial, Trials
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Candidate:
-    """One choice of the tunable parameters, the arm that has it, and its trials by seed."""
+    """One choice of the tunable parameters, the arm that has it, and its trials by seed.
+
+    `contention_weight`: what a contended claim a request costs in units of the objective.
+    """
 
     values: Values
     arm: ResolvedArm
+    contention_weight: float = 0.0
     trials: dict[int, Trial] = field(default_factory=dict)
 
     def scores(self, seeds: Sequence[int]) -> Floats:
         """The objective on these seeds, NaN where there is no trial."""
-        return np.array([self.trials[seed].value if seed in self.trials else math.nan for seed in seeds])
+        return np.array(
+            [
+                self.trials[seed].score(self.contention_weight) if seed in self.trials else math.nan
+                for seed in seeds
+            ]
+        )
+
+    def mean(self, name: str, seeds: Sequence[int]) -> float:
+        """The mean of the trials' `value`, or `contention`, on these seeds."""
+        return float(np.mean([getattr(self.trials[seed], name) for seed in seeds]))
 
     def rank(self, seeds: Sequence[int]) -> tuple[float, float]:
         """A sort key: falling objective, then rising contention. A candidate without a trial comes last."""
@@ -51,7 +64,8 @@ class Candidate:
             return math.inf, math.inf
         contention = math.fsum(trial.contention for trial in trials)
         # NaN would leave the order of a sort undefined.
-        return -math.fsum(trial.value for trial in trials), contention if math.isfinite(contention) else 0.0
+        score = math.fsum(trial.score(self.contention_weight) for trial in trials)
+        return -score, contention if math.isfinite(contention) else 0.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,6 +81,7 @@ class Tuning:
     space: dict[str, Space]
     plan: Halving
     objective: MetricFormat
+    contention_weight: float
     defaults: Candidate
     finalists: tuple[Candidate, ...]
     seeds: tuple[int, ...]
@@ -108,6 +123,7 @@ def tune(
     budget: int,
     trials: Path,
     seeds: Sequence[int] = TUNING_SEEDS,
+    contention_weight: float = 0.0,
     engine: str = "loky",
     workers: int | None = None,
     progress: Callable[[StudyProgress], None] | None = None,
@@ -116,10 +132,12 @@ def tune(
     """Find the tunable parameters of an arm within `budget` runs.
 
     The objective is the mean delivery ratio over seeds, or pairs per second where all requests come at t = 0.
-    Ties go to less contention. A candidate with a failed run is dropped and reported in `Tuning.faults`.
+    Ties go to less contention; a `contention_weight` above 0 takes that multiple of the contended claims per
+    request from it, so that several weights find the frontier of an arm. A candidate with a failed run is
+    dropped and reported in `Tuning.faults`.
     Values that other arms of the study set for the same parameters are candidates too. Raises StudyError for
-    seeds that are not tuning seeds, an arm with nothing to tune, too small a budget, and failed defaults, and
-    HeldError when another process uses `trials`.
+    seeds that are not tuning seeds, a negative weight, an arm with nothing to tune, too small a budget, and
+    failed defaults, and HeldError when another process uses `trials`.
 
     Args:
         scenario: the scenario to tune on; its [study] table gives the other arms.
@@ -127,15 +145,20 @@ def tune(
         budget: runs, those found in `trials` included.
         trials: the file that keeps the result of every run.
         seeds: tuning seeds, used in this order.
+        contention_weight: what a contended claim per request costs in units of the objective; 0 or more.
         engine: "serial" or "loky".
         workers: runs at a time; one per core when None.
         progress: receives the progress of all planned runs.
         on_plan: receives the division of the budget before the first run.
     """
     _check_seeds(seeds)
+    if not 0.0 <= contention_weight < math.inf:
+        raise StudyError(f"the contention weight is {contention_weight!r}; it must be a number of 0 or more")
     resolved = resolve_arm(arm)
     others = [resolve_arm(other) for other in scenario.study.arms] if scenario.study else []
-    candidates, space = find_candidates(resolved, others=others, count=budget)
+    candidates, space = find_candidates(
+        resolved, others=others, count=budget, contention_weight=contention_weight
+    )
     plan = plan_halving(budget, seeds=len(seeds), maximum=len(candidates))
     if on_plan is not None:
         on_plan(plan)
@@ -158,6 +181,7 @@ def tune(
         space=space,
         plan=plan,
         objective=runner.objective,
+        contention_weight=contention_weight,
         defaults=candidates[0],
         finalists=tuple(finalists),
         seeds=tuple(seeds[:last]),
@@ -169,7 +193,11 @@ def tune(
 
 
 def find_candidates(
-    arm: ResolvedArm, *, count: int, others: Sequence[ResolvedArm] = ()
+    arm: ResolvedArm,
+    *,
+    count: int,
+    others: Sequence[ResolvedArm] = (),
+    contention_weight: float = 0.0,
 ) -> tuple[list[Candidate], dict[str, Space]]:
     """Up to `count` candidates, the first of which is the arm itself, and the space that they come from.
 
@@ -197,7 +225,8 @@ def find_candidates(
     )
     arms = [arm, *(_with_parameters(arm, values) for values in drawn[1:])]
     return [
-        Candidate(values=values, arm=candidate) for values, candidate in zip(drawn, arms, strict=True)
+        Candidate(values=values, arm=candidate, contention_weight=contention_weight)
+        for values, candidate in zip(drawn, arms, strict=True)
     ], space
 
 
