@@ -190,3 +190,16 @@ def _one_thread(function: Callable[[Any], Any], task: Any, mark: Path) -> Any:
         if (fault := plugin_fault(error)) is None:
             raise
         raise fault from error
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Restrict torch to one thread inside: with shared cores, two were measured to be many times slower."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -44,8 +44,8 @@ def test_an_option_runs_it_all_the_same_with_a_warning(ask, row_file, monkeypatc
         (("study",), {}),
         (("tune", "--arm", "local-stock", "--budget", "8", "--seeds", "0-3"), {}),
         (
-            ("train", "--set", "training.rounds=1", "--set", "training.episode_s=4"),
-            {"seed": "10000", "overrides": ",training.episode_s=4,training.rounds=1"},
+            ("train", "--set", "training.rounds=0", "--set", "training.fit_steps=20"),
+            {"seed": "10000", "overrides": ",training.fit_steps=20,training.rounds=0"},
         ),
     ],
 )

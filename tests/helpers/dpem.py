@@ -31,6 +31,7 @@ patience_s = 1.0
 history_s = 20
 [training]
 clone_episodes = 2
+fit_steps = 500
 rounds = 3
 episodes_per_round = 2
 episode_s = 12

@@ -20,10 +20,10 @@ from qdpem.forecasting.recurrent.series import STRIDE, Series
 from qdpem.forecasting.recurrent.training import (
     WINDOW,
     SeriesTensors,
-    one_thread,
     series_tensors,
     windows,
 )
+from qdpem.parallel import one_thread
 
 if TYPE_CHECKING:
     from torch import Tensor

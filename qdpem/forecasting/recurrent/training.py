@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -78,16 +77,3 @@ def _loss(weights: Mapping[str, Tensor], states: Tensor, tensors: SeriesTensors,
     loss = negative_log_likelihood(scheduled, rate, ahead) - plain
     each = loss.mean(dim=-1) * tensors.weight[scored]
     return each.mean(dim=(0, 2))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Restrict torch to one thread inside: with shared cores, two were measured to be many times slower."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -67,14 +67,14 @@ class DpemParameters(PlannedStockParameters, QueueModelParameters):
 
     policy_file: str = ""
     """Path of an .npz file that `qdpem train` wrote; "" is the released policy."""
-    contention_weight: float = tunable(0.02, low=0.0, high=0.2)
+    contention_weight: float = tunable(0.02, low=0.0, high=0.5)
     """Penalty (0 or more) of a contended claim in units of a delivered request. Higher values contend less
     and deliver less: the network was trained for all of them."""
     greedy: bool = False
     """Whether the most probable option is always taken. Otherwise options are drawn."""
     temperature: float = 0.5
     """Temperature of the draw, above 0. Training draws at 1."""
-    storage_fraction: float = 0.1027
+    storage_fraction: float = 0.3
     resource_weight: float = 0.1246
     unobserved_tokens: float = 0.4322
     link_base_stock_level: int = MAX_LINK_LEVEL
@@ -265,7 +265,8 @@ class Dpem(EarliestDeadlineFirst):
             features=offer.features[None].astype(np.float32),
             mask=offer.mask[None],
         )
-        teacher = np.array([self._rule.serve(offer, situation, held=held)])
+        weight = self._parameters.contention_weight
+        teacher = np.array([self._rule.serve(offer, situation, held=held, contention_weight=weight)])
         option = int(self._chooser.choose(choices, teacher)[0])
         return self._allocations(request, option, offer, backlog, stock)
 

@@ -7,34 +7,41 @@ from dataclasses import dataclass
 from qdpem.policies.dpem.serving import COMBINED, FIRST_ROUTE, SEPARATE, STOCK, WAIT, Offer, Situation
 from qdpem.policies.routing.planner import CostedRoute
 
+_CHEAP_CONTENTION = 0.05
+"""Up to this contention weight nothing is gained by serving fewer requests."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Teacher:
     """The parameters of the imitated rule, which are those of `local-planned-stock`.
 
     `link_level`: pairs kept for each link. `separate_paths`: the pairs of a request over links take separate
-    paths. With a `stocking_probability` above 1 no end-to-end pair is kept.
+    paths. With a `stocking_probability` above 1 no end-to-end pair is kept. The dearer a contended claim is,
+    the less delay is admitted: both largest delays are multiplied by (u / w)^.6 where the contention weight w
+    exceeds u = .05. On `jobs` that follows the frontier of the rule, whose other parameters bought less.
     """
 
-    max_unloaded_delay: float = 3.349
-    max_loaded_delay: float = 2.11
+    max_unloaded_delay: float = 1.8
+    max_loaded_delay: float = 1.7
     stocking_probability: float = 0.3
     link_level: int = 0
     separate_paths: bool = False
 
-    def serve(self, offer: Offer, situation: Situation, *, held: int) -> int:
+    def serve(self, offer: Offer, situation: Situation, *, held: int, contention_weight: float = 0.0) -> int:
         """The option that the rule takes for a request; `held` pairs are in stock between its ends."""
         request = situation.request
+        # Time in which a request would have to be served if contention were worth avoiding at this price.
+        slack_s = situation.slack_s * _patience(contention_weight)
         if offer.mask[STOCK] and held - request.pairs >= situation.reserved:
             return STOCK
         if self.separate_paths and offer.separate and held - offer.stocked >= situation.reserved:
             slowest_s = max(route.expected_delay_s for route, _ in offer.separate)
-            return SEPARATE if slowest_s <= self.max_loaded_delay * situation.slack_s else WAIT
+            return SEPARATE if slowest_s <= self.max_loaded_delay * slack_s else WAIT
         if offer.stocked and held - offer.stocked >= situation.reserved:
-            admitted = offer.combined is not None and self._admits(offer.combined, situation.slack_s)
+            admitted = offer.combined is not None and self._admits(offer.combined, slack_s)
             return COMBINED if admitted else WAIT
         for number, route in enumerate(offer.routes):
-            if self._admits(route, situation.slack_s):
+            if self._admits(route, slack_s):
                 return FIRST_ROUTE + number
         return WAIT
 
@@ -43,3 +50,8 @@ class Teacher:
             costed.unloaded_delay_s <= self.max_unloaded_delay * slack_s
             and costed.route.expected_delay_s <= self.max_loaded_delay * slack_s
         )
+
+
+def _patience(contention_weight: float) -> float:
+    """The share of the admissible delay that is left at this price of a contended claim, at most 1."""
+    return min(1.0, (_CHEAP_CONTENTION / contention_weight) ** 0.6) if contention_weight else 1.0

@@ -116,6 +116,8 @@ class Training:
     clone_episodes: Annotated[int, Field(ge=0)] = 6
     """Episodes of the rule that the networks imitate before they learn further; 0 starts from random weights.
     As many again, played by the clone, teach the critics. Their seeds are public: they cost no privacy."""
+    fit_steps: Count = 3000
+    """Steps of gradient descent in which each network of the clone and each critic is fitted."""
     rounds: Annotated[int, Field(ge=0)] = 10
     """Rounds of federated averaging; 0 leaves the clone."""
     episodes_per_round: Count = 6
@@ -136,9 +138,11 @@ class Training:
     """Weight of the entropy bonus in the loss."""
     credit: Credit = Credit.LINEAGE
     """What a decision is credited with."""
+    external_cost_coef: NotNegative = 0.0
+    """What a failed request costs the claims of others that it waited behind, in delivered requests."""
     discount_time_s: Positive = 8.0
     """A reward this much later counts 1/e."""
-    contention_weights: tuple[Positive, Positive] = (0.005, 0.1)
+    contention_weights: tuple[Positive, Positive] = (0.005, 0.5)
     """Smallest and largest penalty of a contended claim. Every episode draws one, log-uniform."""
     trainable: Trainable = Trainable.HEAD
     """Which weights learn further after the clone. Fewer weights need less noise."""

@@ -14,7 +14,6 @@ import pytest
 from qdpem.errors import StudyError
 from qdpem.policies.dpem.networks import ACTOR, CRITIC, HEAD, Kind, flatten, names, stacked
 from qdpem.policies.dpem.policy_file import load_actor
-from qdpem.policies.dpem.training import clone
 from qdpem.policies.dpem.training import round as rounds
 from qdpem.policies.dpem.training.checkpoint import load, save
 from qdpem.policies.dpem.training.episode import FIRST_SEED, episode_seed, held_out_seed, public_seed
@@ -240,9 +239,10 @@ class _KilledError(Exception):
 
 
 @pytest.mark.slow
-def test_a_killed_training_ends_as_one_that_was_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clone, "_STEPS", 100)
-    tiny = tiny_scenario("training.evaluation_rounds=2", "training.discount_time_s=2")
+def test_a_killed_training_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    tiny = tiny_scenario(
+        "training.fit_steps=100", "training.evaluation_rounds=2", "training.discount_time_s=2"
+    )
     whole = train(tiny, seed=0, directory=tmp_path / "whole", arm=EWMA)
 
     def kill(progress: RoundProgress) -> None:
@@ -264,11 +264,10 @@ def test_a_killed_training_ends_as_one_that_was_not(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("clone_episodes", [0, 1])
-def test_a_training_begins_with_a_clone_or_with_none(
-    clone_episodes: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(clone, "_STEPS", 20)
-    scenario = tiny_scenario(f"training.clone_episodes={clone_episodes}", "training.discount_time_s=2")
+def test_a_training_begins_with_a_clone_or_with_none(clone_episodes: int) -> None:
+    scenario = tiny_scenario(
+        f"training.clone_episodes={clone_episodes}", "training.fit_steps=20", "training.discount_time_s=2"
+    )
     begun = initial_state(player(scenario), seed=0, trained=HEADS)
     fresh = not any(begun.actor[name].any() for name in HEADS)
     assert fresh == (clone_episodes == 0)
@@ -284,10 +283,10 @@ def test_a_training_begins_with_a_clone_or_with_none(
 
 
 @pytest.mark.slow
-def test_rounds_from_random_weights_earn_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rounds_from_random_weights_earn_more(tmp_path: Path) -> None:
     """The same held-out episodes with the weights of the last round, and with uniform ones."""
-    monkeypatch.setattr(clone, "_STEPS", 300)
     scenario = tiny_scenario(
+        "training.fit_steps=300",
         "training.clone_episodes=0",
         "training.rounds=6",
         "training.episode_s=12",

@@ -13,7 +13,6 @@ from qdpem.metrics.metrics import measure
 from qdpem.policies.dpem.agent import Dpem, DpemParameters
 from qdpem.policies.dpem.networks import Kind, Weights, initial, stacked
 from qdpem.policies.dpem.teacher import Teacher
-from qdpem.policies.dpem.training import clone
 from qdpem.policies.dpem.training.clone import clone_actor, expected_gain, fit_critic
 from qdpem.policies.dpem.training.experience import Experience
 from qdpem.policies.dpem.training.player import Player
@@ -30,7 +29,8 @@ NODES = 9
 SHARED = {
     name: getattr(DpemParameters(), name)
     for name in ("storage_fraction", "resource_weight", "unobserved_tokens")
-}
+} | {"max_orders": 99, "min_path_memories": 0, "max_path_backlog": 1e9}
+"""Without limits to orders, which would leave few in observations that are drawn at random."""
 
 
 def rule(**changes: Any) -> PlannedDelayParameters:
@@ -43,7 +43,7 @@ def rule(**changes: Any) -> PlannedDelayParameters:
 
 def taught(teacher: Teacher | None = None, *, nodes: int = NODES, **changes: Any) -> Dpem:
     weights: Weights = stacked(initial("actor", 0, "shared"), nodes=nodes)
-    return Dpem(DpemParameters(**changes), weights=weights, teacher=teacher or Teacher())
+    return Dpem(DpemParameters(**SHARED | changes), weights=weights, teacher=teacher or Teacher())
 
 
 def kinds(observations: Observation, row: int, prefix: str) -> set[tuple[Any, ...]]:
@@ -134,27 +134,23 @@ def test_a_clone_agrees_with_a_rule_that_it_can_represent() -> None:
         skip = stream(0, f"test/linear/{kind}").normal(size=part.features.shape[2])
         score = np.where(part.mask, part.features.astype(np.float64) @ skip, -np.inf)
         imitated[kind] = replace(part, teacher=score.argmax(axis=1))
-    with pytest.MonkeyPatch.context() as patch:
-        # A third of the steps fits a linear rule.
-        patch.setattr(clone, "_STEPS", 600)
-        cloned, report = clone_actor(weights, imitated, seed=0)
+    cloned, report = clone_actor(weights, imitated, seed=0, steps=600)
     assert all(report.agreement[kind] > 0.93 for kind in Kind), report.agreement
     # Only the actor has learned, and of kinds without decisions nothing has.
     assert all(np.array_equal(cloned[name], weights[name]) for name in weights if name.startswith("critic"))
-    kept, empty = clone_actor(weights, {kind: Experience.empty(kind) for kind in Kind}, seed=0)
+    kept, empty = clone_actor(weights, {kind: Experience.empty(kind) for kind in Kind}, seed=0, steps=600)
     assert all(np.array_equal(kept[name], weights[name]) for name in weights)
     assert all(math.isnan(value) for value in empty.agreement.values())
 
 
 @pytest.mark.slow
-def test_a_clone_of_a_run_of_the_rule_agrees_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clone, "_STEPS", 1000)
+def test_a_clone_of_a_run_of_the_rule_agrees_with_it() -> None:
     scenario = tiny_scenario("training.episode_s=40", "demand.rate_hz=12")
     arm = resolve_arm(Arm(name="dpem", forecaster="ewma")).arm
     player = Player(scenario=scenario, arm=arm, seed=0, engine="serial", workers=1)
     actor = initial("actor", 0, "shared")
     played = player.play(stacked(actor, nodes=4), range(4), follows_teacher=True)
-    _, report = clone_actor(actor, played.experience, seed=0)
+    _, report = clone_actor(actor, played.experience, seed=0, steps=1000)
     assert all(report.agreement[kind] > 0.95 for kind in (Kind.SERVE, Kind.PEER)), report.agreement
 
 
@@ -164,9 +160,7 @@ def test_critics_are_fitted_to_the_returns_of_options_taken() -> None:
     skip = stream(0, "test/critic/skip").normal(size=part.features.shape[2])
     value = part.features.astype(np.float64) @ skip
     part = replace(part, gain=value[np.arange(400), part.option])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clone, "_STEPS", 600)
-        fitted = fit_critic(weights, {Kind.PEER: part}, seed=0)
+    fitted = fit_critic(weights, {Kind.PEER: part}, seed=0, steps=600)
     # Actors with heads of zeros are uniform, so V is the mean of Q over the allowed options.
     uniform = initial("actor", 0, "shared")
     expected = (value * part.mask).sum(axis=1) / part.mask.sum(axis=1)

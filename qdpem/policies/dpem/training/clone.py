@@ -19,7 +19,6 @@ from qdpem.rng import stream
 if TYPE_CHECKING:
     import torch
 
-_STEPS = 3000
 _MINIBATCH = 1024
 _LEARNING_RATE = 5e-3
 _LABEL_SMOOTHING = 0.02
@@ -34,9 +33,9 @@ class CloneReport:
 
 
 def clone_actor(
-    weights: Weights, experience: Mapping[Kind, Experience], *, seed: int
+    weights: Weights, experience: Mapping[Kind, Experience], *, seed: int, steps: int
 ) -> tuple[Weights, CloneReport]:
-    """One node's actor, fitted to the teacher's options by cross-entropy.
+    """One node's actor, fitted to the teacher's options by cross-entropy in `steps` steps.
 
     Every tenth decision is held out.
     """
@@ -48,18 +47,18 @@ def clone_actor(
             agreement[kind] = float("nan")
             continue
         held_out = np.arange(len(part)) % 10 == 9
-        fitted = _fit(weights, "actor", kind, part.where(~held_out), seed=seed)
+        fitted = _fit(weights, "actor", kind, part.where(~held_out), seed=seed, steps=steps)
         cloned |= fitted
         agreement[kind] = _agreement(fitted, kind, part.where(held_out))
     return cloned, CloneReport(agreement=agreement)
 
 
-def fit_critic(weights: Weights, experience: Mapping[Kind, Experience], *, seed: int) -> Weights:
-    """One node's critics, fitted to the returns of the options that were taken."""
+def fit_critic(weights: Weights, experience: Mapping[Kind, Experience], *, seed: int, steps: int) -> Weights:
+    """One node's critics, fitted to the returns of the options that were taken in `steps` steps."""
     fitted = dict(weights)
     for kind, part in experience.items():
         if len(part):
-            fitted |= _fit(weights, "critic", kind, part, seed=seed)
+            fitted |= _fit(weights, "critic", kind, part, seed=seed, steps=steps)
     return fitted
 
 
@@ -87,7 +86,7 @@ def expected_gain(actor: Weights, critic: Weights, kind: Kind, part: Experience)
         return np.asarray((pi * value).sum(dim=2)[0].numpy(), dtype=np.float64)
 
 
-def _fit(weights: Weights, prefix: str, kind: Kind, part: Experience, *, seed: int) -> Weights:
+def _fit(weights: Weights, prefix: str, kind: Kind, part: Experience, *, seed: int, steps: int) -> Weights:
     """Minimise the loss of one network by Adam, with a learning rate that falls to 0."""
     import torch
 
@@ -99,8 +98,8 @@ def _fit(weights: Weights, prefix: str, kind: Kind, part: Experience, *, seed: i
     gain = torch.from_numpy(part.gain.astype(np.float32))
     optimiser = torch.optim.Adam(parameters.values(), lr=_LEARNING_RATE)
     generator = stream(seed, f"learning/{prefix}/{kind}/fit")
-    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=_STEPS)
-    for _ in range(_STEPS):
+    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=steps)
+    for _ in range(steps):
         rows = torch.from_numpy(generator.integers(len(part), size=min(_MINIBATCH, len(part))))
         score = torch_scores(parameters, prefix, kind, features[rows][None])[0]
         if prefix == "actor":

@@ -28,6 +28,7 @@ from qdpem.metrics.reward import rewards
 from qdpem.policies.dpem.chooser import Chosen
 from qdpem.policies.dpem.networks import Kind
 from qdpem.policies.dpem.training.experience import Experience
+from qdpem.policies.dpem.training.external_cost import external_costs
 from qdpem.scenario.schema import Reward
 from qdpem.scenario.words import Credit
 
@@ -94,6 +95,7 @@ def experience_of(
     discount_time_s: float,
     end_s: float,
     nodes: int,
+    external_cost_coef: float = 0.0,
 ) -> dict[Kind, Experience]:
     """The decisions of one episode with their returns, by kind.
 
@@ -108,8 +110,10 @@ def experience_of(
         discount_time_s: of rewards; for requests only with the rewards of the node.
         end_s: end of the episode.
         nodes: number of nodes.
+        external_cost_coef: what a request that failed costs those that took what it waited for, in
+            delivered requests.
     """
-    streams = _Streams(tables, weights, nodes)
+    streams = _Streams(tables, weights, nodes, external=external_cost_coef, reach_s=discount_time_s)
     experience = {}
     for kind in Kind:
         made = Experience.join(kind, [Experience.of(item) for item in log if item.choices.kind == kind])
@@ -130,7 +134,10 @@ def experience_of(
 class _Streams:
     """The rewards of one episode by subject: requests, pairs of nodes, links; and by site."""
 
-    def __init__(self, tables: Tables, weights: Reward, nodes: int) -> None:
+    def __init__(
+        self, tables: Tables, weights: Reward, nodes: int, *, external: float = 0.0, reach_s: float = 8.0
+    ) -> None:
+        self._external_weight = external
         self._tables, self._weights, self._nodes = tables, weights, nodes
         requests = tables["requests"]
         self.closed = np.zeros(int(requests["request"].max(initial=-1)) + 1, dtype=np.bool_)
@@ -138,6 +145,8 @@ class _Streams:
         earned = rewards(tables, weights=weights)
         self.site = Stream(key=earned.site, time_s=earned.time_s, amount=earned.amount)
         costs = self._claims()
+        if external:
+            costs = join([costs, self._external(reach_s)])
         delivered = self._delivered()
         allocations = tables["allocations"]
         ends = allocations["source"].astype(np.int64) * nodes + allocations["destination"]
@@ -190,6 +199,11 @@ class _Streams:
         chosen = claims["contended"] == 1
         amount = np.full(int(chosen.sum()), -self._weights.contended)
         return Stream(key=claims["allocation"][chosen], time_s=claims["end_s"][chosen], amount=amount)
+
+    def _external(self, reach_s: float) -> Stream:
+        """A cost for each claim that failed requests of others waited behind, by its allocation."""
+        key, time_s, cost = external_costs(self._tables, nodes=self._nodes, reach_s=reach_s)
+        return Stream(key=key, time_s=time_s, amount=-self._external_weight * self._weights.delivered * cost)
 
     def _expired(self) -> Stream:
         """A cost for each stocked pair that expired, by its owner and the other end."""

@@ -124,6 +124,7 @@ def play(task: EpisodeTask) -> Episode:
         discount_time_s=settings.discount_time_s,
         end_s=settings.episode_s,
         nodes=nodes,
+        external_cost_coef=settings.external_cost_coef,
     )
     return Episode(
         seed=task.seed,

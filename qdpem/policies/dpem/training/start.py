@@ -34,13 +34,13 @@ def initial_state(player: Player, *, seed: int, trained: tuple[str, ...]) -> Tra
     if settings.clone_episodes:
         seeds = [public_seed(seed, number) for number in range(settings.clone_episodes)]
         imitated = player.play(stacked(_actor(weights), nodes=nodes), seeds, follows_teacher=True)
-        weights, report = clone_actor(weights, imitated.experience, seed=seed)
+        weights, report = clone_actor(weights, imitated.experience, seed=seed, steps=settings.fit_steps)
         agreement = dict(report.agreement)
     # Critics value what the present policy does, which the teacher's decisions do not show.
     count = settings.clone_episodes or _EPISODES_WITHOUT_CLONE
     seeds = [public_seed(seed, settings.clone_episodes + number) for number in range(count)]
     explored = player.play(stacked(_actor(weights), nodes=nodes), seeds).experience
-    weights = fit_critic(weights, explored, seed=seed)
+    weights = fit_critic(weights, explored, seed=seed, steps=settings.fit_steps)
     size = flatten(stacked(_actor(weights), nodes=1), trained).shape[1]
     return TrainingState(
         actor=_actor(weights),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from qdpem.extras import require_packages
 from qdpem.file_lock import held
+from qdpem.parallel import one_thread
 from qdpem.policies.dpem.policy_file import save_actor
 from qdpem.policies.dpem.training.checkpoint import load, save, training_fingerprint, write_curve
 from qdpem.policies.dpem.training.player import Player
@@ -81,7 +82,7 @@ def train(
     directory = Path(directory)
     resolved = resolve_arm(arm or Arm(name="dpem")).arm
     # Before the checkpoint is read: two trainings would take turns in writing over each other's.
-    with held(directory):
+    with held(directory), one_thread():
         player = Player(scenario=scenario, arm=resolved, seed=seed, engine=engine, workers=workers)
         return _train(player, directory, progress=progress, resume=resume)
 
