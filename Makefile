@@ -1,5 +1,6 @@
 # make run    set everything up and do the main job on a real network
-# make test   set everything up and run all tests
+# make test   set everything up and test every law
+# make test-all  the same, and the laws again with other numbers (20 minutes)
 # make check  the quick gate: format, lint, strict types, import contracts, unit tests
 # make wheel  build the wheel into dist, install it without extras into a clean environment, and use it there
 # make lowest the quick tests with the lowest versions that pyproject.toml allows
@@ -18,7 +19,7 @@ find_python = $(shell python$(1) -c 'import sys; print(sys.executable)' 2>/dev/n
 # SeQUeNCe 1.3 needs Python 3.12; an older Python gets 0.8.5.
 PEERS_PYTHON ?= $(or $(call find_python,3.12),$(PYTHON))
 BENCH ?=
-QUICK ?= -n 2 -m "not slow"
+QUICK ?= -n 2 -m "not slow and not repeated"
 PYTHONS ?= 3.11 3.12 3.13
 LOWEST = .venv-lowest
 INPUTS = pyproject.toml constraints.txt
@@ -28,7 +29,7 @@ PLUGIN_LINE = physics = { model = \"biased\", parameters = { bias = 10.0 } }
 # Bytecode is kept even where the environment forbids it: tests import hundreds of modules in every process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test lint check docs wheel lowest pythons plugin bench-peers format clean
+.PHONY: run test test-all lint check docs wheel lowest pythons plugin bench-peers format clean
 
 $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 needs its venv module (Debian: apt install python3-venv)"; exit 1; }
@@ -52,6 +53,9 @@ run: $(VENV)/.report
 	@$(BIN)/qdpem study quickstart
 
 test: $(VENV)/.dev
+	@$(BIN)/python -m pytest -n 2 -m "not repeated"
+
+test-all: $(VENV)/.dev
 	@$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.dev

@@ -20,17 +20,20 @@ pytest.register_assert_rewrite("tests.helpers")
 gc.disable()
 
 
+_MOSTLY = {"mostly_slow": pytest.mark.slow, "mostly_repeated": pytest.mark.repeated}
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`mostly_slow(n)`: the quick gate takes the first n cases of a test, one where no n is given."""
+    """`mostly_slow(n)`, `mostly_repeated(n)`: all cases but the first n, or one, are `slow`, or `repeated`."""
     taken: Counter[str] = Counter()
     for item in items:
-        mark = item.get_closest_marker("mostly_slow")
-        if mark is not None:
-            test = item.nodeid.partition("[")[0]
-            taken[test] += 1
-            if taken[test] > (mark.args[0] if mark.args else 1):
-                item.add_marker(pytest.mark.slow)
+        test = item.nodeid.partition("[")[0]
+        taken[test] += 1
+        for name, rest in _MOSTLY.items():
+            mark = item.get_closest_marker(name)
+            if mark is not None and taken[test] > mark.kwargs.get("cases", mark.args[0] if mark.args else 1):
+                item.add_marker(rest)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -202,6 +202,7 @@ def assert_reach_holds(tables, network, physics) -> int:
     return seen
 
 
+@pytest.mark.mostly_repeated(6)
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(14))
 def test_no_arm_passes_a_bound_nor_any_limit_behind_it(seed):
@@ -283,6 +284,7 @@ def draw_hard_pressed(seed: int) -> Scenario:
     )
 
 
+@pytest.mark.mostly_repeated(2)
 @pytest.mark.slow
 @pytest.mark.parametrize(("seed", "reached"), [(2, 0.93), (4, 0.98), (5, 0.96)])
 def test_arms_come_up_to_the_bound_and_no_further(seed, reached):

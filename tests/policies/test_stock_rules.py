@@ -231,6 +231,7 @@ def test_more_pairs_are_kept_while_more_demand_is_forecast() -> None:
     assert counts == [0, 1]
 
 
+@pytest.mark.mostly_repeated(5)
 @pytest.mark.mostly_slow
 @pytest.mark.parametrize("policy", [LocalExpectedDelay, LocalStock, CentralExpectedDelay])
 @pytest.mark.parametrize("pregeneration", Pregeneration)

@@ -272,6 +272,7 @@ def test_the_first_success_of_every_link_is_the_one_drawn_in_every_arm():
             assert waited_s == pytest.approx((drawn[link] - 1) * 1e-3, abs=1e-9), arm.name
 
 
+@pytest.mark.mostly_repeated(8)
 @pytest.mark.mostly_slow
 @in_every_arm
 @pytest.mark.parametrize(

@@ -262,6 +262,7 @@ def test_padding_idle_links_changes_no_contention_at_all(arm, line, arrive):
             assert padded[name] == plain[name], name
 
 
+@pytest.mark.mostly_repeated(4)
 @pytest.mark.slow
 @both_controls
 @pytest.mark.parametrize("keep_s", [0.02, 0.2])
@@ -287,6 +288,7 @@ def test_splitting_a_plan_with_qubits_to_spare_is_the_same_plan(seed, line):
         assert split[name] == plain[name], name
 
 
+@pytest.mark.mostly_repeated(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arm", "memories"), [("local-minhop", 8), ("central-fcfs", 8), ("local-minhop", 32)]
@@ -303,6 +305,7 @@ def test_splitting_a_plan_where_qubits_are_short_raises_contention(arm, memories
 LIGHT, HEAVY = {"measured_s": 30.0}, {"measured_s": 8.0, "pairs": 3, "memories": 32}
 
 
+@pytest.mark.mostly_repeated(2)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arm", "epochs", "changes"),

@@ -30,6 +30,7 @@ def _short(scenario):
     return replace(scenario, window=Window(warm_up_s=0.01, measured_s=0.49))
 
 
+@pytest.mark.mostly_repeated(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("load", [0.3, 0.7])
 def test_the_controllers_queue_waits_as_md1(line, script, load):

@@ -110,6 +110,7 @@ def test_fresh_pairs_taken_are_those_the_plan_expects(line, script, arrive, plan
     assert (np.abs(taken.mean(axis=0) - expected) <= 4.5 * error + 1e-12).all()
 
 
+@pytest.mark.mostly_repeated(2)
 @pytest.mark.mostly_slow
 @pytest.mark.parametrize("plan", PLANS[1:])
 def test_failed_rounds_and_swaps_leak_nothing_and_can_be_audited(line, script, arrive, tmp_path, plan):

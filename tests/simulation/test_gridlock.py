@@ -18,6 +18,7 @@ OWN = ("nodes.memories=", "nodes.memories_per_link=4")
 SHARED = ("nodes.memories=4",)
 
 
+@pytest.mark.mostly_repeated(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("memory", [OWN, SHARED], ids=["own qubits", "shared qubits"])
 @pytest.mark.parametrize(
@@ -58,6 +59,7 @@ def test_a_saturated_chain_of_seventeen_nodes_never_locks(memory, weights, rate_
     assert abs(first - last) <= 4.9 * math.sqrt(first + last)
 
 
+@pytest.mark.mostly_repeated(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("repeat_until_deadline", ["link", "pair"])
 @pytest.mark.parametrize("swap_success", [1.0, 0.5])

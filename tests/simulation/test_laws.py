@@ -46,6 +46,7 @@ def test_nothing_leaks_at_any_decision(line, arm, changes):
     assert steps > 20
 
 
+@pytest.mark.mostly_repeated(3)
 @pytest.mark.mostly_slow
 @in_every_arm
 def test_every_pair_and_request_is_written_once_and_times_run_forward(line, arm):

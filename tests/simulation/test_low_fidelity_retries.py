@@ -42,6 +42,7 @@ def share(tables, code):
     return float((tables["requests"]["outcome"] == code).mean())
 
 
+@pytest.mark.mostly_repeated(3)
 @pytest.mark.parametrize("application", ["teleportation", "qkd"])
 @pytest.mark.parametrize("arm", [LOCAL, CENTRAL], ids=["local", "central"])
 @pytest.mark.parametrize("pairs", [1, 2])

@@ -155,6 +155,7 @@ measured_s = {measured_s}
 HOP_S, MEAN_HOLD_S, COUNT = 1e-4, 0.1, 10_000
 
 
+@pytest.mark.mostly_repeated(2)
 @pytest.mark.slow
 @pytest.mark.parametrize(("law", "reading"), [("geometric", "memories"), ("fixed", "memories_per_link")])
 @pytest.mark.parametrize(

@@ -146,6 +146,7 @@ def test_outages_that_never_come_change_no_byte(line, arm):
             assert first[table.name][column].tobytes() == second[table.name][column].tobytes()
 
 
+@pytest.mark.mostly_repeated(6)
 @pytest.mark.mostly_slow(3)
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
 @pytest.mark.parametrize(
@@ -181,6 +182,7 @@ def test_nothing_leaks_at_any_decision_or_change(line, arm, changes):
     assert (tables["allocations"]["cause"] == OUTAGE).sum() > 0
 
 
+@pytest.mark.mostly_repeated(3)
 @pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize("repeat_until_deadline", ["pair", "link"])
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)

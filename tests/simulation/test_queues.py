@@ -80,6 +80,7 @@ def check_md1(wait_s, *, load, service_s):
     assert bound_s < 0.25 * expected_s
 
 
+@pytest.mark.mostly_repeated(1)
 @pytest.mark.mostly_slow
 @pytest.mark.parametrize("load", [0.3, 0.6])
 def test_the_controllers_queue_is_md1(load):
@@ -98,6 +99,7 @@ def test_the_controllers_queue_is_md1(load):
     check_md1(decided_s - service_s - heard_s, load=load, service_s=service_s)
 
 
+@pytest.mark.mostly_repeated(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["server", "token-bucket"])
 def test_swaps_at_a_busy_repeater_wait_as_md1(kind):

@@ -295,6 +295,7 @@ OVERLOADED = {"nodes": 12, "mean_degree": 3.4, "low_hz": 1.0, "high_hz": 20.0}
 UNEVEN = {"nodes": 16, "mean_degree": 4.0, "low_hz": 0.5, "high_hz": 12.0}
 
 
+@pytest.mark.mostly_repeated(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "parameters", "minimum", "seed"),
