@@ -230,6 +230,7 @@ class Dpem(EarliestDeadlineFirst):
             facts=facts,
             contention_weight=self._weight,
             teacher_probability=self._rule.stocking_probability,
+            teacher_life_probability=self._rule.life_probability,
         )
         return PlannedStock(context, self._planner, parameters=self._parameters, needs=levels)
 

@@ -70,6 +70,7 @@ class PeerLevels:
         contention_weight: as a feature.
         teacher_probability: the imitated rule keeps pairs for n requests if n are at least this probable
             within the look-ahead.
+        teacher_life_probability: the same within the life of a pair.
     """
 
     def __init__(
@@ -80,12 +81,14 @@ class PeerLevels:
         facts: Callable[[PeerKind], PeerFacts],
         contention_weight: float,
         teacher_probability: float,
+        teacher_life_probability: float,
     ) -> None:
         self._network: Network = context.network
         self._chooser = chooser
         self._facts_of = facts
         self._weight = contention_weight
         self._teacher_probability = teacher_probability
+        self._teacher_life_probability = teacher_life_probability
         self._step_s = context.forecasting.step_s
         self._horizon_s = self._step_s * context.forecasting.horizon_steps
         self._quota = np.floor(self._network.remote_storage_quota * self._network.memories)
@@ -181,7 +184,8 @@ class PeerLevels:
             features=table.astype(np.float32),
             mask=np.ones((len(rows), OPTIONS), dtype=np.bool_),
         )
-        likely = probable[1, 1:, rows, places] >= self._teacher_probability
+        soon, ever = (probable[window, 1:, rows, places] for window in (1, 2))
+        likely = (soon >= self._teacher_probability) | (ever >= self._teacher_life_probability)
         chosen = self._chooser.choose(choices, teacher=likely.sum(axis=1))
         for kind, level, at_s in zip(kinds, chosen.tolist(), due_s.tolist(), strict=True):
             self._levels[kind.source][kind] = _Level(level, at_s)

@@ -16,7 +16,9 @@ class Teacher:
     """The parameters of the imitated rule, which are those of `local-planned-stock`.
 
     `link_level`: pairs kept for each link. `separate_paths`: the pairs of a request over links take separate
-    paths. With a `stocking_probability` above 1 no end-to-end pair is kept. The dearer a contended claim is,
+    paths. End-to-end pairs are kept for requests of at least `stocking_probability` within the look-ahead, as
+    the rule does, or of at least `life_probability` within the life of a pair, as base stock would; above 1 a
+    probability has no effect. The dearer a contended claim is,
     the less delay is admitted: both largest delays are multiplied by (u / w)^.6 where the contention weight w
     exceeds u = .05. On `jobs` that follows the frontier of the rule, whose other parameters bought less.
     """
@@ -24,6 +26,7 @@ class Teacher:
     max_unloaded_delay: float = 1.8
     max_loaded_delay: float = 1.7
     stocking_probability: float = 0.3
+    life_probability: float = 0.3
     link_level: int = 0
     separate_paths: bool = False
 

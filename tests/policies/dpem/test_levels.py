@@ -42,13 +42,16 @@ class Told(Chooser):
         return teacher if self.option is None else np.full(len(choices.site), self.option)
 
 
-def peers(told: Told, *, facts: PeerFacts = FACTS, probability: float = 0.3) -> PeerLevels:
+def peers(
+    told: Told, *, facts: PeerFacts = FACTS, probability: float = 0.3, life_probability: float = 1.1
+) -> PeerLevels:
     return PeerLevels(
         CONTEXT,
         told,
         facts=lambda kind: facts,
         contention_weight=CONTENTION_WEIGHT,
         teacher_probability=probability,
+        teacher_life_probability=life_probability,
     )
 
 
@@ -128,6 +131,18 @@ def test_the_teacher_keeps_pairs_for_the_requests_that_are_likely_enough() -> No
         peers(told).of(observations)
         likely = [n for n in (1, 2) if poisson.sf(n - 1, mean) >= 0.3]
         assert told.teacher[0].tolist() == [len(likely)]
+
+
+def test_the_teacher_keeps_pairs_for_requests_that_are_likely_within_the_life_of_a_pair() -> None:
+    """The look-ahead is the first four steps, the life of a pair six."""
+    for mean in (0.2, 0.5, 1.0, 2.5):
+        told = Told()
+        observations = expected((0, 1, 0.7, 1, {}))
+        observations.peer_unscheduled[0, 0, 4:6] = mean / 2.0
+        peers(told, life_probability=0.5).of(observations)
+        likely = [n for n in (1, 2) if poisson.sf(n - 1, mean) >= 0.5]
+        assert told.teacher[0].tolist() == ([len(likely)] if told.teacher else [])
+        assert bool(likely) == (mean > 0.6)
 
 
 def test_features_of_a_peer_are_their_formulas() -> None:

@@ -31,11 +31,13 @@ SHARED = {
     for name in ("storage_fraction", "resource_weight", "unobserved_tokens")
 } | {"max_orders": 99, "min_path_memories": 0, "max_path_backlog": 1e9}
 """Without limits to orders, which would leave few in observations that are drawn at random."""
+RULE = Teacher(life_probability=1.1)
+"""`local-planned-stock` alone: it does not look further ahead than its look-ahead."""
 
 
 def rule(**changes: Any) -> PlannedDelayParameters:
     """The parameters with which `local-planned-stock` is the teacher."""
-    teacher = Teacher()
+    teacher = RULE
     same = ("max_unloaded_delay", "max_loaded_delay", "stocking_probability")
     taught = {name: getattr(teacher, name) for name in same}
     return PlannedDelayParameters(**SHARED, **taught | {"separate_paths": False} | changes)
@@ -43,7 +45,7 @@ def rule(**changes: Any) -> PlannedDelayParameters:
 
 def taught(teacher: Teacher | None = None, *, nodes: int = NODES, **changes: Any) -> Dpem:
     weights: Weights = stacked(initial("actor", 0, "shared"), nodes=nodes)
-    return Dpem(DpemParameters(**SHARED | changes), weights=weights, teacher=teacher or Teacher())
+    return Dpem(DpemParameters(**SHARED | changes), weights=weights, teacher=teacher or RULE)
 
 
 def kinds(observations: Observation, row: int, prefix: str) -> set[tuple[Any, ...]]:

@@ -99,6 +99,7 @@ def variant_of(scenario: Scenario, arm: Arm, variant: TrainingVariant) -> tuple[
     changed = replace(changed, window=window, training=scenario.training)
     teacher = Teacher(
         stocking_probability=variant.stocking_probability,
+        life_probability=variant.life_probability,
         link_level=variant.link_level,
         separate_paths=variant.separate_paths,
     )
