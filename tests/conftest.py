@@ -25,7 +25,7 @@ _MOSTLY = {"mostly_slow": pytest.mark.slow, "mostly_repeated": pytest.mark.repea
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All cases but the first n, or one, of `mostly_slow(n)` are `slow`, of `mostly_repeated(n)` `repeated`."""
+    """Cases after the first n, or one, of `mostly_slow(n)` are `slow`, of `mostly_repeated(n)` `repeated`."""
     taken: Counter[str] = Counter()
     for item in items:
         test = item.nodeid.partition("[")[0]

@@ -103,7 +103,7 @@ class TrainingVariant:
     """The cloned rule makes pairs for requests of at least this probability within the look-ahead; above 1 it
     makes none for this reason."""
     life_probability: NotNegative = 0.3
-    """It makes pairs also for requests of at least this probability within the life of a pair; above 1 none."""
+    """It makes pairs also for requests of this probability within the life of a pair; above 1 none."""
     link_level: Annotated[int, Field(ge=0, le=4)] = 0
     """Pairs that the cloned rule keeps for each link."""
     separate_paths: bool = False
