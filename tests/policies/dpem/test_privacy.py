@@ -12,8 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from qdpem.errors import StudyError
-from qdpem.policies.dpem.training.federated import aggregate_privately, clip
-from qdpem.policies.dpem.training.privacy import PrivacyBudget, delta_of, epsilon_of, noise_multiplier
+from qdpem.policies.dpem.training.federation.aggregate import aggregate_privately, clip
+from qdpem.policies.dpem.training.federation.privacy import (
+    PrivacyBudget,
+    delta_of,
+    epsilon_of,
+    noise_multiplier,
+)
 
 
 @pytest.mark.parametrize(("z", "rounds"), [(2.1, 20), (7.3, 50), (3.4, 50), (10.0, 100)])

@@ -15,16 +15,16 @@ from qdpem.errors import StudyError
 from qdpem.policies.dpem.networks import ACTOR, CRITIC, HEAD, Kind, flatten, names, stacked
 from qdpem.policies.dpem.policy_file import load_actor
 from qdpem.policies.dpem.training import round as rounds
-from qdpem.policies.dpem.training.checkpoint import load, save
+from qdpem.policies.dpem.training.course.checkpoint import load, save
 from qdpem.policies.dpem.training.episode import FIRST_SEED, episode_seed, held_out_seed, public_seed
 from qdpem.policies.dpem.training.experience import Experience
-from qdpem.policies.dpem.training.federated import aggregate_privately
+from qdpem.policies.dpem.training.federation.aggregate import aggregate_privately
 from qdpem.policies.dpem.training.player import Played, Player
-from qdpem.policies.dpem.training.privacy import PrivacyBudget
-from qdpem.policies.dpem.training.release import release
+from qdpem.policies.dpem.training.federation.privacy import PrivacyBudget
+from qdpem.policies.dpem.training.course.release import release
 from qdpem.policies.dpem.training.round import next_round
 from qdpem.policies.dpem.training.start import initial_state
-from qdpem.policies.dpem.training.state import ServerOptimiser, TrainingState
+from qdpem.policies.dpem.training.course.state import ServerOptimiser, TrainingState
 from qdpem.policies.dpem.training.train import RoundProgress, train
 from qdpem.rng import stream
 from qdpem.scenario.schema import Arm, Scenario

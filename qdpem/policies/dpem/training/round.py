@@ -8,10 +8,10 @@ import numpy as np
 
 from qdpem.policies.dpem.networks import ACTOR, CRITIC, Weights, flatten, stacked, unflatten
 from qdpem.policies.dpem.training.episode import episode_seed, held_out_seed
-from qdpem.policies.dpem.training.federated import aggregate_privately
+from qdpem.policies.dpem.training.federation.aggregate import aggregate_privately
 from qdpem.policies.dpem.training.player import Played, Player
 from qdpem.policies.dpem.training.ppo import PPOReport, PPOSettings, ppo_update
-from qdpem.policies.dpem.training.state import CurveRow, TrainingState
+from qdpem.policies.dpem.training.course.state import CurveRow, TrainingState
 
 _HELD_OUT_EPISODES = 4
 

@@ -17,8 +17,8 @@ from qdpem.policies.dpem.training.clone import advantage_scales, clone_actor, fi
 from qdpem.policies.dpem.training.episode import public_seed
 from qdpem.policies.dpem.training.player import Player
 from qdpem.policies.dpem.training.ppo import typical_counts
-from qdpem.policies.dpem.training.privacy import PrivacyBudget
-from qdpem.policies.dpem.training.state import ServerOptimiser, TrainingState
+from qdpem.policies.dpem.training.federation.privacy import PrivacyBudget
+from qdpem.policies.dpem.training.course.state import ServerOptimiser, TrainingState
 
 _EPISODES_WITHOUT_CLONE = 2
 

@@ -14,11 +14,11 @@ from qdpem.extras import require_packages
 from qdpem.file_lock import held
 from qdpem.parallel import one_thread
 from qdpem.policies.dpem.policy_file import save_actor
-from qdpem.policies.dpem.training.checkpoint import load, save, training_fingerprint, write_curve
+from qdpem.policies.dpem.training.course.checkpoint import load, save, training_fingerprint, write_curve
 from qdpem.policies.dpem.training.player import Player
 from qdpem.policies.dpem.training.round import next_round, trained_names
 from qdpem.policies.dpem.training.start import initial_state
-from qdpem.policies.dpem.training.state import CurveRow, TrainingState
+from qdpem.policies.dpem.training.course.state import CurveRow, TrainingState
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.simulation.arms import resolve_arm
 

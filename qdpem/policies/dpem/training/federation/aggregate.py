@@ -12,7 +12,7 @@ import numpy as np
 
 from qdpem.arrays import Floats
 from qdpem.errors import StudyError
-from qdpem.policies.dpem.training.privacy import PrivacyBudget
+from qdpem.policies.dpem.training.federation.privacy import PrivacyBudget
 from qdpem.rng import stream
 
 _BYTES_PER_NUMBER = 4

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from qdpem.errors import StudyError
 from qdpem.policies.dpem.networks import ACTOR, CRITIC, Kind
 from qdpem.policies.dpem.training.episode import variant_of
-from qdpem.policies.dpem.training.privacy import PrivacyBudget
-from qdpem.policies.dpem.training.state import CurveRow, ServerOptimiser, TrainingState
+from qdpem.policies.dpem.training.federation.privacy import PrivacyBudget
+from qdpem.policies.dpem.training.course.state import CurveRow, ServerOptimiser, TrainingState
 from qdpem.scenario.load import scenario_text
 from qdpem.scenario.schema import Arm, Scenario, Window
 from qdpem.simulation.fingerprint import code_digest, input_digest

@@ -9,7 +9,7 @@ import numpy as np
 
 from qdpem.arrays import Floats
 from qdpem.policies.dpem.networks import Kind, Weights
-from qdpem.policies.dpem.training.privacy import PrivacyBudget
+from qdpem.policies.dpem.training.federation.privacy import PrivacyBudget
 
 
 @dataclass(frozen=True, kw_only=True)
