@@ -75,7 +75,8 @@ def _train(scenario: Scenario, *, seed: int, directory: Path, workers: int | Non
             row = progress.row
             detail = (
                 f"delivered {row.delivery_ratio:.3f}, contended {row.contended_claims_per_request:.2f},"
-                f" epsilon {row.epsilon:.2f}"
+                f" epsilon {row.epsilon:.2f}, {row.bytes_up / 1e3:.0f} kB up and"
+                f" {row.bytes_down / 1e3:.0f} kB down"
             )
             bars.update(bar, total=progress.rounds, completed=row.round + 1, detail=detail)
 

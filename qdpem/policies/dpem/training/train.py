@@ -15,10 +15,12 @@ from qdpem.file_lock import held
 from qdpem.parallel import one_thread
 from qdpem.policies.dpem.policy_file import save_actor
 from qdpem.policies.dpem.training.course.checkpoint import load, save, training_fingerprint, write_curve
+from qdpem.policies.dpem.training.course.provenance import provenance_of
+from qdpem.policies.dpem.training.course.state import CurveRow, TrainingState
+from qdpem.policies.dpem.training.federation.statement import statement_of
 from qdpem.policies.dpem.training.player import Player
 from qdpem.policies.dpem.training.round import next_round, trained_names
 from qdpem.policies.dpem.training.start import initial_state
-from qdpem.policies.dpem.training.course.state import CurveRow, TrainingState
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.simulation.arms import resolve_arm
 
@@ -96,7 +98,7 @@ def _train(player: Player, directory: Path, *, progress: Progress | None, resume
     if state is None:
         state = initial_state(player, seed=seed, trained=trained_names(player))
         save(checkpoint, state, fingerprint)
-    while state.budget.spent < scenario.training.rounds:
+    while len(state.curve) < scenario.training.rounds:
         decided = state.curve[-1].decisions if state.curve else 0
         already_s = sum(player.played_s)
         state = next_round(player, state)
@@ -119,11 +121,18 @@ def _train(player: Player, directory: Path, *, progress: Progress | None, resume
 def _finish(player: Player, state: TrainingState, directory: Path) -> TrainingResult:
     """Write the curve and the policy file."""
     scenario = player.scenario
-    statement = state.budget.statement(clip_norm=scenario.training.clip_norm, nodes=state.nodes)
+    statement = statement_of(state.budget, scenario.training, nodes=state.nodes, rounds=len(state.curve))
     policy_file, curve_file = directory / "policy.npz", directory / "curve.csv"
     write_curve(curve_file, state.curve)
     privacy = state.budget.epsilon_spent, state.budget.delta
-    save_actor(policy_file, state.actor, scenario=scenario.name, statement=statement, privacy=privacy)
+    save_actor(
+        policy_file,
+        state.actor,
+        scenario=scenario.name,
+        statement=statement,
+        privacy=privacy,
+        provenance=provenance_of(state, scenario.training, seed=player.seed),
+    )
     return TrainingResult(
         policy_file=policy_file, curve_file=curve_file, curve=state.curve, statement=statement
     )

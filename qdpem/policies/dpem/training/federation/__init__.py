@@ -1,1 +1,1 @@
-"""What nodes share: who reports, what hostile nodes report, how updates are aggregated, and at what privacy."""
+"""What nodes share: who reports what, how the updates are aggregated, and how private they are."""
