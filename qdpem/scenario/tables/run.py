@@ -128,6 +128,9 @@ class Training:
     """Simulated time of an episode."""
     evaluation_rounds: Annotated[int, Field(ge=0)] = 5
     """Rounds between two held-out scores; 0 computes none."""
+    stop_evaluations: Annotated[int, Field(ge=0)] = 0
+    """The training ends early once this many held-out scores in a row lie within 5 % of the mean of the last
+    fifth of all; 0 plays all rounds."""
     epochs: Count = 4
     """Steps of gradient descent that a client takes in a round, each over all its decisions."""
     learning_rate: Positive = 0.3
@@ -172,6 +175,15 @@ class Training:
     """Which nodes report in a round."""
     hostile: Hostile = field(default_factory=Hostile)
     """Nodes that report false updates."""
+
+    @model_validator(mode="after")
+    def _scored_to_stop(self) -> Training:
+        if self.stop_evaluations and not self.evaluation_rounds:
+            raise ValueError(
+                f"stop_evaluations = {self.stop_evaluations} needs held-out scores; evaluation_rounds must be"
+                " 1 or more"
+            )
+        return self
 
     @model_validator(mode="after")
     def _private_or_not_claimed(self) -> Training:
