@@ -10,7 +10,7 @@ import pytest
 
 from qdpem.errors import MissingPackagesError, ScenarioError
 from qdpem.policies.dpem.training.course import tensorboard
-from qdpem.policies.dpem.training.course.convergence import converged_row, first_converged, is_over
+from qdpem.policies.dpem.training.course.convergence import converged_row, first_converged, shall_end
 from qdpem.policies.dpem.training.course.state import CurveRow
 from qdpem.rng import stream
 from qdpem.scenario.schema import Training
@@ -50,13 +50,13 @@ def test_a_training_stops_when_its_score_has_stayed_and_not_before() -> None:
     settings = Training(rounds=100, evaluation_rounds=2, stop_evaluations=4)
     nan = math.nan
     rising = [nan, 0.2, nan, 0.5, nan, 0.69, nan, 0.70, nan, 0.71, nan]
-    assert not is_over(curve(rising), settings)
-    assert is_over(curve([*rising, 0.70]), settings)
-    assert not is_over(curve([*rising, 0.70]), Training(rounds=100))
+    assert not shall_end(curve(rising), settings)
+    assert shall_end(curve([*rising, 0.70]), settings)
+    assert not shall_end(curve([*rising, 0.70]), Training(rounds=100))
     row = converged_row(curve([*rising, 0.70]))
     assert row is not None
     assert row.round == 5
-    assert is_over(curve([nan] * 100), settings)
+    assert shall_end(curve([nan] * 100), settings)
     assert converged_row(curve([nan])) is None
 
 

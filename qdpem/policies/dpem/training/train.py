@@ -15,7 +15,7 @@ from qdpem.file_lock import held
 from qdpem.parallel import one_thread
 from qdpem.policies.dpem.policy_file import save_actor
 from qdpem.policies.dpem.training.course.checkpoint import load, save, training_fingerprint, write_curve
-from qdpem.policies.dpem.training.course.convergence import converged_row, is_over
+from qdpem.policies.dpem.training.course.convergence import converged_row, shall_end
 from qdpem.policies.dpem.training.course.provenance import provenance_of
 from qdpem.policies.dpem.training.course.state import CurveRow, TrainingState
 from qdpem.policies.dpem.training.course.tensorboard import require_tensorboard, tensorboard_rows
@@ -112,7 +112,7 @@ def _train(
         state = initial_state(player, seed=seed, trained=trained_names(player))
         save(checkpoint, state, fingerprint)
     with tensorboard_rows(tensorboard, state.curve) as show_row:
-        while not is_over(state.curve, scenario.training):
+        while not shall_end(state.curve, scenario.training):
             already_s = sum(player.played_s)
             before, state = state, next_round(player, state)
             # The checkpoint first: a resumed training reads it, and it holds the curve too.

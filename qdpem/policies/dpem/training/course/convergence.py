@@ -41,7 +41,7 @@ def converged_row(curve: Sequence[CurveRow]) -> CurveRow | None:
     return None if first is None else scored[first]
 
 
-def is_over(curve: Sequence[CurveRow], settings: Training) -> bool:
+def shall_end(curve: Sequence[CurveRow], settings: Training) -> bool:
     """Whether all rounds are over, or the score has stayed converged for `stop_evaluations` held-out scores.
 
     Held-out episodes belong to nobody's demand, so that stopping by their score costs no privacy.
