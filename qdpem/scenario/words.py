@@ -169,6 +169,43 @@ class Trainable(Word):
     ALL = "all"
 
 
+class Aggregation(Word):
+    """How a training makes one step of the updates of all nodes."""
+
+    MEAN = "mean"
+    TRIMMED_MEAN = "trimmed-mean"
+    COORDINATE_MEDIAN = "coordinate-median"
+
+
+class NoiseOrigin(Word):
+    """Where the noise of differential privacy is added: to the sum of all updates, or to every update."""
+
+    CENTRAL = "central"
+    CLIENT = "client"
+
+
+class NoiseSource(Word):
+    """What the noise is drawn from: the seed, which repeats it, or the operating system, which does not."""
+
+    SEED = "seed"
+    SYSTEM = "system"
+
+
+class Attack(Word):
+    """What hostile nodes of a training report: their update reversed, magnified, or of false returns."""
+
+    SIGN_FLIP = "sign-flip"
+    SCALED = "scaled"
+    POISONED_REWARD = "poisoned-reward"
+
+
+class Sampling(Word):
+    """How the nodes of a round are drawn: a fixed number of them, or each by itself (Poisson)."""
+
+    FIXED_SIZE = "fixed-size"
+    POISSON = "poisson"
+
+
 class BoundKind(Word):
     """Which upper bounds a study computes: none, the flow bound, or the flow bound and the bounds in time."""
 

@@ -12,7 +12,7 @@ import pytest
 
 from qdpem import registry
 from qdpem.errors import StudyError, UnknownNameError
-from qdpem.policies.dpem.training.checkpoint import training_fingerprint
+from qdpem.policies.dpem.training.course.checkpoint import training_fingerprint
 from qdpem.provenance import source_files
 from qdpem.records.audit.audit import audit
 from qdpem.records.reader import open_record

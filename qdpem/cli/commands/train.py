@@ -38,6 +38,12 @@ def train(
     ] = None,
     overrides: Overrides = None,
     workers: Workers = None,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(
+            "--tensorboard", metavar="DIR", help="Also write the curve to this directory, for TensorBoard."
+        ),
+    ] = None,
     oversize: Oversize = False,
 ) -> None:
     """Train the dpem network on a scenario. The same command continues from the last checkpoint."""
@@ -52,7 +58,7 @@ def train(
     runs = runs_at_once(workers, loaded.training.episodes_per_round)
     check_size(replace(loaded, window=episode), oversize=oversize, runs=runs)
     directory = out or output_directory(scenario, overrides) / "training" / str(seed)
-    training = _train(loaded, seed=seed, directory=directory, workers=workers)
+    training = _train(loaded, seed=seed, directory=directory, workers=workers, tensorboard=tensorboard)
     terminal = console()
     if training.curve:
         first, last = training.curve[0], training.curve[-1]
@@ -60,12 +66,19 @@ def train(
             f"delivered {first.delivery_ratio:.3f} in the first round, {last.delivery_ratio:.3f} in the last"
             f" of {len(training.curve)} ({last.simulated_s:g} simulated s)"
         )
+        if training.converged_s is not None:
+            terminal.print(
+                f"converged after {training.converged_s:g} simulated s: held-out delivery stays within 5 % of"
+                " the mean of its last fifth"
+            )
     terminal.print(training.statement, markup=False)
     terminal.print(f"network: {training.policy_file}", markup=False, soft_wrap=True)
     terminal.print(f"curve: {training.curve_file}", markup=False, soft_wrap=True)
 
 
-def _train(scenario: Scenario, *, seed: int, directory: Path, workers: int | None) -> TrainingResult:
+def _train(
+    scenario: Scenario, *, seed: int, directory: Path, workers: int | None, tensorboard: Path | None
+) -> TrainingResult:
     from qdpem.policies.dpem.training.train import train as run_training
 
     with progress_bars() as bars:
@@ -75,8 +88,11 @@ def _train(scenario: Scenario, *, seed: int, directory: Path, workers: int | Non
             row = progress.row
             detail = (
                 f"delivered {row.delivery_ratio:.3f}, contended {row.contended_claims_per_request:.2f},"
-                f" epsilon {row.epsilon:.2f}"
+                f" epsilon {row.epsilon:.2f}, {row.bytes_up / 1e3:.0f} kB up and"
+                f" {row.bytes_down / 1e3:.0f} kB down"
             )
             bars.update(bar, total=progress.rounds, completed=row.round + 1, detail=detail)
 
-        return run_training(scenario, seed=seed, directory=directory, progress=show, workers=workers)
+        return run_training(
+            scenario, seed=seed, directory=directory, progress=show, workers=workers, tensorboard=tensorboard
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from qdpem.errors import PolicyError
 from qdpem.policies.dpem.networks import ACTOR, FEATURES, Kind, Weights, shape_of
+from qdpem.strict_json import json_text
 
 RELEASED = Path(__file__).parent / "released" / "dpem.npz"
 FORMAT = "qdpem-policy-2"
@@ -41,6 +43,13 @@ def load_privacy(policy_file: str) -> tuple[float, float]:
     return float(epsilon), float(delta)
 
 
+def load_provenance(policy_file: str) -> dict[str, Any]:
+    """Figures of the training of a policy file; {} for the released one and for those made without."""
+    arrays = _read(Path(policy_file) if policy_file else RELEASED)
+    figures: dict[str, Any] = json.loads(str(arrays.get("provenance", "{}")))
+    return figures
+
+
 def save_actor(
     path: Path,
     actor: Weights,
@@ -48,6 +57,7 @@ def save_actor(
     scenario: str,
     statement: str,
     privacy: tuple[float, float] = (np.inf, 0.0),
+    provenance: Mapping[str, Any] | None = None,
 ) -> None:
     """Write one shared actor as a policy file, whole or not at all. Equal weights give equal bytes.
 
@@ -57,6 +67,7 @@ def save_actor(
         scenario: name of what it was trained on.
         statement: what its privacy is, in words.
         privacy: epsilon and delta that its training spent.
+        provenance: figures of its training, which are kept as JSON.
     """
     # Single precision, as in training; it halves the file.
     arrays: dict[str, Any] = {name: actor[name].astype(np.float32) for name in ACTOR}
@@ -68,6 +79,7 @@ def save_actor(
         scenario=np.array(scenario),
         statement=np.array(statement),
         privacy=np.array(privacy),
+        provenance=np.array(json_text(dict(provenance or {}))),
         **arrays,
     )
     os.replace(partial, path)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import field
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from qdpem.scenario.tables.federation import Hostile, Participation
 from qdpem.scenario.tables.fields import CHECKED, Count, Duration, NotNegative, Positive
-from qdpem.scenario.words import Credit, RecordLevel, Trainable
+from qdpem.scenario.words import Aggregation, Credit, NoiseOrigin, NoiseSource, RecordLevel, Trainable
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
@@ -129,6 +131,9 @@ class Training:
     """Simulated time of an episode."""
     evaluation_rounds: Annotated[int, Field(ge=0)] = 5
     """Rounds between two held-out scores; 0 computes none."""
+    stop_evaluations: Annotated[int, Field(ge=0)] = 0
+    """The training ends early once this many held-out scores in a row lie within 5 % of the mean of the last
+    fifth of all; 0 plays all rounds."""
     epochs: Count = 4
     """Steps of gradient descent that a client takes in a round, each over all its decisions."""
     learning_rate: Positive = 0.3
@@ -157,3 +162,42 @@ class Training:
     """Epsilon of differential privacy; `inf` is none."""
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     """Delta of differential privacy."""
+    noise: NoiseOrigin = NoiseOrigin.CENTRAL
+    """Where the noise is added. "central": once, to the sum, by an aggregator that is trusted. "client": by
+    every node to its own update, which needs no trust and, under the mean, is sqrt(nodes) times as strong."""
+    noise_source: NoiseSource = NoiseSource.SEED
+    """What the noise is drawn from. "seed": the same in every repetition, and gone for those who know the
+    seed. "system": the operating system's generator, for a network to be released; no repetition gives it
+    again."""
+    aggregation: Aggregation = Aggregation.MEAN
+    """How the updates become one. Noise that is added to a sum protects a mean only: with the other rules,
+    epsilon is `inf` or noise is "client"."""
+    trimmed_share: Annotated[float, Field(ge=0, lt=0.5)] = 0.2
+    """Fraction of the updates that the trimmed mean leaves out at each end of each coordinate."""
+    participation: Participation = field(default_factory=Participation)
+    """Which nodes report in a round."""
+    hostile: Hostile = field(default_factory=Hostile)
+    """Nodes that report false updates."""
+
+    @model_validator(mode="after")
+    def _scored_to_stop(self) -> Training:
+        if self.stop_evaluations and not self.evaluation_rounds:
+            raise ValueError(
+                f"stop_evaluations = {self.stop_evaluations} needs held-out scores; evaluation_rounds must be"
+                " 1 or more"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _private_or_not_claimed(self) -> Training:
+        if (
+            self.aggregation != Aggregation.MEAN
+            and self.noise == NoiseOrigin.CENTRAL
+            and self.epsilon < math.inf
+        ):
+            raise ValueError(
+                f"aggregation = {self.aggregation.value!r} has no guarantee of epsilon ="
+                f" {self.epsilon:g} from noise on a sum, which bounds a mean only; it needs epsilon = inf, or"
+                " noise = 'client'"
+            )
+        return self

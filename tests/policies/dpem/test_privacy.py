@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,27 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from qdpem.errors import StudyError
-from qdpem.policies.dpem.training.federated import aggregate_privately, clip
-from qdpem.policies.dpem.training.privacy import PrivacyBudget, delta_of, epsilon_of, noise_multiplier
+from qdpem.policies.dpem.training.federation.aggregate import PrivateAggregate, aggregate_privately, clip
+from qdpem.policies.dpem.training.federation.participation import attendance
+from qdpem.policies.dpem.training.federation.privacy import (
+    PrivacyBudget,
+    delta_of,
+    epsilon_of,
+    noise_multiplier,
+)
+from qdpem.policies.dpem.training.federation.statement import statement_of
+from qdpem.scenario.schema import Training
+
+
+def aggregated(
+    updates: np.ndarray, *, clip_norm: float, budget: PrivacyBudget, seed: int = 0, **settings: Any
+) -> PrivateAggregate:
+    """One round of `updates` in which every node takes part."""
+    training = Training(clip_norm=clip_norm, epsilon=budget.epsilon, **settings)
+    present = attendance(training.participation, nodes=len(updates), seed=seed, round_number=budget.spent)
+    return aggregate_privately(
+        updates, settings=training, attendance=present, budget=budget, seed=seed, round_number=budget.spent
+    )
 
 
 @pytest.mark.parametrize(("z", "rounds"), [(2.1, 20), (7.3, 50), (3.4, 50), (10.0, 100)])
@@ -54,27 +74,42 @@ def test_more_rounds_cost_more_and_none_cost_nothing() -> None:
 
 
 def test_a_budget_refuses_a_round_too_many() -> None:
-    budget = PrivacyBudget(epsilon=8.0, delta=1e-3, rounds=2).spend().spend()
+    everyone = np.ones(3, dtype=bool)
+    budget = PrivacyBudget(epsilon=8.0, delta=1e-3, rounds=2).spend(everyone).spend(everyone)
     assert budget.epsilon_spent == pytest.approx(8.0, rel=1e-9)
     with pytest.raises(StudyError, match="all 2 rounds"):
-        budget.spend()
+        budget.spend(everyone)
 
 
 def test_the_statement_says_all_it_must() -> None:
-    said = PrivacyBudget(epsilon=8.0, delta=1e-3, rounds=20, spent=20).statement(clip_norm=0.5, nodes=50)
+    budget = PrivacyBudget(epsilon=8.0, delta=1e-3, rounds=20, reports=(20,) * 50)
+    said = statement_of(budget, Training(clip_norm=0.5), nodes=50, rounds=20)
     for words in (
         "(8, 0.001)",
         "client level",
         "zero-out",
         "central Gaussian noise",
         "trusted",
-        "20 rounds",
+        "every one of 20 rounds",
         "does not",
+        "who knows the seed",
     ):
         assert words in said
-    assert "No differential privacy" in PrivacyBudget(epsilon=math.inf, delta=1e-3, rounds=2).statement(
-        clip_norm=0.5, nodes=50
-    )
+    half = PrivacyBudget(epsilon=8.0, delta=1e-3, rounds=20, reports=(5, 10))
+    said = statement_of(half, Training(noise="client", noise_source="system"), nodes=2, rounds=40)
+    spent = epsilon_of(half.noise_multiplier, rounds=10, delta=1e-3)
+    for words in (
+        f"({spent:.4g}, 0.001)",
+        "at most 10 of 40 rounds",
+        "need not be trusted",
+        "operating system",
+    ):
+        assert words in said
+    assert "central" not in said
+    none = Training(epsilon=math.inf, aggregation="coordinate-median")
+    said = statement_of(PrivacyBudget(epsilon=math.inf, delta=1e-3, rounds=2), none, nodes=50, rounds=2)
+    assert "No differential privacy" in said
+    assert "coordinate median" in said
 
 
 @given(arrays(np.float64, (5, 7), elements=st.floats(-1e6, 1e6)), st.floats(1e-3, 1e3))
@@ -92,12 +127,12 @@ def test_a_zero_update_stays_zero() -> None:
 
 def test_without_noise_sharing_is_the_mean_of_clipped_updates() -> None:
     updates = np.array([[3.0, 4.0], [0.0, 0.1]])
-    shared = aggregate_privately(
+    shared = aggregated(
         updates, clip_norm=1.0, budget=PrivacyBudget(epsilon=math.inf, delta=1e-3, rounds=1), seed=0
     )
     assert np.allclose(shared.average, [0.3, 0.45])
     assert shared.clipped_fraction == 0.5
-    assert shared.bytes == 2 * 2 * 2 * 4
+    assert (shared.bytes_up, shared.bytes_down) == (2 * 2 * 4, 2 * 2 * 4)
     assert shared.budget.spent == 1
 
 
@@ -105,7 +140,7 @@ def test_the_noise_has_the_deviation_the_budget_asks_for() -> None:
     """Chi-squared on 40,000 coordinates, two-sided at 4.5 standard errors: false alarms about 1e-5."""
     size, nodes, clip_norm = 40_000, 50, 0.5
     budget = PrivacyBudget(epsilon=8.0, delta=1e-3, rounds=20)
-    shared = aggregate_privately(np.zeros((nodes, size)), clip_norm=clip_norm, budget=budget, seed=4)
+    shared = aggregated(np.zeros((nodes, size)), clip_norm=clip_norm, budget=budget, seed=4)
     expected = budget.noise_multiplier * clip_norm / nodes
     ratio = float(np.mean(shared.average**2)) / expected**2
     assert abs(ratio - 1.0) < 4.5 * math.sqrt(2.0 / size)
@@ -115,9 +150,9 @@ def test_the_noise_has_the_deviation_the_budget_asks_for() -> None:
 def test_noise_differs_between_rounds_and_repeats_for_one() -> None:
     first = PrivacyBudget(epsilon=8.0, delta=1e-3, rounds=4)
     updates = np.zeros((3, 5))
-    one = aggregate_privately(updates, clip_norm=1.0, budget=first, seed=0)
-    again = aggregate_privately(updates, clip_norm=1.0, budget=first, seed=0)
-    other = aggregate_privately(updates, clip_norm=1.0, budget=one.budget, seed=0)
+    one = aggregated(updates, clip_norm=1.0, budget=first, seed=0)
+    again = aggregated(updates, clip_norm=1.0, budget=first, seed=0)
+    other = aggregated(updates, clip_norm=1.0, budget=one.budget, seed=0)
     assert np.array_equal(one.average, again.average)
     assert not np.allclose(one.average, other.average)
 
@@ -126,6 +161,4 @@ def test_an_update_that_is_not_finite_is_named() -> None:
     updates = np.zeros((3, 2))
     updates[1, 0] = np.nan
     with pytest.raises(StudyError, match="node 1"):
-        aggregate_privately(
-            updates, clip_norm=1.0, budget=PrivacyBudget(epsilon=8.0, delta=1e-3, rounds=4), seed=0
-        )
+        aggregated(updates, clip_norm=1.0, budget=PrivacyBudget(epsilon=8.0, delta=1e-3, rounds=4), seed=0)

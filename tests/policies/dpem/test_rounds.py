@@ -13,18 +13,20 @@ import pytest
 
 from qdpem.errors import StudyError
 from qdpem.policies.dpem.networks import ACTOR, CRITIC, HEAD, Kind, flatten, names, stacked
-from qdpem.policies.dpem.policy_file import load_actor
+from qdpem.policies.dpem.policy_file import load_actor, load_provenance
+from qdpem.policies.dpem.training import ppo
 from qdpem.policies.dpem.training import round as rounds
-from qdpem.policies.dpem.training.checkpoint import load, save
+from qdpem.policies.dpem.training.course.checkpoint import load, save
+from qdpem.policies.dpem.training.course.release import release
+from qdpem.policies.dpem.training.course.state import ServerOptimiser, TrainingState
 from qdpem.policies.dpem.training.episode import FIRST_SEED, episode_seed, held_out_seed, public_seed
 from qdpem.policies.dpem.training.experience import Experience
-from qdpem.policies.dpem.training.federated import aggregate_privately
+from qdpem.policies.dpem.training.federation.aggregate import aggregate_privately
+from qdpem.policies.dpem.training.federation.participation import attendance
+from qdpem.policies.dpem.training.federation.privacy import PrivacyBudget
 from qdpem.policies.dpem.training.player import Played, Player
-from qdpem.policies.dpem.training.privacy import PrivacyBudget
-from qdpem.policies.dpem.training.release import release
 from qdpem.policies.dpem.training.round import next_round
 from qdpem.policies.dpem.training.start import initial_state
-from qdpem.policies.dpem.training.state import ServerOptimiser, TrainingState
 from qdpem.policies.dpem.training.train import RoundProgress, train
 from qdpem.rng import stream
 from qdpem.scenario.schema import Arm, Scenario
@@ -125,6 +127,62 @@ def test_nothing_moves_between_nodes_but_through_the_aggregator(monkeypatch: pyt
     assert repr(same[0]) == repr(same[1])
 
 
+def one_door(monkeypatch: pytest.MonkeyPatch, made: list[dict[Kind, Experience]]) -> list[Any]:
+    """Rounds with an aggregator that answers nothing: what each round gave it, and the last state."""
+    given: list[Any] = []
+
+    def closed(updates: np.ndarray, **settings: Any) -> Any:
+        given.append(updates)
+        return replace(aggregate_privately(updates, **settings), average=np.zeros(updates.shape[1]))
+
+    monkeypatch.setattr(rounds, "aggregate_privately", closed)
+    now = state()
+    for experience_of_round in made:
+        now = next_round(replayed(experience_of_round), now)
+    return [*given, now]
+
+
+def test_behind_a_closed_door_a_node_is_a_function_of_its_own_experience_to_the_bit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two rounds with an aggregator that answers nothing; of node 2, other experience in the first."""
+    first, second, end = one_door(monkeypatch, [experience(), experience()])
+    other_first, other_second, other_end = one_door(monkeypatch, [experience(changed=2), experience()])
+    others = np.arange(NODES) != 2
+    for mine, theirs in ((first, other_first), (second, other_second)):
+        assert np.array_equal(mine[others], theirs[others])
+        # In the second round through its critics alone.
+        assert not np.array_equal(mine[2], theirs[2])
+    for name in CRITIC:
+        assert np.array_equal(end.critics[name][others], other_end.critics[name][others]), name
+    # The shared actor stays as it began: nothing reaches it by another door.
+    for name in ACTOR:
+        assert np.array_equal(end.actor[name], state().actor[name].astype(np.float64)), name
+
+
+@pytest.mark.parametrize("leak", ["gradients", "values"])
+def test_another_door_is_noticed(leak: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statistics over all nodes: advantages, or losses, in units of their mean size over the nodes."""
+    plain = {"values": ppo._learn_values, "gradients": ppo.loss}
+
+    def leaked_values(tensors: Any, batches: Any, settings: Any) -> float:
+        error: float = plain["values"](tensors, batches, settings)
+        for batch in batches.values():
+            batch["advantage"] = batch["advantage"] / batch["advantage"].abs().mean()
+        return error
+
+    def leaked_loss(*arguments: Any) -> Any:
+        total, parts = plain["gradients"](*arguments)
+        return total / total.detach().abs().mean(), parts
+
+    leaky = ("_learn_values", leaked_values) if leak == "values" else ("loss", leaked_loss)
+    monkeypatch.setattr(ppo, *leaky)
+    first, _ = one_door(monkeypatch, [experience()])
+    other, _ = one_door(monkeypatch, [experience(changed=2)])
+    others = np.arange(NODES) != 2
+    assert not np.array_equal(first[others], other[others])
+
+
 def test_the_aggregator_gets_the_changes_of_the_trainable_weights_and_no_rounding(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -149,6 +207,30 @@ def test_the_aggregator_gets_the_changes_of_the_trainable_weights_and_no_roundin
         assert unmoved == (name not in HEADS or "link" in name), name
 
 
+def test_a_node_outside_the_training_learns_nothing_and_a_round_without_an_aggregator_moves_nothing() -> None:
+    outside = {"joiners": {"share": 0.25, "round": 1}, "outage_rounds": [1]}
+    scenario = tiny_scenario("training.epsilon=inf")
+    settings = replace(scenario.training, participation=outside)
+    absent = replayed(experience())
+    object.__setattr__(absent, "scenario", replace(scenario, training=settings))
+    before = state()
+    first = next_round(absent, before)
+    present = attendance(settings.participation, nodes=NODES, seed=0, round_number=0)
+    assert (~present.learns).sum() == 1
+    for name in CRITIC:
+        changed = [
+            not np.array_equal(a, b) for a, b in zip(first.critics[name], before.critics[name], strict=True)
+        ]
+        assert changed == present.learns.tolist(), name
+    assert first.curve[-1].reports == 3
+    second = next_round(absent, first)
+    assert second.curve[-1].reports == second.curve[-1].bytes_up == second.curve[-1].bytes_down == 0
+    assert all(np.array_equal(second.actor[name], first.actor[name]) for name in ACTOR)
+    assert second.optimiser is first.optimiser
+    assert second.budget == first.budget
+    assert not np.array_equal(second.critics["critic_serve_skip"], first.critics["critic_serve_skip"])
+
+
 def test_a_round_moves_the_shared_weights_by_the_servers_step() -> None:
     before, made = state(epsilon=8.0), experience()
     training = tiny_scenario().training
@@ -158,7 +240,8 @@ def test_a_round_moves_the_shared_weights_by_the_servers_step() -> None:
     assert np.abs(change) == pytest.approx(np.full(change.shape, training.server_learning_rate), rel=1e-4)
     assert after.budget.spent == 1
     assert after.curve[-1].epsilon == pytest.approx(after.budget.epsilon_spent)
-    assert after.curve[-1].bytes == 2 * NODES * change.size * 4
+    assert after.curve[-1].bytes_up == after.curve[-1].bytes_down == NODES * change.size * 4
+    assert after.curve[-1].reports == NODES
 
 
 def test_the_servers_optimiser_is_adam() -> None:
@@ -259,6 +342,9 @@ def test_a_killed_training_ends_as_one_that_was_not(tmp_path: Path) -> None:
     assert whole.curve[-1].epsilon == pytest.approx(8.0, rel=1e-6)
     assert "(8, 0.001)" in whole.statement
     load_actor(str(whole.policy_file))
+    told = load_provenance(str(whole.policy_file))
+    assert (told["seed"], told["rounds"], told["simulated_s"]) == (0, 3, 3 * 2 * 12.0)
+    assert told["bytes_up"] == sum(row.bytes_up for row in whole.curve) == 3 * NODES * 114 * 4
     with pytest.raises(StudyError, match="another scenario"):
         train(replace(tiny, name="other"), seed=0, directory=tmp_path / "whole", arm=EWMA)
 

@@ -6,12 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 
+from qdpem.arrays import Flags, Floats
 from qdpem.policies.dpem.networks import ACTOR, CRITIC, Weights, flatten, stacked, unflatten
+from qdpem.policies.dpem.training.course.state import CurveRow, ServerOptimiser, TrainingState
 from qdpem.policies.dpem.training.episode import episode_seed, held_out_seed
-from qdpem.policies.dpem.training.federated import aggregate_privately
+from qdpem.policies.dpem.training.federation.aggregate import aggregate_privately
+from qdpem.policies.dpem.training.federation.hostile import poisoned
+from qdpem.policies.dpem.training.federation.participation import attendance
 from qdpem.policies.dpem.training.player import Played, Player
 from qdpem.policies.dpem.training.ppo import PPOReport, PPOSettings, ppo_update
-from qdpem.policies.dpem.training.state import CurveRow, TrainingState
 
 _HELD_OUT_EPISODES = 4
 
@@ -33,44 +36,67 @@ def settings_of(state_counts: TrainingState | None, player: Player, number: int)
 
 def next_round(player: Player, state: TrainingState) -> TrainingState:
     """The state after one more round."""
-    training = player.scenario.training
-    # The budget counts the rounds. It numbers their streams too, so a resumed training draws what follows.
-    number, nodes = state.budget.spent, state.nodes
+    training, number, nodes = player.scenario.training, len(state.curve), state.nodes
     actors = stacked(state.actor, nodes=nodes)
     first = number * training.episodes_per_round
     seeds = [episode_seed(player.seed, first + index) for index in range(training.episodes_per_round)]
     played = player.play(actors, seeds)
     settings = settings_of(state, player, number)
-    learned, report = ppo_update({**actors, **state.critics}, played.experience, settings)
+    experience = poisoned(played.experience, training.hostile, nodes=nodes, seed=player.seed)
+    learned, report = ppo_update({**actors, **state.critics}, experience, settings)
     before = flatten(stacked(state.actor, nodes=1), settings.trained)[0]
     # In single precision, as nodes learn: what rounding changes is no update, and Adam, which divides by the
     # size of what it gets, would take it for one.
     received = before.astype(np.float32).astype(np.float64)
+    present = attendance(training.participation, nodes=nodes, seed=player.seed, round_number=number)
     aggregate = aggregate_privately(
         # Nodes share the change of their actor, whose norm can be bounded, and not its weights.
         flatten(learned, settings.trained) - received,
-        clip_norm=training.clip_norm,
+        settings=training,
+        attendance=present,
         budget=state.budget,
         seed=player.seed,
+        round_number=number,
     )
-    change, optimiser = state.optimiser.step(aggregate.average, learning_rate=training.server_learning_rate)
-    actor = {**state.actor, **unflatten(before + change, settings.trained)}
+    actor, optimiser = _stepped(state, aggregate.average, settings.trained, training.server_learning_rate)
     row = replace(
         _row(player, state, played, report),
-        update_norm=float(aggregate.norms.mean()),
+        update_norm=float(aggregate.norms.mean()) if len(aggregate.norms) else 0.0,
         clipped_fraction=aggregate.clipped_fraction,
         epsilon=aggregate.budget.epsilon_spent,
-        bytes=aggregate.bytes,
+        reports=len(aggregate.norms),
+        bytes_up=aggregate.bytes_up,
+        bytes_down=aggregate.bytes_down,
     )
     return replace(
         state,
-        actor={name: actor[name] for name in ACTOR},
+        actor=actor,
         # Critics bypass the aggregator: each stays at its own node.
-        critics={name: learned[name] for name in CRITIC},
+        critics=_kept_apart(state.critics, learned, present.learns),
         optimiser=optimiser,
         budget=aggregate.budget,
         curve=(*state.curve, _scored(player, actor, row)),
     )
+
+
+def _stepped(
+    state: TrainingState, average: Floats | None, trained: tuple[str, ...], learning_rate: float
+) -> tuple[Weights, ServerOptimiser]:
+    """The shared actor and the optimiser after a step along the average; as they were if there is none."""
+    if average is None:
+        return state.actor, state.optimiser
+    change, optimiser = state.optimiser.step(average, learning_rate=learning_rate)
+    before = flatten(stacked(state.actor, nodes=1), trained)[0]
+    actor = {**state.actor, **unflatten(before + change, trained)}
+    return {name: actor[name] for name in ACTOR}, optimiser
+
+
+def _kept_apart(before: Weights, learned: Weights, learns: Flags) -> Weights:
+    """The critics of all nodes: new where a node learns, as they were elsewhere."""
+    return {
+        name: np.where(learns.reshape(-1, *[1] * (learned[name].ndim - 1)), learned[name], before[name])
+        for name in CRITIC
+    }
 
 
 def _row(player: Player, state: TrainingState, played: Played, report: PPOReport) -> CurveRow:
@@ -78,7 +104,7 @@ def _row(player: Player, state: TrainingState, played: Played, report: PPOReport
     seconds = len(played.episodes) * player.scenario.training.episode_s
     before = state.curve[-1] if state.curve else None
     return CurveRow(
-        round=state.budget.spent,
+        round=len(state.curve),
         decisions=(before.decisions if before else 0) + sum(item.decisions for item in played.episodes),
         simulated_s=(before.simulated_s if before else 0.0) + seconds,
         delivery_ratio=played.mean("delivery_ratio"),

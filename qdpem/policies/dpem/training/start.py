@@ -14,11 +14,12 @@ from qdpem.policies.dpem.networks import (
     stacked,
 )
 from qdpem.policies.dpem.training.clone import advantage_scales, clone_actor, fit_critic
+from qdpem.policies.dpem.training.course.state import ServerOptimiser, TrainingState
 from qdpem.policies.dpem.training.episode import public_seed
+from qdpem.policies.dpem.training.federation.participation import most_rounds
+from qdpem.policies.dpem.training.federation.privacy import PrivacyBudget
 from qdpem.policies.dpem.training.player import Player
 from qdpem.policies.dpem.training.ppo import typical_counts
-from qdpem.policies.dpem.training.privacy import PrivacyBudget
-from qdpem.policies.dpem.training.state import ServerOptimiser, TrainingState
 
 _EPISODES_WITHOUT_CLONE = 2
 
@@ -49,7 +50,11 @@ def initial_state(player: Player, *, seed: int, trained: tuple[str, ...]) -> Tra
         counts=typical_counts(explored, nodes=nodes, share=settings.episodes_per_round / count),
         advantage_scales=advantage_scales(weights, weights, explored),
         agreement=agreement,
-        budget=PrivacyBudget(epsilon=settings.epsilon, delta=settings.delta, rounds=max(settings.rounds, 1)),
+        budget=PrivacyBudget(
+            epsilon=settings.epsilon,
+            delta=settings.delta,
+            rounds=most_rounds(settings.participation, nodes=nodes, seed=seed, rounds=settings.rounds),
+        ),
     )
 
 

@@ -1,16 +1,21 @@
-"""Differential privacy of the shared updates: exact Gaussian composition at full participation.
+"""Differential privacy of the shared updates: exact Gaussian composition.
 
-T rounds, each with Gaussian noise of z times the sensitivity, together are one Gaussian mechanism of mu =
-sqrt(T) / z (Dong, Roth and Su 2019, corollary 2). Its exact privacy profile (Balle and Wang 2018, theorem 8)
-is delta(epsilon) = Phi(-epsilon/mu + mu/2) - e^epsilon Phi(-epsilon/mu - mu/2).
+T rounds in which a node reports, each with Gaussian noise of z times the sensitivity, together are one
+Gaussian mechanism of mu = sqrt(T) / z (Dong, Roth and Su 2019, corollary 2). Its exact privacy profile (Balle
+and Wang 2018, theorem 8) is delta(epsilon) = Phi(-epsilon/mu + mu/2) - e^epsilon Phi(-epsilon/mu - mu/2).
+
+Rounds without a report of the node cost it nothing, because who reports does not depend on data. That the
+draw of nodes might be secret is not used: amplification by sampling is not claimed.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
+from qdpem.arrays import Flags
 from qdpem.errors import StudyError
 
 _BISECTIONS = 200
@@ -79,49 +84,42 @@ def _crossing(too_low: Callable[[float], bool]) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class PrivacyBudget:
-    """The privacy budget of a training of `rounds` rounds, of which `spent` are over.
+    """The privacy budget of a training in which no node reports in more than `rounds` rounds.
 
+    `reports`: number of rounds so far in which the update of each node was aggregated, () before the first.
     `epsilon` = inf means no noise and no promise.
     """
 
     epsilon: float
     delta: float
     rounds: int
-    spent: int = 0
+    reports: tuple[int, ...] = ()
 
     @property
+    def spent(self) -> int:
+        """Number of reports of the node that has reported most often."""
+        return max(self.reports, default=0)
+
+    @cached_property
     def noise_multiplier(self) -> float:
         """Standard deviation of the noise over the sensitivity, the same in every round."""
         return noise_multiplier(epsilon=self.epsilon, delta=self.delta, rounds=self.rounds)
 
     @property
     def epsilon_spent(self) -> float:
-        """Epsilon of all updates shared so far, at the budget's delta."""
+        """Epsilon of the updates that any one node has shared so far, at the budget's delta."""
         return epsilon_of(self.noise_multiplier, rounds=self.spent, delta=self.delta)
 
-    def spend(self) -> PrivacyBudget:
-        """The budget after one more round. Raises StudyError when no round is left."""
-        if self.spent >= self.rounds:
+    def spend(self, arrived: Flags) -> PrivacyBudget:
+        """The budget after a round in which the updates of these nodes [N] were aggregated.
+
+        Raises StudyError when one of them has no report left.
+        """
+        before = self.reports or (0,) * len(arrived)
+        reports = tuple(count + bool(here) for count, here in zip(before, arrived, strict=True))
+        if max(reports) > self.rounds:
             raise StudyError(
                 f"all {self.rounds} rounds of the privacy budget (epsilon = {self.epsilon:g}, delta ="
                 f" {self.delta:g}) are spent; set training.rounds higher and train from the start"
             )
-        return PrivacyBudget(epsilon=self.epsilon, delta=self.delta, rounds=self.rounds, spent=self.spent + 1)
-
-    def statement(self, *, clip_norm: float, nodes: int) -> str:
-        """The whole guarantee and its limits, in one paragraph."""
-        if math.isinf(self.epsilon):
-            return (
-                f"No differential privacy (epsilon = inf): the updates of {nodes} nodes are clipped to norm"
-                f" {clip_norm:g} and averaged without noise over {self.spent} rounds."
-            )
-        return (
-            f"({self.epsilon_spent:.4g}, {self.delta:g})-differential privacy at client level under zero-out"
-            f" adjacency (a node's update is replaced by zero) for the updates that a node reports: each"
-            f" of {nodes} nodes takes part in every one of {self.spent} rounds, its update is clipped to norm"
-            f" {clip_norm:g}, and a trusted (or secure) aggregator adds central Gaussian noise of"
-            f" {self.noise_multiplier:.4g} x {clip_norm:g} to the sum, once per round; composed exactly"
-            f" (Balle and Wang 2018; Dong et al. 2019). It does not bound what the updates of other nodes,"
-            f" whose experience this node's behaviour shapes, or the messages of the control plane reveal"
-            " about it."
-        )
+        return replace(self, reports=reports)

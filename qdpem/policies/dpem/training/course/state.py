@@ -9,7 +9,7 @@ import numpy as np
 
 from qdpem.arrays import Floats
 from qdpem.policies.dpem.networks import Kind, Weights
-from qdpem.policies.dpem.training.privacy import PrivacyBudget
+from qdpem.policies.dpem.training.federation.privacy import PrivacyBudget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,8 @@ class CurveRow:
     - `entropy`, `divergence`, `value_loss`, `ratio_clipped`: `PPOReport` of the round's update.
     - `update_norm`: mean over nodes, before clipping; `clipped_fraction`: fraction of nodes clipped.
     - `epsilon`: spent after this round.
-    - `bytes`: sent to and from the aggregator in this round.
+    - `reports`: updates that were aggregated in this round.
+    - `bytes_up`, `bytes_down`: sent to the aggregator and by it in this round.
     """
 
     round: int
@@ -42,7 +43,9 @@ class CurveRow:
     update_norm: float = 0.0
     clipped_fraction: float = 0.0
     epsilon: float = 0.0
-    bytes: int = 0
+    reports: int = 0
+    bytes_up: int = 0
+    bytes_down: int = 0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -1,6 +1,6 @@
 """Release the network of a finished training.
 
-python -m qdpem.policies.dpem.training.release DIR [DIR ...]
+python -m qdpem.policies.dpem.training.course.release DIR [DIR ...]
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def release(trainings: Sequence[Path], *, target: Path = RELEASED) -> Path:
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(
-            "usage: python -m qdpem.policies.dpem.training.release DIR [DIR ...]"
+            "usage: python -m qdpem.policies.dpem.training.course.release DIR [DIR ...]"
             " (the network of the first DIR is released)"
         )
     release([Path(argument) for argument in sys.argv[1:]])

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from qdpem.errors import StudyError
 from qdpem.policies.dpem.networks import ACTOR, CRITIC, Kind
+from qdpem.policies.dpem.training.course.state import CurveRow, ServerOptimiser, TrainingState
 from qdpem.policies.dpem.training.episode import variant_of
-from qdpem.policies.dpem.training.privacy import PrivacyBudget
-from qdpem.policies.dpem.training.state import CurveRow, ServerOptimiser, TrainingState
+from qdpem.policies.dpem.training.federation.privacy import PrivacyBudget
 from qdpem.scenario.load import scenario_text
 from qdpem.scenario.schema import Arm, Scenario, Window
 from qdpem.simulation.fingerprint import code_digest, input_digest
@@ -56,9 +56,8 @@ def save(path: Path, state: TrainingState, fingerprint: str) -> None:
         "moments": np.stack([state.optimiser.first, state.optimiser.second]),
         "optimiser_steps": np.array(state.optimiser.steps),
         **{f"{name}_{kind}": np.array(getattr(state, name)[kind]) for name in _BY_KIND for kind in Kind},
-        "budget": np.array(
-            [state.budget.epsilon, state.budget.delta, state.budget.rounds, state.budget.spent]
-        ),
+        "budget": np.array([state.budget.epsilon, state.budget.delta, state.budget.rounds]),
+        "reports": np.array(state.budget.reports, dtype=np.int64),
         **{f"curve_{name}": np.array([getattr(row, name) for row in state.curve]) for name in names},
     }
     # os.replace is atomic: a training that is killed while it writes leaves the last checkpoint in place.
@@ -81,7 +80,8 @@ def load(path: Path, fingerprint: str) -> TrainingState:
             f"{path} belongs to another scenario, map, arm or seed, or to other code; train into another"
             f" directory (--out), or remove {path.name} to train from the start"
         )
-    epsilon, delta, rounds, spent = arrays["budget"].tolist()
+    epsilon, delta, rounds = arrays["budget"].tolist()
+    reports = tuple(arrays["reports"].tolist())
     columns = {item.name: arrays[f"curve_{item.name}"].tolist() for item in fields(CurveRow)}
     curve = tuple(
         CurveRow(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)
@@ -92,7 +92,7 @@ def load(path: Path, fingerprint: str) -> TrainingState:
         actor={name: arrays[name] for name in ACTOR},
         critics={name: arrays[name] for name in CRITIC},
         optimiser=ServerOptimiser(first=first, second=second, steps=int(arrays["optimiser_steps"])),
-        budget=PrivacyBudget(epsilon=epsilon, delta=delta, rounds=int(rounds), spent=int(spent)),
+        budget=PrivacyBudget(epsilon=epsilon, delta=delta, rounds=int(rounds), reports=reports),
         curve=curve,
         **by_kind,
     )

@@ -1,0 +1,1 @@
+"""What nodes share: who reports what, how the updates are aggregated, and how private they are."""
