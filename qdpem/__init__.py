@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from physics.plans import Plan
-    from physics.plugins import load_physics
+    from physics.plugins.load import load_physics
     from qdpem.errors import PolicyError, QdpemError, RecordError, ScenarioError, StudyError, UnknownNameError
     from qdpem.events.recorder import MemoryRecorder
     from qdpem.metrics.metrics import METRICS, measure
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 _HOMES = MappingProxyType(
     {
         "physics.plans": ("Plan",),
-        "physics.plugins": ("load_physics",),
+        "physics.plugins.load": ("load_physics",),
         "qdpem.errors": (
             "PolicyError",
             "QdpemError",
@@ -103,7 +103,7 @@ _HOMES = MappingProxyType(
 )
 _HOME_OF = MappingProxyType({name: home for home, names in _HOMES.items() for name in names})
 
-_MARK = "heralding.py"
+_MARK = "links/heralding.py"
 """A file by which the package `physics` of this project is known."""
 
 __all__ = [

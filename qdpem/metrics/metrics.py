@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from physics.werner_figures import key_fraction, teleportation_fidelity
+from physics.figures_of_merit.werner_figures import key_fraction, teleportation_fidelity
 from qdpem.events.tables import Columns, Tables
 from qdpem.events.words import (
     AllocationOutcome,

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from physics.plugins import load_physics
+from physics.plugins.load import load_physics
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.words import ClaimKind, ClaimOutcome, PairOutcome, RequestOutcome
 from qdpem.policy.interface import EMISSION_BACKLOG, Decisions

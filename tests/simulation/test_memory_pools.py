@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from physics.pauli import PauliModel
+from physics.models.pauli import PauliModel
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.words import AllocationOutcome, RefusalCause, RequestOutcome
 from qdpem.policy.interface import FREE_MEMORIES, Decisions
