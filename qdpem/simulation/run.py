@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from qdpem.demand.arrivals import Arrivals
 from qdpem.demand.offered_load import OfferedLoad, find_offered_load, with_rate
 from qdpem.demand.streams import generate_arrivals
-from qdpem.events.recorder import MemoryRecorder, Recorder
+from qdpem.events.recorder import MemoryRecorder, Recorder, row_maker
 from qdpem.events.tables import ALLOCATIONS, DECISIONS, FORECASTS, OUTAGES, PATH_STEPS, Tables
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
@@ -39,6 +39,9 @@ from qdpem.simulation.topology_tables import (
 )
 
 _TICK_S = 1.0
+
+_decision_row = row_maker(DECISIONS)
+_forecast_row = row_maker(FORECASTS)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -336,7 +339,7 @@ class Simulation:
         for site, means in enumerate(self._reports.forecasts.node_mean.tolist()):
             for step, mean in enumerate(means, start=1):
                 if mean == mean:
-                    self._write_forecast((now_s, site, step, mean))
+                    self._write_forecast(_forecast_row(time_s=now_s, node=site, step=step, mean=mean))
         self._state.clock.at((count + 1) * self.scenario.forecasting.step_s, self._forecast_step, count + 1)
 
     def _tick(self, count: int) -> None:
@@ -369,7 +372,15 @@ class Simulation:
         waiting = (observations.request_id >= 0).sum(axis=1).tolist()
         reasons = observations.reason.tolist()
         for row, site in enumerate(sites):
-            self._write_decision((observations.time_s, site, reasons[row], waiting[row], allocations[site]))
+            self._write_decision(
+                _decision_row(
+                    time_s=observations.time_s,
+                    deciding_node=site,
+                    reason=reasons[row],
+                    waiting=waiting[row],
+                    allocations=allocations[site],
+                )
+            )
         self._recorder.policy_outputs(decisions.info)
         first, self._decisions = self._decisions, self._decisions + len(sites)
         return dict(zip(sites, range(first, self._decisions), strict=True))

@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from qdpem.events.recorder import Row, row_maker
+from qdpem.events.tables import PATH_STEPS
 from qdpem.events.words import AllocationOutcome, DecisionReason, Purpose
 from qdpem.policy.interface import CONTROLLER, Allocation
 from qdpem.rng import UniformStream
@@ -22,6 +24,8 @@ from qdpem.simulation.resources.requests import Request
 from qdpem.simulation.resources.state import SimulationState
 
 _ARRIVAL, _REFUSAL, _PAIR, EPOCH, OUTAGE = range(len(DecisionReason))
+
+_step_row = row_maker(PATH_STEPS)
 
 
 class ControlPlane:
@@ -49,8 +53,8 @@ class ControlPlane:
         settings: ControlSettings,
         seed: int,
         on_request: Callable[[Request], None],
-        write: Callable[[tuple[object, ...]], None],
-        write_step: Callable[[tuple[int, int, int, int]], None],
+        write: Callable[[Row], None],
+        write_step: Callable[[Row], None],
     ) -> None:
         self._state = state
         self._settings = settings
@@ -134,7 +138,9 @@ class ControlPlane:
         for position, (node, rounds) in enumerate(
             zip(allocation.path, (*reservation.rounds, 0), strict=True)
         ):
-            self._write_step((reservation.id, position, node, rounds))
+            self._write_step(
+                _step_row(allocation=reservation.id, position=position, node=node, rounds=rounds)
+            )
         # Before the first message: a node may refuse at once, and the end of an order needs its beginning.
         self.active[reservation.id] = reservation
         self._record_order(reservation, +1)
