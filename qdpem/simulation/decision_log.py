@@ -16,17 +16,55 @@ from physics.interface import PROTOCOLS
 from physics.plans import SCHEDULES
 from qdpem.events.full_tables import DECIDED_ALLOCATIONS, DECIDED_STEPS, DISCARDS, OUTPUT_LABELS, POLICY
 from qdpem.events.recorder import Recorder, row_maker
+from qdpem.events.tables import DECISIONS
 from qdpem.events.words import Purpose
-from qdpem.policy.interface import Allocation, Decisions, Policy
+from qdpem.policy.interface import Allocation, Decisions, Observation, Policy
 
 _SEPARATE = -1
 """In the column `rounds`: each step has its own number."""
 
+_row = row_maker(DECISIONS)
 _allocation_row = row_maker(DECIDED_ALLOCATIONS)
 _step_row = row_maker(DECIDED_STEPS)
 _discard_row = row_maker(DISCARDS)
 _policy_row = row_maker(POLICY)
 _label_row = row_maker(OUTPUT_LABELS)
+
+
+class DecisionTable:
+    """Writes the table `decisions`, and hands the policy's own outputs to the recorder."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._write = recorder.appender(DECISIONS)
+        self._rows = 0
+
+    def write(
+        self, decisions: Decisions, observations: Observation, *, site_of: Callable[[int], int]
+    ) -> dict[int, int]:
+        """One row for each site asked, and the policy's own outputs for the same sites; site -> its row.
+
+        `site_of`: the site that decides for a node.
+        """
+        sites = observations.site.tolist()
+        allocations = dict.fromkeys(sites, 0)
+        for allocation in decisions.allocations:
+            allocations[site_of(allocation.source)] += 1
+        waiting = (observations.request_id >= 0).sum(axis=1).tolist()
+        reasons = observations.reason.tolist()
+        for row, site in enumerate(sites):
+            self._write(
+                _row(
+                    time_s=observations.time_s,
+                    deciding_node=site,
+                    reason=reasons[row],
+                    waiting=waiting[row],
+                    allocations=allocations[site],
+                )
+            )
+        self._recorder.policy_outputs(decisions.info)
+        first, self._rows = self._rows, self._rows + len(sites)
+        return dict(zip(sites, range(first, self._rows), strict=True))
 
 
 class DecisionLog:

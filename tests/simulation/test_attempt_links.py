@@ -17,7 +17,8 @@ from qdpem.records.writer import RecordWriter
 from qdpem.rng import stream
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Arm
-from qdpem.simulation.run import Simulation, simulate
+from qdpem.simulation.run import simulate
+from qdpem.simulation.simulation import Simulation
 from tests.helpers.arms import ARMS, in_every_arm
 from tests.helpers.scripts import serving_the_line
 

@@ -19,7 +19,8 @@ from qdpem.policy.synthetic import small_network
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.resources.pairs.memories import Memories
-from qdpem.simulation.run import Simulation, simulate
+from qdpem.simulation.run import simulate
+from qdpem.simulation.simulation import Simulation
 from tests.helpers.scripts import order
 
 LOCAL = Arm(name="local-minhop", pregeneration="virtual-link")
