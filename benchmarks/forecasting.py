@@ -46,7 +46,7 @@ from qdpem.forecasting.recurrent.fitting import copy_to_groups
 from qdpem.forecasting.recurrent.likelihood import negative_log_likelihood, trusted_starts
 from qdpem.forecasting.recurrent.series import STRIDE, Series
 from qdpem.forecasting.recurrent.training import WINDOW, SeriesTensors, series_tensors, windows
-from qdpem.policy.interface import ForecastContext
+from qdpem.policy.forecaster import ForecastContext
 
 NODES, PEERS, HORIZON = 100, 8, 8
 AGREEMENT = 1e-4

@@ -75,7 +75,7 @@ bounds = "none"
 workers = 2
 """
 _SAID = "said.txt"
-_IMPORTED = ("qdpem.study.run", "qdpem.study.report.terminal", "qdpem.simulation.run", "physics.pauli")
+_IMPORTED = ("qdpem.study.run", "qdpem.study.report.terminal", "qdpem.simulation.run", "physics.models.pauli")
 COMMANDS: dict[str, list[str]] = {
     "run": ["run", "line.toml", "--out", "out/run.h5"],
     "study": ["study", "line.toml", "--out", "out"],

@@ -38,7 +38,7 @@ from qdpem.scenario.schema import Scenario
 from qdpem.simulation import run as simulation_run
 from qdpem.simulation.arms import find_arm
 from qdpem.simulation.frozen_gc import frozen_gc
-from qdpem.simulation.run import Simulation
+from qdpem.simulation.simulation import Simulation
 
 ANCHORS = {3: 0.9582, 5: 0.9172, 9: 0.8418, 17: 0.7139}
 """Mean fidelity by nodes of chains whose links never rest, from two simulators that agree on it."""

@@ -38,8 +38,9 @@ from typing import Any
 import numpy as np
 import qutip
 
-from physics import DepolarisingMemory, Memory, NodeHardware, PauliModel, RelaxingMemory, states
-from physics.states import PauliTable
+from physics import DepolarisingMemory, Memory, NodeHardware, PauliModel, RelaxingMemory
+from physics.qubits import states
+from physics.qubits.states import PauliTable
 
 EXACT = 1e-12
 PAIRS = 1000

@@ -28,7 +28,7 @@ from qdpem import load_scenario
 from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation.arms import find_arm
-from qdpem.simulation.run import Simulation
+from qdpem.simulation.simulation import Simulation
 
 _BARE_EVENTS = 100_000
 

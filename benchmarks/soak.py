@@ -38,7 +38,7 @@ from qdpem.records.writer import RecordWriter
 from qdpem.rng import UniformStream
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.simulation.arms import find_arm, resolve_arm
-from qdpem.simulation.run import Simulation
+from qdpem.simulation.simulation import Simulation
 
 HOUR_S = 3600.0
 ALLOWED_RATIO = 1.1

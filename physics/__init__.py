@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from physics.batched import BatchedPhysicsModel
     from physics.conformance import Check, check_model
-    from physics.density_matrix import DensityMatrixModel
     from physics.hardware import (
         DepolarisingMemory,
         Detector,
@@ -33,17 +32,18 @@ if TYPE_CHECKING:
         SourceLink,
     )
     from physics.interface import CompiledLink, Distilled, PhysicsModel, Swapped
-    from physics.pauli import PauliModel
+    from physics.models.density_matrix import DensityMatrixModel
+    from physics.models.pauli import PauliModel
+    from physics.models.werner import WernerModel
     from physics.plans import Estimate, Plan, estimate
-    from physics.plugins import UnknownPhysicsError, load_physics, physics_names
+    from physics.plugins.load import UnknownPhysicsError, load_physics, physics_names
     from physics.presets import UnknownPresetError, preset, preset_names
     from physics.presets.sourced import Preset, SourcedValue
-    from physics.werner import WernerModel
 
 _MODULES = {
     "batched": ("BatchedPhysicsModel",),
     "conformance": ("Check", "check_model"),
-    "density_matrix": ("DensityMatrixModel",),
+    "models.density_matrix": ("DensityMatrixModel",),
     "hardware": (
         "DepolarisingMemory",
         "Detector",
@@ -59,12 +59,12 @@ _MODULES = {
         "SourceLink",
     ),
     "interface": ("CompiledLink", "Distilled", "PhysicsModel", "Swapped"),
-    "pauli": ("PauliModel",),
+    "models.pauli": ("PauliModel",),
     "plans": ("Estimate", "Plan", "estimate"),
-    "plugins": ("UnknownPhysicsError", "load_physics", "physics_names"),
+    "plugins.load": ("UnknownPhysicsError", "load_physics", "physics_names"),
     "presets": ("UnknownPresetError", "preset", "preset_names"),
     "presets.sourced": ("Preset", "SourcedValue"),
-    "werner": ("WernerModel",),
+    "models.werner": ("WernerModel",),
 }
 _MODULE_OF = MappingProxyType({name: module for module, names in _MODULES.items() for name in names})
 

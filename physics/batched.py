@@ -57,7 +57,7 @@ def batched(model: PhysicsModel) -> BatchedPhysicsModel | None:
     operation that ignores the override. Such a model is not batched. One that overrides `decay_of` of
     `PauliModel` is: both forms of its storage call that hook.
 
-    >>> from physics.pauli import PauliModel
+    >>> from physics.models.pauli import PauliModel
     >>> class Forgetful(PauliModel):
     ...     def age(self, state, first, second, duration_s, attempts=NO_ATTEMPTS):
     ...         return state

@@ -21,8 +21,8 @@ import numpy as np
 
 from physics.hardware import NodeHardware
 from physics.interface import CompiledLink, PhysicsModel, State, Swapped
+from physics.qubits.states import is_bell_diagonal
 from physics.sampling import check_protocol
-from physics.states import is_bell_diagonal
 
 Schedule: TypeAlias = Literal["nested", "pumping"]
 
@@ -139,7 +139,7 @@ def estimate(
         ages_s: seconds that each link's pair is stored at both ends before the swaps.
 
     >>> from physics.hardware import DepolarisingMemory, SourceLink
-    >>> from physics.pauli import PauliModel
+    >>> from physics.models.pauli import PauliModel
     >>> model, node = PauliModel(), NodeHardware(memory=DepolarisingMemory(depolarising_s=1.0))
     >>> link = model.link(SourceLink(fresh_fidelity=0.9), 20.0)
     >>> plan = Plan(rounds_per_link=1)

@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from physics.plans import Plan
-    from physics.plugins import load_physics
+    from physics.plugins.load import load_physics
     from qdpem.errors import PolicyError, QdpemError, RecordError, ScenarioError, StudyError, UnknownNameError
     from qdpem.events.recorder import MemoryRecorder
-    from qdpem.metrics.metrics import METRICS, measure
+    from qdpem.metrics.definitions import METRICS
+    from qdpem.metrics.metrics import measure
     from qdpem.metrics.realised_demand import realised_requests
     from qdpem.metrics.reward import rewards
     from qdpem.policies.dpem.training.train import train
     from qdpem.policy.conformance import check_policy
+    from qdpem.policy.forecaster import ForecastContext, Forecaster
     from qdpem.policy.interface import (
         CONTROLLER,
         Allocation,
         Context,
         Decisions,
-        ForecastContext,
-        Forecaster,
         Observation,
         Policy,
         per_site,
@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from qdpem.scenario.load import load_scenario, parse_scenario
     from qdpem.scenario.schema import Arm, Scenario
     from qdpem.simulation.arms import find_arm
-    from qdpem.simulation.run import Run, Simulation, simulate
+    from qdpem.simulation.run import Run, simulate
+    from qdpem.simulation.simulation import Simulation
     from qdpem.study.analysis.results import StudyResult
     from qdpem.study.export.export import export
     from qdpem.study.run import run_study
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
 _HOMES = MappingProxyType(
     {
         "physics.plans": ("Plan",),
-        "physics.plugins": ("load_physics",),
+        "physics.plugins.load": ("load_physics",),
         "qdpem.errors": (
             "PolicyError",
             "QdpemError",
@@ -66,18 +67,18 @@ _HOMES = MappingProxyType(
             "UnknownNameError",
         ),
         "qdpem.events.recorder": ("MemoryRecorder",),
-        "qdpem.metrics.metrics": ("METRICS", "measure"),
+        "qdpem.metrics.definitions": ("METRICS",),
+        "qdpem.metrics.metrics": ("measure",),
         "qdpem.metrics.realised_demand": ("realised_requests",),
         "qdpem.metrics.reward": ("rewards",),
         "qdpem.policies.dpem.training.train": ("train",),
         "qdpem.policy.conformance": ("check_policy",),
+        "qdpem.policy.forecaster": ("ForecastContext", "Forecaster"),
         "qdpem.policy.interface": (
             "CONTROLLER",
             "Allocation",
             "Context",
             "Decisions",
-            "ForecastContext",
-            "Forecaster",
             "Observation",
             "Policy",
             "per_site",
@@ -93,7 +94,8 @@ _HOMES = MappingProxyType(
         "qdpem.scenario.load": ("load_scenario", "parse_scenario"),
         "qdpem.scenario.schema": ("Arm", "Scenario"),
         "qdpem.simulation.arms": ("find_arm",),
-        "qdpem.simulation.run": ("Run", "Simulation", "simulate"),
+        "qdpem.simulation.run": ("Run", "simulate"),
+        "qdpem.simulation.simulation": ("Simulation",),
         "qdpem.study.analysis.results": ("StudyResult",),
         "qdpem.study.run": ("run_study",),
         "qdpem.study.stored_study": ("open_study",),
@@ -103,7 +105,7 @@ _HOMES = MappingProxyType(
 )
 _HOME_OF = MappingProxyType({name: home for home, names in _HOMES.items() for name in names})
 
-_MARK = "heralding.py"
+_MARK = "links/heralding.py"
 """A file by which the package `physics` of this project is known."""
 
 __all__ = [

@@ -1,7 +1,7 @@
 """Names to factories, by entry points, loaded only when asked for.
 
 qdpem registers its own policies, forecasters and topologies as any other package does: in `pyproject.toml`.
-A lower room therefore never names a module of an upper one. `physics.entry_points` reads
+A lower room therefore never names a module of an upper one. `physics.plugins.entry_points` reads
 and loads the entry points.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from physics import entry_points
+from physics.plugins import entry_points
 from qdpem.errors import PluginError, QdpemError, UnknownNameError
 
 KINDS: Final[Mapping[str, str]] = MappingProxyType(

@@ -20,7 +20,7 @@ import pytest
 import physics
 import qdpem
 from qdpem.events.tables import TABLES
-from qdpem.metrics.metrics import METRICS
+from qdpem.metrics.definitions import METRICS
 from qdpem.registry import list_names, load
 from qdpem.scenario.schema import Scenario
 

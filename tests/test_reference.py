@@ -11,7 +11,7 @@ import pytest
 
 import physics
 from qdpem.events.tables import TABLES
-from qdpem.metrics.metrics import METRICS
+from qdpem.metrics.definitions import METRICS
 from qdpem.registry import list_names
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from physics import entry_points
+from physics.plugins import entry_points
 from qdpem.errors import QdpemError
 from qdpem.registry import list_names
 

@@ -15,7 +15,7 @@ from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import Scenario
 from qdpem.simulation.arms import find_arm
 from qdpem.simulation.frozen_gc import frozen_gc
-from qdpem.simulation.run import Simulation
+from qdpem.simulation.simulation import Simulation
 
 _SCENARIO = Path(__file__).resolve().parents[2] / "scenarios" / "chain.toml"
 _ARM = "local-minhop"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from generator.markdown import code, table
 from qdpem.events.tables import TABLES, Column
-from qdpem.metrics.metrics import METRICS
+from qdpem.metrics.definitions import METRICS
 
 
 def record_tables() -> str:

@@ -20,7 +20,8 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from physics.conformance import (
+from physics.conformance.fixtures import Deviation, ModelUnderTest, trial_states
+from physics.conformance.laws import (
     agreement,
     batches,
     conduct,
@@ -31,7 +32,6 @@ from physics.conformance import (
     storage,
     swaps,
 )
-from physics.conformance.fixtures import Deviation, ModelUnderTest, trial_states
 from physics.errors import nearest
 from physics.interface import PhysicsModel
 
@@ -105,7 +105,7 @@ def check_model(model: PhysicsModel, *, rng_seed: int = 0) -> tuple[Check, ...]:
     is broken comes with the model's reason as `declared`. A declaration that names no law, or gives no
     reason, is a `Check` of its own, which fails.
 
-    >>> from physics.pauli import PauliModel
+    >>> from physics.models.pauli import PauliModel
     >>> all(check.passed for check in check_model(PauliModel()))
     True
     """

@@ -12,7 +12,6 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from physics import states
 from physics.hardware import (
     HERALDED_FRACTIONS,
     DepolarisingMemory,
@@ -28,6 +27,7 @@ from physics.hardware import (
     SourceLink,
 )
 from physics.interface import PROTOCOLS, DensityMatrix, PhysicsModel, State
+from physics.qubits import states
 
 Deviation: TypeAlias = tuple[float, str]
 """The distance from what a law requires, and a description of the case."""

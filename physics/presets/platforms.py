@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from physics.figures_of_merit.werner_figures import werner_weight
 from physics.presets.sourced import Preset, SourcedValue, Standing
-from physics.werner_figures import werner_weight
 
 _IDEAL: Final = "ideal"
 _DEPHASING: Final = "dephasing taken to be all there is"

@@ -26,7 +26,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from physics.interface import PhysicsModel, State
-from physics.states import bell_state, is_bell_diagonal, pauli_table
+from physics.qubits.states import bell_state, is_bell_diagonal, pauli_table
 from qdpem.arrays import Floats
 from qdpem.network.graph import Network
 

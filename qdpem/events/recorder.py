@@ -12,6 +12,7 @@ from qdpem.events.tables import TABLES, TEXT, Column, Columns, Table, Tables, ke
 from qdpem.scenario.words import RecordLevel
 
 Row = tuple[Any, ...]
+"""The values of one row, in the order of the columns. `row_maker` makes one from named values."""
 
 _ROWS_PER_PASS = 512
 """Rows converted together. Each column passes over all of them, so the processor's cache should hold them."""
@@ -24,7 +25,7 @@ class Recorder(Protocol):
         """Whether rows of `table` are wanted; those of a table of level "full" are not made otherwise."""
 
     def appender(self, table: Table) -> Callable[[Row], None]:
-        """A function that takes one row of `table`, its values in column order."""
+        """A function that takes one row of `table`, as `row_maker` makes it."""
 
     def policy_outputs(self, outputs: Mapping[str, NDArray[Any]]) -> None:
         """Take the outputs of a policy for the sites just asked, one row for each of the last `decisions`."""
@@ -57,6 +58,22 @@ class MemoryRecorder:
     def tables(self) -> Tables:
         """All tables of its level recorded so far, including empty ones."""
         return {table.name: columns_of(table, self._rows[table.name]) for table in kept_at(self._level)}
+
+
+def row_maker(table: Table) -> Callable[..., Row]:
+    """A function that takes the values of a row by the names of their columns, and puts them in order.
+
+    It raises TypeError for a column that is missing or that the table does not have.
+
+    >>> from qdpem.events.tables import FORECASTS
+    >>> row_maker(FORECASTS)(node=3, step=1, mean=0.5, time_s=2.0)
+    (2.0, 3, 1, 0.5)
+    """
+    names = ", ".join(table.names)
+    # Compiled, as the standard library compiles the constructors of its named tuples. A named tuple itself
+    # would take several times as long at every row, and the garbage collector would visit it for ever.
+    make: Callable[..., Row] = eval(f"lambda *, {names}: ({names},)")
+    return make
 
 
 def columns_of(table: Table, rows: list[Row]) -> Columns:

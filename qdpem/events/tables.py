@@ -1,7 +1,8 @@
 """The event tables: name, type, unit and meaning of every column.
 
-The simulation writes rows in column order. Records, metrics and reward read columns by name. A coded column
-stores small integers, and its `words` lists the word of each code. A node or id that does not exist is -1.
+The simulation writes rows, and records, metrics and reward read columns, by the names of the columns. A coded
+column stores small integers, and its `words` lists the word of each code. A node or id that does not exist is
+-1.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from qdpem.arrays import Flags, Floats, Ints
+from qdpem.flow.chains import allows, chains_of, users_of
 from qdpem.flow.commodities import Commodity, DistillationOption
 from qdpem.flow.pricing import Arcs, CheapestPaths, CommodityOptions
 from qdpem.network.graph import Network
@@ -77,8 +78,8 @@ class Columns:
         rate_hz = np.array([commodity.rate_hz for commodity in self._commodities], dtype=np.float64)
         self.unit_hz = float(rate_hz.mean()) if len(rate_hz) else 1.0
         self.rate = rate_hz / self.unit_hz
-        self._chain = _chains(self._commodities)
-        self._users = _users(self._chain)
+        self._chain = chains_of(self._commodities)
+        self._users = users_of(self._chain)
         self._chain_matrix = self._build_chain_matrix()
         self.demand = self._chain_matrix @ self.rate
         # An attempt-limited link has its own capacity. A source-limited one gets what its sources give it.
@@ -192,7 +193,7 @@ class Columns:
         """Add a known path for the commodity; False if its options or the network do not allow that."""
         usable = np.isfinite(self._pairs[list(links)]).all() and np.isfinite(self._swaps[list(inner)]).all()
         option = DistillationOption(len(links), pairs_per_link)
-        if not (usable and _allows(self._commodities[commodity].options, option)):
+        if not (usable and allows(self._commodities[commodity].options, option)):
             return False
         self._append(commodity, links, inner, pairs_per_link)
         return True
@@ -204,7 +205,7 @@ class Columns:
         option = DistillationOption(len(links), pairs_per_link)
         chain = self._chain[commodity]
         # Stored for the tightest commodity that may use it: all that allow more share this column.
-        last = next(index for index in reversed(chain) if _allows(self._commodities[index].options, option))
+        last = next(index for index in reversed(chain) if allows(self._commodities[index].options, option))
         column = Column(last, links, inner, pairs_per_link)
         if column not in self._columns:
             self._entries += self._entries_of(column, number=len(self._columns))
@@ -282,37 +283,3 @@ class Columns:
 def _product(price: Floats, amount: Floats) -> Floats:
     """Their product, inf wherever the amount is: no price allows what is forbidden."""
     return np.where(np.isinf(amount), np.inf, price * np.where(np.isinf(amount), 0.0, amount))
-
-
-def _chains(commodities: tuple[Commodity, ...]) -> list[tuple[int, ...]]:
-    """For each commodity itself and its successors in the chain: each allows all that the next one allows."""
-    groups: dict[tuple[int, int, int], list[int]] = {}
-    for index, commodity in enumerate(commodities):
-        groups.setdefault((commodity.source, commodity.destination, commodity.pairs), []).append(index)
-    chains: list[tuple[int, ...]] = [()] * len(commodities)
-    for group in groups.values():
-        chain: tuple[int, ...] = ()
-        # From the tightest to the most permissive, so that each chain can grow at its front.
-        for index in sorted(group, key=lambda index: max(commodities[index].options, default=(0, 0.0))):
-            tighter = commodities[chain[0]].options if chain else ()
-            allows_all = all(_allows(commodities[index].options, option) for option in tighter)
-            chain = (index, *chain) if allows_all else (index,)
-            chains[index] = chain
-    return chains
-
-
-def _users(chains: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """For each commodity those whose chains hold it, itself included, tightest first."""
-    users: list[list[int]] = [[] for _ in chains]
-    for index, chain in sorted(enumerate(chains), key=lambda pair: len(pair[1])):
-        for member in chain:
-            users[member].append(index)
-    return [tuple(indices) for indices in users]
-
-
-def _allows(options: tuple[DistillationOption, ...], needed: DistillationOption) -> bool:
-    """Whether some option allows as many hops for no more fresh pairs."""
-    return any(
-        option.max_hops >= needed.max_hops and option.pairs_per_link <= needed.pairs_per_link
-        for option in options
-    )

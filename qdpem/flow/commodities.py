@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from physics.werner_figures import werner_weight
+from physics.figures_of_merit.werner_figures import werner_weight
 from qdpem.arrays import Floats
 from qdpem.errors import QdpemError
 from qdpem.network.graph import Network

@@ -12,7 +12,7 @@ from qdpem.arrays import Floats, Ints
 from qdpem.demand.peers import Peers
 from qdpem.demand.processes.process import ExpectedDemand
 from qdpem.demand.requests import Requests
-from qdpem.policy.interface import ForecastContext
+from qdpem.policy.forecaster import ForecastContext
 
 Counts = NDArray[np.int64]
 

@@ -25,7 +25,7 @@ from qdpem.forecasting.recurrent.fit_cache import cached_fit
 from qdpem.forecasting.recurrent.fitting import copy_to_groups, fit_groups
 from qdpem.forecasting.recurrent.online import OnlineLearning
 from qdpem.forecasting.recurrent.series import STRIDE, RecordedSteps
-from qdpem.policy.interface import ForecastContext
+from qdpem.policy.forecaster import ForecastContext
 
 
 class GruForecast:

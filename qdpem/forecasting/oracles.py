@@ -15,7 +15,7 @@ from qdpem.demand.peers import Peers, no_peers
 from qdpem.demand.processes.process import ExpectedDemand
 from qdpem.demand.requests import Requests
 from qdpem.errors import QdpemError
-from qdpem.policy.interface import ForecastContext
+from qdpem.policy.forecaster import ForecastContext
 
 
 class _Oracle:

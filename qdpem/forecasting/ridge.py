@@ -19,7 +19,7 @@ from qdpem.forecasting.counts import history_counts, peer_events, step_counts
 from qdpem.forecasting.features.harmonics import Calendar, fit_calendar
 from qdpem.forecasting.linear.normal_equations import PENALTIES, NormalEquations, choose_penalty, solve
 from qdpem.forecasting.linear.regressors import REGRESSORS, Regressors
-from qdpem.policy.interface import ForecastContext
+from qdpem.policy.forecaster import ForecastContext
 
 _HELD_OUT = 0.2
 

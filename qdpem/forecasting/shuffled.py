@@ -17,7 +17,7 @@ from qdpem.demand.peers import Peers
 from qdpem.demand.processes.process import ExpectedDemand
 from qdpem.demand.requests import Requests
 from qdpem.forecasting.counts import history_counts, step_counts
-from qdpem.policy.interface import ForecastContext, Forecaster
+from qdpem.policy.forecaster import ForecastContext, Forecaster
 from qdpem.rng import stream
 
 _MAX_PAST_STEPS = 1024

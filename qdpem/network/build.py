@@ -10,7 +10,7 @@ import numpy as np
 
 from physics.hardware import FIBRE_SPEED_KM_PER_S
 from physics.interface import CompiledLink, PhysicsModel
-from physics.plugins import load_physics
+from physics.plugins.load import load_physics
 from qdpem import registry
 from qdpem.arrays import Floats, Ints
 from qdpem.errors import Fault, ScenarioError

@@ -6,7 +6,7 @@ import math
 
 from physics.interface import PhysicsModel, State
 from physics.plans import Plan, Rounds, distilled, rounds_on, swapped
-from physics.states import is_bell_diagonal
+from physics.qubits.states import is_bell_diagonal
 from qdpem.network.graph import Network
 from qdpem.network.path import Path
 

@@ -1,4 +1,4 @@
-"""The interfaces `Policy` and `Forecaster`, and the data that pass through them.
+"""The interface `Policy`, and the data that pass through it.
 
 A site is a decision maker: a node with local control, the controller with central control. In the words of
 reinforcement learning, `Policy.act` maps an `Observation`, a batch with one row per site, to `Decisions`, the
@@ -12,12 +12,11 @@ Letters in shapes:
 - W: nodes that a site has reports of.
 - R: pending requests of a site: those that wait for a decision.
 - K: stocked pairs of a site.
-- P: top pairs of a site, the node pairs that most of its requests so far asked for; in forecasts, the places
-  for the peers of a node.
+- P: top pairs of a site, the node pairs that most of its requests so far asked for.
 - F: peers in the forecasts that a site has.
 - A: unavailable nodes, or links, that a site has heard of.
 - H: forecast steps ahead.
-- N: nodes of the network. T: steps of a series of counts.
+- N: nodes of the network.
 """
 
 from __future__ import annotations
@@ -30,10 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.arrays import Floats, Ints
-from qdpem.demand.arrivals import Arrivals
-from qdpem.demand.peers import Peers
 from qdpem.demand.processes.process import ExpectedDemand as ExpectedDemand
-from qdpem.demand.requests import Requests
 from qdpem.network.graph import Network
 from qdpem.network.outages import ALL_AVAILABLE, Unavailable
 from qdpem.network.path_estimates import Estimates
@@ -42,8 +38,6 @@ from qdpem.policy.allocation import Allocation as Allocation
 from qdpem.policy.allocation import PendingRequest as PendingRequest
 from qdpem.scenario.schema import ControlSettings, Forecasting
 from qdpem.scenario.words import Control, Pregeneration
-
-_ROUNDING = 1e-9
 
 CONTROLLER = -1
 """The site that is the central controller."""
@@ -276,60 +270,6 @@ class Policy(Protocol):
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Restore a saved state, and continue as the policy it was saved from."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ForecastContext:
-    """The input of `Forecaster.reset`: the clock of the steps and, only for an oracle, the truth."""
-
-    node_count: int
-    max_peers: int
-    step_s: float
-    horizon_steps: int
-    history_s: float
-    seed: int
-    truth: Arrivals | None = None
-
-    @property
-    def history_steps(self) -> int:
-        """Whole steps of the history; the last of them ends at t = 0."""
-        return int(self.history_s / self.step_s + _ROUNDING)
-
-
-class Forecaster(Protocol):
-    """The demand of every node for each of its peers, each node's from its OWN requests only.
-
-    A peer is a destination with a target fidelity and a number of pairs; `Peers` lists those of all nodes. A
-    later list only adds peers in free places. `oracle = True` asks for the truth in `ForecastContext`. A
-    forecaster that reads other nodes' requests on purpose declares so: as a control of an experiment
-    `placebo = True`, as an ablation with weights fitted on all nodes `pooled = True`. `qdpem check
-    forecaster` checks the laws.
-    """
-
-    Parameters: ClassVar[type]
-    name: str
-    oracle: bool
-
-    def reset(self, context: ForecastContext) -> None:
-        """Begin a run."""
-
-    def fit(self, history: Requests, peers: Peers) -> None:
-        """Learn from the requests before t = 0, of which there may be none."""
-
-    def update(self, requests: Requests, peers: Peers) -> None:
-        """Receive the requests of the step that just ended."""
-
-    def forecast(self) -> ExpectedDemand:
-        """The demand of the next H steps, [N, P, H], finite and 0 or more.
-
-        It is 0 in places without a peer. NaN throughout means no forecast.
-        """
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """All that the forecaster has learned or remembers, as arrays."""
-
-    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Restore a saved state, after `reset`, and continue as the forecaster it was saved from."""
 
 
 def per_site(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from qdpem.errors import QdpemError, RecordError
 from qdpem.events.tables import TABLES
 from qdpem.html_tables import html_details, html_heading, html_table
-from qdpem.metrics.metrics import METRICS
+from qdpem.metrics.definitions import METRICS
 from qdpem.records.journal.contents import Contents, read_contents
 from qdpem.records.journal.journal import journal_path
 from qdpem.records.journal.recovery import recover

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.events.tables import TEXT, Column, Table
-from qdpem.metrics.metrics import METRICS
+from qdpem.metrics.definitions import METRICS
 
 SCHEMA_VERSION = 1
 """Increased whenever a reader of the old layout could misread the new one."""

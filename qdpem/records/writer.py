@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from qdpem.errors import RecordError
 from qdpem.events.full_tables import REWARDS
-from qdpem.events.recorder import Row
+from qdpem.events.recorder import Row, row_maker
 from qdpem.events.tables import TABLES, Columns, Table, Tables, kept_at
 from qdpem.file_lock import HeldError
 from qdpem.metrics.reward import rewards
@@ -35,6 +35,8 @@ FLUSH_EVERY_S = 10.0
 _BLOCK_ROWS = 4 * CHUNK_ROWS
 """Rows of a table that are written together."""
 _OUTPUT_BLOCK_BYTES = 16 << 20
+
+_reward_row = row_maker(REWARDS)
 
 
 class RecordWriter:
@@ -109,7 +111,7 @@ class RecordWriter:
         return table in self._recorded or table.level is not RecordLevel.FULL
 
     def appender(self, table: Table) -> Callable[[Row], None]:
-        """A function that takes one row of `table`, in column order."""
+        """A function that takes one row of `table`, as `row_maker` makes it."""
         return self._buffers[table.name].rows.append
 
     def policy_outputs(self, outputs: Mapping[str, NDArray[Any]]) -> None:
@@ -183,8 +185,10 @@ class RecordWriter:
     def _write_rewards(self) -> None:
         earned = rewards(self.tables(), weights=self._reward)
         write = self.appender(REWARDS)
-        for row in zip(earned.time_s.tolist(), earned.site.tolist(), earned.amount.tolist(), strict=True):
-            write(row)
+        for time_s, node, amount in zip(
+            earned.time_s.tolist(), earned.site.tolist(), earned.amount.tolist(), strict=True
+        ):
+            write(_reward_row(time_s=time_s, node=node, amount=amount))
 
     def close(self) -> None:
         """Make the record of the journal. Unless `close_complete` came before, it is marked incomplete."""

@@ -11,7 +11,8 @@ from typing import Any
 from qdpem import registry
 from qdpem.demand.arrivals import Arrivals
 from qdpem.errors import Fault, MissingPackagesError, ScenarioError, UnknownNameError
-from qdpem.policy.interface import ForecastContext, Forecaster, Policy
+from qdpem.policy.forecaster import ForecastContext, Forecaster
+from qdpem.policy.interface import Policy
 from qdpem.scenario.faults.renamed import new_name
 from qdpem.scenario.load import parameters_of
 from qdpem.scenario.schema import Arm, Forecasting, Scenario

@@ -9,10 +9,16 @@ import numpy as np
 from physics.interface import PhysicsModel
 from qdpem.demand.offered_load import OfferedLoad
 from qdpem.demand.processes.process import DemandProcess
-from qdpem.events.recorder import Recorder
+from qdpem.events.recorder import Recorder, row_maker
 from qdpem.events.tables import DEMAND, DEMAND_MATRIX, LINKS, NODES, PROCESSES
 from qdpem.network.graph import Network
 from qdpem.scenario.schema import Demand
+
+_node_row = row_maker(NODES)
+_link_row = row_maker(LINKS)
+_process_row = row_maker(PROCESSES)
+_demand_row = row_maker(DEMAND)
+_matrix_row = row_maker(DEMAND_MATRIX)
 
 
 def record_topology(network: Network, physics: PhysicsModel, recorder: Recorder) -> None:
@@ -21,28 +27,28 @@ def record_topology(network: Network, physics: PhysicsModel, recorder: Recorder)
     write = recorder.appender(NODES)
     for node in range(network.node_count):
         write(
-            (
-                node,
-                float(graph.x_km[node]),
-                float(graph.y_km[node]),
-                float(network.source_rate_hz[node]),
-                float(network.repeater_rate_hz[node]),
-                int(network.memories[node]),
-                graph.node_names[node],
+            _node_row(
+                node=node,
+                x_km=float(graph.x_km[node]),
+                y_km=float(graph.y_km[node]),
+                source_rate_hz=float(network.source_rate_hz[node]),
+                repeater_rate_hz=float(network.repeater_rate_hz[node]),
+                memories=int(network.memories[node]),
+                name=graph.node_names[node],
             )
         )
     write = recorder.appender(LINKS)
     for link, (first, second) in enumerate(graph.link_ends.tolist()):
         compiled = network.links[link]
         write(
-            (
-                link,
-                first,
-                second,
-                float(graph.length_km[link]),
-                compiled.success_probability,
-                physics.fidelity(compiled.fresh),
-                float(network.delay_s[link]),
+            _link_row(
+                link=link,
+                first=first,
+                second=second,
+                length_km=float(graph.length_km[link]),
+                success_probability=compiled.success_probability,
+                fresh_fidelity=physics.fidelity(compiled.fresh),
+                delay_s=float(network.delay_s[link]),
             )
         )
 
@@ -51,12 +57,14 @@ def record_processes(processes: Sequence[DemandProcess], recorder: Recorder) -> 
     """Write one row for each process of the demand."""
     write = recorder.appender(PROCESSES)
     for index, process in enumerate(processes):
-        write((index, process.rate_hz, process.name))
+        write(_process_row(process=index, rate_hz=process.rate_hz, name=process.name))
 
 
 def record_offered_load(load: OfferedLoad, recorder: Recorder) -> None:
     """Write the one row of the table `demand`."""
-    recorder.appender(DEMAND)((load.rate_hz, load.peak_rate_hz, load.capacity_hz))
+    recorder.appender(DEMAND)(
+        _demand_row(rate_hz=load.rate_hz, peak_rate_hz=load.peak_rate_hz, capacity_hz=load.capacity_hz)
+    )
 
 
 def record_demand_matrix(network: Network, demand: Demand, recorder: Recorder) -> None:
@@ -66,4 +74,4 @@ def record_demand_matrix(network: Network, demand: Demand, recorder: Recorder) -
         return
     write = recorder.appender(DEMAND_MATRIX)
     for source, destination in np.argwhere(weights).tolist():
-        write((source, destination, float(weights[source, destination])))
+        write(_matrix_row(source=source, destination=destination, weight=float(weights[source, destination])))

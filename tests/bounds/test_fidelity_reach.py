@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physics.states import bell_diagonal, bell_state
+from physics.qubits.states import bell_diagonal, bell_state
 from qdpem.bounds.fidelity_reach import FidelityReach, max_fidelity_ratio
 from qdpem.network.build import build_network, build_physics
 from qdpem.scenario.load import parse_scenario

@@ -252,7 +252,7 @@ def test_parameters_that_arms_do_not_have_are_told_all_at_once(ask, row_file, co
 
 
 def test_check_exits_1_when_a_law_is_broken(ask, monkeypatch) -> None:
-    from physics.pauli import PauliModel
+    from physics.models.pauli import PauliModel
 
     monkeypatch.setattr(PauliModel, "fidelity", lambda self, state: 1.5)
     answer = ask("check", "physics", "pauli")

@@ -86,7 +86,7 @@ def test_a_picture_of_each_kind(ask, row_file, tmp_path) -> None:
 
 
 def test_another_kind_of_picture_is_refused_before_anything_is_drawn(ask, row_file, monkeypatch) -> None:
-    monkeypatch.setattr("qdpem.study.analysis.demand_profile.profile_demand", None)
+    monkeypatch.setattr("qdpem.study.analysis.demand.profile.profile_demand", None)
     answer = ask("demand", row_file, "--out", "demand.gif")
     assert answer.exit_code == 2
     assert "demand.gif" in answer.stderr
@@ -97,7 +97,7 @@ def test_a_picture_whose_packages_are_missing_says_which_before_anything_is_draw
     ask, row_file, monkeypatch
 ) -> None:
     monkeypatch.setattr("qdpem.extras.find_spec", lambda name: None)
-    monkeypatch.setattr("qdpem.study.analysis.demand_profile.profile_demand", None)
+    monkeypatch.setattr("qdpem.study.analysis.demand.profile.profile_demand", None)
     answer = ask("demand", row_file, "--out", "demand.png")
     assert answer.exit_code == 2
     assert "matplotlib" in answer.stderr

@@ -91,7 +91,7 @@ def test_a_truncated_record_is_a_sentence(ask, row_file, tmp_path) -> None:
 
 
 def test_ctrl_c_exits_130_and_leaves_a_readable_record(ask, row_file, tmp_path, monkeypatch) -> None:
-    from qdpem.simulation.run import Simulation
+    from qdpem.simulation.simulation import Simulation
 
     real, calls = Simulation.advance, []
 

@@ -158,7 +158,7 @@ def test_a_module_that_cannot_be_imported_is_named(ask, row_file, tmp_path, monk
 
 
 MODEL = """
-from physics.pauli import PauliModel
+from physics.models.pauli import PauliModel
 
 class Lopsided(PauliModel):
     name = "lopsided"

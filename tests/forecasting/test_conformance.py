@@ -14,10 +14,11 @@ from qdpem.demand.peers import Peers
 from qdpem.demand.processes.process import ExpectedDemand
 from qdpem.demand.requests import Requests
 from qdpem.errors import UnknownNameError
-from qdpem.forecasting.checks.conformance import TrialDemand, check_forecaster, check_named_forecaster
+from qdpem.forecasting.checks.conformance import check_forecaster, check_named_forecaster
 from qdpem.forecasting.checks.reference_demand import by_step
+from qdpem.forecasting.checks.trial_demand import TrialDemand
 from qdpem.policy.checks import Check
-from qdpem.policy.interface import ForecastContext, Forecaster
+from qdpem.policy.forecaster import ForecastContext, Forecaster
 from qdpem.registry import list_names
 from tests.helpers.forecasting import context_of, requests_of_counts
 

@@ -14,7 +14,7 @@ from qdpem.forecasting.linear.normal_equations import NormalEquations, choose_pe
 from qdpem.forecasting.linear.regressors import REGRESSORS
 from qdpem.forecasting.naive import LastValueForecast, SeasonalNaiveForecast, seasons
 from qdpem.forecasting.ridge import RidgeForecast
-from qdpem.policy.interface import ForecastContext
+from qdpem.policy.forecaster import ForecastContext
 
 CONTEXT = ForecastContext(node_count=2, max_peers=3, step_s=0.5, horizon_steps=8, history_s=60.0, seed=1)
 

@@ -11,7 +11,7 @@ from qdpem.demand.peers import Peers, PeerTable
 from qdpem.demand.processes.poisson import PoissonDemand
 from qdpem.demand.processes.process import ExpectedDemand, Span
 from qdpem.demand.requests import Requests
-from qdpem.policy.interface import ForecastContext, Forecaster
+from qdpem.policy.forecaster import ForecastContext, Forecaster
 from qdpem.scenario.schema import Bursts, RequestClass
 
 TARGET = 0.7

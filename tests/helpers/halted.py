@@ -9,7 +9,7 @@ from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.words import DecisionReason
 from qdpem.policy.interface import Allocation, Decisions
 from qdpem.scenario.schema import Arm, Outages, ScheduledOutage
-from qdpem.simulation.run import Simulation
+from qdpem.simulation.simulation import Simulation
 
 DELAY_S = 20.0 / 2e5 + 1e-5
 """Of a message over a link of the scenario `line`."""

@@ -8,10 +8,10 @@ import numpy as np
 import qutip
 from numpy.typing import NDArray
 
-from physics import channels
-from physics.channels import Kraus
 from physics.hardware import HERALDED_FRACTIONS
-from physics.operators import confusion, readings_of
+from physics.qubits import channels
+from physics.qubits.channels import Kraus
+from physics.qubits.operators import confusion, readings_of
 
 
 def transfer_matrix(kraus: Kraus) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from qdpem.simulation.run import Simulation
+from qdpem.simulation.simulation import Simulation
 
 
 def watch(simulation: Simulation, *, every: int = 1) -> None:

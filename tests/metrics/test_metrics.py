@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import TABLES, Column, Tables
 from qdpem.metrics.breakdowns import repeater_use, series
-from qdpem.metrics.metrics import METRICS, measure
+from qdpem.metrics.definitions import METRICS
+from qdpem.metrics.metrics import measure
 from tests.helpers.delivery_by import delivery_by
 
 WINDOW = {"start_s": 10.0, "end_s": 20.0}

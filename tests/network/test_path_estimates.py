@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physics.hardware import DepolarisingMemory, NodeHardware, SourceLink
-from physics.pauli import PauliModel
+from physics.models.pauli import PauliModel
 from physics.plans import Plan, Rounds, estimate, rounds_on
 from qdpem.network.graph import Network
 from qdpem.network.path import Path, path_along

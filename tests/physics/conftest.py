@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from physics.density_matrix import DensityMatrixModel
-from physics.pauli import PauliModel
+from physics.models.density_matrix import DensityMatrixModel
+from physics.models.pauli import PauliModel
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,10 @@ import re
 import numpy as np
 import pytest
 
-from physics import channels, hardware, states
+from physics import hardware
 from physics.hardware import DepolarisingMemory, Detector, Fibre, NodeHardware, RelaxingMemory
 from physics.interface import PROTOCOLS
+from physics.qubits import channels, states
 
 NAN, INFINITE = math.nan, math.inf
 MEMORY = DepolarisingMemory(depolarising_s=1.0)

@@ -16,13 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physics import sampling, states
+from physics import sampling
 from physics.batched import BatchedPhysicsModel, batched
 from physics.hardware import DepolarisingMemory, NodeHardware, RelaxingMemory
 from physics.interface import NO_ATTEMPTS
-from physics.pauli import PauliModel
-from physics.storage import compile_storage
-from physics.werner import WernerModel
+from physics.models.pauli import PauliModel
+from physics.models.storage import compile_storage
+from physics.models.werner import WernerModel
+from physics.qubits import states
 
 MODEL = PauliModel()
 EXACT = 1e-12

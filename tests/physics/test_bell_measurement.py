@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physics import states
 from physics.hardware import HERALDED_FRACTIONS, DepolarisingMemory, NodeHardware, RelaxingMemory
+from physics.qubits import states
 
 EXACT = 1e-12
 STILL = DepolarisingMemory(depolarising_s=math.inf)

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from physics import states
 from physics.hardware import DepolarisingMemory, NodeHardware, RelaxingMemory, SingleClickLink
 from physics.interface import CompiledLink
 from physics.plans import Plan, estimate
+from physics.qubits import states
 
 STILL = DepolarisingMemory(depolarising_s=math.inf)
 RELAXING = NodeHardware(memory=RelaxingMemory(relaxation_s=1.0, dephasing_s=1.0))

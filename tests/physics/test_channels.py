@@ -10,8 +10,8 @@ import qutip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physics import channels, states
 from physics.hardware import DepolarisingMemory, RelaxingMemory
+from physics.qubits import channels, states
 from tests.helpers.qutip_operators import transfer_matrix
 
 INFINITE = math.inf

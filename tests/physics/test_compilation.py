@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import qutip
 
-from physics import channels, compilation, operators, states
 from physics.hardware import HERALDED_FRACTIONS, DepolarisingMemory, NodeHardware
 from physics.interface import PROTOCOLS
+from physics.models import compilation
+from physics.qubits import channels, operators, states
 from tests.helpers import qutip_operators
 
 MEMORY = DepolarisingMemory(depolarising_s=1.0)

@@ -12,11 +12,11 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from physics import channels, states
 from physics.conformance import AGREEMENT, LAWS, Check, check_model
 from physics.hardware import DepolarisingMemory, RelaxingMemory
 from physics.interface import NO_ATTEMPTS, PhysicsModel
-from physics.pauli import PauliModel
+from physics.models.pauli import PauliModel
+from physics.qubits import channels, states
 from physics.sampling import check_attempts
 from tests.helpers.qutip_operators import transfer_matrix
 

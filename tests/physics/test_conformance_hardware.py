@@ -11,12 +11,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from physics import states
 from physics.conformance import LAWS, check_model
 from physics.hardware import DepolarisingMemory, DirectLink, DoubleClickLink, NodeHardware, SingleClickLink
 from physics.interface import NO_ATTEMPTS
-from physics.pauli import PauliModel
-from physics.werner import WernerModel
+from physics.models.pauli import PauliModel
+from physics.models.werner import WernerModel
+from physics.qubits import states
 
 MATCH_HARDWARE = "links match their hardware"
 FALL = "links succeed less often the longer they are"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from physics import DepolarisingMemory, NodeHardware, PauliModel
-from physics.states import werner
+from physics.qubits.states import werner
 
 MEMORY = DepolarisingMemory(depolarising_s=1.0)
 NODE = NodeHardware(memory=MEMORY, gate_fidelity=0.98)

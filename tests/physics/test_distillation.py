@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physics import states
-from physics.density_matrix import _twirled
 from physics.hardware import DepolarisingMemory, NodeHardware
 from physics.interface import PROTOCOLS
+from physics.models.density_matrix import _twirled
+from physics.qubits import states
 
 EXACT = 1e-12
 STILL = DepolarisingMemory(depolarising_s=math.inf)

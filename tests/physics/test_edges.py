@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from physics import entanglement, heralding, links, states
-from physics.density_matrix import DensityMatrixModel
+from physics.figures_of_merit import entanglement
 from physics.hardware import (
     DepolarisingMemory,
     Detector,
@@ -24,8 +23,11 @@ from physics.hardware import (
     SingleClickLink,
     SourceLink,
 )
-from physics.pauli import PauliModel
-from physics.werner import WernerModel
+from physics.links import elementary, heralding
+from physics.models.density_matrix import DensityMatrixModel
+from physics.models.pauli import PauliModel
+from physics.models.werner import WernerModel
+from physics.qubits import states
 
 MEMORY = DepolarisingMemory(depolarising_s=1.0)
 RELAXING = RelaxingMemory(relaxation_s=1.0, dephasing_s=0.8)
@@ -51,7 +53,7 @@ def named(name: str, value: object, allowed: str) -> str:
 @pytest.mark.parametrize("length_km", [1.0, 500.0, 12_000.0, 15_000.0])
 def test_double_clicks_of_any_chance_that_is_a_number_herald_the_same_state(length_km):
     """Without dark counts F = (1+V)/2 at any length, down to p = 1e-301."""
-    link = links.compile_link(DoubleClickLink(fibre=LAG, visibility=0.9), length_km)
+    link = elementary.compile_link(DoubleClickLink(fibre=LAG, visibility=0.9), length_km)
     assert link.success_probability == pytest.approx(10.0 ** (-0.02 * length_km) / 2.0, rel=1e-9)
     assert entanglement.fidelity(link.fresh) == pytest.approx(0.95, abs=1e-12)
 

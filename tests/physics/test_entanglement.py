@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize
 
-from physics import entanglement, states, werner_figures
+from physics.figures_of_merit import entanglement, werner_figures
+from physics.qubits import states
 
 PAIR = [[2, 2], [2, 2]]
 FIGURES = (

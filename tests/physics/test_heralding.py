@@ -17,8 +17,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from physics import links, states
 from physics.hardware import Detector, DoubleClickLink, Fibre, SingleClickLink
+from physics.links import elementary
+from physics.qubits import states
 
 SIX_DIGITS = 5e-7
 NO_PHASE = ((1.0, 0.0),)
@@ -149,7 +150,7 @@ lengths_km = st.floats(0.0, 60.0)
 
 
 def assert_equal_to_simulation(hardware, length_km, patterns):
-    compiled = links.compile_link(hardware, length_km)
+    compiled = elementary.compile_link(hardware, length_km)
     chances, heralded = zip(*patterns, strict=True)
     assert compiled.success_probability == pytest.approx(sum(chances), rel=1e-12, abs=0.0)
     for chance, state in zip(chances, heralded, strict=True):
@@ -175,7 +176,7 @@ def test_single_click_is_the_simulation(hardware, length_km):
 
 @given(hardware=double_click_links | single_click_links, length_km=lengths_km)
 def test_heralds_are_states_and_probabilities(hardware, length_km):
-    compiled = links.compile_link(hardware, length_km)
+    compiled = elementary.compile_link(hardware, length_km)
     states.checked_density_matrix(compiled.fresh)
     assert 0.0 < compiled.success_probability <= 1.0
 
@@ -185,7 +186,7 @@ def test_exchanging_the_ends_moves_the_correction(hardware, length_km):
     """The second end is corrected by X: seen from the other side the same pair has X on both its qubits."""
     turned = replace(hardware, station_position=1.0 - hardware.station_position)
     assume(1.0 - turned.station_position == hardware.station_position)
-    one, other = (links.compile_link(link, length_km) for link in (hardware, turned))
+    one, other = (elementary.compile_link(link, length_km) for link in (hardware, turned))
     assert other.success_probability == pytest.approx(one.success_probability, rel=1e-12)
     both_flipped = np.fliplr(np.eye(4))
     expected = both_flipped @ states.exchange_ends(one.fresh) @ both_flipped
@@ -215,7 +216,7 @@ def lossless_fibre(kind, *, arm, efficiency=1.0, dark=0.0, resolving=True, **res
 def test_double_click_without_dark_counts(arm, efficiency, overlap, probability, published):
     """p = eta^2/2, F = (1+V)/2; Dhara, Englund and Guha 2023 write V as the square of an amplitude."""
     hardware = lossless_fibre(DoubleClickLink, arm=arm, efficiency=efficiency, visibility=overlap**2)
-    compiled = links.compile_link(hardware, 0.0)
+    compiled = elementary.compile_link(hardware, 0.0)
     assert compiled.success_probability == pytest.approx(probability, abs=1e-15)
     assert fidelity(compiled) == pytest.approx(published, abs=1e-15)
 
@@ -236,7 +237,7 @@ def test_a_published_dark_count_term_is_not_reproduced(
     hardware = lossless_fibre(
         DoubleClickLink, arm=arm, efficiency=efficiency, dark=dark, visibility=overlap**2
     )
-    compiled = links.compile_link(hardware, 0.0)
+    compiled = elementary.compile_link(hardware, 0.0)
     assert_equal_to_simulation(hardware, 0.0, simulated_link(hardware, 0.0))
     assert compiled.success_probability < 0.992 * probability
     assert fidelity(compiled) > published + 0.003
@@ -260,7 +261,7 @@ def test_a_published_dark_count_term_is_not_reproduced(
 def test_single_click_without_noise(alpha, arm, resolving, probability, published):
     """p = 2 a (1-a), F = (1-alpha)/(1-a) with a = alpha eta; two photons make one click: a (2-a), F less."""
     hardware = lossless_fibre(SingleClickLink, bright_population=alpha, arm=arm, resolving=resolving)
-    compiled, bright = links.compile_link(hardware, 0.0), alpha * arm
+    compiled, bright = elementary.compile_link(hardware, 0.0), alpha * arm
     accepted = 1.0 - bright if resolving else 1.0 - 0.5 * bright
     assert compiled.success_probability == pytest.approx(2.0 * bright * accepted, rel=1e-13)
     assert fidelity(compiled) == pytest.approx((1.0 - alpha) / accepted, rel=1e-13)
@@ -272,7 +273,7 @@ def test_single_click_without_noise(alpha, arm, resolving, probability, publishe
 def test_bright_population_trades_fidelity_for_rate(alphas, arm):
     assume(max(alphas) - min(alphas) > 1e-6)
     dim, bright = (
-        links.compile_link(lossless_fibre(SingleClickLink, bright_population=alpha, arm=arm), 0.0)
+        elementary.compile_link(lossless_fibre(SingleClickLink, bright_population=alpha, arm=arm), 0.0)
         for alpha in sorted(alphas)
     )
     assert bright.success_probability > dim.success_probability
@@ -284,9 +285,9 @@ def test_dark_counts_alone_herald_spins_as_they_are(resolving):
     """No photon is seen: one dark count in each bin, spins maximally mixed, or bright with alpha each."""
     once = 2.0 * 0.1 * 0.9
     noise = {"arm": 1.0, "efficiency": 0.0, "dark": 0.1, "resolving": resolving}
-    double = links.compile_link(lossless_fibre(DoubleClickLink, **noise), 0.0)
+    double = elementary.compile_link(lossless_fibre(DoubleClickLink, **noise), 0.0)
     assert double.success_probability == pytest.approx(once**2, rel=1e-13)
     assert np.allclose(double.fresh, np.eye(4) / 4, rtol=0.0, atol=1e-15)
-    single = links.compile_link(lossless_fibre(SingleClickLink, bright_population=0.3, **noise), 0.0)
+    single = elementary.compile_link(lossless_fibre(SingleClickLink, bright_population=0.3, **noise), 0.0)
     assert single.success_probability == pytest.approx(once, rel=1e-13)
     assert np.allclose(single.fresh, np.diag([0.21, 0.49, 0.09, 0.21]), rtol=0.0, atol=1e-15)

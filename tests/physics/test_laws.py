@@ -11,9 +11,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physics import states
 from physics.hardware import HERALDED_FRACTIONS, DepolarisingMemory, NodeHardware, RelaxingMemory
 from physics.interface import PROTOCOLS
+from physics.qubits import states
 
 EXACT = 1e-12
 

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from physics import channels, links, states
 from physics.hardware import (
     Detector,
     DirectLink,
@@ -24,6 +23,8 @@ from physics.hardware import (
     SingleClickLink,
     SourceLink,
 )
+from physics.links import elementary
+from physics.qubits import channels, states
 from tests.helpers.qutip_operators import transfer_matrix
 
 SPOOL = Fibre(fixed_loss_db=0.0, loss_db_per_km=0.2)
@@ -47,25 +48,29 @@ def kind_of(hardware):
 @pytest.mark.parametrize(("length_km", "loss"), [(10, 0.36904265552), (1, 0.0450074), (50, 0.9)])
 def test_fibre_loss(length_km, loss):
     """0.2 dB/km; 0.36904265552 is SeQUeNCe's test value, 0.0450074 the constant QuISP uses per km."""
-    arriving = links.transmissivity(length_km, loss_db_per_km=0.2)
+    arriving = elementary.transmissivity(length_km, loss_db_per_km=0.2)
     assert 1.0 - arriving == pytest.approx(loss, abs=1e-7)
 
 
 def test_losses_compose():
     """Two independent losses of one half leave a quarter; 0.2 dB/km is 1/e over 21.7147 km."""
     half_db = 10 * math.log10(2)
-    assert links.transmissivity(1.0, loss_db_per_km=half_db, fixed_loss_db=half_db) == pytest.approx(0.25)
-    assert links.transmissivity(21.714724, loss_db_per_km=0.2) == pytest.approx(math.exp(-1), abs=1e-8)
+    assert elementary.transmissivity(1.0, loss_db_per_km=half_db, fixed_loss_db=half_db) == pytest.approx(
+        0.25
+    )
+    assert elementary.transmissivity(21.714724, loss_db_per_km=0.2) == pytest.approx(math.exp(-1), abs=1e-8)
 
 
 def test_one_over_e_in_50_km_is_not_fibre_of_a_fifth_of_a_decibel():
     """SimQN and mqns write e^(-L/50 km) for 0.2 dB/km in their BB84 tests; that is 0.0869 dB/km."""
-    assert links.transmissivity(1.0, loss_db_per_km=0.0868589) == pytest.approx(math.exp(-1 / 50), abs=1e-8)
-    assert 1.0 - links.transmissivity(1.0, loss_db_per_km=0.2) > 2.0 * (1.0 - math.exp(-1 / 50))
+    assert elementary.transmissivity(1.0, loss_db_per_km=0.0868589) == pytest.approx(
+        math.exp(-1 / 50), abs=1e-8
+    )
+    assert 1.0 - elementary.transmissivity(1.0, loss_db_per_km=0.2) > 2.0 * (1.0 - math.exp(-1 / 50))
 
 
 def test_light_takes_50_us_through_10_km():
-    assert links.light_time_s(10.0) == pytest.approx(50e-6, rel=1e-15)
+    assert elementary.light_time_s(10.0) == pytest.approx(50e-6, rel=1e-15)
 
 
 def test_compiled_link(model):
@@ -80,14 +85,14 @@ def test_a_midpoint_source_loses_on_both_arms():
     """q (a sqrt(eta))^2, eta that of the whole fibre, its fixed part included."""
     hardware = MidpointSourceLink(pair_probability=0.5, absorption_efficiency=0.7)
     expected = 0.5 * 0.7**2 * 10**-1.004
-    assert links.compile_link(hardware, 31.0).success_probability == pytest.approx(expected, rel=1e-14)
+    assert elementary.compile_link(hardware, 31.0).success_probability == pytest.approx(expected, rel=1e-14)
 
 
 @pytest.mark.parametrize("kind", [DoubleClickLink, MidpointSourceLink])
 def test_arms_of_a_central_station_are_half_the_link(kind):
     whole, spool = (kind(fibre=fibre) for fibre in (Fibre(), Fibre(fixed_loss_db=0.0)))
-    ratio = links.compile_link(whole, 20.0).success_probability / (
-        links.compile_link(spool, 20.0).success_probability
+    ratio = elementary.compile_link(whole, 20.0).success_probability / (
+        elementary.compile_link(spool, 20.0).success_probability
     )
     assert ratio == pytest.approx(10**-0.26, rel=1e-13)
 
@@ -102,19 +107,19 @@ def test_double_click_probability(length_km, efficiency, probability, rounds):
     hardware = DoubleClickLink(
         fibre=SPOOL, detector=detector, emission_efficiency=efficiency**0.5, rounds=rounds
     )
-    compiled = links.compile_link(hardware, length_km)
+    compiled = elementary.compile_link(hardware, length_km)
     assert compiled.success_probability == pytest.approx(probability, abs=5e-7)
     closed = 0.5 * (efficiency * 10 ** (-0.2 * length_km / 20)) ** 2
     assert compiled.success_probability == pytest.approx(closed, rel=1e-13)
     ideal = DoubleClickLink(fibre=Fibre(fixed_loss_db=0.0), rounds=rounds)
-    assert links.compile_link(ideal, 0.0).success_probability == pytest.approx(0.5, rel=1e-15)
+    assert elementary.compile_link(ideal, 0.0).success_probability == pytest.approx(0.5, rel=1e-15)
 
 
 @pytest.mark.parametrize(("rounds", "mean_s"), [(1, 0.020), (2, 0.040)])
 def test_mean_time_to_the_first_pair(rounds, mean_s):
     """Period / p: 50 km, eta_s eta_d = 1/2, no reset; 250 us a round."""
     hardware = DoubleClickLink(fibre=SPOOL, emission_efficiency=0.5, rounds=rounds)
-    compiled = links.compile_link(hardware, 50.0)
+    compiled = elementary.compile_link(hardware, 50.0)
     assert compiled.attempt_period_s / compiled.success_probability == pytest.approx(mean_s, rel=1e-13)
 
 
@@ -130,7 +135,7 @@ def test_mean_time_to_the_first_pair(rounds, mean_s):
 )
 def test_attempt_periods(hardware, period_us, stored_us, known_us):
     """Of the mqns tests; a sender hears 973 us after the start, its receiver knows at 502 us."""
-    compiled = links.compile_link(hardware, 471e-6 * 2e5)
+    compiled = elementary.compile_link(hardware, 471e-6 * 2e5)
     assert compiled.attempt_period_s == pytest.approx(period_us * 1e-6, rel=1e-12)
     assert compiled.stored_from_s == pytest.approx([time * 1e-6 for time in stored_us], rel=1e-12)
     assert compiled.known_s == pytest.approx([time * 1e-6 for time in known_us], rel=1e-12)
@@ -141,7 +146,7 @@ def test_negotiation_is_no_part_of_an_attempt():
 
     That is the control plane's business: whoever simulates it sends those messages. It is not reproduced.
     """
-    compiled = links.compile_link(DoubleClickLink(rounds=2, reset_time_s=31e-6), 471e-6 * 2e5)
+    compiled = elementary.compile_link(DoubleClickLink(rounds=2, reset_time_s=31e-6), 471e-6 * 2e5)
     assert compiled.attempt_period_s + 3 * 471e-6 == pytest.approx(2417e-6, rel=1e-12)
 
 
@@ -151,7 +156,7 @@ def test_negotiation_is_no_part_of_an_attempt():
 def test_the_end_nearer_to_the_station_emits_later(rounds, period_us, known_us):
     """20 us and 80 us of arms, reset 5 us: photons meet at 85 us, and clicks travel back as they came."""
     hardware = DoubleClickLink(station_position=0.2, reset_time_s=5e-6, rounds=rounds)
-    compiled = links.compile_link(hardware, 20.0)
+    compiled = elementary.compile_link(hardware, 20.0)
     assert compiled.stored_from_s == pytest.approx((65e-6, 5e-6), rel=1e-12)
     assert compiled.known_s == pytest.approx([time * 1e-6 for time in known_us], rel=1e-12)
     assert compiled.attempt_period_s == pytest.approx(period_us * 1e-6, rel=1e-12)
@@ -161,17 +166,17 @@ def test_the_end_nearer_to_the_station_emits_later(rounds, period_us, known_us):
 def test_both_ends_know_by_the_end_of_the_period(share, length_km, rounds):
     """And none before its photon could reach the station and word come back."""
     hardware = DoubleClickLink(station_position=share, reset_time_s=1e-6, rounds=rounds)
-    compiled = links.compile_link(hardware, length_km)
+    compiled = elementary.compile_link(hardware, length_km)
     assert max(compiled.known_s) == pytest.approx(compiled.attempt_period_s, rel=1e-12)
     for end, part in enumerate((share, 1.0 - share)):
         waited_s = compiled.known_s[end] - compiled.stored_from_s[end]
-        assert waited_s >= 2.0 * links.light_time_s(part * length_km) - 1e-15
+        assert waited_s >= 2.0 * elementary.light_time_s(part * length_km) - 1e-15
 
 
 @pytest.mark.parametrize("hardware", KINDS, ids=kind_of)
 def test_parallel_modes_are_counted_not_folded_in(hardware):
     """`success_probability` is one mode's, whatever their number: any of m heralds with 1 - (1-p)^m."""
-    one, many = (links.compile_link(replace(hardware, modes=count), 20.0) for count in (1, 20))
+    one, many = (elementary.compile_link(replace(hardware, modes=count), 20.0) for count in (1, 20))
     assert (one.modes, many.modes) == (1, 20)
     assert many.success_probability == one.success_probability
     assert many.attempt_period_s == one.attempt_period_s
@@ -183,7 +188,7 @@ def test_both_models_compile_the_same_link(pauli, reference, hardware):
     one, other = pauli.link(hardware, 20.0), reference.link(hardware, 20.0)
     fresh = pauli.density_matrix(one.fresh)
     assert np.allclose(fresh, reference.density_matrix(other.fresh), rtol=0.0, atol=1e-15)
-    assert np.allclose(fresh, links.compile_link(hardware, 20.0).fresh, rtol=0.0, atol=1e-15)
+    assert np.allclose(fresh, elementary.compile_link(hardware, 20.0).fresh, rtol=0.0, atol=1e-15)
     assert replace(one, fresh=None) == replace(other, fresh=None)
 
 
@@ -250,7 +255,7 @@ def test_a_published_sender_and_receiver_without_fibre_is_not_reproduced():
 @pytest.mark.parametrize("hardware", KINDS, ids=kind_of)
 @pytest.mark.parametrize("length_km", [0.0, 20.0])
 def test_a_link_says_what_limits_it_and_stores_both_halves_before_anybody_knows(hardware, length_km):
-    made = links.compile_link(hardware, length_km)
+    made = elementary.compile_link(hardware, length_km)
     assert made.source_limited == isinstance(hardware, SourceLink)
     assert max(made.stored_from_s) <= min(made.known_s)
     assert max(made.known_s) <= made.attempt_period_s

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from physics import states
-from physics.density_matrix import DensityMatrixModel
 from physics.hardware import HERALDED_FRACTIONS, DepolarisingMemory, NodeHardware, RelaxingMemory, SourceLink
 from physics.interface import PROTOCOLS
-from physics.pauli import PauliModel
+from physics.models.density_matrix import DensityMatrixModel
+from physics.models.pauli import PauliModel
+from physics.qubits import states
 
 PAULI, REFERENCE = PauliModel(), DensityMatrixModel()
 EXACT = 1e-12

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import qutip
 
-from physics import channels, operators, states
 from physics.hardware import DepolarisingMemory, NodeHardware, RelaxingMemory
+from physics.qubits import channels, operators, states
 
 PERFECT = NodeHardware(memory=DepolarisingMemory(depolarising_s=math.inf))
 SIX_DIGITS = 5e-7

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physics import states
 from physics.hardware import (
     DepolarisingMemory,
     DirectLink,
@@ -21,8 +20,9 @@ from physics.hardware import (
     RelaxingMemory,
     SourceLink,
 )
-from physics.pauli import PauliModel
+from physics.models.pauli import PauliModel
 from physics.plans import SCHEDULES, Plan, distilled, estimate
+from physics.qubits import states
 
 PAULI = PauliModel()
 STILL = DepolarisingMemory(depolarising_s=math.inf)

@@ -11,9 +11,10 @@ from importlib.metadata import EntryPoint
 import pytest
 
 import physics
-from physics import plugins, states
 from physics.hardware import DepolarisingMemory, NodeHardware
-from physics.pauli import PauliModel
+from physics.models.pauli import PauliModel
+from physics.plugins import load
+from physics.qubits import states
 
 NODE = NodeHardware(memory=DepolarisingMemory(depolarising_s=1.0))
 
@@ -59,11 +60,11 @@ def strangers(monkeypatch):
         setattr(module, factory.__name__, factory)
     monkeypatch.setitem(sys.modules, "strangers", module)
     points = {
-        name: EntryPoint(name, f"strangers:{factory.__name__}", plugins.GROUP)
+        name: EntryPoint(name, f"strangers:{factory.__name__}", load.GROUP)
         for name, factory in OFFERED.items()
     }
-    points["nameless"] = EntryPoint("nameless", "strangers:PauliModel", plugins.GROUP)
-    monkeypatch.setattr(plugins, "_installed", lambda: points)
+    points["nameless"] = EntryPoint("nameless", "strangers:PauliModel", load.GROUP)
+    monkeypatch.setattr(load, "_installed", lambda: points)
 
 
 def test_names_and_models():
@@ -105,10 +106,10 @@ def test_a_model_that_goes_by_another_name_is_refused(strangers):
 
 def test_a_reference_gets_the_parameters_it_shares(strangers):
     model = physics.load_physics("tunable", {"bias": 0.5, "depth": 3})
-    reference = plugins.load_reference(model)
+    reference = load.load_reference(model)
     assert type(reference) is TunableReference
     assert reference.parameters == TunableReference.Parameters(bias=0.5)
-    assert plugins.load_reference(reference) is None
+    assert load.load_reference(reference) is None
 
 
 def test_a_model_is_compared_with_its_own_reference(strangers):
@@ -124,12 +125,13 @@ def test_a_model_is_compared_with_its_own_reference(strangers):
 
 
 def test_the_package_that_offers_a_model_is_known(strangers):
-    assert plugins.distribution_of("tunable") == plugins.distribution_of("absent") == ""
+    assert load.distribution_of("tunable") == load.distribution_of("absent") == ""
 
 
 def test_importing_physics_is_light():
     code = (
-        "import sys, physics, physics.werner_figures, physics.conformance, physics.plugins, physics.pauli;"
+        "import sys, physics, physics.figures_of_merit.werner_figures, physics.conformance;"
+        "import physics.plugins.load, physics.models.pauli;"
         "physics.PauliModel(); assert 'qutip' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

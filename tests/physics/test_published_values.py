@@ -11,9 +11,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from physics import channels, states
 from physics.hardware import DepolarisingMemory, NodeHardware, RelaxingMemory
 from physics.interface import PROTOCOLS
+from physics.qubits import channels, states
 from tests.helpers.qutip_operators import transfer_matrix
 
 STILL = DepolarisingMemory(depolarising_s=math.inf)

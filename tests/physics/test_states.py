@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from physics import states
 from physics.hardware import DepolarisingMemory, Detector, NodeHardware, RelaxingMemory
+from physics.qubits import states
 
 STILL = DepolarisingMemory(depolarising_s=float("inf"))
 

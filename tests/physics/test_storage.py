@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physics import states
 from physics.hardware import DepolarisingMemory, RelaxingMemory
 from physics.interface import NO_ATTEMPTS
-from physics.pauli import PauliModel
-from physics.storage import compile_storage
+from physics.models.pauli import PauliModel
+from physics.models.storage import compile_storage
+from physics.qubits import states
 
 EXACT = 1e-12
 INFINITE = math.inf

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physics import states
 from physics.conformance import check_model
 from physics.hardware import DepolarisingMemory, DirectLink, NodeHardware, RelaxingMemory, SourceLink
-from physics.pauli import PauliModel
-from physics.werner import WernerModel
+from physics.models.pauli import PauliModel
+from physics.models.werner import WernerModel
+from physics.qubits import states
 
 PAULI, WERNER = PauliModel(), WernerModel()
 EXACT = 1e-12
@@ -90,7 +90,7 @@ def test_states_are_plain_floats_and_qutip_waits_for_a_distillation():
     )
     assert {type(value) for value in made} == {float}
     code = (
-        "import sys; from physics.werner import WernerModel; from physics.hardware import *;"
+        "import sys; from physics.models.werner import WernerModel; from physics.hardware import *;"
         "node = NodeHardware(memory=DepolarisingMemory(depolarising_s=1.0));"
         "WernerModel().swap(0.9, 0.9, node, 0.0); assert 'qutip' not in sys.modules"
     )

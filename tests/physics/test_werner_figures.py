@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from physics import states, werner_figures
+from physics.figures_of_merit import werner_figures
+from physics.qubits import states
 
 fidelities = st.floats(0.0, 1.0)
 

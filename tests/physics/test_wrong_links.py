@@ -7,7 +7,6 @@ import re
 
 import pytest
 
-from physics import heralding, links
 from physics.hardware import (
     Detector,
     DirectLink,
@@ -17,6 +16,7 @@ from physics.hardware import (
     SingleClickLink,
     SourceLink,
 )
+from physics.links import elementary, heralding
 
 PROBABILITY, TIME, MODES = "between 0 and 1", "0 or more, and finite", "a whole number of 1 or more"
 CHANCE, PERIOD, NUMBER = "above 0 and at most 1", "above 0, and finite", "a number"
@@ -118,7 +118,7 @@ def test_wrong_lengths_are_named(model, kind, length_km):
 def test_negative_losses_are_named(name):
     given_values = {"length_km": 1.0, "loss_db_per_km": 0.2, "fixed_loss_db": 0.0, name: -1.0}
     with pytest.raises(ValueError, match=f"^{name} is -1.0; it must be 0 or more$"):
-        links.transmissivity(**given_values)
+        elementary.transmissivity(**given_values)
 
 
 @pytest.mark.parametrize(
@@ -133,4 +133,4 @@ def test_negative_losses_are_named(name):
 )
 def test_a_link_that_can_never_succeed_is_refused(hardware):
     with pytest.raises(ValueError, match=r"probability of a .* is 0\.0; it must be above 0"):
-        links.compile_link(hardware, 20.0)
+        elementary.compile_link(hardware, 20.0)

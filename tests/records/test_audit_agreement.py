@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from physics.interface import PROTOCOLS
-from physics.pauli import PauliModel
+from physics.models.pauli import PauliModel
 from qdpem.draws.outcome_draws import swap_draws
 from qdpem.errors import RecordError, UnknownNameError
 from qdpem.events.tables import ALLOCATIONS, PAIRS

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from physics.pauli import PauliModel
+from physics.models.pauli import PauliModel
 from qdpem.records.audit.audit import audit
 from qdpem.records.audit.replay import _distance
 from qdpem.records.reader import open_record

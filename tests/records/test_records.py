@@ -12,7 +12,8 @@ import pytest
 from qdpem.errors import PolicyError, RecordError
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import DECISIONS, NODES, kept_at
-from qdpem.metrics.metrics import METRICS, measure
+from qdpem.metrics.definitions import METRICS
+from qdpem.metrics.metrics import measure
 from qdpem.records import writer as writing
 from qdpem.records.compare import differing_data_sets
 from qdpem.records.reader import open_record

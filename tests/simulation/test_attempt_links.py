@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from physics.plugins import load_physics
+from physics.plugins.load import load_physics
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.words import ClaimKind, ClaimOutcome, PairOutcome, RequestOutcome
 from qdpem.policy.interface import EMISSION_BACKLOG, Decisions
@@ -17,7 +17,8 @@ from qdpem.records.writer import RecordWriter
 from qdpem.rng import stream
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Arm
-from qdpem.simulation.run import Simulation, simulate
+from qdpem.simulation.run import simulate
+from qdpem.simulation.simulation import Simulation
 from tests.helpers.arms import ARMS, in_every_arm
 from tests.helpers.scripts import serving_the_line
 

@@ -18,7 +18,8 @@ from qdpem.metrics.metrics import measure
 from qdpem.policy.interface import Allocation, Decisions
 from qdpem.scenario.load import load_scenario
 from qdpem.scenario.schema import Arm
-from qdpem.simulation.run import Simulation, simulate
+from qdpem.simulation.run import simulate
+from qdpem.simulation.simulation import Simulation
 
 SLOT_S = 1e-3
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "chain.toml"

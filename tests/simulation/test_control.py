@@ -13,7 +13,8 @@ from qdpem.events.words import AllocationOutcome, DecisionReason, PairOutcome, R
 from qdpem.metrics.reward import rewards
 from qdpem.policy.interface import FREE_MEMORIES, ORDERED_PAIRS, TOKENS, Decisions
 from qdpem.scenario.schema import Arm, Reward, Window
-from qdpem.simulation.run import Simulation, simulate
+from qdpem.simulation.run import simulate
+from qdpem.simulation.simulation import Simulation
 from tests.helpers.scripts import order
 
 DELAY_S = 20.0 / 2e5 + 1e-5

@@ -16,7 +16,7 @@ from qdpem.policy.interface import Allocation, Decisions
 from qdpem.records.audit.audit import audit
 from qdpem.records.writer import RecordWriter
 from qdpem.scenario.schema import Arm
-from qdpem.simulation.run import Simulation
+from qdpem.simulation.simulation import Simulation
 
 LOCAL, CENTRAL = Arm(name="local-minhop"), Arm(name="central-fcfs")
 PLANS = [

@@ -41,7 +41,7 @@ from qdpem.scenario.schema import (
 )
 from qdpem.scenario.words import Repetition
 from qdpem.simulation.arms import resolve_arm
-from qdpem.simulation.run import Simulation
+from qdpem.simulation.simulation import Simulation
 from tests.helpers.gamblers import Gambler
 from tests.helpers.watching import watch
 
@@ -62,8 +62,8 @@ def assert_all_is_over(simulation: Simulation) -> None:
     assert not state.requests.open
     assert not any(state.requests.waiting.values())
     assert not control_plane.holding()
-    assert not control_plane.ordered.any()
-    assert not any(control_plane.stock_orders.values())
+    assert not control_plane.orders.ordered.any()
+    assert not any(control_plane.orders.stock_orders.values())
     assert not any(map(len, (*state.inventory.owned, *state.inventory.reported, *state.inventory.unreleased)))
     assert not state.inventory._ended_before_reported
     assert not any(mode.claim for link in state.attempts.values() for mode in link._modes)

@@ -18,7 +18,7 @@ from qdpem.events.words import AllocationOutcome, ClaimKind, PairOutcome, Reques
 from qdpem.policy.interface import Allocation, Decisions
 from qdpem.rng import stream
 from qdpem.scenario.schema import Arm
-from qdpem.simulation.run import Simulation
+from qdpem.simulation.simulation import Simulation
 from tests.helpers.scripts import serving_the_line
 
 HOP_KM = 2000.0

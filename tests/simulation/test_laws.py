@@ -9,7 +9,8 @@ from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.tables import kept_at
 from qdpem.events.words import PairOutcome, RequestOutcome
 from qdpem.scenario.schema import Arm
-from qdpem.simulation.run import Simulation, simulate
+from qdpem.simulation.run import simulate
+from qdpem.simulation.simulation import Simulation
 from tests.helpers.arms import ARMS, in_every_arm
 
 

@@ -33,7 +33,8 @@ from qdpem.scenario.schema import (
     Window,
 )
 from qdpem.simulation.arms import resolve_arm
-from qdpem.simulation.run import Simulation, simulate
+from qdpem.simulation.run import simulate
+from qdpem.simulation.simulation import Simulation
 from tests.helpers.watching import watch
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from physics.pauli import PauliModel
+from physics.models.pauli import PauliModel
 from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.words import AllocationOutcome, RefusalCause, RequestOutcome
 from qdpem.policy.interface import FREE_MEMORIES, Decisions
@@ -19,7 +19,8 @@ from qdpem.policy.synthetic import small_network
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.resources.pairs.memories import Memories
-from qdpem.simulation.run import Simulation, simulate
+from qdpem.simulation.run import simulate
+from qdpem.simulation.simulation import Simulation
 from tests.helpers.scripts import order
 
 LOCAL = Arm(name="local-minhop", pregeneration="virtual-link")

@@ -13,7 +13,7 @@ from qdpem.events.words import DecisionReason, RequestOutcome
 from qdpem.network.outages import Unavailable
 from qdpem.policy.interface import Allocation, Decisions, Observation
 from qdpem.scenario.schema import Arm, Outages, ScheduledOutage
-from qdpem.simulation.run import Simulation
+from qdpem.simulation.simulation import Simulation
 from tests.helpers.halted import CENTRAL, DELAY_S, LOCAL, Halted, cut_off, on_arrival
 
 

@@ -13,7 +13,8 @@ from qdpem.events.tables import kept_at
 from qdpem.events.words import AllocationOutcome, PairOutcome, RefusalCause, RequestOutcome
 from qdpem.scenario.load import load_scenario, parse_scenario
 from qdpem.scenario.schema import Arm, Join, Outages, RandomOutages, ScheduledOutage
-from qdpem.simulation.run import Simulation, simulate
+from qdpem.simulation.run import simulate
+from qdpem.simulation.simulation import Simulation
 from tests.helpers.halted import DELAY_S
 
 CHAIN = Path(__file__).parents[2] / "scenarios" / "chain.toml"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from physics.pauli import PauliModel
+from physics.models.pauli import PauliModel
 from qdpem.events.words import PairOutcome, RequestOutcome
 from qdpem.network.build import build_network
 from qdpem.scenario.schema import Arm

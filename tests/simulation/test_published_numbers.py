@@ -19,7 +19,8 @@ from qdpem.events.words import ClaimKind, PairOutcome, RequestOutcome
 from qdpem.policy.interface import FREE_MEMORIES
 from qdpem.rng import stream
 from qdpem.scenario.schema import Arm
-from qdpem.simulation.run import Simulation, simulate
+from qdpem.simulation.run import simulate
+from qdpem.simulation.simulation import Simulation
 from tests.helpers.scripts import serving_the_line
 
 LOCAL = Arm(name="local-minhop")

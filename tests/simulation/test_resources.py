@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from physics.pauli import PauliModel
+from physics.models.pauli import PauliModel
 from qdpem.demand.requests import Requests
 from qdpem.events.words import ClaimKind, ClaimOutcome, Purpose
 from qdpem.policy.synthetic import small_network

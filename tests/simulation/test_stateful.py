@@ -14,7 +14,7 @@ from qdpem.events.recorder import MemoryRecorder
 from qdpem.events.words import AllocationOutcome, PairOutcome, RefusalCause
 from qdpem.scenario.schema import Arm, Outages, RandomOutages, Topology
 from qdpem.scenario.words import OutageKind
-from qdpem.simulation.run import Simulation
+from qdpem.simulation.simulation import Simulation
 from tests.helpers.gamblers import Gambler
 
 _CHANGES = st.fixed_dictionaries(

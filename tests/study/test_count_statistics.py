@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from qdpem.study.analysis.count_statistics import (
+from qdpem.study.analysis.demand.count_statistics import (
     SparseCounts,
     autocorrelation,
     count_events,

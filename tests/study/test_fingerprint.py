@@ -114,7 +114,7 @@ def test_what_comes_after_a_run_is_no_part_of_its_code(small_scenario, monkeypat
     assert any(name.endswith("qdpem/simulation/run.py") for name in names)
     assert "qdpem/policies/dpem/agent.py" in names
     assert any(name.endswith("qdpem/records/writer.py") for name in names)
-    assert any(name.endswith("physics/pauli.py") for name in names)
+    assert any(name.endswith("physics/models/pauli.py") for name in names)
     assert not {path.parent.name for path in digested} & {"study", "cli"}
 
 

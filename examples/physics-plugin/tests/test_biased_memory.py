@@ -9,9 +9,10 @@ import pytest
 from biased_memory.model import BiasedMemoryModel
 from biased_memory.parameters import BiasParameters
 
-from physics import check_model, states
+from physics import check_model
 from physics.hardware import DepolarisingMemory, RelaxingMemory
-from physics.pauli import PauliModel
+from physics.models.pauli import PauliModel
+from physics.qubits import states
 
 MEMORY = DepolarisingMemory(depolarising_s=2.0, coherence_attempts=50.0)
 RELAXING = RelaxingMemory(relaxation_s=3.0, dephasing_s=1.0)

@@ -79,7 +79,7 @@ def check(
 
 def _check_physics(name: str, overrides: Sequence[str]) -> list[Row]:
     from physics.conformance import check_model
-    from physics.plugins import load_physics
+    from physics.plugins.load import load_physics
     from qdpem.errors import Fault, ScenarioError, UnknownNameError
     from qdpem.registry import list_names
     from qdpem.scenario.load import apply_overrides

@@ -15,7 +15,7 @@ from qdpem.cli.size import check_size
 
 if TYPE_CHECKING:
     from qdpem.scenario.schema import Scenario
-    from qdpem.study.analysis.demand_profile import DemandProfile
+    from qdpem.study.analysis.demand.profile import DemandProfile
 
 
 def demand(
@@ -62,7 +62,7 @@ def demand(
 
 
 def _profile(scenario: Scenario, *, seed: int) -> DemandProfile:
-    from qdpem.study.analysis.demand_profile import profile_demand
+    from qdpem.study.analysis.demand.profile import profile_demand
 
     with progress_bars() as bars:
         bars.add_task(f"demand of {scenario.name}", total=None, detail="draw and score")

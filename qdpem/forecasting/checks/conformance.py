@@ -7,8 +7,8 @@ True
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
 
@@ -25,6 +25,13 @@ from qdpem.forecasting.checks.reference_demand import (
     scenario_arrivals,
     small_scenario,
 )
+from qdpem.forecasting.checks.trial_demand import (
+    Steps,
+    TrialDemand,
+    frozen,
+    views_of_one_array,
+    with_other_nodes,
+)
 from qdpem.policy.checks import (
     Check,
     RuleViolationError,
@@ -34,10 +41,9 @@ from qdpem.policy.checks import (
     run_check,
 )
 from qdpem.policy.forecast_validation import valid_forecast
-from qdpem.policy.interface import ForecastContext, Forecaster
+from qdpem.policy.forecaster import ForecastContext, Forecaster
 
 ForecasterFactory: TypeAlias = Callable[[], Forecaster]
-Steps: TypeAlias = Sequence[Requests]
 
 _TRIED_NODES = 2
 _STEPS = 24
@@ -45,14 +51,6 @@ _HISTORY_STEPS = 240
 """The fewest of which the recurrent forecaster holds out a part, without which it does not fit."""
 _MAX_PEERS = 3
 """Few, because each law fits several times; other peers ask too, and are not listed."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class TrialDemand:
-    """Requests for a trial: the `history` before t = 0, and those of each step from there on."""
-
-    history: Requests
-    steps: Steps
 
 
 def check_named_forecaster(name: str, *, seed: int = 0) -> tuple[Check, ...]:
@@ -105,7 +103,7 @@ def check_forecaster(
       original does.
     """
     trial = _ForecasterTrial(
-        forecaster_factory=forecaster_factory, context=context, demand=_frozen(demand), other=_frozen(other)
+        forecaster_factory=forecaster_factory, context=context, demand=frozen(demand), other=frozen(other)
     )
     laws: dict[str, Callable[[], str]] = {"shape": trial.shape, "determinism": trial.determinism}
     if not is_exempt_from_own_requests(forecaster_factory()):
@@ -181,9 +179,9 @@ class _ForecasterTrial:
         expected = self.expected
         nodes = evenly_spaced(self.context.node_count, _TRIED_NODES)
         for node in nodes:
-            history = _with_other_nodes(self.demand.history, self.other.history, node)
+            history = with_other_nodes(self.demand.history, self.other.history, node)
             steps = [
-                _with_other_nodes(own, other, node)
+                with_other_nodes(own, other, node)
                 for own, other in zip(self.demand.steps, self.other.steps, strict=True)
             ]
             _require_same(
@@ -196,7 +194,7 @@ class _ForecasterTrial:
     def no_future(self) -> str:
         cut = len(self.demand.steps) // 2
         # All are views of one array: a forecaster that reads the base of what it is given sees the future.
-        views = _views([self.demand.history, *self.demand.steps[:cut], *self.other.steps[cut:]])
+        views = views_of_one_array([self.demand.history, *self.demand.steps[:cut], *self.other.steps[cut:]])
         made = _rolling_forecasts(*self.begin(views[0]), views[1:], copy=False)[: cut + 1]
         _require_same(self.expected[: cut + 1], made, "when only later requests change")
         return f"{cut + 1} forecasts with two futures, the same to the bit"
@@ -267,43 +265,6 @@ def _copied(table: PeerTable) -> PeerTable:
     copy = PeerTable(nodes=len(table.peers.destination), max_peers=table.peers.destination.shape[1])
     copy.peers = table.peers
     return copy
-
-
-def _with_other_nodes(own: Requests, other: Requests, node: int) -> Requests:
-    """The requests of `node` from `own`, and of all other nodes from `other`."""
-    parts = [own.at(np.flatnonzero(own.source == node)), other.at(np.flatnonzero(other.source != node))]
-    columns = {
-        item.name: np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(Requests)
-    }
-    order = np.argsort(columns["time_s"], kind="stable")
-    return _read_only(Requests(**{name: column[order] for name, column in columns.items()}))
-
-
-def _views(parts: Steps) -> list[Requests]:
-    """The same requests as read-only views of one array for each column."""
-    ends = np.cumsum([0, *map(len, parts)])
-    whole = {
-        item.name: np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(Requests)
-    }
-    return [
-        _read_only(Requests(**{name: column[first:last] for name, column in whole.items()}))
-        for first, last in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)
-    ]
-
-
-def _frozen(demand: TrialDemand) -> TrialDemand:
-    """The same demand in read-only arrays of its own."""
-    rows = [np.arange(len(part)) for part in (demand.history, *demand.steps)]
-    history, *steps = (
-        _read_only(part.at(row)) for part, row in zip((demand.history, *demand.steps), rows, strict=True)
-    )
-    return TrialDemand(history=history, steps=steps)
-
-
-def _read_only(requests: Requests) -> Requests:
-    for item in fields(requests):
-        getattr(requests, item.name).setflags(write=False)
-    return requests
 
 
 def _of_node(forecast: ExpectedDemand, node: int) -> ExpectedDemand:

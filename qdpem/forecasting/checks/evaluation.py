@@ -29,7 +29,7 @@ from qdpem.errors import QdpemError
 from qdpem.forecasting.checks.reference_demand import by_step, forecast_context, scenario_arrivals
 from qdpem.forecasting.checks.scores import crps, median_error, pinball
 from qdpem.forecasting.counts import history_counts, step_counts
-from qdpem.policy.interface import ForecastContext, Forecaster
+from qdpem.policy.forecaster import ForecastContext, Forecaster
 from qdpem.registry import list_names, load
 from qdpem.scenario.schema import Forecasting, Scenario
 

@@ -9,7 +9,7 @@ from qdpem.demand.requests import Requests
 from qdpem.demand.streams import generate_arrivals
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
-from qdpem.policy.interface import ForecastContext
+from qdpem.policy.forecaster import ForecastContext
 from qdpem.scenario.schema import (
     Bursts,
     Demand,

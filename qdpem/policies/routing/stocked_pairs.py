@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from physics.werner_figures import werner_weight_unchecked
+from physics.figures_of_merit.werner_figures import werner_weight_unchecked
 from qdpem.arrays import Flags
 from qdpem.network.path import Path
 from qdpem.network.path_estimates import ASSUMED_WAIT_FRACTION, Estimates

@@ -10,26 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
+from qdpem.events.recorder import Row, row_maker
+from qdpem.events.tables import PATH_STEPS
 from qdpem.events.words import AllocationOutcome, DecisionReason, Purpose
 from qdpem.policy.interface import CONTROLLER, Allocation
 from qdpem.rng import UniformStream
 from qdpem.scenario.schema import ControlSettings
 from qdpem.scenario.words import Control
+from qdpem.simulation.control.order_book import OrderBook
 from qdpem.simulation.execution.reservations import Reservation
 from qdpem.simulation.resources.requests import Request
 from qdpem.simulation.resources.state import SimulationState
 
 _ARRIVAL, _REFUSAL, _PAIR, EPOCH, OUTAGE = range(len(DecisionReason))
 
+_step_row = row_maker(PATH_STEPS)
+
 
 class ControlPlane:
     """Sites to be asked, active reservations, and each site's own book of what it has ordered.
 
     `woken`: sites to be asked at this moment, each with its reason. `active`: open reservations by id.
-    `ordered`, int64 [sites, N, 2]: pairs and swaps that a site ordered at each node and whose end it has not
-    heard of. `stock_orders`: the reservations for stock among them, by site and id.
+    `orders`: what each site has ordered.
 
     Args:
         state: the run's state.
@@ -49,8 +51,8 @@ class ControlPlane:
         settings: ControlSettings,
         seed: int,
         on_request: Callable[[Request], None],
-        write: Callable[[tuple[object, ...]], None],
-        write_step: Callable[[tuple[int, int, int, int]], None],
+        write: Callable[[Row], None],
+        write_step: Callable[[Row], None],
     ) -> None:
         self._state = state
         self._settings = settings
@@ -58,12 +60,10 @@ class ControlPlane:
         self._write = write
         self._write_step = write_step
         self.local = control is Control.LOCAL
-        nodes = state.network.node_count
         self.woken: dict[int, int] = {}
         self.active: dict[int, Reservation] = {}
         self._releasing: dict[int, Reservation] = {}
-        self.ordered = np.zeros((nodes if self.local else 1, nodes, 2), dtype=np.int64)
-        self.stock_orders: dict[int, dict[int, Reservation]] = {}
+        self.orders = OrderBook(nodes=state.network.node_count, local=self.local)
         self._busy_until_s = 0.0
         self._back_off = [UniformStream(seed, f"back-off/{name}") for name in state.network.graph.node_names]
         self._next_id = 0
@@ -134,10 +134,12 @@ class ControlPlane:
         for position, (node, rounds) in enumerate(
             zip(allocation.path, (*reservation.rounds, 0), strict=True)
         ):
-            self._write_step((reservation.id, position, node, rounds))
+            self._write_step(
+                _step_row(allocation=reservation.id, position=position, node=node, rounds=rounds)
+            )
         # Before the first message: a node may refuse at once, and the end of an order needs its beginning.
         self.active[reservation.id] = reservation
-        self._record_order(reservation, +1)
+        self.orders.record(reservation, +1)
         if self.local:
             reservation.reserve()
             return reservation.id
@@ -213,7 +215,7 @@ class ControlPlane:
 
     def _end_order(self, reservation: Reservation) -> None:
         """The site that ordered it hears that it is done or has expired."""
-        self._record_order(reservation, -1)
+        self.orders.record(reservation, -1)
         site = reservation.deciding_node
         # New stock may serve requests that wait.
         if reservation.purpose is Purpose.STOCK and self._state.requests.waiting.get(site):
@@ -236,7 +238,7 @@ class ControlPlane:
         # It holds qubits until the last node has heard.
         self._releasing[reservation.id] = reservation
         self._state.clock.after(max(delays), self._releasing.pop, reservation.id)
-        self._after(back_s, self._record_order, reservation, -1)
+        self._after(back_s, self.orders.record, reservation, -1)
         if reservation.request is not None:
             self._after(back_s, self._return_request, reservation.request)
 
@@ -277,23 +279,6 @@ class ControlPlane:
         hops = int(self._state.network.hop_distance[request.source, self.controller])
         self._state.message_counter.send("request", hops=hops)
         self._after(self.delay_to_controller_s(request.source), self._enqueue, request, _PAIR)
-
-    def _record_order(self, reservation: Reservation, sign: int) -> None:
-        """Add an order to the book of its site, or remove it: pairs at the ends of hops, swaps between."""
-        if reservation.purpose is Purpose.STOCK:
-            orders = self.stock_orders.setdefault(reservation.deciding_node, {})
-            if sign > 0:
-                orders[reservation.id] = reservation
-            else:
-                del orders[reservation.id]
-        ordered = self.ordered[reservation.nodes[0] if self.local else 0]
-        nodes, generations = reservation.nodes, len(reservation.generations)
-        for hop, qubits in enumerate(reservation.qubits):
-            pairs = sign * generations * qubits
-            ordered[nodes[hop], 0] += pairs
-            ordered[nodes[hop + 1], 0] += pairs
-        for node in nodes[1:-1]:
-            ordered[node, 1] += sign * generations
 
     def _report_delay_s(self, node: int, owner: int) -> float:
         """How long a report of stock travels from `node` to the site that decides for `owner`."""

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qdpem.events.recorder import Row, row_maker
+from qdpem.events.tables import OUTAGES
 from qdpem.network.outages import ALL_AVAILABLE, Outage
 from qdpem.network.padded_rows import padded
 from qdpem.policy.interface import CONTROLLER
@@ -21,6 +23,8 @@ from qdpem.scenario.words import OutageKind
 from qdpem.simulation.control.control_plane import OUTAGE, ControlPlane
 from qdpem.simulation.execution.reservations import Reservation
 from qdpem.simulation.resources.state import SimulationState
+
+_row = row_maker(OUTAGES)
 
 
 class Outages:
@@ -45,7 +49,7 @@ class Outages:
         state: SimulationState,
         control_plane: ControlPlane,
         check: Callable[[], None],
-        write: Callable[[tuple[object, ...]], None],
+        write: Callable[[Row], None],
     ) -> None:
         self._state = state
         self._control_plane = control_plane
@@ -107,7 +111,7 @@ class Outages:
             node = outage.place if outage.kind is OutageKind.NODE else -1
             link = outage.place if outage.kind is OutageKind.LINK else -1
             code = outage.kind.code
-            self._write((code, node, link, outage.from_s, outage.until_s))
+            self._write(_row(kind=code, node=node, link=link, from_s=outage.from_s, until_s=outage.until_s))
 
     def _cut(self, link: int) -> None:
         """End the reservations that wait for pairs of the link: both its ends notice at once."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from physics.figures_of_merit.werner_figures import werner_weight_unchecked
 from physics.plans import Rounds, compact_rounds
-from physics.werner_figures import werner_weight_unchecked
 from qdpem.network.graph import Network
 from qdpem.network.path import Path, path_along
 from qdpem.network.path_estimates import ASSUMED_WAIT_FRACTION

@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from physics.interface import PROTOCOLS
 from physics.plans import SCHEDULES
-from qdpem.events.recorder import Row
+from qdpem.events.recorder import Row, row_maker
+from qdpem.events.tables import ALLOCATIONS
 from qdpem.events.words import AllocationOutcome, PairOutcome, Purpose, RefusalCause
 from qdpem.policy.interface import Allocation
 from qdpem.simulation.execution.admission import Admission
@@ -23,6 +24,8 @@ from qdpem.simulation.execution.segments import Segment
 from qdpem.simulation.resources.pairs.ledger import Pair
 from qdpem.simulation.resources.requests import ArrivedPair, Request
 from qdpem.simulation.resources.state import SimulationState
+
+_row = row_maker(ALLOCATIONS)
 
 
 def qubits_per_end(rounds: int, *, pumping: bool) -> int:
@@ -268,25 +271,25 @@ class Reservation:
     ) -> None:
         allocation = self.allocation
         self._write(
-            (
-                self.id,
-                self.time_s,
-                self.deciding_node,
-                allocation.request,
-                self.purpose.code,
-                allocation.source,
-                allocation.destination,
-                allocation.target_fidelity,
-                allocation.pairs,
-                allocation.plan.end_rounds,
-                SCHEDULES.index(allocation.plan.schedule),
-                PROTOCOLS.index(allocation.plan.protocol),
-                self.path.hops,
-                allocation.expires_s,
-                self._state.clock.now_s,
-                outcome.code,
-                cause.code,
-                node,
+            _row(
+                allocation=self.id,
+                time_s=self.time_s,
+                deciding_node=self.deciding_node,
+                request=allocation.request,
+                purpose=self.purpose.code,
+                source=allocation.source,
+                destination=allocation.destination,
+                target_fidelity=allocation.target_fidelity,
+                pairs=allocation.pairs,
+                end_rounds=allocation.plan.end_rounds,
+                schedule=SCHEDULES.index(allocation.plan.schedule),
+                protocol=PROTOCOLS.index(allocation.plan.protocol),
+                hops=self.path.hops,
+                expires_s=allocation.expires_s,
+                end_s=self._state.clock.now_s,
+                outcome=outcome.code,
+                cause=cause.code,
+                refused_at=node,
             )
         )
 

@@ -101,7 +101,9 @@ def _stock_columns(
     stocks = [reported[owner] for owner in owners]
     in_stock = list(map(len, stocks))
     counts = [sum(in_stock)] if sites[0] == CONTROLLER else in_stock
-    ordered = [_ordered(orders) if orders else () for orders in map(control_plane.stock_orders.get, sites)]
+    ordered = [
+        _ordered(orders) if orders else () for orders in map(control_plane.orders.stock_orders.get, sites)
+    ]
     filled = _filled([count + len(orders) for count, orders in zip(counts, ordered, strict=True)])
     ready = filled & (np.arange(filled.shape[1]) < np.array(counts)[:, None])
     reported_pairs = chain.from_iterable(map(dict.values, stocks))

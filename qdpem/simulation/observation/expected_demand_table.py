@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from qdpem.events.full_tables import EXPECTED_DEMAND
-from qdpem.events.recorder import Recorder
+from qdpem.events.recorder import Recorder, row_maker
 from qdpem.simulation.observation.forecasts import Forecasts
+
+_row = row_maker(EXPECTED_DEMAND)
 
 
 class ExpectedDemandTable:
@@ -22,15 +24,24 @@ class ExpectedDemandTable:
             return
         peers, latest = forecasts.peers, forecasts.latest
         for node, place in np.argwhere(peers.known).tolist():
-            peer = (
-                int(peers.destination[node, place]),
-                float(peers.target_fidelity[node, place]),
-                int(peers.pairs[node, place]),
-            )
+            destination = int(peers.destination[node, place])
+            target_fidelity = float(peers.target_fidelity[node, place])
+            pairs = int(peers.pairs[node, place])
             steps = zip(
                 latest.scheduled[node, place].tolist(), latest.unscheduled[node, place].tolist(), strict=True
             )
             for step, (scheduled, unscheduled) in enumerate(steps, start=1):
                 # NaN is no forecast.
                 if scheduled == scheduled:
-                    self._write((now_s, node, *peer, step, scheduled, unscheduled))
+                    self._write(
+                        _row(
+                            time_s=now_s,
+                            node=node,
+                            destination=destination,
+                            target_fidelity=target_fidelity,
+                            pairs=pairs,
+                            step=step,
+                            scheduled=scheduled,
+                            unscheduled=unscheduled,
+                        )
+                    )

@@ -16,7 +16,8 @@ from qdpem.demand.peers import Peers, PeerTable
 from qdpem.demand.processes.process import ExpectedDemand
 from qdpem.demand.requests import Requests
 from qdpem.policy.forecast_validation import valid_forecast
-from qdpem.policy.interface import Context, Forecaster
+from qdpem.policy.forecaster import Forecaster
+from qdpem.policy.interface import Context
 
 
 class Forecasts:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.demand.arrivals import Arrivals
-from qdpem.policy.interface import ORDERED_PAIRS, STATUS_WIDTH, Context, Forecaster
+from qdpem.policy.forecaster import Forecaster
+from qdpem.policy.interface import ORDERED_PAIRS, STATUS_WIDTH, Context
 from qdpem.simulation.control.control_plane import ControlPlane
 from qdpem.simulation.observation.forecasts import Forecasts
 from qdpem.simulation.observation.top_pairs import TopPairs, TopPairTable
@@ -58,7 +59,7 @@ class StateReports:
             for around in state.network.neighbours
         ]
         self._unknown = self.known < 0
-        # `ControlPlane.ordered` is [sites, N, 2]. Flattened to [sites x N, 2], the row of a site and one of
+        # `OrderBook.ordered` is [sites, N, 2]. Flattened to [sites x N, 2], the row of a site and one of
         # its known nodes is N x site + node. Padding reads node 0 here, and is overwritten by NaN later.
         self._ordered_index = nodes * np.arange(len(self.known))[:, None] + np.maximum(self.known, 0)
         self._delay_s = delay_s
@@ -131,7 +132,7 @@ class StateReports:
             if self._control_plane.local and not at_epoch:
                 status[:, 0, :ORDERED_PAIRS] = self._status_of(rows.tolist())
                 age_s[:, 0] = 0.0
-        ordered = self._control_plane.ordered.reshape(-1, 2).take(self._ordered_index[rows], axis=0)
+        ordered = self._control_plane.orders.ordered.reshape(-1, 2).take(self._ordered_index[rows], axis=0)
         status[:, :, ORDERED_PAIRS:STATUS_WIDTH] = ordered
         unknown = self._unknown[rows]
         np.copyto(status, np.nan, where=unknown[:, :, None])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qdpem.events.recorder import Row
+from qdpem.events.recorder import Row, row_maker
+from qdpem.events.tables import MESSAGES
 from qdpem.events.words import MessageKind
 
 _HEADER = 24
@@ -24,6 +25,8 @@ _BODY = {
     "outage": 16,  # what, whether it goes, time
 }
 _SIZE = {kind: _HEADER + body for kind, body in _BODY.items()}
+
+_row = row_maker(MESSAGES)
 
 
 class MessageCounter:
@@ -45,5 +48,12 @@ class MessageCounter:
         for kind in MessageKind:
             count = self._count[kind]
             if count:
-                self._append((time_s, kind.code, count, count * _SIZE[kind] + self._extra_bytes[kind]))
+                self._append(
+                    _row(
+                        time_s=time_s,
+                        kind=kind.code,
+                        count=count,
+                        bytes=count * _SIZE[kind] + self._extra_bytes[kind],
+                    )
+                )
                 self._count[kind] = self._extra_bytes[kind] = 0

@@ -7,13 +7,16 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from qdpem.demand.requests import Requests
-from qdpem.events.recorder import Row
+from qdpem.events.recorder import Row, row_maker
+from qdpem.events.tables import REQUESTS
 from qdpem.events.words import PairOutcome, RequestOutcome
 from qdpem.scenario.words import Application
 from qdpem.simulation.resources.clock import Clock
 from qdpem.simulation.resources.pairs.ledger import Ledger, Pair
 
 _MEASURED_AT_ONCE = Application.QKD.code
+
+_row = row_maker(REQUESTS)
 
 
 class ArrivedPair(NamedTuple):
@@ -240,22 +243,22 @@ class RequestBook:
         good = [fidelity for fidelity in fidelities if fidelity >= request.target_fidelity]
         mean = math.fsum(fidelities) / len(fidelities) if fidelities else math.nan
         self._append(
-            (
-                request.id,
-                request.time_s,
-                request.source,
-                request.destination,
-                request.target_fidelity,
-                request.pairs,
-                request.deadline_s,
-                request.application,
-                outcome.code,
-                self._clock.now_s,
-                mean,
-                len(good),
-                request.attempts,
-                request.hops if outcome is RequestOutcome.DELIVERED else -1,
-                request.repeat_until_deadline,
-                request.process,
+            _row(
+                request=request.id,
+                time_s=request.time_s,
+                source=request.source,
+                destination=request.destination,
+                target_fidelity=request.target_fidelity,
+                pairs=request.pairs,
+                deadline_s=request.deadline_s,
+                application=request.application,
+                outcome=outcome.code,
+                end_s=self._clock.now_s,
+                fidelity=mean,
+                pairs_delivered=len(good),
+                attempts=request.attempts,
+                hops=request.hops if outcome is RequestOutcome.DELIVERED else -1,
+                repeat_until_deadline=request.repeat_until_deadline,
+                process=request.process,
             )
         )

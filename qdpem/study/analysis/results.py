@@ -15,7 +15,7 @@ import numpy as np
 from qdpem.arrays import Floats
 from qdpem.bounds.seed_bounds import Bounds
 from qdpem.html_tables import html_heading, html_table
-from qdpem.metrics.metrics import METRICS
+from qdpem.metrics.definitions import METRICS
 from qdpem.scenario.load import scenario_hash
 from qdpem.scenario.schema import Arm, Scenario
 from qdpem.study.analysis.metric_formats import (

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdpem.events.tables import TABLES, TEXT, Column, Table
-from qdpem.metrics.metrics import METRICS
+from qdpem.metrics.definitions import METRICS
 from qdpem.provenance import provenance
 from qdpem.records.reader import Record, open_record
 from qdpem.study.analysis.metric_formats import (

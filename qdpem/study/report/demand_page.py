@@ -7,7 +7,7 @@ from pathlib import Path
 from qdpem.errors import StudyError
 from qdpem.extras import require_packages
 from qdpem.scenario.schema import Scenario
-from qdpem.study.analysis.demand_profile import DemandProfile
+from qdpem.study.analysis.demand.profile import DemandProfile
 from qdpem.study.report.csv import write_file
 from qdpem.study.report.demand_tables import demand_heading, demand_tables
 from qdpem.study.report.demand_words import mixture_words

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from qdpem.study.analysis.demand_profile import LEVELS, DemandProfile
+from qdpem.study.analysis.demand.profile import LEVELS, DemandProfile
 from qdpem.study.report.wording import counted
 
 SHOWN_PLACES = 8

@@ -16,7 +16,7 @@ from qdpem.demand.traces.matrices.operations import clip_pairs, relative_rates, 
 from qdpem.demand.traces.matrices.read import read_traffic_matrices
 from qdpem.forecasting.checks.reference_demand import scenario_arrivals
 from qdpem.scenario.load import load_scenario
-from qdpem.study.analysis.predictability import error_floors
+from qdpem.study.analysis.demand.predictability import error_floors
 from tests.helpers.trace_files import SHARED
 
 pytestmark = pytest.mark.skipif(not SHARED.exists(), reason="real traffic is not part of the project")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from physics.hardware import DepolarisingMemory, NodeHardware, SourceLink
-from physics.pauli import PauliModel
+from physics.models.pauli import PauliModel
 from qdpem.network.graph import Network
 from qdpem.network.path_estimates import Estimates
 from qdpem.network.routing import Routes

@@ -30,7 +30,8 @@ from qdpem.policy.validation import validate
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Arm
 from qdpem.simulation.arms import resolve_arm
-from qdpem.simulation.run import Simulation, simulate
+from qdpem.simulation.run import simulate
+from qdpem.simulation.simulation import Simulation
 from tests.helpers.exploit_field import FIELD
 
 FALSE_ALARM = 1e-3

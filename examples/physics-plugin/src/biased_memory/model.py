@@ -8,8 +8,8 @@ import numpy as np
 
 from biased_memory.parameters import BiasParameters
 from physics.hardware import DepolarisingMemory, Memory
-from physics.pauli import PauliModel
-from physics.storage import Decay
+from physics.models.pauli import PauliModel
+from physics.models.storage import Decay
 
 
 class BiasedMemoryModel(PauliModel):
@@ -23,7 +23,7 @@ class BiasedMemoryModel(PauliModel):
 
     Errors by entangling attempts have the same bias. Other memories are those of the default model.
 
-    >>> from physics import states
+    >>> from physics.qubits import states
     >>> model = BiasedMemoryModel(BiasParameters(bias=100.0))
     >>> memory = DepolarisingMemory(depolarising_s=1.0)
     >>> pair = model.from_density_matrix(states.bell_state(0))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 from biased_memory.parameters import BiasParameters
-from physics import channels
-from physics.channels import Kraus, Operator
-from physics.density_matrix import DensityMatrixModel
 from physics.hardware import DepolarisingMemory, Memory
 from physics.interface import NO_ATTEMPTS
+from physics.models.density_matrix import DensityMatrixModel
+from physics.qubits import channels
+from physics.qubits.channels import Kraus, Operator
 from physics.sampling import check_attempts, check_duration
 
 

@@ -8,13 +8,16 @@ import numpy as np
 
 from physics.batched import batched
 from physics.interface import PhysicsModel, State
-from qdpem.events.recorder import Row
+from qdpem.events.recorder import Row, row_maker
+from qdpem.events.tables import PAIRS
 from qdpem.events.words import PairOutcome
 from qdpem.network.graph import Network
 from qdpem.network.herald_timing import FreshPairs
 
 _MIN_BATCH = 8
 """Below this number, pairs are aged faster one by one."""
+
+_row = row_maker(PAIRS)
 
 
 class Pair:
@@ -262,21 +265,21 @@ class Ledger:
         self, pair: Pair, outcome: PairOutcome, *, end_s: float, fidelity_s: float, fidelity: float
     ) -> None:
         self._append(
-            (
-                pair.id,
-                pair.born_s,
-                pair.first,
-                pair.second,
-                pair.link,
-                pair.sender,
-                pair.first_parent,
-                pair.second_parent,
-                pair.bell_outcome,
-                pair.allocation,
-                pair.owner,
-                end_s,
-                outcome.code,
-                fidelity_s,
-                fidelity,
+            _row(
+                pair=pair.id,
+                born_s=pair.born_s,
+                first=pair.first,
+                second=pair.second,
+                link=pair.link,
+                sender=pair.sender,
+                first_parent=pair.first_parent,
+                second_parent=pair.second_parent,
+                bell_outcome=pair.bell_outcome,
+                allocation=pair.allocation,
+                owner=pair.owner,
+                end_s=end_s,
+                outcome=outcome.code,
+                fidelity_s=fidelity_s,
+                fidelity=fidelity,
             )
         )

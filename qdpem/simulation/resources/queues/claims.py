@@ -6,10 +6,13 @@ import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from qdpem.events.recorder import Row
+from qdpem.events.recorder import Row, row_maker
+from qdpem.events.tables import CLAIMS
 from qdpem.events.words import ClaimKind, ClaimOutcome, Purpose
 
 Key = tuple[float, int]
+
+_row = row_maker(CLAIMS)
 
 
 class Claimant(Protocol):
@@ -150,19 +153,19 @@ class ClaimBook:
     def _write(self, claim: Claim, outcome: ClaimOutcome, now_s: float) -> None:
         contended = not math.isnan(claim.contended_from_s)
         self._append(
-            (
-                claim.id,
-                claim.allocation,
-                claim.kind.code,
-                claim.purpose.code,
-                claim.source,
-                claim.node,
-                claim.link,
-                claim.time_s,
-                now_s,
-                outcome.code,
-                int(contended),
-                now_s - claim.contended_from_s if contended else 0.0,
-                claim.rival,
+            _row(
+                claim=claim.id,
+                allocation=claim.allocation,
+                kind=claim.kind.code,
+                purpose=claim.purpose.code,
+                source=claim.source,
+                node=claim.node,
+                link=claim.link,
+                time_s=claim.time_s,
+                end_s=now_s,
+                outcome=outcome.code,
+                contended=int(contended),
+                contended_s=now_s - claim.contended_from_s if contended else 0.0,
+                rival=claim.rival,
             )
         )

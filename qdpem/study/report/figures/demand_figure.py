@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qdpem.study.analysis.count_statistics import SparseCounts, autocorrelation, index_of_dispersion
-from qdpem.study.analysis.demand_profile import LEVELS, DemandProfile, level_counts, rates_by_process
+from qdpem.study.analysis.demand.count_statistics import SparseCounts, autocorrelation, index_of_dispersion
+from qdpem.study.analysis.demand.profile import LEVELS, DemandProfile, level_counts, rates_by_process
 from qdpem.study.report.figures.style import COLOURS, INK, image, new_figure
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ def installed(group: str) -> Mapping[str, EntryPoint]:
     """The entry points of `group` by name. Nothing is imported.
 
     >>> installed("qdpem.physics")["pauli"].value
-    'physics.pauli:PauliModel'
+    'physics.models.pauli:PauliModel'
     """
     return _installed(group, tuple(sys.path))
 

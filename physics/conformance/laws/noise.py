@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 
-from physics import states
 from physics.conformance.fixtures import (
     BOOSTED,
     DEPOLARISING,
@@ -25,6 +24,7 @@ from physics.conformance.fixtures import (
 )
 from physics.hardware import NodeHardware
 from physics.interface import PROTOCOLS
+from physics.qubits import states
 
 _BLIND: Final = NodeHardware(memory=DEPOLARISING, readout_fidelity=0.8)
 _COARSE: Final = NodeHardware(memory=DEPOLARISING, gate_fidelity=0.6)

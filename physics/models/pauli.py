@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import ClassVar, TypeAlias
+from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from physics import compilation, links, states
 from physics.batched import BatchedStates, amounts, attempt_counts, flat_tables
+from physics.figures_of_merit.werner_figures import twirled_weight
 from physics.hardware import LinkHardware, Memory, NodeHardware
 from physics.interface import FAILED_SWAP, NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
+from physics.links import elementary
+from physics.models import compilation
+from physics.models.pauli_constants import BilinearTerms, SwapConstants, dejmps_constants, swap_constants
+from physics.models.storage import MAX_DURATION_S, Decay, Storage, compile_storage, decay_of
+from physics.qubits import states
+from physics.qubits.states import PauliTable
 from physics.sampling import (
     MIN_FORCED_PROBABILITY,
     after_success,
@@ -23,27 +29,6 @@ from physics.sampling import (
     choose,
     succeeds,
 )
-from physics.states import PauliTable
-from physics.storage import MAX_DURATION_S, Decay, Storage, compile_storage, decay_of
-from physics.werner_figures import twirled_weight
-
-BilinearTerms: TypeAlias = tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]
-"""Coefficients and flat indices of the kept and the spent table; the result is their sum over axis 0 (2)."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class SwapConstants:
-    """The swap of one node: for each outcome a middle matrix M_m and the signs of its correction, (4, 4).
-
-    R_left M_m R_right is the joined table times the probability of the outcome, and the signs multiply it
-    entry by entry. The middle matrices of a Bell measurement are diagonal; `weights`, (4, 4), has a row of
-    them per outcome. `success_probability`: of everything but the Bell measurement.
-    """
-
-    middles: tuple[NDArray[np.float64], ...]
-    signs: tuple[NDArray[np.float64], ...]
-    weights: NDArray[np.float64]
-    success_probability: float
 
 
 class PauliModel:
@@ -72,7 +57,7 @@ class PauliModel:
 
     def link(self, hardware: LinkHardware, length_km: float) -> CompiledLink:
         """Success probability, timing and heralded state. Raises ValueError for an invalid length."""
-        compiled = links.compile_link(hardware, length_km)
+        compiled = elementary.compile_link(hardware, length_km)
         return replace(compiled, fresh=_table(compiled.fresh))
 
     def age(
@@ -270,13 +255,7 @@ class PauliModel:
 
     def swap_constants(self, node: NodeHardware) -> SwapConstants:
         """The constants of a node's swap."""
-        tables = compilation.swap_tables(node)
-        return SwapConstants(
-            middles=tuple(tables),
-            signs=tuple(np.tile(signs, (4, 1)) for signs in compilation.correction_signs()),
-            weights=np.ascontiguousarray(tables.diagonal(axis1=1, axis2=2)),
-            success_probability=node.swap_success_probability,
-        )
+        return swap_constants(node)
 
     def dejmps_terms(self, first: NodeHardware, second: NodeHardware) -> BilinearTerms:
         """DEJMPS between two nodes: coefficients float64, kept indices and spent indices int, each (2, 4, 4).
@@ -284,9 +263,7 @@ class PauliModel:
         Entry e of the result is the sum over t of coefficient[t, e] kept[kept_index[t, e]]
         spent[spent_index[t, e]], with flat indices 0 to 15 of the two tables.
         """
-        bilinear = compilation.distillation_map(first, second)
-        coefficient = bilinear.coefficient.reshape(2, 4, 4)
-        return coefficient, bilinear.kept_index.reshape(2, 4, 4), bilinear.spent_index.reshape(2, 4, 4)
+        return dejmps_constants(first, second)
 
     def bbpssw_map(self, first: NodeHardware, second: NodeHardware) -> NDArray[np.float64]:
         """BBPSSW between two nodes: the row (1, w, v, w v) times this gives a flat table, float64 (4, 16).

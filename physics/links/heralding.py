@@ -80,7 +80,7 @@ def double_click(
         visibility: V, the squared overlap of the two photons.
         number_resolving: whether the detectors resolve photon number.
 
-    >>> from physics.states import bell_state
+    >>> from physics.qubits.states import bell_state
     >>> herald = double_click(first_efficiency=0.4, second_efficiency=0.4, dark_probability=0.0,
     ...                       visibility=0.9, number_resolving=True)
     >>> round(herald.probability, 12), round(float(np.trace(bell_state(0) @ herald.state).real), 12)
@@ -128,7 +128,7 @@ def single_click(
         phase_deviation_rad: sigma, the standard deviation of the optical phase between the arms.
         number_resolving: whether the detectors resolve photon number.
 
-    >>> from physics.states import bell_state
+    >>> from physics.qubits.states import bell_state
     >>> herald = single_click(bright_population=0.1, first_efficiency=0.01, second_efficiency=0.01,
     ...                       dark_probability=0.0, visibility=1.0, phase_deviation_rad=0.0,
     ...                       number_resolving=True)

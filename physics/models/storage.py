@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physics.hardware import DepolarisingMemory, Memory
-from physics.states import PauliTable
+from physics.qubits.states import PauliTable
 
 MAX_DURATION_S: Final = 1e200
 """Up to this duration no logarithm overflows, since lifetimes are `checks.MIN_LIFETIME` or more."""

@@ -2,8 +2,9 @@
 
 Each function takes a density matrix in the basis |00>, |01>, |10>, |11>: anything that NumPy turns into a
 complex array of shape (4, 4). It returns a float, and raises ValueError as
-`physics.states.checked_density_matrix` does for a wrong shape, Hermiticity, trace or positivity. Entropies
-are in bits. `physics.werner_figures` has the figures of Werner states as functions of their fidelity.
+`physics.qubits.states.checked_density_matrix` does for a wrong shape, Hermiticity, trace or positivity.
+Entropies are in bits. `physics.figures_of_merit.werner_figures` has the figures of Werner states as functions
+of their fidelity.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from physics import werner_figures
+from physics.figures_of_merit import werner_figures
 from physics.interface import DensityMatrix
-from physics.states import bell_state, checked_density_matrix, pauli_table
+from physics.qubits.states import bell_state, checked_density_matrix, pauli_table
 
 # Y (x) Y, which is real.
 _FLIP = np.array([[0, 0, 0, -1], [0, 0, 1, 0], [0, 1, 0, 0], [-1, 0, 0, 0]], dtype=np.float64)
@@ -32,7 +33,7 @@ class ErrorRates(NamedTuple):
 def fidelity(matrix: ArrayLike) -> float:
     """F = <Phi+|rho|Phi+>, the square of what `qutip.fidelity` returns (Jozsa 1994, J. Mod. Opt. 41, 2315).
 
-    >>> from physics.states import werner
+    >>> from physics.qubits.states import werner
     >>> round(fidelity(werner(0.9)), 12)
     0.9
     """
@@ -53,7 +54,7 @@ def error_rates(matrix: ArrayLike) -> ErrorRates:
 
     e_Z = (1 - <ZZ>)/2, e_X = (1 - <XX>)/2, e_Y = (1 + <YY>)/2. For a Werner state each is 2(1-F)/3.
 
-    >>> from physics.states import bell_diagonal
+    >>> from physics.qubits.states import bell_diagonal
     >>> [round(rate, 12) for rate in error_rates(bell_diagonal((0.8, 0.1, 0.06, 0.04)))]
     [0.1, 0.14, 0.16]
     """
@@ -68,7 +69,7 @@ def concurrence(matrix: ArrayLike) -> float:
     rho = V V^dag they are the singular values of V^T (Y(x)Y) V. This form is used because it keeps full
     precision near pure states. A Werner state gives max(0, 2F-1).
 
-    >>> from physics.states import werner
+    >>> from physics.qubits.states import werner
     >>> round(concurrence(werner(0.9)), 12)
     0.8
     """
@@ -86,7 +87,7 @@ def negativity(matrix: ArrayLike) -> float:
     negativity). N > 0 exactly for entangled states (Horodecki 1996, Phys. Lett. A 223, 1). A Werner state
     gives max(0, F - 1/2).
 
-    >>> from physics.states import werner
+    >>> from physics.qubits.states import werner
     >>> round(negativity(werner(0.9)), 12)
     0.4
     """
@@ -101,7 +102,7 @@ def logarithmic_negativity(matrix: ArrayLike) -> float:
 
     Vidal and Werner 2002, Phys. Rev. A 65, 032314.
 
-    >>> from physics.states import bell_state
+    >>> from physics.qubits.states import bell_state
     >>> round(logarithmic_negativity(bell_state(2)), 12)
     1.0
     """
@@ -115,7 +116,7 @@ def hashing_bound(matrix: ArrayLike) -> float:
     either end to the other. Hashing of Bell-diagonal states, 1 - H(weights): Bennett et al. 1996, Phys. Rev.
     A 54, 3824; any state: Devetak and Winter 2005, Proc. R. Soc. A 461, 207.
 
-    >>> from physics.states import werner
+    >>> from physics.qubits.states import werner
     >>> round(hashing_bound(werner(0.9)), 6), hashing_bound(werner(0.8))
     (0.372508, 0.0)
     """
@@ -132,9 +133,9 @@ def bbm92_key_fraction(matrix: ArrayLike) -> float:
     Bennett, Brassard and Mermin 1992, Phys. Rev. Lett. 68, 557; rate of Shor and Preskill 2000, Phys. Rev.
     Lett. 85, 441. The key comes from Z, and the errors in X bound the knowledge of anyone else. Asymptotic,
     with ideal one-way error correction. If bits disagree with probability above 1/2, one end flips its own.
-    For a Werner state the figure is `physics.werner_figures.key_fraction`.
+    For a Werner state the figure is `physics.figures_of_merit.werner_figures.key_fraction`.
 
-    >>> from physics.states import werner
+    >>> from physics.qubits.states import werner
     >>> round(bbm92_key_fraction(werner(0.95)), 6)
     0.578315
     """
@@ -149,7 +150,7 @@ def six_state_key_fraction(matrix: ArrayLike) -> float:
     Inf. Comput. 1, 81). Asymptotic, with ideal one-way error correction and no added noise. The figure is
     never below `bbm92_key_fraction`.
 
-    >>> from physics.states import werner
+    >>> from physics.qubits.states import werner
     >>> round(six_state_key_fraction(werner(0.95)), 6)
     0.634355
     """
@@ -161,7 +162,7 @@ def teleportation_fidelity(matrix: ArrayLike) -> float:
 
     (2F+1)/3 for every state of fidelity F: Horodecki, Horodecki and Horodecki 1999, Phys. Rev. A 60, 1888.
 
-    >>> from physics.states import bell_state
+    >>> from physics.qubits.states import bell_state
     >>> round(teleportation_fidelity(bell_state(0)), 12), round(teleportation_fidelity(bell_state(3)), 12)
     (1.0, 0.333333333333)
     """
@@ -175,7 +176,7 @@ def chsh_value(matrix: ArrayLike) -> float:
     (Horodecki, Horodecki and Horodecki 1995, Phys. Lett. A 200, 340). A Werner state gives 2 sqrt(2) w,
     which is above 2 for F above (3/sqrt(2) + 1)/4 = 0.780330.
 
-    >>> from physics.states import bell_state
+    >>> from physics.qubits.states import bell_state
     >>> round(chsh_value(bell_state(1)) ** 2, 12)
     8.0
     """

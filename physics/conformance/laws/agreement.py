@@ -20,7 +20,7 @@ from physics.conformance.fixtures import (
     zero_if,
 )
 from physics.interface import PROTOCOLS
-from physics.plugins import load_reference
+from physics.plugins.load import load_reference
 
 _UNIFORMS = (0.0, 0.1, 0.25, 0.375, 0.49, 0.5, 0.9)
 

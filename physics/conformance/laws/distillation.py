@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise, product
 
-from physics import states
 from physics.conformance.fixtures import (
     LOSSY,
     MIXED,
@@ -17,6 +16,7 @@ from physics.conformance.fixtures import (
     zero_if,
 )
 from physics.interface import PROTOCOLS
+from physics.qubits import states
 
 _NEAR = 1e-6
 """The distance from the success probability at which `u` is tried."""

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import qutip
 
-from physics import channels, links, operators, states
-from physics.channels import Operator
 from physics.hardware import HERALDED_FRACTIONS, LinkHardware, Memory, NodeHardware
 from physics.interface import FAILED_SWAP, NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
+from physics.links import elementary
+from physics.qubits import channels, operators, states
+from physics.qubits.channels import Operator
 from physics.sampling import (
     after_success,
     check_attempts,
@@ -43,7 +44,7 @@ class DensityMatrixModel:
 
     def link(self, hardware: LinkHardware, length_km: float) -> CompiledLink:
         """Success probability, timing and heralded state. Raises ValueError for an invalid length."""
-        compiled = links.compile_link(hardware, length_km)
+        compiled = elementary.compile_link(hardware, length_km)
         return replace(compiled, fresh=qutip.Qobj(compiled.fresh, dims=_PAIR))
 
     def age(

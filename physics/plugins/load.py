@@ -8,9 +8,9 @@ from importlib.metadata import EntryPoint
 from types import MappingProxyType
 from typing import Any, Final, cast
 
-from physics import entry_points
 from physics.errors import UnknownNameError
 from physics.interface import PhysicsModel
+from physics.plugins import entry_points
 
 GROUP: Final = "qdpem.physics"
 """The group of entry points that offers physics models."""
@@ -66,7 +66,7 @@ def load_reference(model: PhysicsModel) -> PhysicsModel | None:
     The reference is built with those of `model.parameters` that it takes itself. Raises the errors of
     `load_physics`.
 
-    >>> from physics.pauli import PauliModel
+    >>> from physics.models.pauli import PauliModel
     >>> load_reference(PauliModel()).name
     'qutip'
     """

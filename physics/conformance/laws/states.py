@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from physics import states
 from physics.conformance.fixtures import Deviation, ModelUnderTest, distance
+from physics.qubits import states
 
 
 def completion(tested: ModelUnderTest) -> Iterator[Deviation]:

@@ -13,10 +13,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from physics import operators
 from physics.hardware import HERALDED_FRACTIONS, NodeHardware
-from physics.operators import CONTROLLED_NOT, CORRECTIONS, HADAMARD, PROJECTORS, Matrix
-from physics.states import PAULI_PRODUCTS, PAULIS
+from physics.qubits import operators
+from physics.qubits.operators import CONTROLLED_NOT, CORRECTIONS, HADAMARD, PROJECTORS, Matrix
+from physics.qubits.states import PAULI_PRODUCTS, PAULIS
 
 
 def swap_tables(node: NodeHardware) -> NDArray[np.float64]:

@@ -1,9 +1,9 @@
 """Links compiled from hardware and length: success probability, timing and the fresh state.
 
-`physics.heralding` works out stations with click detectors. An attempt starts with the reset of the memory,
-and its photon leaves when the reset is done. With L/v the light time of the whole link and tau the reset
-time, an attempt takes tau + 2 L/v for a source, tau + L/v for a midpoint source, and tau + 2 max(s, 1-s) L/v
-per round for a click link whose station is at the fraction s of its length.
+`physics.links.heralding` works out stations with click detectors. An attempt starts with the reset of the
+memory, and its photon leaves when the reset is done. With L/v the light time of the whole link and tau the
+reset time, an attempt takes tau + 2 L/v for a source, tau + L/v for a midpoint source, and
+tau + 2 max(s, 1-s) L/v per round for a click link whose station is at the fraction s of its length.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from physics.hardware import (
     SingleClickLink,
     SourceLink,
 )
-from physics.heralding import Herald, double_click, single_click
 from physics.interface import CompiledLink
-from physics.states import bell_diagonal, werner
+from physics.links.heralding import Herald, double_click, single_click
+from physics.qubits.states import bell_diagonal, werner
 
 
 def transmissivity(length_km: float, *, loss_db_per_km: float, fixed_loss_db: float = 0.0) -> float:

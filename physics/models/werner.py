@@ -8,9 +8,16 @@ from typing import ClassVar, TypeAlias
 
 import numpy as np
 
-from physics import compilation, links, states
+from physics.figures_of_merit.werner_figures import (
+    fidelity_from_weight_unchecked,
+    twirled_weight,
+    werner_weight_unchecked,
+)
 from physics.hardware import HERALDED_FRACTIONS, DepolarisingMemory, LinkHardware, Memory, NodeHardware
 from physics.interface import FAILED_SWAP, NO_ATTEMPTS, CompiledLink, DensityMatrix, Distilled, Swapped
+from physics.links import elementary
+from physics.models import compilation
+from physics.qubits import states
 from physics.sampling import (
     after_success,
     check_attempts,
@@ -21,7 +28,6 @@ from physics.sampling import (
     choose,
     succeeds,
 )
-from physics.werner_figures import fidelity_from_weight_unchecked, twirled_weight, werner_weight_unchecked
 
 WernerWeight: TypeAlias = float
 """w of the Werner state w |Phi+><Phi+| + (1-w) I/4, from -1/3 (F = 0) to 1; F = (1 + 3w)/4."""
@@ -54,7 +60,7 @@ class WernerModel:
 
     def link(self, hardware: LinkHardware, length_km: float) -> CompiledLink:
         """Success probability, timing and twirled state. Raises ValueError for an invalid length."""
-        compiled = links.compile_link(hardware, length_km)
+        compiled = elementary.compile_link(hardware, length_km)
         return replace(compiled, fresh=_weight(compiled.fresh))
 
     def age(

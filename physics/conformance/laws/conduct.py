@@ -9,7 +9,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from physics import states
 from physics.conformance.fixtures import (
     BELL,
     DEPOLARISING,
@@ -27,6 +26,7 @@ from physics.conformance.fixtures import (
     zero_if,
 )
 from physics.interface import PROTOCOLS, DensityMatrix, State
+from physics.qubits import states
 
 _Call = Callable[[], object]
 

@@ -8,7 +8,6 @@ from itertools import islice, pairwise, product
 
 import numpy as np
 
-from physics import states
 from physics.conformance.fixtures import (
     BELL,
     DEPOLARISING,
@@ -26,6 +25,7 @@ from physics.conformance.fixtures import (
     zero_if,
 )
 from physics.hardware import NodeHardware
+from physics.qubits import states
 
 _HALF_COMPLETE = NodeHardware(memory=DEPOLARISING, swap_success_probability=0.5)
 _HALF_BOOSTED = NodeHardware(memory=DEPOLARISING, swap_success_probability=0.5, bell_measurement="boosted")

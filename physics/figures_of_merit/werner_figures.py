@@ -1,7 +1,7 @@
 """Figures of merit of a Werner pair from its fidelity, a number or an array. NumPy only.
 
 F is always <Phi+|rho|Phi+>, which is the square of what `qutip.fidelity` returns. Figures of an arbitrary
-two-qubit state are in `physics.entanglement`.
+two-qubit state are in `physics.figures_of_merit.entanglement`.
 """
 
 from __future__ import annotations

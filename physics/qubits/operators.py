@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from physics.states import PAULI_PRODUCTS, PAULIS, read_only_array
+from physics.qubits.states import PAULI_PRODUCTS, PAULIS, read_only_array
 
 Matrix: TypeAlias = NDArray[np.complex128]
 

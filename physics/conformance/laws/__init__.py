@@ -1,0 +1,1 @@
+"""The laws, by subject: each yields how far a model deviates from it."""

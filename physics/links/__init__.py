@@ -1,0 +1,1 @@
+"""Elementary links: what their hardware achieves over a length."""

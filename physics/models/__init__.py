@@ -1,0 +1,1 @@
+"""The physics models that qdpem registers, and the constants they compile."""

@@ -1,0 +1,1 @@
+"""Physics models by name, as installed packages offer them."""

@@ -1,0 +1,1 @@
+"""One and two qubits: states, gates and channels."""

@@ -1,0 +1,1 @@
+"""The demand of a scenario described: totals, statistics of counts, predictability."""
