@@ -12,7 +12,7 @@ from qdpem.events.tables import TABLES, TEXT, Column, Columns, Table, Tables, ke
 from qdpem.scenario.words import RecordLevel
 
 Row = tuple[Any, ...]
-"""The values of one row, in the order of the columns. `row_maker` makes one from named values."""
+"""The values of one row, in the order of the columns. `named_row` makes one from named values."""
 
 _ROWS_PER_PASS = 512
 """Rows converted together. Each column passes over all of them, so the processor's cache should hold them."""
@@ -25,7 +25,7 @@ class Recorder(Protocol):
         """Whether rows of `table` are wanted; those of a table of level "full" are not made otherwise."""
 
     def appender(self, table: Table) -> Callable[[Row], None]:
-        """A function that takes one row of `table`, as `row_maker` makes it."""
+        """A function that takes one row of `table`, as `named_row` makes it."""
 
     def policy_outputs(self, outputs: Mapping[str, NDArray[Any]]) -> None:
         """Take the outputs of a policy for the sites just asked, one row for each of the last `decisions`."""
@@ -35,10 +35,16 @@ class Recorder(Protocol):
 
 
 class MemoryRecorder:
-    """Keeps the rows of all tables of a record of this level, and the outputs of a policy, in memory."""
+    """Keeps the rows of all tables of a record of this level, and the outputs of a policy, in memory.
 
-    def __init__(self, level: RecordLevel = RecordLevel.EVENTS) -> None:
-        self._level = level
+    Raises ValueError for a word that is no level.
+    """
+
+    def __init__(self, level: RecordLevel | str = RecordLevel.EVENTS) -> None:
+        levels = [item.value for item in RecordLevel]
+        if level not in levels:
+            raise ValueError(f"the record level is {level!r}; it must be one of {', '.join(levels)}")
+        self._level = RecordLevel(level)
         self._rows: dict[str, list[Row]] = {table.name: [] for table in TABLES}
         self.outputs: list[dict[str, NDArray[Any]]] = []
 
@@ -60,13 +66,13 @@ class MemoryRecorder:
         return {table.name: columns_of(table, self._rows[table.name]) for table in kept_at(self._level)}
 
 
-def row_maker(table: Table) -> Callable[..., Row]:
+def named_row(table: Table) -> Callable[..., Row]:
     """A function that takes the values of a row by the names of their columns, and puts them in order.
 
     It raises TypeError for a column that is missing or that the table does not have.
 
     >>> from qdpem.events.tables import FORECASTS
-    >>> row_maker(FORECASTS)(node=3, step=1, mean=0.5, time_s=2.0)
+    >>> named_row(FORECASTS)(node=3, step=1, mean=0.5, time_s=2.0)
     (2.0, 3, 1, 0.5)
     """
     names = ", ".join(table.names)

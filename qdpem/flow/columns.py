@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from qdpem.arrays import Flags, Floats, Ints
-from qdpem.flow.chains import allows, chains_of, users_of
+from qdpem.flow.chains import allows_option, chained_commodities, using_commodities
 from qdpem.flow.commodities import Commodity, DistillationOption
 from qdpem.flow.pricing import Arcs, CheapestPaths, CommodityOptions
 from qdpem.network.graph import Network
@@ -78,8 +78,8 @@ class Columns:
         rate_hz = np.array([commodity.rate_hz for commodity in self._commodities], dtype=np.float64)
         self.unit_hz = float(rate_hz.mean()) if len(rate_hz) else 1.0
         self.rate = rate_hz / self.unit_hz
-        self._chain = chains_of(self._commodities)
-        self._users = users_of(self._chain)
+        self._chain = chained_commodities(self._commodities)
+        self._users = using_commodities(self._chain)
         self._chain_matrix = self._build_chain_matrix()
         self.demand = self._chain_matrix @ self.rate
         # An attempt-limited link has its own capacity. A source-limited one gets what its sources give it.
@@ -193,7 +193,7 @@ class Columns:
         """Add a known path for the commodity; False if its options or the network do not allow that."""
         usable = np.isfinite(self._pairs[list(links)]).all() and np.isfinite(self._swaps[list(inner)]).all()
         option = DistillationOption(len(links), pairs_per_link)
-        if not (usable and allows(self._commodities[commodity].options, option)):
+        if not (usable and allows_option(self._commodities[commodity].options, option)):
             return False
         self._append(commodity, links, inner, pairs_per_link)
         return True
@@ -205,7 +205,9 @@ class Columns:
         option = DistillationOption(len(links), pairs_per_link)
         chain = self._chain[commodity]
         # Stored for the tightest commodity that may use it: all that allow more share this column.
-        last = next(index for index in reversed(chain) if allows(self._commodities[index].options, option))
+        last = next(
+            index for index in reversed(chain) if allows_option(self._commodities[index].options, option)
+        )
         column = Column(last, links, inner, pairs_per_link)
         if column not in self._columns:
             self._entries += self._entries_of(column, number=len(self._columns))

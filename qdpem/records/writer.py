@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from qdpem.errors import RecordError
 from qdpem.events.full_tables import REWARDS
-from qdpem.events.recorder import Row, row_maker
+from qdpem.events.recorder import Row, named_row
 from qdpem.events.tables import TABLES, Columns, Table, Tables, kept_at
 from qdpem.file_lock import HeldError
 from qdpem.metrics.reward import rewards
@@ -36,7 +36,7 @@ _BLOCK_ROWS = 4 * CHUNK_ROWS
 """Rows of a table that are written together."""
 _OUTPUT_BLOCK_BYTES = 16 << 20
 
-_reward_row = row_maker(REWARDS)
+_reward_row = named_row(REWARDS)
 
 
 class RecordWriter:
@@ -111,7 +111,7 @@ class RecordWriter:
         return table in self._recorded or table.level is not RecordLevel.FULL
 
     def appender(self, table: Table) -> Callable[[Row], None]:
-        """A function that takes one row of `table`, as `row_maker` makes it."""
+        """A function that takes one row of `table`, as `named_row` makes it."""
         return self._buffers[table.name].rows.append
 
     def policy_outputs(self, outputs: Mapping[str, NDArray[Any]]) -> None:

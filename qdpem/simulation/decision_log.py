@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from physics.interface import PROTOCOLS
 from physics.plans import SCHEDULES
 from qdpem.events.full_tables import DECIDED_ALLOCATIONS, DECIDED_STEPS, DISCARDS, OUTPUT_LABELS, POLICY
-from qdpem.events.recorder import Recorder, row_maker
+from qdpem.events.recorder import Recorder, named_row
 from qdpem.events.tables import DECISIONS
 from qdpem.events.words import Purpose
 from qdpem.policy.interface import Allocation, Decisions, Observation, Policy
@@ -23,12 +23,12 @@ from qdpem.policy.interface import Allocation, Decisions, Observation, Policy
 _SEPARATE = -1
 """In the column `rounds`: each step has its own number."""
 
-_row = row_maker(DECISIONS)
-_allocation_row = row_maker(DECIDED_ALLOCATIONS)
-_step_row = row_maker(DECIDED_STEPS)
-_discard_row = row_maker(DISCARDS)
-_policy_row = row_maker(POLICY)
-_label_row = row_maker(OUTPUT_LABELS)
+_row = named_row(DECISIONS)
+_allocation_row = named_row(DECIDED_ALLOCATIONS)
+_step_row = named_row(DECIDED_STEPS)
+_discard_row = named_row(DISCARDS)
+_policy_row = named_row(POLICY)
+_label_row = named_row(OUTPUT_LABELS)
 
 
 class DecisionTable:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from qdpem.demand.offered_load import OfferedLoad, find_offered_load, with_rate
 from qdpem.demand.streams import generate_arrivals
-from qdpem.events.recorder import Recorder, row_maker
+from qdpem.events.recorder import Recorder, named_row
 from qdpem.events.tables import ALLOCATIONS, FORECASTS, OUTAGES, PATH_STEPS
 from qdpem.network.build import build_network, build_physics
 from qdpem.network.graph import Network
@@ -36,7 +36,7 @@ from qdpem.simulation.topology_tables import (
 
 _TICK_S = 1.0
 
-_forecast_row = row_maker(FORECASTS)
+_forecast_row = named_row(FORECASTS)
 
 
 class Simulation:

@@ -9,16 +9,16 @@ import numpy as np
 from physics.interface import PhysicsModel
 from qdpem.demand.offered_load import OfferedLoad
 from qdpem.demand.processes.process import DemandProcess
-from qdpem.events.recorder import Recorder, row_maker
+from qdpem.events.recorder import Recorder, named_row
 from qdpem.events.tables import DEMAND, DEMAND_MATRIX, LINKS, NODES, PROCESSES
 from qdpem.network.graph import Network
 from qdpem.scenario.schema import Demand
 
-_node_row = row_maker(NODES)
-_link_row = row_maker(LINKS)
-_process_row = row_maker(PROCESSES)
-_demand_row = row_maker(DEMAND)
-_matrix_row = row_maker(DEMAND_MATRIX)
+_node_row = named_row(NODES)
+_link_row = named_row(LINKS)
+_process_row = named_row(PROCESSES)
+_demand_row = named_row(DEMAND)
+_matrix_row = named_row(DEMAND_MATRIX)
 
 
 def record_topology(network: Network, physics: PhysicsModel, recorder: Recorder) -> None:

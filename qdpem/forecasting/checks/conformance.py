@@ -28,7 +28,7 @@ from qdpem.forecasting.checks.reference_demand import (
 from qdpem.forecasting.checks.trial_demand import (
     Steps,
     TrialDemand,
-    frozen,
+    frozen_demand,
     views_of_one_array,
     with_other_nodes,
 )
@@ -103,7 +103,10 @@ def check_forecaster(
       original does.
     """
     trial = _ForecasterTrial(
-        forecaster_factory=forecaster_factory, context=context, demand=frozen(demand), other=frozen(other)
+        forecaster_factory=forecaster_factory,
+        context=context,
+        demand=frozen_demand(demand),
+        other=frozen_demand(other),
     )
     laws: dict[str, Callable[[], str]] = {"shape": trial.shape, "determinism": trial.determinism}
     if not is_exempt_from_own_requests(forecaster_factory()):

@@ -43,7 +43,7 @@ def views_of_one_array(parts: Steps) -> list[Requests]:
     ]
 
 
-def frozen(demand: TrialDemand) -> TrialDemand:
+def frozen_demand(demand: TrialDemand) -> TrialDemand:
     """The same demand in read-only arrays of its own."""
     rows = [np.arange(len(part)) for part in (demand.history, *demand.steps)]
     history, *steps = (

@@ -42,7 +42,7 @@ def _periods(relative: Singles) -> Singles:
     return np.where(periods > 0.0, periods, np.nan)
 
 
-def best_chain(relative: Singles, rate: Singles) -> tuple[Flags, Ints, Singles]:
+def best_starts(relative: Singles, rate: Singles) -> tuple[Flags, Ints, Singles]:
     """Members of the best chain [B, K], periods since the member before [B, K], and its gain [B]."""
     rows = np.arange(len(relative))
     # Peers last: arrays of [S, C, B] are combined several times faster than of [B, C, S].

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from qdpem.arrays import Flags, Floats, Ints
-from qdpem.forecasting.features.start_chains import Singles, best_chain
+from qdpem.forecasting.features.start_chains import Singles, best_starts
 
 REMEMBERED = 32
 """The most recent requests of a peer that count."""
@@ -89,7 +89,7 @@ def _find(times: Floats) -> RegularStarts:
     # Columns in which no peer has a time are not looked at. The lines are through all columns, so that a sum
     # has the same order, and the same last bit, whoever else is there.
     absent = times.shape[1] - max(int(count.max()), _MIN_COLUMNS)
-    members, periods, gain = best_chain(relative[:, absent:], rate.astype(np.float32))
+    members, periods, gain = best_starts(relative[:, absent:], rate.astype(np.float32))
     chain, multiple = np.zeros(times.shape, dtype=np.bool_), np.zeros(times.shape, dtype=np.int64)
     chain[:, absent:], multiple[:, absent:] = members, periods
     return _lines(times, chain, multiple, gain, count)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qdpem.events.recorder import Row, row_maker
+from qdpem.events.recorder import Row, named_row
 from qdpem.events.tables import PATH_STEPS
 from qdpem.events.words import AllocationOutcome, DecisionReason, Purpose
 from qdpem.policy.interface import CONTROLLER, Allocation
@@ -24,7 +24,7 @@ from qdpem.simulation.resources.state import SimulationState
 
 _ARRIVAL, _REFUSAL, _PAIR, EPOCH, OUTAGE = range(len(DecisionReason))
 
-_step_row = row_maker(PATH_STEPS)
+_step_row = named_row(PATH_STEPS)
 
 
 class ControlPlane:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdpem.events.recorder import Row, row_maker
+from qdpem.events.recorder import Row, named_row
 from qdpem.events.tables import OUTAGES
 from qdpem.network.outages import ALL_AVAILABLE, Outage
 from qdpem.network.padded_rows import padded
@@ -24,7 +24,7 @@ from qdpem.simulation.control.control_plane import OUTAGE, ControlPlane
 from qdpem.simulation.execution.reservations import Reservation
 from qdpem.simulation.resources.state import SimulationState
 
-_row = row_maker(OUTAGES)
+_row = named_row(OUTAGES)
 
 
 class Outages:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from physics.interface import PROTOCOLS
 from physics.plans import SCHEDULES
-from qdpem.events.recorder import Row, row_maker
+from qdpem.events.recorder import Row, named_row
 from qdpem.events.tables import ALLOCATIONS
 from qdpem.events.words import AllocationOutcome, PairOutcome, Purpose, RefusalCause
 from qdpem.policy.interface import Allocation
@@ -25,7 +25,7 @@ from qdpem.simulation.resources.pairs.ledger import Pair
 from qdpem.simulation.resources.requests import ArrivedPair, Request
 from qdpem.simulation.resources.state import SimulationState
 
-_row = row_maker(ALLOCATIONS)
+_row = named_row(ALLOCATIONS)
 
 
 def qubits_per_end(rounds: int, *, pumping: bool) -> int:

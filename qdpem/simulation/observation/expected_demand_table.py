@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from qdpem.events.full_tables import EXPECTED_DEMAND
-from qdpem.events.recorder import Recorder, row_maker
+from qdpem.events.recorder import Recorder, named_row
 from qdpem.simulation.observation.forecasts import Forecasts
 
-_row = row_maker(EXPECTED_DEMAND)
+_row = named_row(EXPECTED_DEMAND)
 
 
 class ExpectedDemandTable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qdpem.events.recorder import Row, row_maker
+from qdpem.events.recorder import Row, named_row
 from qdpem.events.tables import MESSAGES
 from qdpem.events.words import MessageKind
 
@@ -26,7 +26,7 @@ _BODY = {
 }
 _SIZE = {kind: _HEADER + body for kind, body in _BODY.items()}
 
-_row = row_maker(MESSAGES)
+_row = named_row(MESSAGES)
 
 
 class MessageCounter:

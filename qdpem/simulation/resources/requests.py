@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from qdpem.demand.requests import Requests
-from qdpem.events.recorder import Row, row_maker
+from qdpem.events.recorder import Row, named_row
 from qdpem.events.tables import REQUESTS
 from qdpem.events.words import PairOutcome, RequestOutcome
 from qdpem.scenario.words import Application
@@ -16,7 +16,7 @@ from qdpem.simulation.resources.pairs.ledger import Ledger, Pair
 
 _MEASURED_AT_ONCE = Application.QKD.code
 
-_row = row_maker(REQUESTS)
+_row = named_row(REQUESTS)
 
 
 class ArrivedPair(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 
 from physics.batched import batched
 from physics.interface import PhysicsModel, State
-from qdpem.events.recorder import Row, row_maker
+from qdpem.events.recorder import Row, named_row
 from qdpem.events.tables import PAIRS
 from qdpem.events.words import PairOutcome
 from qdpem.network.graph import Network
@@ -17,7 +17,7 @@ from qdpem.network.herald_timing import FreshPairs
 _MIN_BATCH = 8
 """Below this number, pairs are aged faster one by one."""
 
-_row = row_maker(PAIRS)
+_row = named_row(PAIRS)
 
 
 class Pair:

@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from qdpem.events.recorder import Row, row_maker
+from qdpem.events.recorder import Row, named_row
 from qdpem.events.tables import CLAIMS
 from qdpem.events.words import ClaimKind, ClaimOutcome, Purpose
 
 Key = tuple[float, int]
 
-_row = row_maker(CLAIMS)
+_row = named_row(CLAIMS)
 
 
 class Claimant(Protocol):
