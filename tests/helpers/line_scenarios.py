@@ -13,7 +13,7 @@ from qdpem.demand.requests import Requests
 from qdpem.policy.interface import Decisions, Observation
 from qdpem.scenario.load import parse_scenario
 from qdpem.scenario.schema import Scenario
-from qdpem.simulation import run
+from qdpem.simulation import simulation
 
 _LINE = """
 name = "line"
@@ -210,9 +210,11 @@ def arrive(monkeypatch) -> Callable[..., None]:
             repeat_until_deadline=np.zeros(count, dtype=int),
             process=np.zeros(count, dtype=int),
         )
-        drawn = run.generate_arrivals
+        drawn = simulation.generate_arrivals
         monkeypatch.setattr(
-            run, "generate_arrivals", lambda *args, **keys: replace(drawn(*args, **keys), requests=requests)
+            simulation,
+            "generate_arrivals",
+            lambda *args, **keys: replace(drawn(*args, **keys), requests=requests),
         )
 
     return at
