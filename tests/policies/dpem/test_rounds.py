@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from qdpem.errors import StudyError
-from qdpem.policies.dpem.networks import ACTOR, CRITIC, HEAD, Kind, flatten, names, stacked
+from qdpem.policies.dpem.networks import ACTOR, CRITIC, HEAD, Kind, flatten, names, shape_of, stacked
 from qdpem.policies.dpem.policy_file import load_actor, load_provenance
 from qdpem.policies.dpem.training import ppo
 from qdpem.policies.dpem.training import round as rounds
@@ -36,6 +36,7 @@ from tests.helpers.dpem import random_experience, random_weights, tiny_scenario
 EWMA = Arm(name="dpem", forecaster="ewma")
 NODES = 4
 HEADS = names("actor", Kind, HEAD)
+HEAD_SIZE = sum(int(np.prod(shape_of(name))) for name in HEADS)
 
 
 def player(scenario: Scenario | None = None) -> Player:
@@ -344,7 +345,7 @@ def test_a_killed_training_ends_as_one_that_was_not(tmp_path: Path) -> None:
     load_actor(str(whole.policy_file))
     told = load_provenance(str(whole.policy_file))
     assert (told["seed"], told["rounds"], told["simulated_s"]) == (0, 3, 3 * 2 * 12.0)
-    assert told["bytes_up"] == sum(row.bytes_up for row in whole.curve) == 3 * NODES * 114 * 4
+    assert told["bytes_up"] == sum(row.bytes_up for row in whole.curve) == 3 * NODES * HEAD_SIZE * 4
     with pytest.raises(StudyError, match="another scenario"):
         train(replace(tiny, name="other"), seed=0, directory=tmp_path / "whole", arm=EWMA)
 
