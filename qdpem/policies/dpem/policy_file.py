@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import zipfile
 from collections.abc import Mapping
@@ -41,13 +40,6 @@ def load_privacy(policy_file: str) -> tuple[float, float]:
     arrays = _read(Path(policy_file) if policy_file else RELEASED)
     epsilon, delta = arrays["privacy"].tolist()
     return float(epsilon), float(delta)
-
-
-def load_provenance(policy_file: str) -> dict[str, Any]:
-    """Figures of the training of a policy file; {} for the released one and for those made without."""
-    arrays = _read(Path(policy_file) if policy_file else RELEASED)
-    figures: dict[str, Any] = json.loads(str(arrays.get("provenance", "{}")))
-    return figures
 
 
 def save_actor(

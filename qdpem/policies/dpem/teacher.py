@@ -18,9 +18,9 @@ class Teacher:
     `link_level`: pairs kept for each link. `separate_paths`: the pairs of a request over links take separate
     paths. End-to-end pairs are kept for requests of at least `stocking_probability` within the look-ahead, as
     the rule does, or of at least `life_probability` within the life of a pair, as base stock would; above 1 a
-    probability has no effect. The dearer a contended claim is,
-    the less delay is admitted: both largest delays are multiplied by (u / w)^.6 where the contention weight w
-    exceeds u = .05. On `jobs` that follows the frontier of the rule, whose other parameters bought less.
+    probability has no effect. The dearer a contended claim is, the less delay is admitted: where its weight w
+    exceeds u = .05, both largest delays are multiplied by (u / w)^.6. On `jobs` that follows the frontier of
+    the rule, whose other parameters bought less.
     """
 
     max_unloaded_delay: float = 1.8

@@ -58,8 +58,7 @@ class InventoryController:
     def replenish(self, lacks: list[Any], backlog: Backlog, observation: Observation) -> list[Allocation]:
         """Orders for what one site lacks; `backlog` counts their work."""
         unavailable = observation.unavailable()
-        full = self._full_nodes(observation)
-        if full:
+        if self._min_path_memories and (full := self._full_nodes(observation)):
             unavailable = replace(unavailable, nodes=unavailable.nodes | full)
         return list(self._rule.replenish(lacks, backlog, now_s=observation.time_s, unavailable=unavailable))
 

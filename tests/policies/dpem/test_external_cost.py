@@ -52,6 +52,9 @@ def tables_by_hand(*, outcome: int = RequestOutcome.EXPIRED.code) -> dict[str, A
             (0, 20, TOKEN, 1, -1, 10.0, 11.0, WITHDRAWN, 1),
             (1, 20, EMISSION, 0, 0, 10.0, 10.5, GRANTED, 1),
             (2, 21, TOKEN, 1, -1, 7.0, 8.0, WITHDRAWN, 1),
+            # Its own claims took things too while others of its own waited: it is not charged for itself.
+            (9, 20, TOKEN, 1, -1, 10.0, 10.4, GRANTED, 0),
+            (10, 20, EMISSION, 1, 1, 10.0, 10.1, GRANTED, 0),
             # Took the token while claim 0 waited, and another one before that.
             (3, 30, TOKEN, 1, -1, 9.5, 10.5, GRANTED, 0),
             (4, 30, TOKEN, 1, -1, 9.0, 9.6, GRANTED, 0),
@@ -86,7 +89,7 @@ def test_a_request_that_did_not_fail_charges_nobody(outcome: RequestOutcome) -> 
     assert charged(tables_by_hand(outcome=outcome.code), reach_s=8.0) == {}
 
 
-def test_no_run_charges_more_than_its_failed_requests_and_none_charges_itself() -> None:
+def test_no_run_charges_more_than_its_failed_requests() -> None:
     scenario = tiny_scenario("demand.rate_hz=20", "window.warm_up_s=0", "window.measured_s=12")
     recorder = MemoryRecorder()
     policy: Any = Dpem(weights=opinionated(4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ import pytest
 
 from qdpem.errors import StudyError
 from qdpem.policies.dpem.networks import ACTOR, CRITIC, HEAD, Kind, flatten, names, shape_of, stacked
-from qdpem.policies.dpem.policy_file import load_actor, load_provenance
+from qdpem.policies.dpem.policy_file import load_actor
 from qdpem.policies.dpem.training import ppo
 from qdpem.policies.dpem.training import round as rounds
 from qdpem.policies.dpem.training.course.checkpoint import load, save
@@ -343,7 +344,7 @@ def test_a_killed_training_ends_as_one_that_was_not(tmp_path: Path) -> None:
     assert whole.curve[-1].epsilon == pytest.approx(8.0, rel=1e-6)
     assert "(8, 0.001)" in whole.statement
     load_actor(str(whole.policy_file))
-    told = load_provenance(str(whole.policy_file))
+    told = json.loads(str(np.load(whole.policy_file)["provenance"]))
     assert (told["seed"], told["rounds"], told["simulated_s"]) == (0, 3, 3 * 2 * 12.0)
     assert told["bytes_up"] == sum(row.bytes_up for row in whole.curve) == 3 * NODES * HEAD_SIZE * 4
     with pytest.raises(StudyError, match="another scenario"):
